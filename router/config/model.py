@@ -1,0 +1,143 @@
+"""What rules.yaml says, once it has been read and found good.
+
+Always true: every value that a problem may ever be reported about knows its Place; addresses are
+integers (a million prefixes as objects of their own would cost a gigabyte); rule indices count
+from 1 and 0 stands for the default.
+
+Must not know: YAML, files, the state of the system, or how lookups work.
+"""
+
+from __future__ import annotations
+
+from array import array
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from enum import StrEnum
+from ipaddress import IPv4Interface, IPv6Interface
+from typing import NamedTuple
+
+LENGTH_BITS = 8
+"""A packed prefix is first_address << LENGTH_BITS | prefix_length, so that sorting packed prefixes
+puts a block before everything inside it."""
+
+
+class Place(NamedTuple):
+    """Where a value stands: lines and columns count from 1, width in characters (for carets)."""
+
+    file: str
+    line: int
+    column: int
+    width: int = 1
+
+
+class PolicyType(StrEnum):
+    DIRECT = "direct"
+    VPN = "vpn"
+    REPLY = "reply"
+    DROP = "drop"
+    REJECT = "reject"
+    BYPASS = "bypass"
+
+
+BUILT_IN = (PolicyType.REPLY, PolicyType.DROP, PolicyType.REJECT, PolicyType.BYPASS)
+"""Types that are policies by themselves and that rules name directly."""
+
+DEFAULT_INTERFACE = "default"
+"""`interface: default`: whatever holds the default route."""
+
+
+@dataclass(frozen=True, slots=True)
+class Policy:
+    """A way out. `interface` and `on_down` are None for the built-in policies."""
+
+    name: str
+    type: PolicyType
+    place: Place | None = None
+    interface: str | None = None
+    interface_place: Place | None = None
+    on_down: str | None = None
+    on_down_place: Place | None = None
+
+
+class Prefix(NamedTuple):
+    """One CIDR written in the rules file itself. `first` has its host bits cleared."""
+
+    version: int
+    first: int
+    length: int
+    place: Place
+
+
+@dataclass(slots=True)
+class PrefixList:
+    """The CIDRs of one list file, packed (see LENGTH_BITS), in the order of the file.
+
+    `lines_v4[i]` is the line of `v4[i]`.
+    """
+
+    file: str
+    v4: array[int] = field(default_factory=lambda: array("Q"))
+    v6: list[int] = field(default_factory=list)
+    lines_v4: array[int] = field(default_factory=lambda: array("I"))
+    lines_v6: array[int] = field(default_factory=lambda: array("I"))
+
+    def packed(self, version: int) -> array[int] | list[int]:
+        return self.v4 if version == 4 else self.v6
+
+    def place(self, version: int, position: int) -> Place:
+        lines = self.lines_v4 if version == 4 else self.lines_v6
+        return Place(self.file, lines[position], 1)
+
+
+@dataclass(frozen=True, slots=True)
+class Rule:
+    """One rule. An empty `protocols` or `ports` means any; ports are inclusive ranges.
+
+    `text` is the rule as it stands in the file, on one line, for people to read.
+    """
+
+    index: int
+    place: Place
+    policy: str
+    policy_place: Place
+    prefixes: tuple[Prefix, ...] = ()
+    lists: tuple[PrefixList, ...] = ()
+    protocols: frozenset[str] = frozenset()
+    ports: tuple[tuple[int, int], ...] = ()
+    text: str = ""
+
+    @property
+    def conditional(self) -> bool:
+        """Whether the rule asks for more than the destination address."""
+        return bool(self.protocols or self.ports)
+
+    def packed(self, version: int) -> Iterator[int]:
+        """All prefixes of one family, packed, with repetitions, in the order of the file."""
+        for prefix in self.prefixes:
+            if prefix.version == version:
+                yield prefix.first << LENGTH_BITS | prefix.length
+        for prefix_list in self.lists:
+            yield from prefix_list.packed(version)
+
+
+@dataclass(frozen=True, slots=True)
+class Tun:
+    """The TUN device as asked for. `name` None lets the system pick; addresses are ours."""
+
+    name: str | None
+    addresses: tuple[IPv4Interface | IPv6Interface, ...]
+    mtu: int
+    place: Place | None = None
+    address_places: tuple[Place, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Config:
+    """A whole rules file. `policies` holds the built-in ones too."""
+
+    file: str
+    tun: Tun
+    policies: Mapping[str, Policy]
+    rules: tuple[Rule, ...]
+    default: str
+    default_place: Place | None = None
