@@ -1,0 +1,90 @@
+"""What a namespace saw on its interfaces, by tcpdump.
+
+Always true: after settle(), every packet that had passed before the call is among the lines, so
+that "nothing was seen" can be said without waiting for nothing to happen.
+"""
+
+from __future__ import annotations
+
+import itertools
+import re
+from types import TracebackType
+from typing import NamedTuple
+
+from tests.e2e.netns import Namespace
+
+# 12:00:00.000000 home0 In  IP6 fd00::1 > fd00::2: ICMP6, echo request, id 1, seq 1, length 64
+LINE = re.compile(
+    r"^\S+ +(?P<interface>\S+) +(?P<direction>\S+) +IP6? "
+    r"(?P<source>\S+) > (?P<destination>\S+): (?P<text>.*)$"
+)
+_markers = itertools.count(1)
+
+
+class Seen(NamedTuple):
+    """One packet. `direction` is In or Out; addresses of TCP and UDP end in .port."""
+
+    interface: str
+    direction: str
+    source: str
+    destination: str
+    text: str
+
+
+class Capture:
+    """`with Capture(namespace, "icmp or icmp6") as capture:` listens on all interfaces."""
+
+    def __init__(self, namespace: Namespace, expression: str = "icmp or icmp6") -> None:
+        self._namespace = namespace
+        self._marker_net = "127.77.0.0/16"
+        self._process = namespace.start(
+            *("tcpdump", "-n", "-l", "--immediate-mode", "-i", "any", "-B", "4096"),
+            f"({expression}) or (icmp and dst net {self._marker_net})",
+        )
+
+    def __enter__(self) -> Capture:
+        self._process.wait_for_output("listening on")
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self._process.close()
+
+    def settle(self) -> None:
+        """Waits until everything that has passed so far has been written down.
+
+        A marker is sent over the loopback interface: what came before it stands before it.
+        """
+        number = next(_markers)
+        marker = f"127.77.{number >> 8 & 255}.{number & 255}"
+        self._namespace.run("ping", "-c1", "-W", "5", marker)
+        self._process.wait_for_output(f"> {marker}: ICMP echo request")
+
+    def packets(self) -> list[Seen]:
+        """The packets so far, after settling, without the markers."""
+        self.settle()
+        matches = map(LINE.match, self._process.stdout.splitlines())
+        seen = [Seen(*match.groups()) for match in matches if match]
+        return [packet for packet in seen if not _is_marker(packet)]
+
+    def arrivals(self, destination: str) -> set[tuple[str, str]]:
+        """(interface, source) of the echo requests that came in for `destination`."""
+        return {
+            (packet.interface, packet.source)
+            for packet in self.packets()
+            if packet.direction == "In"
+            and packet.destination == destination
+            and "echo request" in packet.text
+        }
+
+    def on(self, interface: str) -> list[Seen]:
+        """The packets that passed one interface, either way."""
+        return [packet for packet in self.packets() if packet.interface == interface]
+
+
+def _is_marker(packet: Seen) -> bool:
+    return packet.source.startswith("127.77.") or packet.destination.startswith("127.77.")

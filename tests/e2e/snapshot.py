@@ -1,0 +1,25 @@
+"""The network state of a namespace as text, to be compared before and after."""
+
+from __future__ import annotations
+
+from tests.e2e.netns import Namespace
+
+COMMANDS = (
+    "ip rule show",
+    "ip -6 rule show",
+    "ip -o link show",
+    "ip -o addr show",
+    "ip route show table all",
+    "ip -6 route show table all",
+    r"sysctl -a --pattern ^net\.ipv[46]\.(conf\..*|ip_forward|ping_group_range)$",
+    "nft list ruleset",
+)
+
+
+def state(namespace: Namespace) -> str:
+    """Rules, links, addresses, routes of all tables, sysctls and the packet filter."""
+    return "\n".join(_section(namespace, command) for command in COMMANDS)
+
+
+def _section(namespace: Namespace, command: str) -> str:
+    return f"# {command}\n{namespace.run(*command.split()).stdout}"

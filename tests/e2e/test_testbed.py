@@ -1,0 +1,86 @@
+"""The test bed itself: the right ways work, the wrong ones do not, and nothing is left behind."""
+
+from __future__ import annotations
+
+from tests.e2e import netns, ping
+from tests.e2e.capture import Capture
+from tests.e2e.snapshot import state
+from tests.e2e.testbed import Family, Testbed, opened_testbed
+
+
+def test_client_reaches_far_through_home_untouched(bed: Testbed, family: Family) -> None:
+    with Capture(bed.far) as far:
+        assert ping.answered(bed.client, family.far(1)).received == 3
+        assert far.arrivals(family.far(1)) == {("home0", family.client)}
+
+
+def test_router_reaches_far_through_home(bed: Testbed, family: Family) -> None:
+    with Capture(bed.far) as far:
+        assert ping.answered(bed.router, family.far(1)).received == 3
+        assert far.arrivals(family.far(1)) == {("home0", family.eth0)}
+
+
+def test_bound_to_wg0_with_a_route_the_vpn_is_taken(bed: Testbed, family: Family) -> None:
+    route = f"{family.every} dev wg0 metric 9999"
+    bed.router.ip(f"route add {route}")
+    try:
+        with Capture(bed.far) as far:
+            for address in (family.far(1), family.office(1)):
+                assert ping.answered(bed.router, address, "-I", "wg0").received == 3
+                assert far.arrivals(address) == {("vpn0", family.wg0)}
+    finally:
+        bed.router.ip(f"route del {route}")
+
+
+def test_office_is_not_reached_through_home(bed: Testbed, family: Family) -> None:
+    with Capture(bed.far) as far:
+        assert ping.unanswered(bed.router, family.office(1)).received == 0
+        assert ping.unanswered(bed.client, family.office(1)).received == 0
+        assert far.arrivals(family.office(1)) == set()
+
+
+def test_no_gateway_answers_for_destinations_taken_to_be_on_link(bed: Testbed) -> None:
+    bed.router.ip("route add 198.51.100.9/32 dev eth0")
+    try:
+        pinged = ping.unanswered(bed.router, "198.51.100.9", "-I", "eth0")
+        assert pinged.received == 0
+    finally:
+        bed.router.ip("route del 198.51.100.9/32 dev eth0")
+
+
+def test_a_foreign_source_does_not_pass_the_tunnel(bed: Testbed, family: Family) -> None:
+    """Whoever forwards a client's packet into the VPN without translating it gets no answer."""
+    bed.router.ip(f"route add {family.office(2)} dev wg0")
+    try:
+        with Capture(bed.far) as far:
+            assert ping.unanswered(bed.client, family.office(2)).received == 0
+            assert far.arrivals(family.office(2)) == set()
+    finally:
+        bed.router.ip(f"route del {family.office(2)} dev wg0")
+
+
+def test_the_tunnel_closes_and_opens_again(bed: Testbed, family: Family) -> None:
+    bed.close_tunnel()
+    assert not bed.router.has_interface("wg0")
+    bed.open_tunnel()
+    assert ping.answered(bed.router, family.vpn_wg0).received == 3
+
+
+def test_the_state_is_the_same_text_twice(bed: Testbed) -> None:
+    before = state(bed.router)
+    assert "192.0.2.2/24" in before
+    assert "net.ipv4.conf.eth0.rp_filter = 0" in before
+    bed.router.ip("rule add from 192.0.2.77 lookup main")
+    assert state(bed.router) != before
+    bed.router.ip("rule del from 192.0.2.77 lookup main")
+    assert state(bed.router) == before
+
+
+def test_nothing_is_left_behind() -> None:
+    with opened_testbed() as other:
+        made = {namespace.name for namespace in other.namespaces}
+        assert made <= set(netns.names())
+        sleeper = other.far.start("sleep", "1000")
+    assert not made & set(netns.names())
+    assert sleeper.wait() < 0, "what ran in a namespace must have been ended"
+    sleeper.close()
