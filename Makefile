@@ -1,0 +1,60 @@
+# The commands of this repository. `make` alone lists them.
+
+VENV ?= .venv
+PYTHON := $(VENV)/bin/python
+RULES ?= rules.example.yaml
+# Options for pytest, as in: make e2e PYTEST_ARGS="-k teardown -x"
+PYTEST_ARGS ?=
+
+# What runs as root must leave nothing behind that its owner can't remove: no bytecode, no caches.
+AS_ROOT := $(if $(filter 0,$(shell id -u)),,sudo) env PYTHONDONTWRITEBYTECODE=1
+BENCHES := icmp $(patsubst bench/%.py,%,$(wildcard bench/load_rules.py bench/lookup.py))
+
+.PHONY: help run check e2e test bench packages clean
+
+help:
+	@echo 'make run     make the virtual environment, install, and start the router on $(RULES)'
+	@echo 'make test    everything: check and e2e; installs the Debian packages they need'
+	@echo 'make check   ruff, mypy for Linux and macOS, unit tests; needs no root'
+	@echo 'make e2e     end-to-end tests in network namespaces; needs root (by sudo)'
+	@echo 'make bench   measure against the bare path and, where installed, sing-box; needs root'
+	@echo 'make clean   remove the virtual environment and what the tools cached'
+
+run: $(VENV)/run.stamp
+	@$(AS_ROOT) $(VENV)/bin/tunrouter run -c $(RULES)
+
+check: $(VENV)/test.stamp
+	$(PYTHON) -m ruff check .
+	$(PYTHON) -m ruff format --check .
+	$(PYTHON) -m mypy --platform linux
+	$(PYTHON) -m mypy --platform darwin
+	$(PYTHON) -m pytest tests/unit $(PYTEST_ARGS)
+
+e2e: $(VENV)/test.stamp packages
+	$(AS_ROOT) $(PYTHON) -m pytest -p no:cacheprovider tests/e2e $(PYTEST_ARGS)
+
+# The Debian packages first: what can't run at all should say so before the long part.
+test: packages
+	@$(MAKE) --no-print-directory check
+	@$(MAKE) --no-print-directory e2e
+
+bench: $(VENV)/test.stamp packages
+	@for bench in $(BENCHES); do \
+	    $(AS_ROOT) $(PYTHON) -m bench.$$bench || exit 1; \
+	done
+
+packages:
+	@scripts/install-debian-packages
+
+clean:
+	rm -rf $(VENV) build dist *.egg-info .mypy_cache .pytest_cache .ruff_cache .hypothesis
+	find router tests bench -name __pycache__ -type d -prune -exec rm -rf {} +
+
+# Installed anew whenever pyproject.toml changes; the source itself is used in place.
+$(VENV)/run.stamp: pyproject.toml
+	@scripts/make-venv $(VENV) .
+	@touch $@
+
+$(VENV)/test.stamp: pyproject.toml
+	@scripts/make-venv $(VENV) '.[test]'
+	@touch $@ $(VENV)/run.stamp

@@ -1,0 +1,1 @@
+"""Measurements: run them by `make bench`, read how in bench/README.md."""
