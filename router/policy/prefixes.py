@@ -1,0 +1,67 @@
+"""Ranges and prefixes as integers: small pure functions, and their text for people.
+
+Always true: addresses are ints of the family's width, ranges are inclusive at both ends, a prefix
+is (first, length) with no host bits set.
+
+Must not know: rules, policies, routes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from ipaddress import IPv4Address, IPv6Address
+
+from router.config.model import LENGTH_BITS
+
+WIDTHS = {4: 32, 6: 128}
+"""Bits in an address of each family."""
+
+LENGTH_MASK = (1 << LENGTH_BITS) - 1
+
+
+def unpack(packed: int) -> tuple[int, int]:
+    """(first, length) of a packed prefix (see router.config.model.LENGTH_BITS)."""
+    return packed >> LENGTH_BITS, packed & LENGTH_MASK
+
+
+def last_address(first: int, length: int, width: int) -> int:
+    """The highest address inside a prefix of a family of `width` bits."""
+    return first | ((1 << (width - length)) - 1)
+
+
+def split_range(first: int, last: int, width: int) -> Iterator[tuple[int, int]]:
+    """The fewest prefixes that are exactly the range [first, last], ascending.
+
+    At each step the largest block that starts at `first`, is aligned and does not pass `last`.
+    """
+    end = last + 1
+    while first < end:
+        aligned = (first & -first).bit_length() - 1 if first else width
+        fitting = (end - first).bit_length() - 1
+        bits = min(aligned, fitting)
+        yield first, width - bits
+        first += 1 << bits
+
+
+def join_ranges(ranges: Iterable[tuple[int, int]]) -> Iterator[tuple[int, int]]:
+    """Ascending disjoint (first, last) ranges with direct neighbours joined."""
+    held: tuple[int, int] | None = None
+    for first, last in ranges:
+        if held is not None and held[1] + 1 == first:
+            held = held[0], last
+            continue
+        if held is not None:
+            yield held
+        held = first, last
+    if held is not None:
+        yield held
+
+
+def format_address(version: int, address: int) -> str:
+    """Dotted decimal, or RFC 5952 for IPv6."""
+    return str(IPv4Address(address) if version == 4 else IPv6Address(address))
+
+
+def format_prefix(version: int, first: int, length: int) -> str:
+    """As in `10.0.0.0/8` or `2001:db8::/32`."""
+    return f"{format_address(version, first)}/{length}"

@@ -1,0 +1,182 @@
+"""Lookup of one address, at a cost that hardly grows with the number of prefixes; and the decision.
+
+Theory of operation. With a million prefixes the time goes into cache misses, not comparisons; so
+everything a lookup touches lies close together. The span between the first and the last boundary
+is cut into up to 65,536 equal buckets. Each boundary has one fixed-size *entry*: its next bits
+below the bucket's (the *digest*), a mark whether bits remain below those, and its chain id. A
+lookup reads its bucket's bounds, bisects the few entries in it and finds the chain id in the very
+entry it stops at. Only when an address equals a marked entry's digest are whole addresses compared
+(IPv6 boundaries longer than about /64). Buckets that hold many entries, because real address plans
+are clustered, are cut again. Measured by bench/lookup.py, told in docs/adr/003-lookup.md.
+
+Always true: `lookup` gives the chain of the range that holds the address, for every address.
+
+Must not know: what policies are or do.
+"""
+
+from __future__ import annotations
+
+from array import array
+from bisect import bisect_left, bisect_right
+from collections.abc import Mapping, Sequence
+from typing import NamedTuple
+
+from router.config.model import Config
+from router.policy.flatten import Chain, Ranges, flatten
+from router.policy.traffic import Condition, condition
+
+BUCKET_BITS = 16
+ENTRY_BITS = 64
+CROWDED = 64
+"""A bucket with more entries than this is cut again."""
+
+IN_A_CUT_BITS = 3
+"""Cut again, a bucket's parts hold 1 << 3 entries on average."""
+
+
+class Buckets(NamedTuple):
+    """Where to search: the starts bounds[b] to bounds[b + 1] - 1 lie in bucket b.
+
+    Bucket b begins at low + (b << shift); `top` is the last one.
+    """
+
+    low: int
+    shift: int
+    top: int
+    bounds: Sequence[int]
+
+
+def cut(starts: Sequence[int], begin: int, end: int, bits: int) -> Buckets:
+    """At most 1 << bits equal buckets over the span of starts[begin:end], which is not empty."""
+    low = starts[begin]
+    span = starts[end - 1] - low
+    shift = max(0, span.bit_length() - bits)
+    top = span >> shift
+    bounds = array("I", [begin])
+    for bucket in range(1, top + 1):
+        bounds.append(bisect_left(starts, low + (bucket << shift), bounds[-1], end))
+    bounds.append(end)
+    return Buckets(low, shift, top, bounds)
+
+
+def cut_crowded(starts: Sequence[int], root: Buckets) -> dict[int, Buckets]:
+    """The buckets that hold many starts, each cut again, by bucket number."""
+    crowded = {}
+    for bucket in range(root.top + 1):
+        begin, end = root.bounds[bucket], root.bounds[bucket + 1]
+        if end - begin > CROWDED:
+            bits = min(BUCKET_BITS, (end - begin).bit_length() - IN_A_CUT_BITS)
+            crowded[bucket] = cut(starts, begin, end, bits)
+    return crowded
+
+
+class Table:
+    """The lookup table of one family."""
+
+    __slots__ = ("_crowded", "_entries", "_layout", "_root", "ranges")
+
+    def __init__(self, ranges: Ranges) -> None:
+        """Keeps the ranges, which nobody may change afterwards."""
+        self.ranges = ranges
+        starts = ranges.starts
+        begin = min(1, len(starts) - 1)
+        bits = min(BUCKET_BITS, len(starts).bit_length())
+        self._root = root = cut(starts, begin, len(starts), bits)
+        self._crowded = cut_crowded(starts, root)
+        id_bits = max(1, (len(ranges.chains) - 1).bit_length())
+        digest_bits = min(root.shift, ENTRY_BITS - 1 - id_bits)
+        self._layout = root.shift - digest_bits, (1 << digest_bits) - 1, id_bits, (1 << id_bits) - 1
+        self._entries = self._pack("I" if digest_bits + 1 + id_bits <= ENTRY_BITS // 2 else "Q")
+
+    def _pack(self, typecode: str) -> array[int]:
+        """digest, mark, chain id for each start; the first one has no bucket, hence digest 0."""
+        low = self._root.low
+        below_bits, digest_mask, id_bits, _ = self._layout
+        below_mask = (1 << below_bits) - 1
+        entries = array(typecode)
+        for start, chain_id in zip(self.ranges.starts, self.ranges.chain_ids, strict=True):
+            offset = start - low
+            marked = 1 if offset & below_mask else 0
+            digest = offset >> below_bits & digest_mask
+            entries.append((digest << 1 | marked) << id_bits | chain_id)
+        return entries
+
+    def lookup(self, address: int) -> Chain:
+        """The chain of rules to ask for an address, which must fit the family's width."""
+        low, shift, top, bounds = self._root
+        below_bits, digest_mask, id_bits, id_mask = self._layout
+        offset = address - low
+        bucket = offset >> shift
+        if bucket < 0:
+            return self._outcome(0)
+        if bucket > top:
+            return self._outcome(-1)
+        begin = bounds[bucket]
+        end = bounds[bucket + 1]
+        if end - begin > CROWDED:
+            begin, end = self._narrow(address, bucket)
+        entries = self._entries
+        marked = (offset >> below_bits & digest_mask) << 1 << id_bits | 1 << id_bits
+        position = bisect_right(entries, marked | id_mask, begin, end) - 1
+        entry = entries[position]
+        if entry >= marked and position >= begin:
+            return self._compare_whole(address, marked, begin, position)
+        return self.ranges.chains[entry & id_mask]
+
+    def _narrow(self, address: int, bucket: int) -> tuple[int, int]:
+        """The part of a crowded bucket to search; empty when the answer is the one before it."""
+        low, shift, top, bounds = self._crowded[bucket]
+        offset = address - low
+        if offset < 0:
+            return bounds[0], bounds[0]
+        part = offset >> shift
+        if part > top:
+            return bounds[-1], bounds[-1]
+        return bounds[part], bounds[part + 1]
+
+    def _compare_whole(self, address: int, marked: int, begin: int, position: int) -> Chain:
+        """The answer among the entries up to `position` that share the address's digest."""
+        id_bits = self._layout[2]
+        first = bisect_left(self._entries, marked ^ 1 << id_bits, begin, position)
+        return self._outcome(bisect_right(self.ranges.starts, address, first, position + 1) - 1)
+
+    def _outcome(self, position: int) -> Chain:
+        return self.ranges.chains[self.ranges.chain_ids[position]]
+
+
+class RuleSet:
+    """The rules of a configuration, ready for decisions."""
+
+    __slots__ = ("_conditions", "v4", "v6")
+
+    def __init__(self, v4: Table, v6: Table, conditions: Mapping[int, Condition]) -> None:
+        """`conditions` holds every conditional rule, by index."""
+        self.v4 = v4
+        self.v6 = v6
+        self._conditions = conditions
+
+    @classmethod
+    def build(cls, config: Config) -> RuleSet:
+        """Flattens all rules; a million prefixes take a few seconds."""
+        conditions = {rule.index: condition(rule) for rule in config.rules if rule.conditional}
+        v4, v6 = (Table(flatten(config.rules, version)) for version in (4, 6))
+        return cls(v4, v6, conditions)
+
+    def table(self, version: int) -> Table:
+        """The table of one family: 4 or 6."""
+        return self.v4 if version == 4 else self.v6
+
+    def chain(self, version: int, address: int) -> Chain:
+        """The rules to ask for an address, in order; the last asks for nothing (0: the default)."""
+        return (self.v4 if version == 4 else self.v6).lookup(address)
+
+    def decide(self, version: int, address: int, protocol: int, port: int = 0) -> int:
+        """The index of the rule for a flow; 0 where the default decides.
+
+        `protocol` is the IP protocol number, `port` the destination port, ignored without ports.
+        """
+        chain = (self.v4 if version == 4 else self.v6).lookup(address)
+        for rule in chain[:-1]:
+            if self._conditions[rule].matches(protocol, port):
+                return rule
+        return chain[-1]

@@ -1,0 +1,105 @@
+"""Protocols and ports: what a conditional rule asks of a flow, and whether rules cover others.
+
+Two views of the same thing. A Condition answers for one flow. TrafficClasses cuts all traffic into
+the few classes that the rules of a configuration can tell apart and makes each condition a bit
+mask over them, so that "covered by the union of earlier rules" is `mask & ~earlier == 0`.
+
+Always true: protocols that rules cannot name (GRE, ESP, ...) are a class of their own, so no
+conditional rule ever covers everything. A rule with ports matches TCP and UDP alone.
+
+Must not know: addresses, chains, policies.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import NamedTuple
+
+from router.config.model import Rule
+
+PROTOCOL_NUMBERS = {"icmp": (1, 58), "tcp": (6,), "udp": (17,)}
+"""IANA protocol numbers of the names in rules; icmp covers ICMPv6."""
+
+WITH_PORTS = ("tcp", "udp")
+LAST_PORT = 65535
+
+PortRanges = tuple[tuple[int, int], ...]
+
+
+class Condition(NamedTuple):
+    """What a conditional rule asks: IP protocol numbers, and port ranges (none: any port)."""
+
+    numbers: frozenset[int]
+    ports: PortRanges
+
+    def matches(self, protocol: int, port: int) -> bool:
+        """Whether a flow fits; `port` is the destination port, of no meaning without ports."""
+        if protocol not in self.numbers:
+            return False
+        return not self.ports or any(first <= port <= last for first, last in self.ports)
+
+
+def names(rule: Rule) -> tuple[str, ...]:
+    """The protocols a conditional rule can match, by name; without protocols, those with ports."""
+    named = tuple(name for name in PROTOCOL_NUMBERS if name in rule.protocols)
+    if not rule.ports:
+        return named
+    return tuple(name for name in named or WITH_PORTS if name in WITH_PORTS)
+
+
+def condition(rule: Rule) -> Condition:
+    """What a conditional rule asks of a flow."""
+    numbers = [number for name in names(rule) for number in PROTOCOL_NUMBERS[name]]
+    return Condition(frozenset(numbers), rule.ports)
+
+
+class TrafficClasses:
+    """Traffic as bit masks, fine enough for the given rules.
+
+    Bit 0 is every protocol that rules cannot name, bit 1 is ICMP; then each stretch of ports
+    between two boundaries has a bit for TCP and one for UDP.
+    """
+
+    OTHER = 1
+    ICMP = 2
+
+    def __init__(self, rules: Iterable[Rule]) -> None:
+        begins = {0}
+        for rule in rules:
+            for first, last in rule.ports:
+                begins.update((first, last + 1))
+        self._begins = sorted(begin for begin in begins if begin <= LAST_PORT)
+        self._stretch = {begin: number for number, begin in enumerate(self._begins)}
+        self._stretch[LAST_PORT + 1] = len(self._begins)
+        self._known: dict[tuple[frozenset[str], PortRanges], int] = {}
+        stretches = len(self._begins)
+        self.everything = (1 << (2 + 2 * stretches)) - 1
+
+    def mask(self, rule: Rule) -> int:
+        """The classes a rule matches at its addresses."""
+        if not rule.conditional:
+            return self.everything
+        asked = rule.protocols, rule.ports
+        found = self._known.get(asked)
+        if found is None:
+            found = self._known[asked] = self._mask(names(rule), rule.ports)
+        return found
+
+    def mask_of(self, protocol: int | None, port: int | None) -> int:
+        """The classes of flows of which only the protocol number, or not even that, is known."""
+        if protocol is None:
+            return self.everything
+        name = next((n for n, numbers in PROTOCOL_NUMBERS.items() if protocol in numbers), None)
+        if name is None:
+            return self.OTHER
+        return self._mask((name,), () if port is None else ((port, port),))
+
+    def _mask(self, protocols: tuple[str, ...], ports: PortRanges) -> int:
+        wanted = 0
+        for first, last in ports or ((0, LAST_PORT),):
+            wanted |= (1 << self._stretch[last + 1]) - (1 << self._stretch[first])
+        mask = self.ICMP if "icmp" in protocols else 0
+        for position, name in enumerate(WITH_PORTS):
+            if name in protocols:
+                mask |= wanted << (2 + position * len(self._begins))
+        return mask
