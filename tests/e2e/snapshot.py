@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import difflib
+
 from tests.e2e.netns import Namespace
+from tests.e2e.wait import wait_until
 
 COMMANDS = (
     "ip rule show",
@@ -23,3 +26,13 @@ def state(namespace: Namespace) -> str:
 
 def _section(namespace: Namespace, command: str) -> str:
     return f"# {command}\n{namespace.run(*command.split()).stdout}"
+
+
+def wait_for_state(namespace: Namespace, expected: str) -> None:
+    """Waits until the state is the expected text; shows the difference if it never is."""
+
+    def difference() -> str:
+        now = state(namespace).splitlines()
+        return "\n".join(difflib.unified_diff(expected.splitlines(), now, "before", "after"))
+
+    wait_until(lambda: state(namespace) == expected, "the state to be as before", detail=difference)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from tests.e2e import netns, ping
+from tests.e2e import netns, ping, probes
 from tests.e2e.capture import Capture
 from tests.e2e.snapshot import state
 from tests.e2e.testbed import Family, Testbed, opened_testbed
@@ -57,6 +57,23 @@ def test_a_foreign_source_does_not_pass_the_tunnel(bed: Testbed, family: Family)
             assert far.arrivals(family.office(2)) == set()
     finally:
         bed.router.ip(f"route del {family.office(2)} dev wg0")
+
+
+def test_probes_tell_an_answer_from_a_refusal_and_from_silence(
+    bed: Testbed, family: Family
+) -> None:
+    server = probes.start_server(bed.far)
+    bed.far.ip(f"route add blackhole {family.client}")
+    try:
+        assert probes.tcp(bed.router, family.far(1)) == "connected"
+        assert probes.udp(bed.router, family.far(1)) == "answered"
+        assert probes.tcp(bed.router, family.far(1), port=8) == "ECONNREFUSED"
+        assert probes.udp(bed.router, family.far(1), port=8) == "ECONNREFUSED"
+        assert probes.tcp(bed.client, family.far(1)) == "silence"
+        assert probes.udp(bed.client, family.far(1)) == "silence"
+    finally:
+        bed.far.ip(f"route del blackhole {family.client}")
+        server.close()
 
 
 def test_the_tunnel_closes_and_opens_again(bed: Testbed, family: Family) -> None:

@@ -1,0 +1,75 @@
+"""What an application is told when it connects by TCP or sends by UDP.
+
+The result is the name of the error that it gets (ECONNREFUSED, EHOSTUNREACH, ...), or "connected",
+"answered", or "silence" when nothing came within the patience of a second.
+"""
+
+from __future__ import annotations
+
+import sys
+
+from tests.e2e.netns import Namespace
+from tests.e2e.processes import Process
+
+ECHO_PORT = 7
+PATIENCE_S = 1
+
+CLIENT = """
+import errno, socket, sys
+kind, address, port, patience = sys.argv[1:]
+family = socket.AF_INET6 if ":" in address else socket.AF_INET
+stream = kind == "tcp"
+with socket.socket(family, socket.SOCK_STREAM if stream else socket.SOCK_DGRAM) as s:
+    s.settimeout(float(patience))
+    try:
+        s.connect((address, int(port)))
+        if not stream:
+            s.send(b"probe")
+            s.recv(100)
+        print("connected" if stream else "answered")
+    except TimeoutError:
+        print("silence")
+    except OSError as error:
+        print(errno.errorcode[error.errno])
+"""
+
+# Every answer of UDP leaves by the address that was asked: the socket is told which by IP_PKTINFO.
+SERVER = """
+import select, socket, sys
+port = int(sys.argv[1])
+IPV6_FREEBIND = 78  # linux/in6.h; the far hosts' addresses stand in a route, not on an interface
+tcp = socket.create_server(("::", port), family=socket.AF_INET6, dualstack_ipv6=True)
+udp = socket.socket(socket.AF_INET6, socket.SOCK_DGRAM)
+udp.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_RECVPKTINFO, 1)
+udp.setsockopt(socket.IPPROTO_IPV6, IPV6_FREEBIND, 1)
+udp.bind(("::", port))
+print("listening", flush=True)
+while True:
+    for ready in select.select([tcp, udp], [], [])[0]:
+        if ready is tcp:
+            tcp.accept()[0].close()
+        else:
+            data, [(_, _, info)], _, peer = udp.recvmsg(2000, 100)
+            control = (socket.IPPROTO_IPV6, socket.IPV6_PKTINFO, info[:16] + bytes(4))
+            udp.sendmsg([data], [control], 0, peer)
+"""
+
+
+def tcp(namespace: Namespace, address: str, port: int = ECHO_PORT) -> str:
+    return _probe(namespace, "tcp", address, port)
+
+
+def udp(namespace: Namespace, address: str, port: int = ECHO_PORT) -> str:
+    return _probe(namespace, "udp", address, port)
+
+
+def start_server(namespace: Namespace, port: int = ECHO_PORT) -> Process:
+    """Something that accepts TCP and echoes UDP at every address; the caller closes it."""
+    server = namespace.start(sys.executable, "-c", SERVER, str(port))
+    server.wait_for_output("listening")
+    return server
+
+
+def _probe(namespace: Namespace, kind: str, address: str, port: int) -> str:
+    arguments = (kind, address, str(port), str(PATIENCE_S))
+    return namespace.run(sys.executable, "-c", CLIENT, *arguments).stdout.strip()

@@ -1,0 +1,88 @@
+"""Bad rules, no rules, no root: a clear word, the right exit code, and nothing touched."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from tests.e2e.snapshot import state
+from tests.e2e.testbed import Testbed
+from tests.e2e.tunrouter import PROGRAM, rules, run_to_end, write_rules
+
+# A user without privileges, who may read files all the same: the checkout may belong to root.
+UNPRIVILEGED = (
+    *("setpriv", "--reuid=65534", "--regid=65534", "--clear-groups"),
+    *("--inh-caps=-all,+dac_read_search", "--ambient-caps=-all,+dac_read_search"),
+)
+
+# The bad value of each is marked by @ before it.
+BAD = {
+    "unknown policy": "rules:\n  - {cidr: 198.51.100.1, policy: @hoem}\n",
+    "bad CIDR": "rules:\n  - {cidr: @198.51.100.300, policy: home}\n",
+    "one bad CIDR of three": "rules:\n  - {cidr: [10.0.0.0/8, @10.0.0.0/33], policy: home}\n",
+    "unknown key": "rules:\n  - {cidr: 198.51.100.1, @polcy: home}\n",
+    "wrong type": "tun: {mtu: @large}\n",
+    "unknown default": "default: @hoem\n",
+}
+POLICIES = "version: 1\npolicies:\n  home: {type: direct, interface: eth0}\n"
+
+
+def _place_of_mark(text: str) -> tuple[str, str]:
+    """The text without its mark, and `line:column` of where the mark was."""
+    before, _, after = text.partition("@")
+    line = before.count("\n") + 1
+    column = len(before) - before.rfind("\n")
+    return before + after, f"{line}:{column}"
+
+
+def _next_interface_number(bed: Testbed) -> int:
+    """Interfaces are numbered in the order they are made: a gap tells of one that came and went."""
+    bed.router.ip("link add probe type dummy")
+    number = int(bed.router.run("cat", "/sys/class/net/probe/ifindex").stdout)
+    bed.router.ip("link del probe")
+    return number
+
+
+@pytest.mark.parametrize("case", BAD)
+def test_bad_rules_are_refused_before_anything_is_touched(
+    bed: Testbed, tmp_path: Path, case: str
+) -> None:
+    text, place = _place_of_mark(POLICIES + BAD[case])
+    rules_file = write_rules(tmp_path, text)
+    before = state(bed.router)
+    number = _next_interface_number(bed)
+    ended = run_to_end(bed.router, "run", "-c", str(rules_file))
+    assert ended.exit_code == 2, ended.log
+    assert f"rules.yaml:{place}: error[" in ended.log
+    assert _next_interface_number(bed) == number + 1, "an interface was made"
+    assert state(bed.router) == before
+
+
+def test_broken_yaml_names_the_line(bed: Testbed, tmp_path: Path) -> None:
+    rules_file = write_rules(tmp_path, "version: 1\nrules: [\n")
+    ended = run_to_end(bed.router, "run", "-c", str(rules_file))
+    assert ended.exit_code == 2, ended.log
+    assert "rules.yaml:3:1: error[" in ended.log
+
+
+def test_a_missing_file_is_named(bed: Testbed, tmp_path: Path) -> None:
+    missing = tmp_path / "absent.yaml"
+    before = state(bed.router)
+    ended = run_to_end(bed.router, "run", "-c", str(missing))
+    assert ended.exit_code == 2, ended.log
+    assert "absent.yaml" in ended.log
+    assert state(bed.router) == before
+
+
+def test_without_root_it_says_what_it_needs(bed: Testbed, tmp_path: Path) -> None:
+    rules_file = write_rules(tmp_path, rules("198.51.100.1 -> home"))
+    before = state(bed.router)
+    ended = run_to_end(bed.router, "run", "-c", str(rules_file), prefix=UNPRIVILEGED)
+    assert ended.exit_code == 1, ended.log
+    assert "root" in ended.log
+    assert state(bed.router) == before
+
+
+def test_the_program_of_this_checkout_is_run() -> None:
+    assert Path(PROGRAM).exists(), f"{PROGRAM} is missing: make e2e installs it"

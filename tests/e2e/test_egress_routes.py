@@ -1,0 +1,144 @@
+"""Ways out that are hard to bind to: strict rp_filter, everything captured, an absent VPN."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.e2e import ping
+from tests.e2e.capture import Capture
+from tests.e2e.snapshot import state, wait_for_state
+from tests.e2e.testbed import FAMILIES, V4, V6, Family, Testbed
+from tests.e2e.tunrouter import HEAD, TUN, Tunrouter, rules, running
+from tests.e2e.wait import wait_until
+
+HOME, VPN, ANY = 1, 2, 9
+
+BOTH = rules(
+    *(f"{family.far(HOME)} -> home" for family in FAMILIES),
+    *(f"{family.far(VPN)} -> office" for family in FAMILIES),
+)
+
+
+@pytest.fixture
+def strict(bed: Testbed) -> Iterator[None]:
+    """rp_filter=1 wherever it can be set, and for the TUN that is yet to come."""
+    _set_rp_filter(bed, 1)
+    yield
+    _set_rp_filter(bed, 0)
+
+
+def _set_rp_filter(bed: Testbed, value: int) -> None:
+    for interface in ("all", "default", "eth0", "wg0", "lan0"):
+        bed.router.sysctl(**{f"ipv4__conf__{interface}__rp_filter": value})
+
+
+@pytest.fixture
+def no_tunnel(bed: Testbed) -> Iterator[None]:
+    """The router without its wg0, which is back afterwards whatever the test did."""
+    bed.close_tunnel()
+    yield
+    if not bed.router.has_interface("wg0"):
+        bed.open_tunnel()
+
+
+def test_strict_rp_filter(bed: Testbed, strict: None, family: Family, tmp_path: Path) -> None:
+    before = state(bed.router)
+    with running(bed.router, tmp_path, BOTH), Capture(bed.far) as far:
+        for pinger in (bed.client, bed.router):
+            assert ping.answered(pinger, family.far(HOME)).received == 3
+            assert ping.answered(pinger, family.far(VPN)).received == 3
+        assert far.arrivals(family.far(HOME)) == {("home0", family.eth0)}
+        assert far.arrivals(family.far(VPN)) == {("vpn0", family.wg0)}
+    wait_for_state(bed.router, before)
+
+
+def test_everything_captured(bed: Testbed, family: Family, tmp_path: Path) -> None:
+    """`default: home` makes two halves of each family, and what goes out does not come back in."""
+    # WireGuard's own packets are the system's business, as its user would write it.
+    text = rules(f"{V4.vpn_outside} -> bypass", f"{family.office_net} -> office", default="home")
+    with (
+        running(bed.router, tmp_path, text) as router,
+        Capture(bed.far) as far,
+        Capture(bed.router) as at_router,
+    ):
+        for pinger in (bed.client, bed.router):
+            assert ping.answered(pinger, family.far(ANY)).received == 3
+            assert ping.answered(pinger, family.office(1)).received == 3
+        assert far.arrivals(family.far(ANY)) == {("home0", family.eth0)}
+        assert far.arrivals(family.office(1)) == {("vpn0", family.wg0)}
+        requests = [seen for seen in at_router.on(TUN) if "echo request" in seen.text]
+        assert len(requests) >= 12
+        assert len(requests) == len(set(requests)), "each request enters the TUN once"
+        assert router.stop().counters["loop"] == 0
+
+
+@pytest.mark.parametrize(
+    ("family", "halves"),
+    [(V4, {"0.0.0.0/1", "128.0.0.0/1"}), (V6, {"::/1", "8000::/1"})],
+    ids=["IPv4", "IPv6"],
+)
+def test_everything_is_two_halves(
+    bed: Testbed, family: Family, halves: set[str], tmp_path: Path
+) -> None:
+    with running(bed.router, tmp_path, rules(default="home", head=HEAD)):
+        listed = bed.router.run("ip", f"-{family.version}", "route", "show", "dev", TUN).stdout
+        assert halves <= {line.split()[0] for line in listed.splitlines()}
+
+
+def test_an_absent_vpn_is_down_until_it_appears(
+    bed: Testbed, no_tunnel: None, family: Family, tmp_path: Path
+) -> None:
+    address = family.office(1)
+    with running(bed.router, tmp_path, rules(f"{family.office_net} -> office")) as router:
+        assert re.search(r"office.*\bdown\b", router.log), router.log
+        assert ping.unanswered(bed.client, address).prohibited == 3
+        bed.open_tunnel()
+        wait_until(lambda: _received(bed, address) == 3, "the VPN to be used", detail=_log(router))
+        with Capture(bed.far) as far:
+            assert ping.answered(bed.client, address).received == 3
+            assert far.arrivals(address) == {("vpn0", family.wg0)}
+        bed.close_tunnel()
+        wait_until(lambda: _prohibited(bed, address) == 3, "it to be down", detail=_log(router))
+
+
+def test_on_down_drop_is_silence(
+    bed: Testbed, no_tunnel: None, family: Family, tmp_path: Path
+) -> None:
+    head = HEAD.replace("interface: wg0", "interface: wg0, on_down: drop")
+    address = family.far(VPN)
+    with (
+        running(bed.router, tmp_path, rules(f"{address} -> office", head=head)),
+        Capture(bed.far) as far,
+    ):
+        pinged = ping.unanswered(bed.client, address)
+        assert (pinged.received, pinged.prohibited) == (0, 0), pinged.text
+        assert far.packets() == []
+
+
+def test_on_down_may_name_another_way_out(
+    bed: Testbed, no_tunnel: None, family: Family, tmp_path: Path
+) -> None:
+    head = HEAD.replace("interface: wg0", "interface: wg0, on_down: home")
+    address = family.far(VPN)
+    with (
+        running(bed.router, tmp_path, rules(f"{address} -> office", head=head)),
+        Capture(bed.far) as far,
+    ):
+        assert ping.answered(bed.client, address).received == 3
+        assert far.arrivals(address) == {("home0", family.eth0)}
+
+
+def _received(bed: Testbed, address: str) -> int:
+    return ping.unanswered(bed.client, address).received
+
+
+def _prohibited(bed: Testbed, address: str) -> int:
+    return ping.unanswered(bed.client, address).prohibited
+
+
+def _log(router: Tunrouter) -> Callable[[], str]:
+    return lambda: router.log

@@ -1,0 +1,47 @@
+"""What no rule names goes on as if no router were there; and the counts of what did go through."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from tests.e2e import ping
+from tests.e2e.capture import Capture
+from tests.e2e.testbed import V4, V6, Family, Testbed
+from tests.e2e.tunrouter import TUN, rules, running
+
+NAMED, DROPPED, REJECTED, UNNAMED = 1, 2, 3, 9
+
+RULES = rules(
+    *(f"{family.far(NAMED)} -> home" for family in (V4, V6)),
+    *(f"{family.far(DROPPED)} -> drop" for family in (V4, V6)),
+    *(f"{family.far(REJECTED)} -> reject" for family in (V4, V6)),
+)
+
+
+def test_an_unnamed_address_never_enters_the_tun(
+    bed: Testbed, family: Family, tmp_path: Path
+) -> None:
+    address = family.far(UNNAMED)
+    before = ping.answered(bed.client, address)
+    with (
+        running(bed.router, tmp_path, RULES),
+        Capture(bed.far) as far,
+        Capture(bed.router, "ip or ip6") as at_router,
+    ):
+        during = ping.answered(bed.client, address)
+        assert far.arrivals(address) == {("home0", family.client)}
+        assert [seen for seen in at_router.on(TUN) if address in seen] == []
+    assert before.received == 3
+    assert during.timeless == before.timeless
+
+
+def test_the_summary_counts_each_ping_once(bed: Testbed, tmp_path: Path) -> None:
+    with running(bed.router, tmp_path, RULES) as router:
+        for family in (V4, V6):
+            assert ping.answered(bed.client, family.far(NAMED)).received == 3
+            assert ping.unanswered(bed.client, family.far(DROPPED)).received == 0
+            assert ping.unanswered(bed.client, family.far(REJECTED)).prohibited == 3
+        counters = router.stop().counters
+    assert (counters["out"], counters["in"]) == (6, 6)
+    assert counters["drop"] == 6
+    assert counters["loop"] == 0

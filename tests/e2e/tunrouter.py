@@ -1,0 +1,128 @@
+"""tunrouter itself, as a user starts and stops it, in the router's namespace.
+
+Always true: whatever ends a run, its log never holds a traceback.
+"""
+
+from __future__ import annotations
+
+import re
+import signal
+import sys
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from tests.e2e.netns import Namespace
+from tests.e2e.processes import Process
+from tests.e2e.testbed import V4, V6
+
+PROGRAM = str(Path(sys.executable).with_name("tunrouter"))
+TUN = "tun11"
+SUMMARY = re.compile(r"stopped: (.*)$", re.MULTILINE)
+COUNTER = re.compile(r"([\w-]+)=(\d+)")
+
+HEAD = f"""\
+version: 1
+tun:
+  name: {TUN}
+  address: [{V4.tun}/30, "{V6.tun}/126"]
+  mtu: 1500
+policies:
+  home: {{type: direct, interface: eth0}}
+  office: {{type: vpn, interface: wg0}}
+"""
+
+
+def rules(*lines: str, head: str = HEAD, default: str = "bypass") -> str:
+    """A rules file: the head, one rule a line (`cidr -> policy`), and the default."""
+    written = [_rule(*line.split(" -> ")) for line in lines]
+    return "\n".join([head + "rules:", *written, f"default: {default}", ""])
+
+
+def _rule(cidr: str, policy: str) -> str:
+    return f'  - {{cidr: "{cidr}", policy: {policy}}}'
+
+
+@dataclass(frozen=True)
+class Stopped:
+    """How a run ended. `counters` holds the numbers of the summary line."""
+
+    exit_code: int
+    log: str
+
+    @property
+    def counters(self) -> Mapping[str, int]:
+        lines = SUMMARY.findall(self.log)
+        assert lines, f"no summary line in the log:\n{self.log}"
+        return {name: int(number) for name, number in COUNTER.findall(lines[-1])}
+
+
+class Tunrouter:
+    """One run of the program. start() returns once it has said `ready`."""
+
+    def __init__(self, namespace: Namespace, rules_file: Path) -> None:
+        self._others = set(namespace.pids())
+        self._namespace = namespace
+        self._process: Process = namespace.start(PROGRAM, "run", "-c", str(rules_file))
+
+    @property
+    def log(self) -> str:
+        return self._process.stderr
+
+    @property
+    def pid(self) -> int:
+        """The process that was started: the one that a user would kill."""
+        return self._process.pid
+
+    def pids(self) -> list[int]:
+        """All processes of this run that are left."""
+        return sorted(set(self._namespace.pids()) - self._others)
+
+    def wait_until_ready(self) -> None:
+        self._process.wait_for_output("ready")
+
+    def stop(self, by: signal.Signals = signal.SIGTERM) -> Stopped:
+        """Sends the signal, waits for the end and returns what the run left to be read."""
+        stopped = Stopped(self._process.stop(by), self.log)
+        assert "Traceback" not in stopped.log, stopped.log
+        return stopped
+
+    def close(self) -> None:
+        self._process.close()
+
+
+def write_rules(directory: Path, text: str) -> Path:
+    path = directory / "rules.yaml"
+    path.write_text(text, encoding="utf-8")
+    return path
+
+
+@contextmanager
+def running(namespace: Namespace, directory: Path, text: str) -> Iterator[Tunrouter]:
+    """The router, ready, for the length of a with block.
+
+    If the block has not stopped it itself, it is stopped by SIGTERM and must have ended well: exit
+    code 0, and not one packet that came back in a loop.
+    """
+    router = Tunrouter(namespace, write_rules(directory, text))
+    try:
+        router.wait_until_ready()
+        yield router
+        if router.pids():
+            stopped = router.stop()
+            assert stopped.exit_code == 0, stopped.log
+            assert stopped.counters["loop"] == 0, stopped.log
+    finally:
+        router.close()
+
+
+def run_to_end(namespace: Namespace, *arguments: str, prefix: tuple[str, ...] = ()) -> Stopped:
+    """Runs the program where it is expected to end by itself."""
+    process = namespace.start(*prefix, PROGRAM, *arguments)
+    try:
+        code = process.wait()
+        assert "Traceback" not in process.stderr, process.stderr
+        return Stopped(code, process.stderr)
+    finally:
+        process.close()
