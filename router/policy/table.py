@@ -2,12 +2,13 @@
 
 Theory of operation. With a million prefixes the time goes into cache misses, not comparisons; so
 everything a lookup touches lies close together. The span between the first and the last boundary
-is cut into up to 65,536 equal buckets. Each boundary has one fixed-size *entry*: its next bits
-below the bucket's (the *digest*), a mark whether bits remain below those, and its chain id. A
-lookup reads its bucket's bounds, bisects the few entries in it and finds the chain id in the very
-entry it stops at. Only when an address equals a marked entry's digest are whole addresses compared
-(IPv6 boundaries longer than about /64). Buckets that hold many entries, because real address plans
-are clustered, are cut again. Measured by bench/lookup.py, told in docs/adr/003-lookup.md.
+is cut into up to 262,144 equal buckets. Each boundary has one fixed-size *entry*: its next bits
+below the bucket's (the *digest*), a mark whether bits remain below those (the *rest*), and its
+chain id. A lookup reads its bucket's bounds, bisects the few entries in it and finds the chain id
+in the very entry it stops at. Only when an address equals a marked entry's digest are the rests
+compared (IPv6 prefixes longer than about /64). Buckets that hold many entries, because real
+address plans are clustered, are cut again. Measured by bench/lookup.py, told in
+docs/adr/003-lookup.md.
 
 Always true: `lookup` gives the chain of the range that holds the address, for every address.
 
@@ -25,7 +26,7 @@ from router.config.model import Config
 from router.policy.flatten import Chain, Ranges, flatten
 from router.policy.traffic import Condition, condition
 
-BUCKET_BITS = 16
+BUCKET_BITS = 18
 ENTRY_BITS = 64
 CROWDED = 64
 """A bucket with more entries than this is cut again."""
@@ -73,7 +74,7 @@ def cut_crowded(starts: Sequence[int], root: Buckets) -> dict[int, Buckets]:
 class Table:
     """The lookup table of one family."""
 
-    __slots__ = ("_crowded", "_entries", "_layout", "_root", "ranges")
+    __slots__ = ("_crowded", "_entries", "_layout", "_rests", "_root", "ranges")
 
     def __init__(self, ranges: Ranges) -> None:
         """Keeps the ranges, which nobody may change afterwards."""
@@ -85,26 +86,36 @@ class Table:
         self._crowded = cut_crowded(starts, root)
         id_bits = max(1, (len(ranges.chains) - 1).bit_length())
         digest_bits = min(root.shift, ENTRY_BITS - 1 - id_bits)
-        self._layout = root.shift - digest_bits, (1 << digest_bits) - 1, id_bits, (1 << id_bits) - 1
+        rest_bits = root.shift - digest_bits
+        self._layout = rest_bits, (1 << digest_bits) - 1, id_bits, (1 << id_bits) - 1
         self._entries = self._pack("I" if digest_bits + 1 + id_bits <= ENTRY_BITS // 2 else "Q")
+        self._rests = self._pack_rests((1 << rest_bits) - 1)
 
     def _pack(self, typecode: str) -> array[int]:
-        """digest, mark, chain id for each start; the first one has no bucket, hence digest 0."""
+        """digest, mark, chain id for each start; the first one is in no bucket, its digest idle."""
         low = self._root.low
-        below_bits, digest_mask, id_bits, _ = self._layout
-        below_mask = (1 << below_bits) - 1
+        rest_bits, digest_mask, id_bits, _ = self._layout
+        rest_mask = (1 << rest_bits) - 1
         entries = array(typecode)
         for start, chain_id in zip(self.ranges.starts, self.ranges.chain_ids, strict=True):
             offset = start - low
-            marked = 1 if offset & below_mask else 0
-            digest = offset >> below_bits & digest_mask
-            entries.append((digest << 1 | marked) << id_bits | chain_id)
+            mark = 1 if offset & rest_mask else 0
+            digest = offset >> rest_bits & digest_mask
+            entries.append((digest << 1 | mark) << id_bits | chain_id)
         return entries
+
+    def _pack_rests(self, rest_mask: int) -> Sequence[int]:
+        """The bits below the digest of each start; nothing when no start has any."""
+        low = self._root.low
+        rests = [start - low & rest_mask for start in self.ranges.starts] if rest_mask else []
+        if not any(rests[1:]):
+            return ()
+        return array("Q", rests) if rest_mask >> ENTRY_BITS == 0 else rests
 
     def lookup(self, address: int) -> Chain:
         """The chain of rules to ask for an address, which must fit the family's width."""
         low, shift, top, bounds = self._root
-        below_bits, digest_mask, id_bits, id_mask = self._layout
+        rest_bits, digest_mask, id_bits, id_mask = self._layout
         offset = address - low
         bucket = offset >> shift
         if bucket < 0:
@@ -116,11 +127,11 @@ class Table:
         if end - begin > CROWDED:
             begin, end = self._narrow(address, bucket)
         entries = self._entries
-        marked = (offset >> below_bits & digest_mask) << 1 << id_bits | 1 << id_bits
+        marked = (offset >> rest_bits & digest_mask) << 1 << id_bits | 1 << id_bits
         position = bisect_right(entries, marked | id_mask, begin, end) - 1
         entry = entries[position]
         if entry >= marked and position >= begin:
-            return self._compare_whole(address, marked, begin, position)
+            return self._compare_rests(offset, begin, position)
         return self.ranges.chains[entry & id_mask]
 
     def _narrow(self, address: int, bucket: int) -> tuple[int, int]:
@@ -134,11 +145,15 @@ class Table:
             return bounds[-1], bounds[-1]
         return bounds[part], bounds[part + 1]
 
-    def _compare_whole(self, address: int, marked: int, begin: int, position: int) -> Chain:
-        """The answer among the entries up to `position` that share the address's digest."""
-        id_bits = self._layout[2]
-        first = bisect_left(self._entries, marked ^ 1 << id_bits, begin, position)
-        return self._outcome(bisect_right(self.ranges.starts, address, first, position + 1) - 1)
+    def _compare_rests(self, offset: int, begin: int, position: int) -> Chain:
+        """The answer among the entries up to `position` that have the digest of `offset`."""
+        rest_bits, digest_mask, id_bits, id_mask = self._layout
+        entries = self._entries
+        digest = offset >> rest_bits & digest_mask
+        first = bisect_left(entries, digest << 1 << id_bits, begin, position)
+        rest = offset & ((1 << rest_bits) - 1)
+        found = bisect_right(self._rests, rest, first, position + 1) - 1
+        return self.ranges.chains[entries[found] & id_mask]
 
     def _outcome(self, position: int) -> Chain:
         return self.ranges.chains[self.ranges.chain_ids[position]]
