@@ -1,0 +1,177 @@
+"""Reading one mapping of the rules file: known keys, values of the right kind, problems.
+
+Always true: a mistake is reported once, where it stands, and reading goes on as if it had not been
+made: a misspelt key counts as the one that was meant, so that one slip gives one problem.
+
+Must not know: which keys exist (callers say so) or what values mean.
+"""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable
+from typing import NamedTuple
+
+from router.config.document import Document, Mapping, Node, Scalar, Sequence
+from router.config.model import Place
+from router.config.problems import Problem, Severity, quoted
+
+MEANT = 0.7
+"""From this likeness on (difflib's ratio) a misspelt key is read as the one that was meant."""
+
+
+class Findings:
+    """The problems of one document, collected in the order in which they are found."""
+
+    def __init__(self, document: Document) -> None:
+        self.document = document
+        self.problems: list[Problem] = []
+
+    def place(self, node: Node) -> Place:
+        return self.document.place(node)
+
+    def error(self, code: str, where: Node | Place, message: str, remedy: str) -> None:
+        self._add(code, Severity.ERROR, where, message, remedy)
+
+    def warning(self, code: str, where: Node | Place, message: str, remedy: str) -> None:
+        self._add(code, Severity.WARNING, where, message, remedy)
+
+    def _add(
+        self, code: str, severity: Severity, where: Node | Place, message: str, remedy: str
+    ) -> None:
+        place = self.place(where) if isinstance(where, Node) else where
+        self.problems.append(Problem(code, severity, place, message, remedy))
+
+
+class Entry(NamedTuple):
+    """A key and its value, as nodes."""
+
+    key: Scalar
+    value: Node
+
+
+def nearest(word: str, known: Iterable[str], likeness: float = 0.6) -> str | None:
+    """The known word that was probably meant; capitals don't count."""
+    by_lower = {name.lower(): name for name in known}
+    close = difflib.get_close_matches(word.lower()[:64], by_lower, n=1, cutoff=likeness)
+    return by_lower[close[0]] if close else None
+
+
+def read_keys(
+    findings: Findings, node: Mapping, known: tuple[str, ...], owner: str
+) -> dict[str, Entry]:
+    """The entries of a mapping by known key. Unknown and repeated keys are reported.
+
+    `owner` says whose keys they are ("a rule"). A key that is nearly a known one, which is absent,
+    stands for it.
+    """
+    entries: dict[str, Entry] = {}
+    strangers: list[Entry] = []
+    for name, entry in named_entries(findings, node):
+        if name in known:
+            entries[name] = entry
+        else:
+            strangers.append(entry)
+    for entry in strangers:
+        _report_stranger(findings, entry, known, owner)
+        meant = nearest(entry.key.text, known, MEANT)
+        if meant is not None:
+            entries.setdefault(meant, entry)
+    return entries
+
+
+def named_entries(findings: Findings, node: Mapping) -> list[tuple[str, Entry]]:
+    """The entries of a mapping, each key once. Repetitions and keys without a name are reported."""
+    seen: dict[str, Entry] = {}
+    for key, value in node.entries():
+        if not isinstance(key, Scalar):
+            findings.error(
+                "wrong-type", key, "a key must be a word, not a list or mapping", "write 'key: …'"
+            )
+        elif key.text in seen:
+            first = seen[key.text].key.line
+            findings.error(
+                "duplicate-key",
+                key,
+                f"the key {quoted(key.text)} is already on line {first}",
+                "remove one of the two, or join their values",
+            )
+        else:
+            seen[key.text] = Entry(key, value)
+    return list(seen.items())
+
+
+def _report_stranger(findings: Findings, entry: Entry, known: tuple[str, ...], owner: str) -> None:
+    close = nearest(entry.key.text, known)
+    remedy = f"did you mean '{close}'? " if close else ""
+    if entry.key.text == "<<":
+        remedy = "merge keys are not supported: write the keys out; "
+    findings.error(
+        "unknown-key",
+        entry.key,
+        f"{owner} has no key {quoted(entry.key.text)}",
+        f"{remedy}the keys are {listed(known)}",
+    )
+
+
+def listed(words: Iterable[str]) -> str:
+    return ", ".join(words)
+
+
+def missing_key(findings: Findings, where: Node | Place, key: str, owner: str, sample: str) -> None:
+    findings.error("missing-key", where, f"{owner} needs '{key}'", f"add '{sample}'")
+
+
+def kind_of(node: Node) -> str:
+    """What a value is, in words."""
+    if isinstance(node, Sequence):
+        return "a list"
+    if isinstance(node, Mapping):
+        return "a mapping"
+    if isinstance(node, Scalar) and node.empty:
+        return "nothing"
+    return f"the value {quoted(node.text)}" if isinstance(node, Scalar) else "a value"
+
+
+def wrong_type(findings: Findings, node: Node, what: str, wanted: str, sample: str) -> None:
+    """`what` must be `wanted` ("a list") and is something else; `sample` shows how to write it."""
+    message = f"{what} must be {wanted}, not {kind_of(node)}"
+    findings.error("wrong-type", node, message, f"write it as {sample}")
+
+
+def as_text(findings: Findings, node: Node, what: str, sample: str) -> str | None:
+    """The text of a single value; None after a report where it is a collection or nothing."""
+    if isinstance(node, Scalar) and not node.empty:
+        return node.text
+    wrong_type(findings, node, what, "one value", f"'{sample}'")
+    return None
+
+
+def as_items(
+    findings: Findings, node: Node, what: str, sample: str, nothing: str | None = "wrong-type"
+) -> list[Scalar]:
+    """The values of "one or a list". Those of the wrong kind, and an empty list, are reported.
+
+    `nothing` is the code for an empty list.
+    """
+    nodes = node.children if isinstance(node, Sequence) else [node]
+    if not nodes and nothing is not None:
+        findings.error(nothing, node, f"{what} names nothing", f"write '{sample}'")
+    items = []
+    for item in nodes:
+        if as_text(findings, item, what, sample) is not None:
+            assert isinstance(item, Scalar)
+            items.append(item)
+    return items
+
+
+def as_mapping(findings: Findings, node: Node, what: str, sample: str) -> Mapping | None:
+    if isinstance(node, Mapping):
+        return node
+    wrong_type(findings, node, what, "a mapping", sample)
+    return None
+
+
+def is_nothing(node: Node) -> bool:
+    """A key with nothing behind it, as when all it held has been commented out."""
+    return isinstance(node, Scalar) and node.empty

@@ -1,0 +1,181 @@
+"""rules.yaml and its lists, read: a Config, or every problem that keeps it from being one.
+
+Theory of operation: bytes become text in which places can be counted (reading), text becomes nodes
+that know their place (document), and nodes become the model section by section (tun, policies,
+rules, lists). Each step reports what it finds and goes on, so that one run shows everything; only
+text that is no YAML ends it early. Nothing here asks the system about anything but these files.
+
+Always true: `config` is None exactly when a problem is an error.
+
+Must not know: interfaces, routes, or which rule hides which.
+"""
+
+from __future__ import annotations
+
+import gc
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from router.config.document import (
+    Document,
+    Mapping,
+    Scalar,
+    SyntaxProblemError,
+    parse_document,
+)
+from router.config.duplicates import check_duplicates
+from router.config.fields import Entry, Findings, kind_of, missing_key, read_keys, wrong_type
+from router.config.lists import ListLibrary, Progress
+from router.config.model import Config, Place
+from router.config.policies import (
+    PolicyTable,
+    check_interfaces,
+    check_loops,
+    check_used,
+    read_policies,
+)
+from router.config.problems import Problem, Severity, has_errors
+from router.config.reading import RulesFileUnreadable, decode, read_bytes
+from router.config.rules import read_rules
+from router.config.schema import DEFAULT_POLICY, TOP_KEYS, VERSION
+from router.config.sources import Sources
+from router.config.tun import read_tun
+
+__all__ = ["Loaded", "Progress", "RulesFileUnreadable", "load"]
+
+
+@dataclass(slots=True)
+class Loaded:
+    """What came of a rules file. `config` is None when a problem is an error.
+
+    `problems` are sorted by place, those of the rules file before those of its lists; `sources`
+    holds the lines that they point at.
+    """
+
+    config: Config | None = None
+    problems: list[Problem] = field(default_factory=list)
+    sources: Sources = field(default_factory=Sources)
+
+    @property
+    def ok(self) -> bool:
+        return self.config is not None
+
+
+def load(
+    path: Path | str, progress: Progress | None = None, *, pure_python: bool = False
+) -> Loaded:
+    """Read a rules file and the lists it names.
+
+    `progress` is called with bytes done and bytes in all while lists are read. `pure_python` keeps
+    libyaml out. Raises RulesFileUnreadable where the rules file itself can't be read.
+    """
+    path = Path(path)
+    with _collector_paused():
+        loaded = _load(path, read_bytes(path), progress, pure_python)
+    file = str(path)
+    # Aliases let one mistake be met many times; it is told once.
+    loaded.problems = sorted(
+        dict.fromkeys(loaded.problems), key=lambda problem: _order(problem, file)
+    )
+    return loaded
+
+
+@contextmanager
+def _collector_paused() -> Iterator[None]:
+    """Hundreds of thousands of nodes are made and none is garbage: looking for it in between
+    takes half of the time of a large file. Nothing made here is cyclic."""
+    running = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if running:
+            gc.enable()
+
+
+def _load(path: Path, data: bytes, progress: Progress | None, pure_python: bool) -> Loaded:
+    loaded = Loaded()
+    file = str(path)
+    text, loaded.problems = decode(file, data)
+    loaded.sources.add_text(file, text)
+    if loaded.problems:
+        return loaded
+    try:
+        document = parse_document(file, text, pure_python)
+    except SyntaxProblemError as error:
+        loaded.problems.append(error.problem)
+        return loaded
+    findings = Findings(document)
+    library = ListLibrary(findings, path, loaded.sources)
+    config = _read(findings, document, library, progress)
+    loaded.problems = findings.problems
+    loaded.config = None if has_errors(findings.problems) else config
+    return loaded
+
+
+def _read(
+    findings: Findings, document: Document, library: ListLibrary, progress: Progress | None
+) -> Config | None:
+    root = document.root
+    if root is None or (isinstance(root, Scalar) and root.empty):
+        _report_empty(findings, document)
+        return None
+    if not isinstance(root, Mapping):
+        sample = "'version: 1' and 'rules:' on lines of their own"
+        wrong_type(findings, root, "a rules file", "a mapping", sample)
+        return None
+    keys = read_keys(findings, root, TOP_KEYS, "the rules file")
+    _check_version(findings, keys.get("version"), document.file)
+    tun = read_tun(findings, keys.get("tun"))
+    table = read_policies(findings, keys.get("policies"))
+    rules = read_rules(findings, keys.get("rules"), table, library)
+    default, default_place = _default(findings, table, keys.get("default"))
+    library.read_all(progress)
+    check_interfaces(findings, table, tun)
+    check_loops(findings, table)
+    check_used(findings, table)
+    check_duplicates(findings, rules)
+    return Config(document.file, tun, table.policies, rules, default, default_place)
+
+
+def _report_empty(findings: Findings, document: Document) -> None:
+    findings.error(
+        "empty-file",
+        Place(document.file, 1, 1),
+        "nothing stands in the rules file",
+        "begin with 'version: 1'; 'tunrouter schema' describes the rest",
+    )
+
+
+def _check_version(findings: Findings, entry: Entry | None, file: str) -> None:
+    if entry is None:
+        missing_key(findings, Place(file, 1, 1), "version", "the rules file", f"version: {VERSION}")
+        return
+    node = entry.value
+    if isinstance(node, Scalar) and node.plain and node.text == str(VERSION):
+        return
+    findings.error(
+        "bad-version",
+        node,
+        f"the version must be the number {VERSION}, not {kind_of(node)}",
+        f"write 'version: {VERSION}', without quotes",
+    )
+
+
+def _default(
+    findings: Findings, table: PolicyTable, entry: Entry | None
+) -> tuple[str, Place | None]:
+    if entry is None:
+        return DEFAULT_POLICY, None
+    name = table.refer(findings, entry.value, "'default'")
+    if name is not None:
+        table.use(name)
+    return name or DEFAULT_POLICY, findings.place(entry.value)
+
+
+def _order(problem: Problem, file: str) -> tuple[bool, str, int, int, bool, str]:
+    place = problem.place or Place("", 0, 0)
+    warning = problem.severity is not Severity.ERROR
+    return place.file != file, place.file, place.line, place.column, warning, problem.code

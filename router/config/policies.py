@@ -1,0 +1,275 @@
+"""The `policies:` section: the named ways out.
+
+Always true: a policy that was reported still counts as known by its name, so that the rules that
+name it are not reported as well. `on_down` may name reject, drop or another way out. It may not
+name reply, which would answer for a host that can't be reached, nor bypass, which takes effect
+before a packet enters the TUN and so can't be chosen once it is inside.
+
+Must not know: which interfaces there are.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from router.config.document import Mapping, Node, Scalar
+from router.config.fields import (
+    Entry,
+    Findings,
+    as_mapping,
+    as_text,
+    is_nothing,
+    listed,
+    missing_key,
+    named_entries,
+    nearest,
+    read_keys,
+)
+from router.config.interfaces import interface_fault
+from router.config.model import BUILT_IN, Place, Policy, PolicyType, Tun
+from router.config.problems import quoted
+from router.config.schema import (
+    BUILT_IN_POLICIES,
+    DEFAULT_ON_DOWN,
+    NOT_ON_DOWN,
+    NOT_POLICY_NAME,
+    POLICY_KEYS,
+    POLICY_NAME,
+    POLICY_TYPES,
+)
+
+NOT_YET = ("socks5",)
+"""Types that the format has and this version can't carry out."""
+
+
+@dataclass(slots=True)
+class PolicyTable:
+    """The policies that could be read, and every name that the file tries to define.
+
+    `readable` is False where the section as a whole can't be read, so that nothing can be said
+    about names. `used` are the names that rules and the default refer to.
+    """
+
+    policies: dict[str, Policy] = field(default_factory=dict)
+    names: dict[str, Scalar] = field(default_factory=dict)
+    readable: bool = True
+    used: set[str] = field(default_factory=set)
+    _nearest: dict[str, str | None] = field(default_factory=dict)
+
+    def refer(self, findings: Findings, node: Node, what: str) -> str | None:
+        """The policy that a value names. Unknown names are reported; None where it is no name."""
+        name = as_text(findings, node, what, "policy: bypass")
+        if name is None or name in self.names or name in BUILT_IN_POLICIES or not self.readable:
+            return name
+        close = self.suggestion(name)
+        known = listed([*self.names, *BUILT_IN_POLICIES][:12])
+        findings.error(
+            "unknown-policy",
+            node,
+            f"no policy is called {quoted(name)}",
+            f"did you mean '{close}'?" if close else f"define it, or name one of {known}",
+        )
+        return name
+
+    def use(self, name: str) -> None:
+        """Note that a rule names a policy. What an unknown name was probably meant to be counts."""
+        meant = name if name in self.names else self.suggestion(name)
+        if meant is not None:
+            self.used.add(meant)
+
+    def suggestion(self, name: str) -> str | None:
+        if name not in self._nearest:
+            self._nearest[name] = nearest(name, [*BUILT_IN_POLICIES, *self.names])
+        return self._nearest[name]
+
+
+def read_policies(findings: Findings, entry: Entry | None) -> PolicyTable:
+    """All policies, the built-in ones first. `on_down` is checked once all names are known."""
+    table = PolicyTable({kind.value: Policy(kind.value, kind) for kind in BUILT_IN})
+    if entry is None or is_nothing(entry.value):
+        return table
+    sample = "'policies: {home: {type: direct, interface: default}}'"
+    section = as_mapping(findings, entry.value, "'policies'", sample)
+    if section is None:
+        table.readable = False
+        return table
+    definitions = named_entries(findings, section)
+    table.names = {name: definition.key for name, definition in definitions}
+    for name, definition in definitions:
+        policy = _policy(findings, table, name, definition)
+        if policy is not None and name not in BUILT_IN_POLICIES:
+            table.policies[name] = policy
+    return table
+
+
+def _policy(findings: Findings, table: PolicyTable, name: str, entry: Entry) -> Policy | None:
+    _check_name(findings, name, entry.key)
+    sample = f"'{name[:20]}: {{type: direct, interface: default}}'"
+    section = as_mapping(findings, entry.value, f"the policy {quoted(name)}", sample)
+    if section is None:
+        return None
+    kind = _type_written(section)
+    if kind is not None and kind.text in NOT_YET:
+        findings.error(
+            "unsupported-policy-type",
+            kind,
+            f"this version has no {kind.text} policies yet",
+            f"use one of {listed(POLICY_TYPES)}, or leave the policy out",
+        )
+        return None
+    keys = read_keys(findings, section, POLICY_KEYS, f"the policy {quoted(name)}")
+    policy_type = _type(findings, keys.get("type"), entry.key, name)
+    interface, interface_place = _interface(findings, keys.get("interface"), entry.key, name)
+    on_down, on_down_place = _on_down(findings, table, keys.get("on_down"))
+    return Policy(
+        name,
+        policy_type or PolicyType.DIRECT,
+        findings.place(entry.key),
+        interface,
+        interface_place,
+        on_down,
+        on_down_place,
+    )
+
+
+def _type_written(section: Mapping) -> Scalar | None:
+    for key, value in section.entries():
+        if isinstance(key, Scalar) and key.text == "type" and isinstance(value, Scalar):
+            return value
+    return None
+
+
+def _check_name(findings: Findings, name: str, key: Scalar) -> None:
+    if name in BUILT_IN_POLICIES:
+        findings.error(
+            "reserved-policy-name",
+            key,
+            f"{quoted(name)} is built in and can't be defined anew",
+            "give this policy another name",
+        )
+    elif not POLICY_NAME.fullmatch(name) or NOT_POLICY_NAME.fullmatch(name):
+        findings.error(
+            "bad-policy-name",
+            key,
+            f"{quoted(name)} can't be the name of a policy",
+            "begin with a letter, then letters, digits, '_', '.' or '-', 64 at most; "
+            "true, false and null mean something else in YAML",
+        )
+
+
+def _type(findings: Findings, entry: Entry | None, owner: Scalar, name: str) -> PolicyType | None:
+    if entry is None:
+        missing_key(findings, owner, "type", f"the policy {quoted(name)}", "type: direct")
+        return None
+    text = as_text(findings, entry.value, "'type'", "type: direct")
+    if text is None or text in POLICY_TYPES:
+        return PolicyType(text) if text else None
+    close = nearest(text, POLICY_TYPES)
+    if text in BUILT_IN_POLICIES:
+        remedy = f"rules can name '{text}' directly: leave this policy out"
+    else:
+        hint = f"did you mean '{close}'? " if close else ""
+        remedy = f"{hint}the types are {listed(POLICY_TYPES)}"
+    findings.error("unknown-policy-type", entry.value, f"there is no type {quoted(text)}", remedy)
+    return None
+
+
+def _interface(
+    findings: Findings, entry: Entry | None, owner: Scalar, name: str
+) -> tuple[str | None, Place | None]:
+    if entry is None:
+        called = f"the policy {quoted(name)}"
+        missing_key(findings, owner, "interface", called, "interface: default")
+        return None, None
+    interface = as_text(findings, entry.value, "'interface'", "interface: eth0")
+    if interface is None:
+        return None, None
+    fault = interface_fault(interface)
+    if fault is not None:
+        findings.error(
+            "bad-interface-name",
+            entry.value,
+            f"the interface name {quoted(interface)} {fault}",
+            "write the name as the system shows it ('ip link', 'ifconfig'), or 'default'",
+        )
+    return interface, findings.place(entry.value)
+
+
+def _on_down(
+    findings: Findings, table: PolicyTable, entry: Entry | None
+) -> tuple[str, Place | None]:
+    if entry is None:
+        return DEFAULT_ON_DOWN, None
+    node = entry.value
+    if isinstance(node, Scalar) and node.text in NOT_ON_DOWN:
+        findings.error(
+            "bad-on-down",
+            node,
+            f"'on_down' can't be {quoted(node.text)}: the packets are in the TUN already",
+            "write reject, drop, or the name of a policy, such as one with 'interface: default'",
+        )
+        return DEFAULT_ON_DOWN, None
+    name = table.refer(findings, node, "'on_down'")
+    return name or DEFAULT_ON_DOWN, findings.place(node)
+
+
+def check_interfaces(findings: Findings, table: PolicyTable, tun: Tun) -> None:
+    """A way out through the TUN itself would be a loop."""
+    for policy in table.policies.values():
+        if tun.name is not None and policy.interface == tun.name and policy.interface_place:
+            findings.error(
+                "interface-is-tun",
+                policy.interface_place,
+                f"{quoted(tun.name)} is the router's own TUN device",
+                "name the interface that the packets are to leave by",
+            )
+
+
+def check_loops(findings: Findings, table: PolicyTable) -> None:
+    """Each cycle of on_down is reported once, at the policy of it that stands first."""
+    done: set[str] = set()
+    for start in table.policies:
+        chain: list[str] = []
+        name: str | None = start
+        while name in table.policies and name not in done and name not in chain:
+            chain.append(name)
+            name = table.policies[name].on_down
+        if name in chain:
+            cycle = chain[chain.index(name) :]
+            _report_loop(findings, [table.policies[each] for each in cycle])
+        done.update(chain)
+
+
+def _report_loop(findings: Findings, cycle: list[Policy]) -> None:
+    chain = " → ".join([*(policy.name for policy in cycle), cycle[0].name])
+    place = cycle[0].on_down_place
+    assert place is not None, "a cycle consists of on_down that were written"
+    findings.error(
+        "policy-loop",
+        place,
+        f"on_down leads back to where it began: {chain}",
+        "let one of them end in reject or drop",
+    )
+
+
+def check_used(findings: Findings, table: PolicyTable) -> None:
+    """Warn of policies that no rule reaches, not even by on_down."""
+    reached: set[str] = set()
+    waiting = list(table.used)
+    while waiting:
+        name = waiting.pop()
+        if name in reached:
+            continue
+        reached.add(name)
+        policy = table.policies.get(name)
+        if policy is not None and policy.on_down is not None:
+            waiting.append(policy.on_down)
+            waiting.append(table.suggestion(policy.on_down) or "")
+    for name, key in table.names.items():
+        if name not in reached and name not in BUILT_IN_POLICIES:
+            findings.warning(
+                "unused-policy",
+                key,
+                f"no rule uses the policy {quoted(name)}",
+                "name it in a rule or as 'default', or remove it",
+            )

@@ -1,0 +1,89 @@
+"""The bytes of a rules file as text in which places can be counted.
+
+Always true: the text ends its lines with a newline and nothing else, has no byte order mark, and
+holds nothing that YAML parsers disagree about or that can't be seen.
+
+Must not know: YAML.
+"""
+
+from __future__ import annotations
+
+import re
+import stat
+from pathlib import Path
+
+from router.config.model import Place
+from router.config.problems import Problem, Severity
+
+UNSEEN = re.compile(
+    "[^\t\n\x20-\x7e\xa0-\u2027\u202a-\ud7ff\ue000-\ufefe\uff00-\ufffd\U00010000-\U0010ffff]"
+)
+"""What YAML forbids, with the line breaks that editors don't count as such (U+0085, U+2028,
+U+2029) and byte order marks within the text."""
+
+
+class RulesFileUnreadable(Exception):  # noqa: N818 - part of the public interface
+    """The rules file can't be read at all. `problem` says why, with its remedy."""
+
+    def __init__(self, problem: Problem) -> None:
+        super().__init__(problem.message)
+        self.problem = problem
+
+
+def read_bytes(path: Path) -> bytes:
+    """The whole file. Raises RulesFileUnreadable where there is none, or none to be read."""
+    try:
+        kind = path.stat().st_mode
+        if stat.S_ISDIR(kind):
+            raise _unreadable(path, "is a directory", f"name the file, as {path}/rules.yaml")
+        if not (stat.S_ISREG(kind) or stat.S_ISFIFO(kind)):
+            raise _unreadable(path, "is not a regular file", "name a file with rules")
+        return path.read_bytes()
+    except FileNotFoundError:
+        raise _unreadable(path, "does not exist", "name another with -c, or create it") from None
+    except PermissionError:
+        raise _unreadable(path, "may not be read", "run as its owner, or chmod a+r it") from None
+    except OSError as error:
+        why = f"can't be read: {error.strerror or error}"
+        raise _unreadable(path, why, "check the path") from None
+    except ValueError:  # a NUL character in the path
+        raise _unreadable(path, "is not a path", "check its name") from None
+
+
+def _unreadable(path: Path, why: str, remedy: str) -> RulesFileUnreadable:
+    message = f"the rules file {path} {why}"
+    return RulesFileUnreadable(
+        Problem("unreadable-rules-file", Severity.ERROR, None, message, remedy)
+    )
+
+
+def decode(file: str, data: bytes) -> tuple[str, list[Problem]]:
+    """The text and what makes it unfit to be parsed: wrong encoding, characters that hide."""
+    try:
+        text = data.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        return data.decode("utf-8", "replace"), [_bad_encoding(file, data, error)]
+    text = text.replace("\r\n", "\n").replace("\r", "\n")
+    return text, [_unseen(file, text, match) for match in UNSEEN.finditer(text)]
+
+
+def _bad_encoding(file: str, data: bytes, error: UnicodeDecodeError) -> Problem:
+    body = error.object[: error.start].replace(b"\r\n", b"\n").replace(b"\r", b"\n")
+    before = body.decode("utf-8", "replace")
+    line = before.count("\n") + 1
+    column = len(before) - (before.rfind("\n") + 1) + 1
+    value = error.object[error.start]
+    if data[:2] in (b"\xff\xfe", b"\xfe\xff"):
+        message = "the file is UTF-16, not UTF-8"
+    else:
+        message = f"the byte 0x{value:02x} is not UTF-8"
+    place = Place(file, line, column)
+    return Problem("bad-encoding", Severity.ERROR, place, message, "save the file as UTF-8")
+
+
+def _unseen(file: str, text: str, match: re.Match[str]) -> Problem:
+    line_start = text.rfind("\n", 0, match.start()) + 1
+    line = text.count("\n", 0, match.start()) + 1
+    place = Place(file, line, match.start() - line_start + 1)
+    message = f"the character U+{ord(match[0]):04X} can't be seen and is not allowed"
+    return Problem("control-character", Severity.ERROR, place, message, "remove it")

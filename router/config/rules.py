@@ -1,0 +1,135 @@
+"""The `rules:` section.
+
+Always true: rules keep their order and are counted from 1, those with mistakes included. A rule
+that was reported for one thing is still read for the rest.
+
+Must not know: which rule hides which, or how lookups work.
+"""
+
+from __future__ import annotations
+
+from router.config.cidr import BadCidrError, parse_cidr
+from router.config.document import Mapping, Node, Scalar, Sequence
+from router.config.fields import (
+    Entry,
+    Findings,
+    as_items,
+    is_nothing,
+    missing_key,
+    read_keys,
+    wrong_type,
+)
+from router.config.lists import ListLibrary
+from router.config.model import Place, Prefix, PrefixList, Rule
+from router.config.policies import PolicyTable
+from router.config.ports import read_conditions
+from router.config.problems import quoted
+from router.config.schema import RULE_KEYS
+
+SAMPLE = "{cidr: 10.0.0.0/8, policy: bypass}"
+
+
+def read_rules(
+    findings: Findings, entry: Entry | None, table: PolicyTable, library: ListLibrary
+) -> tuple[Rule, ...]:
+    """All rules. Their lists are empty until the library has read them."""
+    if entry is None or is_nothing(entry.value):
+        return ()
+    section = entry.value
+    if not isinstance(section, Sequence):
+        wrong_type(findings, section, "'rules'", "a list", f"'- {SAMPLE}' on lines of their own")
+        return ()
+    return tuple(
+        rule
+        for index, node in enumerate(section.children, 1)
+        if (rule := _rule(findings, index, node, table, library)) is not None
+    )
+
+
+def _rule(
+    findings: Findings, index: int, node: Node, table: PolicyTable, library: ListLibrary
+) -> Rule | None:
+    if is_nothing(node) or (isinstance(node, Mapping) and not node.children):
+        findings.error("empty-rule", node, f"rule {index} says nothing", f"write '{SAMPLE}'")
+        return None
+    if not isinstance(node, Mapping):
+        wrong_type(findings, node, f"rule {index}", "a mapping", f"'{SAMPLE}'")
+        return None
+    keys = read_keys(findings, node, RULE_KEYS, "a rule")
+    prefixes = _prefixes(findings, keys["cidr"].value) if "cidr" in keys else ()
+    lists = _lists(findings, keys["file"].value, library) if "file" in keys else ()
+    if "cidr" not in keys and "file" not in keys:
+        _report_no_destination(findings, index, node)
+    protocols, ports = read_conditions(findings, keys.get("protocol"), keys.get("port"))
+    policy, policy_place = _policy(findings, index, node, keys.get("policy"), table)
+    return Rule(
+        index=index,
+        place=findings.place(node),
+        policy=policy,
+        policy_place=policy_place,
+        prefixes=prefixes,
+        lists=lists,
+        protocols=protocols,
+        ports=ports,
+        text=findings.document.one_line(node),
+    )
+
+
+def _report_no_destination(findings: Findings, index: int, node: Node) -> None:
+    findings.error(
+        "empty-rule",
+        node,
+        f"rule {index} names no destination",
+        "add 'cidr:' or 'file:'; everything is 'cidr: [0.0.0.0/0, \"::/0\"]'",
+    )
+
+
+def _policy(
+    findings: Findings, index: int, node: Node, entry: Entry | None, table: PolicyTable
+) -> tuple[str, Place]:
+    """What the rule names. A rule in error gets an empty name, which nothing will look up."""
+    if entry is None:
+        missing_key(findings, node, "policy", f"rule {index}", "policy: bypass")
+        return "", findings.place(node)
+    name = table.refer(findings, entry.value, "'policy'")
+    if name is not None:
+        table.use(name)
+    return name or "", findings.place(entry.value)
+
+
+def _prefixes(findings: Findings, node: Node) -> tuple[Prefix, ...]:
+    prefixes = []
+    for item in as_items(findings, node, "'cidr'", "cidr: 10.0.0.0/8", "empty-rule"):
+        try:
+            cidr = parse_cidr(item.text)
+        except BadCidrError as error:
+            findings.error("bad-cidr", item, error.message, error.remedy)
+            continue
+        if cidr.host_bits:
+            message = f"{quoted(item.text)} has host bits set; the network {cidr} is used"
+            findings.warning("host-bits-set", item, message, f"write {cidr}")
+        place = findings.place(item)
+        prefixes.append(Prefix(cidr.version, cidr.first, cidr.length, place))
+    return tuple(prefixes)
+
+
+def _lists(findings: Findings, node: Node, library: ListLibrary) -> tuple[PrefixList, ...]:
+    lists: list[PrefixList] = []
+    for item in as_items(findings, node, "'file'", "file: lists/lan.txt", "empty-rule"):
+        found = library.refer(item)
+        if found is None:
+            continue
+        if any(found is other for other in lists):
+            _report_repeated_list(findings, item)
+        else:
+            lists.append(found)
+    return tuple(lists)
+
+
+def _report_repeated_list(findings: Findings, item: Scalar) -> None:
+    findings.warning(
+        "duplicate-list",
+        item,
+        f"the list {quoted(item.text)} is named twice in this rule",
+        "remove one of the two",
+    )

@@ -1,0 +1,55 @@
+"""The JSON Schema of rules.yaml, and the keys and words that the loader takes from it.
+
+Always true: keys, enumerations, patterns and limits are written down once, in rules.schema.json,
+so that what editors accept and what the loader accepts can't drift apart.
+
+Must not know: how problems are found or told.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from pathlib import Path
+from typing import Any
+
+_FILE = Path(__file__).with_name("rules.schema.json")
+
+
+def schema_text() -> str:
+    """The schema as JSON text (draft 2020-12), for editors and for `tunrouter schema`."""
+    return _FILE.read_text(encoding="utf-8")
+
+
+_SCHEMA: dict[str, Any] = json.loads(schema_text())
+_DEFS: dict[str, Any] = _SCHEMA["$defs"]
+_TUN: dict[str, Any] = _SCHEMA["properties"]["tun"]["properties"]
+
+VERSION: int = _SCHEMA["properties"]["version"]["const"]
+TOP_KEYS = tuple(_SCHEMA["properties"])
+TUN_KEYS = tuple(_TUN)
+POLICY_KEYS = tuple(_DEFS["policy"]["properties"])
+RULE_KEYS = tuple(_DEFS["rule"]["properties"])
+
+POLICY_TYPES: tuple[str, ...] = tuple(_DEFS["policy"]["properties"]["type"]["enum"])
+BUILT_IN_POLICIES: tuple[str, ...] = tuple(_DEFS["built_in_policy"]["enum"])
+PROTOCOLS: tuple[str, ...] = tuple(_DEFS["protocol"]["enum"])
+
+POLICY_NAME = re.compile(_DEFS["policy_name"]["pattern"])
+NOT_POLICY_NAME = re.compile(_DEFS["policy_name"]["not"]["pattern"])
+"""Words that YAML takes for a truth value or for nothing."""
+
+INTERFACE_NAME = re.compile(_DEFS["interface"]["pattern"])
+NOT_INTERFACE_NAME: tuple[str, ...] = tuple(_DEFS["interface"]["not"]["enum"])
+PORT = re.compile(_DEFS["port"]["oneOf"][1]["pattern"], re.ASCII)
+MAXIMUM_PORT: int = _DEFS["port"]["oneOf"][0]["maximum"]
+
+DEFAULT_POLICY: str = _SCHEMA["properties"]["default"]["default"]
+DEFAULT_ON_DOWN: str = _DEFS["policy"]["properties"]["on_down"]["default"]
+NOT_ON_DOWN: tuple[str, ...] = tuple(
+    _DEFS["policy"]["properties"]["on_down"]["allOf"][1]["not"]["enum"]
+)
+DEFAULT_ADDRESSES: tuple[str, ...] = tuple(_TUN["address"]["default"])
+DEFAULT_MTU: int = _TUN["mtu"]["default"]
+MINIMUM_MTU: int = _TUN["mtu"]["minimum"]
+MAXIMUM_MTU: int = _TUN["mtu"]["maximum"]
