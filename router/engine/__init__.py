@@ -1,0 +1,8 @@
+"""The running router: one event loop, what it waits for, and what becomes of each packet.
+
+Theory of operation. `loop` waits for descriptors, timers and signals and knows nothing of packets.
+`router` puts a run together (TUN, ways out, routes) and takes it apart again. `forwarder` is the
+hot path: a packet from the TUN either belongs to a flow, or the rules are asked once and a flow
+begins, or it is answered or dropped, under one of the reasons of `flows.drops`. An answer from a
+way out finds its flow by what the flow sends, and goes into the TUN as its sender would see it.
+"""

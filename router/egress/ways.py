@@ -1,0 +1,150 @@
+"""The ways out of a configuration: which interface each has at present, and its sockets.
+
+Always true: policies with the same interface share one way out, so that no answer reaches two
+sockets of ours; a way out has a socket for a family only while its interface is up and has an
+address of that family that other networks can answer to; sockets are bound to the interface's
+index, so an interface that comes back as another one gets new ones.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterable, Iterator, Mapping
+from typing import Final, Protocol
+
+from router.config.model import DEFAULT_INTERFACE, Policy
+from router.egress.icmp import IcmpEgress, IcmpV4Egress, IcmpV6Egress
+from router.flows.echo import OUTSIDE_IDS
+from router.platform.base import Interface, PlatformError, System, TunDevice
+
+log = logging.getLogger(__name__)
+
+VERSIONS: Final = (4, 6)
+
+
+class WayOut:
+    """One interface as a way out: `interface: NAME` or `interface: default` of the policies."""
+
+    def __init__(self, wanted: str) -> None:
+        self.wanted = wanted
+        self.interfaces: dict[int, Interface] = {}
+        self.icmp: dict[int, IcmpEgress] = {}
+        self.packets_out = 0
+        self.packets_in = 0
+
+    @property
+    def up(self) -> bool:
+        return bool(self.interfaces)
+
+    @property
+    def name(self) -> str:
+        """The interface for people to read: `eth0`, or `default (eth0)`."""
+        names = sorted({interface.name for interface in self.interfaces.values()})
+        if self.wanted != DEFAULT_INTERFACE or not names:
+            return self.wanted
+        return f"{self.wanted} ({', '.join(names)})"
+
+    def mtu(self, version: int) -> int | None:
+        """The largest packet it takes, or None while it is down."""
+        interface = self.interfaces.get(version)
+        return interface.mtu if interface else None
+
+
+class SocketWatcher(Protocol):
+    """Who is told of sockets, to wait for what they receive."""
+
+    def opened(self, way: WayOut, egress: IcmpEgress) -> None: ...
+
+    def closing(self, egress: IcmpEgress) -> None: ...
+
+
+class WaysOut:
+    """All ways out. `tun` is our own device, which is none."""
+
+    def __init__(
+        self, system: System, policies: Iterable[Policy], tun: TunDevice, watcher: SocketWatcher
+    ) -> None:
+        self._system = system
+        self._tun = tun
+        self._watcher = watcher
+        self.by_policy: dict[str, WayOut] = {}
+        self._by_interface: dict[str, WayOut] = {}
+        for policy in policies:
+            if policy.interface is not None:
+                way = self._by_interface.setdefault(policy.interface, WayOut(policy.interface))
+                self.by_policy[policy.name] = way
+
+    def __iter__(self) -> Iterator[WayOut]:
+        return iter(self._by_interface.values())
+
+    def is_up(self, policy: str) -> bool:
+        """Whether a policy's way out is there; built-in policies always are."""
+        way = self.by_policy.get(policy)
+        return way is None or way.up
+
+    def refresh(self) -> list[WayOut]:
+        """Bring every way out in line with the system's present interfaces; those that changed."""
+        present = self._system.interfaces.all()
+        return [way for way in self if self._refresh(way, self._usable(way.wanted, present))]
+
+    def why_down(self, way: WayOut) -> str:
+        """One clause that says what a way out that is down lacks."""
+        if way.wanted == DEFAULT_INTERFACE:
+            return "no interface holds a default route"
+        interface = self._system.interfaces.all().get(way.wanted)
+        if interface is None:
+            return f"there is no interface {way.wanted}"
+        if not interface.up:
+            return f"interface {way.wanted} is not up"
+        return f"interface {way.wanted} has no usable address"
+
+    def close(self) -> None:
+        for way in self:
+            self._refresh(way, {})
+
+    def _usable(self, wanted: str, present: Mapping[str, Interface]) -> dict[int, Interface]:
+        usable = {}
+        for version in VERSIONS:
+            name: str | None = wanted
+            if wanted == DEFAULT_INTERFACE:
+                name = self._system.interfaces.holding_default(version, self._tun.name)
+            interface = present.get(name) if name else None
+            if interface and interface.up and interface.source(version):
+                usable[version] = interface
+        return usable
+
+    def _refresh(self, way: WayOut, usable: dict[int, Interface]) -> bool:
+        """Open and close sockets until the way out has what `usable` says; whether it changed."""
+        before = dict(way.interfaces)
+        for version in VERSIONS:
+            now, then = usable.get(version), way.interfaces.get(version)
+            if now == then:
+                continue
+            if then is not None and (now is None or now.index != then.index):
+                self._close(way, version)
+            if now is not None:
+                way.interfaces[version] = now
+                self._open(way, version)
+        return way.interfaces != before
+
+    def _open(self, way: WayOut, version: int) -> None:
+        """A way out that cannot be opened stays down: the interface may be gone again already."""
+        interface = way.interfaces[version]
+        try:
+            self._system.prepare_way_out(interface, self._tun)
+            if version in way.icmp:
+                return
+            sock = self._system.icmp_socket(version, interface, OUTSIDE_IDS)
+            way.icmp[version] = IcmpV4Egress(sock) if version == 4 else IcmpV6Egress(sock)
+        except (PlatformError, OSError) as error:
+            log.warning("interface %s cannot be used: %s", interface.name, error)
+            self._close(way, version)
+            return
+        self._watcher.opened(way, way.icmp[version])
+
+    def _close(self, way: WayOut, version: int) -> None:
+        del way.interfaces[version]
+        egress = way.icmp.pop(version, None)
+        if egress is not None:
+            self._watcher.closing(egress)
+            egress.close()

@@ -1,0 +1,101 @@
+"""One thread that waits for descriptors, timers and signals.
+
+Always true: callbacks run one after the other and none may block; a readable descriptor is asked
+again and again until nothing is left, but each callback does a bounded amount of work, so that no
+flood keeps timers or other descriptors from their turn.
+
+Must not know: packets, rules, what a descriptor is for.
+"""
+
+from __future__ import annotations
+
+import heapq
+import selectors
+import signal
+import socket
+import time
+from collections.abc import Callable
+from itertools import count
+from types import TracebackType
+from typing import Final, Protocol, Self
+
+SIGNALS: Final = (signal.SIGINT, signal.SIGTERM)
+
+
+class HasFileno(Protocol):
+    def fileno(self) -> int: ...
+
+
+class Loop:
+    """`now` is the time of the present round, in seconds of a steady clock."""
+
+    def __init__(self) -> None:
+        self.now = time.monotonic()
+        self._selector = selectors.DefaultSelector()
+        self._timers: list[tuple[float, int, Callable[[], None]]] = []
+        self._order = count()
+        self._stopped_by: str | None = None
+
+    def __enter__(self) -> Self:
+        """Signals end the loop from now on, instead of the process."""
+        self._woken, self._waker = socket.socketpair()
+        self._woken.setblocking(False)
+        self._waker.setblocking(False)
+        self._former_waker = signal.set_wakeup_fd(self._waker.fileno(), warn_on_full_buffer=False)
+        self._former = {number: signal.signal(number, _noted) for number in SIGNALS}
+        self.watch(self._woken, self._signalled)
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        for number, former in self._former.items():
+            signal.signal(number, former)
+        signal.set_wakeup_fd(self._former_waker)
+        self._selector.close()
+        self._woken.close()
+        self._waker.close()
+
+    def watch(self, source: HasFileno, readable: Callable[[], None]) -> None:
+        """Call `readable` whenever there is something to read."""
+        self._selector.register(source, selectors.EVENT_READ, readable)
+
+    def forget(self, source: HasFileno) -> None:
+        self._selector.unregister(source)
+
+    def call_later(self, delay: float, callback: Callable[[], None]) -> None:
+        """Call once, in `delay` seconds at the earliest."""
+        heapq.heappush(self._timers, (self.now + delay, next(self._order), callback))
+
+    def stop(self, why: str) -> None:
+        self._stopped_by = why
+
+    def run(self) -> str:
+        """Until a signal arrives or `stop` is called; why it ended."""
+        while self._stopped_by is None:
+            ready = self._selector.select(self._patience())
+            self.now = time.monotonic()
+            for key, _ in ready:
+                key.data()
+            self._run_timers()
+        return self._stopped_by
+
+    def _patience(self) -> float | None:
+        if not self._timers:
+            return None
+        return max(0.0, self._timers[0][0] - time.monotonic())
+
+    def _run_timers(self) -> None:
+        while self._timers and self._timers[0][0] <= self.now:
+            heapq.heappop(self._timers)[2]()
+
+    def _signalled(self) -> None:
+        number = self._woken.recv(64)[0]
+        self.stop(signal.Signals(number).name)
+
+
+def _noted(number: int, frame: object) -> None:
+    """The wake-up descriptor says it all; this only keeps the default action from ending us."""

@@ -1,0 +1,185 @@
+"""One run of the router: put together, running, taken apart.
+
+Always true: what was opened is closed in the reverse order, however the run ends; the routes come
+last, when everything that they lead to works.
+"""
+
+from __future__ import annotations
+
+import logging
+import secrets
+import time
+from collections.abc import Mapping
+from contextlib import ExitStack, closing
+from ipaddress import IPv4Interface, IPv6Interface
+from typing import Final
+
+from router.config.model import Config
+from router.egress.icmp import IcmpEgress
+from router.egress.ways import WayOut, WaysOut
+from router.engine.forwarder import Forwarder, read_all, receive_all
+from router.engine.loop import Loop
+from router.flows.drops import Drop
+from router.platform.base import PlatformError, System, TunDevice
+from router.policy.capture import plan_routes
+from router.policy.resolve import effective
+from router.policy.table import RuleSet
+from router.wire.ip import IPV6_MIN_MTU
+
+log = logging.getLogger(__name__)
+
+BUDGET: Final = 64
+"""Packets from one descriptor before the others have their turn."""
+EXPIRY_INTERVAL: Final = 1.0
+SETTLING: Final = 0.05
+"""Seconds to wait for more changes of interfaces before they are looked at."""
+
+
+class Router:
+    """Runs one configuration on one system."""
+
+    def __init__(self, config: Config, system: System) -> None:
+        self._config = config
+        self._system = system
+        self._rules = RuleSet.build(config)
+        self._settling = False
+
+    def run(self) -> None:
+        """Until SIGINT or SIGTERM. Raises PlatformError when it cannot start or go on."""
+        started = time.monotonic()
+        with ExitStack() as stack:
+            stack.callback(self._system.close)
+            self._loop = stack.enter_context(Loop())
+            self._tun = self._open_tun(stack)
+            self._ways = self._open_ways(stack)
+            self._forwarder = Forwarder(
+                self._config,
+                self._rules,
+                self._ways,
+                self._tun,
+                peers(self._config.tun.addresses),
+                secrets.randbits(16),
+            )
+            self._changes = stack.enter_context(closing(self._system.watch()))
+            self._ways.refresh()
+            self._report_ways(list(self._ways))
+            routes = plan_routes(self._config, self._rules, self._mtu_of)
+            self._system.add_routes(self._tun, routes)
+            self._watch_everything()
+            log.info(
+                "ready: %d routes by %s, %.2f s",
+                len(routes),
+                self._tun.name,
+                time.monotonic() - started,
+            )
+            why = self._loop.run()
+            log.info("%s: stopping", why)
+        log.info("stopped: %s", self.summary())
+
+    def summary(self) -> str:
+        """What was forwarded and what was not, as `name=number` pairs."""
+        ways = list(self._ways)
+        counts = {
+            "echo-out": sum(way.packets_out for way in ways),
+            "echo-in": sum(way.packets_in for way in ways),
+            "replies": self._forwarder.replies,
+            Drop.LOOP.value: 0,
+            **self._forwarder.drops.nonzero(),
+        }
+        return " ".join(f"{name}={number}" for name, number in counts.items())
+
+    # SocketWatcher
+
+    def opened(self, way: WayOut, egress: IcmpEgress) -> None:
+        self._loop.watch(
+            egress, lambda: receive_all(self._forwarder, way, egress, BUDGET, self._loop.now)
+        )
+
+    def closing(self, egress: IcmpEgress) -> None:
+        self._loop.forget(egress)
+
+    # Putting together
+
+    def _open_tun(self, stack: ExitStack) -> TunDevice:
+        tun = self._config.tun
+        device = self._system.open_tun(tun.name, tun.mtu, tun.addresses)
+        stack.callback(device.close)
+        return device
+
+    def _open_ways(self, stack: ExitStack) -> WaysOut:
+        ways = WaysOut(self._system, self._config.policies.values(), self._tun, self)
+        stack.callback(ways.close)
+        return ways
+
+    def _mtu_of(self, policy: str) -> int:
+        """The largest packet by a policy; IPv6 does not go below 1280 (RFC 8200, section 5)."""
+        applies = effective(self._config, policy, self._ways.is_up)
+        way = self._ways.by_policy.get(applies)
+        mtus = [way.mtu(version) for version in (4, 6)] if way else []
+        return max(min([self._tun.mtu, *(mtu for mtu in mtus if mtu)]), IPV6_MIN_MTU)
+
+    def _watch_everything(self) -> None:
+        self._loop.watch(self._tun, self._read_tun)
+        self._loop.watch(self._changes, self._interfaces_changed)
+        self._loop.call_later(EXPIRY_INTERVAL, self._expire)
+
+    # Running
+
+    def _read_tun(self) -> None:
+        try:
+            read_all(self._forwarder, self._tun, BUDGET, self._loop.now)
+        except OSError as error:
+            raise PlatformError(
+                f"{self._tun.name} is gone ({error.strerror}): another program has deleted it or "
+                "taken it down; start the router again"
+            ) from error
+
+    def _expire(self) -> None:
+        self._forwarder.expire(self._loop.now)
+        self._loop.call_later(EXPIRY_INTERVAL, self._expire)
+
+    def _interfaces_changed(self) -> None:
+        """Look once things have settled, not at each of the many messages of one change."""
+        self._changes.drain()
+        if not self._settling:
+            self._settling = True
+            self._loop.call_later(SETTLING, self._refresh_ways)
+
+    def _refresh_ways(self) -> None:
+        self._settling = False
+        changed = self._ways.refresh()
+        for way in changed:
+            self._forwarder.forget(way)
+        self._report_ways(changed)
+
+    def _report_ways(self, ways: list[WayOut]) -> None:
+        for name, way in self._ways.by_policy.items():
+            if way not in ways:
+                continue
+            if way.up:
+                log.info("policy %s: up by %s", name, describe(way))
+            else:
+                applies = effective(self._config, name, self._ways.is_up)
+                log.warning(
+                    "policy %s: down, %s; until then its traffic goes to %s",
+                    name,
+                    self._ways.why_down(way),
+                    applies,
+                )
+
+
+def peers(addresses: tuple[IPv4Interface | IPv6Interface, ...]) -> Mapping[int, bytes]:
+    """By IP version, the other host address of the TUN's subnet: the router, as others see it."""
+    found: dict[int, bytes] = {}
+    for address in addresses:
+        hosts = (host for host in address.network.hosts() if host != address.ip)
+        found[address.version] = next(hosts).packed
+    return found
+
+
+def describe(way: WayOut) -> str:
+    """A way out that is up, with the addresses that it sends from."""
+    sources = (
+        str(interface.source(version)) for version, interface in sorted(way.interfaces.items())
+    )
+    return f"{way.name} from {', '.join(sources)}"

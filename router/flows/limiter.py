@@ -1,0 +1,27 @@
+"""A token bucket: how many errors we may send (RFC 4443, section 2.4 f).
+
+Linux allows 1,000 a second with a burst of 50 for a whole host (net.ipv4.icmp_msgs_per_sec), but
+none of its own counts here: this is one bucket for all errors that the router makes itself.
+"""
+
+from __future__ import annotations
+
+
+class TokenBucket:
+    """Allows `burst` at once and `rate` a second."""
+
+    def __init__(self, rate: float, burst: int) -> None:
+        self.rate = rate
+        self.burst = burst
+        self._tokens = float(burst)
+        self._at = 0.0
+
+    def take(self, now: float) -> bool:
+        """Whether one more is allowed at time `now`, in seconds; if so, it is spent."""
+        if now > self._at:
+            self._tokens = min(self.burst, self._tokens + (now - self._at) * self.rate)
+            self._at = now
+        if self._tokens < 1:
+            return False
+        self._tokens -= 1
+        return True

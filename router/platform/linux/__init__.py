@@ -1,0 +1,1 @@
+"""Linux: /dev/net/tun, rtnetlink, SO_BINDTODEVICE."""

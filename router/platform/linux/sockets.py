@@ -1,0 +1,57 @@
+"""Raw ICMP sockets that leave by one interface only (socket(7), raw(7), ipv6(7)).
+
+SO_BINDTODEVICE is what keeps the router's own packets out of its TUN: a bound socket's route
+look-up does not see routes by other interfaces. Binding a source address would not do.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import socket
+import sys
+from typing import Final
+
+from router.platform.base import Interface
+from router.platform.linux import icmp_filter
+
+assert sys.platform == "linux"
+
+BUFFER: Final = 4 << 20
+"""Bytes; about a second of pings at the highest rate that is reached."""
+SO_SNDBUFFORCE: Final = 32
+SO_RCVBUFFORCE: Final = 33
+
+
+def icmp_socket(version: int, interface: Interface, echo_ids: range) -> socket.socket:
+    """See System.icmp_socket."""
+    if version == 4:
+        sock = socket.socket(socket.AF_INET, socket.SOCK_RAW, socket.IPPROTO_ICMP)
+    else:
+        sock = socket.socket(socket.AF_INET6, socket.SOCK_RAW, socket.IPPROTO_ICMPV6)
+    try:
+        icmp_filter.attach(sock, icmp_filter.program(version, echo_ids))
+        sock.setblocking(False)
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_BINDTODEVICE, interface.name.encode() + b"\0")
+        _enlarge_buffers(sock)
+        if version == 4:
+            sock.setsockopt(socket.IPPROTO_IP, socket.IP_HDRINCL, 1)
+        else:
+            sock.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_RECVHOPLIMIT, 1)
+            sock.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_RECVTCLASS, 1)
+    except OSError:
+        sock.close()
+        raise
+    return sock
+
+
+def _enlarge_buffers(sock: socket.socket) -> None:
+    """Beyond net.core.rmem_max where CAP_NET_ADMIN allows it, else up to it."""
+    for force, plain in (
+        (SO_RCVBUFFORCE, socket.SO_RCVBUF),
+        (SO_SNDBUFFORCE, socket.SO_SNDBUF),
+    ):
+        try:
+            sock.setsockopt(socket.SOL_SOCKET, force, BUFFER)
+        except PermissionError:
+            with contextlib.suppress(OSError):
+                sock.setsockopt(socket.SOL_SOCKET, plain, BUFFER)

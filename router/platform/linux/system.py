@@ -1,0 +1,100 @@
+"""Linux, put together: see router.platform.base.System."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import socket
+import sys
+from collections.abc import Sequence
+from ipaddress import IPv4Interface, IPv6Interface
+from typing import Final
+
+from pyroute2 import IPRoute
+from pyroute2.netlink.exceptions import NetlinkError
+
+from router.platform.base import Interface, Interfaces, PlatformError, TunDevice
+from router.platform.linux.interfaces import LinuxChanges, LinuxInterfaces
+from router.platform.linux.route_batch import add_routes
+from router.platform.linux.sockets import icmp_socket
+from router.platform.linux.tun import LinuxTun, open_tun
+from router.platform.linux.undo import SYSCTL, Undoer
+from router.platform.linux.way_out import give_default_route, loosen_rp_filter
+from router.policy.capture import Route
+
+assert sys.platform == "linux"
+
+NO_GENERATED_ADDRESS: Final = 1
+"""IN6_ADDR_GEN_MODE_NONE: no link-local address, so no router solicitations from the TUN."""
+LOOSE: Final = "2"
+
+
+class LinuxSystem:
+    """See System."""
+
+    def __init__(self) -> None:
+        self._netlink = IPRoute()
+        self._undoer = Undoer()
+        self.interfaces: Interfaces = LinuxInterfaces(self._netlink)
+
+    def may_run(self) -> str | None:
+        if os.geteuid() == 0:
+            return None
+        return "a TUN device and raw sockets need root"
+
+    def open_tun(
+        self, name: str | None, mtu: int, addresses: Sequence[IPv4Interface | IPv6Interface]
+    ) -> TunDevice:
+        if name is not None and self._netlink.link_lookup(ifname=name):
+            raise PlatformError(
+                f"there is already an interface {name}: end the program it belongs to, delete it "
+                f"(ip link delete {name}), or choose another tun name"
+            )
+        tun = open_tun(name, mtu)
+        try:
+            self._configure(tun, addresses)
+        except (NetlinkError, OSError) as error:
+            tun.close()
+            raise PlatformError(f"{tun.name} cannot be configured: {error}") from error
+        return tun
+
+    def add_routes(self, tun: TunDevice, routes: Sequence[Route]) -> None:
+        add_routes(tun.index, routes)
+
+    def prepare_way_out(self, interface: Interface, tun: TunDevice) -> None:
+        try:
+            loosen_rp_filter(interface.name, self._undoer)
+            give_default_route(self._netlink, interface, tun.index, self._undoer)
+        except (NetlinkError, OSError) as error:
+            raise PlatformError(f"{interface.name} cannot be made ready: {error}") from error
+
+    def icmp_socket(self, version: int, interface: Interface, echo_ids: range) -> socket.socket:
+        return icmp_socket(version, interface, echo_ids)
+
+    def watch(self) -> LinuxChanges:
+        return LinuxChanges()
+
+    def close(self) -> None:
+        self._netlink.close()
+        if not self._undoer.close():
+            raise PlatformError("some changes could not be undone; the lines above name them")
+
+    def _configure(self, tun: LinuxTun, addresses: Sequence[IPv4Interface | IPv6Interface]) -> None:
+        """Addresses, MTU, up. The TUN's own rp_filter is loose, or answers by addresses that are
+        not routed to it (a hop of a traceroute) would be dropped."""
+        index = tun.index
+        _set_sysctl(f"net/ipv4/conf/{tun.name}/rp_filter", LOOSE)
+        _set_sysctl(f"net/ipv6/conf/{tun.name}/disable_ipv6", "0")
+        _set_sysctl(f"net/ipv6/conf/{tun.name}/addr_gen_mode", str(NO_GENERATED_ADDRESS))
+        self._netlink.link("set", index=index, mtu=tun.mtu)
+        for address in addresses:
+            self._netlink.addr(
+                "add", index=index, address=str(address.ip), prefixlen=address.network.prefixlen
+            )
+        self._netlink.link("set", index=index, state="up")
+
+
+def _set_sysctl(path: str, value: str) -> None:
+    """Of the TUN, so gone with it. A kernel without IPv6 has no such file."""
+    with contextlib.suppress(FileNotFoundError):
+        (SYSCTL / path).write_text(value)

@@ -1,0 +1,97 @@
+"""What an interface needs so that sockets bound to it work while the TUN has the routes.
+
+1. Answers. With `rp_filter=1` the kernel drops a packet whose reverse route is another interface,
+   and for everything captured that is the TUN. The effective value is the greater of `all` and the
+   interface's own, so 2 (loose) on the interface suffices (Documentation/networking/ip-sysctl).
+2. IPv6 without a default route. A bound IPv4 socket without a route takes the destination to be
+   on the link, which is right for a tunnel; IPv6 says "Network is unreachable". A default route in
+   a table of its own, found by `oif`, mends that. Its rule comes behind the main table's, so that
+   any route by the interface that the system has is used first.
+"""
+
+from __future__ import annotations
+
+import errno
+import sys
+from pathlib import Path
+from typing import Any, Final
+
+from pyroute2 import IPRoute
+from pyroute2.netlink.exceptions import NetlinkError
+
+from router.platform.base import Interface
+from router.platform.linux.interfaces import default_routes, family, outgoing_index
+from router.platform.linux.route_batch import RTPROT_TUNROUTER
+from router.platform.linux.undo import (
+    SYSCTL,
+    Undoer,
+    route_entry,
+    rule_entry,
+    sysctl_entry,
+)
+
+assert sys.platform == "linux"
+
+STRICT: Final = "1"
+LOOSE: Final = "2"
+RULE_PRIORITY: Final = 32800
+"""Behind `main` (32766) and `default` (32767): a last resort."""
+TABLE_BASE: Final = 0x74750000
+"""Plus the index of the TUN: a number nobody writes by hand, and one for each router."""
+
+
+def loosen_rp_filter(interface: str, undoer: Undoer) -> None:
+    """Accept answers whose reverse route is the TUN."""
+    own = f"net/ipv4/conf/{interface}/rp_filter"
+    before = _read(own)
+    effective = {_read("net/ipv4/conf/all/rp_filter"), before}
+    if before is None or STRICT not in effective or LOOSE in effective:
+        return
+    undoer.record(sysctl_entry(own, before, LOOSE))
+    (SYSCTL / own).write_text(LOOSE)
+
+
+def give_default_route(
+    netlink: IPRoute, interface: Interface, tun_index: int, undoer: Undoer
+) -> None:
+    """Let bound IPv6 sockets send anywhere by an interface that has no default route."""
+    if interface.source(6) is None or _has_default(netlink, interface.index, 6):
+        return
+    table = TABLE_BASE + tun_index
+    route = {
+        "family": family(6),
+        "dst": "default",
+        "oif": interface.index,
+        "table": table,
+        "proto": RTPROT_TUNROUTER,
+    }
+    rule = {
+        "family": family(6),
+        "oifname": interface.name,
+        "table": table,
+        "priority": RULE_PRIORITY,
+        "protocol": RTPROT_TUNROUTER,
+    }
+    undoer.record(route_entry(**route))
+    _add(netlink.route, route)
+    undoer.record(rule_entry(**rule))
+    _add(netlink.rule, rule)
+
+
+def _add(what: Any, attributes: dict[str, Any]) -> None:
+    try:
+        what("add", **attributes)
+    except NetlinkError as error:
+        if error.code != errno.EEXIST:
+            raise
+
+
+def _has_default(netlink: IPRoute, index: int, version: int) -> bool:
+    return any(outgoing_index(route) == index for route in default_routes(netlink, version))
+
+
+def _read(path: str) -> str | None:
+    try:
+        return Path(SYSCTL / path).read_text().strip()
+    except OSError:
+        return None

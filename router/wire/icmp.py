@@ -1,0 +1,148 @@
+"""ICMP and ICMPv6 (RFC 792, RFC 4443): types and codes of both families under one name each, and
+the messages that a router makes itself.
+
+An Error names what happened; the two families number it differently, so the number is looked up
+only when the message is built. Builders give whole IP packets, checksums included.
+"""
+
+from __future__ import annotations
+
+from enum import Enum
+from struct import pack
+from typing import Final
+
+from router.wire import ip
+from router.wire.checksum import checksum, is_valid, pseudo_header
+
+ECHO_REPLY: Final = 0
+ECHO_REQUEST: Final = 8
+ECHO_REPLY_V6: Final = 129
+ECHO_REQUEST_V6: Final = 128
+ECHO_HEADER: Final = 8
+"""Type, code, checksum, identifier, sequence number."""
+
+UNREACHABLE: Final = 3
+REDIRECT: Final = 5
+TIME_EXCEEDED: Final = 11
+PARAMETER_PROBLEM: Final = 12
+UNREACHABLE_V6: Final = 1
+PACKET_TOO_BIG_V6: Final = 2
+TIME_EXCEEDED_V6: Final = 3
+PARAMETER_PROBLEM_V6: Final = 4
+
+ERROR_TYPES: Final = frozenset({UNREACHABLE, 4, REDIRECT, TIME_EXCEEDED, PARAMETER_PROBLEM})
+"""IPv4 types that report an error; 4 is source quench. In IPv6 they are those below 128."""
+
+QUOTE_LIMIT: Final = {4: 576, 6: ip.IPV6_MIN_MTU}
+"""Length of a whole error message at most (RFC 1812 4.3.2.3, RFC 4443 2.4 c)."""
+
+
+class Error(Enum):
+    """What went wrong, with (type, code) for IPv4 and for IPv6."""
+
+    NO_ROUTE = ((3, 0), (1, 0))
+    HOST_UNREACHABLE = ((3, 1), (1, 3))
+    PROTOCOL_UNREACHABLE = ((3, 2), (4, 1))
+    PORT_UNREACHABLE = ((3, 3), (1, 4))
+    TOO_BIG = ((3, 4), (2, 0))
+    PROHIBITED = ((3, 13), (1, 1))
+    HOP_LIMIT_EXCEEDED = ((11, 0), (3, 0))
+    REASSEMBLY_TIME_EXCEEDED = ((11, 1), (3, 1))
+
+    def type_and_code(self, version: int) -> tuple[int, int]:
+        four, six = self.value
+        return four if version == 4 else six
+
+
+def protocol_of(version: int) -> int:
+    """The IP protocol number under which a family carries its ICMP."""
+    return ip.ICMP if version == 4 else ip.ICMPV6
+
+
+def is_error(packet: ip.Packet) -> bool:
+    """Whether `packet` is an ICMP error (or too short to be told from one)."""
+    if packet.protocol != protocol_of(packet.version):
+        return False
+    if packet.payload >= len(packet.data):
+        return True
+    kind = packet.data[packet.payload]
+    return kind in ERROR_TYPES if packet.version == 4 else kind < 128
+
+
+def is_echo_request(packet: ip.Packet) -> bool:
+    """Whether it is an unfragmented echo request with its whole ICMP header."""
+    data, start = packet.data, packet.payload
+    if packet.is_fragment or len(data) < start + ECHO_HEADER:
+        return False
+    if packet.version == 4:
+        return packet.protocol == ip.ICMP and data[start] == ECHO_REQUEST
+    return packet.protocol == ip.ICMPV6 and data[start] == ECHO_REQUEST_V6
+
+
+def is_echo_reply(packet: ip.Packet) -> bool:
+    """Whether it is an unfragmented echo reply with its whole ICMP header."""
+    data, start = packet.data, packet.payload
+    if packet.is_fragment or len(data) < start + ECHO_HEADER:
+        return False
+    if packet.version == 4:
+        return packet.protocol == ip.ICMP and data[start] == ECHO_REPLY
+    return packet.protocol == ip.ICMPV6 and data[start] == ECHO_REPLY_V6
+
+
+def has_valid_checksum(packet: ip.Packet) -> bool:
+    """Whether the ICMP checksum of an unfragmented packet is right."""
+    initial = 0
+    if packet.version == 6:
+        length = len(packet.data) - packet.payload
+        initial = pseudo_header(packet.source, packet.destination, length, ip.ICMPV6)
+    return is_valid(packet.body, initial)
+
+
+def message(version: int, source: bytes, destination: bytes, body: bytes) -> bytes:
+    """`body`, an ICMP message whose checksum field is zero, with the field filled in."""
+    initial = 0
+    if version == 6:
+        initial = pseudo_header(source, destination, len(body), ip.ICMPV6)
+    return body[:2] + checksum(body, initial).to_bytes(2, "big") + body[4:]
+
+
+def echo_reply(request: ip.Packet) -> bytes:
+    """The answer that the destination of an echo request would give.
+
+    request: a whole, unfragmented echo request whose checksum is right.
+    """
+    version, data = request.version, request.data
+    kind = ECHO_REPLY if version == 4 else ECHO_REPLY_V6
+    body = bytes((kind, 0, 0, 0)) + data[request.payload + 4 :]
+    body = message(version, request.destination, request.source, body)
+    return ip.build(
+        request.destination,
+        request.source,
+        protocol_of(version),
+        body,
+        traffic_class=request.traffic_class,
+    )
+
+
+def error(source: bytes, about: ip.Packet, what: Error, value: int = 0) -> bytes:
+    """An error message about `about`, from the router address `source` to its sender.
+
+    value: the 32 bits behind the checksum: the MTU of TOO_BIG, the pointer of an IPv6 parameter
+    problem (which PROTOCOL_UNREACHABLE is there); else 0.
+
+    Quotes as much of the packet as fits (RFC 1812 4.3.2.3; RFC 4443 2.4 c). IPv4 has precedence
+    6, internetwork control (RFC 1812 4.3.2.5).
+    """
+    version = about.version
+    header = ip.IPV4_HEADER if version == 4 else ip.IPV6_HEADER
+    quote = about.data[: QUOTE_LIMIT[version] - header - 8]
+    kind, code = what.type_and_code(version)
+    body = pack("!BBHI", kind, code, 0, value) + quote
+    body = message(version, source, about.source, body)
+    return ip.build(
+        source,
+        about.source,
+        protocol_of(version),
+        body,
+        traffic_class=0xC0 if version == 4 else 0,
+    )

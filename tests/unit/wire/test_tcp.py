@@ -1,0 +1,65 @@
+"""The reset, by the table of RFC 9293, section 3.10.7.1, read by scapy."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from router.wire import ip, tcp
+from router.wire.transport import destination_port
+from tests.unit.wire.packets import IP, TCP, UDP, IPv6, decoded
+
+
+def segment(version: int, **fields: Any) -> ip.Packet:
+    header = (
+        IP(src="10.0.0.1", dst="10.0.0.2") if version == 4 else IPv6(src="fd00::1", dst="fd00::2")
+    )
+    payload = fields.pop("payload", b"")
+    return ip.parse(bytes(header / TCP(sport=1000, dport=443, **fields) / payload))
+
+
+@pytest.mark.parametrize("version", [4, 6])
+def test_a_connection_request_is_acknowledged_and_reset(version: int) -> None:
+    answer = tcp.reset(segment(version, flags="S", seq=41))
+    assert answer is not None
+    read = decoded(answer)[TCP]
+    assert (read.sport, read.dport, read.flags, read.seq, read.ack) == (443, 1000, "RA", 0, 42)
+
+
+@pytest.mark.parametrize("version", [4, 6])
+def test_data_without_acknowledgement_is_counted(version: int) -> None:
+    answer = tcp.reset(segment(version, flags="F", seq=0xFFFFFFFF, payload=b"abc"))
+    assert answer is not None
+    assert decoded(answer)[TCP].ack == 3
+
+
+@pytest.mark.parametrize("version", [4, 6])
+def test_an_acknowledged_segment_is_reset_where_its_sender_is(version: int) -> None:
+    answer = tcp.reset(segment(version, flags="A", seq=5, ack=77, payload=b"data"))
+    assert answer is not None
+    read = decoded(answer)[TCP]
+    assert (read.flags, read.seq) == ("R", 77)
+
+
+def test_a_reset_is_never_answered() -> None:
+    assert tcp.reset(segment(4, flags="R")) is None
+    assert tcp.reset(segment(4, flags="RA")) is None
+
+
+def test_a_segment_that_is_cut_off_is_not_answered() -> None:
+    whole = segment(4, flags="S").data
+    for length in range(20, len(whole)):
+        data = bytearray(whole[:length])
+        data[2:4] = length.to_bytes(2, "big")
+        assert tcp.reset(ip.parse(bytes(data))) is None
+
+
+def test_ports_are_seen_where_there_are_any() -> None:
+    assert destination_port(segment(4, flags="S")) == 443
+    assert destination_port(segment(6, flags="S")) == 443
+    udp = ip.parse(bytes(IP(src="10.0.0.1", dst="10.0.0.2") / UDP(dport=53)))
+    assert destination_port(udp) == 53
+    later = ip.parse(bytes(IP(src="10.0.0.1", dst="10.0.0.2", proto=17, frag=10) / (b"x" * 16)))
+    assert destination_port(later) == 0
+    assert destination_port(ip.parse(bytes(IP(src="10.0.0.1", dst="10.0.0.2", proto=47)))) == 0
