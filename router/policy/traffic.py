@@ -12,7 +12,7 @@ Must not know: addresses, chains, policies.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator, Sequence
 from typing import NamedTuple
 
 from router.config.model import Rule
@@ -93,6 +93,20 @@ class TrafficClasses:
         if name is None:
             return self.OTHER
         return self._mask((name,), () if port is None else ((port, port),))
+
+    def shares(
+        self, chain: Sequence[int], rules: Sequence[Rule], asked: int | None = None
+    ) -> Iterator[tuple[int, int]]:
+        """(rule index, classes it decides) along a chain; rules left with nothing are omitted.
+
+        `rules` are all rules of the configuration; `asked` limits the traffic (default: all).
+        """
+        left = self.everything if asked is None else asked
+        for index in chain:
+            share = left & (self.mask(rules[index - 1]) if index else self.everything)
+            if share:
+                yield index, share
+                left &= ~share
 
     def _mask(self, protocols: tuple[str, ...], ports: PortRanges) -> int:
         wanted = 0

@@ -1,0 +1,53 @@
+"""What applies when a policy is down."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+
+from router.config.model import Config, Policy, PolicyType
+from router.policy.resolve import effective, policy_of
+from tests.unit.policy.configs import config, rule
+
+
+def with_policies(**on_down: str | None) -> Config:
+    ways = {
+        name: Policy(name, PolicyType.VPN, interface=name, on_down=target)
+        for name, target in on_down.items()
+    }
+    base = config(rule("home", "10.0.0.0/8"), default="drop")
+    return replace(base, policies={**base.policies, **ways})
+
+
+def test_a_policy_that_is_up_applies_itself() -> None:
+    assert effective(with_policies(a="drop"), "a", lambda _: True) == "a"
+
+
+@pytest.mark.parametrize("built_in", ["reply", "drop", "reject", "bypass"])
+def test_built_in_policies_are_never_down(built_in: str) -> None:
+    assert effective(with_policies(), built_in, lambda _: False) == built_in
+
+
+def test_a_down_policy_leads_to_the_first_that_is_up() -> None:
+    rules = with_policies(a="b", b="c", c="reject")
+    assert effective(rules, "a", {"a": False, "b": False, "c": True}.__getitem__) == "c"
+
+
+def test_a_down_policy_ends_in_what_on_down_names() -> None:
+    assert effective(with_policies(a="b", b="drop"), "a", lambda _: False) == "drop"
+
+
+def test_without_on_down_traffic_is_rejected() -> None:
+    assert effective(with_policies(a=None), "a", lambda _: False) == "reject"
+
+
+def test_a_loop_or_an_unknown_name_is_rejected() -> None:
+    assert effective(with_policies(a="b", b="a"), "a", lambda _: False) == "reject"
+    assert effective(with_policies(a="nowhere"), "a", lambda _: False) == "reject"
+
+
+def test_index_0_is_the_default() -> None:
+    rules = with_policies()
+    assert policy_of(rules, 0) == "drop"
+    assert policy_of(rules, 1) == "home"
