@@ -22,7 +22,7 @@ UNSEEN = re.compile(
 U+2029) and byte order marks within the text."""
 
 
-class RulesFileUnreadable(Exception):  # noqa: N818 - part of the public interface
+class RulesFileUnreadable(Exception):
     """The rules file can't be read at all. `problem` says why, with its remedy."""
 
     def __init__(self, problem: Problem) -> None:
