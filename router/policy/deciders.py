@@ -1,0 +1,116 @@
+"""Who decides what in every range, and which rules could go without changing any decision.
+
+Theory of operation. Rules are flattened two unconditional rules deep, so that the chain of a range
+tells who decides what there and also who would if any one rule were gone. The ranges are many and
+the chains few: each chain is judged once.
+
+Always true: a rule is *live* if it decides some traffic to some address; it is *idle* if it is live
+and every decision would name the same policy without it.
+
+Must not know: what is done about it (see shadows).
+"""
+
+from __future__ import annotations
+
+from array import array
+from bisect import bisect_right
+from collections.abc import Iterator, Mapping, Sequence
+
+from router.config.model import Config, Rule
+from router.policy.flatten import Chain, flatten
+from router.policy.prefixes import WIDTHS, last_address, unpack
+from router.policy.resolve import policy_of
+from router.policy.traffic import TrafficClasses
+
+FAMILIES = (4, 6)
+
+
+class Extents:
+    """The ranges of one family in which one rule decides something: starts and ends, ascending."""
+
+    def __init__(self, version: int) -> None:
+        self.starts: array[int] | list[int] = array("I") if version == 4 else []
+        self.ends: array[int] | list[int] = array("I") if version == 4 else []
+
+    def touch(self, first: int, last: int) -> bool:
+        """Whether any of them has an address in [first, last]."""
+        position = bisect_right(self.starts, last) - 1
+        return position >= 0 and self.ends[position] >= first
+
+
+class Deciders:
+    """The rules of a configuration, or some of them, judged."""
+
+    def __init__(self, config: Config, rules: Sequence[Rule]) -> None:
+        self.config = config
+        self.rules = rules
+        self.traffic = TrafficClasses(config.rules)
+        self.live: set[int] = set()
+        self._needed: set[int] = set()
+        self._ranges = {version: flatten(rules, version, depth=2) for version in FAMILIES}
+        self._deciding = {version: self._judge_all(version) for version in FAMILIES}
+        self.idle = self.live - self._needed
+
+    def _judge_all(self, version: int) -> list[Chain]:
+        """For each chain id the rules that decide something by it; nothing for unused chains."""
+        ranges = self._ranges[version]
+        used = set(ranges.chain_ids)
+        return [
+            self._judge(chain) if chain_id in used else ()
+            for chain_id, chain in enumerate(ranges.chains)
+        ]
+
+    def _judge(self, chain: Chain) -> Chain:
+        """Notes which rules of a chain are live and which are needed.
+
+        From the last rule up, `after` holds what the rules behind it would send to each policy.
+        """
+        rules, config, traffic = self.config.rules, self.config, self.traffic
+        shares = dict(traffic.shares(chain, rules))
+        after: dict[str, int] = {}
+        for index in reversed(chain):
+            policy = policy_of(config, index)
+            if index in shares and shares[index] & ~after.get(policy, 0):
+                self._needed.add(index)
+            mask = traffic.mask(rules[index - 1]) if index else traffic.everything
+            after = {other: held & ~mask for other, held in after.items()}
+            after[policy] = after.get(policy, 0) | mask
+        shares.pop(0, None)
+        self.live.update(shares)
+        return tuple(shares)
+
+    def extents(self, version: int, wanted: frozenset[int]) -> Mapping[int, Extents]:
+        """Where each of the wanted rules decides something, in one pass over all ranges."""
+        found = {index: Extents(version) for index in wanted}
+        by_chain = [
+            [found[index] for index in deciding if index in wanted]
+            for deciding in self._deciding[version]
+        ]
+        for first, last, chain_id in self._ranges[version]:
+            for extents in by_chain[chain_id]:
+                extents.starts.append(first)
+                extents.ends.append(last)
+        return found
+
+    def chains_in(self, version: int, packed: int) -> Iterator[Chain]:
+        """The chain of every range that has an address in the prefix."""
+        ranges = self._ranges[version]
+        first, length = unpack(packed)
+        last = last_address(first, length, WIDTHS[version])
+        position = bisect_right(ranges.starts, first) - 1
+        while position < len(ranges.starts) and ranges.starts[position] <= last:
+            yield ranges.chains[ranges.chain_ids[position]]
+            position += 1
+
+    def takers(self, chain: Chain, rule: Rule) -> list[int]:
+        """Who decides, by this chain, the traffic that a rule asks for and gets nothing of."""
+        asked = self.traffic.mask(rule)
+        return [index for index, _ in self.traffic.shares(chain, self.config.rules, asked)]
+
+    def followers(self, chain: Chain, rule: Rule) -> list[int]:
+        """Who would decide, by this chain, what the rule decides; empty where that is nothing."""
+        share = dict(self.traffic.shares(chain, self.config.rules)).get(rule.index, 0)
+        if not share:
+            return []
+        later = chain[chain.index(rule.index) + 1 :]
+        return [index for index, _ in self.traffic.shares(later, self.config.rules, share)]
