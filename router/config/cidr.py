@@ -175,9 +175,9 @@ def _v4_host(text: str, host: str, rest: str) -> BadCidrError | None:
     if len(octets) != 4 or "" in octets:
         filled = [octet for octet in octets if octet][:4]
         full = ".".join([*filled, *["0"] * (4 - len(filled))]) + rest
-        guess = f"; did you mean {full}?" if len(octets) < 4 and rest and _is_cidr(full) else ""
+        guess = f"did you mean {full}?" if len(octets) < 4 and rest and _is_cidr(full) else ""
         return BadCidrError(
-            f"{quoted(text)} does not have four numbers", f"write all four, as {EXAMPLE}{guess}"
+            f"{quoted(text)} does not have four numbers", guess or f"write all four, as {EXAMPLE}"
         )
     for octet in octets:
         if len(octet) > 1 and octet[0] == "0":

@@ -11,6 +11,7 @@ Must not know: what a rules file may say.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any, NoReturn, Protocol
@@ -195,7 +196,12 @@ class _Composer:
         else:
             width = self._rest_of_line(begin.index)
         plain = not event.style
-        node = Scalar(event.value, plain, begin.line + 1, begin.column + 1, width)
+        column = begin.column + 1
+        if plain and not event.value:
+            # The parsers differ in how many of the blanks they take for a value that is not there.
+            before = self.text[begin.index - begin.column : begin.index]
+            column -= len(before) - len(before.rstrip(" "))
+        node = Scalar(event.value, plain, begin.line + 1, column, width)
         self.weight += 1
         if event.tag is not None:
             self._check_tag(event)
@@ -279,7 +285,8 @@ class _Composer:
         )
 
     def _refuse(self, mark: Any, code: str, message: str, remedy: str) -> NoReturn:
-        place = Place(self.file, mark.line + 1, mark.column + 1, self._rest_of_line(mark.index))
+        width = len(re.split(r"[\s,\]}]", self.text[mark.index : mark.index + 200], maxsplit=1)[0])
+        place = Place(self.file, mark.line + 1, mark.column + 1, max(1, width))
         raise SyntaxProblemError(Problem(code, Severity.ERROR, place, message, remedy))
 
     def _rest_of_line(self, index: int) -> int:

@@ -12,7 +12,7 @@ import difflib
 from collections.abc import Iterable
 from typing import NamedTuple
 
-from router.config.document import Document, Mapping, Node, Scalar, Sequence
+from router.config.document import Collection, Document, Mapping, Node, Scalar, Sequence
 from router.config.model import Place
 from router.config.problems import Problem, Severity, quoted
 
@@ -26,6 +26,9 @@ class Findings:
     def __init__(self, document: Document) -> None:
         self.document = document
         self.problems: list[Problem] = []
+        self.passed_over: set[str] = set()
+        """Words in values that were not read because of another mistake: what they name counts as
+        used, so that one mistake doesn't cause a second report."""
 
     def place(self, node: Node) -> Place:
         return self.document.place(node)
@@ -35,6 +38,14 @@ class Findings:
 
     def warning(self, code: str, where: Node | Place, message: str, remedy: str) -> None:
         self._add(code, Severity.WARNING, where, message, remedy)
+
+    def pass_over(self, node: Node, depth: int = 4) -> None:
+        """Note the words of a value that is not read."""
+        if isinstance(node, Scalar):
+            self.passed_over.add(node.text)
+        elif isinstance(node, Collection) and depth:
+            for child in node.children:
+                self.pass_over(child, depth - 1)
 
     def _add(
         self, code: str, severity: Severity, where: Node | Place, message: str, remedy: str
@@ -76,7 +87,9 @@ def read_keys(
         _report_stranger(findings, entry, known, owner)
         meant = nearest(entry.key.text, known, MEANT)
         if meant is not None:
-            entries.setdefault(meant, entry)
+            meant_entry = entries.setdefault(meant, entry)
+        if meant is None or meant_entry is not entry:
+            findings.pass_over(entry.value)
     return entries
 
 
@@ -96,6 +109,7 @@ def named_entries(findings: Findings, node: Mapping) -> list[tuple[str, Entry]]:
                 f"the key {quoted(key.text)} is already on line {first}",
                 "remove one of the two, or join their values",
             )
+            findings.pass_over(value)
         else:
             seen[key.text] = Entry(key, value)
     return list(seen.items())
@@ -130,6 +144,8 @@ def kind_of(node: Node) -> str:
         return "a mapping"
     if isinstance(node, Scalar) and node.empty:
         return "nothing"
+    if isinstance(node, Scalar) and not node.plain:
+        return f"the text {quoted(node.text)} in quotes"
     return f"the value {quoted(node.text)}" if isinstance(node, Scalar) else "a value"
 
 
@@ -137,6 +153,7 @@ def wrong_type(findings: Findings, node: Node, what: str, wanted: str, sample: s
     """`what` must be `wanted` ("a list") and is something else; `sample` shows how to write it."""
     message = f"{what} must be {wanted}, not {kind_of(node)}"
     findings.error("wrong-type", node, message, f"write it as {sample}")
+    findings.pass_over(node)
 
 
 def as_text(findings: Findings, node: Node, what: str, sample: str) -> str | None:

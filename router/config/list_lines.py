@@ -146,8 +146,9 @@ class ListReader:
                 break
         here = self._prefixes.place(version, position)
         before = self._prefixes.place(version, seen[value])
-        more = f", and {repeated - 1} more lines repeat others" if repeated > 1 else ""
-        message = f"this network is already on line {before.line}{more}"
+        message = f"this network is already on line {before.line}"
+        if repeated > 1:
+            message += f"; in all, {repeated} lines of this list repeat others"
         width = len(self._sources.line(here.file, here.line) or " ")
         self.problems.append(
             Problem(

@@ -169,7 +169,7 @@ def _default(
 ) -> tuple[str, Place | None]:
     if entry is None:
         return DEFAULT_POLICY, None
-    name = table.refer(findings, entry.value, "'default'")
+    name = table.refer(findings, entry.value, "default")
     if name is not None:
         table.use(name)
     return name or DEFAULT_POLICY, findings.place(entry.value)

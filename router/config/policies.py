@@ -56,9 +56,9 @@ class PolicyTable:
     used: set[str] = field(default_factory=set)
     _nearest: dict[str, str | None] = field(default_factory=dict)
 
-    def refer(self, findings: Findings, node: Node, what: str) -> str | None:
-        """The policy that a value names. Unknown names are reported; None where it is no name."""
-        name = as_text(findings, node, what, "policy: bypass")
+    def refer(self, findings: Findings, node: Node, key: str) -> str | None:
+        """The policy that a key names. Unknown names are reported; None where it is no name."""
+        name = as_text(findings, node, f"'{key}'", f"{key}: reject")
         if name is None or name in self.names or name in BUILT_IN_POLICIES or not self.readable:
             return name
         close = self.suggestion(name)
@@ -116,6 +116,7 @@ def _policy(findings: Findings, table: PolicyTable, name: str, entry: Entry) -> 
             f"this version has no {kind.text} policies yet",
             f"use one of {listed(POLICY_TYPES)}, or leave the policy out",
         )
+        findings.pass_over(section)
         return None
     keys = read_keys(findings, section, POLICY_KEYS, f"the policy {quoted(name)}")
     policy_type = _type(findings, keys.get("type"), entry.key, name)
@@ -209,7 +210,7 @@ def _on_down(
             "write reject, drop, or the name of a policy, such as one with 'interface: default'",
         )
         return DEFAULT_ON_DOWN, None
-    name = table.refer(findings, node, "'on_down'")
+    name = table.refer(findings, node, "on_down")
     return name or DEFAULT_ON_DOWN, findings.place(node)
 
 
@@ -255,7 +256,7 @@ def _report_loop(findings: Findings, cycle: list[Policy]) -> None:
 def check_used(findings: Findings, table: PolicyTable) -> None:
     """Warn of policies that no rule reaches, not even by on_down."""
     reached: set[str] = set()
-    waiting = list(table.used)
+    waiting = [*table.used, *findings.passed_over]
     while waiting:
         name = waiting.pop()
         if name in reached:

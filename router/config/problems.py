@@ -121,9 +121,9 @@ def point_at(source: str, column: int, width: int) -> list[str]:
     start = min(column - 1, len(source))
     stop = min(max(start + width, start + 1), max(len(source), start + 1))
     left, right = _window(len(source), start, stop)
-    before = "\t".join(harmless(part) for part in source[left:start].split("\t"))
-    value = harmless(source[start : min(stop, right)])
-    after = "\t".join(harmless(part) for part in source[min(stop, right) : right].split("\t"))
+    before = "\t".join(map(harmless, source[left:start].split("\t")))
+    value = "\t".join(map(harmless, source[start : min(stop, right)].split("\t")))
+    after = "\t".join(map(harmless, source[min(stop, right) : right].split("\t")))
     head = ELLIPSIS if left else ""
     tail = ELLIPSIS if right < len(source) else ""
     padding = "".join("\t" if char == "\t" else " " * _columns(char) for char in head + before)

@@ -91,7 +91,7 @@ def _policy(
     if entry is None:
         missing_key(findings, node, "policy", f"rule {index}", "policy: bypass")
         return "", findings.place(node)
-    name = table.refer(findings, entry.value, "'policy'")
+    name = table.refer(findings, entry.value, "policy")
     if name is not None:
         table.use(name)
     return name or "", findings.place(entry.value)

@@ -42,8 +42,8 @@ class _Meaning(NamedTuple):
 _MEANINGS = (
     _Meaning(
         "mapping values are not allowed",
-        "a ':' stands where no key can end",
-        f"check the indentation, or quote the value: {QUOTE_IPV6}",
+        "this ':' makes a key where none can stand",
+        "correct the indentation, or put a value with ': ' in it or ':' at its end in quotes",
     ),
     _Meaning(
         "could not find expected ':'",
@@ -70,7 +70,7 @@ _MEANINGS = (
     _Meaning(
         "node content",
         "a value is expected before '{char}'",
-        f"write a value, or quote what begins with ':' or ends in ':': {QUOTE_IPV6}",
+        f"write one; {QUOTE_IPV6}",
     ),
     _Meaning(
         "document start",
@@ -111,6 +111,9 @@ def _diagnose(
     if "\t" in indent and here.column <= len(indent):
         return _Spot(here.line, indent.index("\t")), "a tab is used to indent", "indent with spaces"
     char = harmless(line[here.column : here.column + 1])
+    before = _line_without_colon(lines, here)
+    if "mapping values are not allowed" in found and before is not None:
+        return before, "a ':' is missing after this key", "write 'key: value'"
     for meaning in _MEANINGS:
         if re.search(meaning.found, found):
             message = meaning.message.format(char=char)
@@ -119,6 +122,16 @@ def _diagnose(
     if "expected ',' or" in found:
         return _unclosed(lines, here, opened, at_end)
     return here, f"YAML can't be read here: {harmless(found)}", "correct the YAML on this line"
+
+
+def _line_without_colon(lines: list[str], here: _Spot) -> _Spot | None:
+    """Where the line above begins, if that is what turned the key at `here` into a mere word."""
+    above = here.line - 1
+    while above >= 0 and not lines[above].partition("#")[0].strip():
+        above -= 1
+    if above < 0 or ":" in lines[above] or ":" in lines[here.line][: here.column]:
+        return None
+    return _Spot(above, len(lines[above]) - len(lines[above].lstrip()))
 
 
 def _unclosed(lines: list[str], here: _Spot, opened: _Spot, at_end: bool) -> tuple[_Spot, str, str]:
