@@ -18,6 +18,9 @@ LINE = re.compile(
     r"^\S+ +(?P<interface>\S+) +(?P<direction>\S+) +IP6? "
     r"(?P<source>\S+) > (?P<destination>\S+): (?P<text>.*)$"
 )
+ICMP = "icmp or (icmp6 and not (ip6[40] >= 130 and ip6[40] <= 143))"
+"""Pings and errors, without IPv6's neighbour discovery, which comes and goes by itself."""
+
 _markers = itertools.count(1)
 
 
@@ -32,9 +35,9 @@ class Seen(NamedTuple):
 
 
 class Capture:
-    """`with Capture(namespace, "icmp or icmp6") as capture:` listens on all interfaces."""
+    """`with Capture(namespace, "tcp or udp") as capture:` listens on all interfaces."""
 
-    def __init__(self, namespace: Namespace, expression: str = "icmp or icmp6") -> None:
+    def __init__(self, namespace: Namespace, expression: str = ICMP) -> None:
         self._namespace = namespace
         self._marker_net = "127.77.0.0/16"
         self._process = namespace.start(

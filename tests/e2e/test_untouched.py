@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from tests.e2e import ping
+from tests.e2e import ping, probes
 from tests.e2e.capture import Capture
 from tests.e2e.testbed import V4, V6, Family, Testbed
 from tests.e2e.tunrouter import TUN, rules, running
@@ -42,6 +42,15 @@ def test_the_summary_counts_each_ping_once(bed: Testbed, tmp_path: Path) -> None
             assert ping.unanswered(bed.client, family.far(DROPPED)).received == 0
             assert ping.unanswered(bed.client, family.far(REJECTED)).prohibited == 3
         counters = router.stop().counters
-    assert (counters["out"], counters["in"]) == (6, 6)
-    assert counters["drop"] == 6
+    assert (counters["echo-out"], counters["echo-in"]) == (6, 6)
+    assert (counters["drop"], counters["rejected"]) == (6, 6)
+    assert counters["loop"] == 0
+
+
+def test_the_summary_counts_each_refusal(bed: Testbed, family: Family, tmp_path: Path) -> None:
+    with running(bed.router, tmp_path, RULES) as router:
+        assert probes.tcp(bed.client, family.far(NAMED)) == "ECONNREFUSED"
+        assert probes.udp(bed.client, family.far(NAMED)) == "ECONNREFUSED"
+        counters = router.stop().counters
+    assert (counters["tcp-refused"], counters["udp-refused"]) == (1, 1)
     assert counters["loop"] == 0

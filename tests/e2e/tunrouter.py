@@ -75,6 +75,10 @@ class Tunrouter:
         """The process that was started: the one that a user would kill."""
         return self._process.pid
 
+    @property
+    def running(self) -> bool:
+        return self._process.running
+
     def pids(self) -> list[int]:
         """All processes of this run that are left."""
         return sorted(set(self._namespace.pids()) - self._others)
@@ -109,7 +113,7 @@ def running(namespace: Namespace, directory: Path, text: str) -> Iterator[Tunrou
     try:
         router.wait_until_ready()
         yield router
-        if router.pids():
+        if router.running:
             stopped = router.stop()
             assert stopped.exit_code == 0, stopped.log
             assert stopped.counters["loop"] == 0, stopped.log

