@@ -17,13 +17,11 @@ import time
 from collections.abc import Callable
 from itertools import count
 from types import TracebackType
-from typing import Final, Protocol, Self
+from typing import Final, Self
+
+from router.platform.base import HasFileno
 
 SIGNALS: Final = (signal.SIGINT, signal.SIGTERM)
-
-
-class HasFileno(Protocol):
-    def fileno(self) -> int: ...
 
 
 class Loop:

@@ -121,6 +121,7 @@ class Router:
     def _watch_everything(self) -> None:
         self._loop.watch(self._tun, self._read_tun)
         self._loop.watch(self._changes, self._interfaces_changed)
+        self._loop.watch(self._system.lifeline(), self._lifeline_cut)
         self._loop.call_later(EXPIRY_INTERVAL, self._expire)
 
     # Running
@@ -133,6 +134,12 @@ class Router:
                 f"{self._tun.name} is gone ({error.strerror}): another program has deleted it or "
                 "taken it down; start the router again"
             ) from error
+
+    def _lifeline_cut(self) -> None:
+        raise PlatformError(
+            "the process that would clean up after a kill has itself been killed: stopping, and "
+            "cleaning up now; start the router again"
+        )
 
     def _expire(self) -> None:
         self._forwarder.expire(self._loop.now)

@@ -40,6 +40,12 @@ class Interface:
         return None
 
 
+class HasFileno(Protocol):
+    """Something to wait for."""
+
+    def fileno(self) -> int: ...
+
+
 class TunDevice(Protocol):
     """An open TUN device. Closing it removes it, its addresses and its routes."""
 
@@ -118,6 +124,10 @@ class System(Protocol):
         ...
 
     def watch(self) -> Changes: ...
+
+    def lifeline(self) -> HasFileno:
+        """Becomes readable when whatever would clean up after a kill is gone itself."""
+        ...
 
     def close(self) -> None:
         """Undo everything that was changed and does not go by itself."""

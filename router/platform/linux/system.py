@@ -74,6 +74,9 @@ class LinuxSystem:
     def watch(self) -> LinuxChanges:
         return LinuxChanges()
 
+    def lifeline(self) -> Undoer:
+        return self._undoer
+
     def close(self) -> None:
         self._netlink.close()
         if not self._undoer.close():

@@ -1,64 +1,70 @@
-"""What outlives the process, written down before it is done, and undone by a process of its own.
+"""What outlives the process, written down before it is done, and undone by whoever is left.
 
 A route, an address or a device goes with the TUN's descriptor. A sysctl, a rule and a route by
 somebody else's interface do not. Before each of those the router writes one line to the *undoer*,
 a small process with a session of its own that does nothing but read them. When its input ends,
 because the router has closed it or because the router was killed, the undoer takes all of them
-back, the last first, and ends. So there is one way to clean up, and every run uses it.
+back, the last first, and ends. When it is the undoer that dies, the router sees the connection
+end, stops, and undoes everything itself.
 
 Always true: only what is exactly as we left it is undone; what somebody changed meanwhile is his.
 """
 
 from __future__ import annotations
 
-import contextlib
+import errno
 import json
 import signal
+import socket
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
-from typing import IO, Any, Final
-
-from pyroute2 import IPRoute
-from pyroute2.netlink.exceptions import NetlinkError
+from typing import Any, Final
 
 SYSCTL: Final = Path("/proc/sys")
 PATIENCE: Final = 10.0
 """Seconds to wait for the undoer at the end; it needs a fraction of one."""
 
+GONE: Final = frozenset({errno.ENOENT, errno.ESRCH, errno.ENODEV})
+"""What the kernel says of a rule or route that is not there."""
+
 Entry = dict[str, Any]
 
 
 class Undoer:
-    """The router's end: `record` before the deed, `close` when all is to be undone."""
+    """The router's end: `record` before the deed, `close` when all is to be undone.
+
+    Its descriptor becomes readable when the process at the other end is gone.
+    """
 
     def __init__(self) -> None:
-        self._process: subprocess.Popen[bytes] | None = None
-
-    def record(self, entry: Entry) -> None:
-        """Write down how to undo what is about to be done. Starts the process when first needed."""
-        if self._process is None:
+        self._entries: list[Entry] = []
+        self._connection, input_ = socket.socketpair()
+        with input_:
             self._process = subprocess.Popen(
                 [sys.executable, "-P", "-m", "router.platform.linux.undo"],
-                stdin=subprocess.PIPE,
+                stdin=input_,
                 start_new_session=True,
             )
-        assert self._process.stdin is not None
-        self._process.stdin.write(json.dumps(entry).encode() + b"\n")
-        self._process.stdin.flush()
+
+    def fileno(self) -> int:
+        return self._connection.fileno()
+
+    def record(self, entry: Entry) -> None:
+        """Write down how to undo what is about to be done. Raises OSError if nobody would."""
+        self._connection.sendall(json.dumps(entry).encode() + b"\n")
+        self._entries.append(entry)
 
     def close(self) -> bool:
         """Undo everything; whether that has worked."""
-        if self._process is None:
-            return True
-        assert self._process.stdin is not None
-        with contextlib.suppress(BrokenPipeError):
-            self._process.stdin.close()
+        self._connection.close()
         try:
-            return self._process.wait(PATIENCE) == 0
+            status = self._process.wait(PATIENCE)
         except subprocess.TimeoutExpired:
-            return False
+            self._process.kill()
+            status = self._process.wait()
+        return status == 0 or undo(self._entries)
 
 
 def sysctl_entry(path: str, before: str, ours: str) -> Entry:
@@ -80,13 +86,24 @@ def _restore_sysctl(entry: Entry) -> None:
 
 
 def _delete_rule(entry: Entry) -> None:
-    with IPRoute() as netlink:
-        netlink.rule("del", **entry["attributes"])
+    _netlink("rule", entry["attributes"])
 
 
 def _delete_route(entry: Entry) -> None:
+    _netlink("route", entry["attributes"])
+
+
+def _netlink(what: str, attributes: dict[str, Any]) -> None:
+    """Delete a rule or route; it may be gone already, with the interface or by another hand."""
+    from pyroute2 import IPRoute  # noqa: PLC0415 - the waiting process does without it
+    from pyroute2.netlink.exceptions import NetlinkError  # noqa: PLC0415
+
     with IPRoute() as netlink:
-        netlink.route("del", **entry["attributes"])
+        try:
+            getattr(netlink, what)("del", **attributes)
+        except NetlinkError as error:
+            if error.code not in GONE:
+                raise OSError(error.code, str(error)) from error
 
 
 _UNDO: Final[dict[str, Callable[[Entry], None]]] = {
@@ -96,28 +113,27 @@ _UNDO: Final[dict[str, Callable[[Entry], None]]] = {
 }
 
 
-def undo_all(lines: IO[bytes]) -> int:
-    """Read entries until the input ends, then undo them, the last first. The exit status.
-
-    What is gone already (an interface took its sysctls and routes along) is no failure.
-    """
-    failures = 0
-    for line in reversed(lines.readlines()):
-        try:
-            entry = json.loads(line)
-        except ValueError:
-            continue  # the router was killed while it wrote: the deed was never done
+def undo(entries: Iterable[Entry]) -> bool:
+    """Undo, the last first; whether all of it could be."""
+    done = True
+    for entry in reversed(list(entries)):
         try:
             _UNDO[entry["undo"]](entry)
-        except (FileNotFoundError, NetlinkError):
-            continue
+        except FileNotFoundError:
+            continue  # the interface is gone, and its settings with it
         except OSError as error:
             print(f"tunrouter: could not undo {entry}: {error}", file=sys.stderr)
-            failures = 1
-    return failures
+            done = False
+    return done
+
+
+def entries_in(lines: Iterable[bytes]) -> Iterable[Entry]:
+    """What was written down. A line cut off is a deed that was never done: the router was killed
+    while it wrote."""
+    return [json.loads(line) for line in lines if line.endswith(b"\n")]
 
 
 if __name__ == "__main__":
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, signal.SIG_IGN)
-    sys.exit(undo_all(sys.stdin.buffer))
+    sys.exit(0 if undo(entries_in(sys.stdin.buffer.readlines())) else 1)
