@@ -14,11 +14,11 @@ from __future__ import annotations
 
 from array import array
 from bisect import bisect_right
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 
-from router.config.model import Config, Rule
+from router.config.model import LENGTH_BITS, Config, Rule
 from router.policy.flatten import Chain, flatten
-from router.policy.prefixes import WIDTHS, last_address, unpack
+from router.policy.prefixes import HOST_MASKS, LENGTH_MASK
 from router.policy.resolve import policy_of
 from router.policy.traffic import TrafficClasses
 
@@ -31,11 +31,16 @@ class Extents:
     def __init__(self, version: int) -> None:
         self.starts: array[int] | list[int] = array("I") if version == 4 else []
         self.ends: array[int] | list[int] = array("I") if version == 4 else []
+        self._host_masks = HOST_MASKS[version]
 
-    def touch(self, first: int, last: int) -> bool:
-        """Whether any of them has an address in [first, last]."""
-        position = bisect_right(self.starts, last) - 1
-        return position >= 0 and self.ends[position] >= first
+    def untouched(self, prefixes: Iterable[int]) -> Iterator[int]:
+        """Those of the packed prefixes in which the rule decides nothing."""
+        starts, ends, host_masks = self.starts, self.ends, self._host_masks
+        for packed in prefixes:
+            first = packed >> LENGTH_BITS
+            position = bisect_right(starts, first | host_masks[packed & LENGTH_MASK])
+            if not position or ends[position - 1] < first:
+                yield packed
 
 
 class Deciders:
@@ -95,8 +100,8 @@ class Deciders:
     def chains_in(self, version: int, packed: int) -> Iterator[Chain]:
         """The chain of every range that has an address in the prefix."""
         ranges = self._ranges[version]
-        first, length = unpack(packed)
-        last = last_address(first, length, WIDTHS[version])
+        first = packed >> LENGTH_BITS
+        last = first | HOST_MASKS[version][packed & LENGTH_MASK]
         position = bisect_right(ranges.starts, first) - 1
         while position < len(ranges.starts) and ranges.starts[position] <= last:
             yield ranges.chains[ranges.chain_ids[position]]

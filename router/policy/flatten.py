@@ -14,12 +14,13 @@ Must not know: what policies are or do.
 
 from __future__ import annotations
 
+import itertools
 from array import array
 from collections.abc import Collection, Iterator, MutableSequence, Sequence
 from dataclasses import dataclass
 
 from router.config.model import LENGTH_BITS, Rule
-from router.policy.prefixes import LENGTH_MASK, WIDTHS
+from router.policy.prefixes import HOST_MASKS, LENGTH_MASK, WIDTHS
 
 Chain = tuple[int, ...]
 """Rule indices in the order in which they are asked; the last is unconditional (0: default)."""
@@ -38,15 +39,13 @@ class Ranges:
 
     def __iter__(self) -> Iterator[tuple[int, int, int]]:
         """(first, last, chain id) of every range, ascending."""
-        starts = self.starts
-        for position, chain_id in enumerate(self.chain_ids):
-            yield starts[position], self.last(position), chain_id
+        following = itertools.chain(itertools.islice(self.starts, 1, None), (self._end(),))
+        for first, after, chain_id in zip(self.starts, following, self.chain_ids, strict=True):
+            yield first, after - 1, chain_id
 
-    def last(self, position: int) -> int:
-        """The last address of one range."""
-        if position + 1 < len(self.starts):
-            return self.starts[position + 1] - 1
-        return (1 << WIDTHS[self.version]) - 1
+    def _end(self) -> int:
+        """The address behind the last one of the family."""
+        return 1 << WIDTHS[self.version]
 
 
 class Chains:
@@ -99,8 +98,7 @@ def _sweep(  # noqa: PLR0912  flat on purpose, see below
 
     Written out flat, without helpers: a million prefixes pass through this loop.
     """
-    width = WIDTHS[version]
-    host_masks = [(1 << (width - length)) - 1 for length in range(width + 1)]
+    host_masks = HOST_MASKS[version]
     starts: MutableSequence[int] = array("I") if version == 4 else []
     chain_ids = array("I")
     memo: dict[tuple[int, int], int] = {}

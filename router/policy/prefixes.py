@@ -16,6 +16,12 @@ from router.config.model import LENGTH_BITS
 WIDTHS = {4: 32, 6: 128}
 """Bits in an address of each family."""
 
+HOST_MASKS = {
+    version: tuple((1 << (width - length)) - 1 for length in range(width + 1))
+    for version, width in WIDTHS.items()
+}
+"""The host bits of each prefix length, by family."""
+
 LENGTH_MASK = (1 << LENGTH_BITS) - 1
 
 

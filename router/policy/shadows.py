@@ -24,13 +24,13 @@ from itertools import islice
 from router.config.model import Config, Rule
 from router.policy.deciders import FAMILIES, Deciders
 from router.policy.flatten import Chain
-from router.policy.prefixes import WIDTHS, last_address, unpack
+from router.policy.prefixes import unpack
 from router.policy.resolve import policy_of
 
 EXAMPLES = 5
 """Prefixes told for one finding."""
 
-RANGES_SEARCHED = 256
+RANGES_SEARCHED = 64
 """Ranges looked through to name the rules behind one finding."""
 
 FoundPrefix = tuple[int, int, int]
@@ -145,14 +145,12 @@ def _partly_shadowed(deciders: Deciders) -> Iterator[Shadow]:
     wanted = frozenset(candidates)
     extents = {version: deciders.extents(version, wanted) for version in FAMILIES}
     for rule in candidates.values():
-        taken = []
-        for version, packed in _packed(rule):
-            first, length = unpack(packed)
-            last = last_address(first, length, WIDTHS[version])
-            if extents[version][rule.index].touch(first, last):
-                continue
-            if _taken_elsewhere(deciders, rule, version, packed):
-                taken.append((version, packed))
+        taken = [
+            (version, packed)
+            for version in FAMILIES
+            for packed in extents[version][rule.index].untouched(rule.packed(version))
+            if _taken_elsewhere(deciders, rule, version, packed)
+        ]
         if taken:
             yield _finding(ShadowKind.PARTLY_SHADOWED, deciders.takers, deciders, rule, taken)
 

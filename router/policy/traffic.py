@@ -25,6 +25,12 @@ LAST_PORT = 65535
 
 PortRanges = tuple[tuple[int, int], ...]
 
+ANYTHING: tuple[frozenset[str], PortRanges] = (frozenset(), ())
+"""The protocols and ports of a rule without conditions."""
+
+KNOWN_MASKS = 1024
+"""Masks kept at hand: one takes up to 16 KB when the rules tell all ports apart."""
+
 
 class Condition(NamedTuple):
     """What a conditional rule asks: IP protocol numbers, and port ranges (none: any port)."""
@@ -77,11 +83,13 @@ class TrafficClasses:
 
     def mask(self, rule: Rule) -> int:
         """The classes a rule matches at its addresses."""
-        if not rule.conditional:
-            return self.everything
         asked = rule.protocols, rule.ports
+        if asked == ANYTHING:
+            return self.everything
         found = self._known.get(asked)
         if found is None:
+            if len(self._known) >= KNOWN_MASKS:
+                self._known.clear()
             found = self._known[asked] = self._mask(names(rule), rule.ports)
         return found
 
@@ -103,10 +111,12 @@ class TrafficClasses:
         """
         left = self.everything if asked is None else asked
         for index in chain:
-            share = left & (self.mask(rules[index - 1]) if index else self.everything)
+            share = left & self.mask(rules[index - 1]) if index else left
             if share:
                 yield index, share
-                left &= ~share
+                left ^= share
+                if not left:
+                    return
 
     def _mask(self, protocols: tuple[str, ...], ports: PortRanges) -> int:
         wanted = 0
