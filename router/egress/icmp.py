@@ -10,7 +10,7 @@ from __future__ import annotations
 import socket
 import sys
 from struct import pack
-from typing import Final, Protocol, TypeVar
+from typing import Any, Final, Protocol
 
 from router.flows.addresses import UNSPECIFIED_V6
 from router.flows.echo import Binding
@@ -22,8 +22,6 @@ ANCILLARY_SPACE: Final = socket.CMSG_SPACE(4) * 2
 USUAL_HOP_LIMIT: Final = 63
 """What is left of the 64 that systems begin with, after our hop."""
 
-Way = TypeVar("Way")
-
 
 class IcmpEgress(Protocol):
     """A raw socket bound to an interface."""
@@ -32,7 +30,7 @@ class IcmpEgress(Protocol):
 
     def fileno(self) -> int: ...
 
-    def send(self, request: ip.Packet, binding: Binding[Way]) -> None:
+    def send(self, request: ip.Packet, binding: Binding[Any]) -> None:
         """Send an echo request under the binding's outside identifier. Raises OSError."""
         ...
 
@@ -54,7 +52,7 @@ class IcmpV4Egress:
         self.close = sock.close
         self.fileno = sock.fileno
 
-    def send(self, request: ip.Packet, binding: Binding[Way]) -> None:
+    def send(self, request: ip.Packet, binding: Binding[Any]) -> None:
         packet = request_v4(request, binding.inside_id, binding.outside_id)
         self._socket.sendto(packet, binding.address)
 
@@ -73,7 +71,7 @@ class IcmpV6Egress:
         self.fileno = sock.fileno
         sock.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_UNICAST_HOPS, USUAL_HOP_LIMIT)
 
-    def send(self, request: ip.Packet, binding: Binding[Way]) -> None:
+    def send(self, request: ip.Packet, binding: Binding[Any]) -> None:
         message = request_v6(request, binding.outside_id)
         hop_limit = request.hop_limit - 1
         traffic_class = request.traffic_class

@@ -44,7 +44,7 @@ class Undoer:
         with input_:
             self._process = subprocess.Popen(
                 [sys.executable, "-P", "-m", "router.platform.linux.undo"],
-                stdin=input_,
+                stdin=input_.fileno(),
                 start_new_session=True,
             )
 

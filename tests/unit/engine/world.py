@@ -1,0 +1,160 @@
+"""A forwarder with everything around it made of memory: a TUN that keeps what is written to it,
+ways out that keep what is sent by them. The rules are those of a real rules file."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from ipaddress import ip_address, ip_interface
+from pathlib import Path
+from typing import Any
+
+from router.config.loader import load
+from router.egress.ways import WayOut, WaysOut
+from router.engine.forwarder import Forwarder
+from router.flows import translate
+from router.flows.echo import Binding
+from router.platform.base import Interface
+from router.policy.table import RuleSet
+from router.wire import icmp, ip
+
+PEERS = {4: ip_address("192.168.7.2").packed, 6: ip_address("fd77::2").packed}
+OWN = {"eth0": ("192.0.2.2", "2001:db8:2::2"), "wg0": ("10.8.0.2", "fd08::2")}
+
+RULES = """
+version: 1
+policies:
+  home: {type: direct, interface: eth0}
+  office: {type: vpn, interface: wg0}
+  careful: {type: vpn, interface: gone, on_down: drop}
+rules:
+  - {cidr: [198.51.100.1, "2001:db8:100::1"], policy: reply}
+  - {cidr: [198.51.100.2, "2001:db8:100::2"], policy: drop}
+  - {cidr: [198.51.100.3, "2001:db8:100::3"], policy: reject}
+  - {cidr: [198.51.100.4, "2001:db8:100::4"], policy: office}
+  - {cidr: [198.51.100.5, "2001:db8:100::5"], policy: careful}
+  - {cidr: [198.51.100.0/24, "2001:db8:100::/64"], policy: home}
+"""
+
+
+class MemoryTun:
+    """See TunDevice."""
+
+    name = "tun11"
+    index = 9
+    mtu = 1500
+
+    def __init__(self) -> None:
+        self.written: list[bytes] = []
+
+    def fileno(self) -> int:
+        raise AssertionError("nobody waits for memory")
+
+    def read(self) -> bytes:
+        raise BlockingIOError
+
+    def write(self, packet: bytes) -> None:
+        self.written.append(packet)
+
+    def close(self) -> None:
+        pass
+
+
+class MemoryEgress:
+    """See IcmpEgress. `error` is raised by the next send."""
+
+    def __init__(self, version: int) -> None:
+        self.version = version
+        self.sent: list[tuple[ip.Packet, int]] = []
+        self.error: OSError | None = None
+
+    def fileno(self) -> int:
+        raise AssertionError("nobody waits for memory")
+
+    def send(self, request: ip.Packet, binding: Binding[Any]) -> None:
+        if self.error:
+            error, self.error = self.error, None
+            raise error
+        if request.version == 4:
+            translate.request_v4(request, binding.inside_id, binding.outside_id)
+        else:
+            translate.request_v6(request, binding.outside_id)
+        self.sent.append((request, binding.outside_id))
+
+    def receive(self) -> ip.Packet:
+        raise BlockingIOError
+
+    def close(self) -> None:
+        pass
+
+
+class MemoryWays(WaysOut):
+    """See WaysOut; whatever is not `gone` is up from the start."""
+
+    def __init__(self, wanted: Mapping[str, str]) -> None:
+        self._by_interface = {}
+        self.by_policy = {}
+        for policy, interface in wanted.items():
+            way = self._by_interface.setdefault(interface, WayOut(interface))
+            self.by_policy[policy] = way
+            if interface in OWN:
+                addresses = tuple(ip_interface(address) for address in OWN[interface])
+                present = Interface(interface, 3, up=True, mtu=1500, addresses=addresses)
+                way.interfaces = {4: present, 6: present}
+                way.icmp = {4: MemoryEgress(4), 6: MemoryEgress(6)}
+
+
+class World:
+    """What a test does: put a packet in, look at what came out where."""
+
+    def __init__(self, directory: Path, rules: str = RULES) -> None:
+        file = directory / "rules.yaml"
+        file.write_text(rules, encoding="utf-8")
+        config = load(file).config
+        assert config is not None
+        wanted = {p.name: p.interface for p in config.policies.values() if p.interface}
+        self.tun = MemoryTun()
+        self.ways = MemoryWays(wanted)
+        self.forwarder = Forwarder(
+            config, RuleSet.build(config), self.ways, self.tun, PEERS, first_id=0
+        )
+
+    def send(self, packet: bytes, now: float = 1.0) -> list[bytes]:
+        """What comes back out of the TUN at once."""
+        self.tun.written.clear()
+        self.forwarder.from_tun(packet, now)
+        return list(self.tun.written)
+
+    def answer(self, policy: str, packet: bytes, now: float = 1.0) -> list[bytes]:
+        """What comes out of the TUN when `packet` arrives by the way out of `policy`."""
+        self.tun.written.clear()
+        self.forwarder.from_way(self.ways.by_policy[policy], ip.parse(packet), now)
+        return list(self.tun.written)
+
+    def egress(self, policy: str, version: int) -> MemoryEgress:
+        egress = self.ways.by_policy[policy].icmp[version]
+        assert isinstance(egress, MemoryEgress)
+        return egress
+
+    def sent(self, policy: str, version: int) -> Sequence[tuple[ip.Packet, int]]:
+        return self.egress(policy, version).sent
+
+    @property
+    def drops(self) -> Mapping[str, int]:
+        return self.forwarder.drops.nonzero()
+
+
+def far(version: int, host: int) -> str:
+    return f"198.51.100.{host}" if version == 4 else f"2001:db8:100::{host}"
+
+
+def reply_to(request: ip.Packet, outside_id: int, own: str) -> bytes:
+    """The answer of the far host to a request that left as `outside_id` from `own`."""
+    data = bytearray(request.data)
+    packed = ip_address(own).packed
+    if request.version == 4:
+        data[12:16] = packed
+    else:
+        data[8:24] = packed
+    start = request.payload
+    data[start + 4 : start + 6] = outside_id.to_bytes(2, "big")
+    return icmp.echo_reply(ip.parse(bytes(data)))

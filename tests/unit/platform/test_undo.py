@@ -1,0 +1,61 @@
+"""What was written down is undone: by the process, and by the router when the process is gone."""
+
+from __future__ import annotations
+
+import os
+import signal
+from pathlib import Path
+
+import pytest
+
+from router.platform.linux import undo
+
+
+@pytest.fixture
+def settings(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.setattr(undo, "SYSCTL", tmp_path)
+    return tmp_path
+
+
+def test_only_what_is_as_we_left_it_is_restored(settings: Path) -> None:
+    (settings / "ours").write_text("2\n")
+    (settings / "changed").write_text("0\n")
+    entries = [undo.sysctl_entry(name, "1", "2") for name in ("ours", "changed", "gone")]
+    assert undo.undo(entries)
+    assert (settings / "ours").read_text() == "1"
+    assert (settings / "changed").read_text() == "0\n"
+
+
+def test_the_last_is_undone_first(settings: Path) -> None:
+    (settings / "twice").write_text("3")
+    assert undo.undo([undo.sysctl_entry("twice", "1", "2"), undo.sysctl_entry("twice", "2", "3")])
+    assert (settings / "twice").read_text() == "1"
+
+
+def test_a_failure_is_told_and_does_not_stop_the_rest(
+    settings: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (settings / "directory").mkdir()
+    (settings / "ours").write_text("2")
+    entries = [undo.sysctl_entry("ours", "1", "2"), undo.sysctl_entry("directory", "1", "2")]
+    assert not undo.undo(entries)
+    assert (settings / "ours").read_text() == "1"
+    assert "directory" in capsys.readouterr().err
+
+
+def test_a_line_cut_off_is_a_deed_never_done() -> None:
+    assert undo.entries_in([b'{"undo": "sysctl"}\n', b'{"undo": "sys']) == [{"undo": "sysctl"}]
+
+
+def test_the_process_ends_with_its_input() -> None:
+    undoer = undo.Undoer()
+    assert undoer.close()
+
+
+def test_the_router_undoes_what_a_killed_process_cannot(settings: Path) -> None:
+    (settings / "ours").write_text("2")
+    undoer = undo.Undoer()
+    undoer.record(undo.sysctl_entry("ours", "1", "2"))
+    os.kill(undoer._process.pid, signal.SIGKILL)
+    assert undoer.close()
+    assert (settings / "ours").read_text() == "1"
