@@ -148,7 +148,8 @@ def parse_document(file: str, text: str, pure_python: bool = False) -> Document:
         root = composer.compose(parser)
     except yaml.MarkedYAMLError as error:
         raise SyntaxProblemError(explain_syntax(file, text, error)) from None
-    except ValueError as error:  # a %YAML directive or \U escape with a number out of bounds
+    except (yaml.YAMLError, ValueError, OverflowError) as error:
+        # A %YAML directive or an escape such as "\UFFFFFFFF" with a number out of bounds.
         message = f"the YAML can't be read: {harmless(str(error))}"
         raise SyntaxProblemError(
             Problem("yaml-syntax", Severity.ERROR, Place(file, 1, 1), message, "correct the number")

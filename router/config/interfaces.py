@@ -15,7 +15,7 @@ MAXIMUM_NAME = 15
 
 def interface_fault(name: str) -> str | None:
     """Why no interface can be called so, or None."""
-    if len(name.encode()) > MAXIMUM_NAME:
+    if len(name.encode(errors="replace")) > MAXIMUM_NAME:
         return f"is longer than {MAXIMUM_NAME} characters"
     if name in NOT_INTERFACE_NAME:
         return "is not a name"

@@ -61,13 +61,13 @@ class Problem:
 
     def as_text(self, sources: LineSource) -> str:
         """The header line, the source line, carets under the value, and the help line."""
-        lines = [self._header()]
+        lines = [harmless(self._header())]
         if self.place is not None:
             source = sources.line(self.place.file, self.place.line)
             if source is not None and source.strip():
                 lines += point_at(source, self.place.column, self.place.width)
         if self.help:
-            lines.append(f"help: {self.help}")
+            lines.append(harmless(f"help: {self.help}"))
         return "\n".join(lines)
 
     def as_github(self) -> str:
