@@ -49,6 +49,7 @@ class Deciders:
     def __init__(self, config: Config, rules: Sequence[Rule]) -> None:
         self.config = config
         self.rules = rules
+        self._rules = config.rules
         self.traffic = TrafficClasses(config.rules)
         self.live: set[int] = set()
         self._needed: set[int] = set()
@@ -66,23 +67,29 @@ class Deciders:
         ]
 
     def _judge(self, chain: Chain) -> Chain:
-        """Notes which rules of a chain are live and which are needed.
-
-        From the last rule up, `after` holds what the rules behind it would send to each policy.
-        """
-        rules, config, traffic = self.config.rules, self.config, self.traffic
-        shares = dict(traffic.shares(chain, rules))
-        after: dict[str, int] = {}
-        for index in reversed(chain):
-            policy = policy_of(config, index)
-            if index in shares and shares[index] & ~after.get(policy, 0):
-                self._needed.add(index)
-            mask = traffic.mask(rules[index - 1]) if index else traffic.everything
-            after = {other: held & ~mask for other, held in after.items()}
-            after[policy] = after.get(policy, 0) | mask
+        """The rules that decide something by a chain; notes them, and which of them are needed."""
+        first = chain[0]
+        if len(chain) == 2 and not self._rules[first - 1].conditional:
+            self.live.add(first)
+            if policy_of(self.config, first) != policy_of(self.config, chain[1]):
+                self._needed.add(first)
+            return chain[:1]
+        shares = dict(self.traffic.shares(chain, self._rules))
+        self._note_needed(chain, shares)
         shares.pop(0, None)
         self.live.update(shares)
         return tuple(shares)
+
+    def _note_needed(self, chain: Chain, shares: Mapping[int, int]) -> None:
+        """From the last rule up: `after` is what the rules behind send to each policy."""
+        after: dict[str, int] = {}
+        for index in reversed(chain):
+            policy = policy_of(self.config, index)
+            if index in shares and shares[index] & ~after.get(policy, 0):
+                self._needed.add(index)
+            mask = self.traffic.mask(self._rules[index - 1]) if index else self.traffic.everything
+            after = {other: held & ~mask for other, held in after.items()}
+            after[policy] = after.get(policy, 0) | mask
 
     def extents(self, version: int, wanted: frozenset[int]) -> Mapping[int, Extents]:
         """Where each of the wanted rules decides something, in one pass over all ranges."""
@@ -110,12 +117,12 @@ class Deciders:
     def takers(self, chain: Chain, rule: Rule) -> list[int]:
         """Who decides, by this chain, the traffic that a rule asks for and gets nothing of."""
         asked = self.traffic.mask(rule)
-        return [index for index, _ in self.traffic.shares(chain, self.config.rules, asked)]
+        return [index for index, _ in self.traffic.shares(chain, self._rules, asked)]
 
     def followers(self, chain: Chain, rule: Rule) -> list[int]:
         """Who would decide, by this chain, what the rule decides; empty where that is nothing."""
-        share = dict(self.traffic.shares(chain, self.config.rules)).get(rule.index, 0)
+        share = dict(self.traffic.shares(chain, self._rules)).get(rule.index, 0)
         if not share:
             return []
         later = chain[chain.index(rule.index) + 1 :]
-        return [index for index, _ in self.traffic.shares(later, self.config.rules, share)]
+        return [index for index, _ in self.traffic.shares(later, self._rules, share)]
