@@ -9,13 +9,10 @@ from __future__ import annotations
 
 import ctypes
 import socket
-import sys
 from struct import Struct
 from typing import Final
 
 from router.wire import icmp, ip
-
-assert sys.platform == "linux"
 
 SO_ATTACH_FILTER: Final = 26
 SOCK_FILTER: Final = Struct("=HBBI")

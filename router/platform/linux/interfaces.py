@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import socket
-import sys
 from collections import defaultdict
 from ipaddress import IPv4Interface, IPv6Interface, ip_interface
 from typing import Any, Final
@@ -11,8 +10,6 @@ from typing import Any, Final
 from pyroute2 import IPRoute
 
 from router.platform.base import Interface
-
-assert sys.platform == "linux"
 
 IFF_UP: Final = 0x1
 IFF_RUNNING: Final = 0x40

@@ -20,8 +20,6 @@ from router.platform.base import PlatformError
 from router.policy.capture import Route
 from router.policy.prefixes import format_prefix
 
-assert sys.platform == "linux"
-
 NLMSGHDR: Final = Struct("=IHHII")
 RTMSG: Final = Struct("=BBBBBBBBI")
 U32_ATTRIBUTE: Final = Struct("=HHI")

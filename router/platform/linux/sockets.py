@@ -8,13 +8,10 @@ from __future__ import annotations
 
 import contextlib
 import socket
-import sys
 from typing import Final
 
 from router.platform.base import Interface
 from router.platform.linux import icmp_filter
-
-assert sys.platform == "linux"
 
 BUFFER: Final = 4 << 20
 """Bytes; about a second of pings at the highest rate that is reached."""

@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import os
 import socket
-import sys
 from collections.abc import Sequence
 from ipaddress import IPv4Interface, IPv6Interface
 from typing import Final
@@ -21,8 +20,6 @@ from router.platform.linux.tun import LinuxTun, open_tun
 from router.platform.linux.undo import SYSCTL, Undoer
 from router.platform.linux.way_out import give_default_route, loosen_rp_filter
 from router.policy.capture import Route
-
-assert sys.platform == "linux"
 
 NO_GENERATED_ADDRESS: Final = 1
 """IN6_ADDR_GEN_MODE_NONE: no link-local address, so no router solicitations from the TUN."""

@@ -9,15 +9,11 @@ from __future__ import annotations
 import errno
 import os
 import socket
-import sys
+from fcntl import ioctl
 from struct import Struct
 from typing import Final
 
 from router.platform.base import PlatformError
-
-assert sys.platform == "linux"
-
-from fcntl import ioctl  # noqa: E402 - only where the module can be used
 
 DEVICE: Final = "/dev/net/tun"
 TUNSETIFF: Final = 0x400454CA

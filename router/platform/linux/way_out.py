@@ -12,7 +12,6 @@
 from __future__ import annotations
 
 import errno
-import sys
 from pathlib import Path
 from typing import Any, Final
 
@@ -29,8 +28,6 @@ from router.platform.linux.undo import (
     rule_entry,
     sysctl_entry,
 )
-
-assert sys.platform == "linux"
 
 STRICT: Final = "1"
 LOOSE: Final = "2"
