@@ -45,6 +45,11 @@ class Condition(NamedTuple):
         return not self.ports or any(first <= port <= last for first, last in self.ports)
 
 
+def protocol_name(protocol: int) -> str | None:
+    """What rules call an IP protocol number; None if they can't name it."""
+    return next((name for name, numbers in PROTOCOL_NUMBERS.items() if protocol in numbers), None)
+
+
 def names(rule: Rule) -> tuple[str, ...]:
     """The protocols a conditional rule can match, by name; without protocols, those with ports."""
     named = tuple(name for name in PROTOCOL_NUMBERS if name in rule.protocols)
@@ -59,6 +64,15 @@ def condition(rule: Rule) -> Condition:
     return Condition(frozenset(numbers), rule.ports)
 
 
+def describe(rule: Rule) -> str:
+    """What a conditional rule asks for in words: `icmp`, or `tcp or udp port 53, 8000-8100`."""
+    protocols = " or ".join(names(rule) or sorted(rule.protocols))
+    if not rule.ports:
+        return protocols
+    ports = (str(low) if low == high else f"{low}-{high}" for low, high in rule.ports)
+    return f"{protocols} port {', '.join(ports)}"
+
+
 class TrafficClasses:
     """Traffic as bit masks, fine enough for the given rules.
 
@@ -69,8 +83,9 @@ class TrafficClasses:
     OTHER = 1
     ICMP = 2
 
-    def __init__(self, rules: Iterable[Rule]) -> None:
-        begins = {0}
+    def __init__(self, rules: Iterable[Rule], port: int | None = None) -> None:
+        """Classes that the rules tell apart, and that `port`, if given, is told apart in."""
+        begins = {0} if port is None else {0, port, port + 1}
         for rule in rules:
             for first, last in rule.ports:
                 begins.update((first, last + 1))
@@ -94,13 +109,17 @@ class TrafficClasses:
         return found
 
     def mask_of(self, protocol: int | None, port: int | None) -> int:
-        """The classes of flows of which only the protocol number, or not even that, is known."""
+        """The classes of flows as far as known; None is not known, but a port means TCP or UDP.
+
+        `port` is the one given when the classes were made.
+        """
+        ports = () if port is None else ((port, port),)
         if protocol is None:
-            return self.everything
-        name = next((n for n, numbers in PROTOCOL_NUMBERS.items() if protocol in numbers), None)
+            return self._mask(WITH_PORTS, ports) if ports else self.everything
+        name = protocol_name(protocol)
         if name is None:
             return self.OTHER
-        return self._mask((name,), () if port is None else ((port, port),))
+        return self._mask((name,), ports if name in WITH_PORTS else ())
 
     def shares(
         self, chain: Sequence[int], rules: Sequence[Rule], asked: int | None = None
