@@ -200,8 +200,8 @@ class _Composer:
         column = begin.column + 1
         if plain and not event.value:
             # The parsers differ in how many of the blanks they take for a value that is not there.
-            before = self.text[begin.index - begin.column : begin.index]
-            column -= len(before) - len(before.rstrip(" "))
+            while column > 1 and self.text[begin.index - begin.column + column - 2] == " ":
+                column -= 1
         node = Scalar(event.value, plain, begin.line + 1, column, width)
         self.weight += 1
         if event.tag is not None:

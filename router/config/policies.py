@@ -38,6 +38,8 @@ from router.config.schema import (
     POLICY_TYPES,
 )
 
+COMPARISONS = 100_000
+
 NOT_YET = ("socks5",)
 """Types that the format has and this version can't carry out."""
 
@@ -73,12 +75,18 @@ class PolicyTable:
 
     def use(self, name: str) -> None:
         """Note that a rule names a policy. What an unknown name was probably meant to be counts."""
-        meant = name if name in self.names else self.suggestion(name)
-        if meant is not None:
-            self.used.add(meant)
+        self.used.add(self.meant(name))
+
+    def meant(self, name: str) -> str:
+        """The name itself where it is known, or else the one that it was probably meant to be."""
+        return name if name in self.names else self.suggestion(name) or name
 
     def suggestion(self, name: str) -> str | None:
+        """The known name nearest to an unknown one. Comparing takes time, so that a file with
+        thousands of policies and of mistakes gets suggestions for the first of them only."""
         if name not in self._nearest:
+            if len(self._nearest) * len(self.names) > COMPARISONS:
+                return None
             self._nearest[name] = nearest(name, [*BUILT_IN_POLICIES, *self.names])
         return self._nearest[name]
 
@@ -230,14 +238,14 @@ def check_loops(findings: Findings, table: PolicyTable) -> None:
     """Each cycle of on_down is reported once, at the policy of it that stands first."""
     done: set[str] = set()
     for start in table.policies:
-        chain: list[str] = []
+        chain: dict[str, Policy] = {}
         name: str | None = start
         while name in table.policies and name not in done and name not in chain:
-            chain.append(name)
-            name = table.policies[name].on_down
+            chain[name] = table.policies[name]
+            name = chain[name].on_down
         if name in chain:
-            cycle = chain[chain.index(name) :]
-            _report_loop(findings, [table.policies[each] for each in cycle])
+            names = list(chain)
+            _report_loop(findings, [chain[each] for each in names[names.index(name) :]])
         done.update(chain)
 
 
@@ -264,8 +272,7 @@ def check_used(findings: Findings, table: PolicyTable) -> None:
         reached.add(name)
         policy = table.policies.get(name)
         if policy is not None and policy.on_down is not None:
-            waiting.append(policy.on_down)
-            waiting.append(table.suggestion(policy.on_down) or "")
+            waiting.append(table.meant(policy.on_down))
     for name, key in table.names.items():
         if name not in reached and name not in BUILT_IN_POLICIES:
             findings.warning(

@@ -10,10 +10,14 @@ from __future__ import annotations
 
 import re
 import stat
+from itertools import islice
 from pathlib import Path
 
 from router.config.model import Place
 from router.config.problems import Problem, Severity
+
+REPORTED = 100
+"""Characters that are told one by one; a file with more of them is none that anybody wrote."""
 
 UNSEEN = re.compile(
     "[^\t\n\x20-\x7e\xa0-\u2027\u202a-\ud7ff\ue000-\ufefe\uff00-\ufffd\U00010000-\U0010ffff]"
@@ -64,7 +68,7 @@ def decode(file: str, data: bytes) -> tuple[str, list[Problem]]:
     except UnicodeDecodeError as error:
         return data.decode("utf-8", "replace"), [_bad_encoding(file, data, error)]
     text = text.replace("\r\n", "\n").replace("\r", "\n")
-    return text, [_unseen(file, text, match) for match in UNSEEN.finditer(text)]
+    return text, _unseen(file, text)
 
 
 def _bad_encoding(file: str, data: bytes, error: UnicodeDecodeError) -> Problem:
@@ -81,9 +85,16 @@ def _bad_encoding(file: str, data: bytes, error: UnicodeDecodeError) -> Problem:
     return Problem("bad-encoding", Severity.ERROR, place, message, "save the file as UTF-8")
 
 
-def _unseen(file: str, text: str, match: re.Match[str]) -> Problem:
-    line_start = text.rfind("\n", 0, match.start()) + 1
-    line = text.count("\n", 0, match.start()) + 1
-    place = Place(file, line, match.start() - line_start + 1)
-    message = f"the character U+{ord(match[0]):04X} can't be seen and is not allowed"
-    return Problem("control-character", Severity.ERROR, place, message, "remove it")
+def _unseen(file: str, text: str) -> list[Problem]:
+    """A problem for each of the first REPORTED characters that may not stand in the file."""
+    problems = []
+    line, line_start, seen_to = 1, 0, 0
+    for match in islice(UNSEEN.finditer(text), REPORTED):
+        at = match.start()
+        line += text.count("\n", seen_to, at)
+        line_start = text.rfind("\n", line_start, at) + 1 or line_start
+        seen_to = at
+        place = Place(file, line, at - line_start + 1)
+        message = f"the character U+{ord(match[0]):04X} can't be seen and is not allowed"
+        problems.append(Problem("control-character", Severity.ERROR, place, message, "remove it"))
+    return problems

@@ -13,7 +13,9 @@ from hypothesis import strategies as st
 from router.config.loader import Loaded, load
 
 GOLDEN = Path(__file__).parent / "golden"
-FUZZ = settings(max_examples=200, suppress_health_check=list(HealthCheck), deadline=None)
+FUZZ = settings(
+    derandomize=True, max_examples=200, suppress_health_check=list(HealthCheck), deadline=None
+)
 
 WORDS = ["version", "tun", "name", "address", "mtu", "policies", "rules", "default", "type"]
 WORDS += ["interface", "on_down", "cidr", "file", "policy", "protocol", "port", "direct", "vpn"]

@@ -92,7 +92,12 @@ list_lines = st.one_of(
 )
 
 
-@settings(max_examples=150, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(
+    derandomize=True,
+    max_examples=150,
+    suppress_health_check=[HealthCheck.function_scoped_fixture],
+    deadline=None,
+)
 @given(st.lists(list_lines, max_size=12))
 def test_every_line_is_a_network_a_problem_or_nothing(tmp_path: Path, lines: list[str]) -> None:
     """Compared with reading each line by the standard library."""

@@ -191,6 +191,25 @@ def test_problems_are_sorted_by_place_the_rules_file_first(tmp_path: Path) -> No
     assert codes(result) == ["unknown-policy", "bad-cidr", "unknown-policy", "bad-list-line"]
 
 
+def test_a_file_of_zeros_is_refused_in_few_words(tmp_path: Path) -> None:
+    result = loaded(tmp_path, b"version: 1\n\n" + b"\0" * 100_000)
+    assert set(codes(result)) == {"control-character"}
+    assert len(result.problems) == 100
+    place = result.problems[6].place
+    assert place is not None
+    assert (place.line, place.column) == (3, 7)
+
+
+def test_a_long_chain_of_on_down_ends_in_a_loop(tmp_path: Path) -> None:
+    chain = "".join(
+        f"  p{i}: {{type: vpn, interface: wg{i}, on_down: p{i + 1}}}\n" for i in range(3000)
+    )
+    text = "version: 1\ndefault: p0\npolicies:\n" + chain.replace("p3000", "p2998")
+    (problem,) = loaded(tmp_path, text).problems
+    assert problem.code == "policy-loop"
+    assert problem.message.endswith("p2998 → p2999 → p2998")
+
+
 def test_what_can_not_be_read_at_all(tmp_path: Path) -> None:
     for path, said in [
         (tmp_path / "absent.yaml", "does not exist"),
