@@ -15,52 +15,82 @@ Must not know: what labels mean.
 
 from __future__ import annotations
 
+from array import array
 from collections.abc import Iterable, Iterator
-from typing import NamedTuple
 
 from router.policy.prefixes import last_address, split_range
 
 LabelledRange = tuple[int, int, int | None]
 """(first, last, label); None: no route may cover it."""
 
+LabelledRun = tuple[int, int, int]
+"""The same with a label."""
+
 LabelledPrefix = tuple[int, int, int]
 """(first, length, label)."""
 
 
-class Block(NamedTuple):
-    """A node of the binary tree over one aligned block; leaves have no halves.
+LEAF = 0
+"""In place of the number of a node's low half, which is stored plus one."""
 
-    `best` has a bit for each label which the block can inherit at the lowest cost.
+
+class Tree:
+    """The full binary tree over the pieces of one aligned block, in post-order, root last.
+
+    `best[n]` has a bit for each label that node n can inherit at the lowest cost. A node's high
+    half is the node just before it; `low[n]` is its low half plus one, or LEAF.
     """
 
-    first: int
-    length: int
-    best: int
-    halves: tuple[Block, Block] | None = None
+    def __init__(self, length: int, pieces: Iterable[LabelledPrefix], bits: dict[int, int]) -> None:
+        """`length` is that of the block, which the pieces, ascending, fill."""
+        self.length = length
+        self.best: list[int] = []
+        self.low = array("I")
+        waiting: list[tuple[int, int]] = []
+        for _, piece_length, label in pieces:
+            self._add(bits[label], LEAF)
+            depth = piece_length
+            while waiting and waiting[-1][0] == depth:
+                _, sibling = waiting.pop()
+                low, high = self.best[sibling], self.best[-1]
+                self._add(low & high or low | high, sibling + 1)
+                depth -= 1
+            waiting.append((depth, len(self.best) - 1))
+
+    def _add(self, best: int, low: int) -> None:
+        self.best.append(best)
+        self.low.append(low)
+
+    def routes(self, first: int, labels: list[int], width: int) -> Iterator[LabelledPrefix]:
+        """From the top down, ascending; of equally good labels the lowest."""
+        todo = [(len(self.best) - 1, first, self.length, 0)]
+        while todo:
+            node, first, length, inherited = todo.pop()
+            best = self.best[node]
+            if not inherited & best:
+                inherited = best & -best
+                yield first, length, labels[inherited.bit_length() - 1]
+            low = self.low[node]
+            if low != LEAF:
+                middle = first | 1 << (width - length - 1)
+                todo.append((node - 1, middle, length + 1, inherited))
+                todo.append((low - 1, first, length + 1, inherited))
 
 
-def fewest_routes(ranges: Iterable[LabelledRange], width: int) -> list[LabelledPrefix]:
-    """The routes, sorted, for ascending disjoint ranges that may leave gaps (no label there)."""
-    routes: list[LabelledPrefix] = []
+def fewest_routes(ranges: Iterable[LabelledRange], width: int) -> Iterator[LabelledPrefix]:
+    """The routes, ascending, for ascending disjoint ranges that may leave gaps (no label there)."""
     for run in labelled_runs(ranges):
-        position = 0
-        for first, length in split_range(run[0][0], run[-1][1], width):
-            for half, half_length in _halves_of_everything(first, length, width):
-                last = last_address(half, half_length, width)
-                pieces = []
-                while position < len(run) and run[position][0] <= last:
-                    begin, end, label = run[position]
-                    pieces.append((max(begin, half), min(end, last), label))
-                    if end > last:
-                        break
-                    position += 1
-                routes += _routes_of_block(half, half_length, pieces, width)
-    return routes
+        if len(run) == 1:
+            begin, end, label = run[0]
+            for first, length in _blocks(begin, end, width):
+                yield first, length, label
+        else:
+            yield from _routes_of_run(run, width)
 
 
-def labelled_runs(ranges: Iterable[LabelledRange]) -> Iterator[list[tuple[int, int, int]]]:
+def labelled_runs(ranges: Iterable[LabelledRange]) -> Iterator[list[LabelledRun]]:
     """The ranges without gaps between them; neighbours of equal label joined."""
-    run: list[tuple[int, int, int]] = []
+    run: list[LabelledRun] = []
     for first, last, label in ranges:
         if label is None:
             continue
@@ -75,46 +105,39 @@ def labelled_runs(ranges: Iterable[LabelledRange]) -> Iterator[list[tuple[int, i
         yield run
 
 
-def _halves_of_everything(first: int, length: int, width: int) -> list[tuple[int, int]]:
-    if length:
-        return [(first, length)]
-    return [(0, 1), (1 << (width - 1), 1)]
+def _blocks(first: int, last: int, width: int) -> Iterator[tuple[int, int]]:
+    """The largest aligned blocks of a range; two halves for everything."""
+    if last - first + 1 == 1 << width:
+        return iter([(0, 1), (1 << (width - 1), 1)])
+    return split_range(first, last, width)
+
+
+def _routes_of_run(run: list[LabelledRun], width: int) -> Iterator[LabelledPrefix]:
+    """The fewest routes for ranges without gaps: block by block, each with the pieces in it."""
+    position = 0
+    for first, length in _blocks(run[0][0], run[-1][1], width):
+        last = last_address(first, length, width)
+        pieces = []
+        while position < len(run) and run[position][0] <= last:
+            begin, end, label = run[position]
+            pieces.append((max(begin, first), min(end, last), label))
+            if end > last:
+                break
+            position += 1
+        yield from _routes_of_block(first, length, pieces, width)
 
 
 def _routes_of_block(
-    first: int, length: int, pieces: list[tuple[int, int, int]], width: int
-) -> list[LabelledPrefix]:
+    first: int, length: int, pieces: list[LabelledRun], width: int
+) -> Iterator[LabelledPrefix]:
     """The fewest routes within one block that the pieces fill."""
-    if len(pieces) == 1:
-        return [(first, length, pieces[0][2])]
     labels = sorted({label for _, _, label in pieces})
+    if len(labels) == 1:
+        return iter([(first, length, labels[0])])
     bits = {label: 1 << position for position, label in enumerate(labels)}
-    return list(_assign(_grow(pieces, bits, width), labels))
-
-
-def _grow(pieces: list[tuple[int, int, int]], bits: dict[int, int], width: int) -> Block:
-    """The tree over the pieces, from the leaves up: buddies are joined as soon as both exist."""
-    waiting: list[Block] = []
-    for begin, end, label in pieces:
-        for first, length in split_range(begin, end, width):
-            block = Block(first, length, bits[label])
-            while waiting and waiting[-1].length == block.length:
-                low = waiting.pop()
-                best = low.best & block.best or low.best | block.best
-                block = Block(low.first, low.length - 1, best, (low, block))
-            waiting.append(block)
-    (root,) = waiting
-    return root
-
-
-def _assign(root: Block, labels: list[int]) -> Iterator[LabelledPrefix]:
-    """The routes, from the top down, ascending; of equally good labels the lowest."""
-    todo = [(root, 0)]
-    while todo:
-        block, inherited = todo.pop()
-        if not inherited & block.best:
-            inherited = block.best & -block.best
-            yield block.first, block.length, labels[inherited.bit_length() - 1]
-        if block.halves:
-            low, high = block.halves
-            todo += [(high, inherited), (low, inherited)]
+    prefixes = (
+        (start, piece_length, label)
+        for begin, end, label in pieces
+        for start, piece_length in split_range(begin, end, width)
+    )
+    return Tree(length, prefixes, bits).routes(first, labels, width)

@@ -106,7 +106,7 @@ def test_no_smaller_set_of_routes_exists(labels: tuple[int | None, ...]) -> None
     ranges: list[LabelledRange] = [
         (address, address, label) for address, label in enumerate(labels)
     ]
-    routes = fewest_routes(ranges, width=2)
+    routes = list(fewest_routes(ranges, width=2))
     found = [longest_match(routes, address, 2) for address in range(4)]
     assert found == list(labels)
     assert len(routes) == slow_fewest(list(labels), 2)
@@ -118,10 +118,19 @@ def test_no_smaller_set_of_routes_exists_among_eight(labels: list[int | None]) -
     ranges: list[LabelledRange] = [
         (address, address, label) for address, label in enumerate(labels)
     ]
-    routes = fewest_routes(ranges, width=3)
+    routes = list(fewest_routes(ranges, width=3))
     assert [longest_match(routes, address, 3) for address in range(8)] == labels
     if len(routes) < 5:
         assert len(routes) == slow_fewest(labels, 3)
+
+
+@settings(derandomize=True, deadline=None)
+@given(st.lists(st.sampled_from([None, 1, 1, 2, 2, 3]), min_size=64, max_size=64))
+def test_longest_match_gives_each_address_its_label(labels: list[int | None]) -> None:
+    ranges = [(address, address, label) for address, label in enumerate(labels)]
+    routes = list(fewest_routes(ranges, width=6))
+    assert routes == sorted(routes)
+    assert [longest_match(routes, address, 6) for address in range(64)] == labels
 
 
 def test_everything_captured_is_two_halves() -> None:
