@@ -9,6 +9,7 @@ Pure: no sockets, clocks, logs or files. The modules, from the bottom:
     aggregate  ranges with a label each -> the fewest routes
     capture    which addresses enter the TUN, and by which routes
     resolve    which policy applies when one is down
+    deciders   who decides what in every range, and which rules could go
     shadows    rules that can never match, or that change nothing
     explain    why an address gets the rule it gets
 """
