@@ -15,7 +15,8 @@ from typing import Final, Protocol
 from router.config.model import DEFAULT_INTERFACE, Policy
 from router.egress.icmp import IcmpEgress, IcmpV4Egress, IcmpV6Egress
 from router.flows.echo import OUTSIDE_IDS
-from router.platform.base import Interface, PlatformError, System, TunDevice
+from router.platform.base import PlatformError, System, TunDevice
+from router.policy.network import Interface
 
 log = logging.getLogger(__name__)
 
@@ -53,7 +54,7 @@ class WayOut:
 class SocketWatcher(Protocol):
     """Who is told of sockets, to wait for what they receive."""
 
-    def opened(self, way: WayOut, egress: IcmpEgress) -> None: ...
+    def opened(self, egress: IcmpEgress) -> None: ...
 
     def closing(self, egress: IcmpEgress) -> None: ...
 
@@ -140,7 +141,7 @@ class WaysOut:
             log.warning("interface %s cannot be used: %s", interface.name, error)
             self._close(way, version)
             return
-        self._watcher.opened(way, way.icmp[version])
+        self._watcher.opened(way.icmp[version])
 
     def _close(self, way: WayOut, version: int) -> None:
         del way.interfaces[version]

@@ -10,7 +10,6 @@ Must not know: packets, rules, what a descriptor is for.
 from __future__ import annotations
 
 import heapq
-import selectors
 import signal
 import socket
 import time
@@ -19,7 +18,7 @@ from itertools import count
 from types import TracebackType
 from typing import Final, Self
 
-from router.platform.base import HasFileno
+from router.platform.base import HasFileno, Poller
 
 SIGNALS: Final = (signal.SIGINT, signal.SIGTERM)
 
@@ -27,9 +26,10 @@ SIGNALS: Final = (signal.SIGINT, signal.SIGTERM)
 class Loop:
     """`now` is the time of the present round, in seconds of a steady clock."""
 
-    def __init__(self) -> None:
+    def __init__(self, poller: Poller) -> None:
         self.now = time.monotonic()
-        self._selector = selectors.DefaultSelector()
+        self._poller = poller
+        self._readable: dict[int, Callable[[], None]] = {}
         self._timers: list[tuple[float, int, Callable[[], None]]] = []
         self._order = count()
         self._stopped_by: str | None = None
@@ -53,16 +53,19 @@ class Loop:
         for number, former in self._former.items():
             signal.signal(number, former)
         signal.set_wakeup_fd(self._former_waker)
-        self._selector.close()
+        self._poller.close()
         self._woken.close()
         self._waker.close()
 
     def watch(self, source: HasFileno, readable: Callable[[], None]) -> None:
         """Call `readable` whenever there is something to read."""
-        self._selector.register(source, selectors.EVENT_READ, readable)
+        self._readable[source.fileno()] = readable
+        self._poller.add(source.fileno())
 
     def forget(self, source: HasFileno) -> None:
-        self._selector.unregister(source)
+        """Wait for it no longer. Only from a timer: in the present round it may be due already."""
+        del self._readable[source.fileno()]
+        self._poller.remove(source.fileno())
 
     def call_later(self, delay: float, callback: Callable[[], None]) -> None:
         """Call once, in `delay` seconds at the earliest."""
@@ -74,10 +77,10 @@ class Loop:
     def run(self) -> str:
         """Until a signal arrives or `stop` is called; why it ended."""
         while self._stopped_by is None:
-            ready = self._selector.select(self._patience())
+            ready = self._poller.wait(self._patience())
             self.now = time.monotonic()
-            for key, _ in ready:
-                key.data()
+            for descriptor in ready:
+                self._readable[descriptor]()
             self._run_timers()
         return self._stopped_by
 

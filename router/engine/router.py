@@ -49,7 +49,7 @@ class Router:
         started = time.monotonic()
         with ExitStack() as stack:
             stack.callback(self._system.close)
-            self._loop = stack.enter_context(Loop())
+            self._loop = stack.enter_context(Loop(self._system.poller()))
             self._tun = self._open_tun(stack)
             self._ways = self._open_ways(stack)
             self._forwarder = Forwarder(
@@ -90,9 +90,9 @@ class Router:
 
     # SocketWatcher
 
-    def opened(self, way: WayOut, egress: IcmpEgress) -> None:
+    def opened(self, egress: IcmpEgress) -> None:
         self._loop.watch(
-            egress, lambda: receive_all(self._forwarder, way, egress, BUDGET, self._loop.now)
+            egress, lambda: receive_all(self._forwarder, egress, BUDGET, self._loop.now)
         )
 
     def closing(self, egress: IcmpEgress) -> None:

@@ -11,39 +11,35 @@ from __future__ import annotations
 
 import socket
 from collections.abc import Sequence
-from dataclasses import dataclass
-from ipaddress import IPv4Address, IPv4Interface, IPv6Address, IPv6Interface
+from ipaddress import IPv4Interface, IPv6Interface
 from typing import Protocol
 
 from router.policy.capture import Route
+from router.policy.network import Interface
 
 
 class PlatformError(Exception):
     """The system refused something the router cannot run without; the message names the remedy."""
 
 
-@dataclass(frozen=True, slots=True)
-class Interface:
-    """One network interface as it is at present. `up` means usable: enabled and with a carrier."""
-
-    name: str
-    index: int
-    up: bool
-    mtu: int
-    addresses: tuple[IPv4Interface | IPv6Interface, ...] = ()
-
-    def source(self, version: int) -> IPv4Address | IPv6Address | None:
-        """An address of the family that packets to other networks can have as their source."""
-        for address in self.addresses:
-            if address.version == version and not address.is_link_local:
-                return address.ip
-        return None
-
-
 class HasFileno(Protocol):
     """Something to wait for."""
 
     def fileno(self) -> int: ...
+
+
+class Poller(Protocol):
+    """Waits for any of many descriptors to become readable."""
+
+    def add(self, descriptor: int) -> None: ...
+
+    def remove(self, descriptor: int) -> None: ...
+
+    def wait(self, timeout: float | None) -> list[int]:
+        """The readable ones, after at most `timeout` seconds (None: however long it takes)."""
+        ...
+
+    def close(self) -> None: ...
 
 
 class TunDevice(Protocol):
@@ -124,6 +120,8 @@ class System(Protocol):
         ...
 
     def watch(self) -> Changes: ...
+
+    def poller(self) -> Poller: ...
 
     def lifeline(self) -> HasFileno:
         """Becomes readable when whatever would clean up after a kill is gone itself."""

@@ -9,7 +9,7 @@ from typing import Any, Final
 
 from pyroute2 import IPRoute
 
-from router.platform.base import Interface
+from router.policy.network import Interface
 
 IFF_UP: Final = 0x1
 IFF_RUNNING: Final = 0x40

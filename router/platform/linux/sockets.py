@@ -10,8 +10,8 @@ import contextlib
 import socket
 from typing import Final
 
-from router.platform.base import Interface
 from router.platform.linux import icmp_filter
+from router.policy.network import Interface
 
 BUFFER: Final = 4 << 20
 """Bytes; about a second of pings at the highest rate that is reached."""

@@ -18,7 +18,6 @@ from typing import Any, Final
 from pyroute2 import IPRoute
 from pyroute2.netlink.exceptions import NetlinkError
 
-from router.platform.base import Interface
 from router.platform.linux.interfaces import default_routes, family, outgoing_index
 from router.platform.linux.route_batch import RTPROT_TUNROUTER
 from router.platform.linux.undo import (
@@ -28,6 +27,7 @@ from router.platform.linux.undo import (
     rule_entry,
     sysctl_entry,
 )
+from router.policy.network import Interface
 
 STRICT: Final = "1"
 LOOSE: Final = "2"

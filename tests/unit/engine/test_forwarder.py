@@ -289,7 +289,8 @@ def test_damaged_packets_never_raise(world: World, version: int) -> None:
                 except ip.Malformed:
                     continue
                 if view.version == version:
-                    world.forwarder.from_way(world.ways.by_policy["home"], view, 1.0)
+                    egress = world.egress("home", version)
+                    world.forwarder.from_outside(egress, view, 1.0)
     assert world.drops[Drop.MALFORMED] > 0
 
 

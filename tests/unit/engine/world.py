@@ -13,7 +13,7 @@ from router.egress.ways import WayOut, WaysOut
 from router.engine.forwarder import Forwarder
 from router.flows import translate
 from router.flows.echo import Binding
-from router.platform.base import Interface
+from router.policy.network import Interface
 from router.policy.table import RuleSet
 from router.wire import icmp, ip
 
@@ -127,7 +127,9 @@ class World:
     def answer(self, policy: str, packet: bytes, now: float = 1.0) -> list[bytes]:
         """What comes out of the TUN when `packet` arrives by the way out of `policy`."""
         self.tun.written.clear()
-        self.forwarder.from_way(self.ways.by_policy[policy], ip.parse(packet), now)
+        view = ip.parse(packet)
+        egress = self.ways.by_policy[policy].icmp[view.version]
+        self.forwarder.from_outside(egress, view, now)
         return list(self.tun.written)
 
     def egress(self, policy: str, version: int) -> MemoryEgress:

@@ -1,0 +1,26 @@
+"""epoll(7), level-triggered, without the objects that `selectors` makes for each wait: a wait is
+on the path of every packet, and this halves what it costs (docs/adr/001-foundations.md)."""
+
+from __future__ import annotations
+
+import select
+
+FOREVER = -1.0
+
+
+class LinuxPoller:
+    """See Poller."""
+
+    def __init__(self) -> None:
+        self._epoll = select.epoll()
+        self.close = self._epoll.close
+
+    def add(self, descriptor: int) -> None:
+        self._epoll.register(descriptor, select.EPOLLIN)
+
+    def remove(self, descriptor: int) -> None:
+        self._epoll.unregister(descriptor)
+
+    def wait(self, timeout: float | None) -> list[int]:
+        events = self._epoll.poll(FOREVER if timeout is None else timeout)
+        return [descriptor for descriptor, _ in events]
