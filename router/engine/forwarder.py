@@ -136,10 +136,10 @@ class Forwarder:
     # A packet that belongs to no flow
 
     def _begin(self, packet: ip.Packet) -> None:
-        if not is_host_source(packet.source):
-            self.drops.count(Drop.BAD_SOURCE)
-        elif not is_forwardable(packet.destination):
+        if not is_forwardable(packet.destination):
             self.drops.count(Drop.MULTICAST)
+        elif not is_host_source(packet.source):
+            self.drops.count(Drop.BAD_SOURCE)
         elif packet.destination == self._peers.get(packet.version):
             self._for_ourselves(packet)
         else:
