@@ -13,21 +13,27 @@ from tests.e2e import netns
 from tests.e2e.testbed import FAMILIES, Family, Testbed, opened_testbed
 
 
+def pytest_collection_modifyitems() -> None:
+    """The tests demand root at once: a skipped test would look like a passed one."""
+    if os.geteuid() != 0:
+        raise pytest.UsageError(
+            "the end-to-end tests need root: run `make e2e` (or `make check`, which needs none)"
+        )
+
+
 def _interrupt(number: int, frame: FrameType | None) -> None:
     raise KeyboardInterrupt
 
 
 @pytest.fixture(scope="session", autouse=True)
-def _root() -> None:
-    """The tests need root and say so: a skipped test would look like a passed one."""
-    if os.geteuid() != 0:
-        pytest.fail("the end-to-end tests need root: run `make e2e`", pytrace=False)
-    signal.signal(signal.SIGTERM, _interrupt)  # so that a terminated run cleans up as well
+def _clean() -> None:
+    """What killed runs left is removed first, and a run that is terminated cleans up as well."""
+    signal.signal(signal.SIGTERM, _interrupt)
     netns.sweep()
 
 
 @pytest.fixture(scope="module")
-def bed(_root: None) -> Iterator[Testbed]:
+def bed(_clean: None) -> Iterator[Testbed]:
     with opened_testbed() as opened:
         yield opened
 
