@@ -21,10 +21,10 @@ from router.engine.forwarder import Forwarder, read_all, receive_all
 from router.engine.loop import Loop
 from router.flows.drops import Drop
 from router.platform.base import PlatformError, System, TunDevice
-from router.policy.capture import plan_routes
+from router.policy.network import Interface
+from router.policy.plan import make_plan
 from router.policy.resolve import effective
 from router.policy.table import RuleSet
-from router.wire.ip import IPV6_MIN_MTU
 
 log = logging.getLogger(__name__)
 
@@ -63,12 +63,12 @@ class Router:
             self._changes = stack.enter_context(closing(self._system.watch()))
             self._ways.refresh()
             self._report_ways(list(self._ways))
-            routes = plan_routes(self._config, self._rules, self._mtu_of)
-            self._system.add_routes(self._tun, routes)
+            plan = make_plan(self._config, self._rules, self._interfaces_of)
+            self._system.add_routes(self._tun, plan.routes)
             self._watch_everything()
             log.info(
                 "ready: %d routes by %s, %.2f s",
-                len(routes),
+                len(plan.routes),
                 self._tun.name,
                 time.monotonic() - started,
             )
@@ -82,7 +82,7 @@ class Router:
         counts = {
             "echo-out": sum(way.packets_out for way in ways),
             "echo-in": sum(way.packets_in for way in ways),
-            "replies": self._forwarder.replies,
+            "replies": self._forwarder.refusals.replies,
             Drop.LOOP.value: 0,
             **self._forwarder.drops.nonzero(),
         }
@@ -111,12 +111,9 @@ class Router:
         stack.callback(ways.close)
         return ways
 
-    def _mtu_of(self, policy: str) -> int:
-        """The largest packet by a policy; IPv6 does not go below 1280 (RFC 8200, section 5)."""
-        applies = effective(self._config, policy, self._ways.is_up)
-        way = self._ways.by_policy.get(applies)
-        mtus = [way.mtu(version) for version in (4, 6)] if way else []
-        return max(min([self._tun.mtu, *(mtu for mtu in mtus if mtu)]), IPV6_MIN_MTU)
+    def _interfaces_of(self, policy: str) -> Mapping[int, Interface]:
+        way = self._ways.by_policy.get(policy)
+        return way.interfaces if way else {}
 
     def _watch_everything(self) -> None:
         self._loop.watch(self._tun, self._read_tun)

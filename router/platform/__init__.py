@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 
 from router.platform.base import PlatformError, System
+from router.policy.network import Network
 
 
 def this_system() -> System:
@@ -17,3 +18,16 @@ def this_system() -> System:
 
         return LinuxSystem()
     raise PlatformError(f"tunrouter does not run on {sys.platform} yet; it needs Linux")
+
+
+def present_network() -> Network:
+    """What the system has at present, read without privileges and without changing anything.
+
+    Works on every system: what cannot be read is named in the answer.
+    """
+    if sys.platform == "linux":
+        from router.platform.linux.present import present_network as of_linux  # noqa: PLC0415
+
+        return of_linux()
+    what = f"the interfaces and routes of this system (tunrouter can't read them on {sys.platform})"
+    return Network(unread=(what,), readable=False)

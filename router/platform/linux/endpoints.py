@@ -1,0 +1,109 @@
+"""Where WireGuard tunnels send their packets: endpoints of their peers.
+
+WireGuard of the kernel tells by generic netlink, wireguard-go by its control socket; both only to
+root.
+
+Sources: linux/wireguard.h; https://www.wireguard.com/xplatform/ (the `get` operation).
+"""
+
+from __future__ import annotations
+
+import socket
+from collections.abc import Iterable, Iterator, Mapping
+from ipaddress import ip_address
+from pathlib import Path
+from typing import Final
+
+from router.policy.network import Endpoint, Interface
+
+CONTROL_SOCKETS: Final = Path("/var/run/wireguard")
+ONLY_ROOT: Final = "only root may"
+PATIENCE_S: Final = 1.0
+"""For a control socket whose program does not answer."""
+
+
+def read_endpoints(
+    interfaces: Mapping[str, Interface],
+    kernel_tunnels: Iterable[str],
+    unread: list[str],
+    directory: Path = CONTROL_SOCKETS,
+) -> tuple[Endpoint, ...]:
+    """All endpoints; what could not be read is added to `unread`."""
+    found: list[Endpoint] = []
+    for name in kernel_tunnels:
+        try:
+            found += _of_kernel(name)
+        except OSError as error:
+            unread.append(f"the endpoints of {name} ({_why(error)})")
+    try:
+        sockets = sorted(directory.glob("*.sock")) if _listable(directory) else []
+    except OSError as error:
+        unread.append(f"the endpoints of VPNs in {directory} ({_why(error)})")
+        return tuple(found)
+    for path in sockets:
+        if path.stem not in interfaces:
+            continue
+        try:
+            found += _endpoints(path.stem, _ask(path))
+        except OSError as error:
+            unread.append(f"the endpoints of {path.stem} ({_why(error)})")
+    return tuple(found)
+
+
+def _listable(directory: Path) -> bool:
+    """False where there is none. Raises OSError where it may not be read: glob() would not."""
+    try:
+        next(directory.iterdir(), None)
+    except FileNotFoundError:
+        return False
+    return True
+
+
+def _why(error: OSError) -> str:
+    return ONLY_ROOT if isinstance(error, PermissionError) else error.strerror or "no answer"
+
+
+def _ask(path: Path) -> str:
+    """The answer of a control socket. Raises OSError."""
+    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as control:
+        control.settimeout(PATIENCE_S)
+        control.connect(str(path))
+        control.sendall(b"get=1\n\n")
+        answer = b""
+        while not answer.endswith(b"\n\n"):
+            piece = control.recv(65536)
+            if not piece:
+                break
+            answer += piece
+    return answer.decode("ascii", "replace")
+
+
+def _endpoints(interface: str, answer: str) -> Iterator[Endpoint]:
+    """From lines such as `endpoint=192.0.2.1:51820` or `endpoint=[2001:db8::1]:51820`."""
+    for line in answer.splitlines():
+        key, _, value = line.partition("=")
+        host, _, port = value.rpartition(":")
+        if key == "endpoint":
+            yield _endpoint(interface, host.strip("[]"), int(port))
+
+
+def _endpoint(interface: str, host: str, port: int) -> Endpoint:
+    address = ip_address(host.partition("%")[0])
+    return Endpoint(interface, address.version, int(address), port)
+
+
+def _of_kernel(name: str) -> Iterator[Endpoint]:
+    """Raises OSError."""
+    from pyroute2 import WireGuard  # noqa: PLC0415 - takes 0.1 s, and few systems need it
+    from pyroute2.netlink.exceptions import NetlinkError  # noqa: PLC0415
+
+    try:
+        with WireGuard() as wireguard:
+            messages = list(wireguard.info(name))
+    except NetlinkError as error:
+        raise OSError(error.code, str(error)) from error
+    for message in messages:
+        for peer in message.get("WGDEVICE_A_PEERS") or ():
+            endpoint = peer.get("WGPEER_A_ENDPOINT")
+            if endpoint:
+                yield _endpoint(name, endpoint["addr"], int(endpoint["port"]))
