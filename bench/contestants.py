@@ -102,12 +102,15 @@ class SingBox:
             process.close()
 
     def _wait_until_ready(self, bed: Testbed, process: Process) -> None:
-        process.wait_for_output("sing-box started")
-        wait_until(lambda: bed.router.has_interface("sing0"), "sing0", detail=process.report)
+        def is_up() -> bool:
+            shown = bed.router.run("ip", "link", "show", "dev", "sing0", "up", check=False)
+            return bool(shown.stdout)
+
+        wait_until(is_up, "sing-box's TUN", detail=process.report)
 
 
 SING_BOX_CONFIG = {
-    "log": {"level": "info"},
+    "log": {"disabled": True},
     "inbounds": [
         {
             "type": "tun",
