@@ -1,37 +1,48 @@
-"""Echo requests out by one interface, and what comes back for them.
+"""ICMP queries out by one interface, and what comes back for them.
 
-One socket for each way out and family, whoever pings. For IPv4 the socket takes whole packets, so
-TTL, TOS, DF and options leave as they came. For IPv6 it takes messages: the hop limit is the
-socket's own as long as it is the usual one, and goes with the message when it is not.
+One socket for each way out and family, whoever asks. For IPv4 the socket takes whole packets, so
+TTL, TOS, DF and options leave as they came, and what is too long is cut here. For IPv6 it takes
+messages: the hop limit is the socket's own as long as it is the usual one, and goes with the
+message when it is not; the kernel cuts what came in fragments, and nothing else.
 """
 
 from __future__ import annotations
 
+import secrets
 import socket
 import sys
 from struct import pack
 from typing import Any, Final, Protocol
 
 from router.flows.addresses import UNSPECIFIED_V6
-from router.flows.echo import Binding
+from router.flows.queries import Binding
 from router.flows.translate import request_v4, request_v6
+from router.policy.network import Interface
 from router.wire import ip
+from router.wire.fragments import split
 
 MAX_PACKET: Final = 65535
 ANCILLARY_SPACE: Final = socket.CMSG_SPACE(4) * 2
+LOOPBACK: Final = "lo"
 USUAL_HOP_LIMIT: Final = 63
 """What is left of the 64 that systems begin with, after our hop."""
 
 
 class IcmpEgress(Protocol):
-    """A raw socket bound to an interface."""
+    """A raw socket bound to an interface.
+
+    mtu: of the interface. is_local: whether the interface is the host's own `lo`, by which the
+    kernel says what it thinks itself of what we send.
+    """
 
     version: int
+    mtu: int
+    is_local: bool
 
     def fileno(self) -> int: ...
 
-    def send(self, request: ip.Packet, binding: Binding[Any]) -> None:
-        """Send an echo request under the binding's outside identifier. Raises OSError."""
+    def send(self, query: ip.Packet, binding: Binding[Any]) -> None:
+        """Send a query under the binding's outside identifier. Raises OSError."""
         ...
 
     def receive(self) -> ip.Packet:
@@ -42,19 +53,31 @@ class IcmpEgress(Protocol):
     def close(self) -> None: ...
 
 
+def icmp_egress(version: int, sock: socket.socket, interface: Interface) -> IcmpEgress:
+    """An egress by the raw socket `sock`, which is bound to `interface`."""
+    kind = IcmpV4Egress if version == 4 else IcmpV6Egress
+    return kind(sock, interface.mtu, is_local=interface.name == LOOPBACK)
+
+
 class IcmpV4Egress:
     """See IcmpEgress."""
 
     version = 4
 
-    def __init__(self, sock: socket.socket) -> None:
+    def __init__(self, sock: socket.socket, mtu: int, *, is_local: bool = False) -> None:
+        self.mtu = mtu
+        self.is_local = is_local
         self._socket = sock
         self.close = sock.close
         self.fileno = sock.fileno
 
-    def send(self, request: ip.Packet, binding: Binding[Any]) -> None:
-        packet = request_v4(request, binding.inside_id, binding.outside_id)
-        self._socket.sendto(packet, binding.address)
+    def send(self, query: ip.Packet, binding: Binding[Any]) -> None:
+        packet = request_v4(query, binding.inside_id, binding.outside_id)
+        if len(packet) <= self.mtu or query.dont_fragment:
+            self._socket.sendto(packet, binding.address)
+            return
+        for fragment in split(packet, self.mtu, random_identification()):
+            self._socket.sendto(fragment, binding.address)
 
     def receive(self) -> ip.Packet:
         return ip.parse(self._socket.recv(MAX_PACKET))
@@ -65,22 +88,26 @@ class IcmpV6Egress:
 
     version = 6
 
-    def __init__(self, sock: socket.socket) -> None:
+    def __init__(self, sock: socket.socket, mtu: int, *, is_local: bool = False) -> None:
+        self.mtu = mtu
+        self.is_local = is_local
         self._socket = sock
         self.close = sock.close
         self.fileno = sock.fileno
         sock.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_UNICAST_HOPS, USUAL_HOP_LIMIT)
+        sock.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_DONTFRAG, 1)
 
-    def send(self, request: ip.Packet, binding: Binding[Any]) -> None:
-        message = request_v6(request, binding.outside_id)
-        hop_limit = request.hop_limit - 1
-        traffic_class = request.traffic_class
-        if hop_limit == USUAL_HOP_LIMIT and not traffic_class:
+    def send(self, query: ip.Packet, binding: Binding[Any]) -> None:
+        message = request_v6(query, binding.outside_id)
+        hop_limit = query.hop_limit - 1
+        traffic_class = query.traffic_class
+        if hop_limit == USUAL_HOP_LIMIT and not traffic_class and not query.reassembled:
             self._socket.sendto(message, binding.address)
             return
         ancillary = [
             (socket.IPPROTO_IPV6, socket.IPV6_HOPLIMIT, pack("=i", hop_limit)),
             (socket.IPPROTO_IPV6, socket.IPV6_TCLASS, pack("=i", traffic_class)),
+            (socket.IPPROTO_IPV6, socket.IPV6_DONTFRAG, pack("=i", not query.reassembled)),
         ]
         self._socket.sendmsg([message], ancillary, 0, binding.address)
 
@@ -102,3 +129,8 @@ class IcmpV6Egress:
                 traffic_class=traffic_class,
             )
         )
+
+
+def random_identification() -> int:
+    """For fragments whose packet has no identification: not zero, not to be guessed."""
+    return secrets.randbelow(0xFFFF) + 1

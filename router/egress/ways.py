@@ -13,14 +13,16 @@ from collections.abc import Iterable, Iterator, Mapping
 from typing import Final, Protocol
 
 from router.config.model import DEFAULT_INTERFACE, Policy
-from router.egress.icmp import IcmpEgress, IcmpV4Egress, IcmpV6Egress
-from router.flows.echo import OUTSIDE_IDS
+from router.egress.icmp import LOOPBACK, IcmpEgress, icmp_egress
+from router.flows.queries import OUTSIDE_IDS
 from router.platform.base import PlatformError, System, TunDevice
 from router.policy.network import Interface
 
 log = logging.getLogger(__name__)
 
 VERSIONS: Final = (4, 6)
+SMALLEST_MTU: Final = {4: 576, 6: 1280}
+"""RFC 1122, section 3.3.3; RFC 8200, section 5."""
 
 
 class WayOut:
@@ -45,6 +47,14 @@ class WayOut:
             return self.wanted
         return f"{self.wanted} ({', '.join(names)})"
 
+    def next_mtu(self, version: int, length: int) -> int:
+        """What to send instead of a packet of `length` that was too long: the interface's MTU, or
+        where the path is narrower than that, as little as every path carries."""
+        mtu = self.mtu(version)
+        if mtu is not None and length > mtu:
+            return mtu
+        return SMALLEST_MTU[version]
+
     def mtu(self, version: int) -> int | None:
         """The largest packet it takes, or None while it is down."""
         interface = self.interfaces.get(version)
@@ -68,6 +78,7 @@ class WaysOut:
         self._system = system
         self._tun = tun
         self._watcher = watcher
+        self._local: list[IcmpEgress] = []
         self.by_policy: dict[str, WayOut] = {}
         self._by_interface: dict[str, WayOut] = {}
         for policy in policies:
@@ -77,6 +88,21 @@ class WaysOut:
 
     def __iter__(self) -> Iterator[WayOut]:
         return iter(self._by_interface.values())
+
+    def listen_to_ourselves(self) -> None:
+        """Open the sockets by which we learn what our own kernel says of packets that we send:
+        that there is no such neighbour, or that the path is too narrow. A family that the kernel
+        does not have says nothing."""
+        loopback = self._system.interfaces.all().get(LOOPBACK)
+        if loopback is None:
+            return
+        for version in VERSIONS:
+            try:
+                sock = self._system.icmp_socket(version, loopback, OUTSIDE_IDS)
+            except OSError:
+                continue
+            self._local.append(icmp_egress(version, sock, loopback))
+            self._watcher.opened(self._local[-1])
 
     def is_up(self, policy: str) -> bool:
         """Whether a policy's way out is there; built-in policies always are."""
@@ -102,6 +128,9 @@ class WaysOut:
     def close(self) -> None:
         for way in self:
             self._refresh(way, {})
+        for egress in self._local:
+            self._watcher.closing(egress)
+            egress.close()
 
     def _usable(self, wanted: str, present: Mapping[str, Interface]) -> dict[int, Interface]:
         usable = {}
@@ -134,9 +163,10 @@ class WaysOut:
         try:
             self._system.prepare_way_out(interface, self._tun)
             if version in way.icmp:
+                way.icmp[version].mtu = interface.mtu
                 return
             sock = self._system.icmp_socket(version, interface, OUTSIDE_IDS)
-            way.icmp[version] = IcmpV4Egress(sock) if version == 4 else IcmpV6Egress(sock)
+            way.icmp[version] = icmp_egress(version, sock, interface)
         except (PlatformError, OSError) as error:
             log.warning("interface %s cannot be used: %s", interface.name, error)
             self._close(way, version)

@@ -3,48 +3,29 @@
 Always true: a packet is forwarded, answered or dropped, and whatever is not forwarded is counted
 under one reason; the rules are asked once a flow; nothing that arrives can raise.
 
-Order of the checks for a packet that begins a flow: is it a packet, may its source and destination
-be forwarded at all, is it for ourselves, what do the rules say, has it hops left, is there room.
+Order of the checks for a packet that begins a flow: is it whole, may its destination and source be
+forwarded at all, is it for ourselves, what do the rules say, has it hops left, is there room.
 """
 
 from __future__ import annotations
 
-import errno
-from collections.abc import Callable, Mapping
-from typing import Final
+from collections.abc import Mapping
 
-from router.config.model import BUILT_IN, Config, PolicyType
+from router.config.model import Config, PolicyType
 from router.egress.icmp import IcmpEgress
 from router.egress.ways import WayOut, WaysOut
-from router.flows import translate
+from router.engine.inside import Inside
+from router.engine.queries import Queries
+from router.engine.refusals import Refusals
 from router.flows.addresses import is_forwardable, is_host_source
 from router.flows.drops import Drop, Drops
-from router.flows.echo import Binding, EchoTable, outside_key
-from router.flows.limiter import TokenBucket
+from router.flows.reassembly import Reassembler
 from router.platform.base import TunDevice
 from router.policy.resolve import effective, policy_of
 from router.policy.table import RuleSet
-from router.wire import icmp, ip, tcp
+from router.wire import icmp, ip
 from router.wire.icmp import Error
 from router.wire.transport import destination_port
-
-ECHO_FLOWS: Final = 32_768
-"""Echo bindings of a family at most; a further one is refused (RFC 5508 REQ-8)."""
-ERRORS_PER_SECOND: Final = 1000
-ERROR_BURST: Final = 200
-
-SEND_ERRORS: Final[Mapping[int, tuple[Error, Drop]]] = {
-    errno.ENETUNREACH: (Error.NO_ROUTE, Drop.UNREACHABLE),
-    errno.ENETDOWN: (Error.NO_ROUTE, Drop.UNREACHABLE),
-    errno.ENODEV: (Error.NO_ROUTE, Drop.UNREACHABLE),
-    errno.ENXIO: (Error.NO_ROUTE, Drop.UNREACHABLE),
-    errno.EADDRNOTAVAIL: (Error.NO_ROUTE, Drop.UNREACHABLE),
-    errno.EHOSTUNREACH: (Error.HOST_UNREACHABLE, Drop.UNREACHABLE),
-    errno.EACCES: (Error.PROHIBITED, Drop.UNREACHABLE),
-    errno.EPERM: (Error.PROHIBITED, Drop.UNREACHABLE),
-    errno.EMSGSIZE: (Error.TOO_BIG, Drop.TOO_BIG),
-}
-"""What the kernel says of a packet that we send is what its sender is told."""
 
 
 class Forwarder:
@@ -64,88 +45,79 @@ class Forwarder:
         first_id: int,
     ) -> None:
         self.drops = Drops()
-        self.echo: dict[int, EchoTable[WayOut]] = {
-            version: EchoTable(ECHO_FLOWS, first_id) for version in (4, 6)
-        }
-        self.replies = 0
+        inside = Inside(tun, self.drops)
+        self.refusals = Refusals(inside, self.drops, peers)
+        self.queries = Queries(inside, self.refusals, self.drops, first_id)
+        self._fragments = Reassembler()
         self._config = config
         self._rules = rules
         self._ways = ways
-        self._write = tun.write
-        self._peers = peers
-        self._errors = TokenBucket(ERRORS_PER_SECOND, ERROR_BURST)
-        self._now = 0.0
-        self._local: dict[PolicyType, Callable[[ip.Packet], None]] = {
-            PolicyType.REPLY: self._reply,
-            PolicyType.DROP: self._drop_by_policy,
-            PolicyType.REJECT: self._reject,
-            PolicyType.BYPASS: self._strayed,
-        }
 
     def from_tun(self, data: bytes, now: float) -> IcmpEgress | None:
         """Do what the rules say with one packet that the system sent into the TUN.
 
         The socket that may have its answer soon, if it went on in a flow.
         """
-        self._now = now
         try:
             packet = ip.parse(data)
         except ip.Malformed:
             self.drops.count(Drop.MALFORMED)
             return None
-        if icmp.is_echo_request(packet) and packet.hop_limit > 1:
-            start = packet.payload
-            key = packet.source + packet.destination + packet.data[start + 4 : start + 6]
-            binding = self.echo[packet.version].by_inside.get(key)
-            if binding is not None:
-                self._send_echo(packet, binding)
-                return binding.way.icmp[packet.version]
-        self._begin(packet)
-        return None
+        return self._forward(packet, now)
 
-    def from_outside(self, egress: IcmpEgress, answer: ip.Packet, now: float) -> None:
+    def from_outside(self, egress: IcmpEgress, packet: ip.Packet, now: float) -> None:
         """Hand in what a raw socket of a way out has received."""
-        self._now = now
-        if not icmp.is_echo_reply(answer):
-            self.drops.count(Drop.ICMP_TYPE)
-            return
-        start = answer.payload
-        key = answer.source + answer.data[start + 4 : start + 6]
-        binding = self.echo[answer.version].by_outside.get(key)
-        if binding is None or binding.way.icmp.get(answer.version) is not egress:
-            self.drops.count(Drop.NO_BINDING)
-            return
-        if answer.hop_limit <= 1:
-            self.drops.count(Drop.HOP_LIMIT)
-            return
-        binding.last = now
-        binding.way.packets_in += 1
-        outside_id = translate.echo_identifier(answer)
-        self._hand_in(translate.reply(answer, binding.source, outside_id, binding.inside_id))
+        self.queries.from_outside(egress, packet, now)
 
     def expire(self, now: float) -> None:
-        """End the flows that have been idle for too long."""
-        for table in self.echo.values():
-            table.expire(now)
+        """End what has waited for too long: flows, and datagrams of which fragments are missing."""
+        self.queries.expire(now)
+        for first in self._fragments.expire(now):
+            if first is None:
+                self.drops.count(Drop.FRAGMENT)
+            else:
+                self.refusals.refuse(first, Error.REASSEMBLY_TIME_EXCEEDED, Drop.FRAGMENT, now)
 
     def forget(self, way: WayOut) -> None:
         """End the flows of a way out whose interface has changed; their next packet asks anew."""
-        for table in self.echo.values():
-            table.remove(way)
+        self.queries.forget(way)
 
-    # A packet that belongs to no flow
+    def _forward(self, packet: ip.Packet, now: float) -> IcmpEgress | None:
+        kind = icmp.query_type(packet)
+        if kind is not None and packet.hop_limit > 1:
+            egress = self.queries.carry(packet, kind, now)
+            if egress is not None:
+                return egress
+        self._begin(packet, now)
+        return None
 
-    def _begin(self, packet: ip.Packet) -> None:
+    def _begin(self, packet: ip.Packet, now: float) -> None:
+        """A packet that belongs to no flow yet."""
         if not is_forwardable(packet.destination):
             self.drops.count(Drop.MULTICAST)
-        elif not is_host_source(packet.source):
+        elif not is_host_source(packet.source) or self._is_spoofed(packet):
             self.drops.count(Drop.BAD_SOURCE)
-        elif packet.destination == self._peers.get(packet.version):
-            self._for_ourselves(packet)
+        elif packet.is_fragment:
+            self._collect(packet, now)
+        elif packet.destination == self.refusals.peers.get(packet.version):
+            self.refusals.as_host(packet, now)
         else:
-            self._by_rule(packet)
+            self._by_rule(packet, now)
 
-    def _by_rule(self, packet: ip.Packet) -> None:
+    def _is_spoofed(self, packet: ip.Packet) -> bool:
+        """Whether nobody but us can have this source, or the packet is for its own sender."""
+        peer = self.refusals.peers.get(packet.version)
+        return packet.source in (peer, packet.destination)
+
+    def _collect(self, fragment: ip.Packet, now: float) -> None:
+        """Keep a fragment until its datagram is whole, which then goes on as one."""
+        outcome = self._fragments.add(fragment, now)
+        if isinstance(outcome, ip.Packet):
+            self._forward(outcome, now)
+        elif outcome is not None:
+            self.drops.count(outcome)
+
+    def _by_rule(self, packet: ip.Packet, now: float) -> None:
         rule = self._rules.decide(
             packet.version,
             int.from_bytes(packet.destination, "big"),
@@ -154,150 +126,46 @@ class Forwarder:
         )
         named = policy_of(self._config, rule)
         policy = self._config.policies[effective(self._config, named, self._ways.is_up)]
-        if policy.type in BUILT_IN:
-            self._local[policy.type](packet)
-        elif packet.hop_limit <= 1:
-            self._refuse(packet, Error.HOP_LIMIT_EXCEEDED, Drop.HOP_LIMIT)
-        else:
-            self._forward(packet, self._ways.by_policy[policy.name], rule)
+        match policy.type:
+            case PolicyType.REPLY:
+                self.refusals.reply(packet, now)
+            case PolicyType.DROP:
+                self.drops.count(Drop.POLICY)
+            case PolicyType.REJECT:
+                self.refusals.reject(packet, now)
+            case PolicyType.BYPASS:
+                self._strayed(packet, now)
+            case PolicyType.DIRECT | PolicyType.VPN:
+                self._by_way(packet, self._ways.by_policy[policy.name], rule, now)
 
-    def _forward(self, packet: ip.Packet, way: WayOut, rule: int) -> None:
-        """Begin a flow by a way out that is up, or say that it cannot be."""
-        if packet.version not in way.icmp:
-            self._refuse(packet, Error.NO_ROUTE, Drop.UNREACHABLE)
-        elif packet.protocol == ip.TCP:
-            self._reset(packet, Drop.TCP_REFUSED)
-        elif packet.protocol == ip.UDP:
-            self._refuse(packet, Error.PORT_UNREACHABLE, Drop.UDP_REFUSED)
-        elif packet.is_fragment:
-            self.drops.count(Drop.FRAGMENT)
-        elif icmp.is_echo_request(packet):
-            self._begin_echo(packet, way, rule)
-        elif packet.protocol == icmp.protocol_of(packet.version):
-            self.drops.count(Drop.ICMP_TYPE)
-        else:
-            self._refuse_protocol(packet)
-
-    def _begin_echo(self, request: ip.Packet, way: WayOut, rule: int) -> None:
-        table = self.echo[request.version]
-        identifier = translate.echo_identifier(request)
-        if self._is_our_own(request, way, identifier):
-            self.drops.count(Drop.LOOP)
-            return
-        binding = table.add(
-            way,
-            request.source,
-            request.destination,
-            identifier,
-            ip.format_address(request.destination),
-            rule,
-            self._now,
-        )
-        if binding is None:
-            self._refuse(request, Error.PROHIBITED, Drop.TABLE_FULL)
-        else:
-            self._send_echo(request, binding)
-
-    def _is_our_own(self, request: ip.Packet, way: WayOut, identifier: int) -> bool:
-        """Whether this is a request that we sent by `way` and that came back by the TUN."""
-        key = outside_key(request.destination, identifier)
-        source = way.interfaces[request.version].source(request.version)
-        return (
-            key in self.echo[request.version].by_outside
-            and source is not None
-            and source.packed == request.source
-        )
-
-    def _send_echo(self, request: ip.Packet, binding: Binding[WayOut]) -> None:
-        if request.version == 6 and not icmp.has_valid_checksum(request):
-            self.drops.count(Drop.BAD_CHECKSUM)
-            return
-        way = binding.way
-        try:
-            way.icmp[request.version].send(request, binding)
-        except BlockingIOError:
-            self.drops.count(Drop.NO_BUFFER)
-        except OSError as error:
-            self._refuse_by_errno(request, way, error)
-        else:
-            binding.last = self._now
-            way.packets_out += 1
-
-    # Answers that the router gives itself
-
-    def _reply(self, packet: ip.Packet) -> None:
-        """`reply`: an echo request is answered, everything else is rejected."""
-        if not icmp.is_echo_request(packet):
-            self._reject(packet)
-        elif not icmp.has_valid_checksum(packet):
-            self.drops.count(Drop.BAD_CHECKSUM)
-        else:
-            self.replies += 1
-            self._hand_in(icmp.echo_reply(packet))
-
-    def _drop_by_policy(self, _packet: ip.Packet) -> None:
-        self.drops.count(Drop.POLICY)
-
-    def _reject(self, packet: ip.Packet) -> None:
-        if packet.protocol == ip.TCP:
-            self._reset(packet, Drop.REJECTED)
-        else:
-            self._refuse(packet, Error.PROHIBITED, Drop.REJECTED)
-
-    def _strayed(self, packet: ip.Packet) -> None:
+    def _strayed(self, packet: ip.Packet, now: float) -> None:
         """In the TUN though no rule sends it there: for a neighbour on our subnet who is not."""
-        self._refuse(packet, Error.HOST_UNREACHABLE, Drop.UNREACHABLE)
+        self.refusals.refuse(packet, Error.HOST_UNREACHABLE, Drop.UNREACHABLE, now)
 
-    def _for_ourselves(self, packet: ip.Packet) -> None:
-        """For the router's own address: it answers pings and has no port open."""
-        if icmp.is_echo_request(packet):
-            self._reply(packet)
+    def _by_way(self, packet: ip.Packet, way: WayOut, rule: int, now: float) -> None:
+        """Begin a flow by a way out that is up, or say why there is none."""
+        kind = icmp.query_type(packet)
+        if packet.hop_limit <= 1:
+            self.refusals.refuse(packet, Error.HOP_LIMIT_EXCEEDED, Drop.HOP_LIMIT, now)
+        elif packet.version not in way.icmp:
+            self.refusals.refuse(packet, Error.NO_ROUTE, Drop.UNREACHABLE, now)
+        elif kind is not None:
+            self.queries.begin(packet, kind, way, rule, now)
         elif packet.protocol == ip.TCP:
-            self._reset(packet, Drop.TCP_REFUSED)
+            self.refusals.reset(packet, Drop.TCP_REFUSED)
         elif packet.protocol == ip.UDP:
-            self._refuse(packet, Error.PORT_UNREACHABLE, Drop.UDP_REFUSED)
+            self.refusals.refuse(packet, Error.PORT_UNREACHABLE, Drop.UDP_REFUSED, now)
+        elif packet.protocol == icmp.protocol_of(packet.version):
+            self.refusals.refuse(packet, Error.PROHIBITED, Drop.ICMP_TYPE, now)
         else:
-            self._refuse_protocol(packet)
-
-    def _refuse_protocol(self, packet: ip.Packet) -> None:
-        """The IPv6 error points at the field that names the protocol (RFC 4443, section 3.4)."""
-        pointer = packet.protocol_field if packet.version == 6 else 0
-        self._refuse(packet, Error.PROTOCOL_UNREACHABLE, Drop.PROTOCOL_REFUSED, pointer)
-
-    def _refuse_by_errno(self, packet: ip.Packet, way: WayOut, error: OSError) -> None:
-        what, reason = SEND_ERRORS.get(error.errno or 0, (None, Drop.NO_BUFFER))
-        if what is None:
-            self.drops.count(reason)
-            return
-        value = way.mtu(packet.version) or 0 if what is Error.TOO_BIG else 0
-        self._refuse(packet, what, reason, value)
-
-    def _reset(self, segment: ip.Packet, reason: Drop) -> None:
-        self.drops.count(reason)
-        answer = tcp.reset(segment)
-        if answer is not None:
-            self._hand_in(answer)
-
-    def _refuse(self, packet: ip.Packet, what: Error, reason: Drop, value: int = 0) -> None:
-        """Count, and tell the sender, where a router may (RFC 1812 4.3.2.7, RFC 4443 2.4 e)."""
-        self.drops.count(reason)
-        if packet.fragment_offset or icmp.is_error(packet) or not self._errors.take(self._now):
-            return
-        source = self._peers.get(packet.version, packet.destination)
-        self._hand_in(icmp.error(source, packet, what, value))
-
-    def _hand_in(self, packet: bytes) -> None:
-        try:
-            self._write(packet)
-        except OSError:
-            self.drops.count(Drop.NO_BUFFER)
+            self.refusals.refuse_protocol(packet, now)
 
 
 def receive_all(forwarder: Forwarder, egress: IcmpEgress, budget: int, now: float) -> None:
     """Hand in what a socket has, `budget` packets at most."""
     for _ in range(budget):
         try:
-            answer = egress.receive()
+            packet = egress.receive()
         except BlockingIOError:
             return
         except ip.Malformed:
@@ -305,7 +173,7 @@ def receive_all(forwarder: Forwarder, egress: IcmpEgress, budget: int, now: floa
         except OSError:
             return  # the interface has just gone; its change is reported by itself
         else:
-            forwarder.from_outside(egress, answer, now)
+            forwarder.from_outside(egress, packet, now)
 
 
 def read_all(forwarder: Forwarder, tun: TunDevice, budget: int, now: float) -> None:

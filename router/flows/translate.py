@@ -1,4 +1,4 @@
-"""Echo requests and replies, rewritten between their inside and their outside identifier.
+"""ICMP queries and their answers, rewritten between their inside and their outside identifier.
 
 The packet is otherwise as it came, with one hop less to live; the source of an IPv4 request is
 left zero for the kernel to fill in (raw(7), IP_HDRINCL). A wrong checksum stays as wrong as it was
@@ -35,14 +35,14 @@ def request_v6(request: ip.Packet, outside_id: int) -> bytearray:
     return body
 
 
-def reply(answer: ip.Packet, inside: bytes, outside_id: int, inside_id: int) -> bytes:
-    """The packet to hand in for the echo reply `answer`, addressed to `inside`."""
-    if answer.version == 4:
-        return _reply_v4(answer, inside, outside_id, inside_id)
-    return _reply_v6(answer, inside, inside_id)
+def answer(packet: ip.Packet, inside: bytes, outside_id: int, inside_id: int) -> bytes:
+    """The packet to hand in for the answer `packet`, addressed to `inside`."""
+    if packet.version == 4:
+        return _answer_v4(packet, inside, outside_id, inside_id)
+    return _answer_v6(packet, inside, inside_id)
 
 
-def _reply_v4(answer: ip.Packet, inside: bytes, outside_id: int, inside_id: int) -> bytes:
+def _answer_v4(answer: ip.Packet, inside: bytes, outside_id: int, inside_id: int) -> bytes:
     packet = bytearray(answer.data)
     packet[8] -= 1
     packet[16:20] = inside
@@ -53,7 +53,7 @@ def _reply_v4(answer: ip.Packet, inside: bytes, outside_id: int, inside_id: int)
     return bytes(packet)
 
 
-def _reply_v6(answer: ip.Packet, inside: bytes, inside_id: int) -> bytes:
+def _answer_v6(answer: ip.Packet, inside: bytes, inside_id: int) -> bytes:
     """The kernel has verified the checksum of what a raw socket gets, so it is computed anew."""
     packet = bytearray(answer.data)
     start = answer.payload
@@ -68,12 +68,6 @@ def _reply_v6(answer: ip.Packet, inside: bytes, inside_id: int) -> bytes:
 
 
 def _change_id(packet: bytearray, start: int, old: int, new: int) -> None:
-    """Replace the identifier of the ICMPv4 echo message at `start` and adjust its checksum."""
+    """Replace the identifier of the ICMPv4 query at `start` and adjust its checksum."""
     field = packet[start + 2] << 8 | packet[start + 3]
     _SUM_AND_ID.pack_into(packet, start + 2, update(field, old, new), new)
-
-
-def echo_identifier(packet: ip.Packet) -> int:
-    """The identifier of an echo request or reply that has its whole ICMP header."""
-    start = packet.payload + 4
-    return packet.data[start] << 8 | packet.data[start + 1]

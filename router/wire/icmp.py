@@ -18,7 +18,18 @@ ECHO_REPLY: Final = 0
 ECHO_REQUEST: Final = 8
 ECHO_REPLY_V6: Final = 129
 ECHO_REQUEST_V6: Final = 128
-ECHO_HEADER: Final = 8
+
+ANSWER_TO: Final[dict[int, dict[int, int]]] = {
+    4: {ECHO_REQUEST: ECHO_REPLY, 13: 14, 15: 16, 17: 18, 42: 43},
+    6: {ECHO_REQUEST_V6: ECHO_REPLY_V6, 160: 161},
+}
+"""By family, the queries that have an identifier where an echo request has it, with the type of
+their answers: echo, timestamp, information, address mask, extended echo (RFC 792, 950, 8335)."""
+REQUEST_OF: Final[dict[int, dict[int, int]]] = {
+    version: {answer: request for request, answer in pairs.items()}
+    for version, pairs in ANSWER_TO.items()
+}
+QUERY_HEADER: Final = 8
 """Type, code, checksum, identifier, sequence number."""
 
 UNREACHABLE: Final = 3
@@ -69,24 +80,38 @@ def is_error(packet: ip.Packet) -> bool:
     return kind in ERROR_TYPES if packet.version == 4 else kind < 128
 
 
+def query_type(packet: ip.Packet) -> int | None:
+    """The type of an unfragmented query with its whole header; None for anything else."""
+    return _type_among(ANSWER_TO, packet)
+
+
+def answer_type(packet: ip.Packet) -> int | None:
+    """The type of an unfragmented answer to a query; None for anything else."""
+    return _type_among(REQUEST_OF, packet)
+
+
+def _type_among(types: dict[int, dict[int, int]], packet: ip.Packet) -> int | None:
+    data, start = packet.data, packet.payload
+    if (
+        packet.protocol != (ip.ICMP if packet.version == 4 else ip.ICMPV6)
+        or len(data) < start + QUERY_HEADER
+        or packet.more_fragments
+        or packet.fragment_offset
+    ):
+        return None
+    kind = data[start]
+    return kind if kind in types[packet.version] else None
+
+
 def is_echo_request(packet: ip.Packet) -> bool:
     """Whether it is an unfragmented echo request with its whole ICMP header."""
-    data, start = packet.data, packet.payload
-    if packet.is_fragment or len(data) < start + ECHO_HEADER:
-        return False
-    if packet.version == 4:
-        return packet.protocol == ip.ICMP and data[start] == ECHO_REQUEST
-    return packet.protocol == ip.ICMPV6 and data[start] == ECHO_REQUEST_V6
+    return query_type(packet) in (ECHO_REQUEST, ECHO_REQUEST_V6)
 
 
-def is_echo_reply(packet: ip.Packet) -> bool:
-    """Whether it is an unfragmented echo reply with its whole ICMP header."""
-    data, start = packet.data, packet.payload
-    if packet.is_fragment or len(data) < start + ECHO_HEADER:
-        return False
-    if packet.version == 4:
-        return packet.protocol == ip.ICMP and data[start] == ECHO_REPLY
-    return packet.protocol == ip.ICMPV6 and data[start] == ECHO_REPLY_V6
+def identifier(packet: ip.Packet) -> int:
+    """The identifier of a query or an answer."""
+    start = packet.payload + 4
+    return packet.data[start] << 8 | packet.data[start + 1]
 
 
 def has_valid_checksum(packet: ip.Packet) -> bool:

@@ -54,6 +54,7 @@ class Packet:
     source, destination    addresses in network order, 4 or 16 bytes
     hop_limit       TTL or hop limit, as received
     fragment_offset in bytes; `more_fragments` whether others follow
+    reassembled     whether it came in fragments, so that it may leave in some
     """
 
     __slots__ = (
@@ -65,6 +66,7 @@ class Packet:
         "payload",
         "protocol",
         "protocol_field",
+        "reassembled",
         "source",
         "version",
     )
@@ -77,6 +79,7 @@ class Packet:
     payload: int
     protocol: int
     protocol_field: int
+    reassembled: bool
     source: bytes
     version: int
 
@@ -93,8 +96,10 @@ class Packet:
 
     @property
     def dont_fragment(self) -> bool:
-        """Whether routers may not fragment it: IPv4 with DF, IPv6 always."""
-        return self.version == 6 or bool(self.data[6] & 0x40)
+        """Whether it may not leave in fragments: IPv4 with DF, IPv6 unless it came in some."""
+        if self.version == 4:
+            return bool(self.data[6] & 0x40)
+        return not self.reassembled
 
     @property
     def body(self) -> memoryview:
@@ -138,6 +143,7 @@ def _parse_ipv4(data: bytes) -> Packet:
     packet.destination = data[16:20]
     packet.hop_limit = data[8]
     flags = data[6]
+    packet.reassembled = False
     packet.more_fragments = flags & 0x20 != 0
     packet.fragment_offset = ((flags & 0x1F) << 8 | data[7]) << 3
     return packet
@@ -159,6 +165,7 @@ def _parse_ipv6(data: bytes) -> Packet:
     packet.source = data[8:24]
     packet.destination = data[24:40]
     packet.hop_limit = data[7]
+    packet.reassembled = False
     packet.more_fragments = False
     packet.fragment_offset = 0
     if packet.protocol in EXTENSION_HEADERS:
@@ -169,7 +176,7 @@ def _parse_ipv6(data: bytes) -> Packet:
 def _pass_extension_headers(packet: Packet) -> None:
     """Move `payload` and `protocol` to the upper layer (RFC 8200, section 4).
 
-    Stops behind the fragment header of a fragment that is not the first: what follows is data.
+    Stops behind the fragment header of a fragment: what follows is a part of something.
     """
     data = packet.data
     for _ in range(MAX_EXTENSION_HEADERS):
@@ -182,19 +189,31 @@ def _pass_extension_headers(packet: Packet) -> None:
             (field,) = unpack_from("!H", data, offset + 2)
             packet.fragment_offset = field & 0xFFF8
             packet.more_fragments = bool(field & 1)
-            size = 8
-        elif protocol == AUTHENTICATION:
-            size = (data[offset + 1] + 2) << 2
-        else:
-            size = (data[offset + 1] + 1) << 3
         packet.protocol = data[offset]
         packet.protocol_field = offset
-        packet.payload = offset + size
+        packet.payload = offset + _extension_size(protocol, data[offset + 1])
         if packet.payload > len(data):
             raise Malformed(f"IPv6 extension header {protocol} cut off")
-        if packet.fragment_offset:
+        if packet.is_fragment:
             return
     raise Malformed("too many IPv6 extension headers")
+
+
+def _extension_size(protocol: int, field: int) -> int:
+    """The length of an extension header whose length field is `field`."""
+    if protocol == FRAGMENT:
+        return 8
+    if protocol == AUTHENTICATION:
+        return (field + 2) << 2
+    return (field + 1) << 3
+
+
+def names_fragment_header(fragment: Packet) -> int:
+    """Where in an IPv6 fragment the byte stands that says that the fragment header follows."""
+    data, at, offset = fragment.data, 6, IPV6_HEADER
+    while offset < fragment.payload - 8:
+        at, offset = offset, offset + _extension_size(data[at], data[offset + 1])
+    return at
 
 
 def build(  # the fields of a header are what they are

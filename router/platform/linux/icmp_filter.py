@@ -1,7 +1,7 @@
 """Classic BPF programs that let only our own ICMP wake a raw socket (linux/filter.h).
 
-Every raw ICMP socket gets a copy of all ICMP that its interface receives. These programs pass echo
-replies whose identifier is ours, and errors that quote an echo request whose identifier is ours.
+Every raw ICMP socket gets a copy of all ICMP that its interface receives. These programs pass
+answers to queries whose identifier is ours, and errors that quote ICMP whose identifier is ours.
 A raw IPv4 socket sees the IP header first, a raw ICMPv6 socket begins at the ICMPv6 header.
 """
 
@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import ctypes
 import socket
+from collections.abc import Iterable
 from struct import Struct
 from typing import Final
 
@@ -71,24 +72,16 @@ def _program_v4(echo_ids: range) -> list[Instruction]:
         (LOAD_HALF_X, 0, 0, 8 + ip.IPV4_HEADER + 4),
         *id_in,
     ]
-    reply: list[Instruction] = [(LOAD_HALF_X, 0, 0, 4), *id_in]
-    return [
-        (LOAD_HEADER_LENGTH, 0, 0, 0),
-        (LOAD_BYTE_X, 0, 0, 0),
-        (JUMP_EQUAL, 4, 0, icmp.ECHO_REPLY),
-        (JUMP_EQUAL, 3 + len(reply), 0, errors[0]),
-        (JUMP_EQUAL, 2 + len(reply), 0, errors[1]),
-        (JUMP_EQUAL, 1 + len(reply), 0, errors[2]),
-        (RETURN, 0, 0, 0),
-        *reply,
-        *quoted,
-    ]
+    answer: list[Instruction] = [(LOAD_HALF_X, 0, 0, 4), *id_in]
+    load: list[Instruction] = [(LOAD_HEADER_LENGTH, 0, 0, 0), (LOAD_BYTE_X, 0, 0, 0)]
+    return load + _by_type(icmp.REQUEST_OF[4], errors, answer, quoted)
 
 
 def _program_v6(echo_ids: range) -> list[Instruction]:
     """A quote with extension headers is passed on unseen, for the same reason."""
+    errors = range(icmp.UNREACHABLE_V6, icmp.PARAMETER_PROBLEM_V6 + 1)
     id_in = _id_in(echo_ids)
-    reply: list[Instruction] = [(LOAD_HALF, 0, 0, 4), *id_in]
+    answer: list[Instruction] = [(LOAD_HALF, 0, 0, 4), *id_in]
     quoted: list[Instruction] = [
         (LOAD_BYTE, 0, 0, 8 + 6),
         (JUMP_EQUAL, 2, 0, ip.TCP),
@@ -99,12 +92,20 @@ def _program_v6(echo_ids: range) -> list[Instruction]:
         (LOAD_HALF, 0, 0, 8 + ip.IPV6_HEADER + 4),
         *id_in,
     ]
-    return [
-        (LOAD_BYTE, 0, 0, 0),
-        (JUMP_EQUAL, 3, 0, icmp.ECHO_REPLY_V6),
-        (JUMP_AT_LEAST, 0, 1, icmp.UNREACHABLE_V6),
-        (JUMP_ABOVE, 0, 1 + len(reply), icmp.PARAMETER_PROBLEM_V6),
-        (RETURN, 0, 0, 0),
-        *reply,
-        *quoted,
+    load: list[Instruction] = [(LOAD_BYTE, 0, 0, 0)]
+    return load + _by_type(icmp.REQUEST_OF[6], errors, answer, quoted)
+
+
+def _by_type(
+    answers: Iterable[int],
+    errors: Iterable[int],
+    answer: list[Instruction],
+    quoted: list[Instruction],
+) -> list[Instruction]:
+    """Go on with `answer` or `quoted` by the type in the accumulator; refuse every other."""
+    targets = [(kind, 0) for kind in answers] + [(kind, len(answer)) for kind in errors]
+    jumps: list[Instruction] = [
+        (JUMP_EQUAL, len(targets) - position + target, 0, kind)
+        for position, (kind, target) in enumerate(targets)
     ]
+    return [*jumps, (RETURN, 0, 0, 0), *answer, *quoted]

@@ -9,7 +9,7 @@ from random import Random
 import pytest
 
 from router.flows.drops import Drop
-from router.flows.echo import IDLE
+from router.flows.queries import IDLE
 from router.wire import icmp, ip
 from tests.unit.engine.world import OWN, World, far, reply_to
 from tests.unit.wire.packets import (
@@ -214,6 +214,8 @@ def test_an_error_about_an_error_is_never_sent(world: World, version: int) -> No
     ("source", "destination", "reason"),
     [
         ("127.0.0.1", "198.51.100.9", "bad-source"),
+        ("192.168.7.2", "198.51.100.3", "bad-source"),
+        ("198.51.100.3", "198.51.100.3", "bad-source"),
         ("0.0.0.0", "198.51.100.3", "bad-source"),
         ("255.255.255.255", "198.51.100.3", "bad-source"),
         ("224.0.0.1", "198.51.100.3", "bad-source"),
@@ -235,6 +237,10 @@ def test_impossible_addresses_are_never_answered(
 def test_a_non_first_fragment_is_never_answered(world: World) -> None:
     data = bytes(IP(src=INSIDE[4], dst=far(4, REJECT), frag=100, proto=17) / bytes(32))
     assert world.send(data) == []
+    world.tun.written.clear()
+    world.forwarder.expire(1000.0)
+    assert world.tun.written == []
+    assert world.drops == {"fragment": 1}
 
 
 def test_errors_are_limited(world: World) -> None:
@@ -294,7 +300,7 @@ def test_damaged_packets_never_raise(world: World, version: int) -> None:
     assert world.drops[Drop.MALFORMED] > 0
 
 
-def test_icmp_that_is_no_echo_is_counted(world: World) -> None:
-    timestamp = bytes(IP(src=INSIDE[4], dst=far(4, HOME)) / ICMP(type=13))
-    assert world.send(timestamp) == []
+def test_icmp_that_cannot_be_forwarded_is_refused_and_counted(world: World) -> None:
+    solicitation = bytes(IP(src=INSIDE[4], dst=far(4, HOME)) / ICMP(type=10))
+    assert error_in(world.send(solicitation)) == (3, 13)
     assert world.drops == {"icmp-type": 1}

@@ -12,7 +12,7 @@ from router.config.loader import load
 from router.egress.ways import WayOut, WaysOut
 from router.engine.forwarder import Forwarder
 from router.flows import translate
-from router.flows.echo import Binding
+from router.flows.queries import Binding
 from router.policy.network import Interface
 from router.policy.table import RuleSet
 from router.wire import icmp, ip
@@ -62,8 +62,11 @@ class MemoryTun:
 class MemoryEgress:
     """See IcmpEgress. `error` is raised by the next send."""
 
-    def __init__(self, version: int) -> None:
+    mtu = 1500
+
+    def __init__(self, version: int, *, is_local: bool = False) -> None:
         self.version = version
+        self.is_local = is_local
         self.sent: list[tuple[ip.Packet, int]] = []
         self.error: OSError | None = None
 

@@ -46,7 +46,7 @@ def test_a_reply_arrives_as_its_sender_would_see_it(
         version, identifier=outside, payload=data, source="10.9.9.9" * (version == 4) or "fd99::9"
     )
     answer = ip.parse(icmp.echo_reply(ip.parse(asked)))
-    handed_in = translate.reply(answer, ip_address(INSIDE[version]).packed, outside, inside)
+    handed_in = translate.answer(answer, ip_address(INSIDE[version]).packed, outside, inside)
     read = decoded(handed_in)
     assert (read.src, read.dst) == (FAR[version], INSIDE[version])
     assert (read.ttl if version == 4 else read.hlim) == 63

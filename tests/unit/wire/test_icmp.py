@@ -68,10 +68,10 @@ def test_checksums_are_verified(version: int) -> None:
 def test_requests_and_replies_are_known(version: int) -> None:
     request = ip.parse(echo_request(version))
     assert icmp.is_echo_request(request)
-    assert not icmp.is_echo_reply(request)
+    assert icmp.answer_type(request) is None
     reply = ip.parse(icmp.echo_reply(request))
-    assert icmp.is_echo_reply(reply)
-    assert not icmp.is_echo_request(reply)
+    assert icmp.answer_type(reply) == (0 if version == 4 else 129)
+    assert icmp.query_type(reply) is None
 
 
 def test_a_fragment_is_no_whole_request() -> None:

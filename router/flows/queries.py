@@ -1,10 +1,10 @@
-"""Echo flows: which echo request goes out under which identifier, and whose answer comes back.
+"""ICMP query flows: which request goes out under which identifier, and whose answer comes back.
 
 Theory of operation. A *mapping* stands for (inside source, inside identifier) on one way out and
 holds the outside identifier under which all its requests leave, whatever their destination
-(endpoint-independent mapping, RFC 5508 REQ-1). A *binding* is one (source, destination,
-identifier): requests find it by `inside_key`, answers by (sender, outside identifier), so an
-answer from a host that was not asked belongs to no binding.
+(endpoint-independent mapping, RFC 5508 REQ-1). A *binding* is one (source, destination, kind of
+query, identifier): requests find it by `inside_key`, answers by `outside_key`, so an answer from a
+host that was not asked, or to a question that was not put, belongs to no binding.
 
 Always true:
 - An outside identifier belongs to one mapping, and lies in OUTSIDE_IDS, so that a static kernel
@@ -48,9 +48,10 @@ class Mapping(Generic[Way]):
 
 
 class Binding(Generic[Way]):
-    """One echo flow. `address` is the destination as sockets take it.
+    """One query flow.
 
-    `last` is the time of its last request or answer, in seconds, set by whoever forwards.
+    `kind` is the ICMP type of its requests, `address` the destination as sockets take it, and
+    `last` the time of its last request or answer, in seconds, set by whoever forwards.
     """
 
     __slots__ = (
@@ -58,6 +59,7 @@ class Binding(Generic[Way]):
         "destination",
         "inside_id",
         "inside_key",
+        "kind",
         "last",
         "mapping",
         "outside_id",
@@ -70,7 +72,7 @@ class Binding(Generic[Way]):
         self,
         way: Way,
         mapping: Mapping[Way],
-        inside_key: bytes,
+        kind: int,
         source: bytes,
         destination: bytes,
         address: str,
@@ -79,7 +81,8 @@ class Binding(Generic[Way]):
     ) -> None:
         self.way = way
         self.mapping = mapping
-        self.inside_key = inside_key
+        self.kind = kind
+        self.inside_key = inside_key(source, destination, kind, mapping.inside_id)
         self.inside_id = mapping.inside_id
         self.outside_id = mapping.outside_ids[-1]
         self.source = source
@@ -89,16 +92,18 @@ class Binding(Generic[Way]):
         self.last = now
 
 
-def inside_key(source: bytes, destination: bytes, identifier: int) -> bytes:
-    return source + destination + identifier.to_bytes(2, "big")
+def inside_key(source: bytes, destination: bytes, kind: int, identifier: int) -> bytes:
+    """What a request is found by; `kind` is its ICMP type."""
+    return source + destination + bytes((kind, identifier >> 8, identifier & 0xFF))
 
 
-def outside_key(remote: bytes, identifier: int) -> bytes:
-    return remote + identifier.to_bytes(2, "big")
+def outside_key(remote: bytes, kind: int, identifier: int) -> bytes:
+    """What an answer, or an error about a request, is found by; `kind` is the request's type."""
+    return remote + bytes((kind, identifier >> 8, identifier & 0xFF))
 
 
-class EchoTable(Generic[Way]):
-    """The echo flows of one family.
+class QueryTable(Generic[Way]):
+    """The query flows of one family.
 
     limit: how many bindings at most.
     first: where in OUTSIDE_IDS to begin, so that a restarted router does not reuse identifiers
@@ -124,6 +129,7 @@ class EchoTable(Generic[Way]):
         way: Way,
         source: bytes,
         destination: bytes,
+        kind: int,
         identifier: int,
         address: str,
         rule: int,
@@ -137,12 +143,11 @@ class EchoTable(Generic[Way]):
         mapping = self._mapping(way, source, identifier)
         if mapping is None:
             return None
-        key = inside_key(source, destination, identifier)
-        binding = Binding(way, mapping, key, source, destination, address, rule, now)
+        binding = Binding(way, mapping, kind, source, destination, address, rule, now)
         mapping.bindings.add(binding)
-        self.by_inside[key] = binding
+        self.by_inside[binding.inside_key] = binding
         for outside_id in mapping.outside_ids:
-            self.by_outside[outside_key(destination, outside_id)] = binding
+            self.by_outside[outside_key(destination, kind, outside_id)] = binding
         heappush(self._due, (now + IDLE, next(self._order), binding))
         return binding
 
@@ -206,13 +211,13 @@ class EchoTable(Generic[Way]):
         self._owners[outside_id] = older
         for binding in older.bindings:
             binding.outside_id = outside_id
-            self.by_outside[outside_key(binding.destination, outside_id)] = binding
+            self.by_outside[outside_key(binding.destination, binding.kind, outside_id)] = binding
 
     def _end(self, binding: Binding[Way]) -> None:
         mapping = binding.mapping
         del self.by_inside[binding.inside_key]
         for outside_id in mapping.outside_ids:
-            del self.by_outside[outside_key(binding.destination, outside_id)]
+            del self.by_outside[outside_key(binding.destination, binding.kind, outside_id)]
         mapping.bindings.remove(binding)
         if not mapping.bindings:
             del self._mappings[mapping.key]

@@ -1,4 +1,4 @@
-"""The table of echo flows: unit tests, and a model of it that keeps everything for ever."""
+"""The table of query flows: unit tests, and a model of it that keeps everything for ever."""
 
 from __future__ import annotations
 
@@ -6,56 +6,66 @@ from random import Random
 
 import pytest
 
-from router.flows.echo import IDLE, OUTSIDE_IDS, Binding, EchoTable, inside_key, outside_key
+from router.flows.queries import IDLE, OUTSIDE_IDS, Binding, QueryTable, inside_key, outside_key
 
+ECHO, TIMESTAMP = 8, 13
 A, B = b"\x0a\0\0\1", b"\x0a\0\0\2"
 FAR, FARTHER = b"\xc6\x33\x64\1", b"\xc6\x33\x64\2"
 
 
 def add(
-    table: EchoTable[str],
+    table: QueryTable[str],
     source: bytes = A,
     destination: bytes = FAR,
     identifier: int = 7,
     *,
+    kind: int = ECHO,
     way: str = "home",
     now: float = 0.0,
 ) -> Binding[str]:
-    binding = table.add(way, source, destination, identifier, "far", 1, now)
+    binding = table.add(way, source, destination, kind, identifier, "far", 1, now)
     assert binding is not None
     return binding
 
 
-def find_answer(table: EchoTable[str], remote: bytes, identifier: int) -> Binding[str] | None:
-    return table.by_outside.get(outside_key(remote, identifier))
+def find_answer(table: QueryTable[str], remote: bytes, identifier: int) -> Binding[str] | None:
+    return table.by_outside.get(outside_key(remote, ECHO, identifier))
 
 
 def test_a_request_and_its_answer_find_the_binding() -> None:
-    table: EchoTable[str] = EchoTable(10)
+    table: QueryTable[str] = QueryTable(10)
     binding = add(table)
-    assert table.by_inside[inside_key(A, FAR, 7)] is binding
+    assert table.by_inside[inside_key(A, FAR, ECHO, 7)] is binding
     assert find_answer(table, FAR, binding.outside_id) is binding
     assert binding.outside_id in OUTSIDE_IDS
 
 
 def test_an_answer_from_a_host_that_was_not_asked_finds_nothing() -> None:
-    table: EchoTable[str] = EchoTable(10)
+    table: QueryTable[str] = QueryTable(10)
     assert find_answer(table, FARTHER, add(table).outside_id) is None
 
 
 def test_mapping_is_endpoint_independent() -> None:
     """RFC 5508 REQ-1: one outside identifier for an inside source and identifier, whoever is
     asked; another one for another source or identifier or way."""
-    table: EchoTable[str] = EchoTable(10)
+    table: QueryTable[str] = QueryTable(10)
     first = add(table)
     assert add(table, destination=FARTHER).outside_id == first.outside_id
     others = [add(table, source=B), add(table, identifier=8), add(table, source=B, identifier=9)]
     assert len({binding.outside_id for binding in [first, *others]}) == 4
 
 
+def test_kinds_of_queries_share_a_mapping_and_no_answers() -> None:
+    table: QueryTable[str] = QueryTable(10)
+    echo, timestamp = add(table), add(table, kind=TIMESTAMP)
+    assert echo.outside_id == timestamp.outside_id
+    assert find_answer(table, FAR, echo.outside_id) is echo
+    assert table.by_outside[outside_key(FAR, TIMESTAMP, echo.outside_id)] is timestamp
+
+
 def test_a_binding_ends_sixty_seconds_after_its_last_use() -> None:
     """RFC 5508 REQ-2: a query times out after 60 seconds at the earliest."""
-    table: EchoTable[str] = EchoTable(10)
+    table: QueryTable[str] = QueryTable(10)
     binding = add(table, now=0.0)
     binding.last = 30.0
     assert table.expire(IDLE + 29.9) == 0
@@ -66,19 +76,19 @@ def test_a_binding_ends_sixty_seconds_after_its_last_use() -> None:
 
 
 def test_a_full_table_refuses_and_makes_room_by_itself() -> None:
-    table: EchoTable[str] = EchoTable(2)
+    table: QueryTable[str] = QueryTable(2)
     add(table, identifier=1, now=0.0)
     add(table, identifier=2, now=10.0)
-    assert table.add("home", A, FAR, 3, "far", 1, 20.0) is None
+    assert table.add("home", A, FAR, ECHO, 3, "far", 1, 20.0) is None
     assert add(table, identifier=3, now=IDLE).inside_id == 3
     assert len(table) == 2
 
 
 def test_no_identifier_is_left() -> None:
-    table: EchoTable[str] = EchoTable(100_000)
+    table: QueryTable[str] = QueryTable(100_000)
     for number in range(len(OUTSIDE_IDS)):
-        assert table.add("home", number.to_bytes(4, "big"), FAR, 7, "far", 1, 0.0)
-    assert table.add("home", b"\xff" * 4, FAR, 7, "far", 1, 0.0) is None
+        assert table.add("home", number.to_bytes(4, "big"), FAR, ECHO, 7, "far", 1, 0.0)
+    assert table.add("home", b"\xff" * 4, FAR, ECHO, 7, "far", 1, 0.0) is None
     assert len(table) == len(OUTSIDE_IDS)
     assert table.expire(IDLE) == len(OUTSIDE_IDS)
     add(table)
@@ -86,14 +96,14 @@ def test_no_identifier_is_left() -> None:
 
 def test_outside_identifiers_keep_clear_of_inside_ones() -> None:
     """Every raw socket of the machine sees every answer, so none may look like its own."""
-    table: EchoTable[str] = EchoTable(10)
+    table: QueryTable[str] = QueryTable(10)
     taken = OUTSIDE_IDS[0]
     add(table, identifier=taken)
     assert add(table, identifier=8).outside_id != taken
 
 
 def test_an_older_mapping_yields_its_identifier_to_a_newcomer() -> None:
-    table: EchoTable[str] = EchoTable(10)
+    table: QueryTable[str] = QueryTable(10)
     older, sibling = add(table), add(table, destination=FARTHER)
     former = older.outside_id
     newcomer = add(table, source=B, identifier=former)
@@ -106,7 +116,7 @@ def test_an_older_mapping_yields_its_identifier_to_a_newcomer() -> None:
 
 
 def test_the_bindings_of_a_way_out_can_be_ended() -> None:
-    table: EchoTable[str] = EchoTable(10)
+    table: QueryTable[str] = QueryTable(10)
     add(table)
     kept = add(table, way="office", identifier=9)
     assert table.remove("home") == 1
@@ -118,7 +128,7 @@ def test_the_bindings_of_a_way_out_can_be_ended() -> None:
 def test_against_a_model(seed: int) -> None:
     """Random requests, answers and time; the model is a list of what should be there."""
     random = Random(seed)
-    table: EchoTable[str] = EchoTable(40, first=random.randrange(1 << 16))
+    table: QueryTable[str] = QueryTable(40, first=random.randrange(1 << 16))
     model: dict[bytes, Binding[str]] = {}
     now = 0.0
     for _ in range(3000):
@@ -128,11 +138,11 @@ def test_against_a_model(seed: int) -> None:
         source, destination = random.choice([A, B]), random.choice([FAR, FARTHER])
         # Few identifiers, many of them from the outside range, so that they clash.
         identifier = random.choice([1, 2, 3, *OUTSIDE_IDS[:8], *range(0xFFFA, 0x10000)])
-        key = inside_key(source, destination, identifier)
+        key = inside_key(source, destination, ECHO, identifier)
         binding = table.by_inside.get(key)
         assert binding is model.get(key)
         if binding is None:
-            binding = table.add("home", source, destination, identifier, "far", 1, now)
+            binding = table.add("home", source, destination, ECHO, identifier, "far", 1, now)
             assert (binding is None) == (len(model) >= 40)
             if binding is None:
                 continue
@@ -141,7 +151,7 @@ def test_against_a_model(seed: int) -> None:
         check_invariants(table, model)
 
 
-def check_invariants(table: EchoTable[str], model: dict[bytes, Binding[str]]) -> None:
+def check_invariants(table: QueryTable[str], model: dict[bytes, Binding[str]]) -> None:
     assert len(table) == len(model)
     inside_ids = {binding.inside_id for binding in model.values()}
     owners: dict[int, tuple[bytes, int]] = {}

@@ -1,0 +1,180 @@
+"""ICMP queries on their way: out by the raw socket of a way out, and their answers back.
+
+Always true: errors from the network neither begin, refresh nor end a flow (RFC 5508 REQ-6).
+"""
+
+from __future__ import annotations
+
+import errno
+from collections.abc import Mapping
+from typing import Final
+
+from router.egress.icmp import IcmpEgress
+from router.egress.ways import WayOut
+from router.engine.inside import Inside
+from router.engine.refusals import Refusals
+from router.flows import quoted, translate
+from router.flows.drops import Drop, Drops
+from router.flows.queries import Binding, QueryTable, outside_key
+from router.wire import icmp, ip
+from router.wire.icmp import Error
+
+LIMIT: Final = 32_768
+"""Query flows of a family at most; a further one is refused (RFC 5508 REQ-8)."""
+
+SEND_ERRORS: Final[Mapping[int, tuple[Error, Drop]]] = {
+    errno.ENETUNREACH: (Error.NO_ROUTE, Drop.UNREACHABLE),
+    errno.ENETDOWN: (Error.NO_ROUTE, Drop.UNREACHABLE),
+    errno.ENODEV: (Error.NO_ROUTE, Drop.UNREACHABLE),
+    errno.ENXIO: (Error.NO_ROUTE, Drop.UNREACHABLE),
+    errno.EADDRNOTAVAIL: (Error.NO_ROUTE, Drop.UNREACHABLE),
+    errno.EHOSTUNREACH: (Error.HOST_UNREACHABLE, Drop.UNREACHABLE),
+    errno.EACCES: (Error.PROHIBITED, Drop.UNREACHABLE),
+    errno.EPERM: (Error.PROHIBITED, Drop.UNREACHABLE),
+    errno.EMSGSIZE: (Error.TOO_BIG, Drop.TOO_BIG),
+}
+"""What the kernel says of a packet that we send is what its sender is told."""
+
+
+class Queries:
+    """The query flows of both families.
+
+    first_id: where among the outside identifiers to begin; any number.
+    """
+
+    def __init__(self, inside: Inside, refusals: Refusals, drops: Drops, first_id: int) -> None:
+        self._inside = inside
+        self._refusals = refusals
+        self._drops = drops
+        self._tables: dict[int, QueryTable[WayOut]] = {
+            version: QueryTable(LIMIT, first_id) for version in (4, 6)
+        }
+
+    def __len__(self) -> int:
+        return sum(map(len, self._tables.values()))
+
+    def carry(self, query: ip.Packet, kind: int, now: float) -> IcmpEgress | None:
+        """Send a query that belongs to a flow; the socket it went by, or None if it has none."""
+        start = query.payload + 4
+        key = query.source + query.destination + bytes((kind,)) + query.data[start : start + 2]
+        binding = self._tables[query.version].by_inside.get(key)
+        if binding is None:
+            return None
+        self._send(query, binding, now)
+        return binding.way.icmp[query.version]
+
+    def begin(self, query: ip.Packet, kind: int, way: WayOut, rule: int, now: float) -> None:
+        """Send the first query of a flow by a way out that has its family."""
+        if self._is_our_own(query, kind, way):
+            self._drops.count(Drop.LOOP)
+            return
+        binding = self._tables[query.version].add(
+            way,
+            query.source,
+            query.destination,
+            kind,
+            icmp.identifier(query),
+            ip.format_address(query.destination),
+            rule,
+            now,
+        )
+        if binding is None:
+            self._refusals.refuse(query, Error.PROHIBITED, Drop.TABLE_FULL, now)
+        else:
+            self._send(query, binding, now)
+
+    def from_outside(self, egress: IcmpEgress, packet: ip.Packet, now: float) -> None:
+        """Hand in what a raw socket has received: an answer, or an error about a query."""
+        kind = icmp.answer_type(packet)
+        if kind is not None:
+            self._answer(egress, packet, kind, now)
+        elif icmp.is_error(packet):
+            self._error(egress, packet)
+        else:
+            self._drops.count(Drop.ICMP_TYPE)
+
+    def expire(self, now: float) -> None:
+        """End the flows that have been idle for too long."""
+        for table in self._tables.values():
+            table.expire(now)
+
+    def forget(self, way: WayOut) -> None:
+        """End the flows of a way out that has changed; their next query asks the rules anew."""
+        for table in self._tables.values():
+            table.remove(way)
+
+    def _answer(self, egress: IcmpEgress, answer: ip.Packet, kind: int, now: float) -> None:
+        start = answer.payload + 4
+        request = icmp.REQUEST_OF[answer.version][kind]
+        key = answer.source + bytes((request,)) + answer.data[start : start + 2]
+        binding = self._tables[answer.version].by_outside.get(key)
+        if binding is None or binding.way.icmp.get(answer.version) is not egress:
+            self._drops.count(Drop.NO_BINDING)
+            return
+        if answer.hop_limit <= 1:
+            self._drops.count(Drop.HOP_LIMIT)
+            return
+        binding.last = now
+        binding.way.packets_in += 1
+        outside_id = icmp.identifier(answer)
+        self._inside.hand_in(
+            translate.answer(answer, binding.source, outside_id, binding.inside_id)
+        )
+
+    def _error(self, egress: IcmpEgress, error: ip.Packet) -> None:
+        """An error about a query of ours, told as if there were no other address than its
+        sender's. What our own host says of it comes by `lo`, from an address of ours that the
+        system would not accept out of the TUN: then it is the router that says so."""
+        if error.version == 4 and not icmp.has_valid_checksum(error):
+            self._drops.count(Drop.BAD_CHECKSUM)
+            return
+        quote = quoted.read(error)
+        if isinstance(quote, Drop):
+            self._drops.count(quote)
+            return
+        key = outside_key(quote.destination, quote.kind, quote.identifier)
+        binding = self._tables[error.version].by_outside.get(key)
+        if binding is None or not (egress.is_local or self._belongs(binding, egress)):
+            self._drops.count(Drop.NO_BINDING)
+            return
+        if error.hop_limit <= 1:
+            self._drops.count(Drop.HOP_LIMIT)
+            return
+        source = self._refusals.peers.get(error.version) if egress.is_local else None
+        self._inside.hand_in(quoted.restore(error, quote, binding, source or error.source))
+
+    def _belongs(self, binding: Binding[WayOut], egress: IcmpEgress) -> bool:
+        return binding.way.icmp.get(egress.version) is egress
+
+    def _is_our_own(self, query: ip.Packet, kind: int, way: WayOut) -> bool:
+        """Whether this is a query that we sent by `way` and that came back by the TUN."""
+        key = outside_key(query.destination, kind, icmp.identifier(query))
+        source = way.interfaces[query.version].source(query.version)
+        return (
+            key in self._tables[query.version].by_outside
+            and source is not None
+            and source.packed == query.source
+        )
+
+    def _send(self, query: ip.Packet, binding: Binding[WayOut], now: float) -> None:
+        if query.version == 6 and not icmp.has_valid_checksum(query):
+            self._drops.count(Drop.BAD_CHECKSUM)
+            return
+        way = binding.way
+        try:
+            way.icmp[query.version].send(query, binding)
+        except BlockingIOError:
+            self._drops.count(Drop.NO_BUFFER)
+        except OSError as error:
+            self._refuse_by_errno(query, way, error, now)
+        else:
+            binding.last = now
+            way.packets_out += 1
+
+    def _refuse_by_errno(self, query: ip.Packet, way: WayOut, error: OSError, now: float) -> None:
+        what, reason = SEND_ERRORS.get(error.errno or 0, (None, Drop.NO_BUFFER))
+        if what is None:
+            self._drops.count(reason)
+            return
+        value = way.next_mtu(query.version, len(query.data)) if what is Error.TOO_BIG else 0
+        self._refusals.refuse(query, what, reason, now, value)
