@@ -106,9 +106,15 @@ def labelled_runs(ranges: Iterable[LabelledRange]) -> Iterator[list[LabelledRun]
 
 
 def _blocks(first: int, last: int, width: int) -> Iterator[tuple[int, int]]:
-    """The largest aligned blocks of a range; two halves for everything."""
-    if last - first + 1 == 1 << width:
+    """The largest aligned blocks of a range; two halves for everything.
+
+    Most ranges of long lists are one block: for these there is a short way.
+    """
+    size = last - first + 1
+    if size == 1 << width:
         return iter([(0, 1), (1 << (width - 1), 1)])
+    if not (size | first) & (size - 1):
+        return iter([(first, width + 1 - size.bit_length())])
     return split_range(first, last, width)
 
 

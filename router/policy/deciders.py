@@ -17,7 +17,7 @@ from bisect import bisect_right
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 from router.config.model import LENGTH_BITS, Config, Rule
-from router.policy.flatten import Chain, flatten
+from router.policy.flatten import Chain, Ranges, flatten
 from router.policy.prefixes import HOST_MASKS, LENGTH_MASK
 from router.policy.resolve import policy_of
 from router.policy.traffic import TrafficClasses
@@ -53,13 +53,15 @@ class Deciders:
         self.traffic = TrafficClasses(config.rules)
         self.live: set[int] = set()
         self._needed: set[int] = set()
-        self._ranges = {version: flatten(rules, version, depth=2) for version in FAMILIES}
+        self.ranges: Mapping[int, Ranges] = {
+            version: flatten(rules, version, depth=2) for version in FAMILIES
+        }
         self._deciding = {version: self._judge_all(version) for version in FAMILIES}
         self.idle = self.live - self._needed
 
     def _judge_all(self, version: int) -> list[Chain]:
         """For each chain id the rules that decide something by it; nothing for unused chains."""
-        ranges = self._ranges[version]
+        ranges = self.ranges[version]
         used = set(ranges.chain_ids)
         return [
             self._judge(chain) if chain_id in used else ()
@@ -98,7 +100,7 @@ class Deciders:
             [found[index] for index in deciding if index in wanted]
             for deciding in self._deciding[version]
         ]
-        for first, last, chain_id in self._ranges[version]:
+        for first, last, chain_id in self.ranges[version]:
             for extents in by_chain[chain_id]:
                 extents.starts.append(first)
                 extents.ends.append(last)
@@ -106,7 +108,7 @@ class Deciders:
 
     def chains_in(self, version: int, packed: int) -> Iterator[Chain]:
         """The chain of every range that has an address in the prefix."""
-        ranges = self._ranges[version]
+        ranges = self.ranges[version]
         first = packed >> LENGTH_BITS
         last = first | HOST_MASKS[version][packed & LENGTH_MASK]
         position = bisect_right(ranges.starts, first) - 1

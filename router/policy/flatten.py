@@ -91,6 +91,34 @@ def flatten(rules: Sequence[Rule], version: int, depth: int = 1) -> Ranges:
     return _sweep(keys, rule_bits, version, chains)
 
 
+def shallow(ranges: Ranges, rules: Sequence[Rule]) -> Ranges:
+    """One unconditional rule deep what `flatten` has made of the rules more than one deep."""
+    conditional = frozenset(rule.index for rule in rules if rule.conditional)
+    ids: dict[Chain, int] = {}
+    cut = [
+        ids.setdefault(_up_to_unconditional(chain, conditional), len(ids))
+        for chain in ranges.chains
+    ]
+    if len(ids) == len(cut):
+        return Ranges(ranges.version, ranges.starts, ranges.chain_ids, list(ids))
+    starts: MutableSequence[int] = array("I") if ranges.version == 4 else []
+    chain_ids = array("I")
+    written = -1
+    for start, chain_id in zip(ranges.starts, ranges.chain_ids, strict=True):
+        if cut[chain_id] != written:
+            written = cut[chain_id]
+            starts.append(start)
+            chain_ids.append(written)
+    return Ranges(ranges.version, starts, chain_ids, list(ids))
+
+
+def _up_to_unconditional(chain: Chain, conditional: Collection[int]) -> Chain:
+    for position, rule in enumerate(chain):
+        if rule not in conditional:
+            return chain[: position + 1]
+    return chain
+
+
 def _sweep(  # noqa: PLR0912  flat on purpose, see below
     keys: list[int], rule_bits: int, version: int, chains: Chains
 ) -> Ranges:

@@ -23,7 +23,7 @@ from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
 from router.config.model import Config
-from router.policy.flatten import Chain, Ranges, flatten
+from router.policy.flatten import Chain, Ranges, flatten, shallow
 from router.policy.traffic import Condition, condition
 
 BUCKET_BITS = 18
@@ -159,12 +159,28 @@ class Table:
         return self.ranges.chains[self.ranges.chain_ids[position]]
 
 
+class PlainTable:
+    """The same for those who ask a few times only: nothing is prepared, a lookup costs more."""
+
+    __slots__ = ("ranges",)
+
+    def __init__(self, ranges: Ranges) -> None:
+        self.ranges = ranges
+
+    def lookup(self, address: int) -> Chain:
+        """See Table.lookup."""
+        position = bisect_right(self.ranges.starts, address) - 1
+        return self.ranges.chains[self.ranges.chain_ids[position]]
+
+
 class RuleSet:
     """The rules of a configuration, ready for decisions."""
 
     __slots__ = ("_conditions", "v4", "v6")
 
-    def __init__(self, v4: Table, v6: Table, conditions: Mapping[int, Condition]) -> None:
+    def __init__(
+        self, v4: Table | PlainTable, v6: Table | PlainTable, conditions: Mapping[int, Condition]
+    ) -> None:
         """`conditions` holds every conditional rule, by index."""
         self.v4 = v4
         self.v6 = v6
@@ -173,11 +189,22 @@ class RuleSet:
     @classmethod
     def build(cls, config: Config) -> RuleSet:
         """Flattens all rules; a million prefixes take a few seconds."""
-        conditions = {rule.index: condition(rule) for rule in config.rules if rule.conditional}
         v4, v6 = (Table(flatten(config.rules, version)) for version in (4, 6))
-        return cls(v4, v6, conditions)
+        return cls(v4, v6, _conditions(config))
 
-    def table(self, version: int) -> Table:
+    @classmethod
+    def for_few_lookups(cls, config: Config, ranges: Mapping[int, Ranges] | None = None) -> RuleSet:
+        """Made in half the time. `ranges` are those of all rules, by family, flattened to any
+        depth; without them all rules are flattened here."""
+        v4, v6 = (
+            PlainTable(
+                shallow(ranges[version], config.rules) if ranges else flatten(config.rules, version)
+            )
+            for version in (4, 6)
+        )
+        return cls(v4, v6, _conditions(config))
+
+    def table(self, version: int) -> Table | PlainTable:
         """The table of one family: 4 or 6."""
         return self.v4 if version == 4 else self.v6
 
@@ -195,3 +222,7 @@ class RuleSet:
             if self._conditions[rule].matches(protocol, port):
                 return rule
         return chain[-1]
+
+
+def _conditions(config: Config) -> dict[int, Condition]:
+    return {rule.index: condition(rule) for rule in config.rules if rule.conditional}
