@@ -23,21 +23,15 @@ from router.wire.fragments import split
 
 MAX_PACKET: Final = 65535
 ANCILLARY_SPACE: Final = socket.CMSG_SPACE(4) * 2
-LOOPBACK: Final = "lo"
 USUAL_HOP_LIMIT: Final = 63
 """What is left of the 64 that systems begin with, after our hop."""
 
 
 class IcmpEgress(Protocol):
-    """A raw socket bound to an interface.
-
-    mtu: of the interface. is_local: whether the interface is the host's own `lo`, by which the
-    kernel says what it thinks itself of what we send.
-    """
+    """A raw socket bound to an interface, whose MTU it keeps."""
 
     version: int
     mtu: int
-    is_local: bool
 
     def fileno(self) -> int: ...
 
@@ -56,7 +50,7 @@ class IcmpEgress(Protocol):
 def icmp_egress(version: int, sock: socket.socket, interface: Interface) -> IcmpEgress:
     """An egress by the raw socket `sock`, which is bound to `interface`."""
     kind = IcmpV4Egress if version == 4 else IcmpV6Egress
-    return kind(sock, interface.mtu, is_local=interface.name == LOOPBACK)
+    return kind(sock, interface.mtu)
 
 
 class IcmpV4Egress:
@@ -64,9 +58,8 @@ class IcmpV4Egress:
 
     version = 4
 
-    def __init__(self, sock: socket.socket, mtu: int, *, is_local: bool = False) -> None:
+    def __init__(self, sock: socket.socket, mtu: int) -> None:
         self.mtu = mtu
-        self.is_local = is_local
         self._socket = sock
         self.close = sock.close
         self.fileno = sock.fileno
@@ -88,9 +81,8 @@ class IcmpV6Egress:
 
     version = 6
 
-    def __init__(self, sock: socket.socket, mtu: int, *, is_local: bool = False) -> None:
+    def __init__(self, sock: socket.socket, mtu: int) -> None:
         self.mtu = mtu
-        self.is_local = is_local
         self._socket = sock
         self.close = sock.close
         self.fileno = sock.fileno

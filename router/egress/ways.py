@@ -13,7 +13,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from typing import Final, Protocol
 
 from router.config.model import DEFAULT_INTERFACE, Policy
-from router.egress.icmp import LOOPBACK, IcmpEgress, icmp_egress
+from router.egress.icmp import IcmpEgress, icmp_egress
 from router.flows.queries import OUTSIDE_IDS
 from router.platform.base import PlatformError, System, TunDevice
 from router.policy.network import Interface
@@ -47,6 +47,13 @@ class WayOut:
             return self.wanted
         return f"{self.wanted} ({', '.join(names)})"
 
+    def owns(self, address: bytes) -> bool:
+        """Whether an address, 4 or 16 bytes, is the interface's own."""
+        interface = self.interfaces.get(4 if len(address) == 4 else 6)
+        return interface is not None and any(
+            own.ip.packed == address for own in interface.addresses
+        )
+
     def next_mtu(self, version: int, length: int) -> int:
         """What to send instead of a packet of `length` that was too long: the interface's MTU, or
         where the path is narrower than that, as little as every path carries."""
@@ -78,7 +85,6 @@ class WaysOut:
         self._system = system
         self._tun = tun
         self._watcher = watcher
-        self._local: list[IcmpEgress] = []
         self.by_policy: dict[str, WayOut] = {}
         self._by_interface: dict[str, WayOut] = {}
         for policy in policies:
@@ -88,21 +94,6 @@ class WaysOut:
 
     def __iter__(self) -> Iterator[WayOut]:
         return iter(self._by_interface.values())
-
-    def listen_to_ourselves(self) -> None:
-        """Open the sockets by which we learn what our own kernel says of packets that we send:
-        that there is no such neighbour, or that the path is too narrow. A family that the kernel
-        does not have says nothing."""
-        loopback = self._system.interfaces.all().get(LOOPBACK)
-        if loopback is None:
-            return
-        for version in VERSIONS:
-            try:
-                sock = self._system.icmp_socket(version, loopback, OUTSIDE_IDS)
-            except OSError:
-                continue
-            self._local.append(icmp_egress(version, sock, loopback))
-            self._watcher.opened(self._local[-1])
 
     def is_up(self, policy: str) -> bool:
         """Whether a policy's way out is there; built-in policies always are."""
@@ -128,9 +119,6 @@ class WaysOut:
     def close(self) -> None:
         for way in self:
             self._refresh(way, {})
-        for egress in self._local:
-            self._watcher.closing(egress)
-            egress.close()
 
     def _usable(self, wanted: str, present: Mapping[str, Interface]) -> dict[int, Interface]:
         usable = {}

@@ -122,9 +122,11 @@ class Queries:
         )
 
     def _error(self, egress: IcmpEgress, error: ip.Packet) -> None:
-        """An error about a query of ours, told as if there were no other address than its
-        sender's. What our own host says of it comes by `lo`, from an address of ours that the
-        system would not accept out of the TUN: then it is the router that says so."""
+        """An error about a query of ours, told as if there were no other address than its sender's.
+
+        What our own kernel says (no such neighbour, path too narrow) comes from an address of
+        ours, which it would not accept out of the TUN: then the router says so.
+        """
         if error.version == 4 and not icmp.has_valid_checksum(error):
             self._drops.count(Drop.BAD_CHECKSUM)
             return
@@ -134,27 +136,21 @@ class Queries:
             return
         key = outside_key(quote.destination, quote.kind, quote.identifier)
         binding = self._tables[error.version].by_outside.get(key)
-        if binding is None or not (egress.is_local or self._belongs(binding, egress)):
+        if binding is None or binding.way.icmp.get(error.version) is not egress:
             self._drops.count(Drop.NO_BINDING)
             return
         if error.hop_limit <= 1:
             self._drops.count(Drop.HOP_LIMIT)
             return
-        source = self._refusals.peers.get(error.version) if egress.is_local else None
-        self._inside.hand_in(quoted.restore(error, quote, binding, source or error.source))
-
-    def _belongs(self, binding: Binding[WayOut], egress: IcmpEgress) -> bool:
-        return binding.way.icmp.get(egress.version) is egress
+        source = error.source
+        if binding.way.owns(source):
+            source = self._refusals.peers.get(error.version, source)
+        self._inside.hand_in(quoted.restore(error, quote, binding, source))
 
     def _is_our_own(self, query: ip.Packet, kind: int, way: WayOut) -> bool:
         """Whether this is a query that we sent by `way` and that came back by the TUN."""
         key = outside_key(query.destination, kind, icmp.identifier(query))
-        source = way.interfaces[query.version].source(query.version)
-        return (
-            key in self._tables[query.version].by_outside
-            and source is not None
-            and source.packed == query.source
-        )
+        return key in self._tables[query.version].by_outside and way.owns(query.source)
 
     def _send(self, query: ip.Packet, binding: Binding[WayOut], now: float) -> None:
         if query.version == 6 and not icmp.has_valid_checksum(query):

@@ -61,7 +61,6 @@ class Router:
                 secrets.randbits(16),
             )
             self._changes = stack.enter_context(closing(self._system.watch()))
-            self._ways.listen_to_ourselves()
             self._ways.refresh()
             self._report_ways(list(self._ways))
             plan = make_plan(self._config, self._rules, self._interfaces_of)

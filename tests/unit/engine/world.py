@@ -64,9 +64,8 @@ class MemoryEgress:
 
     mtu = 1500
 
-    def __init__(self, version: int, *, is_local: bool = False) -> None:
+    def __init__(self, version: int) -> None:
         self.version = version
-        self.is_local = is_local
         self.sent: list[tuple[ip.Packet, int]] = []
         self.error: OSError | None = None
 
