@@ -1,0 +1,115 @@
+"""The rules, and the network that they are held against, with what follows from both."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+
+from router.config.model import DEFAULT_INTERFACE, LENGTH_BITS, Config, Place, PolicyType, Rule
+from router.policy.capture import Route
+from router.policy.kernel import Kernel, PlannedRoutes
+from router.policy.network import TABLE_MAIN, Network
+from router.policy.plan import Plan, make_plan
+from router.policy.prefixes import HOST_MASKS, LENGTH_MASK
+from router.policy.resolve import policy_of
+from router.policy.table import RuleSet
+from router.policy.ways import WayNow, ways_now
+
+NO_WAY: WayNow = {}
+
+
+@dataclass(frozen=True, slots=True)
+class Situation:
+    """`ways` has the policies with an interface; `own_tuns` are devices of routers that run."""
+
+    config: Config
+    rule_set: RuleSet
+    network: Network
+    ways: Mapping[str, WayNow]
+    plan: Plan
+    planned: PlannedRoutes
+    kernel: Kernel
+    own_tuns: frozenset[str]
+
+    @classmethod
+    def of(cls, config: Config, rule_set: RuleSet, network: Network) -> Situation:
+        """Everything that follows from rules and network."""
+        ways = ways_now(config.policies, network)
+        plan = make_plan(config, rule_set, lambda policy: ways.get(policy, NO_WAY))
+        planned = PlannedRoutes(plan.routes)
+        own_tuns = frozenset(
+            route.interface for route in network.routes if route.ours and route.table == TABLE_MAIN
+        )
+        return cls(
+            config, rule_set, network, ways, plan, planned, Kernel(network, planned), own_tuns
+        )
+
+    def is_up(self, policy: str) -> bool:
+        """Whether a policy with an interface could send now."""
+        return bool(self.ways.get(policy))
+
+    def enters_tun(self, version: int, address: int) -> bool:
+        """Whether the kernel would send packets to an address into the TUN."""
+        return isinstance(self.kernel.choose(version, address), Route)
+
+    def decide(self, version: int, address: int, protocol: int, port: int) -> int:
+        """The index of the rule for a flow; 0 for the default."""
+        return self.rule_set.decide(version, address, protocol, port)
+
+    def policy_of(self, rule_index: int) -> str:
+        return policy_of(self.config, rule_index)
+
+    def leaves_by(self, policy: str, interface: str) -> bool:
+        """Whether a policy's way out is the interface, be it up or not."""
+        wanted = self.config.policies[policy].interface
+        if wanted == DEFAULT_INTERFACE:
+            return any(way.name == interface for way in self.ways[policy].values())
+        return wanted == interface
+
+
+def covering_place(config: Config, rule_index: int, version: int, address: int) -> Place | None:
+    """Where the prefix stands by which a rule covers an address; for 0, the default."""
+    found = covering(config, rule_index, version, address)
+    return found[1] if found else config.default_place
+
+
+def covering(
+    config: Config, rule_index: int, version: int, address: int
+) -> tuple[int, Place] | None:
+    """(packed prefix, place) of the longest prefix of a rule that covers an address."""
+    if not rule_index:
+        return None
+    best: tuple[int, Place] | None = None
+    for packed, place in _places(config.rules[rule_index - 1], version, address):
+        if best is None or packed & LENGTH_MASK > best[0] & LENGTH_MASK:
+            best = packed, place
+    return best
+
+
+def _places(rule: Rule, version: int, address: int) -> Iterator[tuple[int, Place]]:
+    masks = HOST_MASKS[version]
+    for prefix in rule.prefixes:
+        if prefix.version == version and address ^ prefix.first <= masks[prefix.length]:
+            yield prefix.first << LENGTH_BITS | prefix.length, prefix.place
+    for each in rule.lists:
+        for position, packed in enumerate(each.packed(version)):
+            if address ^ (packed >> LENGTH_BITS) <= masks[packed & LENGTH_MASK]:
+                yield packed, each.place(version, position)
+
+
+def place_of_prefix(rule: Rule, version: int, first: int, length: int) -> Place:
+    """Where one of a rule's own prefixes stands first."""
+    for prefix in rule.prefixes:
+        if (prefix.version, prefix.first, prefix.length) == (version, first, length):
+            return prefix.place
+    wanted = first << LENGTH_BITS | length
+    for each in rule.lists:
+        packed = each.packed(version)
+        if wanted in packed:
+            return each.place(version, packed.index(wanted))
+    return rule.place
+
+
+def captures(policy: str) -> bool:
+    """Whether traffic of a policy goes through the TUN."""
+    return policy != PolicyType.BYPASS
