@@ -16,6 +16,7 @@ from __future__ import annotations
 
 import itertools
 from array import array
+from bisect import bisect_right
 from collections.abc import Collection, Iterator, MutableSequence, Sequence
 from dataclasses import dataclass
 
@@ -42,6 +43,14 @@ class Ranges:
         following = itertools.chain(itertools.islice(self.starts, 1, None), (self._end(),))
         for first, after, chain_id in zip(self.starts, following, self.chain_ids, strict=True):
             yield first, after - 1, chain_id
+
+    def overlapping(self, first: int, last: int, limit: int) -> Iterator[tuple[int, int]]:
+        """(start, chain id) of the ranges with an address in [first, last], at most `limit`."""
+        begin = bisect_right(self.starts, first) - 1
+        for position in range(begin, min(begin + limit, len(self.starts))):
+            if self.starts[position] > last:
+                return
+            yield self.starts[position], self.chain_ids[position]
 
     def _end(self) -> int:
         """The address behind the last one of the family."""

@@ -1,0 +1,74 @@
+"""`tunrouter check`: all problems at once, then the plan."""
+
+from __future__ import annotations
+
+import gc
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from router.cli import exits
+from router.cli.report import Report, print_report
+from router.cli.rules_file import load_rules, rules_file
+from router.config.loader import Loaded, RulesFileUnreadable
+from router.config.problems import Problem, Severity
+from router.platform import present_network
+from router.policy.deciders import Deciders
+from router.policy.findings import find_all
+from router.policy.findings.situation import Situation
+from router.policy.network import Network
+from router.policy.table import RuleSet
+
+
+def check(asked: Path | None, form: str, *, strict: bool) -> int:
+    """Print what there is to say about a rules file, as text, json or github; the exit status."""
+    with _collector_off():
+        try:
+            loaded = load_rules(rules_file(asked))
+        except RulesFileUnreadable as error:
+            print_report(Report([error.problem]), form, sys.stdout)
+            return exits.BAD_RULES
+        report = inspect(loaded, present_network())
+        print_report(report, form, sys.stdout)
+    return _status(report.problems, strict)
+
+
+def inspect(loaded: Loaded, network: Network) -> Report:
+    """The problems of the file and, where it has no error, what a look around finds besides."""
+    config = loaded.config
+    if config is None:
+        return Report(loaded.problems, loaded.sources)
+    deciders = Deciders(config, config.rules)
+    rule_set = RuleSet.for_few_lookups(config, deciders.ranges)
+    situation = Situation.of(config, rule_set, network)
+    found = find_all(situation, deciders)
+    problems = sorted(
+        [*loaded.problems, *found.problems], key=lambda problem: _order(problem, config.file)
+    )
+    return Report(problems, loaded.sources, situation, found.notes)
+
+
+def _order(problem: Problem, file: str) -> tuple[bool, bool, str, int, int]:
+    """By place, the rules file before its lists; what has no place comes last."""
+    place = problem.place
+    if place is None:
+        return True, True, "", 0, 0
+    return False, place.file != file, place.file, place.line, place.column
+
+
+def _status(problems: list[Problem], strict: bool) -> int:
+    bad = (Severity.ERROR, Severity.WARNING) if strict else (Severity.ERROR,)
+    return exits.FAILED if any(problem.severity in bad for problem in problems) else exits.OK
+
+
+@contextmanager
+def _collector_off() -> Iterator[None]:
+    """Much is made here and nothing of it is garbage before the end, which is near."""
+    running = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if running:
+            gc.enable()

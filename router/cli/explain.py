@@ -1,0 +1,189 @@
+"""`tunrouter explain`: what becomes of packets to an address, or to each address of a host name."""
+
+from __future__ import annotations
+
+import json
+import socket
+import sys
+from collections.abc import Iterator
+from ipaddress import IPv4Address, IPv6Address, ip_address, ip_network
+from pathlib import Path
+from typing import Any
+
+from router.cli import exits
+from router.cli.rules_file import good_rules, rules_file
+from router.config.model import Config
+from router.config.problems import quoted
+from router.platform import present_network
+from router.policy.answer import FORWARD, Answer, answer
+from router.policy.findings.situation import Situation
+from router.policy.table import RuleSet
+from router.policy.traffic import PROTOCOL_NUMBERS, WITH_PORTS
+
+Address = IPv4Address | IPv6Address
+
+
+class BadQuestionError(ValueError):
+    """The message names the value and the remedy."""
+
+
+def explain(
+    asked: Path | None, destination: str, protocol: str | None, port: int | None, *, as_json: bool
+) -> int:
+    """Print the answer; the exit status."""
+    try:
+        _refuse_ports_without(protocol, port)
+        addresses = resolve(destination)
+    except BadQuestionError as error:
+        print(f"tunrouter explain: {error}", file=sys.stderr)
+        return exits.BAD_RULES
+    loaded = good_rules(rules_file(asked), warnings=False)
+    if loaded is None or loaded.config is None:
+        return exits.BAD_RULES
+    config = loaded.config
+    rule_set = RuleSet.for_few_lookups(config)
+    situation = Situation.of(config, rule_set, present_network())
+    answers = [
+        answer(situation, address, _number(protocol, address), port) for address in addresses
+    ]
+    if as_json:
+        found = [_as_json(situation, each) for each in answers]
+        print(json.dumps(found if len(found) > 1 else found[0], indent=1, ensure_ascii=False))
+    else:
+        print("\n\n".join("\n".join(_as_text(situation, each)) for each in answers))
+    return exits.OK
+
+
+def _refuse_ports_without(protocol: str | None, port: int | None) -> None:
+    if port is not None and protocol is not None and protocol not in WITH_PORTS:
+        raise BadQuestionError(f"{protocol} has no ports: leave out --port or --protocol")
+
+
+def resolve(destination: str) -> list[Address]:
+    """The address itself, or those that the system finds for a host name, each once.
+
+    Raises BadQuestionError.
+    """
+    bare = destination.strip("[]").partition("%")[0]
+    try:
+        return [ip_address(bare)]
+    except ValueError:
+        pass
+    if "/" in destination or ":" in destination:
+        raise BadQuestionError(_no_address(destination))
+    try:
+        found = socket.getaddrinfo(destination, None, type=socket.SOCK_STREAM)
+    except (OSError, UnicodeError) as error:
+        why = error.strerror if isinstance(error, OSError) else "it is no host name"
+        raise BadQuestionError(
+            f"{quoted(destination)} is no address, and the system finds none for that name "
+            f"({why}): write an address, as in tunrouter explain 192.0.2.1"
+        ) from error
+    addresses = (str(entry[4][0]).partition("%")[0] for entry in found)
+    return [ip_address(address) for address in dict.fromkeys(addresses)]
+
+
+def _no_address(destination: str) -> str:
+    try:
+        network = ip_network(destination, strict=False)
+    except ValueError:
+        return f"{quoted(destination)} is neither an address nor a host name: write one of these"
+    inside = next(iter(network.hosts()), network.network_address)
+    return f"{quoted(destination)} is a network: write one address of it, such as {inside}"
+
+
+def _number(protocol: str | None, address: Address) -> int | None:
+    """The IP protocol number; ICMP has one in each family."""
+    if protocol is None:
+        return None
+    numbers = PROTOCOL_NUMBERS[protocol]
+    return numbers[-1] if address.version == 6 else numbers[0]
+
+
+def _as_json(situation: Situation, told: Answer) -> dict[str, Any]:
+    """The members that scripts rely on, in their order, and then some more."""
+    config, explanation = situation.config, told.explanation
+    return {
+        "destination": told.destination,
+        "captured": told.captured,
+        "rule": _rule_as_json(config, explanation.rule_index),
+        "policy": told.policy,
+        "action": told.action,
+        "interface": told.leaving.interface,
+        "source": told.leaving.source,
+        "gateway": told.leaving.gateway,
+        "state": "up" if told.up else "down",
+        "skipped": [
+            {
+                "index": skipped.rule_index,
+                "line": config.rules[skipped.rule_index - 1].place.line,
+                "why": skipped.why,
+            }
+            for skipped in explanation.skipped
+        ],
+        "branches": [
+            {
+                "index": branch.rule_index,
+                "traffic": branch.traffic,
+                "policy": situation.policy_of(branch.rule_index),
+            }
+            for branch in explanation.branches
+        ],
+        "applies": told.applies,
+        "kernel": told.kernel,
+        "unread": list(situation.network.unread),
+    }
+
+
+def _rule_as_json(config: Config, index: int) -> dict[str, Any] | None:
+    if not index:
+        return None
+    rule = config.rules[index - 1]
+    return {"index": index, "file": rule.place.file, "line": rule.place.line, "text": rule.text}
+
+
+def _as_text(situation: Situation, told: Answer) -> Iterator[str]:
+    config, explanation = situation.config, told.explanation
+    yield told.destination
+    yield f"  rule     {_rule_in_words(config, explanation.rule_index)}"
+    for branch in explanation.branches:
+        who = f"rule {branch.rule_index}" if branch.rule_index else "the default"
+        yield f"           {branch.traffic}: {who}, {situation.policy_of(branch.rule_index)}"
+    yield f"  policy   {_policy_in_words(situation, told)}"
+    yield f"  action   {_action_in_words(told)}"
+    yield f"  kernel   {told.kernel}"
+    for skipped in explanation.skipped:
+        line = config.rules[skipped.rule_index - 1].place.line
+        yield f"  not      rule {skipped.rule_index}, line {line}: {skipped.why}"
+    for what in situation.network.unread:
+        yield f"  unknown  {what}"
+
+
+def _rule_in_words(config: Config, index: int) -> str:
+    if index:
+        place = config.rules[index - 1].place
+        return f"{index}, {place.file}:{place.line}: {config.rules[index - 1].text}"
+    place_of_default = config.default_place
+    where = f", {place_of_default.file}:{place_of_default.line}" if place_of_default else ""
+    return f"none: the default{where}"
+
+
+def _policy_in_words(situation: Situation, told: Answer) -> str:
+    interface = situation.config.policies[told.policy].interface
+    if interface is None:
+        return told.policy
+    if not situation.network.readable:
+        return f"{told.policy}, by {interface}; whether it is up is not known"
+    if told.up:
+        return f"{told.policy}: up"
+    return f"{told.policy}, by {interface}: down, so {told.applies} applies"
+
+
+def _action_in_words(told: Answer) -> str:
+    leaving = told.leaving
+    if leaving.interface is None:
+        lacks = told.action == FORWARD
+        return f"{told.action}: but its interface has no such address" if lacks else told.action
+    hop = f"next hop {leaving.gateway}" if leaving.gateway else "directly"
+    source = f" from {leaving.source}" if leaving.source else ""
+    return f"{told.action}: by {leaving.interface}{source}, {hop}"

@@ -1,0 +1,119 @@
+"""The arguments of every command, and which function carries it out."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from router import __version__
+from router.cli import exits
+
+PROTOCOLS = ("icmp", "tcp", "udp")
+LAST_PORT = 65535
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the command line; the exit status."""
+    options = _parser().parse_args(arguments)
+    try:
+        status: int = options.command(options)
+        sys.stdout.flush()
+    except KeyboardInterrupt:
+        return exits.OK
+    except BrokenPipeError:
+        # Whoever read our output (head, less) has enough of it; nor can Python's own flush at the
+        # end write any more.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return exits.OK
+    return status
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="tunrouter", description="Routes traffic by the rules of one YAML file."
+    )
+    parser.add_argument("--version", action="version", version=f"tunrouter {__version__}")
+    commands = parser.add_subparsers(required=True, metavar="COMMAND")
+    _add_run(commands)
+    _add_check(commands)
+    _add_explain(commands)
+    schema = commands.add_parser("schema", help="print the JSON Schema of rules files, for editors")
+    schema.set_defaults(command=_schema)
+    return parser
+
+
+_Commands = argparse._SubParsersAction
+
+
+def _add_run(commands: _Commands[argparse.ArgumentParser]) -> None:
+    run = commands.add_parser("run", help="route by the rules until interrupted (needs root)")
+    _add_rules_file(run)
+    run.set_defaults(command=_run)
+
+
+def _add_check(commands: _Commands[argparse.ArgumentParser]) -> None:
+    check = commands.add_parser(
+        "check", help="show all problems with the rules, then what run would install"
+    )
+    _add_rules_file(check)
+    check.add_argument("--format", choices=("text", "json", "github"), default="text")
+    check.add_argument("--strict", action="store_true", help="fail for warnings as well")
+    check.set_defaults(command=_check)
+
+
+def _add_explain(commands: _Commands[argparse.ArgumentParser]) -> None:
+    explain = commands.add_parser(
+        "explain", help="show which rule decides about an address, and what would happen"
+    )
+    explain.add_argument("destination", metavar="DEST", help="an address or a host name")
+    _add_rules_file(explain)
+    explain.add_argument("--protocol", choices=PROTOCOLS)
+    explain.add_argument("--port", type=_port, metavar="N", help="the destination port")
+    explain.add_argument("--json", action="store_true")
+    explain.set_defaults(command=_explain)
+
+
+def _add_rules_file(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "-c",
+        "--config",
+        type=Path,
+        metavar="FILE",
+        help="the rules (default: ./rules.yaml, then /etc/tunrouter/rules.yaml)",
+    )
+
+
+def _port(text: str) -> int:
+    if not (text.isascii() and text.isdecimal() and 1 <= int(text[:9]) <= LAST_PORT):
+        raise argparse.ArgumentTypeError(f"a port is a number from 1 to {LAST_PORT}, not {text!r}")
+    return int(text)
+
+
+def _run(options: argparse.Namespace) -> int:
+    from router.cli.run import run  # noqa: PLC0415 - as fast a start as possible, here and below
+
+    return run(options.config)
+
+
+def _check(options: argparse.Namespace) -> int:
+    from router.cli.check import check  # noqa: PLC0415
+
+    return check(options.config, options.format, strict=options.strict)
+
+
+def _explain(options: argparse.Namespace) -> int:
+    from router.cli.explain import explain  # noqa: PLC0415
+
+    return explain(
+        options.config, options.destination, options.protocol, options.port, as_json=options.json
+    )
+
+
+def _schema(_options: argparse.Namespace) -> int:
+    from router.config.schema import schema_text  # noqa: PLC0415
+
+    print(schema_text(), end="")
+    return exits.OK

@@ -1,0 +1,54 @@
+"""Which rules file a command is about, and its problems for people to read."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Final, TextIO
+
+from router.cli.terminal import paint, progress_bar
+from router.config.loader import Loaded, RulesFileUnreadable, load
+from router.config.problems import Problem, Severity
+from router.config.sources import Sources
+
+DEFAULT_FILES: Final = (Path("rules.yaml"), Path("/etc/tunrouter/rules.yaml"))
+
+
+def rules_file(asked: Path | None) -> Path:
+    """The file asked for, or the first of the usual ones that exists (else the first)."""
+    if asked is not None:
+        return asked
+    return next((path for path in DEFAULT_FILES if path.exists()), DEFAULT_FILES[0])
+
+
+def load_rules(path: Path) -> Loaded:
+    """Read the rules, with a progress bar where that takes long and somebody looks.
+
+    Raises RulesFileUnreadable.
+    """
+    with progress_bar("reading lists") as progress:
+        return load(path, progress)
+
+
+def good_rules(path: Path, *, warnings: bool = True) -> Loaded | None:
+    """The rules for a command that needs good ones; problems go to standard error.
+
+    None, after these, when there is an error among them. Without `warnings` only errors are told.
+    """
+    try:
+        loaded = load_rules(path)
+    except RulesFileUnreadable as error:
+        print_problems([error.problem], Sources(), sys.stderr)
+        return None
+    told = [
+        problem for problem in loaded.problems if warnings or problem.severity is Severity.ERROR
+    ]
+    print_problems(told, loaded.sources, sys.stderr)
+    return loaded if loaded.config is not None else None
+
+
+def print_problems(problems: Iterable[Problem], sources: Sources, stream: TextIO) -> None:
+    """Each with its place, source line and remedy."""
+    for problem in problems:
+        print(paint(problem.as_text(sources), stream), file=stream)

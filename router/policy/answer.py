@@ -1,0 +1,163 @@
+"""What becomes of a packet to one address: the rule, its policy, the way out, and whether the
+kernel lets it into the TUN at all.
+
+Theory of operation. The rules say what should happen; the kernel's routes, with ours among them,
+say whether the packet ever comes to the TUN. Where it does not, the system's own routes decide,
+which is what `bypass` means: so that is the action, whatever the rule's policy.
+
+Always true: where the network is not known, the rules alone are followed and `kernel` says so.
+
+Must not know: how an answer is shown.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from ipaddress import IPv4Address, IPv6Address
+
+from router.config.model import PolicyType
+from router.policy.capture import Route
+from router.policy.explain import Explanation, explain
+from router.policy.findings.situation import Situation
+from router.policy.kernel import Choice, Kernel, PlannedRoutes, next_hop
+from router.policy.network import Interface, RouteKind, SystemRoute
+from router.policy.prefixes import format_address, format_prefix
+from router.policy.resolve import effective
+
+Address = IPv4Address | IPv6Address
+
+FORWARD = "forward"
+
+
+@dataclass(frozen=True, slots=True)
+class Leaving:
+    """How a packet leaves the machine; all None where it does not."""
+
+    interface: str | None = None
+    source: str | None = None
+    gateway: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """`policy` is the one named, `applies` the one that counts now (on_down); `kernel` says in one
+    clause what the kernel does first."""
+
+    destination: str
+    captured: bool
+    explanation: Explanation
+    policy: str
+    applies: str
+    action: str
+    leaving: Leaving
+    up: bool
+    kernel: str
+
+
+def answer(
+    situation: Situation, address: Address, protocol: int | None = None, port: int | None = None
+) -> Answer:
+    """What becomes of packets to an address; `protocol` and `port` as in `explain`."""
+    version, number = address.version, int(address)
+    told = explain(situation.config, situation.rule_set, version, number, protocol, port)
+    choice = _choice(situation, version, number)
+    captured = isinstance(choice, Route)
+    policy = situation.policy_of(told.rule_index)
+    applies = effective(situation.config, policy, situation.is_up)
+    action = _action(situation, applies) if captured else PolicyType.BYPASS.value
+    if action == PolicyType.BYPASS:
+        as_if_we_were_not = Kernel(situation.network, PlannedRoutes(())).choose(version, number)
+        leaving = _as_the_system_does(situation, as_if_we_were_not, number)
+    elif action == FORWARD:
+        leaving = _by_way(situation, applies, version, number)
+    else:
+        leaving = Leaving()
+    return Answer(
+        str(address),
+        captured,
+        told,
+        policy,
+        applies,
+        action,
+        leaving,
+        policy not in situation.ways or situation.is_up(policy),
+        _in_words(situation, choice),
+    )
+
+
+def _choice(situation: Situation, version: int, address: int) -> Choice:
+    if situation.network.readable:
+        return situation.kernel.choose(version, address)
+    return situation.planned.match(version, address)
+
+
+def _action(situation: Situation, applies: str) -> str:
+    return FORWARD if applies in situation.ways else applies
+
+
+def _by_way(situation: Situation, policy: str, version: int, address: int) -> Leaving:
+    """A way out without the family sends nothing."""
+    interface = situation.ways[policy].get(version)
+    if interface is None:
+        return Leaving()
+    route = next_hop(situation.network, interface.name, version, address)
+    return Leaving(
+        interface.name,
+        str(interface.source(version)),
+        _gateway(route),
+    )
+
+
+def _as_the_system_does(situation: Situation, choice: Choice, address: int) -> Leaving:
+    if not isinstance(choice, SystemRoute) or not choice.interface:
+        return Leaving()
+    if choice.kind is RouteKind.LOCAL:
+        return Leaving(choice.interface, format_address(choice.version, address))
+    interface = situation.network.interfaces.get(choice.interface)
+    return Leaving(choice.interface, _source(choice, interface, address), _gateway(choice))
+
+
+def _source(route: SystemRoute, interface: Interface | None, address: int) -> str | None:
+    """The address that a route asks for, or else one in the network of the next hop."""
+    if route.source is not None:
+        return format_address(route.version, route.source)
+    if interface is None:
+        return None
+    towards = address if route.gateway is None else route.gateway
+    for held in interface.addresses:
+        network = held.network
+        if held.version == route.version and (
+            int(network.network_address) <= towards <= int(network.broadcast_address)
+        ):
+            return str(held.ip)
+    source = interface.source(route.version)
+    return str(source) if source else None
+
+
+def _gateway(route: SystemRoute | None) -> str | None:
+    if route is None or route.gateway is None:
+        return None
+    return format_address(route.version, route.gateway)
+
+
+def _in_words(situation: Situation, choice: Choice) -> str:
+    if not situation.network.readable:
+        return "not known: the routes of this system can't be read"
+    if choice is None:
+        return "has no route to it: it is unreachable"
+    prefix = format_prefix(*choice[:3])
+    if isinstance(choice, Route):
+        return f"sends it to the TUN, by our route {prefix}"
+    return _of_the_system(choice, f"the system's own route {prefix}")
+
+
+def _of_the_system(choice: SystemRoute, by: str) -> str:
+    match choice.kind:
+        case RouteKind.LOCAL:
+            return f"delivers it on this machine itself: an address of {choice.interface}"
+        case RouteKind.UNICAST:
+            return f"sends it out by {choice.interface}, by {by}"
+        case RouteKind.BROADCAST | RouteKind.MULTICAST:
+            return f"sends it out by {choice.interface}: {choice.kind.value}"
+        case _:
+            return f"refuses it, by {by}: {choice.kind.value}"
