@@ -10,7 +10,6 @@ Must not know: packets, rules, what a descriptor is for.
 from __future__ import annotations
 
 import heapq
-import os
 import signal
 import socket
 import time
@@ -21,8 +20,6 @@ from typing import Final, Self
 
 from router.platform.base import HasFileno, Poller
 
-BRISK: Final = 100e-6
-"""Seconds between packets that count as following closely."""
 SIGNALS: Final = (signal.SIGINT, signal.SIGTERM)
 
 
@@ -36,8 +33,6 @@ class Loop:
         self._timers: list[tuple[float, int, Callable[[], None]]] = []
         self._order = count()
         self._stopped_by: str | None = None
-        self._brisk = False
-        self._lookout = BRISK if (os.cpu_count() or 1) > 1 else 0.0
 
     def __enter__(self) -> Self:
         """Signals end the loop from now on, instead of the process."""
@@ -82,29 +77,12 @@ class Loop:
     def run(self) -> str:
         """Until a signal arrives or `stop` is called; why it ended."""
         while self._stopped_by is None:
-            ready = self._wait()
+            ready = self._poller.wait(self._patience())
+            self.now = time.monotonic()
             for descriptor in ready:
                 self._readable[descriptor]()
             self._run_timers()
         return self._stopped_by
-
-    def _wait(self) -> list[int]:
-        """What is readable, after waiting for it; brings `now` up to date.
-
-        To be put to sleep and woken costs more than to forward a packet. While packets follow one
-        another closely, as in a conversation with a near host, the next is looked out for a moment
-        before sleeping; the first that does not come in time ends that.
-        """
-        began = time.monotonic()
-        ready: list[int] = []
-        if self._brisk:
-            while not ready and time.monotonic() - began < self._lookout:
-                ready = self._poller.wait(0)
-        if not ready:
-            ready = self._poller.wait(self._patience())
-        self.now = time.monotonic()
-        self._brisk = self.now - began < BRISK
-        return ready
 
     def _patience(self) -> float | None:
         if not self._timers:
