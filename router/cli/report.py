@@ -78,10 +78,11 @@ def _plan_as_json(report: Report) -> dict[str, Any] | None:
 def _rest_as_text(report: Report) -> Iterator[str]:
     """The count of problems, the plan, and what there is to note."""
     if report.problems:
-        yield f"{_counted(report.problems)}"
-        yield ""
+        yield ", ".join(_counted(report.problems))
     if report.situation is None:
         return
+    if report.problems:
+        yield ""
     yield from _plan_as_text(report.situation)
     for title, lines in (
         ("worth knowing:", report.notes),
@@ -92,10 +93,17 @@ def _rest_as_text(report: Report) -> Iterator[str]:
             yield from (f"  {line}" for line in lines)
 
 
-def _counted(problems: list[Problem]) -> str:
+def _counted(problems: list[Problem]) -> Iterator[str]:
     errors = sum(problem.severity is Severity.ERROR for problem in problems)
-    counts = [(errors, "error"), (len(problems) - errors, "warning")]
-    return ", ".join(f"{number} {name}{'s' * (number != 1)}" for number, name in counts if number)
+    for number, name in ((errors, "error"), (len(problems) - errors, "warning")):
+        if number:
+            yield _several(number, name)
+
+
+def _several(number: int, name: str) -> str:
+    if number == 1:
+        return f"1 {name}"
+    return f"{number:,} {name}{'es' if name.endswith('x') else 's'}"
 
 
 def _plan_as_text(situation: Situation) -> Iterator[str]:
@@ -103,12 +111,12 @@ def _plan_as_text(situation: Situation) -> Iterator[str]:
     addresses = ", ".join(map(str, plan.tun.addresses))
     name = plan.tun.name or "a TUN device that the system names"
     yield f"plan: {name}, {addresses}, MTU {plan.tun.mtu}"
-    routes = f"{len(plan.routes):,} route{'s' * (len(plan.routes) != 1)}"
-    yield f"{routes} from {plan.prefixes:,} prefixes in {plan.rules:,} rules"
+    routes, prefixes = _several(len(plan.routes), "route"), _several(plan.prefixes, "prefix")
+    yield f"{routes} from {prefixes} in {_several(plan.rules, 'rule')}"
     shown = plan.routes[:ROUTES_SHOWN]
-    prefixes = [format_prefix(*route[:3]) for route in shown]
-    width = max(map(len, prefixes), default=0)
-    for route, prefix in zip(shown, prefixes, strict=True):
+    texts = [format_prefix(*route[:3]) for route in shown]
+    width = max(map(len, texts), default=0)
+    for route, prefix in zip(shown, texts, strict=True):
         yield f"  {prefix:{width}}  MTU {route.mtu:<5} {', '.join(_policies(situation, route))}"
     if len(plan.routes) > len(shown):
         yield f"  and {len(plan.routes) - len(shown):,} more; --format json has all of them"

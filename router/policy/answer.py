@@ -19,7 +19,7 @@ from router.config.model import PolicyType
 from router.policy.capture import Route
 from router.policy.explain import Explanation, explain
 from router.policy.findings.situation import Situation
-from router.policy.kernel import Choice, Kernel, PlannedRoutes, next_hop
+from router.policy.kernel import Choice, next_hop
 from router.policy.network import Interface, RouteKind, SystemRoute
 from router.policy.prefixes import format_address, format_prefix
 from router.policy.resolve import effective
@@ -66,8 +66,8 @@ def answer(
     applies = effective(situation.config, policy, situation.is_up)
     action = _action(situation, applies) if captured else PolicyType.BYPASS.value
     if action == PolicyType.BYPASS:
-        as_if_we_were_not = Kernel(situation.network, PlannedRoutes(())).choose(version, number)
-        leaving = _as_the_system_does(situation, as_if_we_were_not, number)
+        alone = situation.kernel_alone.choose(version, number)
+        leaving = _as_the_system_does(situation, alone, number)
     elif action == FORWARD:
         leaving = _by_way(situation, applies, version, number)
     else:

@@ -37,4 +37,4 @@ def find_all(situation: Situation, deciders: Deciders) -> Findings:
         return Findings(problems, [])
     meetings = system.find(situation)
     problems += [*ways_out.find(situation), *loops.find(situation), *meetings.problems]
-    return Findings(problems, meetings.notes)
+    return Findings(problems, [*meetings.notes, *loops.notes(situation)])

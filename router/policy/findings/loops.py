@@ -10,9 +10,9 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from router.config.problems import Problem, Severity
-from router.policy.findings.situation import Situation, covering_place
+from router.policy.findings.situation import Situation, captures, covering_place
 from router.policy.findings.wording import rule
-from router.policy.network import TABLE_MAIN, Endpoint, RouteKind
+from router.policy.network import TABLE_MAIN, Endpoint, RouteKind, SystemRoute
 from router.policy.prefixes import format_address
 from router.wire.ip import ICMP, ICMPV6, UDP
 
@@ -92,12 +92,8 @@ def _gateways(situation: Situation) -> Iterator[Problem]:
 
 
 def _dns_servers(situation: Situation) -> Iterator[Problem]:
-    for version, address in situation.network.dns_servers:
-        if not situation.enters_tun(version, address):
-            continue
-        index = situation.decide(version, address, UDP, DNS_PORT)
-        policy = situation.policy_of(index)
-        if policy == "bypass":
+    for version, address, index in _captured_dns_servers(situation):
+        if _goes_as_before(situation, version, address, index):
             continue
         where = format_address(version, address)
         yield Problem(
@@ -105,9 +101,34 @@ def _dns_servers(situation: Situation) -> Iterator[Problem]:
             Severity.WARNING,
             covering_place(situation.config, index, version, address),
             f"{where} is a DNS server of this system, and {rule(situation.config, index)} sends "
-            f"it to '{policy}': all names would be looked up that way, or not at all",
+            f"it to '{situation.policy_of(index)}': all names would be looked up that way, or "
+            "not at all",
             f"if that is not meant: {_bypass(where, situation, index)}",
         )
+
+
+def notes(situation: Situation) -> Iterator[str]:
+    """DNS servers that are captured and still leave by the interface that they leave by now."""
+    for version, address, index in _captured_dns_servers(situation):
+        if _goes_as_before(situation, version, address, index):
+            where, policy = format_address(version, address), situation.policy_of(index)
+            yield f"the DNS server {where} goes to '{policy}', by the same interface as now"
+
+
+def _captured_dns_servers(situation: Situation) -> Iterator[tuple[int, int, int]]:
+    """(version, address, rule)."""
+    for version, address in situation.network.dns_servers:
+        if situation.enters_tun(version, address):
+            index = situation.decide(version, address, UDP, DNS_PORT)
+            if captures(situation.policy_of(index)):
+                yield version, address, index
+
+
+def _goes_as_before(situation: Situation, version: int, address: int, index: int) -> bool:
+    now = situation.kernel_alone.choose(version, address)
+    return isinstance(now, SystemRoute) and situation.leaves_by(
+        situation.policy_of(index), now.interface
+    )
 
 
 def _bypass(where: str, situation: Situation, index: int) -> str:

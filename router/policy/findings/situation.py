@@ -20,7 +20,8 @@ NO_WAY: WayNow = {}
 
 @dataclass(frozen=True, slots=True)
 class Situation:
-    """`ways` has the policies with an interface; `own_tuns` are devices of routers that run."""
+    """`ways` has the policies with an interface; `kernel` has the planned routes and
+    `kernel_alone` has not; `own_tuns` are devices of routers that run."""
 
     config: Config
     rule_set: RuleSet
@@ -29,6 +30,7 @@ class Situation:
     plan: Plan
     planned: PlannedRoutes
     kernel: Kernel
+    kernel_alone: Kernel
     own_tuns: frozenset[str]
 
     @classmethod
@@ -41,7 +43,15 @@ class Situation:
             route.interface for route in network.routes if route.ours and route.table == TABLE_MAIN
         )
         return cls(
-            config, rule_set, network, ways, plan, planned, Kernel(network, planned), own_tuns
+            config,
+            rule_set,
+            network,
+            ways,
+            plan,
+            planned,
+            Kernel(network, planned),
+            Kernel(network, PlannedRoutes(())),
+            own_tuns,
         )
 
     def is_up(self, policy: str) -> bool:

@@ -57,7 +57,7 @@ def _down(situation: Situation, policy: Policy) -> Problem:
         code, why = "missing-interface", f"there is no interface '{wanted}'"
         close = nearest(wanted, list(interfaces))
         hint = f"did you mean '{close}'?" if close else f"there are {_listed(list(interfaces))}"
-        remedy = f"{hint}; {until}"
+        remedy = f"{hint} {until}" if close else f"{hint}; {until}"
     elif interfaces[wanted].up:
         why = f"interface '{wanted}' has no address to send from"
     message = f"{why}: '{policy.name}' would start down"

@@ -1,0 +1,118 @@
+"""Networks that rules are checked against in tests, as plain data."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import replace
+from ipaddress import ip_address, ip_interface, ip_network
+
+from router.policy.network import (
+    TABLE_LOCAL,
+    Endpoint,
+    Interface,
+    Network,
+    RouteKind,
+    SystemRoute,
+    TableLookup,
+)
+
+
+def interface(
+    name: str, index: int, *addresses: str, up: bool = True, mtu: int = 1500, tunnel: bool = False
+) -> Interface:
+    """An interface; a tunnel asks no neighbours."""
+    held = tuple(ip_interface(address) for address in addresses)
+    return Interface(name, index, up, mtu, held, not tunnel)
+
+
+def route(text: str, table: int = 254, kind: RouteKind = RouteKind.UNICAST) -> SystemRoute:
+    """From `PREFIX INTERFACE [GATEWAY]`."""
+    prefix, name, *gateway = text.split()
+    network = ip_network(prefix)
+    return SystemRoute(
+        network.version,
+        int(network.network_address),
+        network.prefixlen,
+        name,
+        int(ip_address(gateway[0])) if gateway else None,
+        table=table,
+        kind=kind,
+    )
+
+
+def connected(interfaces: Iterable[Interface]) -> list[SystemRoute]:
+    """What the kernel adds for each address."""
+    routes = []
+    for each in interfaces:
+        for address in each.addresses:
+            routes.append(route(f"{address.ip} {each.name}", TABLE_LOCAL, RouteKind.LOCAL))
+            if each.name != "lo":
+                routes.append(route(f"{address.network} {each.name}"))
+    return routes
+
+
+def network(
+    interfaces: Iterable[Interface],
+    routes: Iterable[str],
+    dns: Iterable[str] = (),
+    endpoints: Iterable[Endpoint] = (),
+) -> Network:
+    """A network with connected routes and these besides."""
+    interfaces = list(interfaces)
+    servers = tuple((ip_address(server).version, int(ip_address(server))) for server in dns)
+    return Network(
+        {each.name: each for each in interfaces},
+        (*connected(interfaces), *map(route, routes)),
+        servers,
+        tuple(endpoints),
+    )
+
+
+INTERFACES = (
+    interface("lo", 1, "127.0.0.1/8", "::1/128", mtu=65536, tunnel=True),
+    interface("eth0", 2, "192.0.2.2/24", "2001:db8:2::2/64", "fe80::2/64"),
+    interface("eth1", 3, "172.20.0.5/16"),
+    interface("eth2", 4, up=False),
+    interface("wg0", 5, "10.8.0.2/24", "fd08::2/64", mtu=1420, tunnel=True),
+    interface("ppp0", 6, "10.99.0.2/32", mtu=1400, tunnel=True),
+)
+
+LAPTOP = network(
+    INTERFACES,
+    [
+        "0.0.0.0/0 eth0 192.0.2.1",
+        "::/0 eth0 2001:db8:2::1",
+        "172.30.0.0/16 eth1 172.20.0.1",
+        "10.8.0.0/16 wg0",
+        "10.50.0.0/16 ppp0",
+        "10.51.0.0/16 ppp0",
+    ],
+    dns=["192.0.2.53", "10.8.0.53"],
+    endpoints=[
+        Endpoint("wg0", 4, int(ip_address("203.0.113.2")), 51820),
+        Endpoint("wg0", 6, int(ip_address("2001:db8:113::2")), 51820),
+    ],
+)
+"""At home, with a WireGuard office VPN (wg0), a VPN of somebody else's (ppp0) and a lab (eth1)."""
+
+MESH = replace(
+    LAPTOP,
+    routes=(*LAPTOP.routes, route("100.64.0.0/10 ppp0", table=52)),
+    lookups=(TableLookup(4, 5270, 52), *LAPTOP.lookups),
+)
+"""The same with a VPN that has a table of its own, asked before the main one."""
+
+OFFLINE = network(INTERFACES[:1], [])
+"""Loopback and nothing else."""
+
+UNREADABLE = Network(unread=("the interfaces and routes of this system",), readable=False)
+
+PARTLY_READ = replace(LAPTOP, endpoints=(), unread=("the endpoints of wg0 (only root may)",))
+
+NETWORKS = {
+    "laptop": LAPTOP,
+    "mesh": MESH,
+    "offline": OFFLINE,
+    "unreadable": UNREADABLE,
+    "partly read": PARTLY_READ,
+}
