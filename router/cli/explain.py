@@ -150,7 +150,7 @@ def _as_text(situation: Situation, told: Answer) -> Iterator[str]:
         who = f"rule {branch.rule_index}" if branch.rule_index else "the default"
         yield f"           {branch.traffic}: {who}, {situation.policy_of(branch.rule_index)}"
     yield f"  policy   {_policy_in_words(situation, told)}"
-    yield f"  action   {_action_in_words(told)}"
+    yield f"  action   {_action_in_words(told, situation.network.readable)}"
     yield f"  kernel   {told.kernel}"
     for skipped in explanation.skipped:
         line = config.rules[skipped.rule_index - 1].place.line
@@ -179,11 +179,12 @@ def _policy_in_words(situation: Situation, told: Answer) -> str:
     return f"{told.policy}, by {interface}: down, so {told.applies} applies"
 
 
-def _action_in_words(told: Answer) -> str:
+def _action_in_words(told: Answer, known: bool) -> str:
     leaving = told.leaving
+    if not known or (leaving.interface is None and told.action != FORWARD):
+        return told.action
     if leaving.interface is None:
-        lacks = told.action == FORWARD
-        return f"{told.action}: but its interface has no such address" if lacks else told.action
+        return f"{told.action}: but its interface has no address of that family"
     hop = f"next hop {leaving.gateway}" if leaving.gateway else "directly"
     source = f" from {leaving.source}" if leaving.source else ""
     return f"{told.action}: by {leaving.interface}{source}, {hop}"

@@ -5,7 +5,8 @@ Theory of operation. The rules say what should happen; the kernel's routes, with
 say whether the packet ever comes to the TUN. Where it does not, the system's own routes decide,
 which is what `bypass` means: so that is the action, whatever the rule's policy.
 
-Always true: where the network is not known, the rules alone are followed and `kernel` says so.
+Always true: where the network is not known, the rules alone are followed, as though every way out
+were up, and `kernel` says so.
 
 Must not know: how an answer is shown.
 """
@@ -15,7 +16,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from ipaddress import IPv4Address, IPv6Address
 
-from router.config.model import PolicyType
+from router.config.model import DEFAULT_INTERFACE, PolicyType
 from router.policy.capture import Route
 from router.policy.explain import Explanation, explain
 from router.policy.findings.situation import Situation
@@ -63,7 +64,7 @@ def answer(
     choice = _choice(situation, version, number)
     captured = isinstance(choice, Route)
     policy = situation.policy_of(told.rule_index)
-    applies = effective(situation.config, policy, situation.is_up)
+    applies = effective(situation.config, policy, lambda name: _may_be_up(situation, name))
     action = _action(situation, applies) if captured else PolicyType.BYPASS.value
     if action == PolicyType.BYPASS:
         alone = situation.kernel_alone.choose(version, number)
@@ -80,9 +81,13 @@ def answer(
         applies,
         action,
         leaving,
-        policy not in situation.ways or situation.is_up(policy),
+        policy not in situation.ways or _may_be_up(situation, policy),
         _in_words(situation, choice),
     )
+
+
+def _may_be_up(situation: Situation, policy: str) -> bool:
+    return situation.is_up(policy) or not situation.network.readable
 
 
 def _choice(situation: Situation, version: int, address: int) -> Choice:
@@ -97,6 +102,9 @@ def _action(situation: Situation, applies: str) -> str:
 
 def _by_way(situation: Situation, policy: str, version: int, address: int) -> Leaving:
     """A way out without the family sends nothing."""
+    if not situation.network.readable:
+        wanted = situation.config.policies[policy].interface
+        return Leaving(None if wanted == DEFAULT_INTERFACE else wanted)
     interface = situation.ways[policy].get(version)
     if interface is None:
         return Leaving()
