@@ -1,0 +1,213 @@
+"""check and explain beside what really happens: the routes that run installs, what the kernel says
+of them, and what a ping then finds; as a user without privileges, and leaving no trace.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.e2e import ping
+from tests.e2e.capture import Capture
+from tests.e2e.snapshot import state
+from tests.e2e.test_bad_rules import UNPRIVILEGED
+from tests.e2e.testbed import FAMILIES, V4, V6, Family, Testbed
+from tests.e2e.tunrouter import HEAD, PROGRAM, TUN, rules, running, write_rules
+
+OUR_PROTOCOL = "116"
+LISTED = "".join(f"10.{high}.{low * 2}.0/24\n" for high in range(100, 110) for low in range(20))
+
+PLANS = {
+    "both families, two ways out": rules(
+        *(f"{family.far(1)} -> home" for family in FAMILIES),
+        *(f"{family.office_net} -> office" for family in FAMILIES),
+    ),
+    "holes": rules(
+        "198.51.100.7 -> bypass",
+        "198.51.100.64/26 -> bypass",
+        "198.51.100.0/24 -> home",
+        "2001:db8:100::8000:0:0:0/65 -> bypass",
+        "2001:db8:100::/64 -> office",
+    ),
+    "protocols and ports": HEAD
+    + """\
+rules:
+  - {cidr: 198.51.100.0/24, protocol: tcp, port: [443, 8000-8100], policy: office}
+  - {cidr: 198.51.100.0/25, protocol: icmp, policy: bypass}
+  - {cidr: ["2001:db8:100::/64"], protocol: [udp], policy: home}
+""",
+    "everything": rules("203.0.113.0/24 -> bypass", default="home"),
+    "everything but a VPN": rules(
+        "198.18.0.0/24 -> office", "10.1.0.0/24 -> bypass", default="home"
+    ),
+    "answered here, or not at all": rules(
+        "198.51.100.1 -> reply", "198.51.100.2 -> drop", "2001:db8:100::3 -> reject"
+    ),
+    "a list": HEAD
+    + "rules:\n  - {file: list.txt, policy: office}\n  - {cidr: 10.64.0.0/10, policy: home}\n",
+    "a way out that is down": HEAD
+    + "  lab: {type: vpn, interface: absent0, on_down: office}\n"
+    + "rules:\n  - {cidr: 198.51.100.0/24, policy: lab}\n",
+}
+
+EXPLAINED = rules(
+    *(f"{family.far(1)} -> home" for family in FAMILIES),
+    *(f"{family.far(2)} -> office" for family in FAMILIES),
+    *(f"{family.far(3)} -> reject" for family in FAMILIES),
+    *(f"{family.far(4)} -> reply" for family in FAMILIES),
+    "10.0.0.0/8 -> office",
+    "fd00::/8 -> office",
+)
+
+
+def checked(bed: Testbed, rules_file: Path, *options: str, code: int = 0) -> dict[str, Any]:
+    """What `check` says, as JSON, as a user without privileges."""
+    command = (*UNPRIVILEGED, PROGRAM, "check", "-c", str(rules_file), "--format", "json")
+    done = bed.router.run(*command, *options, check=False)
+    assert done.returncode == code, done.stdout + done.stderr
+    assert "Traceback" not in done.stderr
+    told: dict[str, Any] = json.loads(done.stdout)
+    return told
+
+
+def explained(bed: Testbed, rules_file: Path, destination: str) -> dict[str, Any]:
+    command = (*UNPRIVILEGED, PROGRAM, "explain", destination, "-c", str(rules_file), "--json")
+    told: dict[str, Any] = json.loads(bed.router.run(*command).stdout)
+    return told
+
+
+def installed(bed: Testbed) -> list[tuple[str, str, int]]:
+    """(prefix, device, MTU) of the routes in place that are ours, as the kernel lists them."""
+    found = []
+    for family in FAMILIES:
+        command = ("ip", f"-{family.version}", "-j", "route", "show", "proto", OUR_PROTOCOL)
+        for route in json.loads(bed.router.run(*command).stdout or "[]"):
+            prefix = {"default": family.every}.get(route["dst"], route["dst"])
+            if "/" not in prefix:
+                prefix = f"{prefix}/{family.host_bits}"
+            mtu = route["metrics"][0]["mtu"] if "metrics" in route else route["mtu"]
+            found.append((prefix, route["dev"], mtu))
+    return sorted(found)
+
+
+def planned(told: Mapping[str, Any]) -> list[tuple[str, str, int]]:
+    return sorted((r["prefix"], r["device"], r["mtu"]) for r in told["plan"]["routes"])
+
+
+@pytest.mark.parametrize("plan", PLANS)
+def test_what_check_plans_is_what_run_installs(bed: Testbed, tmp_path: Path, plan: str) -> None:
+    (tmp_path / "list.txt").write_text(LISTED, encoding="utf-8")
+    rules_file = write_rules(tmp_path, PLANS[plan])
+    expected = planned(checked(bed, rules_file))
+    assert expected
+    with running(bed.router, tmp_path, PLANS[plan]):
+        assert installed(bed) == expected
+        # A second look, with the routes of the first in place, comes to the same.
+        assert planned(checked(bed, rules_file)) == expected
+
+
+def test_ten_thousand_routes(bed: Testbed, tmp_path: Path) -> None:
+    prefixes = [f"11.{number >> 7}.{(number & 127) * 2}.0/24" for number in range(10_000)]
+    (tmp_path / "list.txt").write_text("\n".join(prefixes), encoding="utf-8")
+    with running(bed.router, tmp_path, HEAD + "rules:\n  - {file: list.txt, policy: office}\n"):
+        assert installed(bed) == sorted((prefix, TUN, 1420) for prefix in prefixes)
+
+
+def test_it_changes_nothing(bed: Testbed, tmp_path: Path) -> None:
+    rules_file = write_rules(tmp_path, PLANS["everything"])
+    before = state(bed.router)
+    told = checked(bed, rules_file)
+    explained(bed, rules_file, V4.far(1))
+    assert state(bed.router) == before
+    assert told["plan"]["unread"] == []
+
+
+def test_an_endpoint_inside_a_captured_range_is_a_loop(bed: Testbed, tmp_path: Path) -> None:
+    """Asked of wireguard-go itself, as its control socket is in a mount namespace of its own."""
+    loop = write_rules(tmp_path, rules("203.0.113.0/24 -> office", "198.18.0.1 -> home"))
+    process = bed.router_wg.process
+    assert process is not None
+    inside = ("nsenter", "-t", str(process.pid), "--net", "--mount")
+    command = (PROGRAM, "check", "-c", str(loop), "--format", "json")
+    done = bed.router.run(*inside, *command, check=False)
+    assert done.returncode == 1, done.stdout + done.stderr
+    found = json.loads(done.stdout)["problems"]
+    assert [(problem["code"], problem["line"]) for problem in found] == [("endpoint-loop", 10)]
+    assert V4.vpn_outside in found[0]["message"]
+    done = bed.router.run(*inside, *UNPRIVILEGED, *command)
+    assert "only root may" in json.loads(done.stdout)["plan"]["unread"][0]
+
+
+def test_the_system_is_seen_as_it_is(bed: Testbed, tmp_path: Path) -> None:
+    text = rules(
+        "192.0.2.0/24 -> office",
+        "10.0.0.0/8 -> home",
+        "192.168.0.0/16 -> home",
+        head=HEAD.replace("wg0}", "wg0}\n  lab: {type: vpn, interface: wg1}"),
+        default="lab",
+    )
+    told = checked(bed, write_rules(tmp_path, text))
+    codes = {problem["code"] for problem in told["problems"]}
+    assert codes == {
+        "gateway-captured",
+        "missing-interface",
+        "route-overridden",
+        "tun-address-captured",
+    }
+    assert any("wg0" in note and "10.8.0.0/24" in note for note in told["plan"]["notes"])
+    help_lines = {problem["code"]: problem["help"] for problem in told["problems"]}
+    assert "did you mean 'wg0'?" in help_lines["missing-interface"]
+
+
+def test_explain_agrees_with_the_kernel(bed: Testbed, tmp_path: Path, family: Family) -> None:
+    rules_file = write_rules(tmp_path, EXPLAINED)
+    asked = [family.far(host) for host in (1, 2, 3, 4, 5)]
+    asked += [family.gateway, family.eth0, family.client, family.vpn_wg0, family.office(1)]
+    before = {each: explained(bed, rules_file, each) for each in asked}
+    with running(bed.router, tmp_path, EXPLAINED):
+        for destination, told in before.items():
+            [route] = json.loads(bed.router.run("ip", "-j", "route", "get", destination).stdout)
+            assert told["captured"] == (route["dev"] == TUN), destination
+            if not told["captured"]:
+                local = told["kernel"].startswith("delivers")
+                assert told["interface"] == route["dev"] or local
+                assert told["source"] == route["prefsrc"]
+                assert told["gateway"] == route.get("gateway")
+            assert explained(bed, rules_file, destination) == told
+
+
+def test_explain_agrees_with_what_a_ping_finds(
+    bed: Testbed, tmp_path: Path, family: Family
+) -> None:
+    rules_file = write_rules(tmp_path, EXPLAINED)
+    told = {host: explained(bed, rules_file, family.far(host)) for host in (1, 2, 3, 4)}
+    assert [each["action"] for each in told.values()] == ["forward", "forward", "reject", "reply"]
+    by = {"eth0": "home0", "wg0": "vpn0"}
+    with running(bed.router, tmp_path, EXPLAINED), Capture(bed.far) as far:
+        for host in (1, 2):
+            assert ping.answered(bed.router, family.far(host)).received == 3
+            expected = {(by[told[host]["interface"]], told[host]["source"])}
+            assert far.arrivals(family.far(host)) == expected
+        assert ping.unanswered(bed.router, family.far(3)).prohibited == 3
+        assert ping.answered(bed.router, family.far(4)).received == 3
+        assert far.arrivals(family.far(4)) == set()
+
+
+def test_a_route_of_somebody_else_is_named(bed: Testbed, tmp_path: Path) -> None:
+    text = rules(f"{V4.far_net} -> home", f"{V6.far_net} -> office")
+    rules_file = write_rules(tmp_path, text)
+    bed.router.ip("route add 198.51.100.128/25 dev wg0")
+    try:
+        told = checked(bed, rules_file)
+        [problem] = told["problems"]
+        assert problem["code"] == "route-wins"
+        assert "198.51.100.128/25 of wg0" in problem["message"]
+        answer = explained(bed, rules_file, V4.far(200))
+        assert (answer["captured"], answer["interface"]) == (False, "wg0")
+        assert "wg0" in answer["kernel"]
+    finally:
+        bed.router.ip("route del 198.51.100.128/25 dev wg0")
