@@ -1,0 +1,136 @@
+"""Reading the present network: what is found, and that nothing unreadable raises."""
+
+from __future__ import annotations
+
+import socket
+import threading
+from ipaddress import ip_address
+from pathlib import Path
+
+import pytest
+
+from router.platform.linux import endpoints, present
+from router.platform.linux.dump import attributes
+from router.platform.linux.present import present_network
+from router.platform.resolver import read_dns_servers
+from router.policy.network import TABLE_LOCAL, Endpoint, Interface, RouteKind
+
+WG0 = Interface("wg0", 5, True, 1420)
+
+ANSWER = """\
+private_key=00
+listen_port=51820
+public_key=aa
+endpoint=203.0.113.2:51820
+public_key=bb
+endpoint=[2001:db8::7]:443
+public_key=cc
+endpoint=[fe80::1%eth0]:5
+errno=0
+
+"""
+
+
+def addresses(*texts: str) -> tuple[tuple[int, int], ...]:
+    return tuple((ip_address(text).version, int(ip_address(text))) for text in texts)
+
+
+def test_loopback_is_found_without_root() -> None:
+    network = present_network()
+    assert network.readable
+    assert "127.0.0.1" in [str(address.ip) for address in network.interfaces["lo"].addresses]
+    assert not network.interfaces["lo"].asks_neighbours
+    local = [route for route in network.routes if route.kind is RouteKind.LOCAL]
+    assert (4, int(ip_address("127.0.0.1")), 32, "lo") in [route[:4] for route in local]
+    first = next(lookup for lookup in network.lookups if lookup.version == 4)
+    assert first.table == TABLE_LOCAL
+
+
+def test_a_system_without_netlink_is_said_to_be_unreadable(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    def refuse() -> socket.socket:
+        raise PermissionError(1, "Operation not permitted")
+
+    monkeypatch.setattr(present, "_rtnetlink", refuse)
+    network = present_network(tmp_path / "resolv.conf")
+    assert not network.readable
+    assert "Operation not permitted" in network.unread[0]
+    assert network.interfaces == {}
+
+
+def test_dns_servers(tmp_path: Path) -> None:
+    conf, upstream = tmp_path / "resolv.conf", tmp_path / "upstream.conf"
+    unread: list[str] = []
+    assert read_dns_servers(conf, unread, upstream) == ()
+    conf.write_text("# x\nsearch home\nnameserver 192.0.2.53\nnameserver fe80::1%eth0\n")
+    assert read_dns_servers(conf, unread, upstream) == addresses("192.0.2.53", "fe80::1")
+    conf.write_text("nameserver 192.0.2.53\nnameserver 192.0.2.53\nnameserver\nnameserver x\n")
+    assert read_dns_servers(conf, unread, upstream) == addresses("192.0.2.53")
+    conf.write_text("nameserver 127.0.0.53\n")
+    assert read_dns_servers(conf, unread, upstream) == addresses("127.0.0.53")
+    upstream.write_text("nameserver 2001:db8::53\n")
+    assert read_dns_servers(conf, unread, upstream) == addresses("2001:db8::53")
+    assert unread == []
+    assert read_dns_servers(tmp_path, unread, upstream) == ()
+    assert "Is a directory" in unread[0]
+
+
+def serve_once(path: Path, answer: str) -> threading.Thread:
+    """A control socket that answers one `get`."""
+    listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+    listener.bind(str(path))
+    listener.listen(1)
+
+    def serve() -> None:
+        with listener, listener.accept()[0] as control:
+            assert control.recv(100) == b"get=1\n\n"
+            for piece in (answer[:40], answer[40:]):
+                control.sendall(piece.encode())
+
+    thread = threading.Thread(target=serve)
+    thread.start()
+    return thread
+
+
+def test_endpoints_by_control_socket(tmp_path: Path) -> None:
+    unread: list[str] = []
+    thread = serve_once(tmp_path / "wg0.sock", ANSWER)
+    found = endpoints.read_endpoints({"wg0": WG0}, (), unread, tmp_path)
+    thread.join()
+    assert found == (
+        Endpoint("wg0", *addresses("203.0.113.2")[0], 51820),
+        Endpoint("wg0", *addresses("2001:db8::7")[0], 443),
+        Endpoint("wg0", *addresses("fe80::1")[0], 5),
+    )
+    assert unread == []
+
+
+def test_control_sockets_that_do_not_answer(tmp_path: Path) -> None:
+    unread: list[str] = []
+    (tmp_path / "wg0.sock").write_text("no socket")
+    (tmp_path / "gone0.sock").write_text("of an interface that is not there")
+    assert endpoints.read_endpoints({"wg0": WG0}, (), unread, tmp_path) == ()
+    assert len(unread) == 1
+    assert "wg0" in unread[0]
+    assert endpoints.read_endpoints({}, (), unread, tmp_path / "absent") == ()
+    assert len(unread) == 1
+
+
+def test_only_root_may_look_for_endpoints(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    def refuse(_: Path) -> bool:
+        raise PermissionError(13, "Permission denied")
+
+    def refuse_kernel(_: str) -> list[Endpoint]:
+        raise PermissionError(1, "Operation not permitted")
+
+    monkeypatch.setattr(endpoints, "_listable", refuse)
+    monkeypatch.setattr(endpoints, "_of_kernel", refuse_kernel)
+    unread: list[str] = []
+    assert endpoints.read_endpoints({"wg0": WG0}, ["wg0"], unread, tmp_path) == ()
+    assert [line.endswith("(only root may)") for line in unread] == [True, True]
+
+
+@pytest.mark.parametrize("data", [b"", b"\1", b"\0\0\0\0", b"\3\0\1\0", b"\xff\xff\1\0abc"])
+def test_attributes_that_are_cut_off_end_the_reading(data: bytes) -> None:
+    assert set(attributes(data)) <= {1}
