@@ -65,10 +65,6 @@ class Forwarder:
             return None
         return self._forward(packet, now)
 
-    def from_outside(self, egress: IcmpEgress, packet: ip.Packet, now: float) -> None:
-        """Hand in what a raw socket of a way out has received."""
-        self.queries.from_outside(egress, packet, now)
-
     def expire(self, now: float) -> None:
         """End what has waited for too long: flows, and datagrams of which fragments are missing."""
         self.queries.expire(now)
@@ -83,8 +79,8 @@ class Forwarder:
         self.queries.forget(way)
 
     def _forward(self, packet: ip.Packet, now: float) -> IcmpEgress | None:
-        kind = icmp.query_type(packet)
-        if kind is not None and packet.hop_limit > 1:
+        kind = icmp.message_type(packet)
+        if kind in icmp.ANSWER_TO[packet.version] and packet.hop_limit > 1:
             egress = self.queries.carry(packet, kind, now)
             if egress is not None:
                 return egress
@@ -144,12 +140,12 @@ class Forwarder:
 
     def _by_way(self, packet: ip.Packet, way: WayOut, rule: int, now: float) -> None:
         """Begin a flow by a way out that is up, or say why there is none."""
-        kind = icmp.query_type(packet)
+        kind = icmp.message_type(packet)
         if packet.hop_limit <= 1:
             self.refusals.refuse(packet, Error.HOP_LIMIT_EXCEEDED, Drop.HOP_LIMIT, now)
         elif packet.version not in way.icmp:
             self.refusals.refuse(packet, Error.NO_ROUTE, Drop.UNREACHABLE, now)
-        elif kind is not None:
+        elif kind in icmp.ANSWER_TO[packet.version]:
             self.queries.begin(packet, kind, way, rule, now)
         elif packet.protocol == ip.TCP:
             self.refusals.reset(packet, Drop.TCP_REFUSED)
@@ -173,7 +169,7 @@ def receive_all(forwarder: Forwarder, egress: IcmpEgress, budget: int, now: floa
         except OSError:
             return  # the interface has just gone; its change is reported by itself
         else:
-            forwarder.from_outside(egress, packet, now)
+            forwarder.queries.from_outside(egress, packet, now)
 
 
 def read_all(forwarder: Forwarder, tun: TunDevice, budget: int, now: float) -> None:

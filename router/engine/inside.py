@@ -19,7 +19,7 @@ class Inside:
         self._mtu = tun.mtu
         self._drops = drops
 
-    def hand_in(self, packet: bytes) -> None:
+    def hand_in(self, packet: bytes | bytearray) -> None:
         """Give the system one packet, in fragments where it is too long for one."""
         try:
             if len(packet) <= self._mtu:

@@ -76,18 +76,15 @@ class Loop:
 
     def run(self) -> str:
         """Until a signal arrives or `stop` is called; why it ended."""
+        wait, readable, timers = self._poller.wait, self._readable, self._timers
         while self._stopped_by is None:
-            ready = self._poller.wait(self._patience())
+            ready = wait(max(0.0, timers[0][0] - time.monotonic()) if timers else None)
             self.now = time.monotonic()
             for descriptor in ready:
-                self._readable[descriptor]()
-            self._run_timers()
+                readable[descriptor]()
+            if timers and timers[0][0] <= self.now:
+                self._run_timers()
         return self._stopped_by
-
-    def _patience(self) -> float | None:
-        if not self._timers:
-            return None
-        return max(0.0, self._timers[0][0] - time.monotonic())
 
     def _run_timers(self) -> None:
         while self._timers and self._timers[0][0] <= self.now:

@@ -85,9 +85,9 @@ class Queries:
 
     def from_outside(self, egress: IcmpEgress, packet: ip.Packet, now: float) -> None:
         """Hand in what a raw socket has received: an answer, or an error about a query."""
-        kind = icmp.answer_type(packet)
-        if kind is not None:
-            self._answer(egress, packet, kind, now)
+        request = icmp.REQUEST_OF[packet.version].get(icmp.message_type(packet))
+        if request is not None:
+            self._answer(egress, packet, request, now)
         elif icmp.is_error(packet):
             self._error(egress, packet)
         else:
@@ -104,9 +104,9 @@ class Queries:
             table.remove(way)
 
     def _answer(self, egress: IcmpEgress, answer: ip.Packet, kind: int, now: float) -> None:
-        start = answer.payload + 4
-        request = icmp.REQUEST_OF[answer.version][kind]
-        key = answer.source + bytes((request,)) + answer.data[start : start + 2]
+        """`kind` is the type of the queries that it answers."""
+        data, start = answer.data, answer.payload + 4
+        key = answer.source + bytes((kind,)) + data[start : start + 2]
         binding = self._tables[answer.version].by_outside.get(key)
         if binding is None or binding.way.icmp.get(answer.version) is not egress:
             self._drops.count(Drop.NO_BINDING)
@@ -116,7 +116,7 @@ class Queries:
             return
         binding.last = now
         binding.way.packets_in += 1
-        outside_id = icmp.identifier(answer)
+        outside_id = data[start] << 8 | data[start + 1]
         self._inside.hand_in(
             translate.answer(answer, binding.source, outside_id, binding.inside_id)
         )

@@ -12,19 +12,21 @@ from struct import Struct
 from typing import Final
 
 from router.wire import ip
-from router.wire.checksum import checksum, pseudo_header, update
+from router.wire.checksum import checksum, ones_complement_sum, pseudo_header, update
 
+_SUM: Final = Struct("!H")
 _SUM_AND_ID: Final = Struct("!HH")
 _KERNEL_FILLS_IN: Final = bytes(4)
-_HEADER_CHECKSUM: Final = slice(10, 12)
 
 
 def request_v4(request: ip.Packet, inside_id: int, outside_id: int) -> bytearray:
     """The IPv4 packet to send for `request`, header included; source and header checksum zero."""
     packet = bytearray(request.data)
+    start = request.payload + 2
     packet[8] -= 1
     packet[12:16] = _KERNEL_FILLS_IN
-    _change_id(packet, request.payload, inside_id, outside_id)
+    field = update(packet[start] << 8 | packet[start + 1], inside_id, outside_id)
+    _SUM_AND_ID.pack_into(packet, start, field, outside_id)
     return packet
 
 
@@ -35,39 +37,34 @@ def request_v6(request: ip.Packet, outside_id: int) -> bytearray:
     return body
 
 
-def answer(packet: ip.Packet, inside: bytes, outside_id: int, inside_id: int) -> bytes:
+def answer(packet: ip.Packet, inside: bytes, outside_id: int, inside_id: int) -> bytearray:
     """The packet to hand in for the answer `packet`, addressed to `inside`."""
     if packet.version == 4:
         return _answer_v4(packet, inside, outside_id, inside_id)
     return _answer_v6(packet, inside, inside_id)
 
 
-def _answer_v4(answer: ip.Packet, inside: bytes, outside_id: int, inside_id: int) -> bytes:
-    packet = bytearray(answer.data)
-    packet[8] -= 1
-    packet[16:20] = inside
-    packet[_HEADER_CHECKSUM] = b"\0\0"
-    header_sum = checksum(memoryview(packet)[: answer.payload])
-    packet[_HEADER_CHECKSUM] = header_sum.to_bytes(2, "big")
-    _change_id(packet, answer.payload, outside_id, inside_id)
-    return bytes(packet)
+def _answer_v4(packet: ip.Packet, inside: bytes, outside_id: int, inside_id: int) -> bytearray:
+    answer = bytearray(packet.data)
+    start = packet.payload
+    answer[8] -= 1
+    answer[16:20] = inside
+    answer[10:12] = b"\0\0"
+    _SUM.pack_into(answer, 10, ones_complement_sum(answer[:start]) ^ 0xFFFF)
+    start += 2
+    field = update(answer[start] << 8 | answer[start + 1], outside_id, inside_id)
+    _SUM_AND_ID.pack_into(answer, start, field, inside_id)
+    return answer
 
 
-def _answer_v6(answer: ip.Packet, inside: bytes, inside_id: int) -> bytes:
+def _answer_v6(packet: ip.Packet, inside: bytes, inside_id: int) -> bytearray:
     """The kernel has verified the checksum of what a raw socket gets, so it is computed anew."""
-    packet = bytearray(answer.data)
-    start = answer.payload
-    packet[7] -= 1
-    packet[24:40] = inside
-    packet[start + 4 : start + 6] = inside_id.to_bytes(2, "big")
-    packet[start + 2 : start + 4] = b"\0\0"
-    body = memoryview(packet)[start:]
-    field = checksum(body, pseudo_header(answer.source, inside, len(body), ip.ICMPV6))
-    packet[start + 2 : start + 4] = field.to_bytes(2, "big")
-    return bytes(packet)
-
-
-def _change_id(packet: bytearray, start: int, old: int, new: int) -> None:
-    """Replace the identifier of the ICMPv4 query at `start` and adjust its checksum."""
-    field = packet[start + 2] << 8 | packet[start + 3]
-    _SUM_AND_ID.pack_into(packet, start + 2, update(field, old, new), new)
+    answer = bytearray(packet.data)
+    start = packet.payload
+    answer[7] -= 1
+    answer[24:40] = inside
+    _SUM_AND_ID.pack_into(answer, start + 2, 0, inside_id)
+    body = answer[start:]
+    field = checksum(body, pseudo_header(packet.source, inside, len(body), ip.ICMPV6))
+    _SUM.pack_into(answer, start + 2, field)
+    return answer

@@ -55,7 +55,7 @@ class TunDevice(Protocol):
         """The next packet. Raises BlockingIOError when there is none, OSError when it is gone."""
         ...
 
-    def write(self, packet: bytes) -> None:
+    def write(self, packet: bytes | bytearray) -> None:
         """Hand a packet to the system. Raises BlockingIOError or OSError like `read`."""
         ...
 

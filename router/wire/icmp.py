@@ -80,17 +80,8 @@ def is_error(packet: ip.Packet) -> bool:
     return kind in ERROR_TYPES if packet.version == 4 else kind < 128
 
 
-def query_type(packet: ip.Packet) -> int | None:
-    """The type of an unfragmented query with its whole header; None for anything else."""
-    return _type_among(ANSWER_TO, packet)
-
-
-def answer_type(packet: ip.Packet) -> int | None:
-    """The type of an unfragmented answer to a query; None for anything else."""
-    return _type_among(REQUEST_OF, packet)
-
-
-def _type_among(types: dict[int, dict[int, int]], packet: ip.Packet) -> int | None:
+def message_type(packet: ip.Packet) -> int:
+    """The type of an unfragmented ICMP message with as much header as a query has; or -1."""
     data, start = packet.data, packet.payload
     if (
         packet.protocol != (ip.ICMP if packet.version == 4 else ip.ICMPV6)
@@ -98,14 +89,13 @@ def _type_among(types: dict[int, dict[int, int]], packet: ip.Packet) -> int | No
         or packet.more_fragments
         or packet.fragment_offset
     ):
-        return None
-    kind = data[start]
-    return kind if kind in types[packet.version] else None
+        return -1
+    return data[start]
 
 
 def is_echo_request(packet: ip.Packet) -> bool:
     """Whether it is an unfragmented echo request with its whole ICMP header."""
-    return query_type(packet) in (ECHO_REQUEST, ECHO_REQUEST_V6)
+    return message_type(packet) == (ECHO_REQUEST if packet.version == 4 else ECHO_REQUEST_V6)
 
 
 def identifier(packet: ip.Packet) -> int:

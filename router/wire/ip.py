@@ -115,17 +115,8 @@ def parse(data: bytes) -> Packet:
 
     Raises Malformed.
     """
-    if not data:
-        raise Malformed("empty packet")
-    version = data[0] >> 4
-    if version == 4:
-        return _parse_ipv4(data)
-    if version == 6:
-        return _parse_ipv6(data)
-    raise Malformed(f"IP version {version}")
-
-
-def _parse_ipv4(data: bytes) -> Packet:
+    if not data or data[0] >> 4 != 4:
+        return _parse_other(data)
     size = len(data)
     if size < IPV4_HEADER:
         raise Malformed(f"IPv4 header cut off at {size} bytes")
@@ -147,6 +138,14 @@ def _parse_ipv4(data: bytes) -> Packet:
     packet.more_fragments = flags & 0x20 != 0
     packet.fragment_offset = ((flags & 0x1F) << 8 | data[7]) << 3
     return packet
+
+
+def _parse_other(data: bytes) -> Packet:
+    if not data:
+        raise Malformed("empty packet")
+    if data[0] >> 4 != 6:
+        raise Malformed(f"IP version {data[0] >> 4}")
+    return _parse_ipv6(data)
 
 
 def _parse_ipv6(data: bytes) -> Packet:

@@ -39,7 +39,7 @@ class LinuxTun:
     def read(self) -> bytes:
         return os.read(self._descriptor, MAX_PACKET)
 
-    def write(self, packet: bytes) -> None:
+    def write(self, packet: bytes | bytearray) -> None:
         os.write(self._descriptor, packet)
 
     def close(self) -> None:

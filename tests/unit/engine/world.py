@@ -52,8 +52,8 @@ class MemoryTun:
     def read(self) -> bytes:
         raise BlockingIOError
 
-    def write(self, packet: bytes) -> None:
-        self.written.append(packet)
+    def write(self, packet: bytes | bytearray) -> None:
+        self.written.append(bytes(packet))
 
     def close(self) -> None:
         pass
@@ -131,7 +131,7 @@ class World:
         self.tun.written.clear()
         view = ip.parse(packet)
         egress = self.ways.by_policy[policy].icmp[view.version]
-        self.forwarder.from_outside(egress, view, now)
+        self.forwarder.queries.from_outside(egress, view, now)
         return list(self.tun.written)
 
     def egress(self, policy: str, version: int) -> MemoryEgress:

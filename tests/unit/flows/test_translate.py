@@ -47,7 +47,7 @@ def test_a_reply_arrives_as_its_sender_would_see_it(
     )
     answer = ip.parse(icmp.echo_reply(ip.parse(asked)))
     handed_in = translate.answer(answer, ip_address(INSIDE[version]).packed, outside, inside)
-    read = decoded(handed_in)
+    read = decoded(bytes(handed_in))
     assert (read.src, read.dst) == (FAR[version], INSIDE[version])
     assert (read.ttl if version == 4 else read.hlim) == 63
     assert read.payload.id == inside

@@ -68,10 +68,10 @@ def test_checksums_are_verified(version: int) -> None:
 def test_requests_and_replies_are_known(version: int) -> None:
     request = ip.parse(echo_request(version))
     assert icmp.is_echo_request(request)
-    assert icmp.answer_type(request) is None
+    assert icmp.message_type(request) in icmp.ANSWER_TO[version]
     reply = ip.parse(icmp.echo_reply(request))
-    assert icmp.answer_type(reply) == (0 if version == 4 else 129)
-    assert icmp.query_type(reply) is None
+    assert icmp.message_type(reply) == (0 if version == 4 else 129)
+    assert icmp.REQUEST_OF[version][0 if version == 4 else 129] == icmp.message_type(request)
 
 
 def test_a_fragment_is_no_whole_request() -> None:
