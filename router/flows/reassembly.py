@@ -17,6 +17,7 @@ from typing import Final
 from router.flows.drops import Drop
 from router.wire import ip
 from router.wire.checksum import checksum
+from router.wire.fragments import FRAGMENT_HEADER
 
 TIMEOUT: Final = {4: 30.0, 6: 60.0}
 """Seconds, as Linux has it for IPv4 (net.ipv4.ipfrag_time) and RFC 8200 4.5 for IPv6."""
@@ -133,7 +134,7 @@ def _key(fragment: ip.Packet) -> Key:
 def _whole(datagram: _Datagram) -> ip.Packet | Drop:
     assert datagram.first is not None
     first, body = datagram.first, datagram.joined()
-    if len(body) + first.payload > MAX_DATAGRAM:
+    if _too_long(first, len(body)):
         return Drop.FRAGMENT
     data = _whole_v4(first, body) if first.version == 4 else _whole_v6(first, body)
     try:
@@ -142,6 +143,13 @@ def _whole(datagram: _Datagram) -> ip.Packet | Drop:
         return Drop.FRAGMENT
     packet.reassembled = True
     return packet
+
+
+def _too_long(first: ip.Packet, length: int) -> bool:
+    """Whether no length field could hold it; that of IPv6 does not count the fixed header."""
+    if first.version == 4:
+        return first.payload + length > MAX_DATAGRAM
+    return first.payload - FRAGMENT_HEADER - ip.IPV6_HEADER + length > MAX_DATAGRAM
 
 
 def _whole_v4(first: ip.Packet, body: bytes) -> bytes:
@@ -155,7 +163,7 @@ def _whole_v4(first: ip.Packet, body: bytes) -> bytes:
 
 def _whole_v6(first: ip.Packet, body: bytes) -> bytes:
     """The fragment header goes; what named it names what it named."""
-    fragment_header = first.payload - 8
+    fragment_header = first.payload - FRAGMENT_HEADER
     unfragmentable = bytearray(first.data[:fragment_header])
     unfragmentable[ip.names_fragment_header(first)] = first.data[fragment_header]
     unfragmentable[4:6] = pack("!H", len(unfragmentable) - ip.IPV6_HEADER + len(body))

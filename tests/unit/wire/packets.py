@@ -6,7 +6,7 @@ import logging
 
 logging.getLogger("scapy").setLevel(logging.ERROR)
 
-from scapy.layers.inet import ICMP, IP, TCP, UDP  # noqa: E402 - quiet first
+from scapy.layers.inet import ICMP, IP, TCP, UDP, defragment  # noqa: E402 - quiet first
 from scapy.layers.inet6 import (  # noqa: E402
     ICMPv6EchoReply,
     ICMPv6EchoRequest,
@@ -14,6 +14,7 @@ from scapy.layers.inet6 import (  # noqa: E402
     IPv6ExtHdrDestOpt,
     IPv6ExtHdrFragment,
     IPv6ExtHdrHopByHop,
+    defragment6,
 )
 from scapy.packet import Packet, Raw  # noqa: E402
 
@@ -31,6 +32,7 @@ __all__ = [
     "Packet",
     "Raw",
     "decoded",
+    "defragmented",
     "echo_request",
 ]
 
@@ -71,3 +73,13 @@ def decoded(data: bytes) -> Packet:
         layer = layer.payload
     assert bytes(again) == data, "a checksum or length is not what scapy computes"
     return packet
+
+
+def defragmented(fragments: list[bytes]) -> Packet:
+    """The packet that scapy puts together from `fragments`, which come in any order."""
+    whole: Packet
+    if fragments[0][0] >> 4 == 6:
+        whole = defragment6([IPv6(fragment) for fragment in fragments])  # type: ignore[no-untyped-call]
+        return whole
+    (whole,) = defragment([IP(fragment) for fragment in fragments])  # type: ignore[no-untyped-call]
+    return whole
