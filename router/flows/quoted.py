@@ -23,6 +23,11 @@ from router.wire.checksum import (
 )
 
 ERROR_HEADER: Final = 8
+FORWARDED: Final = {
+    4: frozenset({icmp.UNREACHABLE, icmp.TIME_EXCEEDED, icmp.PARAMETER_PROBLEM}),
+    6: frozenset(range(icmp.UNREACHABLE_V6, icmp.PARAMETER_PROBLEM_V6 + 1)),
+}
+"""Not source quench and redirects, which are no business of anybody behind us."""
 IDENTIFIER_END: Final = 6
 """Of an ICMP header, as much as must be quoted for the flow to be known."""
 
@@ -45,6 +50,8 @@ def read(error: ip.Packet) -> Quote | Drop:
     header = error.payload + ERROR_HEADER
     if len(error.data) < header + 1:
         return Drop.MALFORMED
+    if error.data[error.payload] not in FORWARDED[error.version]:
+        return Drop.ICMP_TYPE
     if error.data[header] >> 4 != error.version:
         return Drop.NO_BINDING
     message = _message_v4(error.data, header) if error.version == 4 else _message_v6(error, header)
