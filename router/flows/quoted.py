@@ -52,13 +52,9 @@ def read(error: ip.Packet) -> Quote | Drop:
         return Drop.MALFORMED
     if error.data[error.payload] not in FORWARDED[error.version]:
         return Drop.ICMP_TYPE
-    if error.data[header] >> 4 != error.version:
-        return Drop.NO_BINDING
-    message = _message_v4(error.data, header) if error.version == 4 else _message_v6(error, header)
+    message = _message(error, header)
     if isinstance(message, Drop):
         return message
-    if len(error.data) < message + IDENTIFIER_END:
-        return Drop.MALFORMED
     kind, identifier = error.data[message], unpack_from("!H", error.data, message + 4)[0]
     if kind not in icmp.ANSWER_TO[error.version]:
         return Drop.NO_BINDING
@@ -79,8 +75,18 @@ def restore(error: ip.Packet, quote: Quote, binding: Binding[Any], source: bytes
     return bytes(packet)
 
 
+def _message(error: ip.Packet, header: int) -> int | Drop:
+    """Where the quoted ICMP message begins, which is there up to its identifier."""
+    if error.data[header] >> 4 != error.version:
+        return Drop.NO_BINDING
+    message = _message_v4(error.data, header) if error.version == 4 else _message_v6(error, header)
+    if isinstance(message, int) and len(error.data) < message + IDENTIFIER_END:
+        return Drop.MALFORMED
+    return message
+
+
 def _message_v4(data: bytes, header: int) -> int | Drop:
-    """Where the quoted ICMP message begins. RFC 5508 REQ-3: the quoted header must be sound."""
+    """RFC 5508 REQ-3: the quoted header must be sound."""
     length = (data[header] & 0x0F) << 2
     if length < ip.IPV4_HEADER or len(data) < header + length:
         return Drop.MALFORMED
