@@ -22,7 +22,7 @@ from typing import NamedTuple
 
 from router.config.model import LENGTH_BITS, Config, Place, PrefixList, Rule, Tun
 from router.policy.capture import plan_routes
-from router.policy.table import RuleSet, Table
+from router.policy.table import PlainTable, RuleSet, Table
 
 WIDTHS = {4: 32, 6: 128}
 REFERENCE = 10_000
@@ -87,7 +87,7 @@ def config_of(prefixes: PrefixList) -> Config:
     return Config("bench.yaml", Tun(None, (), 1500), {}, (rule,), "bypass")
 
 
-def plain_bisect(table: Table) -> Callable[[int], object]:
+def plain_bisect(table: Table | PlainTable) -> Callable[[int], object]:
     starts, ids, chains = table.ranges.starts, table.ranges.chain_ids, table.ranges.chains
     return lambda address: chains[ids[bisect_right(starts, address) - 1]]
 

@@ -16,7 +16,7 @@ Must not know: what labels mean.
 from __future__ import annotations
 
 from array import array
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 
 from router.policy.prefixes import last_address, split_range
 
@@ -88,6 +88,31 @@ def fewest_routes(ranges: Iterable[LabelledRange], width: int) -> Iterator[Label
             yield from _routes_of_run(run, width)
 
 
+def fewest_blocks(
+    ranges: Iterable[tuple[int, int, int]], labels: Sequence[object], width: int
+) -> Iterator[tuple[int, int]]:
+    """The same where all labels are equal, as (first, length): half of the time for a long list.
+
+    `ranges` are (first, last, index into `labels`) as of Ranges; no route where the label is None.
+    """
+    begin = end = -1
+    for first, last, index in ranges:
+        if labels[index] is None:
+            continue
+        if end + 1 == first and begin >= 0:
+            end = last
+            continue
+        if begin >= 0:
+            size = end - begin + 1
+            if (size | begin) & (size - 1):
+                yield from split_range(begin, end, width)
+            else:
+                yield begin, width + 1 - size.bit_length()
+        begin, end = first, last
+    if begin >= 0:
+        yield from _blocks(begin, end, width)
+
+
 def labelled_runs(ranges: Iterable[LabelledRange]) -> Iterator[list[LabelledRun]]:
     """The ranges without gaps between them; neighbours of equal label joined."""
     run: list[LabelledRun] = []
@@ -106,15 +131,9 @@ def labelled_runs(ranges: Iterable[LabelledRange]) -> Iterator[list[LabelledRun]
 
 
 def _blocks(first: int, last: int, width: int) -> Iterator[tuple[int, int]]:
-    """The largest aligned blocks of a range; two halves for everything.
-
-    Most ranges of long lists are one block: for these there is a short way.
-    """
-    size = last - first + 1
-    if size == 1 << width:
+    """The largest aligned blocks of a range; two halves for everything."""
+    if last - first + 1 == 1 << width:
         return iter([(0, 1), (1 << (width - 1), 1)])
-    if not (size | first) & (size - 1):
-        return iter([(first, width + 1 - size.bit_length())])
     return split_range(first, last, width)
 
 

@@ -16,7 +16,7 @@ from collections.abc import Callable, Iterator, Sequence
 from typing import NamedTuple
 
 from router.config.model import Config, PolicyType
-from router.policy.aggregate import LabelledRange, fewest_routes
+from router.policy.aggregate import LabelledRange, fewest_blocks, fewest_routes
 from router.policy.flatten import Chain, Ranges
 from router.policy.prefixes import WIDTHS, join_ranges, split_range
 from router.policy.resolve import policy_of
@@ -80,6 +80,12 @@ def plan_routes(config: Config, rule_set: RuleSet, mtu_of: Callable[[str], int])
     for version in (4, 6):
         ranges = rule_set.table(version).ranges
         mtus = [smallest(names) for names in _outcomes_by_chain(config, ranges)]
+        present = {mtu for mtu in mtus if mtu is not None}
+        if len(present) == 1:
+            [mtu] = present
+            blocks = fewest_blocks(ranges, mtus, WIDTHS[version])
+            routes += [Route(version, first, length, mtu) for first, length in blocks]
+            continue
         planned = fewest_routes(_labelled(ranges, mtus), WIDTHS[version])
         routes += [Route(version, first, length, mtu) for first, length, mtu in planned]
     return routes

@@ -14,6 +14,7 @@ from __future__ import annotations
 
 from bisect import bisect_left
 from collections.abc import Iterable, Iterator, Sequence
+from operator import itemgetter
 
 from router.policy.capture import Route
 from router.policy.network import (
@@ -35,9 +36,10 @@ class PlannedRoutes:
     def __init__(self, routes: Sequence[Route]) -> None:
         """`routes` are sorted."""
         self._routes = routes
+        present = set(map(itemgetter(0, 2), routes))
         self._lengths = {
-            version: sorted(lengths, reverse=True)
-            for version, lengths in _lengths_by_version(routes).items()
+            version: sorted((length for of, length in present if of == version), reverse=True)
+            for version in WIDTHS
         }
 
     def match(self, version: int, address: int, below: int = 129) -> Route | None:
@@ -129,10 +131,3 @@ def next_hop(network: Network, interface: str, version: int, address: int) -> Sy
     ]
     in_main = [route for route in by_interface if route.table == TABLE_MAIN]
     return longest(in_main, version, address) or longest(by_interface, version, address)
-
-
-def _lengths_by_version(routes: Iterable[Route]) -> dict[int, set[int]]:
-    lengths: dict[int, set[int]] = {version: set() for version in WIDTHS}
-    for route in routes:
-        lengths[route.version].add(route.length)
-    return lengths

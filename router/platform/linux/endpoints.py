@@ -45,7 +45,7 @@ def read_endpoints(
             continue
         try:
             found += _endpoints(path.stem, _ask(path))
-        except OSError as error:
+        except (OSError, ValueError) as error:
             unread.append(f"the endpoints of {path.stem} ({_why(error)})")
     return tuple(found)
 
@@ -59,8 +59,10 @@ def _listable(directory: Path) -> bool:
     return True
 
 
-def _why(error: OSError) -> str:
-    return ONLY_ROOT if isinstance(error, PermissionError) else error.strerror or "no answer"
+def _why(error: OSError | ValueError) -> str:
+    if isinstance(error, PermissionError):
+        return ONLY_ROOT
+    return getattr(error, "strerror", None) or "no answer that makes sense"
 
 
 def _ask(path: Path) -> str:
@@ -103,7 +105,7 @@ def _of_kernel(name: str) -> Iterator[Endpoint]:
     except NetlinkError as error:
         raise OSError(error.code, str(error)) from error
     for message in messages:
-        for peer in message.get("WGDEVICE_A_PEERS") or ():
-            endpoint = peer.get("WGPEER_A_ENDPOINT")
+        for peer in message.get_attr("WGDEVICE_A_PEERS") or ():
+            endpoint = peer.get_attr("WGPEER_A_ENDPOINT")
             if endpoint:
                 yield _endpoint(name, endpoint["addr"], int(endpoint["port"]))

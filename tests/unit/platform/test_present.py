@@ -7,7 +7,9 @@ import threading
 from ipaddress import ip_address
 from pathlib import Path
 
+import pyroute2
 import pytest
+from pyroute2.netlink.generic.wireguard import wgmsg
 
 from router.platform.linux import endpoints, present
 from router.platform.linux.dump import attributes
@@ -104,6 +106,47 @@ def test_endpoints_by_control_socket(tmp_path: Path) -> None:
         Endpoint("wg0", *addresses("fe80::1")[0], 5),
     )
     assert unread == []
+
+
+def test_endpoints_by_generic_netlink(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """The kernel's own WireGuard, as messages of its layout: not every kernel here has it."""
+    peers = [
+        {"attrs": [["WGPEER_A_ENDPOINT", {"addr": "203.0.113.2", "port": 51820}]]},
+        {"attrs": []},
+        {"attrs": [["WGPEER_A_ENDPOINT", {"addr": "2001:db8::7", "port": 443}]]},
+    ]
+    message = wgmsg()
+    message["attrs"] = [["WGDEVICE_A_IFNAME", "wg0"], ["WGDEVICE_A_PEERS", peers]]
+    message.encode()
+    answer = wgmsg(message.data)
+    answer.decode()
+
+    class Asked:
+        def __enter__(self) -> Asked:
+            return self
+
+        def __exit__(self, *_: object) -> None:
+            return None
+
+        def info(self, name: str) -> list[object]:
+            assert name == "wg0"
+            return [answer]
+
+    monkeypatch.setattr(pyroute2, "WireGuard", Asked)
+    unread: list[str] = []
+    assert endpoints.read_endpoints({"wg0": WG0}, ["wg0"], unread, tmp_path / "absent") == (
+        Endpoint("wg0", *addresses("203.0.113.2")[0], 51820),
+        Endpoint("wg0", *addresses("2001:db8::7")[0], 443),
+    )
+    assert unread == []
+
+
+def test_a_control_socket_that_answers_nonsense(tmp_path: Path) -> None:
+    unread: list[str] = []
+    thread = serve_once(tmp_path / "wg0.sock", "endpoint=x:y" + " " * 40 + "\n\n")
+    assert endpoints.read_endpoints({"wg0": WG0}, (), unread, tmp_path) == ()
+    thread.join()
+    assert unread == ["the endpoints of wg0 (no answer that makes sense)"]
 
 
 def test_control_sockets_that_do_not_answer(tmp_path: Path) -> None:
