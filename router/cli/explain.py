@@ -48,7 +48,7 @@ def explain(
     ]
     if as_json:
         found = [_as_json(situation, each) for each in answers]
-        print(json.dumps(found if len(found) > 1 else found[0], indent=1, ensure_ascii=False))
+        print(json.dumps(found if len(found) > 1 else found[0], indent=1))
     else:
         print("\n\n".join("\n".join(_as_text(situation, each)) for each in answers))
     return exits.OK

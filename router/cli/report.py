@@ -37,7 +37,7 @@ def print_report(report: Report, form: str, stream: TextIO) -> None:
     if form == "json":
         from json import dumps  # noqa: PLC0415 - for those who ask
 
-        print(dumps(as_json(report), indent=1, ensure_ascii=False), file=stream)
+        print(dumps(as_json(report), indent=1), file=stream)
     elif form == "github":
         for problem in report.problems:
             print(problem.as_github(), file=stream)

@@ -142,6 +142,20 @@ def test_an_endpoint_inside_a_captured_range_is_a_loop(bed: Testbed, tmp_path: P
     assert "only root may" in json.loads(done.stdout)["plan"]["unread"][0]
 
 
+def test_run_warns_of_a_loop(bed: Testbed, tmp_path: Path) -> None:
+    loop = write_rules(tmp_path, rules(f"{V4.vpn_outside} -> office", "198.18.0.1 -> home"))
+    process = bed.router_wg.process
+    assert process is not None
+    inside = ("nsenter", "-t", str(process.pid), "--net", "--mount")
+    router = bed.router.start(*inside, PROGRAM, "run", "-c", str(loop))
+    try:
+        router.wait_for_output("ready")
+        assert router.stop() == 0
+        assert f"{V4.vpn_outside} is the endpoint of wg0 itself" in router.stderr
+    finally:
+        router.close()
+
+
 def test_the_system_is_seen_as_it_is(bed: Testbed, tmp_path: Path) -> None:
     text = rules(
         "192.0.2.0/24 -> office",

@@ -328,3 +328,16 @@ def test_the_program_itself_and_a_reader_that_goes_away() -> None:
     shell = f'"{sys.executable}" -m router.cli check --format json | true'
     cut = subprocess.run(["sh", "-c", shell], capture_output=True, text=True, check=False)
     assert cut.stderr == ""
+
+
+@pytest.mark.parametrize("form", ["text", "json", "github"])
+def test_names_that_are_no_text_and_terminals_that_know_few_characters(form: str) -> None:
+    name = b"r\xffules.yaml"
+    Path(os.fsdecode(name)).write_text(GOOD.replace("policy: reply", "policy: réply"), "utf-8")
+    command = [sys.executable, "-m", "router.cli", "check", "--format", form]
+    command += ["-c", os.fsdecode(name)]
+    for encoding in ("utf-8", "ascii", "latin-1"):
+        environment = os.environ | {"PYTHONIOENCODING": encoding}
+        done = subprocess.run(command, capture_output=True, check=False, env=environment)
+        assert (done.returncode, done.stderr) == (1, b"")
+        assert b"unknown-policy" in done.stdout
