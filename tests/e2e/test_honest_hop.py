@@ -1,0 +1,266 @@
+"""Pings and traceroutes by the router say what they say by the bare kernel, one hop later.
+
+Each command is run on the bare path first and then by the router, for direct and for vpn, in both
+families; the texts must be the same but for times, for the time to live (one less), and for the
+first hop, which is the router.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import NamedTuple
+
+import pytest
+
+from tests.e2e import ping
+from tests.e2e.netns import Namespace
+from tests.e2e.testbed import FAMILIES, Family, Testbed
+from tests.e2e.tunrouter import Tunrouter, rules, running
+
+TTL = re.compile(r"\bttl=(\d+)")
+HOP = re.compile(r"^ *\d+(?:\.\|--)? +(\S+)", re.MULTILINE)
+
+ANSWERING, UNREACHABLE, PROHIBITED, BLACK_HOLE, NOBODY = 1, 97, 98, 99, 77
+"""Hosts of a far net: the last four by special routes of the gateways, see `_special_routes`."""
+
+RULES = rules(
+    *(f"{family.far_net} -> home" for family in FAMILIES),
+    *(f"{family.office_net} -> office" for family in FAMILIES),
+    *(f"{_host} -> home" for _host in ("192.0.2.77", "2001:db8:2::77")),
+)
+
+
+@dataclass(frozen=True)
+class Way:
+    """A way out, and where its packets come from and go to."""
+
+    name: str
+    mtu: int
+
+    def host(self, family: Family, number: int) -> str:
+        return family.far(number) if self.name == "home" else family.office(number)
+
+
+HOME, OFFICE = Way("home", 1500), Way("office", 1420)
+
+
+@pytest.fixture(params=[HOME, OFFICE], ids=lambda way: way.name)
+def way(request: pytest.FixtureRequest) -> Way:
+    found: Way = request.param
+    return found
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _special_routes(bed: Testbed) -> None:
+    for family in FAMILIES:
+        for gateway, host in ((bed.gw, family.far), (bed.vpn, family.office)):
+            gateway.ip(
+                f"route add unreachable {host(UNREACHABLE)}/{family.host_bits}",
+                f"route add prohibit {host(PROHIBITED)}/{family.host_bits}",
+                f"route add blackhole {host(BLACK_HOLE)}/{family.host_bits}",
+            )
+
+
+@contextmanager
+def bare(bed: Testbed) -> Iterator[None]:
+    """The office's nets by the tunnel, as a VPN client would have routed them."""
+    routes = [f"{family.office_net} dev wg0" for family in FAMILIES]
+    bed.router.ip(*(f"route add {route}" for route in routes))
+    try:
+        yield
+    finally:
+        bed.router.ip(*(f"route del {route}" for route in routes))
+
+
+def one_hop_earlier(text: str) -> str:
+    """As it was before the router's hop was counted: a time to live one greater."""
+    return TTL.sub(lambda match: f"ttl={int(match[1]) + 1}", text)
+
+
+def biggest(way: Way, family: Family) -> int:
+    """The payload of a ping that fills a packet of the way's MTU."""
+    return way.mtu - (28 if family.version == 4 else 48)
+
+
+def answering_options(way: Way, family: Family) -> list[list[str]]:
+    return [
+        [],
+        ["-s", "0"],
+        ["-s", "4000"],
+        ["-s", "65000"],
+        ["-M", "do", "-s", str(biggest(way, family))],
+        ["-Q", "0x28"],
+        ["-p", "a5c3", "-s", "333"],
+        ["-t", "9"],
+    ]
+
+
+def test_answers(bed: Testbed, tmp_path: Path, family: Family, way: Way) -> None:
+    host = way.host(family, ANSWERING)
+
+    def all_of_them() -> list[str]:
+        texts = []
+        for options in answering_options(way, family):
+            ping.answered(bed.router, host, *options, count=1)  # learns the path's MTU
+            texts.append(ping.answered(bed.router, host, *options).timeless)
+        return texts
+
+    with bare(bed):
+        expected = all_of_them()
+    with running(bed.router, tmp_path, RULES):
+        seen = [one_hop_earlier(text) for text in all_of_them()]
+    assert seen == expected
+
+
+def test_answers_for_a_host_behind_us(bed: Testbed, tmp_path: Path, family: Family) -> None:
+    host = family.far(ANSWERING)
+    options = answering_options(HOME, family)
+    expected = [ping.answered(bed.client, host, *option).timeless for option in options]
+    with running(bed.router, tmp_path, RULES):
+        seen = [ping.answered(bed.client, host, *option).timeless for option in options]
+    assert [one_hop_earlier(text) for text in seen] == expected
+
+
+def test_errors(bed: Testbed, tmp_path: Path, family: Family, way: Way) -> None:
+    def all_of_them(hops_before: int) -> list[str]:
+        texts = []
+        for number, options in (
+            (ANSWERING, ["-t", str(hops_before + 1)]),
+            (ANSWERING, ["-M", "do", "-s", str(biggest(way, family) + 1)]),
+            (UNREACHABLE, []),
+            (UNREACHABLE, ["-s", "3000"]),
+            (PROHIBITED, []),
+            (BLACK_HOLE, []),
+        ):
+            pinged = ping.unanswered(bed.router, way.host(family, number), *options, count=2)
+            assert pinged.received == 0, pinged.text
+            texts.append(pinged.timeless)
+        return texts
+
+    with bare(bed):
+        expected = all_of_them(0)
+    assert f"mtu{'=' if family.version == 4 else ': '}{way.mtu}" in expected[1]
+    with running(bed.router, tmp_path, RULES):
+        assert all_of_them(1) == expected
+
+
+def test_the_router_is_the_first_hop(
+    bed: Testbed, tmp_path: Path, family: Family, way: Way
+) -> None:
+    with running(bed.router, tmp_path, RULES):
+        pinged = ping.unanswered(bed.router, way.host(family, ANSWERING), "-t", "1", count=1)
+    assert f"From {family.tun_peer} icmp_seq=1 Time" in pinged.text
+
+
+def test_a_neighbour_that_is_not_there(bed: Testbed, tmp_path: Path, family: Family) -> None:
+    """Our own kernel says so, in an address of ours; it is told in the router's name."""
+    nobody = "192.0.2.77" if family.version == 4 else "2001:db8:2::77"
+    expected = ping.answered(bed.router, nobody, "-W", "20", count=1)
+    with running(bed.router, tmp_path, RULES):
+        seen = ping.answered(bed.router, nobody, "-W", "20", count=1)
+    assert expected.received == seen.received == 0
+    told = re.findall(r"icmp_seq=1 (Destination.*)", expected.text)
+    assert told
+    assert re.findall(rf"From {family.tun_peer} icmp_seq=1 (Destination.*)", seen.text) == told
+
+
+@pytest.mark.parametrize(
+    "command",
+    [
+        ["traceroute", "-n", "-I", "-q", "2", "-w", "5"],
+        ["mtr", "-n", "-r", "-c", "2", "-i", "0.2", "-G", "2"],
+    ],
+    ids=lambda command: str(command[0]),
+)
+def test_traces(bed: Testbed, tmp_path: Path, family: Family, way: Way, command: list[str]) -> None:
+    host = way.host(family, ANSWERING)
+    with bare(bed):
+        expected = hops(bed.router, command, family, host)
+    assert len(expected) == 2, expected
+    with running(bed.router, tmp_path, RULES):
+        seen = hops(bed.router, command, family, host)
+    assert seen == [family.tun_peer, *expected]
+
+
+def hops(namespace: Namespace, command: list[str], family: Family, host: str) -> list[str]:
+    """The addresses of the hops, in their order."""
+    done = namespace.run(*command, f"-{family.version}", host)
+    return HOP.findall(done.stdout)
+
+
+@pytest.mark.parametrize("options", [[], ["-M", "do"], ["-Q", "0xb8"], ["-t", "33"]], ids=str)
+def test_what_leaves_is_what_was_sent(
+    bed: Testbed, tmp_path: Path, family: Family, options: list[str]
+) -> None:
+    """TOS or traffic class and DF as they were; one hop less to live than on the bare path."""
+    expected = header_at_far(bed, family, options)
+    with running(bed.router, tmp_path, RULES):
+        seen = header_at_far(bed, family, options)
+    assert seen == expected._replace(hops=expected.hops - 1)
+
+
+HEADER = {
+    4: re.compile(r"tos 0x(\w+), ttl (\d+), id \d+, offset 0, flags \[(\w+)\]"),
+    6: re.compile(r"IP6 \((?:class 0x(\w+), )?(?:flowlabel \w+, )?hlim (\d+)()"),
+}
+
+
+class Header(NamedTuple):
+    """What the network sees of a packet's header; flags are IPv4's."""
+
+    traffic_class: int
+    hops: int
+    flags: str
+
+
+def header_at_far(bed: Testbed, family: Family, options: list[str]) -> Header:
+    """What the far host sees of a ping from the client."""
+    host = family.far(ANSWERING)
+    capture = bed.far.start(
+        *("tcpdump", "-n", "-v", "-l", "--immediate-mode", "-i", "home0", "dst", "host", host)
+    )
+    try:
+        capture.wait_for_output("listening on")
+        ping.answered(bed.client, host, *options, count=1)
+        capture.wait_for_output("echo request")
+        match = HEADER[family.version].search(capture.stdout)
+    finally:
+        capture.close()
+    assert match, capture.stdout
+    return Header(int(match[1] or "0", 16), int(match[2]), match[3])
+
+
+def test_two_hundred_pings_at_once(bed: Testbed, tmp_path: Path, family: Family) -> None:
+    """Each gets its own answers: a size and pattern of its own shows any other's."""
+    with running(bed.router, tmp_path, RULES) as router:
+        pings = [
+            ping.start(
+                (bed.client, bed.router)[number % 2],
+                family.far(number % 50),
+                *("-c", "5", "-i", "0.2", "-w", "30", "-s", str(24 + number)),
+                *("-p", f"{number + 1:02x}"),
+            )
+            for number in range(200)
+        ]
+        try:
+            for number, process in enumerate(pings):
+                pinged = ping.read(process)
+                assert pinged.received == 5, pinged.text
+                assert pinged.duplicates == 0, pinged.text
+                assert {length for length, _ in pinged.replies} == {32 + number}, pinged.text
+                assert "wrong data" not in pinged.text
+        finally:
+            for process in pings:
+                process.close()
+        _assert_all_carried(router)
+
+
+def _assert_all_carried(router: Tunrouter) -> None:
+    counters = router.stop().counters
+    assert counters["echo-out"] >= 1000
+    assert counters["echo-in"] >= 1000
+    assert counters["loop"] == 0
