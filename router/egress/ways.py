@@ -16,7 +16,8 @@ from router.config.model import DEFAULT_INTERFACE, Policy
 from router.egress.icmp import IcmpEgress, icmp_egress
 from router.flows.queries import OUTSIDE_IDS
 from router.platform.base import PlatformError, System, TunDevice
-from router.policy.network import Interface
+from router.policy.kernel import Kernel, PlannedRoutes
+from router.policy.network import Interface, RouteKind, SystemRoute
 
 log = logging.getLogger(__name__)
 
@@ -85,6 +86,7 @@ class WaysOut:
         self._system = system
         self._tun = tun
         self._watcher = watcher
+        self._kernel: Kernel | None = None
         self.by_policy: dict[str, WayOut] = {}
         self._by_interface: dict[str, WayOut] = {}
         for policy in policies:
@@ -100,8 +102,27 @@ class WaysOut:
         way = self.by_policy.get(policy)
         return way is None or way.up
 
+    def by_system(self, version: int, address: int) -> WayOut | None:
+        """The way out that the system's own routes name for an address, were the TUN not there.
+
+        None where they name none. What the system's routes are is read when it is first asked
+        after a change.
+        """
+        if self._kernel is None:
+            self._kernel = Kernel(self._system.network(), PlannedRoutes([]))
+        route = self._kernel.choose(version, address)
+        if not isinstance(route, SystemRoute) or route.kind is not RouteKind.UNICAST:
+            return None
+        if route.interface == self._tun.name:
+            return None
+        if route.interface not in self._by_interface:
+            way = self._by_interface[route.interface] = WayOut(route.interface)
+            self._refresh(way, self._usable(way.wanted, self._system.interfaces.all()))
+        return self._by_interface[route.interface]
+
     def refresh(self) -> list[WayOut]:
         """Bring every way out in line with the system's present interfaces; those that changed."""
+        self._kernel = None
         present = self._system.interfaces.all()
         return [way for way in self if self._refresh(way, self._usable(way.wanted, present))]
 

@@ -130,13 +130,18 @@ class Forwarder:
             case PolicyType.REJECT:
                 self.refusals.reject(packet, now)
             case PolicyType.BYPASS:
-                self._strayed(packet, now)
+                self._by_system(packet, rule, now)
             case PolicyType.DIRECT | PolicyType.VPN:
                 self._by_way(packet, self._ways.by_policy[policy.name], rule, now)
 
-    def _strayed(self, packet: ip.Packet, now: float) -> None:
-        """In the TUN though no rule sends it there: for a neighbour on our subnet who is not."""
-        self.refusals.refuse(packet, Error.HOST_UNREACHABLE, Drop.UNREACHABLE, now)
+    def _by_system(self, packet: ip.Packet, rule: int, now: float) -> None:
+        """`bypass` in the TUN: a route knows no ports, so a rule for some of them brings the rest
+        of its prefix along. It leaves as if the TUN were not there."""
+        way = self._ways.by_system(packet.version, int.from_bytes(packet.destination, "big"))
+        if way is None:
+            self.refusals.refuse(packet, Error.NO_ROUTE, Drop.UNREACHABLE, now)
+        else:
+            self._by_way(packet, way, rule, now)
 
     def _by_way(self, packet: ip.Packet, way: WayOut, rule: int, now: float) -> None:
         """Begin a flow by a way out that is up, or say why there is none."""

@@ -15,7 +15,7 @@ from ipaddress import IPv4Interface, IPv6Interface
 from typing import Protocol
 
 from router.policy.capture import Route
-from router.policy.network import Interface
+from router.policy.network import Interface, Network
 
 
 class PlatformError(Exception):
@@ -117,6 +117,10 @@ class System(Protocol):
         echo request. For IPv4 it is given whole packets to send, header included; for IPv6 it
         reports hop limit and traffic class of what it receives. Raises OSError.
         """
+        ...
+
+    def network(self) -> Network:
+        """Everything at present, routes too; see `router.platform.present_network`."""
         ...
 
     def watch(self) -> Changes: ...

@@ -15,13 +15,14 @@ from pyroute2.netlink.exceptions import NetlinkError
 from router.platform.base import Interfaces, PlatformError, TunDevice
 from router.platform.linux.interfaces import LinuxChanges, LinuxInterfaces
 from router.platform.linux.poller import LinuxPoller
+from router.platform.linux.present import present_network
 from router.platform.linux.route_batch import add_routes
 from router.platform.linux.sockets import icmp_socket
 from router.platform.linux.tun import LinuxTun, open_tun
 from router.platform.linux.undo import SYSCTL, Undoer
 from router.platform.linux.way_out import give_default_route, loosen_rp_filter
 from router.policy.capture import Route
-from router.policy.network import Interface
+from router.policy.network import Interface, Network
 
 NO_GENERATED_ADDRESS: Final = 1
 """IN6_ADDR_GEN_MODE_NONE: no link-local address, so no router solicitations from the TUN."""
@@ -69,6 +70,9 @@ class LinuxSystem:
 
     def icmp_socket(self, version: int, interface: Interface, echo_ids: range) -> socket.socket:
         return icmp_socket(version, interface, echo_ids)
+
+    def network(self) -> Network:
+        return present_network()
 
     def watch(self) -> LinuxChanges:
         return LinuxChanges()

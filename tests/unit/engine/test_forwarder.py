@@ -142,6 +142,18 @@ def test_what_cannot_be_carried_is_refused_honestly(world: World, version: int) 
 
 
 @BOTH
+def test_what_bypasses_inside_the_tun_leaves_by_the_systems_route(
+    world: World, version: int
+) -> None:
+    destination = "203.0.113.5" if version == 4 else "2001:db8:113::5"
+    assert world.send(echo_request(version, destination=destination)) == []
+    assert len(world.sent("home", version)) == 1
+    nowhere = "10.77.0.1" if version == 4 else "fd99::1"
+    answers = world.send(echo_request(version, destination=nowhere))
+    assert error_in(answers) == ((3, 0) if version == 4 else (1, 0))
+
+
+@BOTH
 def test_a_hop_limit_that_is_used_up(world: World, version: int) -> None:
     answers = world.send(ping(version, HOME, hop_limit=1))
     assert error_in(answers) == ((11, 0) if version == 4 else (3, 0))

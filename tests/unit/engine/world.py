@@ -20,6 +20,9 @@ from router.wire import icmp, ip
 PEERS = {4: ip_address("192.168.7.2").packed, 6: ip_address("fd77::2").packed}
 OWN = {"eth0": ("192.0.2.2", "2001:db8:2::2"), "wg0": ("10.8.0.2", "fd08::2")}
 
+SYSTEM_ROUTES = (0xCB00, 0x20010DB801130000)
+"""203.0.0.0/16 and 2001:db8:113::/64."""
+
 RULES = """
 version: 1
 policies:
@@ -33,6 +36,7 @@ rules:
   - {cidr: [198.51.100.4, "2001:db8:100::4"], policy: office}
   - {cidr: [198.51.100.5, "2001:db8:100::5"], policy: careful}
   - {cidr: [198.51.100.0/24, "2001:db8:100::/64"], policy: home}
+  - {cidr: [203.0.113.0/24, "2001:db8:113::/64"], protocol: tcp, policy: home}
 """
 
 
@@ -103,6 +107,11 @@ class MemoryWays(WaysOut):
                 present = Interface(interface, 3, up=True, mtu=1500, addresses=addresses)
                 way.interfaces = {4: present, 6: present}
                 way.icmp = {4: MemoryEgress(4), 6: MemoryEgress(6)}
+
+    def by_system(self, version: int, address: int) -> WayOut | None:
+        """The system's own routes are SYSTEM_ROUTES, all of them by eth0."""
+        known = address >> (16 if version == 4 else 64) in SYSTEM_ROUTES
+        return self._by_interface["eth0"] if known else None
 
 
 class World:
