@@ -8,16 +8,17 @@ message when it is not; the kernel cuts what came in fragments, and nothing else
 
 from __future__ import annotations
 
+import errno
 import secrets
 import socket
 import sys
+from collections.abc import Callable
 from struct import pack
 from typing import Any, Final, Protocol
 
 from router.flows.addresses import UNSPECIFIED_V6
 from router.flows.queries import Binding
 from router.flows.translate import request_v4, request_v6
-from router.policy.network import Interface
 from router.wire import ip
 from router.wire.fragments import split
 
@@ -32,6 +33,7 @@ class IcmpEgress(Protocol):
 
     version: int
     mtu: int
+    path_mtu: PathMtu
 
     def fileno(self) -> int: ...
 
@@ -47,10 +49,14 @@ class IcmpEgress(Protocol):
     def close(self) -> None: ...
 
 
-def icmp_egress(version: int, sock: socket.socket, interface: Interface) -> IcmpEgress:
-    """An egress by the raw socket `sock`, which is bound to `interface`."""
+PathMtu = Callable[[str], int]
+"""How long packets to an address may be at present, in bytes."""
+
+
+def icmp_egress(version: int, sock: socket.socket, mtu: int, path_mtu: PathMtu) -> IcmpEgress:
+    """An egress by a raw socket that is bound to an interface of this MTU."""
     kind = IcmpV4Egress if version == 4 else IcmpV6Egress
-    return kind(sock, interface.mtu)
+    return kind(sock, mtu, path_mtu)
 
 
 class IcmpV4Egress:
@@ -58,19 +64,32 @@ class IcmpV4Egress:
 
     version = 4
 
-    def __init__(self, sock: socket.socket, mtu: int) -> None:
+    def __init__(self, sock: socket.socket, mtu: int, path_mtu: PathMtu) -> None:
         self.mtu = mtu
+        self.path_mtu = path_mtu
         self._socket = sock
         self.close = sock.close
         self.fileno = sock.fileno
 
     def send(self, query: ip.Packet, binding: Binding[Any]) -> None:
         packet = request_v4(query, binding.inside_id, binding.outside_id)
-        if len(packet) <= self.mtu or query.dont_fragment:
+        if query.dont_fragment:
             self._socket.sendto(packet, binding.address)
             return
-        for fragment in split(packet, self.mtu, random_identification()):
-            self._socket.sendto(fragment, binding.address)
+        try:
+            self._send_cut(packet, self.mtu, binding.address)
+        except OSError as error:
+            if error.errno != errno.EMSGSIZE:
+                raise
+            # The interface has become narrower, and word of it is still under way.
+            self._send_cut(packet, self.path_mtu(binding.address[0]), binding.address)
+
+    def _send_cut(self, packet: bytearray, mtu: int, address: tuple[str, int]) -> None:
+        if len(packet) <= mtu:
+            self._socket.sendto(packet, address)
+            return
+        for fragment in split(packet, mtu, random_identification()):
+            self._socket.sendto(fragment, address)
 
     def receive(self) -> ip.Packet:
         return ip.parse(self._socket.recv(MAX_PACKET))
@@ -81,8 +100,9 @@ class IcmpV6Egress:
 
     version = 6
 
-    def __init__(self, sock: socket.socket, mtu: int) -> None:
+    def __init__(self, sock: socket.socket, mtu: int, path_mtu: PathMtu) -> None:
         self.mtu = mtu
+        self.path_mtu = path_mtu
         self._socket = sock
         self.close = sock.close
         self.fileno = sock.fileno

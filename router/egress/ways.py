@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Iterable, Iterator, Mapping
+from functools import partial
 from typing import Final, Protocol
 
 from router.config.model import DEFAULT_INTERFACE, Policy
@@ -22,8 +23,6 @@ from router.policy.network import Interface, RouteKind, SystemRoute
 log = logging.getLogger(__name__)
 
 VERSIONS: Final = (4, 6)
-SMALLEST_MTU: Final = {4: 576, 6: 1280}
-"""RFC 1122, section 3.3.3; RFC 8200, section 5."""
 
 
 class WayOut:
@@ -54,14 +53,6 @@ class WayOut:
         return interface is not None and any(
             own.ip.packed == address for own in interface.addresses
         )
-
-    def next_mtu(self, version: int, length: int) -> int:
-        """What to send instead of a packet of `length` that was too long: the interface's MTU, or
-        where the path is narrower than that, as little as every path carries."""
-        mtu = self.mtu(version)
-        if mtu is not None and length > mtu:
-            return mtu
-        return SMALLEST_MTU[version]
 
     def mtu(self, version: int) -> int | None:
         """The largest packet it takes, or None while it is down."""
@@ -175,7 +166,8 @@ class WaysOut:
                 way.icmp[version].mtu = interface.mtu
                 return
             sock = self._system.icmp_socket(version, interface, OUTSIDE_IDS)
-            way.icmp[version] = icmp_egress(version, sock, interface)
+            path_mtu = partial(self._system.path_mtu, version, interface)
+            way.icmp[version] = icmp_egress(version, sock, interface.mtu, path_mtu)
         except (PlatformError, OSError) as error:
             log.warning("interface %s cannot be used: %s", interface.name, error)
             self._close(way, version)

@@ -156,21 +156,25 @@ class Queries:
         if query.version == 6 and not icmp.has_valid_checksum(query):
             self._drops.count(Drop.BAD_CHECKSUM)
             return
-        way = binding.way
+        egress = binding.way.icmp[query.version]
         try:
-            way.icmp[query.version].send(query, binding)
+            egress.send(query, binding)
         except BlockingIOError:
             self._drops.count(Drop.NO_BUFFER)
         except OSError as error:
-            self._refuse_by_errno(query, way, error, now)
+            self._refuse_by_errno(query, binding, error, now)
         else:
             binding.last = now
-            way.packets_out += 1
+            binding.way.packets_out += 1
 
-    def _refuse_by_errno(self, query: ip.Packet, way: WayOut, error: OSError, now: float) -> None:
+    def _refuse_by_errno(
+        self, query: ip.Packet, binding: Binding[WayOut], error: OSError, now: float
+    ) -> None:
         what, reason = SEND_ERRORS.get(error.errno or 0, (None, Drop.NO_BUFFER))
         if what is None:
             self._drops.count(reason)
             return
-        value = way.next_mtu(query.version, len(query.data)) if what is Error.TOO_BIG else 0
+        value = 0
+        if what is Error.TOO_BIG:
+            value = binding.way.icmp[query.version].path_mtu(binding.address[0])
         self._refusals.refuse(query, what, reason, now, value)

@@ -119,6 +119,11 @@ class System(Protocol):
         """
         ...
 
+    def path_mtu(self, version: int, interface: Interface, address: str) -> int:
+        """How long a packet to an address by an interface may be, as far as the system knows; the
+        least that every path carries where it does not."""
+        ...
+
     def network(self) -> Network:
         """Everything at present, routes too; see `router.platform.present_network`."""
         ...

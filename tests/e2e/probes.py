@@ -73,3 +73,31 @@ def start_server(namespace: Namespace, port: int = ECHO_PORT) -> Process:
 def _probe(namespace: Namespace, kind: str, address: str, port: int) -> str:
     arguments = (kind, address, str(port), str(PATIENCE_S))
     return namespace.run(sys.executable, "-c", CLIENT, *arguments).stdout.strip()
+
+
+TIMESTAMP = """
+import os, socket, struct, sys
+address, patience = sys.argv[1:]
+body = struct.pack("!BBHHH12x", 13, 0, 0, os.getpid() & 0xFFFF, 1)
+total = sum(struct.unpack("!10H", body))
+while total >> 16:
+    total = (total & 0xFFFF) + (total >> 16)
+body = body[:2] + struct.pack("!H", total ^ 0xFFFF) + body[4:]
+with socket.socket(socket.AF_INET, socket.SOCK_RAW, socket.IPPROTO_ICMP) as s:
+    s.settimeout(float(patience))
+    s.sendto(body, (address, 0))
+    try:
+        while True:
+            packet, (sender, _) = s.recvfrom(2000)
+            if sender == address and packet[20] == 14 and packet[24:28] == body[4:8]:
+                print("answered")
+                break
+    except TimeoutError:
+        print("silence")
+"""
+
+
+def icmp_timestamp(namespace: Namespace, address: str) -> str:
+    """Sends an ICMP timestamp request and waits for the reply that has its identifier."""
+    done = namespace.run(sys.executable, "-c", TIMESTAMP, address, "10")
+    return done.stdout.strip()

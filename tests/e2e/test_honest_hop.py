@@ -16,10 +16,12 @@ from typing import NamedTuple
 
 import pytest
 
-from tests.e2e import ping
+from tests.e2e import ping, probes
+from tests.e2e.capture import Capture
 from tests.e2e.netns import Namespace
-from tests.e2e.testbed import FAMILIES, Family, Testbed
+from tests.e2e.testbed import FAMILIES, V4, Family, Testbed
 from tests.e2e.tunrouter import Tunrouter, rules, running
+from tests.e2e.wait import wait_until
 
 TTL = re.compile(r"\bttl=(\d+)")
 HOP = re.compile(r"^ *\d+(?:\.\|--)? +(\S+)", re.MULTILINE)
@@ -264,3 +266,60 @@ def _assert_all_carried(router: Tunrouter) -> None:
     assert counters["echo-out"] >= 1000
     assert counters["echo-in"] >= 1000
     assert counters["loop"] == 0
+
+
+def test_reply_answers_whole_pings_of_any_size(
+    bed: Testbed, tmp_path: Path, family: Family
+) -> None:
+    host = family.far(ANSWERING)
+    with running(bed.router, tmp_path, rules(f"{host} -> reply")):
+        for source in (bed.router, bed.client):
+            for size in ("0", "1472", "4000", "65000"):
+                pinged = ping.answered(source, host, "-s", size)
+                assert {length for length, _ in pinged.replies} == {int(size) + 8}, pinged.text
+
+
+@pytest.mark.parametrize("size", [1400, 4000])
+def test_a_way_out_that_has_become_narrower(
+    bed: Testbed, tmp_path: Path, family: Family, size: int
+) -> None:
+    """The routes still say 1500: what may not be fragmented is told the new MTU by the router,
+    what may be is cut to it."""
+    host = family.far(ANSWERING)
+    with running(bed.router, tmp_path, RULES):
+        _set_home_mtu(bed, 1300)
+        try:
+            told = f"From {family.tun_peer} icmp_seq=1"
+            if size < 1500:
+                wait_until(
+                    lambda: told in ping.unanswered(bed.client, host, *big(size), count=1).text,
+                    "the router to say that the packet is too big",
+                )
+                seen = ping.unanswered(bed.client, host, *big(size), count=1).text
+                assert re.search(r"mtu ?[=:] ?1300", seen), seen
+            assert ping.answered(bed.client, host, "-s", str(size)).received == 3
+        finally:
+            _set_home_mtu(bed, 1500)
+            for namespace in (bed.client, bed.far):
+                namespace.run("ip", f"-{family.version}", "route", "flush", "cache")
+
+
+def _set_home_mtu(bed: Testbed, mtu: int) -> None:
+    """At both ends of the link: veth drops what is longer than its receiver's MTU."""
+    bed.router.ip(f"link set eth0 mtu {mtu}")
+    bed.gw.ip(f"link set home0 mtu {mtu}")
+
+
+def big(size: int) -> list[str]:
+    return ["-M", "do", "-s", str(size)]
+
+
+def test_timestamps(bed: Testbed, tmp_path: Path) -> None:
+    """Another query than echo, asked by a probe of its own; IPv6 has none that Linux answers."""
+    host = V4.far(ANSWERING)
+    assert probes.icmp_timestamp(bed.client, host) == "answered"
+    with running(bed.router, tmp_path, RULES), Capture(bed.far) as capture:
+        assert probes.icmp_timestamp(bed.client, host) == "answered"
+        assert probes.icmp_timestamp(bed.router, host) == "answered"
+        sources = {seen.source for seen in capture.packets() if "time stamp query" in seen.text}
+    assert sources == {V4.eth0}

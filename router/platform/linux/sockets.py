@@ -15,6 +15,11 @@ from router.policy.network import Interface
 
 BUFFER: Final = 4 << 20
 """Bytes; about a second of pings at the highest rate that is reached."""
+SMALLEST_MTU: Final = {4: 576, 6: 1280}
+"""RFC 1122, section 3.3.3; RFC 8200, section 5."""
+DISCARD_PORT: Final = 9
+IP_MTU: Final = 14
+IPV6_MTU: Final = 24
 SO_SNDBUFFORCE: Final = 32
 SO_RCVBUFFORCE: Final = 33
 
@@ -39,6 +44,22 @@ def icmp_socket(version: int, interface: Interface, echo_ids: range) -> socket.s
         sock.close()
         raise
     return sock
+
+
+def path_mtu(version: int, interface: Interface, address: str) -> int:
+    """See System.path_mtu. A connected socket knows it (ip(7), IP_MTU); nothing is sent."""
+    family = socket.AF_INET if version == 4 else socket.AF_INET6
+    try:
+        with socket.socket(family, socket.SOCK_DGRAM) as sock:
+            sock.setsockopt(
+                socket.SOL_SOCKET, socket.SO_BINDTODEVICE, interface.name.encode() + b"\0"
+            )
+            sock.connect((address, DISCARD_PORT))
+            if version == 4:
+                return sock.getsockopt(socket.IPPROTO_IP, IP_MTU)
+            return sock.getsockopt(socket.IPPROTO_IPV6, IPV6_MTU)
+    except OSError:
+        return SMALLEST_MTU[version]
 
 
 def _enlarge_buffers(sock: socket.socket) -> None:

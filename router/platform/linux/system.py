@@ -17,7 +17,7 @@ from router.platform.linux.interfaces import LinuxChanges, LinuxInterfaces
 from router.platform.linux.poller import LinuxPoller
 from router.platform.linux.present import present_network
 from router.platform.linux.route_batch import add_routes
-from router.platform.linux.sockets import icmp_socket
+from router.platform.linux.sockets import icmp_socket, path_mtu
 from router.platform.linux.tun import LinuxTun, open_tun
 from router.platform.linux.undo import SYSCTL, Undoer
 from router.platform.linux.way_out import give_default_route, loosen_rp_filter
@@ -70,6 +70,9 @@ class LinuxSystem:
 
     def icmp_socket(self, version: int, interface: Interface, echo_ids: range) -> socket.socket:
         return icmp_socket(version, interface, echo_ids)
+
+    def path_mtu(self, version: int, interface: Interface, address: str) -> int:
+        return path_mtu(version, interface, address)
 
     def network(self) -> Network:
         return present_network()

@@ -184,7 +184,10 @@ def test_what_the_kernel_says_of_a_request_is_told(
     world: World, version: int, code: int, expected: dict[int, tuple[int, int]]
 ) -> None:
     world.egress("home", version).error = OSError(code, "")
-    assert error_in(world.send(ping(version, HOME))) == expected[version]
+    answers = world.send(ping(version, HOME))
+    assert error_in(answers) == expected[version]
+    told = int.from_bytes(bytes(decoded(answers[0]).payload)[4:8], "big")
+    assert told == (1300 if code == errno.EMSGSIZE else 0)
 
 
 @BOTH

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from router.config.loader import load
+from router.egress.icmp import PathMtu
 from router.egress.ways import WayOut, WaysOut
 from router.engine.forwarder import Forwarder
 from router.flows import translate
@@ -69,6 +70,7 @@ class MemoryEgress:
     mtu = 1500
 
     def __init__(self, version: int) -> None:
+        self.path_mtu: PathMtu = lambda _address: 1300
         self.version = version
         self.sent: list[tuple[ip.Packet, int]] = []
         self.error: OSError | None = None
