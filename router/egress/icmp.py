@@ -41,6 +41,10 @@ class IcmpEgress(Protocol):
         """Send a query under the binding's outside identifier. Raises OSError."""
         ...
 
+    def send_error(self, packet: bytes, address: tuple[str, int]) -> None:
+        """Send an ICMP error, given as a whole packet from our address. Raises OSError."""
+        ...
+
     def receive(self) -> ip.Packet:
         """The next packet that the filter passed. Raises BlockingIOError when there is none,
         OSError, and ip.Malformed. An IPv6 packet is addressed to `::`."""
@@ -91,6 +95,9 @@ class IcmpV4Egress:
         for fragment in split(packet, mtu, random_identification()):
             self._socket.sendto(fragment, address)
 
+    def send_error(self, packet: bytes, address: tuple[str, int]) -> None:
+        self._socket.sendto(packet, address)
+
     def receive(self) -> ip.Packet:
         return ip.parse(self._socket.recv(MAX_PACKET))
 
@@ -122,6 +129,10 @@ class IcmpV6Egress:
             (socket.IPPROTO_IPV6, socket.IPV6_DONTFRAG, pack("=i", not query.reassembled)),
         ]
         self._socket.sendmsg([message], ancillary, 0, binding.address)
+
+    def send_error(self, packet: bytes, address: tuple[str, int]) -> None:
+        hop_limit = (socket.IPPROTO_IPV6, socket.IPV6_HOPLIMIT, pack("=i", packet[7]))
+        self._socket.sendmsg([packet[ip.IPV6_HEADER :]], [hop_limit], 0, address)
 
     def receive(self) -> ip.Packet:
         body, ancillary, _, sender = self._socket.recvmsg(MAX_PACKET, ANCILLARY_SPACE)

@@ -97,6 +97,8 @@ class Forwarder:
             self._collect(packet, now)
         elif packet.destination == self.refusals.peers.get(packet.version):
             self.refusals.as_host(packet, now)
+        elif icmp.is_error(packet):
+            self.queries.from_inside(packet)
         else:
             self._by_rule(packet, now)
 

@@ -15,12 +15,15 @@ from router.engine.inside import Inside
 from router.engine.refusals import Refusals
 from router.flows import quoted, translate
 from router.flows.drops import Drop, Drops
-from router.flows.queries import Binding, QueryTable, outside_key
+from router.flows.queries import Binding, QueryTable, inside_key, outside_key
 from router.wire import icmp, ip
 from router.wire.icmp import Error
 
 LIMIT: Final = 32_768
 """Query flows of a family at most; a further one is refused (RFC 5508 REQ-8)."""
+
+NO_QUERY: Final = 255
+"""A type that no query has, so that no flow is found."""
 
 SEND_ERRORS: Final[Mapping[int, tuple[Error, Drop]]] = {
     errno.ENETUNREACH: (Error.NO_ROUTE, Drop.UNREACHABLE),
@@ -93,6 +96,31 @@ class Queries:
         else:
             self._drops.count(Drop.ICMP_TYPE)
 
+    def from_inside(self, error: ip.Packet) -> None:
+        """Send on an error from inside about an answer that we have handed in."""
+        quote = quoted.read(error)
+        if not icmp.has_valid_checksum(error):
+            quote = Drop.BAD_CHECKSUM
+        if isinstance(quote, Drop):
+            self._drops.count(quote)
+            return
+        asked = icmp.REQUEST_OF[error.version].get(quote.kind, NO_QUERY)
+        key = inside_key(quote.destination, quote.source, asked, quote.identifier)
+        binding = self._tables[error.version].by_inside.get(key)
+        if binding is None or error.destination != quote.source:
+            self._drops.count(Drop.NO_BINDING)
+            return
+        if error.hop_limit <= 1:
+            self._drops.count(Drop.HOP_LIMIT)
+            return
+        ours = binding.way.interfaces[error.version].source(error.version)
+        assert ours is not None, "a way out without an address has no sockets, so no bindings"
+        packet = quoted.outward(error, quote, binding, ours.packed)
+        try:
+            binding.way.icmp[error.version].send_error(packet, binding.address)
+        except OSError:
+            self._drops.count(Drop.NO_BUFFER)
+
     def expire(self, now: float) -> None:
         """End the flows that have been idle for too long."""
         for table in self._tables.values():
@@ -127,10 +155,9 @@ class Queries:
         What our own kernel says (no such neighbour, path too narrow) comes from an address of
         ours, which it would not accept out of the TUN: then the router says so.
         """
-        if error.version == 4 and not icmp.has_valid_checksum(error):
-            self._drops.count(Drop.BAD_CHECKSUM)
-            return
         quote = quoted.read(error)
+        if error.version == 4 and not icmp.has_valid_checksum(error):
+            quote = Drop.BAD_CHECKSUM
         if isinstance(quote, Drop):
             self._drops.count(quote)
             return

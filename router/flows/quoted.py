@@ -1,26 +1,21 @@
-"""ICMP errors from outside: which flow they are about, and how its sender is to read them.
+"""ICMP errors: which flow they are about, and how the other side is to read them.
 
 An error quotes the beginning of the packet that caused it, as that left us: from our address, under
 the outside identifier. Its sender is to find the packet that it sent: its own address, its own
 identifier, every checksum that is in the quote right again (RFC 5508, REQ-3 to REQ-5). How much is
-quoted is up to who sent the error; an RFC 4884 extension behind the quote stays where it is.
+quoted is up to who sent the error; an RFC 4884 extension behind the quote stays where it is. Errors
+from inside, about an answer that was handed in, go the other way by the same rules.
 """
 
 from __future__ import annotations
 
-from struct import unpack_from
+from struct import pack, unpack_from
 from typing import Any, Final, NamedTuple
 
 from router.flows.drops import Drop
 from router.flows.queries import Binding
 from router.wire import icmp, ip
-from router.wire.checksum import (
-    checksum,
-    is_valid,
-    ones_complement_sum,
-    pseudo_header,
-    update,
-)
+from router.wire.checksum import checksum, is_valid, ones_complement_sum, update
 
 ERROR_HEADER: Final = 8
 FORWARDED: Final = {
@@ -28,22 +23,26 @@ FORWARDED: Final = {
     6: frozenset(range(icmp.UNREACHABLE_V6, icmp.PARAMETER_PROBLEM_V6 + 1)),
 }
 """Not source quench and redirects, which are no business of anybody behind us."""
+SOURCE: Final = {4: 12, 6: 8}
+DESTINATION: Final = {4: 16, 6: 24}
+"""Where the addresses stand in a header."""
 IDENTIFIER_END: Final = 6
 """Of an ICMP header, as much as must be quoted for the flow to be known."""
 
 
 class Quote(NamedTuple):
-    """The query that an error is about. Offsets are into the error's data."""
+    """The ICMP message that an error is about. Offsets are into the error's data."""
 
     header: int
     message: int
+    source: bytes
     destination: bytes
     kind: int
     identifier: int
 
 
 def read(error: ip.Packet) -> Quote | Drop:
-    """What an ICMP error quotes, or why it can be about no query of ours.
+    """What an ICMP error quotes, or why it can be about no query, and no answer, of ours.
 
     error: an ICMP error, unfragmented; its own checksum is the caller's affair.
     """
@@ -56,22 +55,29 @@ def read(error: ip.Packet) -> Quote | Drop:
     if isinstance(message, Drop):
         return message
     kind, identifier = error.data[message], unpack_from("!H", error.data, message + 4)[0]
-    if kind not in icmp.ANSWER_TO[error.version]:
-        return Drop.NO_BINDING
-    at = header + (16 if error.version == 4 else 24)
-    destination = error.data[at : at + (4 if error.version == 4 else 16)]
-    return Quote(header, message, destination, kind, identifier)
+    source, destination = (
+        bytes(error.data[header + at : header + at + len(error.source)])
+        for at in (SOURCE[error.version], DESTINATION[error.version])
+    )
+    return Quote(header, message, source, destination, kind, identifier)
 
 
 def restore(error: ip.Packet, quote: Quote, binding: Binding[Any], source: bytes) -> bytes:
     """The error as the sender of the query is to see it, from the router `source`."""
     packet = bytearray(error.data)
-    if error.version == 4:
-        _restore_quote_v4(packet, quote, binding)
-        _finish_v4(packet, error.payload, source, binding.source)
-    else:
-        _restore_quote_v6(packet, quote, binding)
-        _finish_v6(packet, error.payload, source, binding.source)
+    at = quote.header + SOURCE[error.version]
+    _change_quote(packet, error.version, quote, at, binding.source, binding.inside_id)
+    _finish(packet, error, source, binding.source)
+    return bytes(packet)
+
+
+def outward(error: ip.Packet, quote: Quote, binding: Binding[Any], ours: bytes) -> bytes:
+    """An error from inside, about an answer that was handed in, as whoever answered is to see it:
+    from us, about what he sent to us. `ours` is our address on the way out."""
+    packet = bytearray(error.data)
+    at = quote.header + DESTINATION[error.version]
+    _change_quote(packet, error.version, quote, at, ours, binding.outside_id)
+    _finish(packet, error, ours, error.destination)
     return bytes(packet)
 
 
@@ -113,45 +119,36 @@ def _message_v6(error: ip.Packet, header: int) -> int | Drop:
     return message if protocol == ip.ICMPV6 else Drop.NO_BINDING
 
 
-def _restore_quote_v4(packet: bytearray, quote: Quote, binding: Binding[Any]) -> None:
-    header = quote.header
-    packet[header + 12 : header + 16] = binding.source
-    _fill_in_header_checksum(packet, header, quote.message)
-    _restore_message(packet, quote, binding.inside_id, 0, 0)
-
-
-def _restore_quote_v6(packet: bytearray, quote: Quote, binding: Binding[Any]) -> None:
-    """The addresses are part of the checksum in the quote."""
-    at = quote.header + 8
-    ours = ones_complement_sum(packet[at : at + 16])
-    packet[at : at + 16] = binding.source
-    _restore_message(packet, quote, binding.inside_id, ours, ones_complement_sum(binding.source))
-
-
-def _restore_message(
-    packet: bytearray, quote: Quote, identifier: int, old_source: int, new_source: int
+def _change_quote(
+    packet: bytearray, version: int, quote: Quote, at: int, address: bytes, identifier: int
 ) -> None:
-    at = quote.message
-    field = update(int.from_bytes(packet[at + 2 : at + 4], "big"), quote.identifier, identifier)
-    packet[at + 2 : at + 4] = update(field, old_source, new_source).to_bytes(2, "big")
-    packet[at + 4 : at + 6] = identifier.to_bytes(2, "big")
+    """Put another address at `at`, which is in the quoted header, and another identifier; what is
+    quoted of their checksums stays right. IPv6 counts the address in the message's."""
+    old = ones_complement_sum(packet[at : at + len(address)])
+    packet[at : at + len(address)] = address
+    if version == 4:
+        _fill_in_header_checksum(packet, quote.header, quote.message)
+    message = quote.message
+    field = int.from_bytes(packet[message + 2 : message + 4], "big")
+    field = update(field, quote.identifier, identifier)
+    if version == 6:
+        field = update(field, old, ones_complement_sum(address))
+    packet[message + 2 : message + 6] = pack("!HH", field, identifier)
 
 
-def _finish_v4(packet: bytearray, start: int, source: bytes, destination: bytes) -> None:
-    packet[8] -= 1
-    packet[12:16], packet[16:20] = source, destination
-    _fill_in_header_checksum(packet, 0, start)
-    packet[start + 2 : start + 4] = b"\0\0"
-    packet[start + 2 : start + 4] = checksum(packet[start:]).to_bytes(2, "big")
+def _finish(packet: bytearray, error: ip.Packet, source: bytes, destination: bytes) -> None:
+    """Addresses, one hop less to live, and the checksums of the error itself."""
+    start, version, size = error.payload, error.version, len(source)
+    packet[8 if version == 4 else 7] -= 1
+    packet[SOURCE[version] : SOURCE[version] + size] = source
+    packet[DESTINATION[version] : DESTINATION[version] + size] = destination
+    if version == 4:
+        _fill_in_header_checksum(packet, 0, start)
+    packet[start:] = icmp.message(version, source, destination, _without_checksum(packet[start:]))
 
 
-def _finish_v6(packet: bytearray, start: int, source: bytes, destination: bytes) -> None:
-    packet[7] -= 1
-    packet[8:24], packet[24:40] = source, destination
-    packet[start + 2 : start + 4] = b"\0\0"
-    body = packet[start:]
-    field = checksum(body, pseudo_header(source, destination, len(body), ip.ICMPV6))
-    packet[start + 2 : start + 4] = field.to_bytes(2, "big")
+def _without_checksum(message: bytearray) -> bytes:
+    return bytes(message[:2]) + b"\0\0" + bytes(message[4:])
 
 
 def _fill_in_header_checksum(packet: bytearray, start: int, end: int) -> None:

@@ -150,23 +150,52 @@ def test_req_4_an_error_with_a_mapping_is_restored(world: World, version: int, w
     assert icmp.has_valid_checksum(inner)
 
 
+def error_from_inside(world: World, version: int) -> tuple[ip.Packet, bytes]:
+    """The answer that was handed in, and what the inside host says of it."""
+    world.send(ping(version))
+    (handed_in,) = world.answer("home", answer_to_last(world, version))
+    about = ip.parse(handed_in)
+    return about, icmp.error(about.destination, about, Error.PORT_UNREACHABLE)
+
+
 @BOTH
-def test_req_5_errors_from_inside_are_not_forwarded_without_a_flow_that_they_belong_to(
+def test_req_5_an_error_from_inside_about_an_answer_is_restored(world: World, version: int) -> None:
+    about, error = error_from_inside(world, version)
+    assert world.send(error) == []
+    ((packet, address),) = world.egress("home", version).errors
+    own = OWN["eth0"][version == 6]
+    assert address == ip.format_address(about.source) == far(version, HOME)
+    read: Packet = decoded(packet)
+    assert (read.src, read.dst) == (own, far(version, HOME))
+    inner = ip.parse(bytes(read.payload)[8:])
+    assert inner.source == about.source
+    assert ip.format_address(inner.destination) == own
+    assert icmp.identifier(inner) == sent(world, version)[1]
+    assert icmp.has_valid_checksum(inner)
+
+
+@BOTH
+def test_req_5_an_error_from_inside_without_a_mapping_is_dropped(
     world: World, version: int
 ) -> None:
-    """Whatever answers come in for, the inside has no ports open: there is nothing that an inside
-    host could send an error about, so none leaves and none is answered."""
-    about = ip.parse(ping(version))
-    inside = ip.parse(ping(version)).source
-    error = bytearray(icmp.error(inside, about, Error.PORT_UNREACHABLE))
-    target = ip.parse(ping(version)).destination
-    if version == 4:
-        error[16:20] = target
-    else:
-        error[24:40] = target
-    assert world.send(bytes(error)) == []
-    assert world.sent("home", version) == []
-    assert sum(world.drops.values()) == 1
+    about, _ = error_from_inside(world, version)
+    stranger = bytearray(about.data)
+    stranger[-1] ^= 1
+    stranger[about.payload + 4] ^= 0x55
+    error = icmp.error(about.destination, ip.parse(bytes(stranger)), Error.PORT_UNREACHABLE)
+    assert world.send(error) == []
+    assert world.drops == {"no-binding": 1}
+
+
+@BOTH
+def test_req_5_an_error_from_inside_with_a_wrong_checksum_is_dropped(
+    world: World, version: int
+) -> None:
+    _, error = error_from_inside(world, version)
+    damaged = bytearray(error)
+    damaged[-1] ^= 1
+    assert world.send(bytes(damaged)) == []
+    assert world.drops == {"bad-checksum": 1}
 
 
 @BOTH

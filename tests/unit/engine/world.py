@@ -73,6 +73,7 @@ class MemoryEgress:
         self.path_mtu: PathMtu = lambda _address: 1300
         self.version = version
         self.sent: list[tuple[ip.Packet, int]] = []
+        self.errors: list[tuple[bytes, str]] = []
         self.error: OSError | None = None
 
     def fileno(self) -> int:
@@ -87,6 +88,9 @@ class MemoryEgress:
         else:
             translate.request_v6(request, binding.outside_id)
         self.sent.append((request, binding.outside_id))
+
+    def send_error(self, packet: bytes, address: tuple[str, int]) -> None:
+        self.errors.append((packet, address[0]))
 
     def receive(self) -> ip.Packet:
         raise BlockingIOError
