@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
-import gc
 import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
 from router.cli import exits
 from router.cli.report import Report, print_report
 from router.cli.rules_file import load_rules, rules_file
-from router.config.loader import Loaded, RulesFileUnreadable
+from router.config.loader import Loaded, RulesFileUnreadable, collector_paused
 from router.config.problems import Problem, Severity
 from router.platform import present_network
 from router.policy.deciders import Deciders
@@ -23,7 +20,7 @@ from router.policy.table import RuleSet
 
 def check(asked: Path | None, form: str, *, strict: bool) -> int:
     """Print what there is to say about a rules file, as text, json or github; the exit status."""
-    with _collector_off():
+    with collector_paused():
         try:
             loaded = load_rules(rules_file(asked))
         except RulesFileUnreadable as error:
@@ -60,15 +57,3 @@ def _order(problem: Problem, file: str) -> tuple[bool, bool, str, int, int]:
 def _status(problems: list[Problem], strict: bool) -> int:
     bad = (Severity.ERROR, Severity.WARNING) if strict else (Severity.ERROR,)
     return exits.FAILED if any(problem.severity in bad for problem in problems) else exits.OK
-
-
-@contextmanager
-def _collector_off() -> Iterator[None]:
-    """Much is made here and nothing of it is garbage before the end, which is near."""
-    running = gc.isenabled()
-    gc.disable()
-    try:
-        yield
-    finally:
-        if running:
-            gc.enable()

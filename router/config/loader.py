@@ -43,7 +43,7 @@ from router.config.schema import DEFAULT_POLICY, TOP_KEYS, VERSION
 from router.config.sources import Sources
 from router.config.tun import read_tun
 
-__all__ = ["Loaded", "Progress", "RulesFileUnreadable", "load"]
+__all__ = ["Loaded", "Progress", "RulesFileUnreadable", "collector_paused", "load"]
 
 
 @dataclass(slots=True)
@@ -72,7 +72,7 @@ def load(
     libyaml out. Raises RulesFileUnreadable where the rules file itself can't be read.
     """
     path = Path(path)
-    with _collector_paused():
+    with collector_paused():
         loaded = _load(path, read_bytes(path), progress, pure_python)
     file = str(path)
     # Aliases let one mistake be met many times; it is told once.
@@ -83,9 +83,9 @@ def load(
 
 
 @contextmanager
-def _collector_paused() -> Iterator[None]:
-    """Hundreds of thousands of nodes are made and none is garbage: looking for it in between
-    takes half of the time of a large file. Nothing made here is cyclic."""
+def collector_paused() -> Iterator[None]:
+    """For whoever makes hundreds of thousands of objects of which none is garbage yet: to look for
+    it in between takes half of the time of a large file. Nothing made here is cyclic."""
     running = gc.isenabled()
     gc.disable()
     try:

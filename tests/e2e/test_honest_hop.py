@@ -237,8 +237,11 @@ def header_at_far(bed: Testbed, family: Family, options: list[str]) -> Header:
 
 
 def test_two_hundred_pings_at_once(bed: Testbed, tmp_path: Path, family: Family) -> None:
-    """Each gets its own answers: a size and pattern of its own shows any other's."""
+    """Each gets its own answers: a size and pattern of its own shows any other's. All of them go
+    by one socket: each flow lives for a minute, so a socket for each would still be there."""
     with running(bed.router, tmp_path, RULES) as router:
+        assert ping.answered(bed.client, family.far(0), count=1).received == 1
+        descriptors = router.descriptors()
         pings = [
             ping.start(
                 (bed.client, bed.router)[number % 2],
@@ -255,6 +258,7 @@ def test_two_hundred_pings_at_once(bed: Testbed, tmp_path: Path, family: Family)
                 assert pinged.duplicates == 0, pinged.text
                 assert {length for length, _ in pinged.replies} == {32 + number}, pinged.text
                 assert "wrong data" not in pinged.text
+            assert router.descriptors() == descriptors, "never a socket for a ping"
         finally:
             for process in pings:
                 process.close()

@@ -83,6 +83,10 @@ class Tunrouter:
         """All processes of this run that are left."""
         return sorted(set(self._namespace.pids()) - self._others)
 
+    def descriptors(self) -> int:
+        """How many descriptors the main process has open."""
+        return len(list(Path(f"/proc/{self.pid}/fd").iterdir()))
+
     def wait_until_ready(self) -> None:
         self._process.wait_for_output("ready")
 
