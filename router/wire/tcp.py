@@ -1,4 +1,4 @@
-"""TCP, as far as a router speaks it itself: the reset (RFC 9293)."""
+"""TCP, as far as a router reads and speaks it itself (RFC 9293): flags, numbers, the reset."""
 
 from __future__ import annotations
 
@@ -6,13 +6,47 @@ from struct import pack, unpack_from
 from typing import Final
 
 from router.wire import ip
-from router.wire.checksum import checksum, pseudo_header
+from router.wire.checksum import checksum, is_valid, pseudo_header
 
 HEADER: Final = 20
 FIN: Final = 0x01
 SYN: Final = 0x02
 RST: Final = 0x04
 ACK: Final = 0x10
+
+
+def is_whole(segment: ip.Packet) -> bool:
+    """Whether it is unfragmented and has its whole header; what follows may be asked only then."""
+    data, start = segment.data, segment.payload
+    if segment.is_fragment or len(data) < start + HEADER:
+        return False
+    return HEADER <= (data[start + 12] >> 4) * 4 <= len(data) - start
+
+
+def flags(segment: ip.Packet) -> int:
+    return segment.data[segment.payload + 13]
+
+
+def is_request(segment: ip.Packet) -> bool:
+    """Whether it asks for a connection: SYN, and none of ACK, RST and FIN."""
+    return flags(segment) & (SYN | ACK | RST | FIN) == SYN
+
+
+def sequence(segment: ip.Packet) -> int:
+    start = segment.payload + 4
+    return int.from_bytes(segment.data[start : start + 4], "big")
+
+
+def ports(segment: ip.Packet) -> bytes:
+    """Source and destination port, as they stand in the header."""
+    return segment.data[segment.payload : segment.payload + 4]
+
+
+def has_valid_checksum(segment: ip.Packet) -> bool:
+    length = len(segment.data) - segment.payload
+    return is_valid(
+        segment.body, pseudo_header(segment.source, segment.destination, length, ip.TCP)
+    )
 
 
 def reset(segment: ip.Packet) -> bytes | None:
@@ -23,17 +57,17 @@ def reset(segment: ip.Packet) -> bytes | None:
     data, start = segment.data, segment.payload
     if segment.is_fragment or len(data) < start + HEADER:
         return None
-    source_port, destination_port, sequence, acknowledged, offset, flags = unpack_from(
+    source_port, destination_port, position, acknowledged, offset, bits = unpack_from(
         "!HHIIBB", data, start
     )
     header = (offset >> 4) * 4
-    if flags & RST or header < HEADER or len(data) < start + header:
+    if bits & RST or header < HEADER or len(data) < start + header:
         return None
-    if flags & ACK:
+    if bits & ACK:
         answer = (acknowledged, 0, RST)
     else:
-        length = len(data) - start - header + bool(flags & SYN) + bool(flags & FIN)
-        answer = (0, (sequence + length) & 0xFFFFFFFF, RST | ACK)
+        length = len(data) - start - header + bool(bits & SYN) + bool(bits & FIN)
+        answer = (0, (position + length) & 0xFFFFFFFF, RST | ACK)
     body = pack("!HHIIBBHHH", destination_port, source_port, *answer[:2], 0x50, answer[2], 0, 0, 0)
     initial = pseudo_header(segment.destination, segment.source, HEADER, ip.TCP)
     body = body[:16] + checksum(body, initial).to_bytes(2, "big") + body[18:]
