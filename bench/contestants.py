@@ -80,19 +80,26 @@ class ScapyLoop:
 
 
 class SingBox:
-    """sing-box: a TUN whose only outbound is bound to the home interface."""
+    """sing-box: a TUN whose only outbound is bound to the home interface.
+
+    stack: what ends TCP and UDP, `system` or `gvisor`; mtu: of its TUN, 65535 where its users say
+    nothing.
+    """
 
     name = "sing-box"
     host = V4.far(3)
     tun: str | None = "sing0"
 
-    def __init__(self, program: str, directory: Path) -> None:
+    def __init__(
+        self, program: str, directory: Path, stack: str = "system", mtu: int = 1500
+    ) -> None:
         self._program = program
         self._config = directory / "sing-box.json"
+        self._settings = sing_box_config(stack, mtu)
 
     @contextmanager
     def running(self, bed: Testbed) -> Iterator[None]:
-        self._config.write_text(json.dumps(SING_BOX_CONFIG), encoding="utf-8")
+        self._config.write_text(json.dumps(self._settings), encoding="utf-8")
         process = bed.router.start(self._program, "run", "-c", str(self._config))
         try:
             self._wait_until_ready(bed, process)
@@ -109,21 +116,22 @@ class SingBox:
         wait_until(is_up, "sing-box's TUN", detail=process.report)
 
 
-SING_BOX_CONFIG = {
-    "log": {"disabled": True},
-    "inbounds": [
-        {
-            "type": "tun",
-            "interface_name": "sing0",
-            "address": ["172.31.2.1/30"],
-            "mtu": 1500,
-            "auto_route": False,
-            "stack": "system",
-        }
-    ],
-    "outbounds": [{"type": "direct", "tag": "home", "bind_interface": "eth0"}],
-    "route": {"final": "home"},
-}
+def sing_box_config(stack: str, mtu: int) -> dict[str, object]:
+    """Its configuration file."""
+    tun = {
+        "type": "tun",
+        "interface_name": "sing0",
+        "address": ["172.31.2.1/30"],
+        "mtu": mtu,
+        "auto_route": False,
+        "stack": stack,
+    }
+    return {
+        "log": {"disabled": True},
+        "inbounds": [tun],
+        "outbounds": [{"type": "direct", "tag": "home", "bind_interface": "eth0"}],
+        "route": {"final": "home"},
+    }
 
 
 def find_sing_box() -> str | None:

@@ -9,10 +9,12 @@ forwarded at all, is it for ourselves, what do the rules say, has it hops left, 
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from typing import Protocol
 
 from router.config.model import Config, PolicyType
 from router.egress.icmp import IcmpEgress
+from router.egress.passing import PassingBy
 from router.egress.ways import WayOut, WaysOut
 from router.engine.inside import Inside
 from router.engine.queries import Queries
@@ -23,9 +25,19 @@ from router.flows.reassembly import Reassembler
 from router.platform.base import TunDevice
 from router.policy.resolve import effective, policy_of
 from router.policy.table import RuleSet
-from router.wire import icmp, ip
+from router.wire import icmp, ip, offload, tcp
 from router.wire.icmp import Error
 from router.wire.transport import destination_port
+
+
+class StreamFlows(Protocol):
+    """The TCP flows; see router.engine.streams."""
+
+    def carry(self, size: int, now: float) -> bool: ...
+    def take(self, segment: ip.Packet, now: float) -> bool: ...
+    def begin(self, segment: ip.Packet, way: WayOut, rule: int, now: float) -> None: ...
+    def expire(self, now: float) -> None: ...
+    def forget(self, way: WayOut) -> None: ...
 
 
 class Forwarder:
@@ -33,6 +45,8 @@ class Forwarder:
 
     peers: by IP version, the address on the TUN that is not ours: the router, as others see it.
     first_id: where among the outside identifiers to begin; any number.
+    passing: for what has nothing to do with the rules.
+    streams: makes what carries TCP; without it, TCP is refused.
     """
 
     def __init__(
@@ -43,10 +57,14 @@ class Forwarder:
         tun: TunDevice,
         peers: Mapping[int, bytes],
         first_id: int,
+        passing: PassingBy | None = None,
+        streams: Callable[[Inside, Refusals, Drops], StreamFlows] | None = None,
     ) -> None:
         self.drops = Drops()
         inside = Inside(tun, self.drops)
         self.refusals = Refusals(inside, self.drops, peers)
+        self.streams = streams(inside, self.refusals, self.drops) if streams else None
+        self._passing = passing
         self.queries = Queries(inside, self.refusals, self.drops, first_id)
         self._fragments = Reassembler()
         self._config = config
@@ -68,6 +86,8 @@ class Forwarder:
     def expire(self, now: float) -> None:
         """End what has waited for too long: flows, and datagrams of which fragments are missing."""
         self.queries.expire(now)
+        if self.streams is not None:
+            self.streams.expire(now)
         for first in self._fragments.expire(now):
             if first is None:
                 self.drops.count(Drop.FRAGMENT)
@@ -77,6 +97,8 @@ class Forwarder:
     def forget(self, way: WayOut) -> None:
         """End the flows of a way out whose interface has changed; their next packet asks anew."""
         self.queries.forget(way)
+        if self.streams is not None:
+            self.streams.forget(way)
 
     def _forward(self, packet: ip.Packet, now: float) -> IcmpEgress | None:
         kind = icmp.message_type(packet)
@@ -84,6 +106,12 @@ class Forwarder:
             egress = self.queries.carry(packet, kind, now)
             if egress is not None:
                 return egress
+        if (
+            packet.protocol == ip.TCP
+            and self.streams is not None
+            and self.streams.take(packet, now)
+        ):
+            return None
         self._begin(packet, now)
         return None
 
@@ -99,6 +127,8 @@ class Forwarder:
             self.refusals.as_host(packet, now)
         elif icmp.is_error(packet):
             self.queries.from_inside(packet)
+        elif self._passing is not None and self._passing.owns(packet.source) and is_answer(packet):
+            self._pass_by(packet, self._passing)
         else:
             self._by_rule(packet, now)
 
@@ -145,6 +175,13 @@ class Forwarder:
         else:
             self._by_way(packet, way, rule, now)
 
+    def _pass_by(self, packet: ip.Packet, passing: PassingBy) -> None:
+        """An answer of this machine itself, which no rule is about."""
+        try:
+            passing.send(packet)
+        except OSError:
+            self.drops.count(Drop.NO_BUFFER)
+
     def _by_way(self, packet: ip.Packet, way: WayOut, rule: int, now: float) -> None:
         """Begin a flow by a way out that is up, or say why there is none."""
         kind = icmp.message_type(packet)
@@ -154,6 +191,8 @@ class Forwarder:
             self.refusals.refuse(packet, Error.NO_ROUTE, Drop.UNREACHABLE, now)
         elif kind in icmp.ANSWER_TO[packet.version]:
             self.queries.begin(packet, kind, way, rule, now)
+        elif packet.protocol == ip.TCP and self.streams is not None:
+            self.streams.begin(packet, way, rule, now)
         elif packet.protocol == ip.TCP:
             self.refusals.reset(packet, Drop.TCP_REFUSED)
         elif packet.protocol == ip.UDP:
@@ -162,6 +201,14 @@ class Forwarder:
             self.refusals.refuse(packet, Error.PROHIBITED, Drop.ICMP_TYPE, now)
         else:
             self.refusals.refuse_protocol(packet, now)
+
+
+def is_answer(packet: ip.Packet) -> bool:
+    """Whether nobody sends this unasked: a segment that asks for no connection, and all ICMP but
+    queries."""
+    if packet.protocol == ip.TCP:
+        return tcp.is_whole(packet) and not tcp.is_request(packet)
+    return packet.protocol == icmp.protocol_of(packet.version) and icmp.query_type(packet) is None
 
 
 def receive_all(forwarder: Forwarder, egress: IcmpEgress, budget: int, now: float) -> None:
@@ -186,11 +233,19 @@ def read_all(forwarder: Forwarder, tun: TunDevice, budget: int, now: float) -> N
     machine or switch has given it by then, which spares that answer a wait. Elsewhere the question
     costs a microsecond a round.
     """
+    carry = None if forwarder.streams is None else forwarder.streams.carry
+    frame = tun.frame
     for number in range(budget):
         try:
-            data = tun.read()
+            size = tun.receive()
         except BlockingIOError:
             return
-        egress = forwarder.from_tun(data, now)
+        if carry is not None and carry(size, now):
+            continue
+        if frame[0] or frame[1]:
+            for packet in offload.packets(frame, size):
+                forwarder.from_tun(packet, now)
+            continue
+        egress = forwarder.from_tun(bytes(frame[offload.HEADER : size]), now)
         if egress is not None and number == 0:
             receive_all(forwarder, egress, 1, now)

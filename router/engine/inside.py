@@ -16,6 +16,7 @@ class Inside:
 
     def __init__(self, tun: TunDevice, drops: Drops) -> None:
         self._write = tun.write
+        self._send = tun.send
         self._mtu = tun.mtu
         self._drops = drops
 
@@ -27,5 +28,12 @@ class Inside:
                 return
             for fragment in split(packet, self._mtu):
                 self._write(fragment)
+        except OSError:
+            self._drops.count(Drop.NO_BUFFER)
+
+    def send(self, size: int) -> None:
+        """Give the system the first `size` bytes of the TUN's frame."""
+        try:
+            self._send(size)
         except OSError:
             self._drops.count(Drop.NO_BUFFER)

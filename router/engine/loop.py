@@ -2,7 +2,8 @@
 
 Always true: callbacks run one after the other and none may block; a readable descriptor is asked
 again and again until nothing is left, but each callback does a bounded amount of work, so that no
-flood keeps timers or other descriptors from their turn.
+flood keeps timers or other descriptors from their turn. Whoever watches for changes has to come
+back by itself (`call_soon`) as long as there is more to do.
 
 Must not know: packets, rules, what a descriptor is for.
 """
@@ -30,6 +31,8 @@ class Loop:
         self.now = time.monotonic()
         self._poller = poller
         self._readable: dict[int, Callable[[], None]] = {}
+        self._changed: dict[int, Callable[[int], None]] = {}
+        self._soon: list[Callable[[], None]] = []
         self._timers: list[tuple[float, int, Callable[[], None]]] = []
         self._order = count()
         self._stopped_by: str | None = None
@@ -67,6 +70,19 @@ class Loop:
         del self._readable[source.fileno()]
         self._poller.remove(source.fileno())
 
+    def watch_changes(self, source: HasFileno, changed: Callable[[int], None]) -> None:
+        """Call `changed` with what has become of it (READABLE, WRITABLE, BROKEN), once each."""
+        self._changed[source.fileno()] = changed
+        self._poller.add_changes(source.fileno())
+
+    def forget_changes(self, source: HasFileno) -> None:
+        """Call no longer; the source is about to be closed. May be called at any time."""
+        del self._changed[source.fileno()]
+
+    def call_soon(self, callback: Callable[[], None]) -> None:
+        """Call once, in the next round, after whatever is ready by then."""
+        self._soon.append(callback)
+
     def call_later(self, delay: float, callback: Callable[[], None]) -> None:
         """Call once, in `delay` seconds at the earliest."""
         heapq.heappush(self._timers, (self.now + delay, next(self._order), callback))
@@ -78,13 +94,28 @@ class Loop:
         """Until a signal arrives or `stop` is called; why it ended."""
         wait, readable, timers = self._poller.wait, self._readable, self._timers
         while self._stopped_by is None:
-            ready = wait(max(0.0, timers[0][0] - time.monotonic()) if timers else None)
+            ready = wait(self._patience())
             self.now = time.monotonic()
-            for descriptor in ready:
-                readable[descriptor]()
+            for descriptor, event in ready:
+                if descriptor in readable:
+                    readable[descriptor]()
+                elif descriptor in self._changed:
+                    self._changed[descriptor](event)
+            if self._soon:
+                self._run_soon()
             if timers and timers[0][0] <= self.now:
                 self._run_timers()
         return self._stopped_by
+
+    def _patience(self) -> float | None:
+        if self._soon:
+            return 0.0
+        return max(0.0, self._timers[0][0] - time.monotonic()) if self._timers else None
+
+    def _run_soon(self) -> None:
+        callbacks, self._soon = self._soon, []
+        for callback in callbacks:
+            callback()
 
     def _run_timers(self) -> None:
         while self._timers and self._timers[0][0] <= self.now:

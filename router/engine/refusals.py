@@ -43,6 +43,13 @@ class Refusals:
         source = self.peers.get(packet.version, packet.destination)
         self._inside.hand_in(icmp.error(source, packet, what, value))
 
+    def pass_on(self, packet: ip.Packet, error: tuple[int, int, int], source: bytes | None) -> None:
+        """Count a connection that did not come about, and tell the sender what `source` said of
+        it: type, code and value of an ICMP error. None stands for the router itself."""
+        self._drops.count(Drop.CONNECT_FAILED)
+        source = source or self.peers.get(packet.version, packet.destination)
+        self._inside.hand_in(icmp.error_of_type(source, packet, *error))
+
     def refuse_protocol(self, packet: ip.Packet, now: float) -> None:
         """The IPv6 error points at the field that names the protocol (RFC 4443, section 3.4)."""
         pointer = packet.protocol_field if packet.version == 6 else 0

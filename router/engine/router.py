@@ -11,15 +11,20 @@ import secrets
 import time
 from collections.abc import Mapping
 from contextlib import ExitStack, closing
+from functools import partial
 from ipaddress import IPv4Interface, IPv6Interface
 from typing import Final
 
 from router.config.model import Config
 from router.egress.icmp import IcmpEgress
+from router.egress.passing import PassingBy
 from router.egress.ways import WayOut, WaysOut
 from router.engine.forwarder import Forwarder, read_all, receive_all
+from router.engine.inside import Inside
 from router.engine.loop import Loop
-from router.flows.drops import Drop
+from router.engine.refusals import Refusals
+from router.engine.streams import Streams
+from router.flows.drops import Drop, Drops
 from router.platform.base import PlatformError, System, TunDevice
 from router.policy.network import Interface
 from router.policy.plan import make_plan
@@ -52,6 +57,7 @@ class Router:
             self._loop = stack.enter_context(Loop(self._system.poller()))
             self._tun = self._open_tun(stack)
             self._ways = self._open_ways(stack)
+            self._passing = stack.enter_context(closing(PassingBy(self._system, self._tun.name)))
             self._forwarder = Forwarder(
                 self._config,
                 self._rules,
@@ -59,9 +65,12 @@ class Router:
                 self._tun,
                 peers(self._config.tun.addresses),
                 secrets.randbits(16),
+                self._passing,
+                partial(self._open_streams, stack),
             )
             self._changes = stack.enter_context(closing(self._system.watch()))
             self._ways.refresh()
+            self._passing.refresh()
             self._report_ways(list(self._ways))
             plan = make_plan(self._config, self._rules, self._interfaces_of)
             self._system.add_routes(self._tun, plan.routes)
@@ -111,6 +120,23 @@ class Router:
         stack.callback(ways.close)
         return ways
 
+    def _open_streams(
+        self, stack: ExitStack, inside: Inside, refusals: Refusals, drops: Drops
+    ) -> Streams:
+        streams = Streams(
+            self._system,
+            self._tun,
+            self._loop,
+            {address.version: address.ip.packed for address in self._config.tun.addresses},
+            self._passing.owns,
+            self._system.raise_descriptor_limit(),
+            inside,
+            refusals,
+            drops,
+        )
+        stack.callback(streams.close)
+        return streams
+
     def _interfaces_of(self, policy: str) -> Mapping[int, Interface]:
         way = self._ways.by_policy.get(policy)
         return way.interfaces if way else {}
@@ -152,6 +178,7 @@ class Router:
     def _refresh_ways(self) -> None:
         self._settling = False
         changed = self._ways.refresh()
+        self._passing.refresh()
         for way in changed:
             self._forwarder.forget(way)
         self._report_ways(changed)

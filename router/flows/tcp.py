@@ -99,6 +99,11 @@ class Flow(Generic[Way]):
         self.answer_key = b""
         self.fins = 0
 
+    @property
+    def after_request(self) -> int:
+        """The sequence number of a reset by which the application gives up, once answered."""
+        return (self.sequence + 1) & 0xFFFFFFFF
+
     def repeated(self, now: float) -> None:
         """The application has sent its request again."""
         self.interval = max(self.interval, now - self.last)
@@ -159,9 +164,7 @@ class FlowTable(Generic[Way]):
         flow.answer_key = mirrored(alias)
         inward = Rewrite(flow, False, flow.key, alias)
         self.rewrites[flow.key] = inward
-        self.rewrites[flow.answer_key] = Rewrite(
-            flow, True, flow.answer_key, mirrored(flow.key)
-        )
+        self.rewrites[flow.answer_key] = Rewrite(flow, True, flow.answer_key, mirrored(flow.key))
         return inward
 
     def accepted(self, alias: bytes) -> Flow[Way] | None:

@@ -12,7 +12,7 @@ from __future__ import annotations
 import socket
 from collections.abc import Sequence
 from ipaddress import IPv4Interface, IPv6Interface
-from typing import Protocol
+from typing import Final, NamedTuple, Protocol
 
 from router.policy.capture import Route
 from router.policy.network import Interface, Network
@@ -28,35 +28,60 @@ class HasFileno(Protocol):
     def fileno(self) -> int: ...
 
 
-class Poller(Protocol):
-    """Waits for any of many descriptors to become readable."""
+READABLE: Final = 0x01
+WRITABLE: Final = 0x04
+BROKEN: Final = 0x18
+"""What has become of a descriptor: bits, as in epoll (EPOLLIN, EPOLLOUT, EPOLLERR | EPOLLHUP)."""
 
-    def add(self, descriptor: int) -> None: ...
+
+class Poller(Protocol):
+    """Waits for any of many descriptors."""
+
+    def add(self, descriptor: int) -> None:
+        """Report it as long as it is readable."""
+        ...
+
+    def add_changes(self, descriptor: int) -> None:
+        """Report once whenever it becomes readable, writable or broken. Closing it ends that."""
+        ...
 
     def remove(self, descriptor: int) -> None: ...
 
-    def wait(self, timeout: float | None) -> list[int]:
-        """The readable ones, after at most `timeout` seconds (None: however long it takes)."""
+    def wait(self, timeout: float | None) -> list[tuple[int, int]]:
+        """(descriptor, what has become of it), after at most `timeout` seconds (None: however long
+        it takes)."""
         ...
 
     def close(self) -> None: ...
 
 
 class TunDevice(Protocol):
-    """An open TUN device. Closing it removes it, its addresses and its routes."""
+    """An open TUN device. Closing it removes it, its addresses and its routes.
+
+    frame: where `receive` leaves what it has read, and what `send` sends: a header that says what
+    the system left to be done, and a packet; see router.wire.offload.
+    """
 
     name: str
     index: int
     mtu: int
+    frame: bytearray
 
     def fileno(self) -> int: ...
 
-    def read(self) -> bytes:
-        """The next packet. Raises BlockingIOError when there is none, OSError when it is gone."""
+    def receive(self) -> int:
+        """Read the next frame; its length, header included.
+
+        Raises BlockingIOError when there is none, OSError when the device is gone.
+        """
+        ...
+
+    def send(self, size: int) -> None:
+        """Hand the first `size` bytes of the frame to the system. Raises like `receive`."""
         ...
 
     def write(self, packet: bytes | bytearray) -> None:
-        """Hand a packet to the system. Raises BlockingIOError or OSError like `read`."""
+        """Hand a packet to which nothing is left to be done to the system. Raises likewise."""
         ...
 
     def close(self) -> None: ...
@@ -84,10 +109,63 @@ class Changes(Protocol):
     def close(self) -> None: ...
 
 
+class ConnectFailure(NamedTuple):
+    """Why a connection did not come about.
+
+    error: an errno number, 0 when it did come about.
+    icmp: type, code and the 32 bits behind the checksum of the ICMP error that ended it, and
+    `offender` the address that it came from; None where there was none.
+    """
+
+    error: int
+    icmp: tuple[int, int, int] | None = None
+    offender: bytes | None = None
+
+
+class Streams(Protocol):
+    """TCP sockets, all of them non-blocking and without Nagle's delay.
+
+    splicing: whether bytes may go from one to another by splice(2).
+    """
+
+    splicing: bool
+
+    def dialling(
+        self, version: int, interface: Interface, hop_limit: int, traffic_class: int
+    ) -> socket.socket:
+        """A socket, bound to the interface, to connect with. Raises OSError."""
+        ...
+
+    def connected(self, sock: socket.socket) -> None:
+        """Give a socket the usual hop limit again. Raises OSError."""
+        ...
+
+    def failure(self, sock: socket.socket) -> ConnectFailure:
+        """What became of an attempt to connect that is over."""
+        ...
+
+    def is_stranded(self, sock: socket.socket) -> bool:
+        """Whether the interface that a socket is bound to is gone for good."""
+        ...
+
+    def listening(self, tun: TunDevice, address: bytes) -> socket.socket:
+        """A listener at an address of the TUN and some port, to which nobody can connect but by
+        packets that are written into the TUN. Raises OSError."""
+        ...
+
+    def passing(self, version: int, interface: Interface) -> socket.socket:
+        """A raw socket, bound to the interface, to send whole packets by, header included.
+
+        Raises OSError.
+        """
+        ...
+
+
 class System(Protocol):
     """What the engine needs of a system."""
 
     interfaces: Interfaces
+    streams: Streams
 
     def may_run(self) -> str | None:
         """None, or one sentence that says which privilege is missing and how to get it."""
@@ -126,6 +204,10 @@ class System(Protocol):
 
     def network(self) -> Network:
         """Everything at present, routes too; see `router.platform.present_network`."""
+        ...
+
+    def raise_descriptor_limit(self) -> int:
+        """Let the process have as many descriptors as it may; how many those are."""
         ...
 
     def watch(self) -> Changes: ...

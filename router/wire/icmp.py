@@ -144,6 +144,12 @@ def error(source: bytes, about: ip.Packet, what: Error, value: int = 0) -> bytes
 
     value: the 32 bits behind the checksum: the MTU of TOO_BIG, the pointer of an IPv6 parameter
     problem (which PROTOCOL_UNREACHABLE is there); else 0.
+    """
+    return error_of_type(source, about, *what.type_and_code(about.version), value)
+
+
+def error_of_type(source: bytes, about: ip.Packet, kind: int, code: int, value: int) -> bytes:
+    """Likewise, by the numbers.
 
     Quotes as much of the packet as fits (RFC 1812 4.3.2.3; RFC 4443 2.4 c). IPv4 has precedence
     6, internetwork control (RFC 1812 4.3.2.5).
@@ -151,7 +157,6 @@ def error(source: bytes, about: ip.Packet, what: Error, value: int = 0) -> bytes
     version = about.version
     header = ip.IPV4_HEADER if version == 4 else ip.IPV6_HEADER
     quote = about.data[: QUOTE_LIMIT[version] - header - 8]
-    kind, code = what.type_and_code(version)
     body = pack("!BBHI", kind, code, 0, value) + quote
     body = message(version, source, about.source, body)
     return ip.build(

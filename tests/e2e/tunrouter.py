@@ -17,6 +17,7 @@ from tests.e2e.netns import Namespace
 from tests.e2e.processes import Process
 from tests.e2e.testbed import V4, V6
 
+WITHOUT_OFFLOADS = (sys.executable, "-m", "tests.e2e.without_offloads")
 PROGRAM = str(Path(sys.executable).with_name("tunrouter"))
 TUN = "tun11"
 SUMMARY = re.compile(r"stopped: (.*)$", re.MULTILINE)
@@ -59,12 +60,20 @@ class Stopped:
 
 
 class Tunrouter:
-    """One run of the program. start() returns once it has said `ready`."""
+    """One run of the program. `prefix` is put before its command line."""
 
-    def __init__(self, namespace: Namespace, rules_file: Path) -> None:
+    def __init__(
+        self,
+        namespace: Namespace,
+        rules_file: Path,
+        *,
+        offloads: bool = True,
+        prefix: tuple[str, ...] = (),
+    ) -> None:
         self._others = set(namespace.pids())
         self._namespace = namespace
-        self._process: Process = namespace.start(PROGRAM, "run", "-c", str(rules_file))
+        program = (PROGRAM,) if offloads else WITHOUT_OFFLOADS
+        self._process: Process = namespace.start(*prefix, *program, "run", "-c", str(rules_file))
 
     @property
     def log(self) -> str:
@@ -107,13 +116,21 @@ def write_rules(directory: Path, text: str) -> Path:
 
 
 @contextmanager
-def running(namespace: Namespace, directory: Path, text: str) -> Iterator[Tunrouter]:
+def running(
+    namespace: Namespace,
+    directory: Path,
+    text: str,
+    *,
+    offloads: bool = True,
+    prefix: tuple[str, ...] = (),
+) -> Iterator[Tunrouter]:
     """The router, ready, for the length of a with block.
 
     If the block has not stopped it itself, it is stopped by SIGTERM and must have ended well: exit
     code 0, and not one packet that came back in a loop.
     """
-    router = Tunrouter(namespace, write_rules(directory, text))
+    rules_file = write_rules(directory, text)
+    router = Tunrouter(namespace, rules_file, offloads=offloads, prefix=prefix)
     try:
         router.wait_until_ready()
         yield router

@@ -1,4 +1,4 @@
-"""epoll(7), level-triggered, without the objects that `selectors` makes for each wait: a wait is
+"""epoll(7), without the objects that `selectors` makes for each wait: a wait is
 on the path of every packet, and this halves what it costs (docs/adr/001-foundations.md)."""
 
 from __future__ import annotations
@@ -18,9 +18,11 @@ class LinuxPoller:
     def add(self, descriptor: int) -> None:
         self._epoll.register(descriptor, select.EPOLLIN)
 
+    def add_changes(self, descriptor: int) -> None:
+        self._epoll.register(descriptor, select.EPOLLIN | select.EPOLLOUT | select.EPOLLET)
+
     def remove(self, descriptor: int) -> None:
         self._epoll.unregister(descriptor)
 
-    def wait(self, timeout: float | None) -> list[int]:
-        events = self._epoll.poll(FOREVER if timeout is None else timeout)
-        return [descriptor for descriptor, _ in events]
+    def wait(self, timeout: float | None) -> list[tuple[int, int]]:
+        return self._epoll.poll(FOREVER if timeout is None else timeout)

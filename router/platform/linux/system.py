@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import resource
 import socket
 from collections.abc import Sequence
 from ipaddress import IPv4Interface, IPv6Interface
@@ -12,12 +13,13 @@ from typing import Final
 from pyroute2 import IPRoute
 from pyroute2.netlink.exceptions import NetlinkError
 
-from router.platform.base import Interfaces, PlatformError, TunDevice
+from router.platform.base import Interfaces, PlatformError, Streams, TunDevice
 from router.platform.linux.interfaces import LinuxChanges, LinuxInterfaces
 from router.platform.linux.poller import LinuxPoller
 from router.platform.linux.present import present_network
 from router.platform.linux.route_batch import add_routes
 from router.platform.linux.sockets import icmp_socket, path_mtu
+from router.platform.linux.streams import LinuxStreams
 from router.platform.linux.tun import LinuxTun, open_tun
 from router.platform.linux.undo import SYSCTL, Undoer
 from router.platform.linux.way_out import give_default_route, loosen_rp_filter
@@ -30,12 +32,18 @@ LOOSE: Final = "2"
 
 
 class LinuxSystem:
-    """See System."""
+    """See System.
 
-    def __init__(self) -> None:
+    offloads: whether the TUN may leave checksums and segmentation to us, and bytes may be spliced.
+    Without, everything works the same, slower, as on a system that knows of neither.
+    """
+
+    def __init__(self, *, offloads: bool = True) -> None:
         self._netlink = IPRoute()
         self._undoer = Undoer()
+        self._offloads = offloads
         self.interfaces: Interfaces = LinuxInterfaces(self._netlink)
+        self.streams: Streams = LinuxStreams(splicing=offloads)
 
     def may_run(self) -> str | None:
         if os.geteuid() == 0:
@@ -50,7 +58,7 @@ class LinuxSystem:
                 f"there is already an interface {name}: end the program it belongs to, delete it "
                 f"(ip link delete {name}), or choose another tun name"
             )
-        tun = open_tun(name, mtu)
+        tun = open_tun(name, mtu, self._offloads)
         try:
             self._configure(tun, addresses)
         except (NetlinkError, OSError) as error:
@@ -76,6 +84,11 @@ class LinuxSystem:
 
     def network(self) -> Network:
         return present_network()
+
+    def raise_descriptor_limit(self) -> int:
+        _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
+        resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
+        return most
 
     def watch(self) -> LinuxChanges:
         return LinuxChanges()

@@ -1,0 +1,153 @@
+"""TCP sockets on either side of the router (ip(7), ipv6(7), tcp(7)), and raw ones past it.
+
+Why an attempt to connect failed stands in two places: SO_ERROR says what the application is to be
+told, and the error queue (IP_RECVERR, linux/errqueue.h) which ICMP error said so and whose it was.
+
+The listeners are shut off twice. They are bound to the TUN, so nothing that comes in by another
+interface finds them; and since what a local program sends to the TUN's address counts as received
+by the TUN as well, though it goes by the loopback interface, a filter drops what was not really
+received there.
+"""
+
+from __future__ import annotations
+
+import errno
+import socket
+from ipaddress import ip_address
+from struct import Struct
+from typing import Final
+
+from router.platform.base import ConnectFailure, TunDevice
+from router.platform.linux import icmp_filter
+from router.platform.linux.interfaces import family
+from router.policy.network import Interface
+
+IP_RECVERR: Final = 11
+IPV6_RECVERR: Final = 25
+MSG_ERRQUEUE: Final = 0x2000
+USUAL: Final = -1
+"""The system's own hop limit."""
+IFNAMSIZ: Final = 16
+BACKLOG: Final = 4096
+
+EXTENDED_ERROR: Final = Struct("=IBBBBII")
+"""struct sock_extended_err: errno, origin, type, code, padding, info, data; the offender's address
+follows."""
+ORIGIN_ICMP: Final = {4: 2, 6: 3}
+"""SO_EE_ORIGIN_ICMP, SO_EE_ORIGIN_ICMP6."""
+OFFENDER: Final = {4: (EXTENDED_ERROR.size + 4, 4), 6: (EXTENDED_ERROR.size + 8, 16)}
+"""Where in a sockaddr_in or sockaddr_in6 behind that the address is, and its size."""
+ANCILLARY_SPACE: Final = socket.CMSG_SPACE(EXTENDED_ERROR.size + 28)
+
+LOAD_WORD: Final = 0x20  # ld  [k]      4 bytes
+INTERFACE_INDEX: Final = 0xFFFFF000 + 8  # SKF_AD_OFF + SKF_AD_IFINDEX
+
+
+class LinuxStreams:
+    """See Streams."""
+
+    def __init__(self, *, splicing: bool) -> None:
+        self.splicing = splicing
+
+    def dialling(
+        self, version: int, interface: Interface, hop_limit: int, traffic_class: int
+    ) -> socket.socket:
+        sock = socket.socket(family(version), socket.SOCK_STREAM | socket.SOCK_NONBLOCK)
+        try:
+            _bind_to(sock, interface.name)
+            sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+            level, hops, tos, errors = _options(version)
+            sock.setsockopt(level, hops, hop_limit)
+            sock.setsockopt(level, errors, 1)
+            if traffic_class:
+                sock.setsockopt(level, tos, traffic_class)
+        except OSError:
+            sock.close()
+            raise
+        return sock
+
+    def connected(self, sock: socket.socket) -> None:
+        level, hops, _, errors = _options(4 if sock.family == socket.AF_INET else 6)
+        sock.setsockopt(level, hops, USUAL)
+        sock.setsockopt(level, errors, 0)
+
+    def failure(self, sock: socket.socket) -> ConnectFailure:
+        error = sock.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR)
+        if not error:
+            return ConnectFailure(0)
+        version = 4 if sock.family == socket.AF_INET else 6
+        try:
+            _, ancillary, _, _ = sock.recvmsg(1, ANCILLARY_SPACE, MSG_ERRQUEUE)
+        except OSError:
+            return ConnectFailure(error)
+        return _read(error, version, ancillary)
+
+    def is_stranded(self, sock: socket.socket) -> bool:
+        try:
+            sock.getsockopt(socket.SOL_SOCKET, socket.SO_BINDTODEVICE, IFNAMSIZ)
+        except OSError as error:
+            return error.errno == errno.ENODEV
+        return False
+
+    def listening(self, tun: TunDevice, address: bytes) -> socket.socket:
+        version = 4 if len(address) == 4 else 6
+        sock = socket.socket(family(version), socket.SOCK_STREAM | socket.SOCK_NONBLOCK)
+        try:
+            _bind_to(sock, tun.name)
+            icmp_filter.attach(sock, _received_by(tun.index))
+            sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+            if version == 6:
+                sock.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
+            sock.bind((str(ip_address(address)), 0))
+            sock.listen(BACKLOG)
+        except OSError:
+            sock.close()
+            raise
+        return sock
+
+    def passing(self, version: int, interface: Interface) -> socket.socket:
+        sock = socket.socket(
+            family(version), socket.SOCK_RAW | socket.SOCK_NONBLOCK, socket.IPPROTO_RAW
+        )
+        try:
+            _bind_to(sock, interface.name)
+        except OSError:
+            sock.close()
+            raise
+        return sock
+
+
+def _bind_to(sock: socket.socket, device: str) -> None:
+    sock.setsockopt(socket.SOL_SOCKET, socket.SO_BINDTODEVICE, device.encode() + b"\0")
+
+
+def _options(version: int) -> tuple[int, int, int, int]:
+    """Level, hop limit, traffic class, error queue."""
+    if version == 4:
+        return socket.IPPROTO_IP, socket.IP_TTL, socket.IP_TOS, IP_RECVERR
+    return socket.IPPROTO_IPV6, socket.IPV6_UNICAST_HOPS, socket.IPV6_TCLASS, IPV6_RECVERR
+
+
+def _read(error: int, version: int, ancillary: list[tuple[int, int, bytes]]) -> ConnectFailure:
+    """What an error queue says; the errno of a connection that was refused by a reset or that
+    nobody answered has no ICMP error beside it."""
+    level, _, _, kind = _options(version)
+    for found_level, found_kind, data in ancillary:
+        if (found_level, found_kind) != (level, kind) or len(data) < EXTENDED_ERROR.size:
+            continue
+        code, origin, icmp_type, icmp_code, _, info, _ = EXTENDED_ERROR.unpack_from(data)
+        if origin != ORIGIN_ICMP[version] or error == errno.ETIMEDOUT or code != error:
+            continue
+        at, size = OFFENDER[version]
+        return ConnectFailure(error, (icmp_type, icmp_code, info), data[at : at + size])
+    return ConnectFailure(error)
+
+
+def _received_by(index: int) -> list[icmp_filter.Instruction]:
+    """Accept what came in by the interface `index`."""
+    return [
+        (LOAD_WORD, 0, 0, INTERFACE_INDEX),
+        (icmp_filter.JUMP_EQUAL, 0, 1, index),
+        (icmp_filter.RETURN, 0, 0, icmp_filter.WHOLE),
+        (icmp_filter.RETURN, 0, 0, 0),
+    ]

@@ -1,0 +1,105 @@
+"""Real sockets of a namespace in the hands of a test.
+
+A socket belongs to the network namespace of the thread that makes it, for as long as it lives: so
+it is made in a thread that has gone there, and used by the test like any other.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import os
+import socket
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from struct import pack
+from typing import TypeVar
+
+from tests.e2e.netns import Namespace
+from tests.e2e.testbed import Family
+from tests.e2e.wait import BOUND_S
+
+NAMESPACES = Path("/var/run/netns")
+CLONE_NEWNET = 0x40000000
+RESET_ON_CLOSE = pack("ii", 1, 0)
+T = TypeVar("T")
+
+
+def within(namespace: Namespace, make: Callable[[], T]) -> T:
+    """What `make` returns when it is called in a namespace. Raises what it raises."""
+    results: list[T] = []
+    errors: list[BaseException] = []
+
+    def run() -> None:
+        try:
+            descriptor = os.open(NAMESPACES / namespace.name, os.O_RDONLY)
+            try:
+                if ctypes.CDLL(None, use_errno=True).setns(descriptor, CLONE_NEWNET):
+                    raise OSError(ctypes.get_errno(), f"setns {namespace.name}")
+            finally:
+                os.close(descriptor)
+            results.append(make())
+        except BaseException as error:
+            errors.append(error)
+
+    thread = threading.Thread(target=run)
+    thread.start()
+    thread.join()
+    if errors:
+        raise errors[0]
+    return results[0]
+
+
+def stream(namespace: Namespace, family: Family) -> socket.socket:
+    """A TCP socket, whose calls take BOUND_S seconds at most."""
+    kind = socket.AF_INET if family.version == 4 else socket.AF_INET6
+    made = within(namespace, lambda: socket.socket(kind, socket.SOCK_STREAM))
+    made.settimeout(BOUND_S)
+    return made
+
+
+def connected(namespace: Namespace, family: Family, address: str, port: int) -> socket.socket:
+    """Raises OSError, the socket being closed."""
+    sock = stream(namespace, family)
+    try:
+        sock.connect((address, port))
+    except OSError:
+        sock.close()
+        raise
+    return sock
+
+
+@contextmanager
+def listener(namespace: Namespace, backlog: int = 4096) -> Iterator[socket.socket]:
+    """A listener at every address of both families, at a port of the system's choice."""
+
+    def make() -> socket.socket:
+        sock = socket.socket(socket.AF_INET6, socket.SOCK_STREAM)
+        sock.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 0)
+        sock.bind(("::", 0))
+        sock.listen(backlog)
+        return sock
+
+    with within(namespace, make) as sock:
+        sock.settimeout(BOUND_S)
+        yield sock
+
+
+def port_of(sock: socket.socket) -> int:
+    port: int = sock.getsockname()[1]
+    return port
+
+
+def reset(sock: socket.socket) -> None:
+    """Close it by a reset."""
+    sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, RESET_ON_CLOSE)
+    sock.close()
+
+
+def read_to_end(sock: socket.socket) -> bytes:
+    """All it sends until it ends. Raises OSError."""
+    pieces = []
+    while piece := sock.recv(1 << 16):
+        pieces.append(piece)
+    return b"".join(pieces)
