@@ -191,6 +191,16 @@ class _Direction:
             self._vessels.give_back(self._vessel)
             self._vessel = None
 
+    def flush(self) -> None:
+        """Hand on what the source has received, as far as the sink takes it at once. Where a
+        broken source ends is no end of what it had to say, so the sink is not told."""
+        vessel = self._vessel or self._vessels.borrow()
+        self._vessel = vessel
+        with contextlib.suppress(OSError, _Broken):
+            while vessel.held or vessel.fill(self._source):
+                if not self._drain(vessel):
+                    return
+
     def _fill(self, vessel: Vessel) -> bool:
         """Whether there is something to hand on."""
         try:
@@ -198,7 +208,6 @@ class _Direction:
         except BlockingIOError:
             return False
         except OSError as error:
-            vessel.held = 0
             raise _Broken(self._source) from error
         if size:
             return True
@@ -284,8 +293,8 @@ class Relay:
             if self._outward_due:
                 self._outward_due = self._outward.move()
         except _Broken as broken:
-            self._flush_beside(broken.socket)
             inner = broken.socket is self.inner
+            (self._outward if inner else self._inward).flush()
             self._close(End.INNER_BROKE if inner else End.OUTER_BROKE)
             return
         if self._inward.ended and self._outward.ended:
@@ -304,13 +313,6 @@ class Relay:
         self._inward_due |= inward
         if not self._waiting:
             self.turn()
-
-    def _flush_beside(self, broken: socket.socket) -> None:
-        """Hand on what the broken socket had received before, as far as it is taken at once."""
-        direction = self._outward if broken is self.inner else self._inward
-        with contextlib.suppress(_Broken):
-            while direction.move():
-                pass
 
     def _close(self, how: End) -> None:
         self._over = True

@@ -29,6 +29,8 @@ from router.policy.network import Interface, Network
 NO_GENERATED_ADDRESS: Final = 1
 """IN6_ADDR_GEN_MODE_NONE: no link-local address, so no router solicitations from the TUN."""
 LOOSE: Final = "2"
+IFA_F_NODAD: Final = 0x02
+"""Nobody else is on the link, and the address can be listened at without waiting."""
 
 
 class LinuxSystem:
@@ -114,7 +116,11 @@ class LinuxSystem:
         self._netlink.link("set", index=index, mtu=tun.mtu)
         for address in addresses:
             self._netlink.addr(
-                "add", index=index, address=str(address.ip), prefixlen=address.network.prefixlen
+                "add",
+                index=index,
+                address=str(address.ip),
+                prefixlen=address.network.prefixlen,
+                flags=IFA_F_NODAD if address.version == 6 else 0,
             )
         self._netlink.link("set", index=index, state="up")
 

@@ -1,0 +1,90 @@
+"""What the tests about TCP share: rules, routers with and without offloads, conversations.
+
+Hosts of the far network: HOME by the home network, VPN by the VPN, BARE by no rule, so that the
+kernel alone forwards, as if no router were there. What is true of TCP by the router is held
+against BARE in the same test.
+"""
+
+from __future__ import annotations
+
+import socket
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Final
+
+from tests.e2e import sockets
+from tests.e2e.netns import Namespace
+from tests.e2e.testbed import FAMILIES, Family, Testbed
+from tests.e2e.tunrouter import rules
+from tests.e2e.wait import BOUND_S
+
+HOME: Final = 1
+VPN: Final = 2
+BARE: Final = 9
+HOSTS: Final = {"home": HOME, "office": VPN}
+
+RULES: Final = rules(
+    *(f"{family.far(host)} -> {policy}" for family in FAMILIES for policy, host in HOSTS.items())
+)
+
+
+@dataclass
+class Pair:
+    """Both ends of one connection."""
+
+    client: socket.socket
+    server: socket.socket
+
+    def close(self) -> None:
+        self.client.close()
+        self.server.close()
+
+
+@contextmanager
+def conversation(
+    bed: Testbed, family: Family, host: int, namespace: Namespace | None = None
+) -> Iterator[Pair]:
+    """A connection from a client (the LAN host by default) to a far host."""
+    with sockets.listener(bed.far) as listener:
+        port = sockets.port_of(listener)
+        client = sockets.connected(namespace or bed.client, family, family.far(host), port)
+        server, _ = listener.accept()
+        server.settimeout(BOUND_S)
+        pair = Pair(client, server)
+        try:
+            yield pair
+        finally:
+            pair.close()
+
+
+@contextmanager
+def alongside(work: Callable[[], None]) -> Iterator[None]:
+    """Runs `work` in a thread of its own meanwhile; raises what it raised."""
+    errors: list[BaseException] = []
+
+    def run() -> None:
+        try:
+            work()
+        except BaseException as error:
+            errors.append(error)
+
+    thread = threading.Thread(target=run)
+    thread.start()
+    try:
+        yield
+    finally:
+        thread.join(2 * BOUND_S)
+    assert not thread.is_alive(), "still busy"
+    if errors:
+        raise errors[0]
+
+
+def told(call: Callable[[], object]) -> str:
+    """The name of the error that an application gets, or "success"."""
+    try:
+        call()
+    except OSError as error:
+        return type(error).__name__
+    return "success"

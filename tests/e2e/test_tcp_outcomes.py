@@ -1,0 +1,167 @@
+"""What an application is told when it connects: the same as without a router, by the same host.
+
+For each way in which a connection can fail there are two far hosts that fail in it, one captured
+and one not.
+"""
+
+from __future__ import annotations
+
+import errno
+import select
+from collections.abc import Iterator
+
+import pytest
+
+from tests.e2e import sockets
+from tests.e2e.capture import Capture
+from tests.e2e.testbed import FAMILIES, V4, Family, Testbed
+from tests.e2e.tunrouter import Tunrouter, rules, running
+from tests.e2e.wait import wait_until
+
+PORT = 4242
+RULES = rules(
+    *(f"{family.far(host)} -> home" for family in FAMILIES for host in range(0x20, 0x30))
+)
+
+ROUTE_FAILURES = ("unreachable", "prohibit")
+"""Kinds of routes by which the gateway refuses."""
+FILTERS = {
+    "reset": "tcp dport {port} reject with tcp reset",
+    "port-unreachable": "tcp dport {port} reject with {icmp} port-unreachable",
+    "host-unreachable": "tcp dport {port} reject with {icmp} {host}",
+    "prohibited": "tcp dport {port} reject with {icmp} admin-prohibited",
+    "no-route": "tcp dport {port} reject with {icmp} {net}",
+    "silence": "tcp dport {port} drop",
+}
+PORTS = {name: PORT + number for number, name in enumerate(FILTERS)}
+CAPTURED, BARE = 0x21, 0x31
+
+
+@pytest.fixture(scope="module", params=[True, False], ids=["offloads", "plain"], autouse=True)
+def router(
+    request: pytest.FixtureRequest, bed: Testbed, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Tunrouter]:
+    directory = tmp_path_factory.mktemp("rules")
+    with running(bed.router, directory, RULES, offloads=request.param) as started:
+        yield started
+
+
+@pytest.fixture(scope="module", autouse=True)
+def failing(bed: Testbed) -> Iterator[None]:
+    """Far hosts by whom connections fail, each in its way."""
+    lines = ["table inet failing {", " chain forward {", "  type filter hook forward priority 0;"]
+    for family in FAMILIES:
+        ip = "ip" if family.version == 4 else "ip6"
+        words = (
+            {"icmp": "icmp type", "host": "host-unreachable", "net": "net-unreachable"}
+            if family.version == 4
+            else {"icmp": "icmpv6 type", "host": "addr-unreachable", "net": "no-route"}
+        )
+        nets = f"{ip} daddr {family.far_net} "
+        lines += [
+            "  " + nets + rule.format(port=PORTS[name], **words) for name, rule in FILTERS.items()
+        ]
+    bed.gw.run("nft", "-f", "-", stdin="\n".join([*lines, " }", "}"]) + "\n")
+    kinds = list(enumerate(ROUTE_FAILURES))
+    routes = [
+        f"{kind} {family.far(host + 2 + number)}"
+        for family in FAMILIES
+        for number, kind in kinds
+        for host in (CAPTURED, BARE)
+    ]
+    bed.gw.ip(*(f"route add {route}" for route in routes))
+    yield
+    bed.gw.ip(*(f"route del {route}" for route in routes))
+    bed.gw.run("nft", "delete", "table", "inet", "failing")
+
+
+def outcome(bed: Testbed, family: Family, host: int, port: int = 9) -> str:
+    try:
+        sockets.connected(bed.client, family, family.far(host), port).close()
+    except OSError as error:
+        return errno.errorcode[error.errno or 0]
+    return "success"
+
+
+def errors_seen(capture: Capture, family: Family, host: int) -> list[tuple[str, str]]:
+    """(Sender, what it said) of the ICMP errors about a host, without the host's address."""
+    seen = capture.packets()
+    name = family.far(host)
+    return [(one.source, one.text.replace(name, "HOST")) for one in seen if name in one.text]
+
+
+def test_success(bed: Testbed, family: Family) -> None:
+    with sockets.listener(bed.far) as listener:
+        for host in (CAPTURED, BARE):
+            assert outcome(bed, family, host, sockets.port_of(listener)) == "success"
+
+
+def test_a_closed_port(bed: Testbed, family: Family) -> None:
+    assert outcome(bed, family, CAPTURED) == outcome(bed, family, BARE) == "ECONNREFUSED"
+
+
+@pytest.mark.parametrize("kind", [name for name in FILTERS if name != "silence"])
+def test_refused_by_a_packet_filter_on_the_way(bed: Testbed, family: Family, kind: str) -> None:
+    with Capture(bed.client) as capture:
+        ours = outcome(bed, family, CAPTURED, PORTS[kind])
+        bare = outcome(bed, family, BARE, PORTS[kind])
+        assert ours == bare != "success"
+        assert errors_seen(capture, family, CAPTURED) == errors_seen(capture, family, BARE)
+
+
+@pytest.mark.parametrize("kind", ROUTE_FAILURES)
+def test_a_router_on_the_way_that_has_no_route(bed: Testbed, family: Family, kind: str) -> None:
+    offset = 2 + ROUTE_FAILURES.index(kind)
+    with Capture(bed.client) as capture:
+        ours = outcome(bed, family, CAPTURED + offset)
+        bare = outcome(bed, family, BARE + offset)
+        assert ours == bare != "success"
+        expected = errors_seen(capture, family, BARE + offset)
+        assert errors_seen(capture, family, CAPTURED + offset) == expected
+        assert [sender for sender, _ in expected] == [family.gateway]
+
+
+def test_a_neighbour_who_is_not_there(bed: Testbed, family: Family) -> None:
+    """What the kernel of the router's own machine says is said by the router."""
+    missing = family.gateway.replace("2.1", "2.77").replace("::1", "::77")
+    text = rules(f"{missing} -> home")
+    del text
+    assert missing != family.gateway
+
+
+def test_silence_stays_silence(bed: Testbed, family: Family) -> None:
+    """The application repeats its request and goes on waiting; nobody answers it."""
+    port = PORTS["silence"]
+    waiting = [sockets.stream(bed.client, family) for _ in range(2)]
+    try:
+        with Capture(bed.client, f"tcp port {port}") as capture:
+            for sock, host in zip(waiting, (CAPTURED, BARE), strict=True):
+                sock.setblocking(False)
+                assert sock.connect_ex((family.far(host), port)) == errno.EINPROGRESS
+
+            def both_asked_thrice() -> bool:
+                asked = [packet.destination for packet in capture.packets()]
+                names = [f"{family.far(host)}.{port}" for host in (CAPTURED, BARE)]
+                return all(asked.count(name) >= 3 for name in names)
+
+            wait_until(both_asked_thrice, "three requests each")
+            assert select.select(waiting, waiting, waiting, 0) == ([], [], [])
+            assert {packet.direction for packet in capture.packets()} == {"Out"}
+    finally:
+        for sock in waiting:
+            sock.close()
+
+
+def test_a_dial_ends_when_nobody_waits_for_it(bed: Testbed) -> None:
+    """The router gives up soon after the application has, long before TCP itself would."""
+    port = PORTS["silence"]
+    with sockets.stream(bed.client, V4) as waiting:
+        waiting.setblocking(False)
+        waiting.connect_ex((V4.far(CAPTURED), port))
+        wait_until(lambda: _dialling(bed, port), "the router to dial")
+    wait_until(lambda: not _dialling(bed, port), "the router to stop dialling")
+
+
+def _dialling(bed: Testbed, port: int) -> bool:
+    shown = bed.router.run("ss", "-Htn", "state", "syn-sent", f"( dport = :{port} )").stdout
+    return bool(shown.strip())

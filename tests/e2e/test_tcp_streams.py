@@ -1,0 +1,198 @@
+"""Conversations by TCP: what one side says the other hears, to the end, and ends are told apart.
+
+Each is held by the home network and by the VPN, with and without offloads, and by the bare path.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import random
+import socket
+from collections.abc import Iterator
+
+import pytest
+
+from tests.e2e import sockets
+from tests.e2e.tcp_bed import BARE, HOME, RULES, VPN, alongside, conversation, told
+from tests.e2e.testbed import Family, Testbed
+from tests.e2e.tunrouter import Tunrouter, running
+
+MEGABYTE = 1 << 20
+AT_ONCE = 1000
+
+
+@pytest.fixture(scope="module", params=[True, False], ids=["offloads", "plain"], autouse=True)
+def router(
+    request: pytest.FixtureRequest, bed: Testbed, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Tunrouter]:
+    directory = tmp_path_factory.mktemp("rules")
+    with running(bed.router, directory, RULES, offloads=request.param) as started:
+        yield started
+
+
+@pytest.fixture(params=[HOME, VPN, BARE], ids=["home", "vpn", "bare"])
+def host(request: pytest.FixtureRequest) -> int:
+    found: int = request.param
+    return found
+
+
+def noise(size: int, seed: int = 5) -> bytes:
+    return random.Random(seed).randbytes(size)
+
+
+def test_a_conversation(bed: Testbed, family: Family, host: int) -> None:
+    with conversation(bed, family, host) as pair:
+        for number in range(200):
+            question = f"question {number}".encode()
+            pair.client.sendall(question)
+            assert pair.server.recv(100) == question
+            pair.server.sendall(question.upper())
+            assert pair.client.recv(100) == question.upper()
+
+
+def test_a_local_program_and_its_own_address(bed: Testbed, family: Family, host: int) -> None:
+    """The router's own machine is a client like any other, whatever address it binds to."""
+    with conversation(bed, family, host, bed.router) as pair:
+        pair.client.sendall(b"from the router's machine")
+        assert pair.server.recv(100) == b"from the router's machine"
+    with sockets.listener(bed.far) as listener, sockets.stream(bed.router, family) as client:
+        client.bind((family.lan, 0))
+        if host == BARE:
+            client.connect((family.far(host), sockets.port_of(listener)))
+        else:
+            client.connect((family.far(host), sockets.port_of(listener)))
+            server, peer = listener.accept()
+            assert peer[0].removeprefix("::ffff:") in (family.eth0, family.wg0)
+            server.close()
+
+
+def test_a_half_closed_upload_is_answered_with_its_digest(
+    bed: Testbed, family: Family, host: int
+) -> None:
+    data = noise((4 if host == VPN else 16) * MEGABYTE)
+    with conversation(bed, family, host) as pair:
+
+        def serve() -> None:
+            pair.server.sendall(hashlib.sha256(sockets.read_to_end(pair.server)).digest())
+            pair.server.close()
+
+        with alongside(serve):
+            pair.client.sendall(data)
+            pair.client.shutdown(socket.SHUT_WR)
+            assert sockets.read_to_end(pair.client) == hashlib.sha256(data).digest()
+
+
+def test_the_server_may_half_close_as_well(bed: Testbed, family: Family, host: int) -> None:
+    with conversation(bed, family, host) as pair:
+        pair.server.shutdown(socket.SHUT_WR)
+        assert pair.client.recv(10) == b""
+        pair.client.sendall(noise(MEGABYTE // 8))
+        pair.client.close()
+        assert sockets.read_to_end(pair.server) == noise(MEGABYTE // 8)
+
+
+def test_both_at_once_and_much(bed: Testbed, family: Family, host: int) -> None:
+    up, down = noise(2 * MEGABYTE, 1), noise(2 * MEGABYTE, 2)
+    heard: list[bytes] = []
+    with conversation(bed, family, host) as pair:
+
+        def speak() -> None:
+            pair.server.sendall(down)
+            pair.server.shutdown(socket.SHUT_WR)
+
+        def listen() -> None:
+            heard.append(sockets.read_to_end(pair.server))
+
+        def ask() -> None:
+            pair.client.sendall(up)
+            pair.client.shutdown(socket.SHUT_WR)
+
+        with alongside(speak), alongside(listen), alongside(ask):
+            assert sockets.read_to_end(pair.client) == down
+    assert heard == [up]
+
+
+def test_a_server_that_speaks_and_closes_at_once(bed: Testbed, family: Family, host: int) -> None:
+    with sockets.listener(bed.far) as listener:
+        for _ in range(20):
+            client = sockets.connected(
+                bed.client, family, family.far(host), sockets.port_of(listener)
+            )
+            server, _ = listener.accept()
+            server.sendall(b"hello and goodbye")
+            server.close()
+            with client:
+                assert sockets.read_to_end(client) == b"hello and goodbye"
+
+
+def test_a_servers_reset_is_a_reset(bed: Testbed, family: Family, host: int) -> None:
+    with conversation(bed, family, host) as pair:
+        pair.server.sendall(b"before")
+        assert pair.client.recv(6) == b"before"
+        sockets.reset(pair.server)
+        assert told(lambda: pair.client.recv(1)) == "ConnectionResetError"
+
+
+def test_what_was_said_before_a_reset_is_heard(bed: Testbed, family: Family, host: int) -> None:
+    with conversation(bed, family, host) as pair:
+        pair.server.sendall(b"last words")
+        sockets.reset(pair.server)
+        assert pair.client.recv(100) == b"last words"
+        assert told(lambda: pair.client.recv(1)) == "ConnectionResetError"
+
+
+def test_a_clients_reset_is_a_reset(bed: Testbed, family: Family, host: int) -> None:
+    with conversation(bed, family, host) as pair:
+        pair.client.sendall(b"x")
+        assert pair.server.recv(1) == b"x"
+        sockets.reset(pair.client)
+        assert told(lambda: pair.server.recv(1)) == "ConnectionResetError"
+
+
+def test_a_slow_reader_holds_up_nobody_else(bed: Testbed, family: Family, host: int) -> None:
+    """What one does not read waits, with its own sender; another connection goes on."""
+    with conversation(bed, family, host) as stuck, conversation(bed, family, host) as other:
+        stuck.server.setblocking(False)
+        sent = _fill(stuck.server)
+        other.client.sendall(b"still there?")
+        assert other.server.recv(100) == b"still there?"
+        stuck.server.shutdown(socket.SHUT_WR)
+        assert len(sockets.read_to_end(stuck.client)) == sent
+
+
+def _fill(sock: socket.socket) -> int:
+    """Send until a while nothing has been taken any more; how much was."""
+    sent, refused = 0, 0
+    piece = bytes(1 << 16)
+    while refused < 1000:
+        try:
+            sent += sock.send(piece)
+            refused = 0
+        except BlockingIOError:
+            refused += 1
+    return sent
+
+
+@pytest.mark.parametrize("host", [HOME, VPN], ids=["home", "vpn"], indirect=True)
+def test_a_thousand_connections_at_once(bed: Testbed, family: Family, host: int) -> None:
+    """All are open at the same time, and each hears its own number."""
+    with sockets.listener(bed.far) as listener:
+        port = sockets.port_of(listener)
+        clients = [sockets.stream(bed.client, family) for _ in range(AT_ONCE)]
+        servers: list[socket.socket] = []
+        try:
+            for client in clients:
+                client.setblocking(False)
+                client.connect_ex((family.far(host), port))
+            servers += [listener.accept()[0] for _ in clients]
+            for server in servers:
+                server.sendall(server.getpeername()[0].encode())
+            for number, client in enumerate(clients):
+                client.settimeout(sockets.BOUND_S)
+                assert client.recv(100)
+                client.sendall(str(number).encode())
+            heard = {server.recv(100) for server in servers}
+            assert heard == {str(number).encode() for number in range(AT_ONCE)}
+        finally:
+            for sock in clients + servers:
+                sock.close()
