@@ -29,6 +29,9 @@ from router.policy.network import Interface, Network
 NO_GENERATED_ADDRESS: Final = 1
 """IN6_ADDR_GEN_MODE_NONE: no link-local address, so no router solicitations from the TUN."""
 LOOSE: Final = "2"
+QUEUE: Final = 4096
+"""Packets that the system may send before they are read. With the usual 500, a thousand programs
+that connect at once lose half of their requests, and repeat them after a second."""
 IFA_F_NODAD: Final = 0x02
 """Nobody else is on the link, and the address can be listened at without waiting."""
 
@@ -113,7 +116,7 @@ class LinuxSystem:
         _set_sysctl(f"net/ipv4/conf/{tun.name}/rp_filter", LOOSE)
         _set_sysctl(f"net/ipv6/conf/{tun.name}/disable_ipv6", "0")
         _set_sysctl(f"net/ipv6/conf/{tun.name}/addr_gen_mode", str(NO_GENERATED_ADDRESS))
-        self._netlink.link("set", index=index, mtu=tun.mtu)
+        self._netlink.link("set", index=index, mtu=tun.mtu, txqlen=QUEUE)
         for address in addresses:
             self._netlink.addr(
                 "add",
