@@ -208,7 +208,9 @@ def is_answer(packet: ip.Packet) -> bool:
     queries."""
     if packet.protocol == ip.TCP:
         return tcp.is_whole(packet) and not tcp.is_request(packet)
-    return packet.protocol == icmp.protocol_of(packet.version) and icmp.query_type(packet) is None
+    return packet.protocol == icmp.protocol_of(packet.version) and (
+        icmp.message_type(packet) not in icmp.ANSWER_TO[packet.version]
+    )
 
 
 def receive_all(forwarder: Forwarder, egress: IcmpEgress, budget: int, now: float) -> None:

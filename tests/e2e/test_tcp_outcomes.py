@@ -19,9 +19,7 @@ from tests.e2e.tunrouter import Tunrouter, rules, running
 from tests.e2e.wait import wait_until
 
 PORT = 4242
-RULES = rules(
-    *(f"{family.far(host)} -> home" for family in FAMILIES for host in range(0x20, 0x30))
-)
+RULES = rules(*(f"{family.far(host)} -> home" for family in FAMILIES for host in range(0x20, 0x30)))
 
 ROUTE_FAILURES = ("unreachable", "prohibit")
 """Kinds of routes by which the gateway refuses."""

@@ -16,6 +16,7 @@ from tests.e2e import sockets
 from tests.e2e.tcp_bed import BARE, HOME, RULES, VPN, alongside, conversation, told
 from tests.e2e.testbed import Family, Testbed
 from tests.e2e.tunrouter import Tunrouter, running
+from tests.e2e.wait import BOUND_S
 
 MEGABYTE = 1 << 20
 AT_ONCE = 1000
@@ -188,7 +189,7 @@ def test_a_thousand_connections_at_once(bed: Testbed, family: Family, host: int)
             for server in servers:
                 server.sendall(server.getpeername()[0].encode())
             for number, client in enumerate(clients):
-                client.settimeout(sockets.BOUND_S)
+                client.settimeout(BOUND_S)
                 assert client.recv(100)
                 client.sendall(str(number).encode())
             heard = {server.recv(100) for server in servers}

