@@ -49,8 +49,9 @@ def test_the_summary_counts_each_ping_once(bed: Testbed, tmp_path: Path) -> None
 
 def test_the_summary_counts_each_refusal(bed: Testbed, family: Family, tmp_path: Path) -> None:
     with running(bed.router, tmp_path, RULES) as router:
+        assert probes.tcp(bed.client, family.far(REJECTED)) == "ECONNREFUSED"
         assert probes.tcp(bed.client, family.far(NAMED)) == "ECONNREFUSED"
         assert probes.udp(bed.client, family.far(NAMED)) == "ECONNREFUSED"
         counters = router.stop().counters
-    assert (counters["tcp-refused"], counters["udp-refused"]) == (1, 1)
+    assert (counters["rejected"], counters["connect-failed"], counters["udp-refused"]) == (1, 1, 1)
     assert counters["loop"] == 0

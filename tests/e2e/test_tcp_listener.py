@@ -1,0 +1,110 @@
+"""Nobody enters by the router's listeners but connections that it has dialled itself."""
+
+from __future__ import annotations
+
+import errno
+import re
+import select
+import socket
+from collections.abc import Iterator
+
+import pytest
+
+from tests.e2e import sockets
+from tests.e2e.capture import Capture
+from tests.e2e.tcp_bed import HOME, RULES, alongside, conversation
+from tests.e2e.testbed import V6, Family, Testbed
+from tests.e2e.tunrouter import TUN, Tunrouter, running
+from tests.e2e.wait import wait_until
+
+FREEBIND = {4: (socket.IPPROTO_IP, 15), 6: (socket.IPPROTO_IPV6, 78)}
+
+
+@pytest.fixture(scope="module", autouse=True)
+def router(bed: Testbed, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Tunrouter]:
+    with running(bed.router, tmp_path_factory.mktemp("rules"), RULES) as started:
+        yield started
+
+
+def listeners(bed: Testbed, family: Family) -> list[int]:
+    """The ports at which the router listens."""
+    shown = bed.router.run("ss", "-Hltn").stdout
+    address = re.escape(family.tun)
+    found = re.findall(rf"\[?{address}(?:%{TUN})?\]?(?:%{TUN})?:(\d+)", shown)
+    assert found, shown
+    return [int(port) for port in found]
+
+
+def attempt(sock: socket.socket, address: str, port: int) -> None:
+    sock.setblocking(False)
+    assert sock.connect_ex((address, port)) in (0, errno.EINPROGRESS, errno.ECONNREFUSED)
+
+
+def test_another_host_is_refused(bed: Testbed, family: Family) -> None:
+    for port in listeners(bed, family):
+        with pytest.raises(ConnectionRefusedError):
+            sockets.connected(bed.client, family, family.tun, port)
+
+
+def test_a_local_program_never_gets_in(bed: Testbed, family: Family) -> None:
+    """Its requests are dropped before they reach the listener, however often they come: not one is
+    answered while three of them, and a connection of somebody else, go by."""
+    port = listeners(bed, family)[0]
+    with Capture(bed.router, f"tcp port {port}") as capture:
+        with sockets.stream(bed.router, family) as intruder:
+            attempt(intruder, family.tun, port)
+            name = f"{family.tun}.{port}"
+
+            def three_requests() -> bool:
+                asked = [seen for seen in capture.on("lo") if seen.destination == name]
+                return len(asked) >= 3
+
+            wait_until(three_requests, "three requests")
+            with conversation(bed, family, HOME) as pair:
+                pair.client.sendall(b"let me in")
+                assert pair.server.recv(100) == b"let me in"
+            assert select.select([intruder], [intruder], [intruder], 0) == ([], [], [])
+            answers = [seen for seen in capture.on("lo") if seen.source == name]
+            assert answers == []
+
+
+def test_a_local_program_that_claims_to_be_the_peer(bed: Testbed) -> None:
+    """IPv6 lets any program send from an address that is not this machine's (IPV6_FREEBIND)."""
+    port = listeners(bed, V6)[0]
+    with (
+        Capture(bed.router, f"tcp port {port}") as capture,
+        sockets.stream(bed.router, V6) as intruder,
+    ):
+        intruder.setsockopt(*FREEBIND[6], 1)
+        intruder.bind((V6.tun_peer, 0))
+        attempt(intruder, V6.tun, port)
+        wait_until(lambda: len(capture.on("lo")) >= 2, "two requests")
+        assert select.select([intruder], [intruder], [intruder], 0) == ([], [], [])
+        assert {seen.destination for seen in capture.packets()} == {f"{V6.tun}.{port}"}
+
+
+def test_the_peer_itself_has_no_port_open(bed: Testbed, family: Family) -> None:
+    for namespace in (bed.client, bed.router):
+        for port in (22, listeners(bed, family)[0]):
+            with pytest.raises(ConnectionRefusedError):
+                sockets.connected(namespace, family, family.tun_peer, port)
+
+
+def test_a_segment_of_no_connection_is_reset(bed: Testbed, family: Family) -> None:
+    """What goes on after the router has begun anew is told so, instead of waiting for ever."""
+    with conversation(bed, family, HOME) as pair:
+        host = f"{family.far(HOME)}/{family.host_bits}"
+        bed.router.ip(f"route del {host} dev {TUN}")
+        try:
+            with sockets.listener(bed.far) as listener:
+                port = sockets.port_of(listener)
+                stranger = sockets.connected(bed.client, family, family.far(HOME), port)
+                server, _ = listener.accept()
+        finally:
+            bed.router.ip(f"route add {host} dev {TUN}" + " metric 1" * (family.version == 6))
+        with stranger, server:
+            stranger.sendall(b"anybody there?")
+            with pytest.raises(ConnectionResetError):
+                stranger.recv(1)
+        with alongside(lambda: pair.client.sendall(b"not disturbed")):
+            assert pair.server.recv(100) == b"not disturbed"

@@ -1,0 +1,111 @@
+"""Servers on the router's own machine, reached from a captured network by another interface: they
+answer as if there were no router, also those who had connected before it started."""
+
+from __future__ import annotations
+
+import socket
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+
+from tests.e2e import ping, sockets
+from tests.e2e.tcp_bed import HOME, RULES, alongside
+from tests.e2e.testbed import Family, Testbed
+from tests.e2e.tunrouter import TUN, running
+from tests.e2e.wait import BOUND_S
+
+MUCH = 2 << 20
+
+
+@contextmanager
+def from_outside(bed: Testbed, family: Family) -> Iterator[tuple[socket.socket, socket.socket]]:
+    """(Far client, local server): a captured host connects to the router's home address."""
+    with sockets.listener(bed.router) as listener:
+        client = sockets.stream(bed.far, family)
+        level, freebind = (socket.IPPROTO_IP, 15) if family.version == 4 else (41, 78)
+        client.setsockopt(level, freebind, 1)
+        client.bind((family.far(HOME), 0))
+        client.connect((family.eth0, sockets.port_of(listener)))
+        server, _ = listener.accept()
+        server.settimeout(BOUND_S)
+        with client, server:
+            yield client, server
+
+
+def talk(client: socket.socket, server: socket.socket) -> None:
+    """Both ways, and enough in one go for the kernel to leave segmentation to the TUN."""
+    client.sendall(b"question")
+    assert server.recv(100) == b"question"
+
+    def answer() -> None:
+        server.sendall(bytes(MUCH))
+
+    with alongside(answer):
+        left = MUCH
+        while left:
+            left -= len(client.recv(min(left, 1 << 16)))
+
+
+@pytest.fixture(params=[True, False], ids=["offloads", "plain"])
+def offloads(request: pytest.FixtureRequest) -> bool:
+    found: bool = request.param
+    return found
+
+
+def test_a_local_server_is_reached(
+    bed: Testbed, family: Family, offloads: bool, tmp_path: Path
+) -> None:
+    with from_outside(bed, family) as (client, server):
+        talk(client, server)
+    with running(bed.router, tmp_path, RULES, offloads=offloads) as router:
+        before = bed.router.counter(TUN, "tx_packets")
+        with from_outside(bed, family) as (client, server):
+            talk(client, server)
+            client.shutdown(socket.SHUT_WR)
+            assert server.recv(1) == b""
+            server.close()
+            assert client.recv(1) == b""
+        assert bed.router.counter(TUN, "tx_packets") > before, "not by the TUN at all"
+        assert "no-connection" not in router.stop().counters
+
+
+def test_a_connection_from_before_goes_on(
+    bed: Testbed, family: Family, offloads: bool, tmp_path: Path
+) -> None:
+    with from_outside(bed, family) as (client, server):
+        talk(client, server)
+        with running(bed.router, tmp_path, RULES, offloads=offloads):
+            talk(client, server)
+        talk(client, server)
+
+
+def test_nothing_there_is_told_as_well(bed: Testbed, family: Family, tmp_path: Path) -> None:
+    """The reset of a closed port is an answer like any other."""
+
+    def knock() -> None:
+        with sockets.stream(bed.far, family) as client:
+            level, freebind = (socket.IPPROTO_IP, 15) if family.version == 4 else (41, 78)
+            client.setsockopt(level, freebind, 1)
+            client.bind((family.far(HOME), 0))
+            client.connect((family.eth0, 9))
+
+    with pytest.raises(ConnectionRefusedError):
+        knock()
+    with running(bed.router, tmp_path, RULES), pytest.raises(ConnectionRefusedError):
+        knock()
+
+
+def test_the_machine_answers_pings_from_a_captured_network(
+    bed: Testbed, family: Family, tmp_path: Path
+) -> None:
+    address = f"{family.far(HOME)}/{family.host_bits} dev lo"
+    bed.far.ip(f"addr add {address}")
+    try:
+        with running(bed.router, tmp_path, RULES) as router:
+            pinged = ping.answered(bed.far, family.eth0, "-I", family.far(HOME))
+            assert pinged.received == 3
+            assert "icmp-type" not in router.stop().counters
+    finally:
+        bed.far.ip(f"addr del {address}")

@@ -1,0 +1,164 @@
+"""Real programs over TCP: curl, iperf3, ssh and traceroute, by the router and without it."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import random
+import re
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.e2e.netns import Namespace
+from tests.e2e.processes import Process
+from tests.e2e.tcp_bed import BARE, HOME, RULES, VPN
+from tests.e2e.testbed import Family, Testbed
+from tests.e2e.tunrouter import Tunrouter, running
+from tests.e2e.wait import wait_until
+
+HTTP_PORT, SSH_PORT, IPERF_PORT = 8080, 2222, 5201
+DOWNLOAD = 100 << 20
+LINE = re.compile(r"^ *(\d+) +(\S+)(?: .*)?$", re.MULTILINE)
+
+
+@pytest.fixture(scope="module", params=[True, False], ids=["offloads", "plain"], autouse=True)
+def router(
+    request: pytest.FixtureRequest, bed: Testbed, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Tunrouter]:
+    directory = tmp_path_factory.mktemp("rules")
+    with running(bed.router, directory, RULES, offloads=request.param) as started:
+        yield started
+
+
+@pytest.fixture(params=[HOME, VPN, BARE], ids=["home", "vpn", "bare"])
+def host(request: pytest.FixtureRequest) -> int:
+    found: int = request.param
+    return found
+
+
+def listening(namespace: Namespace, port: int, server: Process) -> None:
+    """Waits until the server listens."""
+    wait_until(
+        lambda: f":{port} " in namespace.run("ss", "-Hltn").stdout,
+        f"port {port}",
+        detail=server.report,
+    )
+
+
+# curl
+
+
+@pytest.fixture(scope="module")
+def file(bed: Testbed, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """100 MB behind an HTTP server on the far host; its digest."""
+    directory = tmp_path_factory.mktemp("www")
+    data = random.Random(5).randbytes(DOWNLOAD)
+    Path(directory, "file").write_bytes(data)
+    server = bed.far.start(
+        *(sys.executable, "-m", "http.server", "--bind", "::", "--directory", str(directory)),
+        str(HTTP_PORT),
+    )
+    listening(bed.far, HTTP_PORT, server)
+    yield hashlib.sha256(data).hexdigest()
+    server.close()
+
+
+def test_curl_of_100_mb(bed: Testbed, family: Family, host: int, file: str, tmp_path: Path) -> None:
+    name = family.far(host)
+    url = f"http://{f'[{name}]' if family.version == 6 else name}:{HTTP_PORT}/file"
+    got = tmp_path / "got"
+    bed.client.run("curl", "-sS", "--fail", "-o", str(got), url, timeout=120)
+    with got.open("rb") as opened:
+        assert hashlib.file_digest(opened, "sha256").hexdigest() == file
+
+
+# iperf3
+
+
+@pytest.fixture(scope="module")
+def iperf(bed: Testbed) -> Iterator[None]:
+    server = bed.far.start("iperf3", "-s", "-p", str(IPERF_PORT))
+    listening(bed.far, IPERF_PORT, server)
+    yield
+    server.close()
+
+
+@pytest.mark.parametrize("options", [(), ("--reverse",), ("-P", "8")], ids=["up", "down", "8"])
+def test_iperf3(
+    bed: Testbed, family: Family, host: int, iperf: None, options: tuple[str, ...]
+) -> None:
+    amount = 8 << 20
+    command = ("iperf3", "-J", "-c", family.far(host), "-n", str(amount), *options)
+    found = json.loads(bed.client.run(*command, timeout=60).stdout)
+    assert found["end"]["sum_received"]["bytes"] > 0
+    assert found["end"]["sum_sent"]["bytes"] >= amount
+
+
+# ssh
+
+
+@pytest.fixture(scope="module")
+def key(bed: Testbed, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """An sshd on the far host, and the file of a key that it lets in."""
+    directory = tmp_path_factory.mktemp("ssh")
+    for name in ("host", "user"):
+        bed.far.run("ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", str(directory / name))
+    Path("/run/sshd").mkdir(exist_ok=True)
+    settings = {
+        "Port": SSH_PORT,
+        "HostKey": directory / "host",
+        "AuthorizedKeysFile": directory / "user.pub",
+        "PidFile": "none",
+        "StrictModes": "no",
+        "UsePAM": "no",
+    }
+    lines = [f"{name} {value}" for name, value in settings.items()]
+    (directory / "sshd_config").write_text("\n".join([*lines, ""]))
+    server = bed.far.start("/usr/sbin/sshd", "-D", "-e", "-f", str(directory / "sshd_config"))
+    listening(bed.far, SSH_PORT, server)
+    yield str(directory / "user")
+    server.close()
+
+
+def test_an_ssh_session(bed: Testbed, family: Family, host: int, key: str) -> None:
+    """Interactive: the shell answers line by line, and its exit status arrives."""
+    options = ("StrictHostKeyChecking=no", "UserKnownHostsFile=/dev/null", "LogLevel=ERROR")
+    done = bed.client.run(
+        *("ssh", "-tt", "-p", str(SSH_PORT), "-i", key, "-F", "none"),
+        *(word for option in options for word in ("-o", option)),
+        f"root@{family.far(host)}",
+        check=False,
+        stdin="echo session $((40 + 2))\nexit 7\n",
+    )
+    assert done.returncode == 7, done.stderr
+    assert "session 42" in done.stdout
+
+
+# traceroute
+
+
+def hops(bed: Testbed, address: str, port: int) -> list[str]:
+    """The routers that traceroute -T shows, the destination last."""
+    version = "-6" if ":" in address else "-4"
+    shown = bed.client.run(
+        *("traceroute", version, "-T", "-n", "-q", "1", "-w", "5", "-m", "8"),
+        *("-p", str(port), address),
+    ).stdout
+    return [name for _, name in LINE.findall(shown)]
+
+
+@pytest.mark.parametrize("port", [HTTP_PORT, 9], ids=["open", "closed"])
+def test_traceroute_by_the_home_network(bed: Testbed, family: Family, file: str, port: int) -> None:
+    bare = hops(bed, family.far(BARE), port)
+    assert bare == [family.lan, family.gateway, family.far(BARE)]
+    ours = hops(bed, family.far(HOME), port)
+    assert ours == [family.lan, family.tun_peer, family.gateway, family.far(HOME)]
+
+
+@pytest.mark.parametrize("port", [HTTP_PORT, 9], ids=["open", "closed"])
+def test_traceroute_by_the_vpn(bed: Testbed, family: Family, file: str, port: int) -> None:
+    ours = hops(bed, family.far(VPN), port)
+    assert ours == [family.lan, family.tun_peer, family.vpn_wg0, family.far(VPN)]
