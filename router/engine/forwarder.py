@@ -36,6 +36,7 @@ class StreamFlows(Protocol):
     def carry(self, size: int, now: float) -> bool: ...
     def take(self, segment: ip.Packet, now: float) -> bool: ...
     def begin(self, segment: ip.Packet, way: WayOut, rule: int, now: float) -> None: ...
+    def from_inside(self, error: ip.Packet) -> bool: ...
     def expire(self, now: float) -> None: ...
     def forget(self, way: WayOut) -> None: ...
 
@@ -126,7 +127,7 @@ class Forwarder:
         elif packet.destination == self.refusals.peers.get(packet.version):
             self.refusals.as_host(packet, now)
         elif icmp.is_error(packet):
-            self.queries.from_inside(packet)
+            self._error_from_inside(packet)
         elif self._passing is not None and self._passing.owns(packet.source) and is_answer(packet):
             self._pass_by(packet, self._passing)
         else:
@@ -175,6 +176,17 @@ class Forwarder:
         else:
             self._by_way(packet, way, rule, now)
 
+    def _error_from_inside(self, error: ip.Packet) -> None:
+        """About something that we have handed in; or this machine's own refusal of a packet that
+        came in by another interface."""
+        if self.streams is not None and self.streams.from_inside(error):
+            return
+        passing = self._passing
+        if passing and passing.owns(error.source) and icmp.is_by_destination(error):
+            self._pass_by(error, passing)
+        else:
+            self.queries.from_inside(error)
+
     def _pass_by(self, packet: ip.Packet, passing: PassingBy) -> None:
         """An answer of this machine itself, which no rule is about."""
         try:
@@ -205,7 +217,7 @@ class Forwarder:
 
 def is_answer(packet: ip.Packet) -> bool:
     """Whether nobody sends this unasked: a segment that asks for no connection, and all ICMP but
-    queries."""
+    queries (and errors, which are judged by what they quote)."""
     if packet.protocol == ip.TCP:
         return tcp.is_whole(packet) and not tcp.is_request(packet)
     return packet.protocol == icmp.protocol_of(packet.version) and (

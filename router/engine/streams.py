@@ -29,10 +29,11 @@ from router.engine.queries import SEND_ERRORS
 from router.engine.refusals import Refusals
 from router.flows.addresses import is_host_source
 from router.flows.drops import Drop, Drops
+from router.flows.quoted_tcp import quoted_key, translated
 from router.flows.rewrite import Rewrite
-from router.flows.tcp import Flow, FlowTable, State
+from router.flows.tcp import Flow, FlowTable, State, mirrored
 from router.platform.base import ConnectFailure, HasFileno, System, TunDevice
-from router.wire import ip, offload, tcp
+from router.wire import icmp, ip, offload, tcp
 from router.wire.icmp import Error
 
 LIMIT: Final = 16_384
@@ -80,7 +81,7 @@ class Streams:
     """The TCP flows of both families.
 
     addresses, peers: by IP version, the two host addresses of the TUN's subnet.
-    is_ours: whether an address is one of this machine.
+    is_ours: whether an address is one of another interface of this machine.
     descriptors: how many the process may have.
     """
 
@@ -100,7 +101,8 @@ class Streams:
         self._tun = tun
         self._frame = tun.frame
         self._watcher = watcher
-        self._is_ours = is_ours
+        own = frozenset(addresses.values())
+        self._is_ours = lambda address: address in own or is_ours(address)
         self._inside = inside
         self._refusals = refusals
         self._drops = drops
@@ -179,6 +181,23 @@ class Streams:
             self._refusals.refuse(segment, Error.PROHIBITED, Drop.TABLE_FULL, now)
         else:
             self._dial(segment, way, rule, now)
+
+    def from_inside(self, error: ip.Packet) -> bool:
+        """Hand in an ICMP error about a segment that the application was sent, as one about what
+        our kernel sent; False if it is about no flow. It ends nothing (RFC 5382 REQ-10)."""
+        key = quoted_key(error)
+        rewrite = self._rewrites.get(mirrored(key)) if key else None
+        if rewrite is None or rewrite.outward:
+            return False
+        if not icmp.has_valid_checksum(error):
+            self._drops.count(Drop.BAD_CHECKSUM)
+            return True
+        source = error.source
+        if self._is_ours(source):
+            source = self._refusals.peers[error.version]
+        answer_key = rewrite.owner.answer_key
+        self._inside.hand_in(translated(error, source, answer_key))
+        return True
 
     def _note(self, frame: bytearray, start: int, rewrite: Rewrite[Flow[WayOut]]) -> bool:
         """Learn from a SYN, FIN or RST that passes; False if it does not belong to the flow."""

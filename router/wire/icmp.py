@@ -98,6 +98,12 @@ def is_echo_request(packet: ip.Packet) -> bool:
     return message_type(packet) == (ECHO_REQUEST if packet.version == 4 else ECHO_REQUEST_V6)
 
 
+def is_by_destination(error: ip.Packet) -> bool:
+    """Whether an ICMP error comes from the very host that the packet it quotes was for."""
+    at = error.payload + 8 + (16 if error.version == 4 else 24)
+    return error.data[at : at + len(error.source)] == error.source
+
+
 def identifier(packet: ip.Packet) -> int:
     """The identifier of a query or an answer."""
     start = packet.payload + 4

@@ -50,22 +50,23 @@ def test_a_local_program_never_gets_in(bed: Testbed, family: Family) -> None:
     """Its requests are dropped before they reach the listener, however often they come: not one is
     answered while three of them, and a connection of somebody else, go by."""
     port = listeners(bed, family)[0]
-    with Capture(bed.router, f"tcp port {port}") as capture:
-        with sockets.stream(bed.router, family) as intruder:
-            attempt(intruder, family.tun, port)
-            name = f"{family.tun}.{port}"
+    name = f"{family.tun}.{port}"
+    with (
+        Capture(bed.router, f"tcp port {port}") as capture,
+        sockets.stream(bed.router, family) as intruder,
+    ):
+        attempt(intruder, family.tun, port)
 
-            def three_requests() -> bool:
-                asked = [seen for seen in capture.on("lo") if seen.destination == name]
-                return len(asked) >= 3
+        def three_requests() -> bool:
+            asked = [seen for seen in capture.on("lo") if seen.destination == name]
+            return len(asked) >= 3
 
-            wait_until(three_requests, "three requests")
-            with conversation(bed, family, HOME) as pair:
-                pair.client.sendall(b"let me in")
-                assert pair.server.recv(100) == b"let me in"
-            assert select.select([intruder], [intruder], [intruder], 0) == ([], [], [])
-            answers = [seen for seen in capture.on("lo") if seen.source == name]
-            assert answers == []
+        wait_until(three_requests, "three requests")
+        with conversation(bed, family, HOME) as pair:
+            pair.client.sendall(b"let me in")
+            assert pair.server.recv(100) == b"let me in"
+        assert select.select([intruder], [intruder], [intruder], 0) == ([], [], [])
+        assert [seen for seen in capture.on("lo") if seen.source == name] == []
 
 
 def test_a_local_program_that_claims_to_be_the_peer(bed: Testbed) -> None:
