@@ -101,8 +101,8 @@ class Streams:
         self._tun = tun
         self._frame = tun.frame
         self._watcher = watcher
-        own = frozenset(addresses.values())
-        self._is_ours = lambda address: address in own or is_ours(address)
+        self._own = frozenset(addresses.values())
+        self._is_elsewhere = is_ours
         self._inside = inside
         self._refusals = refusals
         self._drops = drops
@@ -293,6 +293,10 @@ class Streams:
                 failure.error, (Error.HOST_UNREACHABLE, Drop.UNREACHABLE)
             )
             self._refusals.refuse(request, what or Error.HOST_UNREACHABLE, reason, now)
+
+    def _is_ours(self, address: bytes) -> bool:
+        """The kernel would not take a packet from such an address out of the TUN."""
+        return address in self._own or self._is_elsewhere(address)
 
     def _is_our_own(self, segment: ip.Packet) -> bool:
         """Whether this is a request that a socket of ours has sent and that came back."""

@@ -1,0 +1,188 @@
+"""The table of TCP flows: its states, its limits and its times, with the time as an argument."""
+
+from __future__ import annotations
+
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from router.flows.tcp import (
+    ALIAS_PORTS,
+    ESTABLISHED,
+    TIME_WAIT,
+    TRANSITORY,
+    Flow,
+    FlowTable,
+    State,
+    mirrored,
+)
+
+PEER = bytes([192, 168, 7, 2])
+LISTENERS = [bytes([192, 168, 7, 1, 0x80, number]) for number in range(2)]
+
+
+def table(limit: int = 100) -> FlowTable[str]:
+    return FlowTable(limit, {4: PEER}, {4: LISTENERS})
+
+
+def key(number: int) -> bytes:
+    return bytes([10, 0, 0, 1, 198, 51, 100, 7]) + number.to_bytes(4, "big")
+
+
+def begun(flows: FlowTable[str], number: int = 0, now: float = 0.0) -> Flow[str]:
+    return flows.begin(key(number), b"request", 1000 + number, "home", 1, now)
+
+
+def opened(flows: FlowTable[str], number: int = 0, now: float = 0.0) -> Flow[str]:
+    flow = begun(flows, number, now)
+    assert flows.connected(flow, now) is not None
+    return flow
+
+
+def relayed(flows: FlowTable[str], number: int = 0, now: float = 0.0) -> Flow[str]:
+    flow = opened(flows, number, now)
+    assert flows.accepted(flow.alias) is flow
+    return flow
+
+
+def test_a_flow_that_dials_has_no_rewrites() -> None:
+    flows = table()
+    flow = begun(flows)
+    assert flow.state is State.DIALLING
+    assert flows.rewrites == {}
+
+
+def test_both_directions_are_found_once_it_is_connected() -> None:
+    flows = table()
+    flow = opened(flows)
+    inward, outward = flows.rewrites[flow.key], flows.rewrites[flow.answer_key]
+    assert (inward.owner, inward.outward) == (flow, False)
+    assert (outward.owner, outward.outward) == (flow, True)
+    assert flow.alias[:4] == PEER
+    assert flow.alias[4:8] + flow.alias[10:] in LISTENERS
+
+
+def test_only_an_opening_flow_is_accepted_and_only_once() -> None:
+    flows = table()
+    flow = begun(flows)
+    assert flows.accepted(key(0)) is None
+    flows.connected(flow, 0.0)
+    stranger = bytes([10, 9, 9, 9]) + flow.alias[4:]
+    assert flows.accepted(stranger) is None
+    assert flows.accepted(mirrored(flow.key)) is None
+    assert flows.accepted(flow.alias) is flow
+    assert flows.accepted(flow.alias) is None
+
+
+def test_a_lingering_flow_makes_room_and_still_rewrites() -> None:
+    flows = table(limit=1)
+    flow = relayed(flows)
+    assert flows.is_full
+    flows.linger(flow, 1.0)
+    assert not flows.is_full
+    assert flow.key in flows.rewrites
+    second = relayed(flows, 1)
+    flows.linger(second, 2.0)
+    assert flow.key not in flows.rewrites, "the oldest goes when too many linger"
+    assert second.key in flows.rewrites
+
+
+def test_a_new_flow_of_the_same_key_ends_the_former() -> None:
+    flows = table()
+    former = relayed(flows)
+    flows.linger(former, 0.0)
+    flow = begun(flows)
+    assert former.answer_key not in flows.rewrites
+    flows.end(former)
+    assert flows.flows[key(0)] is flow
+
+
+def test_aliases_are_handed_out_in_turn_through_all_listeners() -> None:
+    flows = table(limit=10)
+    seen = set()
+    for number in range(3):
+        flow = opened(flows, number)
+        seen.add(flow.alias)
+        flows.end(flow)
+    assert len(seen) == 3
+    for _ in range(len(ALIAS_PORTS)):
+        flow = opened(flows)
+        flows.end(flow)
+    assert flow.alias[-2:] == LISTENERS[1][-2:]
+
+
+def test_no_alias_left() -> None:
+    flows = table(limit=1 << 20)
+    count = len(ALIAS_PORTS) * len(LISTENERS)
+    for number in range(count):
+        opened(flows, number)
+    assert flows.connected(begun(flows, count), 0.0) is None
+
+
+def test_a_dial_is_given_up_when_the_application_asks_no_more() -> None:
+    """Requests of Linux: after 1, 2, 3, 4, 5, then at doubling intervals; of RFC 6298: doubling."""
+    for times in ([1, 2, 3, 4, 5, 7, 11, 19, 35, 67], [1, 3, 7, 15, 31, 63], [3, 9, 21, 45]):
+        flows = table()
+        flow = begun(flows)
+        for time in times:
+            assert list(flows.expired(time - 0.001)) == []
+            flow.repeated(float(time))
+        assert list(flows.expired(times[-1] + 1000.0)) == [flow]
+
+
+def test_req_5_an_established_flow_is_never_ended_for_being_idle() -> None:
+    flows = table(limit=1)
+    flow = relayed(flows)
+    assert list(flows.expired(1e9)) == []
+    assert flows.idle_longest(ESTABLISHED - 1) is None
+    assert flows.idle_longest(ESTABLISHED) is flow
+
+
+def test_req_5_transitory_flows_last_four_minutes() -> None:
+    flows = table()
+    opening, lingering = opened(flows, 1), relayed(flows, 2)
+    flows.linger(lingering, 0.0)
+    assert list(flows.expired(TRANSITORY - 1)) == []
+    assert lingering.key in flows.rewrites
+    assert list(flows.expired(TRANSITORY)) == [opening]
+    assert lingering.key not in flows.rewrites
+
+
+def test_a_closed_flow_lingers_as_long_as_time_wait() -> None:
+    flows = table()
+    flow = relayed(flows)
+    flow.fins = 3
+    flows.linger(flow, 10.0)
+    assert list(flows.expired(10 + TIME_WAIT - 1)) == []
+    assert flow.key in flows.flows
+    assert list(flows.expired(10 + TIME_WAIT)) == []
+    assert flow.key not in flows.flows
+
+
+@settings(max_examples=50)
+@given(st.lists(st.tuples(st.integers(0, 5), st.integers(0, 3)), max_size=60))
+def test_whatever_happens_the_tables_agree(steps: list[tuple[int, int]]) -> None:
+    flows = table(limit=4)
+    for now, (number, step) in enumerate(steps):
+        flow = flows.flows.get(key(number))
+        if step == 0 and not flows.is_full:
+            if flow is None or flow.state is State.LINGERING:
+                begun(flows, number, now)
+        elif flow is None:
+            continue
+        elif step == 1 and flow.state is State.DIALLING:
+            flows.connected(flow, now)
+        elif step == 2 and flow.state is State.OPENING:
+            assert flows.accepted(flow.alias) is flow
+        elif step == 3:
+            if flow.state is State.RELAYED:
+                flows.linger(flow, now)
+            else:
+                flows.end(flow)
+        assert len(flows) <= 4
+        expected = {
+            name
+            for flow in flows.flows.values()
+            if flow.state is not State.DIALLING
+            for name in (flow.key, flow.answer_key)
+        }
+        assert set(flows.rewrites) == expected
