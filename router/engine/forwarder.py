@@ -10,7 +10,7 @@ forwarded at all, is it for ourselves, what do the rules say, has it hops left, 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from typing import Protocol
+from typing import Final, Protocol
 
 from router.config.model import Config, PolicyType
 from router.egress.icmp import IcmpEgress
@@ -28,6 +28,10 @@ from router.policy.table import RuleSet
 from router.wire import icmp, ip, offload, tcp
 from router.wire.icmp import Error
 from router.wire.transport import destination_port
+
+PROTOCOL_V4: Final = offload.HEADER + 9
+PROTOCOL_V6: Final = offload.HEADER + 6
+"""Where in a frame the protocol stands, if it is of that family."""
 
 
 class StreamFlows(Protocol):
@@ -247,19 +251,25 @@ def read_all(forwarder: Forwarder, tun: TunDevice, budget: int, now: float) -> N
     machine or switch has given it by then, which spares that answer a wait. Elsewhere the question
     costs a microsecond a round.
     """
-    carry = None if forwarder.streams is None else forwarder.streams.carry
-    frame = tun.frame
+    streams, from_tun, receive, frame = (
+        forwarder.streams,
+        forwarder.from_tun,
+        tun.receive,
+        tun.frame,
+    )
+    packet = memoryview(frame)[offload.HEADER :]
     for number in range(budget):
         try:
-            size = tun.receive()
+            size = receive()
         except BlockingIOError:
             return
-        if carry is not None and carry(size, now):
+        may_be_tcp = frame[PROTOCOL_V4] == ip.TCP or frame[PROTOCOL_V6] == ip.TCP
+        if may_be_tcp and streams is not None and streams.carry(size, now):
             continue
         if frame[0] or frame[1]:
-            for packet in offload.packets(frame, size):
-                forwarder.from_tun(packet, now)
+            for one in offload.packets(frame, size):
+                from_tun(one, now)
             continue
-        egress = forwarder.from_tun(bytes(frame[offload.HEADER : size]), now)
+        egress = from_tun(packet[: size - offload.HEADER].tobytes(), now)
         if egress is not None and number == 0:
             receive_all(forwarder, egress, 1, now)
