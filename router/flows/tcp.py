@@ -120,7 +120,8 @@ class FlowTable(Generic[Way]):
 
     limit: see above.
     peers: by IP version, the address that aliases have.
-    listeners: by IP version, the addresses and ports of our listeners, 6 or 18 bytes each.
+    listeners: by IP version, the addresses and ports of our listeners, 6 or 18 bytes each; a family
+    of which the TUN has no address has none, and its flows are refused.
     """
 
     def __init__(
@@ -227,7 +228,7 @@ class FlowTable(Generic[Way]):
         return [flow for flow in self.flows.values() if flow.way == way]
 
     def _free_alias(self, version: int) -> bytes | None:
-        listeners = self._listeners[version]
+        listeners = self._listeners.get(version, ())
         for _ in range(len(ALIAS_PORTS) * len(listeners)):
             turn = self._next[version]
             self._next[version] = turn + 1

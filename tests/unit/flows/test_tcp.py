@@ -51,6 +51,12 @@ def test_a_flow_that_dials_has_no_rewrites() -> None:
     assert flows.rewrites == {}
 
 
+def test_a_family_without_an_address_on_the_tun_has_no_aliases() -> None:
+    flows = table()
+    six = flows.begin(bytes(36), b"request", 1, "home", 1, 0.0)
+    assert flows.connected(six, 0.0) is None
+
+
 def test_both_directions_are_found_once_it_is_connected() -> None:
     flows = table()
     flow = opened(flows)
