@@ -15,7 +15,9 @@ from typing import Final, Protocol
 from router.config.model import Config, PolicyType
 from router.egress.icmp import IcmpEgress
 from router.egress.passing import PassingBy
+from router.egress.udp import UdpSockets
 from router.egress.ways import WayOut, WaysOut
+from router.engine.datagrams import Datagrams
 from router.engine.inside import Inside
 from router.engine.queries import Queries
 from router.engine.refusals import Refusals
@@ -50,6 +52,7 @@ class Forwarder:
 
     peers: by IP version, the address on the TUN that is not ours: the router, as others see it.
     first_id: where among the outside identifiers to begin; any number.
+    sockets: opens those of UDP.
     passing: for what has nothing to do with the rules.
     streams: makes what carries TCP; without it, TCP is refused.
     """
@@ -62,6 +65,7 @@ class Forwarder:
         tun: TunDevice,
         peers: Mapping[int, bytes],
         first_id: int,
+        sockets: UdpSockets,
         passing: PassingBy | None = None,
         streams: Callable[[Inside, Refusals, Drops], StreamFlows] | None = None,
     ) -> None:
@@ -71,6 +75,7 @@ class Forwarder:
         self.streams = streams(inside, self.refusals, self.drops) if streams else None
         self._passing = passing
         self.queries = Queries(inside, self.refusals, self.drops, first_id)
+        self.datagrams = Datagrams(inside, self.refusals, self.drops, sockets)
         self._fragments = Reassembler()
         self._config = config
         self._rules = rules
@@ -93,6 +98,7 @@ class Forwarder:
         self.queries.expire(now)
         if self.streams is not None:
             self.streams.expire(now)
+        self.datagrams.expire(now)
         for first in self._fragments.expire(now):
             if first is None:
                 self.drops.count(Drop.FRAGMENT)
@@ -104,6 +110,11 @@ class Forwarder:
         self.queries.forget(way)
         if self.streams is not None:
             self.streams.forget(way)
+        self.datagrams.forget(way)
+
+    def close(self) -> None:
+        """Let go of everything that a flow holds."""
+        self.datagrams.close()
 
     def _forward(self, packet: ip.Packet, now: float) -> IcmpEgress | None:
         kind = icmp.message_type(packet)
@@ -111,6 +122,8 @@ class Forwarder:
             egress = self.queries.carry(packet, kind, now)
             if egress is not None:
                 return egress
+        if packet.protocol == ip.UDP and packet.hop_limit > 1 and self.datagrams.carry(packet, now):
+            return None
         if (
             packet.protocol == ip.TCP
             and self.streams is not None
@@ -212,7 +225,7 @@ class Forwarder:
         elif packet.protocol == ip.TCP:
             self.refusals.reset(packet, Drop.TCP_REFUSED)
         elif packet.protocol == ip.UDP:
-            self.refusals.refuse(packet, Error.PORT_UNREACHABLE, Drop.UDP_REFUSED, now)
+            self.datagrams.begin(packet, way, rule, now)
         elif packet.protocol == icmp.protocol_of(packet.version):
             self.refusals.refuse(packet, Error.PROHIBITED, Drop.ICMP_TYPE, now)
         else:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import logging
 import secrets
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from contextlib import ExitStack, closing
 from functools import partial
 from ipaddress import IPv4Interface, IPv6Interface
@@ -18,6 +18,7 @@ from typing import Final
 from router.config.model import Config
 from router.egress.icmp import IcmpEgress
 from router.egress.passing import PassingBy
+from router.egress.udp import UdpSockets
 from router.egress.ways import WayOut, WaysOut
 from router.engine.forwarder import Forwarder, read_all, receive_all
 from router.engine.inside import Inside
@@ -25,7 +26,7 @@ from router.engine.loop import Loop
 from router.engine.refusals import Refusals
 from router.engine.streams import Streams
 from router.flows.drops import Drop, Drops
-from router.platform.base import PlatformError, System, TunDevice
+from router.platform.base import HasFileno, PlatformError, System, TunDevice
 from router.policy.network import Interface
 from router.policy.plan import make_plan
 from router.policy.resolve import effective
@@ -36,6 +37,8 @@ log = logging.getLogger(__name__)
 BUDGET: Final = 64
 """Packets from one descriptor before the others have their turn."""
 EXPIRY_INTERVAL: Final = 1.0
+MOST_UDP_SOCKETS: Final = 16_384
+"""As many inside endpoints can have UDP flows at a time; see docs/limits.md."""
 SETTLING: Final = 0.05
 """Seconds to wait for more changes of interfaces before they are looked at."""
 
@@ -65,9 +68,11 @@ class Router:
                 self._tun,
                 peers(self._config.tun.addresses),
                 secrets.randbits(16),
+                self._udp_sockets(),
                 self._passing,
                 partial(self._open_streams, stack),
             )
+            stack.callback(self._forwarder.close)
             self._changes = stack.enter_context(closing(self._system.watch()))
             self._ways.refresh()
             self._passing.refresh()
@@ -136,6 +141,15 @@ class Router:
         )
         stack.callback(streams.close)
         return streams
+
+    def _udp_sockets(self) -> UdpSockets:
+        """A quarter of the descriptors at most: others need some too."""
+        limit = min(MOST_UDP_SOCKETS, self._system.raise_descriptor_limit() // 4)
+        return UdpSockets(self._system, self._watch_at, self._loop.forget, limit)
+
+    def _watch_at(self, source: HasFileno, readable: Callable[[float], None]) -> None:
+        """Wait for a source whose reader wants to know the time."""
+        self._loop.watch(source, lambda: readable(self._loop.now))
 
     def _interfaces_of(self, policy: str) -> Mapping[int, Interface]:
         way = self._ways.by_policy.get(policy)

@@ -51,6 +51,8 @@ class Drop(StrEnum):
     """An ICMP message that is never forwarded."""
     NO_BINDING = "no-binding"
     """From outside, and belongs to no flow of ours."""
+    FILTERED = "filtered"
+    """From a host that the flow has never sent to."""
     NO_BUFFER = "no-buffer"
     """The way out, or the TUN, took no more at that moment."""
 

@@ -10,7 +10,7 @@ Must not know: rules, flows, packets.
 from __future__ import annotations
 
 import socket
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from ipaddress import IPv4Interface, IPv6Interface
 from typing import Final, NamedTuple, Protocol
 
@@ -161,6 +161,72 @@ class Streams(Protocol):
         ...
 
 
+class Received(NamedTuple):
+    """One datagram. `sender` is the endpoint as sockets have it: address, port, ..."""
+
+    payload: bytes
+    sender: tuple[object, ...]
+    hop_limit: int
+    traffic_class: int
+
+
+class NetworkError(NamedTuple):
+    """An ICMP error about a datagram that a socket sent, or what the socket says itself of one.
+
+    offender        who reported it, 4 or 16 bytes; None when the socket itself did
+    kind, code      ICMP type and code; not used when the socket itself reports
+    value           what the error carries: an MTU, a pointer
+    destination     of the datagram, as sockets have it
+    payload         of the datagram, as much of it as the error quotes
+    hop_limit, traffic_class    of the error when it arrived
+    """
+
+    offender: bytes | None
+    kind: int
+    code: int
+    value: int
+    destination: tuple[object, ...]
+    payload: bytes
+    hop_limit: int
+    traffic_class: int
+
+
+class DatagramSocket(Protocol):
+    """A UDP socket bound to an interface and a port, non-blocking; it belongs to one family.
+
+    Becomes readable also when there is an error. All methods but `close` raise OSError, and
+    BlockingIOError when there is nothing or no room at the moment; an error that has been
+    reported is raised once and then found by `errors`.
+    """
+
+    most_segments: int
+    """How many datagrams `send_run` takes; 1 where the system knows no segmentation."""
+
+    def fileno(self) -> int: ...
+
+    def send(self, payload: bytes, address: tuple[object, ...], /) -> object: ...
+
+    def send_run(self, payloads: Sequence[bytes], address: tuple[object, ...]) -> None:
+        """Send several at once; all but the last are of one size, the last is no longer."""
+        ...
+
+    def receive(self) -> Received: ...
+
+    def errors(self) -> Iterator[NetworkError]:
+        """Take what has been reported, oldest first. Raises nothing."""
+        ...
+
+    def set_hop_limit(self, hop_limit: int) -> None: ...
+
+    def set_traffic_class(self, traffic_class: int) -> None: ...
+
+    def set_dont_fragment(self, dont_fragment: bool) -> None:
+        """Refuse what is too long for the path instead of cutting it; IPv4: send with DF."""
+        ...
+
+    def close(self) -> None: ...
+
+
 class System(Protocol):
     """What the engine needs of a system."""
 
@@ -208,6 +274,13 @@ class System(Protocol):
 
     def raise_descriptor_limit(self) -> int:
         """Let the process have as many descriptors as it may; how many those are."""
+        ...
+
+    def udp_socket(self, version: int, interface: Interface, port: int) -> DatagramSocket:
+        """A UDP socket that sends and receives by the interface alone, at an outside port.
+
+        Raises OSError; with EADDRINUSE or EACCES another port may do.
+        """
         ...
 
     def watch(self) -> Changes: ...

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from enum import Enum
 from struct import pack
-from typing import Final
+from typing import Final, NamedTuple
 
 from router.wire import ip
 from router.wire.checksum import checksum, is_valid, pseudo_header
@@ -63,6 +63,14 @@ class Error(Enum):
     def type_and_code(self, version: int) -> tuple[int, int]:
         four, six = self.value
         return four if version == 4 else six
+
+
+class Message(NamedTuple):
+    """What an error says: type, code, and the 32 bits behind the checksum."""
+
+    kind: int
+    code: int
+    value: int = 0
 
 
 def protocol_of(version: int) -> int:

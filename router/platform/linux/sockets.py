@@ -34,7 +34,7 @@ def icmp_socket(version: int, interface: Interface, echo_ids: range) -> socket.s
         icmp_filter.attach(sock, icmp_filter.program(version, echo_ids))
         sock.setblocking(False)
         sock.setsockopt(socket.SOL_SOCKET, socket.SO_BINDTODEVICE, interface.name.encode() + b"\0")
-        _enlarge_buffers(sock)
+        enlarge_buffers(sock, BUFFER)
         if version == 4:
             sock.setsockopt(socket.IPPROTO_IP, socket.IP_HDRINCL, 1)
         else:
@@ -62,14 +62,14 @@ def path_mtu(version: int, interface: Interface, address: str) -> int:
         return SMALLEST_MTU[version]
 
 
-def _enlarge_buffers(sock: socket.socket) -> None:
+def enlarge_buffers(sock: socket.socket, size: int) -> None:
     """Beyond net.core.rmem_max where CAP_NET_ADMIN allows it, else up to it."""
     for force, plain in (
         (SO_RCVBUFFORCE, socket.SO_RCVBUF),
         (SO_SNDBUFFORCE, socket.SO_SNDBUF),
     ):
         try:
-            sock.setsockopt(socket.SOL_SOCKET, force, BUFFER)
+            sock.setsockopt(socket.SOL_SOCKET, force, size)
         except PermissionError:
             with contextlib.suppress(OSError):
-                sock.setsockopt(socket.SOL_SOCKET, plain, BUFFER)
+                sock.setsockopt(socket.SOL_SOCKET, plain, size)

@@ -14,6 +14,7 @@ from pyroute2 import IPRoute
 from pyroute2.netlink.exceptions import NetlinkError
 
 from router.platform.base import Interfaces, PlatformError, Streams, TunDevice
+from router.platform.linux.datagrams import LinuxDatagramSocket, udp_socket
 from router.platform.linux.interfaces import LinuxChanges, LinuxInterfaces
 from router.platform.linux.poller import LinuxPoller
 from router.platform.linux.present import present_network
@@ -94,6 +95,9 @@ class LinuxSystem:
         _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
         resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
         return most
+
+    def udp_socket(self, version: int, interface: Interface, port: int) -> LinuxDatagramSocket:
+        return udp_socket(version, interface, port)
 
     def watch(self) -> LinuxChanges:
         return LinuxChanges()

@@ -17,6 +17,7 @@ from router.flows.queries import Binding
 from router.policy.network import Interface
 from router.policy.table import RuleSet
 from router.wire import icmp, ip, offload
+from tests.unit.engine.memory_udp import MemorySystem, MemoryUdpSocket, udp_sockets
 
 PEERS = {4: ip_address("192.168.7.2").packed, 6: ip_address("fd77::2").packed}
 OWN = {"eth0": ("192.0.2.2", "2001:db8:2::2"), "wg0": ("10.8.0.2", "fd08::2")}
@@ -135,8 +136,15 @@ class World:
         wanted = {p.name: p.interface for p in config.policies.values() if p.interface}
         self.tun = MemoryTun()
         self.ways = MemoryWays(wanted)
+        self.udp = MemorySystem()
         self.forwarder = Forwarder(
-            config, RuleSet.build(config), self.ways, self.tun, PEERS, first_id=0
+            config,
+            RuleSet.build(config),
+            self.ways,
+            self.tun,
+            PEERS,
+            first_id=0,
+            sockets=udp_sockets(self.udp),
         )
 
     def send(self, packet: bytes, now: float = 1.0) -> list[bytes]:
@@ -160,6 +168,12 @@ class World:
 
     def sent(self, policy: str, version: int) -> Sequence[tuple[ip.Packet, int]]:
         return self.egress(policy, version).sent
+
+    def receive(self, sock: MemoryUdpSocket, now: float = 1.0) -> list[bytes]:
+        """What comes out of the TUN when a UDP socket is readable."""
+        self.tun.written.clear()
+        self.udp.readers[sock.fileno()](now)
+        return list(self.tun.written)
 
     @property
     def drops(self) -> Mapping[str, int]:

@@ -1,0 +1,162 @@
+"""UDP sockets that leave by one interface only, and their error queues (ip(7), ipv6(7), udp(7)).
+
+The error queue (IP_RECVERR) holds each ICMP error about what the socket has sent: who reported it,
+its type and code, and as much of the datagram as it quotes (linux/errqueue.h). The kernel also
+notes there the path's MTU when it refuses a datagram that is too long itself.
+"""
+
+from __future__ import annotations
+
+import socket
+import sys
+from collections.abc import Callable, Iterator, Sequence
+from struct import Struct, pack
+from typing import Final
+
+from router.platform.base import NetworkError, Received
+from router.platform.linux.sockets import enlarge_buffers
+from router.policy.network import Interface
+
+MAX_PAYLOAD: Final = 65535
+BUFFER: Final = 1 << 20
+"""Bytes; some 1,500 small datagrams."""
+
+IP_TOS: Final = 1
+IP_TTL: Final = 2
+IP_MTU_DISCOVER: Final = 10
+IP_RECVERR: Final = 11
+IP_RECVTTL: Final = 12
+IP_RECVTOS: Final = 13
+IP_PMTUDISC_DONT: Final = 0
+IP_PMTUDISC_DO: Final = 2
+IPV6_RECVERR: Final = 25
+IPV6_DONTFRAG: Final = 62
+UDP_SEGMENT: Final = 103
+UDP_MAX_SEGMENTS: Final = 64
+
+EXTENDED_ERROR: Final = Struct("=IBBBxII")
+"""struct sock_extended_err: errno, origin, type, code, padding, info, data."""
+ORIGIN_ICMP: Final = frozenset({2, 3})
+"""SO_EE_ORIGIN_ICMP, SO_EE_ORIGIN_ICMP6; the other one that is met is 1, local."""
+OFFENDER: Final = {
+    4: slice(EXTENDED_ERROR.size + 4, EXTENDED_ERROR.size + 8),
+    6: slice(EXTENDED_ERROR.size + 8, EXTENDED_ERROR.size + 24),
+}
+"""The address in the sockaddr behind it."""
+MOST_ERRORS: Final = 64
+
+LEVEL: Final = {4: socket.IPPROTO_IP, 6: socket.IPPROTO_IPV6}
+HOP_LIMIT: Final = {4: IP_TTL, 6: socket.IPV6_HOPLIMIT}
+TRAFFIC_CLASS: Final = {4: IP_TOS, 6: socket.IPV6_TCLASS}
+ERROR: Final = {4: IP_RECVERR, 6: IPV6_RECVERR}
+SET_HOP_LIMIT: Final = {4: IP_TTL, 6: socket.IPV6_UNICAST_HOPS}
+ANCILLARY_SPACE: Final = 2 * socket.CMSG_SPACE(4)
+ERROR_SPACE: Final = 256
+
+
+def udp_socket(version: int, interface: Interface, port: int) -> LinuxDatagramSocket:
+    """See System.udp_socket.
+
+    Bound to the interface's address if it has just one, so that another program's connection by
+    the TUN may have the same port; with several, the kernel chooses by destination as always.
+    """
+    sock = socket.socket(socket.AF_INET if version == 4 else socket.AF_INET6, socket.SOCK_DGRAM)
+    try:
+        sock.setblocking(False)
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_BINDTODEVICE, interface.name.encode() + b"\0")
+        enlarge_buffers(sock, BUFFER)
+        if version == 4:
+            for option in (IP_RECVERR, IP_RECVTTL, IP_RECVTOS):
+                sock.setsockopt(socket.IPPROTO_IP, option, 1)
+        else:
+            for option in (
+                *(socket.IPV6_V6ONLY, IPV6_RECVERR),
+                *(socket.IPV6_RECVHOPLIMIT, socket.IPV6_RECVTCLASS),
+            ):
+                sock.setsockopt(socket.IPPROTO_IPV6, option, 1)
+        sock.bind((_own_address(version, interface), port))
+    except OSError:
+        sock.close()
+        raise
+    return LinuxDatagramSocket(version, sock)
+
+
+def _own_address(version: int, interface: Interface) -> str:
+    own = [
+        address.ip
+        for address in interface.addresses
+        if address.version == version and not address.is_link_local
+    ]
+    return str(own[0]) if len(own) == 1 else ""
+
+
+class LinuxDatagramSocket:
+    """See DatagramSocket."""
+
+    most_segments = UDP_MAX_SEGMENTS
+
+    def __init__(self, version: int, sock: socket.socket) -> None:
+        self.fileno = sock.fileno
+        self.close = sock.close
+        self.send: Callable[[bytes, tuple[object, ...]], object] = sock.sendto
+        self._socket = sock
+        self._version = version
+        self._level = LEVEL[version]
+        self._hop_limit = HOP_LIMIT[version]
+
+    def send_run(self, payloads: Sequence[bytes], address: tuple[object, ...]) -> None:
+        segment = (socket.IPPROTO_UDP, UDP_SEGMENT, pack("=H", len(payloads[0])))
+        self._socket.sendmsg(payloads, (segment,), 0, address)
+
+    def receive(self) -> Received:
+        payload, ancillary, _, sender = self._socket.recvmsg(MAX_PAYLOAD, ANCILLARY_SPACE)
+        hop_limit = traffic_class = 0
+        for _, kind, value in ancillary:
+            if kind == self._hop_limit:
+                hop_limit = value[0] if sys.byteorder == "little" else value[-1]
+            else:
+                traffic_class = value[0] if sys.byteorder == "little" else value[-1]
+        return Received(payload, sender, hop_limit, traffic_class)
+
+    def errors(self) -> Iterator[NetworkError]:
+        for _ in range(MOST_ERRORS):
+            try:
+                payload, ancillary, _, destination = self._socket.recvmsg(
+                    MAX_PAYLOAD, ERROR_SPACE, socket.MSG_ERRQUEUE
+                )
+            except OSError:
+                return
+            yield self._error(payload, destination, {kind: value for _, kind, value in ancillary})
+
+    def set_hop_limit(self, hop_limit: int) -> None:
+        self._socket.setsockopt(self._level, SET_HOP_LIMIT[self._version], hop_limit)
+
+    def set_traffic_class(self, traffic_class: int) -> None:
+        self._socket.setsockopt(self._level, TRAFFIC_CLASS[self._version], traffic_class)
+
+    def set_dont_fragment(self, dont_fragment: bool) -> None:
+        if self._version == 4:
+            how = IP_PMTUDISC_DO if dont_fragment else IP_PMTUDISC_DONT
+            self._socket.setsockopt(socket.IPPROTO_IP, IP_MTU_DISCOVER, how)
+        else:
+            self._socket.setsockopt(socket.IPPROTO_IPV6, IPV6_DONTFRAG, dont_fragment)
+
+    def _error(
+        self, payload: bytes, destination: tuple[object, ...], values: dict[int, bytes]
+    ) -> NetworkError:
+        report = values[ERROR[self._version]]
+        _, origin, kind, code, value, _ = EXTENDED_ERROR.unpack_from(report)
+        return NetworkError(
+            report[OFFENDER[self._version]] if origin in ORIGIN_ICMP else None,
+            kind,
+            code,
+            value,
+            destination,
+            payload,
+            _number(values.get(self._hop_limit)),
+            _number(values.get(TRAFFIC_CLASS[self._version])),
+        )
+
+
+def _number(value: bytes | None) -> int:
+    return int.from_bytes(value, sys.byteorder) if value else 0

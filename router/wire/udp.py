@@ -1,0 +1,131 @@
+"""UDP (RFC 768; RFC 8200 8.1): what a datagram must be to be carried, and building one.
+
+An Envelope is what all datagrams from one endpoint to another have in common, summed up once, so
+that a datagram costs one sum over its payload and one `pack`.
+"""
+
+from __future__ import annotations
+
+from struct import Struct
+from typing import Final
+
+from router.wire import icmp, ip
+from router.wire.checksum import is_valid, ones_complement_sum, pseudo_header
+
+HEADER: Final = 8
+PORTS: Final = 4
+"""Bytes of the header that hold the ports, source first."""
+UNKNOWN_HOP_LIMIT: Final = 1
+"""In a quote: what is left of the hop limit where most errors arise."""
+
+_V4: Final = Struct("!BBHHHBBH4s4sHHHH")
+_V6: Final = Struct("!IHBB16s16sHHHH")
+_ERROR: Final = Struct("!BBHI")
+
+
+def length(packet: ip.Packet) -> int | None:
+    """The length of an unfragmented datagram by its own header, in bytes, header included; None
+    when that is cut off or cannot be. The IP packet may be longer."""
+    data, start = packet.data, packet.payload
+    if len(data) < start + HEADER:
+        return None
+    stated = data[start + 4] << 8 | data[start + 5]
+    return stated if HEADER <= stated <= len(data) - start else None
+
+
+def has_valid_checksum(packet: ip.Packet, size: int) -> bool:
+    """Whether the checksum of a datagram of `size` bytes is right.
+
+    Zero means that there is none, which IPv4 alone allows (RFC 768; RFC 8200, section 8.1).
+    """
+    data, start = packet.data, packet.payload
+    if not data[start + 6] and not data[start + 7]:
+        return packet.version == 4
+    if start == (ip.IPV4_HEADER if packet.version == 4 else ip.IPV6_HEADER):
+        # The addresses stand right before the datagram: one sum over all three.
+        addresses = 8 if packet.version == 4 else 32
+        return is_valid(data[start - addresses : start + size], size + ip.UDP)
+    initial = pseudo_header(packet.source, packet.destination, size, ip.UDP)
+    return is_valid(data[start : start + size], initial)
+
+
+class Envelope:
+    """From one endpoint to another; addresses of 4 or 16 bytes."""
+
+    __slots__ = ("_address_sum", "_ports", "_udp_sum", "destination", "source", "version")
+
+    def __init__(
+        self, source: bytes, source_port: int, destination: bytes, destination_port: int
+    ) -> None:
+        self.version = 4 if len(source) == 4 else 6
+        self.source = source
+        self.destination = destination
+        self._ports = (source_port, destination_port)
+        self._address_sum = ones_complement_sum(source + destination)
+        self._udp_sum = self._address_sum + ip.UDP + source_port + destination_port
+
+    def seal(
+        self, payload: bytes, hop_limit: int, traffic_class: int = 0, identification: int = 0
+    ) -> bytes:
+        """The whole packet, which may be fragmented on its way.
+
+        identification: of the packet, in IPv4; not zero where fragments of it may meet others.
+        """
+        size = HEADER + len(payload)
+        number = int.from_bytes(payload, "big")
+        if size & 1:
+            number <<= 8
+        # Never all zero, and a sum that comes out as zero is sent as all ones (RFC 768).
+        field = (number + self._udp_sum + size + size) % 0xFFFF ^ 0xFFFF
+        return self.header(size, field, hop_limit, traffic_class, identification) + payload
+
+    def header(
+        self, size: int, checksum: int, hop_limit: int, traffic_class: int, identification: int
+    ) -> bytes:
+        """IP and UDP header of a datagram of `size` bytes, UDP header included."""
+        ports = self._ports
+        if self.version == 6:
+            word = 6 << 28 | traffic_class << 20
+            return _V6.pack(
+                word, size, ip.UDP, hop_limit, self.source, self.destination, *ports, size, checksum
+            )
+        total = ip.IPV4_HEADER + size
+        words = 0x4500 + traffic_class + total + identification + (hop_limit << 8) + ip.UDP
+        header_sum = ((words + self._address_sum) % 0xFFFF or 0xFFFF) ^ 0xFFFF
+        return _V4.pack(
+            *(0x45, traffic_class, total, identification, 0, hop_limit, ip.UDP, header_sum),
+            *(self.source, self.destination, *ports, size, checksum),
+        )
+
+    def error(
+        self,
+        sender: bytes,
+        message: icmp.Message,
+        payload: bytes,
+        size: int,
+        hop_limit: int = 64,
+        traffic_class: int = 0,
+    ) -> bytes:
+        """An ICMP error to the source about a datagram in this envelope, from the router `sender`.
+
+        payload: as much of the datagram's as is known; size: of the whole datagram with its UDP
+        header, which is at least that.
+
+        The checksum in the quote is right where the whole payload is known; else it says that
+        there is none. The quote is cut where RFC 1812 4.3.2.3 and RFC 4443 2.4 c say so.
+        """
+        if size == HEADER + len(payload):
+            quote = self.seal(payload, UNKNOWN_HOP_LIMIT)
+        else:
+            quote = self.header(size, 0, UNKNOWN_HOP_LIMIT, 0, 0) + payload
+        header = ip.IPV4_HEADER if self.version == 4 else ip.IPV6_HEADER
+        room = icmp.QUOTE_LIMIT[self.version] - header - _ERROR.size
+        body = _ERROR.pack(message.kind, message.code, 0, message.value) + quote[:room]
+        return ip.build(
+            sender,
+            self.source,
+            icmp.protocol_of(self.version),
+            icmp.message(self.version, sender, self.source, body),
+            hop_limit=hop_limit,
+            traffic_class=traffic_class,
+        )

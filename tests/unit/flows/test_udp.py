@@ -1,0 +1,271 @@
+"""The table of UDP flows: RFC 4787's requirements by name, and a model that is obviously right."""
+
+from __future__ import annotations
+
+from itertools import count
+from random import Random
+
+import pytest
+
+from router.flows.udp import (
+    DNS_IDLE,
+    DNS_PORT,
+    IDLE,
+    MOST_SENDERS,
+    MOST_TRIES,
+    DatagramTable,
+    Flow,
+    Mapping,
+    flow_key,
+    outside_ports,
+)
+
+A, B = b"\x0a\0\0\1", b"\x0a\0\0\2"
+A6 = b"\xfd" + bytes(14) + b"\1"
+FAR, FARTHER = b"\xc6\x33\x64\1", b"\xc6\x33\x64\2"
+
+Table = DatagramTable[str, int]
+_sockets = count()
+
+
+def begin(
+    table: Table,
+    source: bytes = A,
+    source_port: int = 4000,
+    destination: bytes = FAR,
+    port: int = 7,
+    *,
+    way: str = "home",
+    now: float = 0.0,
+) -> Flow[str, int]:
+    """What the engine does for a datagram without a flow."""
+    mapping = table.mapping(way, source, source_port)
+    if mapping is None:
+        taken = table.outside(way, 4 if len(source) == 4 else 6)
+        outside = next(outside_ports(source_port, 0, taken))
+        mapping = table.open(way, source, source_port, outside, next(_sockets))
+    return table.begin(mapping, destination, port, ("far", port), 1, now)
+
+
+def test_a_datagram_finds_its_flow_by_the_bytes_of_its_header() -> None:
+    table = Table(10)
+    flow = begin(table)
+    assert table.by_inside[A + FAR + b"\x0f\xa0\x00\x07"] is flow
+    assert flow.address == ("far", 7)
+
+
+def test_req_1_the_mapping_is_endpoint_independent() -> None:
+    """RFC 4787 REQ-1."""
+    table = Table(10)
+    flows = [
+        begin(table),
+        begin(table, port=8),
+        begin(table, destination=FARTHER),
+        begin(table, destination=FARTHER, port=DNS_PORT),
+    ]
+    assert len({id(flow.mapping) for flow in flows}) == 1
+    assert table.mappings == 1
+    others = [begin(table, B), begin(table, source_port=4002), begin(table, way="office")]
+    assert len({id(flow.mapping) for flow in [flows[0], *others]}) == 4
+
+
+def test_req_3_no_port_is_used_for_two_inside_endpoints() -> None:
+    """RFC 4787 REQ-3: no port overloading, whatever the destination."""
+    table = Table(100)
+    flows = [begin(table, number.to_bytes(4, "big")) for number in range(1, 101)]
+    assert len({flow.mapping.outside_port for flow in flows}) == 100
+    assert flows[0].mapping.outside_port == 4000
+    elsewhere = begin(table, way="office")
+    assert elsewhere.mapping.outside_port == 4000, "another way out has ports of its own"
+
+
+@pytest.mark.parametrize("port", [*range(0, 70), 1022, 1023, 1024, 1025, 4000, 65534, 65535])
+def test_req_4_ports_keep_parity_and_range(port: int) -> None:
+    """RFC 4787 REQ-4, and REQ-3 b: a well-known port is replaced by another one first."""
+    candidates = list(outside_ports(port, 12345, ()))
+    assert candidates[0] == port or port == 0
+    assert len(set(candidates)) == len(candidates) == MOST_TRIES
+    assert {candidate % 2 for candidate in candidates} == {port % 2}
+    assert all(0 < candidate < 65536 for candidate in candidates)
+    if 0 < port < 1024:
+        assert all(candidate < 1024 for candidate in candidates[: MOST_TRIES // 2])
+    else:
+        assert all(candidate >= 0x8000 for candidate in candidates[1:])
+
+
+def test_ports_that_are_taken_are_not_tried() -> None:
+    first, second, *_ = outside_ports(4000, 5, ())
+    assert next(outside_ports(4000, 5, {first})) == second
+    assert not list(outside_ports(4000, 5, range(65536)))
+    assert list(outside_ports(4000, 5, ())) != list(outside_ports(4000, 6, ()))
+
+
+def test_req_5_a_mapping_ends_five_minutes_after_its_last_datagram() -> None:
+    """RFC 4787 REQ-5: not before 2 minutes; 5 are recommended."""
+    assert IDLE >= 120
+    table = Table(10)
+    flow = begin(table)
+    assert table.expire(IDLE - 0.1) == []
+    assert table.expire(IDLE) == [flow.mapping]
+    assert (len(table), table.mappings) == (0, 0)
+    assert table.mapping("home", A, 4000) is None
+    assert begin(table, B, now=IDLE).mapping.outside_port == 4000, "its port is free again"
+
+
+@pytest.mark.parametrize("direction", ["last_out", "last_in"])
+def test_req_6_datagrams_of_both_directions_refresh(direction: str) -> None:
+    """RFC 4787 REQ-6: outbound must, inbound may."""
+    table = Table(10)
+    flow = begin(table)
+    setattr(flow.remote, direction, 200.0)
+    assert table.expire(IDLE + 199.9) == []
+    assert table.expire(IDLE + 200.0) == [flow.mapping]
+
+
+def test_a_mapping_lives_as_long_as_one_of_its_remotes() -> None:
+    table = Table(10)
+    first = begin(table)
+    second = begin(table, destination=FARTHER, now=100.0)
+    assert table.expire(IDLE) == []
+    assert list(table.by_inside.values()) == [second]
+    assert first.mapping.admit(("far", 7), FAR, 7) is None, "the permission has ended"
+    assert table.expire(IDLE + 100) == [first.mapping]
+
+
+def test_dns_ends_soon_after_the_answer_and_not_before() -> None:
+    table = Table(10)
+    flow = begin(table, port=DNS_PORT)
+    assert table.expire(IDLE - 1) == []
+    flow.remote.last_out = 400.0
+    flow.remote.last_in = 403.0
+    assert table.expire(403.0 + DNS_IDLE - 0.1) == []
+    assert table.expire(403.0 + 2 * DNS_IDLE) == [flow.mapping]
+
+
+def test_a_host_that_answers_more_than_dns_is_kept() -> None:
+    table = Table(10)
+    flow = begin(table, port=DNS_PORT)
+    begin(table, port=7)
+    flow.remote.last_in = 1.0
+    assert table.expire(IDLE) == []
+    assert table.expire(IDLE + 1.0) == [flow.mapping]
+
+
+def test_req_8_filtering_is_address_dependent() -> None:
+    """RFC 4787 REQ-8: who was sent to may answer, from any port; nobody else may."""
+    mapping = begin(Table(10)).mapping
+    assert mapping.admit(("far", 7), FAR, 7)
+    assert mapping.admit(("far", 9), FAR, 9)
+    assert mapping.admit(("farther", 7), FARTHER, 7) is None
+    assert set(mapping.senders) == {("far", 7), ("far", 9)}
+
+
+def test_the_senders_of_a_remote_are_bounded_and_end_with_it() -> None:
+    table = Table(10)
+    mapping = begin(table).mapping
+    begin(table, destination=FARTHER, now=100.0)
+    for port in range(1, 1000):
+        assert mapping.admit(("far", port), FAR, port)
+        assert len(mapping.senders) <= MOST_SENDERS
+    assert mapping.admit(("farther", 7), FARTHER, 7)
+    table.expire(IDLE)
+    assert set(mapping.senders) == {("farther", 7)}
+
+
+def test_req_11_what_exists_is_never_ended_for_what_is_new() -> None:
+    """RFC 4787 REQ-11: the behaviour is the same under load."""
+    table = Table(2, flow_limit=4)
+    first, second = begin(table), begin(table, B)
+    assert not table.has_room(None)
+    assert table.has_room(first.mapping)
+    begin(table, port=8)
+    begin(table, B, port=8)
+    assert not table.has_room(first.mapping)
+    assert table.by_inside[second.key] is second
+
+
+def test_families_have_ports_of_their_own() -> None:
+    table = Table(10)
+    assert begin(table).mapping.outside_port == begin(table, A6).mapping.outside_port == 4000
+
+
+def test_the_flows_of_a_way_out_can_be_ended() -> None:
+    table = Table(10)
+    gone = begin(table)
+    begin(table, destination=FARTHER)
+    kept = begin(table, port=9, way="office")
+    assert table.remove("home") == [gone.mapping]
+    assert list(table.by_inside.values()) == [kept]
+    assert table.all() == [kept.mapping]
+    assert table.expire(IDLE) == [kept.mapping], "what was removed is not ended twice"
+
+
+@pytest.mark.parametrize("seed", range(6))
+def test_against_a_model(seed: int) -> None:
+    """Random datagrams, answers and time. The model is a list of all that has ever been sent and
+    received, and asks it anew each time."""
+    random = Random(seed)
+    table = Table(12, flow_limit=40)
+    alive: dict[tuple[bytes, int, bytes], list[Flow[str, int]]] = {}
+    last: dict[tuple[bytes, int, bytes], tuple[float, float]] = {}
+    now = 0.0
+    for _ in range(4000):
+        now += random.choice([0.0, 0.5, 3.0, 20.0])
+        ended = table.expire(now)
+        model_expire(alive, last, now, ended)
+        source, source_port = random.choice([A, B, A6]), random.choice([4000, 4001, 4002, 53])
+        far = random.choice([FAR, FARTHER]) if len(source) == 4 else A6
+        port = random.choice([DNS_PORT, DNS_PORT, 7])
+        key = (source, source_port, far)
+        flow = table.by_inside.get(flow_key(source, far, source_port, port))
+        assert (flow is None) == (port not in {f.port for f in alive.get(key, [])})
+        if flow is None:
+            mapping = table.mapping("home", source, source_port)
+            used = {known[:2] for known in alive}
+            assert (mapping is None) == ((source, source_port) not in used)
+            room = sum(map(len, alive.values())) < 40
+            assert table.has_room(mapping) == (room and (mapping is not None or len(used) < 12))
+            if not table.has_room(mapping):
+                continue
+            flow = begin(table, source, source_port, far, port, now=now)
+            alive.setdefault(key, []).append(flow)
+            last.setdefault(key, (now, float("-inf")))
+        if random.random() < 0.5:
+            flow.remote.last_out = now
+            last[key] = (now, last[key][1])
+        if random.random() < 0.5:
+            address = (far, port)
+            assert flow.mapping.senders.get(address) or flow.mapping.admit(address, far, port)
+            flow.remote.last_in = now
+            last[key] = (last[key][0], now)
+        ports = [
+            flow.mapping.outside_port
+            for flow in {f[0].mapping: f[0] for f in alive.values()}.values()
+        ]
+        four = [m for m in table.all() if m.version == 4]
+        assert len({m.outside_port for m in four}) == len(four)
+        assert len(table) == sum(map(len, alive.values()))
+        assert len(ports) == table.mappings
+
+
+def model_expire(
+    alive: dict[tuple[bytes, int, bytes], list[Flow[str, int]]],
+    last: dict[tuple[bytes, int, bytes], tuple[float, float]],
+    now: float,
+    ended: list[Mapping[str, int]],
+) -> None:
+    """Everything long over must be gone; what is just due may be looked at a little later when
+    its end was brought forward, by DNS_IDLE at most."""
+    for key in list(alive):
+        out, back = last[key]
+        only_dns = all(flow.port == DNS_PORT for flow in alive[key])
+        end = back + (DNS_IDLE if only_dns else IDLE) if back >= out else out + IDLE
+        gone = alive[key][0].remote.address not in alive[key][0].mapping.remotes
+        if gone:
+            assert end <= now
+            del alive[key], last[key]
+        else:
+            assert end > now - DNS_IDLE if only_dns else end > now
+    used = {key[:2] for key in alive}
+    for mapping in ended:
+        assert (mapping.source, mapping.port) not in used
