@@ -39,9 +39,11 @@ DNS_IDLE: Final = 10.0
 """REQ-5 lets well-known ports have less. Enough for a resolver that asks again by the same port."""
 FLOW_LIMIT: Final = 65_536
 
-WELL_KNOWN: Final = range(1, 1024)
+WELL_KNOWN: Final = range(1024)
+"""Ports of this machine's own services, which may start while a mapping lives: not taken, although
+RFC 4787 REQ-3 b would rather have one of them replaced by another."""
 OTHERS: Final = range(0x8000, 0x10000)
-"""Where a port that is taken inside is replaced from: above what services listen on."""
+"""Where a port that cannot be had is replaced from: above what services listen on."""
 MOST_TRIES: Final = 64
 """Ports that are tried before a flow is refused: each costs a system call."""
 _STRIDE: Final = 7919
@@ -164,23 +166,15 @@ def flow_key(source: bytes, destination: bytes, source_port: int, destination_po
 def outside_ports(inside_port: int, first: int, taken: Container[int]) -> Iterator[int]:
     """The outside ports to try for an inside port, best first, at most MOST_TRIES.
 
-    The port itself; then others of its parity (RFC 4787 REQ-4), of a well-known port among the
-    well-known ones first (REQ-3 b). `first` is where among the others to begin, any number; `taken`
-    are ports that are not worth trying.
+    The port itself where it is not well-known, then others of its parity (RFC 4787 REQ-4). `first`
+    is where among those to begin, any number; `taken` are ports that are not worth trying.
     """
-    own = [inside_port] if inside_port else []
-    low = _others(WELL_KNOWN, inside_port, first) if inside_port in WELL_KNOWN else iter(())
-    candidates = chain(own, islice(low, MOST_TRIES // 2), _others(OTHERS, inside_port, first))
+    own = [] if inside_port in WELL_KNOWN else [inside_port]
+    same_parity = OTHERS[inside_port & 1 :: 2]
+    steps = (first + number * _STRIDE for number in range(len(same_parity)))
+    others = (same_parity[step % len(same_parity)] for step in steps)
+    candidates = chain(own, (port for port in others if port != inside_port))
     return islice((port for port in candidates if port not in taken), MOST_TRIES)
-
-
-def _others(ports: range, inside_port: int, first: int) -> Iterator[int]:
-    """All others of the parity of `inside_port`, in an order that `first` decides."""
-    same_parity = ports[(ports.start ^ inside_port) & 1 :: 2]
-    for number in range(len(same_parity)):
-        port = same_parity[(first + number * _STRIDE) % len(same_parity)]
-        if port != inside_port:
-            yield port
 
 
 class DatagramTable(Generic[Way, Socket]):

@@ -2,11 +2,13 @@
 
     python tests/e2e/udp_client.py '{"address": "198.51.100.1", "port": 7, "sends": ["00ff"], ...}'
 
-It prints one JSON object: for each datagram that was received, or error that was raised, in order,
-what it was. Options (all but address and port have defaults):
+It prints one JSON object: where it sent from, and for each datagram that was received, or error
+that was raised, in order, what it was. Options (all but address and port have defaults):
 
     sends       payloads in hexadecimal, or lengths to be filled with a pattern
+    sockets     how many send all that, side by side; what they found stands one after the other
     connect     whether the socket is connected, so that it is told of errors
+    report      whether it asks for every error, with who said so (IP_RECVERR)
     source_port to bind to; 0: any
     hop_limit, traffic_class    to send with; 0: the system's
     dont_fragment               to be asked for
@@ -24,12 +26,14 @@ import struct
 import sys
 from typing import Any
 
-IP_RECVTTL, IP_RECVTOS = 12, 13
-IP_MTU_DISCOVER, IP_PMTUDISC_DONT, IP_PMTUDISC_PROBE = 10, 0, 3
-IPV6_DONTFRAG = 62
+IP_MTU_DISCOVER, IP_RECVERR, IP_RECVTTL, IP_RECVTOS = 10, 11, 12, 13
+IP_PMTUDISC_DONT, IP_PMTUDISC_PROBE = 0, 3
+IPV6_RECVERR, IPV6_DONTFRAG = 25, 62
 DEFAULTS = {
     "sends": [5],
+    "sockets": 1,
     "connect": True,
+    "report": False,
     "source_port": 0,
     "hop_limit": 0,
     "traffic_class": 0,
@@ -37,6 +41,8 @@ DEFAULTS = {
     "expect": 1,
     "patience": 10.0,
 }
+
+Found = dict[str, Any] | str
 
 
 def payload(wanted: str | int) -> bytes:
@@ -55,6 +61,7 @@ def opened(options: dict[str, Any]) -> socket.socket:
         (socket.IPV6_RECVHOPLIMIT, socket.IPV6_RECVTCLASS) if six else (IP_RECVTTL, IP_RECVTOS)
     ):
         sock.setsockopt(level, option, 1)
+    sock.setsockopt(level, IPV6_RECVERR if six else IP_RECVERR, int(options["report"]))
     for name, option in (
         ("hop_limit", socket.IPV6_UNICAST_HOPS if six else socket.IP_TTL),
         ("traffic_class", socket.IPV6_TCLASS if six else socket.IP_TOS),
@@ -70,6 +77,7 @@ def opened(options: dict[str, Any]) -> socket.socket:
         sock.bind(("", options["source_port"]))
     if options["connect"]:
         sock.connect((options["address"], options["port"]))
+    sock.settimeout(options["patience"])
     return sock
 
 
@@ -88,28 +96,61 @@ def received(sock: socket.socket) -> dict[str, Any]:
     }
 
 
-def seen(sock: socket.socket) -> dict[str, Any] | str:
+def reported(sock: socket.socket, name: str) -> Found:
+    """The error with its sender, type, code, value, and what it quotes (linux/errqueue.h)."""
+    try:
+        quoted, ancillary, _, destination = sock.recvmsg(65535, 500, socket.MSG_ERRQUEUE)
+    except BlockingIOError:
+        return name
+    six = sock.family == socket.AF_INET6
+    values = {kind: value for _, kind, value in ancillary}
+    report = values[IPV6_RECVERR if six else IP_RECVERR]
+    _, _, kind, code, value, _ = struct.unpack_from("=IBBBxII", report)
+    offender = report[24:40] if six else report[20:24]
+    return {
+        "error": name,
+        "offender": socket.inet_ntop(sock.family, offender),
+        "kind": kind,
+        "code": code,
+        "value": value,
+        "destination": destination[:2],
+        "quoted": quoted.hex(),
+    }
+
+
+def seen(sock: socket.socket, options: dict[str, Any]) -> Found:
     try:
         return received(sock)
     except TimeoutError:
         return "silence"
     except OSError as error:
-        return errno.errorcode[error.errno or 0]
+        name = errno.errorcode[error.errno or 0]
+        return reported(sock, name) if options["report"] else name
+
+
+def exchanged(sock: socket.socket, wanted: str | int, options: dict[str, Any]) -> list[Found]:
+    return [seen(sock, options) for _ in range(options["expect"])]
+
+
+def send(sock: socket.socket, wanted: str | int, options: dict[str, Any]) -> None:
+    """Once more where an error that was waiting is raised in place of sending."""
+    to = (options["address"], options["port"])
+    try:
+        sock.sendto(payload(wanted), to)
+    except OSError:
+        sock.sendto(payload(wanted), to)
 
 
 def main() -> None:
     options = DEFAULTS | json.loads(sys.argv[1])
-    found: list[dict[str, Any] | str] = []
-    with opened(options) as sock:
-        sock.settimeout(options["patience"])
-        for wanted in options["sends"]:
-            try:
-                sock.sendto(payload(wanted), (options["address"], options["port"]))
-            except OSError as error:
-                found.append(errno.errorcode[error.errno or 0])
-                continue
-            found += [seen(sock) for _ in range(options["expect"])]
-        print(json.dumps({"source": sock.getsockname()[:2], "found": found}))
+    found: list[Found] = []
+    sockets = [opened(options) for _ in range(options["sockets"])]
+    for wanted in options["sends"]:
+        for sock in sockets:
+            send(sock, wanted, options)
+        for sock in sockets:
+            found += exchanged(sock, wanted, options)
+    print(json.dumps({"sources": [sock.getsockname()[:2] for sock in sockets], "found": found}))
 
 
 if __name__ == "__main__":

@@ -57,8 +57,8 @@ ERROR_SPACE: Final = 256
 def udp_socket(version: int, interface: Interface, port: int) -> LinuxDatagramSocket:
     """See System.udp_socket.
 
-    Bound to the interface's address if it has just one, so that another program's connection by
-    the TUN may have the same port; with several, the kernel chooses by destination as always.
+    At no address in particular: the kernel chooses the source by destination, as always, and a
+    port that a program of this machine has at any address is not free.
     """
     sock = socket.socket(socket.AF_INET if version == 4 else socket.AF_INET6, socket.SOCK_DGRAM)
     try:
@@ -74,20 +74,11 @@ def udp_socket(version: int, interface: Interface, port: int) -> LinuxDatagramSo
                 *(socket.IPV6_RECVHOPLIMIT, socket.IPV6_RECVTCLASS),
             ):
                 sock.setsockopt(socket.IPPROTO_IPV6, option, 1)
-        sock.bind((_own_address(version, interface), port))
+        sock.bind(("", port))
     except OSError:
         sock.close()
         raise
     return LinuxDatagramSocket(version, sock)
-
-
-def _own_address(version: int, interface: Interface) -> str:
-    own = [
-        address.ip
-        for address in interface.addresses
-        if address.version == version and not address.is_link_local
-    ]
-    return str(own[0]) if len(own) == 1 else ""
 
 
 class LinuxDatagramSocket:

@@ -80,17 +80,18 @@ def test_req_3_no_port_is_used_for_two_inside_endpoints() -> None:
 
 
 @pytest.mark.parametrize("port", [*range(0, 70), 1022, 1023, 1024, 1025, 4000, 65534, 65535])
-def test_req_4_ports_keep_parity_and_range(port: int) -> None:
-    """RFC 4787 REQ-4, and REQ-3 b: a well-known port is replaced by another one first."""
+def test_req_4_ports_keep_their_parity(port: int) -> None:
+    """RFC 4787 REQ-4. A well-known port is left to this machine's own services."""
     candidates = list(outside_ports(port, 12345, ()))
-    assert candidates[0] == port or port == 0
+    assert (candidates[0] == port) == (port >= 1024)
     assert len(set(candidates)) == len(candidates) == MOST_TRIES
     assert {candidate % 2 for candidate in candidates} == {port % 2}
-    assert all(0 < candidate < 65536 for candidate in candidates)
-    if 0 < port < 1024:
-        assert all(candidate < 1024 for candidate in candidates[: MOST_TRIES // 2])
-    else:
-        assert all(candidate >= 0x8000 for candidate in candidates[1:])
+    assert all(0x8000 <= candidate < 0x10000 for candidate in candidates[1:])
+
+
+@pytest.mark.parametrize("free", [0x8000, 0x9ABC, 0xFFFE])
+def test_every_other_port_is_tried_in_the_end(free: int) -> None:
+    assert list(outside_ports(4000, 77, set(range(65536)) - {free})) == [free]
 
 
 def test_ports_that_are_taken_are_not_tried() -> None:

@@ -1,0 +1,55 @@
+"""traceroute by UDP shows the real hops, with the router as one of them."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+
+import pytest
+
+from tests.e2e.netns import Namespace
+from tests.e2e.testbed import Family, Testbed
+from tests.e2e.tunrouter import Tunrouter, running
+from tests.e2e.udp import BARE, BARE_OFFICE, HOME, OFFICE, RULES, far_hosts
+
+HOP = re.compile(r"^ *(\d+)  (\S+)(?:  [\d.]+ ms)?(.*)$", re.MULTILINE)
+
+
+@pytest.fixture(scope="module")
+def router(bed: Testbed, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Tunrouter]:
+    with (
+        far_hosts(bed),
+        running(bed.router, tmp_path_factory.mktemp("rules"), RULES) as started,
+    ):
+        yield started
+
+
+def hops(namespace: Namespace, address: str, *options: str) -> list[str]:
+    """The address of each hop, with what traceroute notes behind its time."""
+    # One probe at a time: a burst is more than a host answers with errors at once.
+    shown = namespace.run("traceroute", "-n", "-N1", "-q1", "-w5", *options, address).stdout
+    return [hop + note for _, hop, note in HOP.findall(shown)]
+
+
+@pytest.mark.parametrize("options", [("-U", "-p", "99"), ()], ids=["-U", "default"])
+@pytest.mark.parametrize(
+    ("host", "through", "bare"),
+    [("client", HOME, BARE), ("router", HOME, BARE), ("router", OFFICE, BARE_OFFICE)],
+    ids=["client-direct", "router-direct", "router-vpn"],
+)
+def test_the_real_hops(
+    bed: Testbed,
+    router: Tunrouter,
+    family: Family,
+    host: str,
+    through: int,
+    bare: int,
+    options: tuple[str, ...],
+) -> None:
+    asker: Namespace = getattr(bed, host)
+    kernel = hops(asker, family.far(bare), *options)
+    # Where no interface has its address, IPv6 answers from the interface's own.
+    last = family.far(through) if kernel[-1] == family.far(bare) else kernel[-1]
+    at = 1 if host == "client" else 0
+    expected = [*kernel[:at], family.tun_peer, *kernel[at:-1], last]
+    assert hops(asker, family.far(through), *options) == expected

@@ -1,0 +1,87 @@
+"""UDP as applications see it: servers at the far hosts, clients of our own, and who they are.
+
+The far hosts of one test, by how they are reached from the router's namespace:
+
+    HOME, OFFICE        through tunrouter, by the policy of that name
+    BARE, BARE_OFFICE   by the kernel alone: by its default route, by a route to the VPN
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from tests.e2e.netns import Namespace
+from tests.e2e.testbed import FAMILIES, Family, Testbed
+from tests.e2e.tunrouter import rules
+
+CLIENT = str(Path(__file__).with_name("udp_client.py"))
+SERVER = str(Path(__file__).with_name("udp_server.py"))
+
+
+def sixteen(family: Family, first: int) -> str:
+    """The network of sixteen far hosts."""
+    return f"{family.far(first)}/{family.host_bits - 4}"
+
+
+ECHO, DNS, ELSEWHERE, CLOSED, FILTERED, UNREACHABLE = 7, 53, 8, 99, 98, 97
+
+HOME, OFFICE, BARE, BARE_OFFICE = 16, 32, 48, 64
+"""The first of sixteen hosts each."""
+RULES = rules(
+    *(
+        f"{sixteen(family, first)} -> {policy}"
+        for family in FAMILIES
+        for first, policy in ((HOME, "home"), (OFFICE, "office"))
+    )
+)
+
+FILTER = """
+table inet udp_test {{
+    chain refuse {{
+        type filter hook {hook} priority 0
+        udp dport {port} reject with icmpx {what}
+    }}
+}}
+"""
+
+
+class Seen(NamedTuple):
+    """What a client found: where it sent from, and what came back."""
+
+    sources: list[list[Any]]
+    found: list[Any]
+
+
+def ask(namespace: Namespace, address: str, port: int = ECHO, **options: object) -> Seen:
+    """Run a client to its end; the options are those of udp_client.py."""
+    wanted = json.dumps({"address": address, "port": port, **options})
+    return Seen(**json.loads(namespace.run(sys.executable, CLIENT, wanted).stdout))
+
+
+@contextmanager
+def far_hosts(bed: Testbed) -> Iterator[None]:
+    """Servers at every far address; a port that is filtered there, and one that the routers on the
+    way say is unreachable; the bare way to BARE_OFFICE."""
+    bare = [f"{sixteen(family, BARE_OFFICE)} dev wg0" for family in FAMILIES]
+    filters = [
+        (bed.far, FILTER.format(hook="input", port=FILTERED, what="admin-prohibited")),
+        (bed.gw, FILTER.format(hook="forward", port=UNREACHABLE, what="host-unreachable")),
+        (bed.vpn, FILTER.format(hook="forward", port=UNREACHABLE, what="host-unreachable")),
+    ]
+    for namespace, text in filters:
+        namespace.run("nft", "-f", "-", stdin=text)
+    bed.router.ip(*(f"route add {route}" for route in bare))
+    server = bed.far.start(sys.executable, SERVER, str(ECHO), str(DNS), str(ELSEWHERE))
+    try:
+        server.wait_for_output("listening")
+        yield
+    finally:
+        server.close()
+        bed.router.ip(*(f"route del {route}" for route in bare))
+        for namespace, _ in filters:
+            namespace.run("nft", "delete", "table", "inet", "udp_test")
