@@ -18,6 +18,7 @@ import json
 import socket
 import struct
 import time
+from contextlib import suppress
 from dataclasses import asdict, dataclass
 
 PORT = 5201
@@ -60,8 +61,8 @@ def far_end(address: str) -> None:
             sock.sendto(COUNTED.pack(counted), sender)
         elif kind == FLOOD:
             _, seconds, length = FLOOD_WANTED.unpack(buffer[:size])
-            flood = _connected(sock, sender)
-            _flood(flood, seconds, length)
+            with _connected(sock, sender) as flood, suppress(ConnectionRefusedError):
+                _flood(flood, seconds, length)  # refused: who wanted it is gone
 
 
 def up(address: str, seconds: float, size: int) -> Result:

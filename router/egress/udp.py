@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterator, Sequence
 from typing import Final, Protocol
 
 from router.egress.ways import WayOut
-from router.platform.base import DatagramSocket, HasFileno, NetworkError, Received
+from router.platform.base import Arrived, Bytes, DatagramSocket, HasFileno, NetworkError
 from router.policy.network import Interface
 
 TRY_ANOTHER_PORT: Final = frozenset({errno.EADDRINUSE, errno.EACCES, errno.EADDRNOTAVAIL})
@@ -30,10 +30,10 @@ class UdpEgress:
         self.most_segments = sock.most_segments
         self._socket = sock
         self._hop_limit = self._traffic_class = self._dont_fragment = UNKNOWN
-        self.send: Callable[[bytes, tuple[object, ...]], object] = sock.send
-        """`send(payload, address)`; raises OSError."""
-        self.send_run: Callable[[Sequence[bytes], tuple[object, ...]], None] = sock.send_run
-        self.receive: Callable[[], Received] = sock.receive
+        self.send: Callable[[Bytes, tuple[str, int]], object] = sock.send
+        self.send_run: Callable[[Bytes, int, tuple[str, int]], object] = sock.send_run
+        self.receive: Callable[[], Sequence[Arrived]] = sock.receive
+        self.endpoint: Callable[[bytes], tuple[bytes, int]] = sock.endpoint
         self.errors: Callable[[], Iterator[NetworkError]] = sock.errors
         self.close = sock.close
 

@@ -264,25 +264,33 @@ def read_all(forwarder: Forwarder, tun: TunDevice, budget: int, now: float) -> N
     machine or switch has given it by then, which spares that answer a wait. Elsewhere the question
     costs a microsecond a round.
     """
-    streams, from_tun, receive, frame = (
+    streams, datagrams, from_tun, receive, frame = (
         forwarder.streams,
+        forwarder.datagrams,
         forwarder.from_tun,
         tun.receive,
         tun.frame,
     )
     packet = memoryview(frame)[offload.HEADER :]
-    for number in range(budget):
-        try:
-            size = receive()
-        except BlockingIOError:
-            return
-        may_be_tcp = frame[PROTOCOL_V4] == ip.TCP or frame[PROTOCOL_V6] == ip.TCP
-        if may_be_tcp and streams is not None and streams.carry(size, now):
-            continue
-        if frame[0] or frame[1]:
-            for one in offload.packets(frame, size):
-                from_tun(one, now)
-            continue
-        egress = from_tun(packet[: size - offload.HEADER].tobytes(), now)
-        if egress is not None and number == 0:
-            receive_all(forwarder, egress, 1, now)
+    try:
+        for number in range(budget):
+            try:
+                size = receive()
+            except BlockingIOError:
+                return
+            four, six = frame[PROTOCOL_V4], frame[PROTOCOL_V6]
+            may_be_udp = four == ip.UDP or six == ip.UDP
+            if may_be_udp and datagrams.carry_frame(frame, size, now):
+                continue
+            may_be_tcp = four == ip.TCP or six == ip.TCP
+            if may_be_tcp and streams is not None and streams.carry(size, now):
+                continue
+            if frame[0] or frame[1]:
+                for one in offload.packets(frame, size):
+                    from_tun(one, now)
+                continue
+            egress = from_tun(packet[: size - offload.HEADER].tobytes(), now)
+            if egress is not None and number == 0:
+                receive_all(forwarder, egress, 1, now)
+    finally:
+        datagrams.flush(now)

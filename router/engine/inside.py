@@ -6,8 +6,12 @@ MTU goes in, as nothing longer would come by any other interface of that MTU.
 
 from __future__ import annotations
 
+import errno
+import secrets
+from collections.abc import Sequence
+
 from router.flows.drops import Drop, Drops
-from router.platform.base import TunDevice
+from router.platform.base import Bytes, TunDevice
 from router.wire.fragments import split
 
 
@@ -17,19 +21,35 @@ class Inside:
     def __init__(self, tun: TunDevice, drops: Drops) -> None:
         self._write = tun.write
         self._send = tun.send
-        self._mtu = tun.mtu
+        self._write_parts = tun.write_parts
+        self.mtu = tun.mtu
+        self.takes_runs = tun.offloads
         self._drops = drops
 
     def hand_in(self, packet: bytes | bytearray) -> None:
         """Give the system one packet, in fragments where it is too long for one."""
         try:
-            if len(packet) <= self._mtu:
+            if len(packet) <= self.mtu:
                 self._write(packet)
                 return
-            for fragment in split(packet, self._mtu):
+            for fragment in split(packet, self.mtu, secrets.randbelow(0xFFFF) + 1):
                 self._write(fragment)
         except OSError:
             self._drops.count(Drop.NO_BUFFER)
+
+    def hand_in_run(self, parts: Sequence[Bytes]) -> bool:
+        """Give the system many packets in one frame; False if it does not take such frames.
+
+        parts: of the frame, none of whose packets may be longer than the TUN's MTU.
+        """
+        try:
+            self._write_parts(parts)
+        except OSError as error:
+            if error.errno == errno.EINVAL:
+                self.takes_runs = False
+                return False
+            self._drops.count(Drop.NO_BUFFER)
+        return True
 
     def send(self, size: int) -> None:
         """Give the system the first `size` bytes of the TUN's frame."""

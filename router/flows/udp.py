@@ -55,12 +55,13 @@ Way = TypeVar("Way")
 """Whatever stands for a way out; only compared."""
 Socket = TypeVar("Socket")
 """Whatever sends and receives for a mapping; only kept."""
-Address = tuple[object, ...]
-"""An endpoint as sockets have it."""
+Address = tuple[str, int]
+"""An endpoint as sockets are told it."""
 
 
 class Mapping(Generic[Way, Socket]):
-    """One inside endpoint on one way out. `senders`: endpoints whose answers have been let in."""
+    """One inside endpoint on one way out. `senders`: those who have been let in, by what
+    the socket calls them."""
 
     __slots__ = ("outside_port", "port", "remotes", "senders", "socket", "source", "way")
 
@@ -73,13 +74,13 @@ class Mapping(Generic[Way, Socket]):
         self.outside_port = outside_port
         self.socket = socket
         self.remotes: dict[bytes, Remote[Way, Socket]] = {}
-        self.senders: dict[Address, Sender[Way, Socket]] = {}
+        self.senders: dict[bytes, Sender[Way, Socket]] = {}
 
     @property
     def version(self) -> int:
         return 4 if len(self.source) == 4 else 6
 
-    def admit(self, sender: Address, address: bytes, port: int) -> Sender[Way, Socket] | None:
+    def admit(self, sender: bytes, address: bytes, port: int) -> Sender[Way, Socket] | None:
         """Let an endpoint's datagrams in from now on, and remember it as `sender`; None if its
         host has not been sent to."""
         remote = self.remotes.get(address)
@@ -102,7 +103,7 @@ class Remote(Generic[Way, Socket]):
         self.mapping = mapping
         self.address = address
         self.flows: list[Flow[Way, Socket]] = []
-        self.senders: list[Address] = []
+        self.senders: list[bytes] = []
         self.only_dns = True
         self.last_out = now
         self.last_in = float("-inf")
@@ -123,11 +124,12 @@ class Remote(Generic[Way, Socket]):
 class Flow(Generic[Way, Socket]):
     """One pair of endpoints.
 
-    `address` is the destination as sockets take it; `size` the length of the last datagram sent,
-    UDP header included, in bytes, set by whoever forwards.
+    address     the destination as sockets take it
+    envelope    that of its datagrams
+    size        of the last datagram sent, UDP header included, in bytes; set by whoever forwards
     """
 
-    __slots__ = ("address", "key", "mapping", "port", "remote", "rule", "size")
+    __slots__ = ("address", "envelope", "key", "mapping", "remote", "rule", "size")
 
     def __init__(
         self,
@@ -139,8 +141,8 @@ class Flow(Generic[Way, Socket]):
     ) -> None:
         self.mapping = mapping
         self.remote = remote
-        self.port = port
         self.address = address
+        self.envelope = Envelope(mapping.source, mapping.port, remote.address, port)
         self.rule = rule
         self.key = flow_key(mapping.source, remote.address, mapping.port, port)
         self.size = 0

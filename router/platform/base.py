@@ -22,6 +22,9 @@ class PlatformError(Exception):
     """The system refused something the router cannot run without; the message names the remedy."""
 
 
+Bytes = bytes | bytearray | memoryview
+
+
 class HasFileno(Protocol):
     """Something to wait for."""
 
@@ -60,12 +63,14 @@ class TunDevice(Protocol):
 
     frame: where `receive` leaves what it has read, and what `send` sends: a header that says what
     the system left to be done, and a packet; see router.wire.offload.
+    offloads: whether the system takes frames to which something is left to be done.
     """
 
     name: str
     index: int
     mtu: int
     frame: bytearray
+    offloads: bool
 
     def fileno(self) -> int: ...
 
@@ -82,6 +87,10 @@ class TunDevice(Protocol):
 
     def write(self, packet: bytes | bytearray) -> None:
         """Hand a packet to which nothing is left to be done to the system. Raises likewise."""
+        ...
+
+    def write_parts(self, parts: Sequence[Bytes]) -> None:
+        """Hand in a frame, header and all, that is put together of `parts`. Raises likewise."""
         ...
 
     def close(self) -> None: ...
@@ -161,11 +170,16 @@ class Streams(Protocol):
         ...
 
 
-class Received(NamedTuple):
-    """One datagram. `sender` is the endpoint as sockets have it: address, port, ..."""
+class Arrived(NamedTuple):
+    """Datagrams of one sender that arrived one behind the other, with the same fields.
 
-    payload: bytes
-    sender: tuple[object, ...]
+    sender      the endpoint, as the socket has it
+    payloads    all of one length but for the last, which may be shorter; good until the next
+                call to any socket's `receive`
+    """
+
+    sender: bytes
+    payloads: Sequence[Bytes]
     hop_limit: int
     traffic_class: int
 
@@ -176,7 +190,7 @@ class NetworkError(NamedTuple):
     offender        who reported it, 4 or 16 bytes; None when the socket itself did
     kind, code      ICMP type and code; not used when the socket itself reports
     value           what the error carries: an MTU, a pointer
-    destination     of the datagram, as sockets have it
+    destination, port    of the datagram
     payload         of the datagram, as much of it as the error quotes
     hop_limit, traffic_class    of the error when it arrived
     """
@@ -185,7 +199,8 @@ class NetworkError(NamedTuple):
     kind: int
     code: int
     value: int
-    destination: tuple[object, ...]
+    destination: bytes
+    port: int
     payload: bytes
     hop_limit: int
     traffic_class: int
@@ -204,13 +219,19 @@ class DatagramSocket(Protocol):
 
     def fileno(self) -> int: ...
 
-    def send(self, payload: bytes, address: tuple[object, ...], /) -> object: ...
+    def send(self, payload: Bytes, address: tuple[str, int], /) -> object: ...
 
-    def send_run(self, payloads: Sequence[bytes], address: tuple[object, ...]) -> None:
-        """Send several at once; all but the last are of one size, the last is no longer."""
+    def send_run(self, payloads: Bytes, size: int, address: tuple[str, int], /) -> object:
+        """Send several at once, each of `size` bytes but for the last, which may be shorter."""
         ...
 
-    def receive(self) -> Received: ...
+    def receive(self) -> Sequence[Arrived]:
+        """What has arrived, a bounded number of datagrams."""
+        ...
+
+    def endpoint(self, sender: bytes) -> tuple[bytes, int]:
+        """Address and port of a sender."""
+        ...
 
     def errors(self) -> Iterator[NetworkError]:
         """Take what has been reported, oldest first. Raises nothing."""

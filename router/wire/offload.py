@@ -29,6 +29,8 @@ NOTHING_LEFT: Final = bytes(HEADER)
 NEEDS_CHECKSUM: Final = 1
 SEGMENT_TCP_V4: Final = 1
 SEGMENT_TCP_V6: Final = 4
+SEGMENT_UDP: Final = 5
+"""We write these and never read them: the system is not asked to leave cutting UDP to us."""
 SEGMENT_ECN: Final = 0x80
 
 CWR: Final = 0x80

@@ -6,20 +6,27 @@ that a datagram costs one sum over its payload and one `pack`.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from struct import Struct
-from typing import Final
+from typing import Final, NamedTuple
 
-from router.wire import icmp, ip
+from router.wire import icmp, ip, offload
 from router.wire.checksum import is_valid, ones_complement_sum, pseudo_header
 
 HEADER: Final = 8
+CHECKSUM: Final = 6
+"""Where the checksum is in the header."""
 PORTS: Final = 4
 """Bytes of the header that hold the ports, source first."""
 UNKNOWN_HOP_LIMIT: Final = 1
 """In a quote: what is left of the hop limit where most errors arise."""
 
+Bytes = bytes | bytearray | memoryview
+
 _V4: Final = Struct("!BBHHHBBH4s4sHHHH")
 _V6: Final = Struct("!IHBB16s16sHHHH")
+_FRAMED_V4: Final = Struct("!xBHxxHBxxx12sHH")
+_FRAMED_V6: Final = Struct("!HxxxxxB36sHH")
 _ERROR: Final = Struct("!BBHI")
 
 
@@ -31,6 +38,50 @@ def length(packet: ip.Packet) -> int | None:
         return None
     stated = data[start + 4] << 8 | data[start + 5]
     return stated if HEADER <= stated <= len(data) - start else None
+
+
+class Framed(NamedTuple):
+    """The first datagram of a frame, where nothing about it is unusual; see `framed`.
+
+    key         addresses and ports, as they stand one behind the other
+    start, end  of its payload, in the frame
+    """
+
+    key: bytes
+    start: int
+    end: int
+    hop_limit: int
+    traffic_class: int
+    dont_fragment: int
+
+
+def framed(frame: bytearray, size: int) -> Framed | None:
+    """The datagram that the first `size` bytes of a frame hold (see router.wire.offload); None if
+    it is none, is damaged, or has options, extension headers, fragments or padding."""
+    if frame[offload.HEADER] == 0x45:
+        if frame[offload.HEADER + 9] != ip.UDP:
+            return None
+        tos, total, fragment, hop_limit, key, length, field = _FRAMED_V4.unpack_from(
+            frame, offload.HEADER
+        )
+        start = offload.HEADER + ip.IPV4_HEADER
+        if fragment & ~ip.DONT_FRAGMENT or total != size - offload.HEADER:
+            return None
+        traffic_class, dont_fragment, addresses = tos, fragment, 8
+    elif frame[offload.HEADER] >> 4 == 6 and frame[offload.HEADER + 6] == ip.UDP:
+        word, hop_limit, key, length, field = _FRAMED_V6.unpack_from(frame, offload.HEADER)
+        start = offload.HEADER + ip.IPV6_HEADER
+        traffic_class, dont_fragment, addresses = word >> 4 & 0xFF, ip.DONT_FRAGMENT, 32
+    else:
+        return None
+    if length != size - start or length < HEADER or frame[1]:
+        return None
+    unfinished = frame[0] & offload.NEEDS_CHECKSUM
+    if not unfinished and not (
+        field and is_valid(frame[start - addresses : size], length + ip.UDP)
+    ):
+        return None
+    return Framed(key, start + HEADER, size, hop_limit, traffic_class, dont_fragment)
 
 
 def has_valid_checksum(packet: ip.Packet, size: int) -> bool:
@@ -65,11 +116,18 @@ class Envelope:
         self._udp_sum = self._address_sum + ip.UDP + source_port + destination_port
 
     def seal(
-        self, payload: bytes, hop_limit: int, traffic_class: int = 0, identification: int = 0
+        self,
+        payload: Bytes,
+        hop_limit: int,
+        traffic_class: int = 0,
+        identification: int = 0,
+        *,
+        dont_fragment: int = 0,
     ) -> bytes:
-        """The whole packet, which may be fragmented on its way.
+        """The whole packet.
 
         identification: of the packet, in IPv4; not zero where fragments of it may meet others.
+        dont_fragment: what IPv4 has in its place if it must stay whole, ip.DONT_FRAGMENT; or 0.
         """
         size = HEADER + len(payload)
         number = int.from_bytes(payload, "big")
@@ -77,10 +135,42 @@ class Envelope:
             number <<= 8
         # Never all zero, and a sum that comes out as zero is sent as all ones (RFC 768).
         field = (number + self._udp_sum + size + size) % 0xFFFF ^ 0xFFFF
-        return self.header(size, field, hop_limit, traffic_class, identification) + payload
+        header = self.header(size, field, hop_limit, traffic_class, identification, dont_fragment)
+        return header + payload
+
+    def run(
+        self,
+        payloads: Sequence[Bytes],
+        hop_limit: int,
+        traffic_class: int,
+        identification: int,
+    ) -> list[Bytes]:
+        """The parts of one frame that stands for a datagram for each payload.
+
+        payloads: none empty, all of one length but for the last, which may be shorter; as many as
+        fit in one packet. The system cuts it, numbers the packets from `identification`, and sums
+        up (see router.wire.offload).
+        """
+        size = len(payloads[0])
+        total = HEADER + size * (len(payloads) - 1) + len(payloads[-1])
+        start = ip.IPV4_HEADER if self.version == 4 else ip.IPV6_HEADER
+        unfinished = (self._address_sum + ip.UDP + total) % 0xFFFF or 0xFFFF
+        return [
+            offload.FIELDS.pack(
+                offload.NEEDS_CHECKSUM, offload.SEGMENT_UDP, start + HEADER, size, start, CHECKSUM
+            ),
+            self.header(total, unfinished, hop_limit, traffic_class, identification),
+            *payloads,
+        ]
 
     def header(
-        self, size: int, checksum: int, hop_limit: int, traffic_class: int, identification: int
+        self,
+        size: int,
+        checksum: int,
+        hop_limit: int,
+        traffic_class: int,
+        identification: int,
+        flags: int = 0,
     ) -> bytes:
         """IP and UDP header of a datagram of `size` bytes, UDP header included."""
         ports = self._ports
@@ -90,10 +180,10 @@ class Envelope:
                 word, size, ip.UDP, hop_limit, self.source, self.destination, *ports, size, checksum
             )
         total = ip.IPV4_HEADER + size
-        words = 0x4500 + traffic_class + total + identification + (hop_limit << 8) + ip.UDP
+        words = 0x4500 + traffic_class + total + identification + flags + (hop_limit << 8) + ip.UDP
         header_sum = ((words + self._address_sum) % 0xFFFF or 0xFFFF) ^ 0xFFFF
         return _V4.pack(
-            *(0x45, traffic_class, total, identification, 0, hop_limit, ip.UDP, header_sum),
+            *(0x45, traffic_class, total, identification, flags, hop_limit, ip.UDP, header_sum),
             *(self.source, self.destination, *ports, size, checksum),
         )
 

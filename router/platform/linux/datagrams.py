@@ -10,10 +10,12 @@ from __future__ import annotations
 import socket
 import sys
 from collections.abc import Callable, Iterator, Sequence
+from functools import cache
 from struct import Struct, pack
 from typing import Final
 
-from router.platform.base import NetworkError, Received
+from router.platform.base import Arrived, Bytes, NetworkError
+from router.platform.linux.message_batch import MessageBatch
 from router.platform.linux.sockets import enlarge_buffers
 from router.policy.network import Interface
 
@@ -50,7 +52,6 @@ HOP_LIMIT: Final = {4: IP_TTL, 6: socket.IPV6_HOPLIMIT}
 TRAFFIC_CLASS: Final = {4: IP_TOS, 6: socket.IPV6_TCLASS}
 ERROR: Final = {4: IP_RECVERR, 6: IPV6_RECVERR}
 SET_HOP_LIMIT: Final = {4: IP_TTL, 6: socket.IPV6_UNICAST_HOPS}
-ANCILLARY_SPACE: Final = 2 * socket.CMSG_SPACE(4)
 ERROR_SPACE: Final = 256
 
 
@@ -89,25 +90,24 @@ class LinuxDatagramSocket:
     def __init__(self, version: int, sock: socket.socket) -> None:
         self.fileno = sock.fileno
         self.close = sock.close
-        self.send: Callable[[bytes, tuple[object, ...]], object] = sock.sendto
+        self.send: Callable[[Bytes, tuple[str, int]], object] = sock.sendto
         self._socket = sock
+        self._descriptor = sock.fileno()
         self._version = version
         self._level = LEVEL[version]
         self._hop_limit = HOP_LIMIT[version]
 
-    def send_run(self, payloads: Sequence[bytes], address: tuple[object, ...]) -> None:
-        segment = (socket.IPPROTO_UDP, UDP_SEGMENT, pack("=H", len(payloads[0])))
-        self._socket.sendmsg(payloads, (segment,), 0, address)
+    def send_run(self, payloads: Bytes, size: int, address: tuple[str, int]) -> None:
+        segment = (socket.IPPROTO_UDP, UDP_SEGMENT, pack("=H", size))
+        self._socket.sendmsg((payloads,), (segment,), 0, address)
 
-    def receive(self) -> Received:
-        payload, ancillary, _, sender = self._socket.recvmsg(MAX_PAYLOAD, ANCILLARY_SPACE)
-        hop_limit = traffic_class = 0
-        for _, kind, value in ancillary:
-            if kind == self._hop_limit:
-                hop_limit = value[0] if sys.byteorder == "little" else value[-1]
-            else:
-                traffic_class = value[0] if sys.byteorder == "little" else value[-1]
-        return Received(payload, sender, hop_limit, traffic_class)
+    def receive(self) -> Sequence[Arrived]:
+        return _batch().receive(self._descriptor, self._version)
+
+    def endpoint(self, sender: bytes) -> tuple[bytes, int]:
+        """Of a struct sockaddr_in or sockaddr_in6."""
+        address = sender[4:8] if self._version == 4 else sender[8:24]
+        return address, sender[2] << 8 | sender[3]
 
     def errors(self) -> Iterator[NetworkError]:
         for _ in range(MOST_ERRORS):
@@ -133,7 +133,7 @@ class LinuxDatagramSocket:
             self._socket.setsockopt(socket.IPPROTO_IPV6, IPV6_DONTFRAG, dont_fragment)
 
     def _error(
-        self, payload: bytes, destination: tuple[object, ...], values: dict[int, bytes]
+        self, payload: bytes, destination: tuple[str, int], values: dict[int, bytes]
     ) -> NetworkError:
         report = values[ERROR[self._version]]
         _, origin, kind, code, value, _ = EXTENDED_ERROR.unpack_from(report)
@@ -142,11 +142,17 @@ class LinuxDatagramSocket:
             kind,
             code,
             value,
-            destination,
+            socket.inet_pton(self._socket.family, destination[0].partition("%")[0]),
+            destination[1],
             payload,
             _number(values.get(self._hop_limit)),
             _number(values.get(TRAFFIC_CLASS[self._version])),
         )
+
+
+@cache
+def _batch() -> MessageBatch:
+    return MessageBatch()
 
 
 def _number(value: bytes | None) -> int:

@@ -13,11 +13,12 @@ import contextlib
 import errno
 import os
 import socket
+from collections.abc import Sequence
 from fcntl import ioctl
 from struct import Struct, pack
 from typing import Final
 
-from router.platform.base import PlatformError
+from router.platform.base import Bytes, PlatformError
 from router.wire import offload
 
 DEVICE: Final = "/dev/net/tun"
@@ -44,6 +45,7 @@ class LinuxTun:
         self.name = name
         self.index = socket.if_nametoindex(name)
         self.mtu = mtu
+        self.offloads = offloads
         self.frame = bytearray(offload.HEADER + MAX_PACKET)
         self._descriptor = descriptor
         self._skipped = 0 if offloads else offload.HEADER
@@ -62,6 +64,9 @@ class LinuxTun:
 
     def write(self, packet: bytes | bytearray) -> None:
         os.write(self._descriptor, self._prefix + packet)
+
+    def write_parts(self, parts: Sequence[Bytes]) -> None:
+        os.writev(self._descriptor, parts)
 
     def close(self) -> None:
         os.close(self._descriptor)

@@ -4,14 +4,34 @@ from __future__ import annotations
 
 import errno
 from collections.abc import Callable, Iterator, Sequence
+from ipaddress import ip_address
 from itertools import count
 from typing import NamedTuple
 
 from router.egress.udp import UdpSockets
-from router.platform.base import HasFileno, NetworkError, Received
+from router.platform.base import Arrived, Bytes, HasFileno, NetworkError
 from router.policy.network import Interface
 
-Address = tuple[object, ...]
+Address = tuple[str, int]
+
+
+def received(
+    payload: bytes, sender: Address, hop_limit: int = 60, traffic_class: int = 0
+) -> Arrived:
+    """One datagram as a socket of this module gives it."""
+    return run([payload], sender, hop_limit, traffic_class)
+
+
+def run(
+    payloads: Sequence[bytes], sender: Address, hop_limit: int = 60, traffic_class: int = 0
+) -> Arrived:
+    """Several that arrived together."""
+    name = ip_address(sender[0]).packed + sender[1].to_bytes(2, "big")
+    return Arrived(name, [memoryview(one) for one in payloads], hop_limit, traffic_class)
+
+
+AT_ONCE = 64
+"""Datagrams that one call gives."""
 
 
 class Sent(NamedTuple):
@@ -35,7 +55,7 @@ class MemoryUdpSocket:
         self.port = port
         self.sent: list[Sent] = []
         self.runs: list[int] = []
-        self.incoming: list[Received | OSError] = []
+        self.incoming: list[Arrived | OSError] = []
         self.queue: list[NetworkError] = []
         self.raises: list[OSError] = []
         self.closed = False
@@ -45,28 +65,34 @@ class MemoryUdpSocket:
     def fileno(self) -> int:
         return self._number
 
-    def send(self, payload: bytes, address: Address) -> None:
-        self.send_run([payload], address)
+    def send(self, payload: Bytes, address: Address, /) -> None:
+        self._send([bytes(payload)], address)
 
-    def send_run(self, payloads: Sequence[bytes], address: Address) -> None:
+    def send_run(self, payloads: Bytes, size: int, address: Address, /) -> None:
+        whole = bytes(payloads)
+        assert 0 < size < len(whole)
+        self._send([whole[at : at + size] for at in range(0, len(whole), size)], address)
+
+    def _send(self, payloads: Sequence[bytes], address: Address) -> None:
         assert not self.closed
         if self.raises:
             raise self.raises.pop(0)
-        sizes = [len(payload) for payload in payloads]
-        assert len(set(sizes[:-1])) <= 1
-        assert sizes[-1] <= sizes[0]
         self.runs.append(len(payloads))
         hop_limit, traffic_class, dont_fragment = self._with.values()
         for payload in payloads:
             self.sent.append(Sent(payload, address, hop_limit, traffic_class, bool(dont_fragment)))
 
-    def receive(self) -> Received:
+    def receive(self) -> Sequence[Arrived]:
         if not self.incoming:
             raise BlockingIOError
-        first = self.incoming.pop(0)
-        if isinstance(first, OSError):
-            raise first
-        return first
+        if isinstance(self.incoming[0], OSError):
+            raise self.incoming.pop(0)  # type: ignore[misc]
+        arrived = [one for one in self.incoming if isinstance(one, Arrived)][:AT_ONCE]
+        self.incoming = self.incoming[len(arrived) :]
+        return arrived
+
+    def endpoint(self, sender: bytes) -> tuple[bytes, int]:
+        return sender[:-2], int.from_bytes(sender[-2:], "big")
 
     def errors(self) -> Iterator[NetworkError]:
         while self.queue:

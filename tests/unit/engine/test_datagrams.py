@@ -9,13 +9,12 @@ from random import Random
 
 import pytest
 
-from router.engine.datagrams import BUDGET
 from router.flows.drops import Drop
 from router.flows.udp import IDLE
-from router.platform.base import NetworkError, Received
+from router.platform.base import NetworkError
 from router.wire import ip
 from router.wire.fragments import split
-from tests.unit.engine.memory_udp import MemoryUdpSocket
+from tests.unit.engine.memory_udp import AT_ONCE, MemoryUdpSocket, received
 from tests.unit.engine.world import OWN, World, far
 from tests.unit.wire.packets import INSIDE, IP, UDP, IPv6, Packet, Raw, decoded
 
@@ -61,8 +60,12 @@ def only_socket(world: World) -> MemoryUdpSocket:
     return sock
 
 
-def endpoint(version: int, host: int = HOME, port: int = 7) -> tuple[object, ...]:
-    return (far(version, host), port) if version == 4 else (far(version, host), port, 0, 0)
+def endpoint(version: int, host: int = HOME, port: int = 7) -> tuple[str, int]:
+    return far(version, host), port
+
+
+def to(version: int) -> tuple[bytes, int]:
+    return ip_address(far(version, HOME)).packed, 7
 
 
 def error_in(packets: list[bytes]) -> tuple[Packet, tuple[int, int], bytes]:
@@ -76,9 +79,7 @@ def error_in(packets: list[bytes]) -> tuple[Packet, tuple[int, int], bytes]:
 def reported(
     version: int, what: tuple[int, int], offender: str, payload: bytes = b"hello", value: int = 0
 ) -> NetworkError:
-    return NetworkError(
-        ip_address(offender).packed, *what, value, endpoint(version), payload, 60, 0xC0
-    )
+    return NetworkError(ip_address(offender).packed, *what, value, *to(version), payload, 60, 0xC0)
 
 
 @BOTH
@@ -91,7 +92,7 @@ def test_a_datagram_goes_out_by_its_rule_and_its_answer_comes_back(
     assert (sock.interface, sock.version, sock.port) == (interface, version, 4000)
     (sent,) = sock.sent
     assert (sent.payload, sent.address) == (b"hello", (far(version, host), 7))
-    sock.incoming = [Received(b"world!", endpoint(version, host), 60, 0x20)]
+    sock.incoming = [received(b"world!", endpoint(version, host), 60, 0x20)]
     (handed_in,) = world.receive(sock)
     read = decoded(handed_in)
     assert (read.src, read.dst) == (far(version, host), INSIDE[version])
@@ -132,7 +133,7 @@ def test_req_3_and_4_two_hosts_with_one_port_have_two_of_one_parity(
     assert second.port != 5061
     assert second.port % 2 == 1
     for sock, inside in ((second, LOCAL_HOST[version]), (first, INSIDE[version])):
-        sock.incoming = [Received(b"yours", endpoint(version), 60, 0)]
+        sock.incoming = [received(b"yours", endpoint(version), 60, 0)]
         (handed_in,) = world.receive(sock)
         assert (decoded(handed_in).dst, decoded(handed_in)[UDP].dport) == (inside, 5061)
 
@@ -169,7 +170,7 @@ def test_req_6_both_directions_refresh(world: World, version: int, direction: st
     if direction == "out":
         world.send(datagram(version), now=200.0)
     else:
-        sock.incoming = [Received(b"", endpoint(version), 60, 0)]
+        sock.incoming = [received(b"", endpoint(version), 60, 0)]
         assert len(world.receive(sock, now=200.0)) == 1
     world.forwarder.expire(IDLE + 199)
     assert not sock.closed
@@ -183,8 +184,8 @@ def test_req_8_only_hosts_that_were_sent_to_may_answer(world: World, version: in
     world.send(datagram(version))
     sock = only_socket(world)
     sock.incoming = [
-        Received(b"stranger", endpoint(version, HOME2), 60, 0),
-        Received(b"other port", endpoint(version, HOME, 99), 60, 0),
+        received(b"stranger", endpoint(version, HOME2), 60, 0),
+        received(b"other port", endpoint(version, HOME, 99), 60, 0),
     ]
     (handed_in,) = world.receive(sock)
     assert bytes(decoded(handed_in)[UDP].payload) == b"other port"
@@ -196,7 +197,7 @@ def test_req_8_only_hosts_that_were_sent_to_may_answer(world: World, version: in
 def test_req_8_filtered_datagrams_refresh_nothing(world: World, version: int) -> None:
     world.send(datagram(version), now=0.0)
     sock = only_socket(world)
-    sock.incoming = [Received(b"stranger", endpoint(version, HOME2), 60, 0)]
+    sock.incoming = [received(b"stranger", endpoint(version, HOME2), 60, 0)]
     assert world.receive(sock, now=200.0) == []
     world.forwarder.expire(IDLE + 1)
     assert sock.closed
@@ -310,7 +311,7 @@ def test_req_13_too_long_for_the_way_out_is_told_with_its_mtu(world: World, vers
     sock = only_socket(world)
     assert sock.sent[-1].dont_fragment
     sock.raises = [OSError(errno.EMSGSIZE, "")]
-    sock.queue = [NetworkError(None, 0, 0, 1420, endpoint(version), b"", 0, 0)]
+    sock.queue = [NetworkError(None, 0, 0, 1420, *to(version), b"", 0, 0)]
     read, what, _ = error_in(world.send(datagram(version, payload=bytes(1440))))
     assert what == TOO_BIG[version]
     assert int.from_bytes(bytes(read.payload)[4:8], "big") == 1420
@@ -354,7 +355,7 @@ def test_req_14_fragments_in_any_order_and_long_answers(
         world.send(fragment)
     sock = only_socket(world)
     assert [sent.payload for sent in sock.sent] == [payload]
-    sock.incoming = [Received(payload, endpoint(version), 60, 0)]
+    sock.incoming = [received(payload, endpoint(version), 60, 0)]
     packets = world.receive(sock)
     assert all(len(packet) <= world.tun.mtu for packet in packets)
     body = b"".join(bytes(ip.parse(packet).body) for packet in packets)
@@ -386,7 +387,7 @@ def test_a_hop_limit_that_is_used_up_is_told_by_the_router(world: World, version
 def test_an_answer_whose_hop_limit_is_used_up_is_dropped(world: World, version: int) -> None:
     world.send(datagram(version))
     sock = only_socket(world)
-    sock.incoming = [Received(b"late", endpoint(version), 1, 0)]
+    sock.incoming = [received(b"late", endpoint(version), 1, 0)]
     assert world.receive(sock) == []
     assert world.drops == {"hop-limit": 1}
 
@@ -480,8 +481,8 @@ def test_a_way_out_that_changes_ends_its_flows(world: World, version: int) -> No
 def test_a_flood_on_one_socket_leaves_the_others_their_turn(world: World, version: int) -> None:
     world.send(datagram(version))
     sock = only_socket(world)
-    sock.incoming = [Received(b"", endpoint(version), 60, 0)] * (BUDGET + 10)
-    assert len(world.receive(sock)) == BUDGET
+    sock.incoming = [received(b"", endpoint(version), 60, 0)] * (AT_ONCE + 10)
+    assert len(world.receive(sock)) == AT_ONCE
     assert len(world.receive(sock)) == 10
 
 

@@ -14,6 +14,7 @@ from router.egress.ways import WayOut, WaysOut
 from router.engine.forwarder import Forwarder
 from router.flows import translate
 from router.flows.queries import Binding
+from router.platform.base import Bytes
 from router.policy.network import Interface
 from router.policy.table import RuleSet
 from router.wire import icmp, ip, offload
@@ -48,9 +49,11 @@ class MemoryTun:
     name = "tun11"
     index = 9
     mtu = 1500
+    offloads = True
 
     def __init__(self) -> None:
         self.frame = bytearray(offload.HEADER + 65535)
+        self.runs: list[bytes] = []
         self.written: list[bytes] = []
 
     def fileno(self) -> int:
@@ -64,6 +67,9 @@ class MemoryTun:
 
     def write(self, packet: bytes | bytearray) -> None:
         self.written.append(bytes(packet))
+
+    def write_parts(self, parts: Sequence[Bytes]) -> None:
+        self.runs.append(b"".join(parts))
 
     def close(self) -> None:
         pass
