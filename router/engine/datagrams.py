@@ -143,7 +143,7 @@ class Datagrams:
         if payload is None:
             return
         source_port, port = _ports(packet)
-        if self._is_our_own(packet, source_port, way):
+        if self.has_sent(packet, way):
             self._drops.count(Drop.LOOP)
         elif not port:
             self._refusals.refuse(packet, Error.PORT_UNREACHABLE, Drop.UDP_REFUSED, now)
@@ -153,6 +153,13 @@ class Datagrams:
                 address = (ip.format_address(packet.destination), port)
                 flow = self._table.begin(mapping, packet.destination, port, address, rule, now)
                 self._send_packet(packet, payload, flow, now)
+
+    def has_sent(self, packet: ip.Packet, way: WayOut) -> bool:
+        """Whether this is a datagram that we sent by `way` and that came back by the TUN."""
+        outside = self._table.outside(way, packet.version)
+        start = packet.payload
+        port = int.from_bytes(packet.data[start : start + 2], "big")
+        return port in outside and way.owns(packet.source)
 
     def receive(self, mapping: Link, now: float) -> None:
         """Hand in what the socket of a mapping has, a bounded number of datagrams or errors."""
@@ -191,11 +198,6 @@ class Datagrams:
             self._drops.count(Drop.BAD_CHECKSUM)
             return None
         return packet.data[packet.payload + udp.HEADER : packet.payload + size]
-
-    def _is_our_own(self, packet: ip.Packet, source_port: int, way: WayOut) -> bool:
-        """Whether this is a datagram that we sent by `way` and that came back by the TUN."""
-        outside = self._table.outside(way, packet.version)
-        return source_port in outside and way.owns(packet.source)
 
     def _mapping(self, packet: ip.Packet, source_port: int, way: WayOut, now: float) -> Link | None:
         """The mapping of a packet's sender, made if there is none; refused where it can't be."""

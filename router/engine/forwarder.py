@@ -225,11 +225,20 @@ class Forwarder:
         elif packet.protocol == ip.TCP:
             self.refusals.reset(packet, Drop.TCP_REFUSED)
         elif packet.protocol == ip.UDP:
-            self.datagrams.begin(packet, way, rule, now)
+            self._datagram(packet, way, rule, now)
         elif packet.protocol == icmp.protocol_of(packet.version):
             self.refusals.refuse(packet, Error.PROHIBITED, Drop.ICMP_TYPE, now)
         else:
             self.refusals.refuse_protocol(packet, now)
+
+    def _datagram(self, packet: ip.Packet, way: WayOut, rule: int, now: float) -> None:
+        """From an address of the way out itself it is of a program that answers by that address or
+        has asked for it: there is nothing to translate, and its own socket is to be answered."""
+        passing = self._passing
+        if passing and way.owns(packet.source) and not self.datagrams.has_sent(packet, way):
+            self._pass_by(packet, passing)
+        else:
+            self.datagrams.begin(packet, way, rule, now)
 
 
 def is_answer(packet: ip.Packet) -> bool:

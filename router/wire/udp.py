@@ -26,7 +26,7 @@ Bytes = bytes | bytearray | memoryview
 _V4: Final = Struct("!BBHHHBBH4s4sHHHH")
 _V6: Final = Struct("!IHBB16s16sHHHH")
 _FRAMED_V4: Final = Struct("!xBHxxHBxxx12sHH")
-_FRAMED_V6: Final = Struct("!HxxxxxB36sHH")
+_FRAMED_V6: Final = Struct("!HxxHxB36sHH")
 _ERROR: Final = Struct("!BBHI")
 
 
@@ -65,16 +65,16 @@ def framed(frame: bytearray, size: int) -> Framed | None:
             frame, offload.HEADER
         )
         start = offload.HEADER + ip.IPV4_HEADER
-        if fragment & ~ip.DONT_FRAGMENT or total != size - offload.HEADER:
-            return None
+        unusual = fragment & ~ip.DONT_FRAGMENT or total != size - offload.HEADER
         traffic_class, dont_fragment, addresses = tos, fragment, 8
     elif frame[offload.HEADER] >> 4 == 6 and frame[offload.HEADER + 6] == ip.UDP:
-        word, hop_limit, key, length, field = _FRAMED_V6.unpack_from(frame, offload.HEADER)
+        word, total, hop_limit, key, length, field = _FRAMED_V6.unpack_from(frame, offload.HEADER)
         start = offload.HEADER + ip.IPV6_HEADER
+        unusual = total != size - start
         traffic_class, dont_fragment, addresses = word >> 4 & 0xFF, ip.DONT_FRAGMENT, 32
     else:
         return None
-    if length != size - start or length < HEADER or frame[1]:
+    if unusual or length != size - start or length < HEADER or frame[1]:
         return None
     unfinished = frame[0] & offload.NEEDS_CHECKSUM
     if not unfinished and not (

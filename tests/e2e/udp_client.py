@@ -9,6 +9,7 @@ that was raised, in order, what it was. Options (all but address and port have d
     sockets     how many send all that, side by side; what they found stands one after the other
     connect     whether the socket is connected, so that it is told of errors
     report      whether it asks for every error, with who said so (IP_RECVERR)
+    source      address to bind to, also one of no interface; empty: any
     source_port to bind to; 0: any
     hop_limit, traffic_class    to send with; 0: the system's
     dont_fragment               to be asked for
@@ -28,12 +29,14 @@ from typing import Any
 
 IP_MTU_DISCOVER, IP_RECVERR, IP_RECVTTL, IP_RECVTOS = 10, 11, 12, 13
 IP_PMTUDISC_DONT, IP_PMTUDISC_PROBE = 0, 3
-IPV6_RECVERR, IPV6_DONTFRAG = 25, 62
+IP_FREEBIND = 15
+IPV6_RECVERR, IPV6_DONTFRAG, IPV6_FREEBIND = 25, 62, 78
 DEFAULTS = {
     "sends": [5],
     "sockets": 1,
     "connect": True,
     "report": False,
+    "source": "",
     "source_port": 0,
     "hop_limit": 0,
     "traffic_class": 0,
@@ -73,8 +76,9 @@ def opened(options: dict[str, Any]) -> socket.socket:
     else:
         how = IP_PMTUDISC_PROBE if options["dont_fragment"] else IP_PMTUDISC_DONT
         sock.setsockopt(level, IP_MTU_DISCOVER, how)
-    if options["source_port"]:
-        sock.bind(("", options["source_port"]))
+    if options["source"] or options["source_port"]:
+        sock.setsockopt(level, IPV6_FREEBIND if six else IP_FREEBIND, 1)
+        sock.bind((options["source"], options["source_port"]))
     if options["connect"]:
         sock.connect((options["address"], options["port"]))
     sock.settimeout(options["patience"])

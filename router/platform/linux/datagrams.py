@@ -93,6 +93,7 @@ class LinuxDatagramSocket:
         self.send: Callable[[Bytes, tuple[str, int]], object] = sock.sendto
         self._socket = sock
         self._descriptor = sock.fileno()
+        self._receive = _batch(version).receive
         self._version = version
         self._level = LEVEL[version]
         self._hop_limit = HOP_LIMIT[version]
@@ -102,7 +103,7 @@ class LinuxDatagramSocket:
         self._socket.sendmsg((payloads,), (segment,), 0, address)
 
     def receive(self) -> Sequence[Arrived]:
-        return _batch().receive(self._descriptor, self._version)
+        return self._receive(self._descriptor)
 
     def endpoint(self, sender: bytes) -> tuple[bytes, int]:
         """Of a struct sockaddr_in or sockaddr_in6."""
@@ -151,8 +152,8 @@ class LinuxDatagramSocket:
 
 
 @cache
-def _batch() -> MessageBatch:
-    return MessageBatch()
+def _batch(version: int) -> MessageBatch:
+    return MessageBatch(version)
 
 
 def _number(value: bytes | None) -> int:

@@ -1,7 +1,8 @@
 """Many datagrams by one system call (recvmmsg(2)), which Python's socket module has no name for.
 
-Always true: there is one set of buffers for the whole process, so what has been received is good
-until the next call.
+Always true: a family's sockets share one set of buffers, so what has been received is good until
+the next call. It is not shared by both families: what is left of a longer address in a buffer would
+make senders look different that are the same.
 """
 
 from __future__ import annotations
@@ -20,9 +21,8 @@ from router.platform.base import Arrived
 COUNT: Final = 64
 STRIDE: Final = 1 << 16
 """More than any datagram has; what is never used is never given memory."""
-NAME: Final = 28
-"""sizeof(struct sockaddr_in6)."""
-NAME_V4: Final = 16
+NAME: Final = {4: 16, 6: 28}
+"""sizeof(struct sockaddr_in), sizeof(struct sockaddr_in6)."""
 CONTROL: Final = 2 * socket.CMSG_SPACE(4)
 CONTROL_HEADER: Final = Struct("@nii")
 """struct cmsghdr: length, level, type."""
@@ -66,11 +66,12 @@ LENGTHS: Final = _lengths()
 
 
 class MessageBatch:
-    """The buffers, and the call that fills them."""
+    """The buffers of a family, and the call that fills them."""
 
-    def __init__(self) -> None:
+    def __init__(self, version: int) -> None:
+        self._name = name = NAME[version]
         data, self._names, self._controls = (
-            bytearray(COUNT * size) for size in (STRIDE, NAME, CONTROL)
+            bytearray(COUNT * size) for size in (STRIDE, name, CONTROL)
         )
         addresses = [
             ctypes.addressof(ctypes.c_char.from_buffer(buffer))
@@ -81,7 +82,7 @@ class MessageBatch:
         for number in range(COUNT):
             vector, message = self._vectors[number], self._messages[number].header
             vector.base, vector.length = addresses[0] + number * STRIDE, STRIDE
-            message.name, message.name_length = addresses[1] + number * NAME, NAME
+            message.name, message.name_length = addresses[1] + number * name, name
             message.vectors, message.vector_count = ctypes.addressof(vector), 1
             message.control = addresses[2] + number * CONTROL
             message.control_length = CONTROL
@@ -91,7 +92,7 @@ class MessageBatch:
         self._data = [whole[at : at + STRIDE] for at in range(0, len(data), STRIDE)]
         self._recvmmsg = _recvmmsg()
 
-    def receive(self, descriptor: int, version: int) -> Sequence[Arrived]:
+    def receive(self, descriptor: int) -> Sequence[Arrived]:
         """What a socket has, at most COUNT datagrams. Raises OSError."""
         self._headers[:] = self._pristine  # the kernel has written into them
         number = self._recvmmsg(descriptor, self._messages, COUNT, socket.MSG_DONTWAIT, None)
@@ -101,21 +102,20 @@ class MessageBatch:
         end = number * ctypes.sizeof(_Message)
         lengths = [length for (length,) in LENGTHS.iter_unpack(self._headers[:end])]
         if number > 1 and self._is_one_run(lengths, number):
-            return (self._arrived(version, 0, lengths),)
-        return [self._arrived(version, at, [length]) for at, length in enumerate(lengths)]
+            return (self._arrived(0, lengths),)
+        return [self._arrived(at, [length]) for at, length in enumerate(lengths)]
 
     def _is_one_run(self, lengths: list[int], number: int) -> bool:
         """Whether all are from one sender, alike, and of one length but for a shorter last one."""
         return (
             lengths[-1] <= lengths[0]
-            and lengths.count(lengths[0]) >= number - 1
-            and self._names.startswith(self._names[:NAME] * number)
+            and lengths[:-1].count(lengths[0]) == number - 1
+            and self._names.startswith(self._names[: self._name] * number)
             and self._controls.startswith(self._controls[:CONTROL] * number)
         )
 
-    def _arrived(self, version: int, at: int, lengths: list[int]) -> Arrived:
-        start = at * NAME
-        name = bytes(self._names[start : start + (NAME_V4 if version == 4 else NAME)])
+    def _arrived(self, at: int, lengths: list[int]) -> Arrived:
+        name = bytes(self._names[at * self._name : (at + 1) * self._name])
         control = bytes(self._controls[at * CONTROL : (at + 1) * CONTROL])
         payloads = [data[:length] for data, length in zip(self._data[at:], lengths, strict=False)]
         return Arrived(name, payloads, *_fields(control))

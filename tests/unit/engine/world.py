@@ -3,6 +3,7 @@ ways out that keep what is sent by them. The rules are those of a real rules fil
 
 from __future__ import annotations
 
+import errno
 from collections.abc import Mapping, Sequence
 from ipaddress import ip_address, ip_interface
 from pathlib import Path
@@ -11,7 +12,7 @@ from typing import Any
 from router.config.loader import load
 from router.egress.icmp import PathMtu
 from router.egress.ways import WayOut, WaysOut
-from router.engine.forwarder import Forwarder
+from router.engine.forwarder import Forwarder, read_all
 from router.flows import translate
 from router.flows.queries import Binding
 from router.platform.base import Bytes
@@ -53,14 +54,20 @@ class MemoryTun:
 
     def __init__(self) -> None:
         self.frame = bytearray(offload.HEADER + 65535)
+        self.incoming: list[bytes] = []
         self.runs: list[bytes] = []
+        self.refuses_runs = False
         self.written: list[bytes] = []
 
     def fileno(self) -> int:
         raise AssertionError("nobody waits for memory")
 
     def receive(self) -> int:
-        raise BlockingIOError
+        if not self.incoming:
+            raise BlockingIOError
+        frame = self.incoming.pop(0)
+        self.frame[: len(frame)] = frame
+        return len(frame)
 
     def send(self, size: int) -> None:
         self.written.append(bytes(self.frame[offload.HEADER : size]))
@@ -69,6 +76,8 @@ class MemoryTun:
         self.written.append(bytes(packet))
 
     def write_parts(self, parts: Sequence[Bytes]) -> None:
+        if self.refuses_runs:
+            raise OSError(errno.EINVAL, "")
         self.runs.append(b"".join(parts))
 
     def close(self) -> None:
@@ -174,6 +183,13 @@ class World:
 
     def sent(self, policy: str, version: int) -> Sequence[tuple[ip.Packet, int]]:
         return self.egress(policy, version).sent
+
+    def send_together(self, packets: Sequence[bytes], now: float = 1.0) -> list[bytes]:
+        """What comes back when all are in the TUN before the first is read."""
+        self.tun.written.clear()
+        self.tun.incoming = [offload.NOTHING_LEFT + packet for packet in packets]
+        read_all(self.forwarder, self.tun, len(packets), now)
+        return list(self.tun.written)
 
     def receive(self, sock: MemoryUdpSocket, now: float = 1.0) -> list[bytes]:
         """What comes out of the TUN when a UDP socket is readable."""

@@ -9,11 +9,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from router.wire import icmp, ip, udp
+from router.wire import icmp, ip, offload, udp
 from tests.unit.wire.packets import (
     FAR,
     INSIDE,
     IP,
+    TCP,
     UDP,
     IPv6,
     IPv6ExtHdrDestOpt,
@@ -170,3 +171,87 @@ def test_a_quote_of_a_part_says_how_long_the_whole_was(version: int) -> None:
     else:
         assert int.from_bytes(quoted[4:6], "big") == 1008
         assert quoted[40:] == bytes(UDP(sport=4000, dport=53, len=1008, chksum=0)) + b"abcd"
+
+
+# Frames of the TUN
+
+
+def frame_of(packet: bytes, flags: int = 0) -> bytearray:
+    start = 20 if packet[0] >> 4 == 4 else 40
+    return bytearray(offload.FIELDS.pack(flags, 0, 0, 0, start, udp.CHECKSUM) + packet)
+
+
+@given(version=st.sampled_from([4, 6]), payload=PAYLOADS, hop_limit=st.integers(1, 255))
+def test_a_usual_frame_is_read_at_once(version: int, payload: bytes, hop_limit: int) -> None:
+    packet = envelope(version).seal(
+        payload, hop_limit, 0x2E, dont_fragment=ip.DONT_FRAGMENT if version == 4 else 0
+    )
+    frame = frame_of(packet)
+    found = udp.framed(frame, len(frame))
+    assert found is not None
+    assert bytes(frame[found.start : found.end]) == payload
+    assert (found.hop_limit, found.traffic_class) == (hop_limit, 0x2E)
+    assert found.dont_fragment == ip.DONT_FRAGMENT
+    addresses = (12, 24) if version == 4 else (8, 44)
+    assert found.key == packet[slice(*addresses)]
+
+
+@BOTH
+def test_a_frame_is_read_only_if_it_would_pass_every_check(version: int) -> None:
+    """Every byte flipped, every length, whatever the frame held before."""
+    packet = datagram(version, bytes(range(1, 30)))
+    for at in range(len(packet)):
+        damaged = bytearray(packet)
+        damaged[at] ^= 0xFF
+        for data in (bytes(damaged), packet[:at]):
+            frame = bytearray(b"\xa5" * 70_000)
+            frame[: offload.HEADER] = bytes(offload.HEADER)
+            frame[offload.HEADER : offload.HEADER + len(data)] = data
+            found = udp.framed(frame, offload.HEADER + len(data))
+            if found is None:
+                continue
+            whole = ip.parse(data)
+            size = udp.length(whole)
+            assert size is not None
+            assert udp.has_valid_checksum(whole, size)
+            assert not whole.is_fragment
+
+
+@BOTH
+def test_an_unfinished_checksum_is_taken_for_right(version: int) -> None:
+    frame = frame_of(datagram(version, chksum=0x1234), offload.NEEDS_CHECKSUM)
+    assert udp.framed(frame, len(frame)) is not None
+    assert udp.framed(frame_of(datagram(version, chksum=0x1234)), len(frame)) is None
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        bytes(IP(src=INSIDE[4], dst=FAR[4], flags="MF") / UDP(sport=1, dport=2) / Raw(b"12345678")),
+        bytes(IP(src=INSIDE[4], dst=FAR[4], options=[b"\x01"] * 4) / UDP(sport=1, dport=2)),
+        bytes(IPv6(src=INSIDE[6], dst=FAR[6]) / IPv6ExtHdrDestOpt() / UDP(sport=1, dport=2)),
+        bytes(IP(src=INSIDE[4], dst=FAR[4]) / UDP(sport=1, dport=2, chksum=0)),
+        bytes(IP(src=INSIDE[4], dst=FAR[4]) / TCP(sport=1, dport=2)),
+    ],
+)
+def test_what_is_unusual_is_left_to_others(data: bytes) -> None:
+    frame = frame_of(data)
+    assert udp.framed(frame, len(frame)) is None
+
+
+@given(
+    version=st.sampled_from([4, 6]),
+    size=st.integers(1, 1400),
+    count=st.integers(1, 40),
+    last=st.integers(1, 1400),
+)
+def test_a_run_is_one_long_datagram_to_be_cut(
+    version: int, size: int, count: int, last: int
+) -> None:
+    payloads = [bytes((number,)) * size for number in range(count)] + [b"x" * min(last, size)]
+    frame = bytearray(b"".join(envelope(version).run(payloads, 60, 4, 77)))
+    flags, kind, header, segment, start, field = offload.FIELDS.unpack_from(frame)
+    assert (flags, kind, segment) == (offload.NEEDS_CHECKSUM, offload.SEGMENT_UDP, size)
+    assert (header, field) == (start + udp.HEADER, udp.CHECKSUM)
+    (whole,) = offload.packets(frame, len(frame))
+    assert whole == envelope(version).seal(b"".join(payloads), 60, 4, 77)

@@ -1,0 +1,128 @@
+"""Real programs over UDP: iperf3 both ways, and servers on the router's own machine."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+
+from tests.e2e.netns import Namespace
+from tests.e2e.testbed import FAMILIES, Family, Testbed
+from tests.e2e.tunrouter import TUN, Tunrouter, running
+from tests.e2e.udp import (
+    BARE,
+    BARE_OFFICE,
+    ELSEWHERE,
+    HOME,
+    OFFICE,
+    RULES,
+    SERVER,
+    ask,
+    far_hosts,
+)
+
+IPERF_PORT = 5301
+RATE = "4M"
+SECONDS = "1"
+
+
+@pytest.fixture(scope="module", params=[True, False], ids=["offloads", "plain"])
+def router(
+    request: pytest.FixtureRequest, bed: Testbed, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Tunrouter]:
+    directory = tmp_path_factory.mktemp("rules")
+    with (
+        far_hosts(bed),
+        running(bed.router, directory, RULES, offloads=request.param) as started,
+    ):
+        yield started
+
+
+@pytest.fixture(scope="module")
+def own_addresses(bed: Testbed) -> Iterator[None]:
+    """iperf3 answers UDP by the address of an interface: the far hosts that are asked get one."""
+    addresses = [
+        f"{family.far(host)}/{family.host_bits} dev lo"
+        for family in FAMILIES
+        for host in (HOME, OFFICE, BARE, BARE_OFFICE)
+    ]
+    bed.far.ip(*(f"addr add {address}" for address in addresses))
+    yield
+    bed.far.ip(*(f"addr del {address}" for address in addresses))
+
+
+def iperf3(bed: Testbed, asker: Namespace, address: str, *options: str) -> dict[str, Any]:
+    """What iperf3 sums up; its server is there for this one test, at the address asked."""
+    server = bed.far.start(
+        *("iperf3", "-s", "-1", "-B", address, "-p", str(IPERF_PORT), "--forceflush")
+    )
+    try:
+        server.wait_for_output("Server listening")
+        command = ("iperf3", "-J", "-u", "-c", address, "-p", str(IPERF_PORT), "-b", RATE)
+        done = asker.run(*command, "-t", SECONDS, "-l", "1200", *options)
+        found: dict[str, Any] = json.loads(done.stdout)["end"]["sum"]
+        return found
+    finally:
+        server.close()
+
+
+@pytest.mark.parametrize("options", [(), ("--reverse",)], ids=["up", "down"])
+@pytest.mark.parametrize(
+    ("host", "through", "bare"),
+    [("client", HOME, BARE), ("router", OFFICE, BARE_OFFICE)],
+    ids=["client-direct", "router-vpn"],
+)
+def test_iperf3_loses_nothing(
+    bed: Testbed,
+    router: Tunrouter,
+    own_addresses: None,
+    family: Family,
+    host: str,
+    through: int,
+    bare: int,
+    options: tuple[str, ...],
+) -> None:
+    asker: Namespace = getattr(bed, host)
+    kernel = iperf3(bed, asker, family.far(bare), *options)
+    ours = iperf3(bed, asker, family.far(through), *options)
+    assert (ours["lost_packets"], kernel["lost_packets"]) == (0, 0)
+    assert ours["packets"] > 300
+    assert kernel["packets"] > 300
+
+
+def test_a_local_server_answers_by_the_address_and_port_that_were_asked(
+    bed: Testbed, router: Tunrouter, family: Family, own_addresses: None
+) -> None:
+    """Its answers are routed into the TUN, and there is nothing to translate about them."""
+    ports = ("7007", "7053", "7008")
+    server = bed.router.start(sys.executable, SERVER, *ports)
+    try:
+        server.wait_for_output("listening")
+        before = bed.router.counter(TUN, "tx_packets")
+        for source in (BARE, HOME):
+            found = ask(
+                bed.far, family.eth0, 7007, sends=[0, 10, 1400], source=family.far(source)
+            ).found
+            assert [one["length"] for one in found] == [0, 10, 1400]
+            assert {tuple(one["sender"]) for one in found} == {(family.eth0, 7007)}
+        assert bed.router.counter(TUN, "tx_packets") >= before + 3, "not by the TUN at all"
+    finally:
+        server.close()
+
+
+def test_nobody_from_outside_begins_a_flow(
+    bed: Testbed, router: Tunrouter, family: Family, own_addresses: None
+) -> None:
+    """RFC 4787 REQ-8: a mapping lets in the hosts that it has sent to, and nobody else."""
+    port = 7301 if family.version == 4 else 7303
+    (answered,) = ask(bed.client, family.far(HOME), source_port=port).found
+    assert answered["length"] == 5
+    for source in (BARE, OFFICE):
+        assert ask(bed.far, family.eth0, port, source=family.far(source), patience=0.3).found == [
+            "silence"
+        ]
+    (again,) = ask(bed.client, family.far(HOME), ELSEWHERE, connect=False, source_port=port).found
+    assert again["length"] == 5
