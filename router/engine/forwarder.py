@@ -288,10 +288,10 @@ def read_all(forwarder: Forwarder, tun: TunDevice, budget: int, now: float) -> N
             except BlockingIOError:
                 return
             four, six = frame[PROTOCOL_V4], frame[PROTOCOL_V6]
-            may_be_udp = four == ip.UDP or six == ip.UDP
+            may_be_udp = ip.UDP in (four, six)
             if may_be_udp and datagrams.carry_frame(frame, size, now):
                 continue
-            may_be_tcp = four == ip.TCP or six == ip.TCP
+            may_be_tcp = ip.TCP in (four, six)
             if may_be_tcp and streams is not None and streams.carry(size, now):
                 continue
             if frame[0] or frame[1]:
