@@ -94,8 +94,8 @@ class Router:
         """What was forwarded and what was not, as `name=number` pairs."""
         ways = list(self._ways)
         counts = {
-            "echo-out": sum(way.packets_out for way in ways),
-            "echo-in": sum(way.packets_in for way in ways),
+            "packets-out": sum(way.packets_out for way in ways),
+            "packets-in": sum(way.packets_in for way in ways),
             "replies": self._forwarder.refusals.replies,
             Drop.LOOP.value: 0,
             **self._forwarder.drops.nonzero(),

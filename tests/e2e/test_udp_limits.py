@@ -1,0 +1,27 @@
+"""RFC 4787 REQ-11: when there is no room left, new flows are refused, and old ones go on."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from tests.e2e.testbed import Family, Testbed
+from tests.e2e.tunrouter import running
+from tests.e2e.udp import HOME, RULES, ask, far_hosts
+
+DESCRIPTORS = 256
+ROOM = DESCRIPTORS // 4
+ASKING = ROOM + 30
+PROHIBITED = {4: "EHOSTUNREACH", 6: "EACCES"}
+
+
+def test_req_11_a_lack_of_descriptors_refuses_the_new_and_spares_the_old(
+    bed: Testbed, family: Family, tmp_path: Path
+) -> None:
+    prefix = ("prlimit", f"--nofile={DESCRIPTORS}:{DESCRIPTORS}")
+    with far_hosts(bed), running(bed.router, tmp_path, RULES, prefix=prefix) as router:
+        found = ask(bed.client, family.far(HOME), sends=["aa", "bb"], sockets=ASKING).found
+        for one_round in (found[:ASKING], found[ASKING:]):
+            assert [one["length"] for one in one_round[:ROOM]] == [1] * ROOM
+            assert set(one_round[ROOM:]) == {PROHIBITED[family.version]}
+        counters = router.stop().counters
+    assert counters["table-full"] == 2 * (ASKING - ROOM)
