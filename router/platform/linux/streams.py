@@ -11,6 +11,7 @@ received there.
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import socket
 from ipaddress import ip_address
@@ -20,6 +21,7 @@ from typing import Final
 from router.platform.base import ConnectFailure, TunDevice
 from router.platform.linux import icmp_filter
 from router.platform.linux.interfaces import family
+from router.platform.linux.sockets import SO_SNDBUFFORCE
 from router.policy.network import Interface
 
 IP_RECVERR: Final = 11
@@ -27,6 +29,9 @@ IPV6_RECVERR: Final = 25
 MSG_ERRQUEUE: Final = 0x2000
 USUAL: Final = -1
 """The system's own hop limit."""
+SEND_BUFFER: Final = 2 << 20
+"""Bytes, of the sockets that send to applications: from the start, as what comes out of a pipe
+should fit at once. 5 to 10% more on the way down than a buffer that has to grow."""
 IFNAMSIZ: Final = 16
 BACKLOG: Final = 4096
 
@@ -96,6 +101,8 @@ class LinuxStreams:
             _bind_to(sock, tun.name)
             icmp_filter.attach(sock, _received_by(tun.index))
             sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+            with contextlib.suppress(PermissionError):
+                sock.setsockopt(socket.SOL_SOCKET, SO_SNDBUFFORCE, SEND_BUFFER)
             if version == 6:
                 sock.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
             sock.bind((str(ip_address(address)), 0))
