@@ -247,6 +247,8 @@ class Streams:
         flow = self._table.begin(key, segment.data, tcp.sequence(segment), way, rule, now)
         self._outer[flow] = sock
         self._watcher.watch_changes(sock, partial(self._outer_changed, flow))
+        if _is_connected(sock):
+            self._open(flow, now)  # a near host has answered by now, which spares it a wait
 
     def _outer_changed(self, flow: Flow[WayOut], event: int) -> None:
         relay = self._relays.get(flow)
@@ -262,17 +264,17 @@ class Streams:
             self._refuse(ip.parse(flow.request), failure, now)
             self._abandon(flow)
             return
-        if not _is_connected(sock):
-            return
-        with contextlib.suppress(OSError):
-            self._sockets.connected(sock)
+        if _is_connected(sock):
+            self._open(flow, now)
+
+    def _open(self, flow: Flow[WayOut], now: float) -> None:
+        """The way out has connected: the request goes on to a listener."""
+        request = ip.parse(flow.request)
         rewrite = self._table.connected(flow, now)
         if rewrite is None:
-            request = ip.parse(flow.request)
             self._refusals.refuse(request, Error.PROHIBITED, Drop.TABLE_FULL, now)
             self._abandon(flow)
             return
-        request = ip.parse(flow.request)
         frame = bytearray(offload.NOTHING_LEFT + request.data)
         rewrite.apply(frame, offload.HEADER + request.payload)
         self._inside.hand_in(bytes(memoryview(frame)[offload.HEADER :]))
@@ -337,9 +339,12 @@ class Streams:
                 self._relay(flow, sock)
 
     def _relay(self, flow: Flow[WayOut], inner: socket.socket) -> None:
+        outer = self._outer[flow]
+        with contextlib.suppress(OSError):
+            self._sockets.connected(outer)
         relay = Relay(
             inner,
-            self._outer[flow],
+            outer,
             self._vessels,
             partial(self._finished, flow),
             self._watcher.call_soon,
