@@ -31,7 +31,7 @@ USUAL: Final = -1
 """The system's own hop limit."""
 SEND_BUFFER: Final = 2 << 20
 """Bytes, of the sockets that send to applications: from the start, as what comes out of a pipe
-should fit at once. 5 to 10% more on the way down than a buffer that has to grow."""
+should fit at once. A buffer that has to grow first is slower on the way down."""
 IFNAMSIZ: Final = 16
 BACKLOG: Final = 4096
 
