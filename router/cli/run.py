@@ -12,7 +12,7 @@ from router.config.model import Config
 from router.engine.router import Router
 from router.platform import present_network, this_system
 from router.platform.base import PlatformError
-from router.policy.findings.loops import find_endpoint_loops
+from router.policy.findings.loops import find_endpoints_in_danger
 from router.policy.findings.situation import Situation
 from router.policy.table import RuleSet
 
@@ -40,10 +40,8 @@ def run(asked: Path | None) -> int:
 
 
 def _warn_of_loops(config: Config) -> None:
-    """A VPN that would be captured into itself: the one finding about the system that can't wait
-    for somebody to run `check`."""
-    network = present_network()
-    if network.endpoints:
-        situation = Situation.of(config, RuleSet.for_few_lookups(config), network)
-        for problem in find_endpoint_loops(situation):
-            log.warning("%s; %s", problem.message, problem.help)
+    """A VPN that would be cut off, or perhaps captured into itself: the one finding about the
+    system that can't wait for somebody to run `check`."""
+    situation = Situation.of(config, RuleSet.for_few_lookups(config), present_network())
+    for problem in find_endpoints_in_danger(situation):
+        log.warning("%s; %s", problem.message, problem.help)

@@ -149,6 +149,8 @@ class WaysOut:
         for version in VERSIONS:
             now, then = usable.get(version), way.interfaces.get(version)
             if now == then:
+                if now is not None:
+                    self._keep(now)
                 continue
             if then is not None and (now is None or now.index != then.index):
                 self._close(way, version)
@@ -173,6 +175,17 @@ class WaysOut:
             self._close(way, version)
             return
         self._watcher.opened(way.icmp[version])
+
+    def _keep(self, interface: Interface) -> None:
+        """What it needs may have been taken away without a change of the interface itself."""
+        try:
+            if self._system.prepare_way_out(interface, self._tun):
+                log.warning(
+                    "interface %s: another program has undone what its answers need; done again",
+                    interface.name,
+                )
+        except (PlatformError, OSError) as error:
+            log.warning("interface %s cannot be kept ready: %s", interface.name, error)
 
     def _close(self, way: WayOut, version: int) -> None:
         del way.interfaces[version]

@@ -22,13 +22,13 @@ from router.egress.udp import UdpSockets
 from router.egress.ways import WayOut, WaysOut
 from router.engine.forwarder import Forwarder, read_all, receive_all
 from router.engine.inside import Inside
+from router.engine.installed import Installed
 from router.engine.loop import Loop
 from router.engine.refusals import Refusals
 from router.engine.streams import Streams
 from router.flows.drops import Drop, Drops
 from router.platform.base import HasFileno, PlatformError, System, TunDevice
 from router.policy.network import Interface
-from router.policy.plan import make_plan
 from router.policy.resolve import effective
 from router.policy.table import RuleSet
 
@@ -77,8 +77,10 @@ class Router:
             self._ways.refresh()
             self._passing.refresh()
             self._report_ways(list(self._ways))
-            plan = make_plan(self._config, self._rules, self._interfaces_of)
-            self._system.add_routes(self._tun, plan.routes)
+            self._installed = Installed(
+                self._config, self._rules, self._system, self._tun, self._interfaces_of
+            )
+            plan = self._installed.install()
             self._watch_everything()
             log.info(
                 "ready: %d routes by %s, %.2f s",
@@ -196,6 +198,10 @@ class Router:
         for way in changed:
             self._forwarder.forget(way)
         self._report_ways(changed)
+        try:
+            self._installed.keep()
+        except PlatformError as error:
+            log.warning("%s", error)  # if it is gone, reading from it says so and ends the run
 
     def _report_ways(self, ways: list[WayOut]) -> None:
         for name, way in self._ways.by_policy.items():

@@ -15,7 +15,7 @@ from ipaddress import IPv4Interface, IPv6Interface
 from typing import Final, NamedTuple, Protocol
 
 from router.policy.capture import Route
-from router.policy.network import Interface, Network
+from router.policy.network import Endpoint, Interface, Network
 
 
 class PlatformError(Exception):
@@ -268,8 +268,21 @@ class System(Protocol):
         """Send the prefixes to the TUN. Raises PlatformError that names the one refused."""
         ...
 
-    def prepare_way_out(self, interface: Interface, tun: TunDevice) -> None:
-        """Let packets that are bound to the interface out, and their answers in.
+    def keep(
+        self,
+        tun: TunDevice,
+        addresses: Sequence[IPv4Interface | IPv6Interface],
+        routes: Sequence[Route],
+    ) -> list[str]:
+        """Have the TUN up, with its addresses and exactly these routes, whoever has changed it.
+
+        What was missing, in a few words each. Raises PlatformError.
+        """
+        ...
+
+    def prepare_way_out(self, interface: Interface, tun: TunDevice) -> bool:
+        """Let packets that are bound to the interface out, and their answers in; whether anything
+        had to be done for it. Raises PlatformError.
 
         Idempotent; what it changes is undone by `close` or when the process ends.
         """
@@ -302,6 +315,10 @@ class System(Protocol):
 
         Raises OSError; with EADDRINUSE or EACCES another port may do.
         """
+        ...
+
+    def endpoints(self) -> Sequence[Endpoint]:
+        """Where tunnels send their packets at present, as far as the system tells."""
         ...
 
     def watch(self) -> Changes: ...

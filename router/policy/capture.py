@@ -4,15 +4,16 @@ Captured is every address where some traffic may get a decision other than `bypa
 ports, so a rule for one TCP port captures its whole prefix; what it does not match there comes in
 too and is decided by the rules that follow.
 
-Always true: the planned routes cover the captured addresses and no other; nothing here depends on
-which policies are up.
+Always true: the planned routes cover the captured addresses, apart from those that are to be left
+out, and no other; nothing here depends on which policies are up.
 
 Must not know: how routes are installed, where an MTU comes from.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections import deque
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from typing import NamedTuple
 
 from router.config.model import Config, PolicyType
@@ -59,8 +60,14 @@ def captured_prefixes(config: Config, rule_set: RuleSet, version: int) -> list[t
     return [prefix for first, last in ranges for prefix in split_range(first, last, width)]
 
 
-def plan_routes(config: Config, rule_set: RuleSet, mtu_of: Callable[[str], int]) -> list[Route]:
-    """The fewest routes that capture what is captured, sorted by family and address.
+def plan_routes(
+    config: Config,
+    rule_set: RuleSet,
+    mtu_of: Callable[[str], int],
+    left_out: Collection[tuple[int, int]] = (),
+) -> list[Route]:
+    """The fewest routes that capture what is captured, sorted by family and address; apart from
+    the addresses `left_out`, which are (version, address).
 
     `mtu_of` gives the MTU in bytes of a policy, once for each that captured traffic can get: also
     `bypass`, where a captured address has it for some ports, and the other built-in ones. Where
@@ -81,17 +88,37 @@ def plan_routes(config: Config, rule_set: RuleSet, mtu_of: Callable[[str], int])
         ranges = rule_set.table(version).ranges
         mtus = [smallest(names) for names in _outcomes_by_chain(config, ranges)]
         present = {mtu for mtu in mtus if mtu is not None}
+        holes = sorted(address for of, address in left_out if of == version)
+        pieces = _cut(ranges, holes) if holes else ranges
         if len(present) == 1:
             [mtu] = present
-            blocks = fewest_blocks(ranges, mtus, WIDTHS[version])
+            blocks = fewest_blocks(pieces, mtus, WIDTHS[version])
             routes += [Route(version, first, length, mtu) for first, length in blocks]
             continue
-        planned = fewest_routes(_labelled(ranges, mtus), WIDTHS[version])
+        planned = fewest_routes(_labelled(pieces, mtus), WIDTHS[version])
         routes += [Route(version, first, length, mtu) for first, length, mtu in planned]
     return routes
 
 
-def _labelled(ranges: Ranges, labels: Sequence[int | None]) -> Iterator[LabelledRange]:
+def _cut(
+    ranges: Iterable[tuple[int, int, int]], holes: Sequence[int]
+) -> Iterator[tuple[int, int, int]]:
+    """The ranges without the addresses `holes`, which are ascending, as the ranges are."""
+    left = deque(holes)
+    for first, last, chain in ranges:
+        begin = first
+        while left and left[0] <= last:
+            hole = left.popleft()
+            if begin <= hole - 1:
+                yield begin, hole - 1, chain
+            begin = max(begin, hole + 1)
+        if begin <= last:
+            yield begin, last, chain
+
+
+def _labelled(
+    ranges: Iterable[tuple[int, int, int]], labels: Sequence[int | None]
+) -> Iterator[LabelledRange]:
     for first, last, chain in ranges:
         yield first, last, labels[chain]
 

@@ -2,45 +2,54 @@
 
 `check` prints the plan and the engine carries it out, so what is printed is what happens.
 
-Always true: routes are sorted; no route's MTU is above the TUN's or below what IPv6 needs.
+Always true: routes are sorted; no route's MTU is above the TUN's or below what IPv6 needs; no
+route leads a VPN's own packets into this VPN.
 
 Must not know: how devices are made or routes installed.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 from router.config.model import Config, Tun
 from router.policy.capture import Route, plan_routes
-from router.policy.network import Interface
+from router.policy.exempt import WayOf, exempt_endpoints
+from router.policy.network import Endpoint
 from router.policy.resolve import effective
 from router.policy.table import RuleSet
 from router.wire.ip import IPV6_MIN_MTU
 
-WayOf = Callable[[str], Mapping[int, Interface]]
-"""The interfaces of a policy at present, by IP version; none where it is down or built in."""
-
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """`tun` as asked for; `rules` and `prefixes` count what the configuration has."""
+    """`tun` as asked for; `rules` and `prefixes` count what the configuration has; `exempt` are
+    the endpoints of VPNs that the rules capture and the routes leave out."""
 
     tun: Tun
     routes: list[Route]
     rules: int
     prefixes: int
+    exempt: tuple[Endpoint, ...] = ()
 
 
-def make_plan(config: Config, rule_set: RuleSet, way_of: WayOf) -> Plan:
-    """The plan for ways out that are as `way_of` says."""
-    routes = plan_routes(config, rule_set, lambda policy: route_mtu(config, policy, way_of))
+def make_plan(
+    config: Config, rule_set: RuleSet, way_of: WayOf, endpoints: Iterable[Endpoint]
+) -> Plan:
+    """The plan for ways out that are as `way_of` says, and VPNs with these endpoints."""
+    exempt = exempt_endpoints(config, rule_set, way_of, endpoints)
+    routes = plan_routes(
+        config,
+        rule_set,
+        lambda policy: route_mtu(config, policy, way_of),
+        frozenset((endpoint.version, endpoint.address) for endpoint in exempt),
+    )
     prefixes = sum(
         len(rule.prefixes) + sum(len(each.v4) + len(each.v6) for each in rule.lists)
         for rule in config.rules
     )
-    return Plan(config.tun, routes, len(config.rules), prefixes)
+    return Plan(config.tun, routes, len(config.rules), prefixes, exempt)
 
 
 def route_mtu(config: Config, policy: str, way_of: WayOf) -> int:

@@ -3,27 +3,36 @@
 from __future__ import annotations
 
 import socket
-from collections import defaultdict
-from ipaddress import IPv4Interface, IPv6Interface, ip_interface
-from typing import Any, Final
+from typing import Final, NamedTuple
 
-from pyroute2 import IPRoute
+from router.platform.linux.dump import RTM_GETROUTE, dump, number
+from router.platform.linux.present import (
+    RTA_OIF,
+    RTA_PRIORITY,
+    RTA_TABLE,
+    RTMSG,
+    RTPROT_TUNROUTER,
+    first_hop,
+    read_interfaces,
+    rtnetlink,
+)
+from router.policy.network import TABLE_MAIN, Interface
 
-from router.policy.network import Interface
-
-IFF_UP: Final = 0x1
-IFF_RUNNING: Final = 0x40
-RT_TABLE_MAIN: Final = 254
 RTN_UNICAST: Final = 1
-DEFAULT_METRIC: Final = {4: 0, 6: 1024}
 
 RTMGRP_LINK: Final = 0x1
 RTMGRP_IPV4_IFADDR: Final = 0x10
 RTMGRP_IPV4_ROUTE: Final = 0x40
 RTMGRP_IPV6_IFADDR: Final = 0x100
 RTMGRP_IPV6_ROUTE: Final = 0x400
+RTMGRP_IPV4_RULE: Final = 0x80
+RTMGRP_IPV6_RULE: Final = 1 << 19 - 1
+RTMGRP_IPV4_NETCONF: Final = 1 << 24 - 1
+"""Sysctls of interfaces, rp_filter among them."""
 GROUPS: Final = (
-    RTMGRP_LINK | RTMGRP_IPV4_IFADDR | RTMGRP_IPV4_ROUTE | RTMGRP_IPV6_IFADDR | RTMGRP_IPV6_ROUTE
+    RTMGRP_LINK
+    | (RTMGRP_IPV4_IFADDR | RTMGRP_IPV4_ROUTE | RTMGRP_IPV4_RULE | RTMGRP_IPV4_NETCONF)
+    | (RTMGRP_IPV6_IFADDR | RTMGRP_IPV6_ROUTE | RTMGRP_IPV6_RULE)
 )
 
 
@@ -34,64 +43,47 @@ def family(version: int) -> int:
 class LinuxInterfaces:
     """See Interfaces."""
 
-    def __init__(self, netlink: IPRoute) -> None:
-        self._netlink = netlink
-
     def all(self) -> dict[str, Interface]:
-        addresses = self._addresses()
-        found = {}
-        for link in self._netlink.get_links():
-            flags = link["flags"]
-            interface = Interface(
-                name=link.get("ifname"),
-                index=link["index"],
-                up=bool(flags & IFF_UP and flags & IFF_RUNNING),
-                mtu=link.get("mtu"),
-                addresses=tuple(addresses[link["index"]]),
-            )
-            found[interface.name] = interface
-        return found
+        with rtnetlink() as netlink:
+            return read_interfaces(netlink)[0]
 
     def holding_default(self, version: int, apart_from: str) -> str | None:
         names = {interface.index: name for name, interface in self.all().items()}
         best: tuple[int, str] | None = None
-        for route in default_routes(self._netlink, version):
-            if route.get("table") != RT_TABLE_MAIN:
+        for route in default_routes(version):
+            name = names.get(route.interface)
+            if route.table != TABLE_MAIN or name is None or name == apart_from:
                 continue
-            name = names.get(outgoing_index(route) or 0)
-            metric = route.get("priority") or 0
-            if name is None or name == apart_from:
-                continue
-            if best is None or metric < best[0]:
-                best = (metric, name)
+            if best is None or route.metric < best[0]:
+                best = (route.metric, name)
         return best[1] if best else None
 
-    def _addresses(self) -> dict[int, list[IPv4Interface | IPv6Interface]]:
-        """By interface index. IFA_LOCAL is ours and IFA_ADDRESS the peer's on a point-to-point
-        link; where there is only one of them it is ours."""
-        found: dict[int, list[IPv4Interface | IPv6Interface]] = defaultdict(list)
-        for message in self._netlink.get_addr():
-            address = message.get("local") or message.get("address")
-            found[message["index"]].append(ip_interface(f"{address}/{message['prefixlen']}"))
-        return found
+
+class DefaultRoute(NamedTuple):
+    """One default route; of a multipath route, its first hop."""
+
+    interface: int
+    """Its index."""
+    table: int
+    metric: int
 
 
-def default_routes(netlink: IPRoute, version: int) -> list[Any]:
-    """The unicast default routes of a family in all tables."""
-    return [
-        route
-        for route in netlink.get_routes(family=family(version))
-        if route["dst_len"] == 0 and route["type"] == RTN_UNICAST
-    ]
-
-
-def outgoing_index(route: Any) -> int | None:
-    """The interface index of a route; of a multipath route, that of its first hop."""
-    index: int | None = route.get("oif")
-    hops = route.get("multipath")
-    if index is None and hops:
-        index = hops[0]["oif"]
-    return index
+def default_routes(version: int) -> list[DefaultRoute]:
+    """The unicast default routes of a family in all tables, without ours. Raises OSError."""
+    found = []
+    with rtnetlink() as netlink:
+        for fields, route in dump(netlink, RTM_GETROUTE, family(version), RTMSG):
+            _, length, _, _, table, protocol, _, kind, _ = fields
+            if length or kind != RTN_UNICAST or protocol == RTPROT_TUNROUTER:
+                continue
+            found.append(
+                DefaultRoute(
+                    number(first_hop(route).get(RTA_OIF)),
+                    number(route.get(RTA_TABLE), table),
+                    number(route.get(RTA_PRIORITY)),
+                )
+            )
+    return found
 
 
 class LinuxChanges:

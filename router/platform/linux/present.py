@@ -30,6 +30,7 @@ from router.platform.linux.endpoints import read_endpoints
 from router.platform.resolver import read_dns_servers
 from router.policy.network import (
     USUAL_LOOKUPS,
+    Endpoint,
     Interface,
     Network,
     RouteKind,
@@ -93,8 +94,8 @@ def present_network(resolv_conf: Path = Path("/etc/resolv.conf")) -> Network:
     kernel_tunnels: list[str] = []
     readable = True
     try:
-        with _rtnetlink() as netlink:
-            interfaces, kernel_tunnels = _interfaces(netlink)
+        with rtnetlink() as netlink:
+            interfaces, kernel_tunnels = read_interfaces(netlink)
             names = {interface.index: name for name, interface in interfaces.items()}
             routes = tuple(_routes(netlink, names))
             lookups = tuple(_lookups(netlink)) or USUAL_LOOKUPS
@@ -106,13 +107,25 @@ def present_network(resolv_conf: Path = Path("/etc/resolv.conf")) -> Network:
     return Network(interfaces, routes, dns_servers, endpoints, lookups, tuple(unread), readable)
 
 
-def _rtnetlink() -> socket.socket:
+def present_endpoints() -> tuple[Endpoint, ...]:
+    """The endpoints of VPNs of this moment, as far as they can be read."""
+    unread: list[str] = []
+    try:
+        with rtnetlink() as netlink:
+            interfaces, kernel_tunnels = read_interfaces(netlink)
+    except OSError:
+        return ()
+    return read_endpoints(interfaces, kernel_tunnels, unread)
+
+
+def rtnetlink() -> socket.socket:
+    """A socket for `dump`. Raises OSError."""
     netlink = socket.socket(socket.AF_NETLINK, socket.SOCK_RAW, socket.NETLINK_ROUTE)
     netlink.bind((0, 0))
     return netlink
 
 
-def _interfaces(netlink: socket.socket) -> tuple[dict[str, Interface], list[str]]:
+def read_interfaces(netlink: socket.socket) -> tuple[dict[str, Interface], list[str]]:
     """By name; and the names of those that are WireGuard of the kernel."""
     addresses = _addresses(netlink)
     found, wireguard = {}, []
@@ -152,7 +165,7 @@ def _routes(netlink: socket.socket, names: dict[int, str]) -> Iterator[SystemRou
             _, length, _, _, table, protocol, _, kind, flags = fields
             if flags & (RTM_F_CLONED | RTNH_F_DEAD) or kind not in KINDS:
                 continue
-            hop = _first_hop(route)
+            hop = first_hop(route)
             gateway, source = hop.get(RTA_GATEWAY), route.get(RTA_PREFSRC)
             yield SystemRoute(
                 version,
@@ -168,7 +181,7 @@ def _routes(netlink: socket.socket, names: dict[int, str]) -> Iterator[SystemRou
             )
 
 
-def _first_hop(route: Attributes) -> Attributes:
+def first_hop(route: Attributes) -> Attributes:
     """The attributes that name interface and gateway; of a multipath route, of its first hop."""
     hops = route.get(RTA_MULTIPATH)
     if hops is None or len(hops) < RTNEXTHOP.size:

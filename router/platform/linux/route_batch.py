@@ -9,6 +9,7 @@ Layouts: linux/netlink.h (nlmsghdr), linux/rtnetlink.h (rtmsg, rtattr).
 
 from __future__ import annotations
 
+import errno
 import os
 import socket
 import sys
@@ -27,8 +28,10 @@ ATTRIBUTE: Final = Struct("=HH")
 
 NLMSG_ERROR: Final = 2
 RTM_NEWROUTE: Final = 24
+RTM_DELROUTE: Final = 25
 NLM_F_REQUEST: Final = 0x001
 NLM_F_ACK: Final = 0x004
+NLM_F_REPLACE: Final = 0x100
 NLM_F_CREATE: Final = 0x400
 """Alone, without NLM_F_EXCL: an IPv4 route goes before one of the same prefix and metric."""
 
@@ -53,23 +56,45 @@ BATCH: Final = 512
 def add_routes(index: int, routes: Sequence[Route]) -> None:
     """Add routes by the interface `index` to the main table, or PlatformError naming the first
     that was refused."""
+    _send(RTM_NEWROUTE, NLM_F_CREATE, index, routes)
+
+
+def replace_routes(index: int, routes: Sequence[Route]) -> None:
+    """Put routes in the place of those of the same prefix and metric. Raises PlatformError."""
+    _send(RTM_NEWROUTE, NLM_F_CREATE | NLM_F_REPLACE, index, routes)
+
+
+def delete_routes(index: int, routes: Sequence[Route]) -> None:
+    """Remove routes; one that is gone already is no error. Raises PlatformError."""
+    _send(RTM_DELROUTE, 0, index, routes)
+
+
+def _send(kind: int, flags: int, index: int, routes: Sequence[Route]) -> None:
     with socket.socket(socket.AF_NETLINK, socket.SOCK_RAW, socket.NETLINK_ROUTE) as netlink:
         netlink.bind((0, 0))
         for start in range(0, len(routes), BATCH):
-            _add_batch(netlink, index, routes[start : start + BATCH])
+            _send_batch(netlink, kind, flags, index, routes[start : start + BATCH])
 
 
-def _add_batch(netlink: socket.socket, index: int, routes: Sequence[Route]) -> None:
+def _send_batch(
+    netlink: socket.socket, kind: int, flags: int, index: int, routes: Sequence[Route]
+) -> None:
     last = len(routes) - 1
     netlink.send(
         b"".join(
-            encode(route, index, sequence, acknowledge=sequence == last)
+            encode(
+                route,
+                index,
+                sequence,
+                kind=kind,
+                flags=flags | (NLM_F_ACK if sequence == last else 0),
+            )
             for sequence, route in enumerate(routes)
         )
     )
     while True:
         for sequence, code in _outcomes(netlink.recv(65536)):
-            if code:
+            if code and not (kind == RTM_DELROUTE and code == errno.ESRCH):
                 route = routes[sequence]
                 shown = format_prefix(route.version, route.first, route.length)
                 raise PlatformError(f"the route to {shown} was refused: {os.strerror(code)}")
@@ -90,8 +115,15 @@ def _outcomes(answer: bytes) -> list[tuple[int, int]]:
     return outcomes
 
 
-def encode(route: Route, index: int, sequence: int, *, acknowledge: bool) -> bytes:
-    """One RTM_NEWROUTE message for `route` by the interface `index`."""
+def encode(
+    route: Route,
+    index: int,
+    sequence: int,
+    *,
+    kind: int = RTM_NEWROUTE,
+    flags: int = NLM_F_CREATE,
+) -> bytes:
+    """One message for `route` by the interface `index`; `kind` is RTM_NEWROUTE or RTM_DELROUTE."""
     four = route.version == 4
     address = route.first.to_bytes(4 if four else 16, "big")
     message = RTMSG.pack(
@@ -110,6 +142,5 @@ def encode(route: Route, index: int, sequence: int, *, acknowledge: bool) -> byt
     if not four:
         message += U32_ATTRIBUTE.pack(8, RTA_PRIORITY, IPV6_METRIC)
     message += ATTRIBUTE.pack(12, RTA_METRICS) + U32_ATTRIBUTE.pack(8, RTAX_MTU, route.mtu)
-    flags = NLM_F_REQUEST | NLM_F_CREATE | (NLM_F_ACK if acknowledge else 0)
     size = NLMSGHDR.size + len(message)
-    return NLMSGHDR.pack(size, RTM_NEWROUTE, flags, sequence, 0) + message
+    return NLMSGHDR.pack(size, kind, NLM_F_REQUEST | flags, sequence, 0) + message

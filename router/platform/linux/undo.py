@@ -52,7 +52,12 @@ class Undoer:
         return self._connection.fileno()
 
     def record(self, entry: Entry) -> None:
-        """Write down how to undo what is about to be done. Raises OSError if nobody would."""
+        """Write down how to undo what is about to be done; once is enough for what is done again.
+
+        Raises OSError if nobody would.
+        """
+        if entry in self._entries:
+            return
         self._connection.sendall(json.dumps(entry).encode() + b"\n")
         self._entries.append(entry)
 

@@ -18,7 +18,7 @@ from typing import Any, Final
 from pyroute2 import IPRoute
 from pyroute2.netlink.exceptions import NetlinkError
 
-from router.platform.linux.interfaces import default_routes, family, outgoing_index
+from router.platform.linux.interfaces import default_routes, family
 from router.platform.linux.route_batch import RTPROT_TUNROUTER
 from router.platform.linux.undo import (
     SYSCTL,
@@ -37,29 +37,32 @@ TABLE_BASE: Final = 0x74750000
 """Plus the index of the TUN: a number nobody writes by hand, and one for each router."""
 
 
-def loosen_rp_filter(interface: str, undoer: Undoer) -> None:
-    """Accept answers whose reverse route is the TUN."""
+def loosen_rp_filter(interface: str, undoer: Undoer) -> bool:
+    """Accept answers whose reverse route is the TUN; whether anything had to be done."""
     own = f"net/ipv4/conf/{interface}/rp_filter"
     before = _read(own)
     effective = {_read("net/ipv4/conf/all/rp_filter"), before}
     if before is None or STRICT not in effective or LOOSE in effective:
-        return
+        return False
     undoer.record(sysctl_entry(own, before, LOOSE))
     (SYSCTL / own).write_text(LOOSE)
+    return True
 
 
 def give_default_route(
     netlink: IPRoute, interface: Interface, tun_index: int, undoer: Undoer
-) -> None:
-    """Let bound IPv6 sockets send anywhere by an interface that has no default route."""
-    if interface.source(6) is None or _has_default(netlink, interface.index, 6):
-        return
+) -> bool:
+    """Let bound IPv6 sockets send anywhere by an interface that has no default route; whether
+    anything had to be done."""
+    if interface.source(6) is None or _has_default(interface.index, 6):
+        return False
     table = TABLE_BASE + tun_index
     route = {
         "family": family(6),
         "dst": "default",
         "oif": interface.index,
         "table": table,
+        "priority": interface.index,  # one route for each interface: IPv6 tells them by metric
         "proto": RTPROT_TUNROUTER,
     }
     rule = {
@@ -70,21 +73,24 @@ def give_default_route(
         "protocol": RTPROT_TUNROUTER,
     }
     undoer.record(route_entry(**route))
-    _add(netlink.route, route)
+    routed = _add(netlink.route, route)
     undoer.record(rule_entry(**rule))
-    _add(netlink.rule, rule)
+    return _add(netlink.rule, rule) or routed
 
 
-def _add(what: Any, attributes: dict[str, Any]) -> None:
+def _add(what: Any, attributes: dict[str, Any]) -> bool:
+    """Whether it was not there."""
     try:
         what("add", **attributes)
     except NetlinkError as error:
         if error.code != errno.EEXIST:
             raise
+        return False
+    return True
 
 
-def _has_default(netlink: IPRoute, index: int, version: int) -> bool:
-    return any(outgoing_index(route) == index for route in default_routes(netlink, version))
+def _has_default(index: int, version: int) -> bool:
+    return any(route.interface == index for route in default_routes(version))
 
 
 def _read(path: str) -> str | None:

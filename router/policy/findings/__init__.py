@@ -7,7 +7,7 @@
     loops       what keeps the ways out alive and would be captured: endpoints, gateways, DNS
     system      the system's own routes that ours meet
 
-Always true: everything found is a warning, but for what can't work (`loops`, `tun`); findings about
+Always true: everything found is a warning, but for what can't work (`tun`); findings about
 the system are many only where the system has many interfaces: they are told once for each.
 """
 

@@ -2,53 +2,99 @@
 default gateway, DNS servers.
 
 A VPN's own packets are bound to nothing, so the kernel routes them like any program's. Captured by
-the policy whose interface is that VPN, they would be wrapped again and again.
+the policy whose interface is that VPN, they would be wrapped again and again. Where the system
+tells the endpoint (WireGuard), the plan leaves it out by itself, which is worth a note. Where it
+does not (OpenVPN), only the user can say.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 
+from router.config.model import Config, PolicyType
 from router.config.problems import Problem, Severity
 from router.policy.findings.situation import Situation, captures, covering_place
 from router.policy.findings.wording import rule
-from router.policy.network import TABLE_MAIN, Endpoint, RouteKind, SystemRoute
-from router.policy.prefixes import format_address
+from router.policy.network import TABLE_MAIN, Endpoint, Network, RouteKind, SystemRoute
+from router.policy.prefixes import WIDTHS, format_address
 from router.wire.ip import ICMP, ICMPV6, UDP
 
 DNS_PORT = 53
 
 
 def find(situation: Situation) -> Iterator[Problem]:
-    """Endpoints first: a loop there is an error."""
-    yield from find_endpoint_loops(situation)
+    """Endpoints first: without them there is no VPN."""
+    yield from find_endpoints_in_danger(situation)
     yield from _gateways(situation)
     yield from _dns_servers(situation)
 
 
-def find_endpoint_loops(situation: Situation) -> Iterator[Problem]:
-    """Endpoints of VPNs that rules capture, each once."""
+def find_endpoints_in_danger(situation: Situation) -> Iterator[Problem]:
+    """Endpoints of VPNs that rules cut off, each once; and VPNs that get everything and do not
+    tell where their own packets go."""
     for endpoint in dict.fromkeys(situation.network.endpoints):
         if not situation.enters_tun(endpoint.version, endpoint.address):
             continue
         index = situation.decide(endpoint.version, endpoint.address, UDP, endpoint.port)
-        policy = situation.policy_of(index)
-        if situation.leaves_by(policy, endpoint.interface):
-            yield _loop(situation, endpoint, index)
-        elif policy in ("reply", "drop", "reject"):
+        if situation.policy_of(index) in ("reply", "drop", "reject"):
             yield _cut_off(situation, endpoint, index)
+    yield from _unknown_endpoints(situation)
 
 
-def _loop(situation: Situation, endpoint: Endpoint, index: int) -> Problem:
-    where = format_address(endpoint.version, endpoint.address)
+def _unknown_endpoints(situation: Situation) -> Iterator[Problem]:
+    """What could not be read is named elsewhere, and so is an interface that is missing."""
+    network = situation.network
+    if network.unread:
+        return
+    telling = {endpoint.interface for endpoint in network.endpoints}
+    told: set[str] = set()
+    for version in WIDTHS:
+        index = _taking_everything(situation.config, version)
+        policy = situation.config.policies[situation.policy_of(index)]
+        way = situation.ways.get(policy.name, {}).get(version)
+        if (
+            policy.type is PolicyType.VPN
+            and way is not None
+            and way.name not in telling
+            and way.name not in told
+            and not _has_host_route(network, way.name)
+        ):
+            told.add(way.name)
+            yield _unknown(situation, way.name, index, version)
+
+
+def _taking_everything(config: Config, version: int) -> int:
+    """The first rule for all addresses of a family and all traffic; 0: the default is."""
+    for each in config.rules:
+        whole = any(prefix.version == version and not prefix.length for prefix in each.prefixes)
+        if whole and not each.conditional:
+            return each.index
+    return 0
+
+
+def _has_host_route(network: Network, tunnel: str) -> bool:
+    """Whether a gateway beside the tunnel has a route for one address, as VPN programs add it for
+    their server; it wins against ours."""
+    return any(
+        route.length == WIDTHS[route.version]
+        and route.gateway is not None
+        and route.interface != tunnel
+        and route.table == TABLE_MAIN
+        for route in network.routes
+    )
+
+
+def _unknown(situation: Situation, interface: str, index: int, version: int) -> Problem:
+    family = "" if version == 4 else " (IPv6)"
     return Problem(
-        "endpoint-loop",
-        Severity.ERROR,
-        covering_place(situation.config, index, endpoint.version, endpoint.address),
-        f"{where} is the endpoint of {endpoint.interface} itself, and "
-        f"{rule(situation.config, index)} sends it into '{situation.policy_of(index)}', "
-        f"which leaves by {endpoint.interface}: a loop",
-        _bypass(where, situation, index),
+        "endpoint-unknown",
+        Severity.WARNING,
+        covering_place(situation.config, index, version, 0),
+        f"{rule(situation.config, index)} sends everything{family} into "
+        f"'{situation.policy_of(index)}', and {interface} does not tell which server its own "
+        "packets go to: without a route of their own they would be sent into it again, a loop",
+        f"put {{cidr: SERVER, policy: bypass}}, with the address of the server of {interface}, "
+        + (f"before {rule(situation.config, index)}" if index else "at the end of the rules"),
     )
 
 
@@ -108,11 +154,23 @@ def _dns_servers(situation: Situation) -> Iterator[Problem]:
 
 
 def notes(situation: Situation) -> Iterator[str]:
-    """DNS servers that are captured and still leave by the interface that they leave by now."""
+    """Endpoints that the plan leaves out; DNS servers that are captured and still leave by the
+    interface that they leave by now."""
+    for endpoint in situation.plan.exempt:
+        yield exemption(endpoint)
     for version, address, index in _captured_dns_servers(situation):
         if _goes_as_before(situation, version, address, index):
             where, policy = format_address(version, address), situation.policy_of(index)
             yield f"the DNS server {where} goes to '{policy}', by the same interface as now"
+
+
+def exemption(endpoint: Endpoint) -> str:
+    """One sentence, without a full stop, about an endpoint that the plan leaves out."""
+    where = format_address(endpoint.version, endpoint.address)
+    return (
+        f"{where} bypasses the TUN whatever the rules say: it is where {endpoint.interface} sends "
+        "its own packets"
+    )
 
 
 def _captured_dns_servers(situation: Situation) -> Iterator[tuple[int, int, int]]:

@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
-from router.config.model import DEFAULT_INTERFACE, LENGTH_BITS, Config, Place, PolicyType, Rule
+from router.config.model import LENGTH_BITS, Config, Place, PolicyType, Rule
 from router.policy.capture import Route
+from router.policy.exempt import leaves_by
 from router.policy.kernel import Kernel, PlannedRoutes
 from router.policy.network import TABLE_MAIN, Network
 from router.policy.plan import Plan, make_plan
@@ -37,7 +38,9 @@ class Situation:
     def of(cls, config: Config, rule_set: RuleSet, network: Network) -> Situation:
         """Everything that follows from rules and network."""
         ways = ways_now(config.policies, network)
-        plan = make_plan(config, rule_set, lambda policy: ways.get(policy, NO_WAY))
+        plan = make_plan(
+            config, rule_set, lambda policy: ways.get(policy, NO_WAY), network.endpoints
+        )
         planned = PlannedRoutes(plan.routes)
         own_tuns = frozenset(
             route.interface for route in network.routes if route.ours and route.table == TABLE_MAIN
@@ -71,10 +74,7 @@ class Situation:
 
     def leaves_by(self, policy: str, interface: str) -> bool:
         """Whether a policy's way out is the interface, be it up or not."""
-        wanted = self.config.policies[policy].interface
-        if wanted == DEFAULT_INTERFACE:
-            return any(way.name == interface for way in self.ways[policy].values())
-        return wanted == interface
+        return leaves_by(self.config, policy, interface, lambda name: self.ways.get(name, NO_WAY))
 
 
 def covering_place(config: Config, rule_index: int, version: int, address: int) -> Place | None:

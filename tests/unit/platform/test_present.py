@@ -54,7 +54,7 @@ def test_a_system_without_netlink_is_said_to_be_unreadable(
     def refuse() -> socket.socket:
         raise PermissionError(1, "Operation not permitted")
 
-    monkeypatch.setattr(present, "_rtnetlink", refuse)
+    monkeypatch.setattr(present, "rtnetlink", refuse)
     network = present_network(tmp_path / "resolv.conf")
     assert not network.readable
     assert "Operation not permitted" in network.unread[0]

@@ -7,7 +7,7 @@ import socket
 import pytest
 from pyroute2.netlink.rtnl.rtmsg import rtmsg
 
-from router.platform.linux.route_batch import RTPROT_TUNROUTER, encode
+from router.platform.linux.route_batch import NLM_F_ACK, NLM_F_CREATE, RTPROT_TUNROUTER, encode
 from router.policy.capture import Route
 
 
@@ -19,7 +19,7 @@ from router.policy.capture import Route
     ],
 )
 def test_a_route_is_what_pyroute2_reads(route: Route, destination: str) -> None:
-    data = encode(route, 17, 3, acknowledge=True)
+    data = encode(route, 17, 3, flags=NLM_F_CREATE | NLM_F_ACK)
     message = rtmsg(data)
     message.decode()
     assert message["header"]["length"] == len(data)
@@ -38,6 +38,6 @@ def test_a_route_is_what_pyroute2_reads(route: Route, destination: str) -> None:
 
 
 def test_only_the_last_of_a_batch_asks_for_an_acknowledgement() -> None:
-    message = rtmsg(encode(Route(4, 0, 1, 1500), 1, 0, acknowledge=False))
+    message = rtmsg(encode(Route(4, 0, 1, 1500), 1, 0, flags=NLM_F_CREATE))
     message.decode()
     assert not message["header"]["flags"] & 0x4

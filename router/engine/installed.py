@@ -1,0 +1,83 @@
+"""What a run has installed: the TUN's addresses and routes, planned anew when the ways out change,
+and put back when somebody else removes them.
+
+Always true: routes are added before others are removed, so that no packet falls between them; the
+rules are planned anew only when something that routes depend on has changed.
+
+Must not know: packets, flows, how routes are installed.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Sequence
+from typing import Final
+
+from router.config.model import Config
+from router.platform.base import System, TunDevice
+from router.policy.exempt import WayOf, exempt_endpoints
+from router.policy.findings.loops import exemption
+from router.policy.network import Endpoint
+from router.policy.plan import Plan, make_plan, route_mtu
+from router.policy.table import RuleSet
+
+log = logging.getLogger(__name__)
+
+SHOWN: Final = 3
+"""Of the things that were put back, those that are named."""
+
+
+class Installed:
+    """`way_of` gives the interfaces of a policy at present."""
+
+    def __init__(
+        self, config: Config, rules: RuleSet, system: System, tun: TunDevice, way_of: WayOf
+    ) -> None:
+        self._config = config
+        self._rules = rules
+        self._system = system
+        self._tun = tun
+        self._way_of = way_of
+
+    def install(self) -> Plan:
+        """Add the routes for the first time. Raises PlatformError that names the one refused."""
+        endpoints = self._system.endpoints()
+        self._depends_on = self._dependencies(endpoints)
+        self._plan = make_plan(self._config, self._rules, self._way_of, endpoints)
+        self._report(self._plan.exempt)
+        self._system.add_routes(self._tun, self._plan.routes)
+        return self._plan
+
+    def keep(self) -> None:
+        """After a change: plan anew if that is needed, and put back what is missing.
+
+        Raises PlatformError.
+        """
+        endpoints = self._system.endpoints()
+        depends_on = self._dependencies(endpoints)
+        planned_anew = depends_on != self._depends_on
+        if planned_anew:
+            known = self._plan.exempt
+            self._depends_on = depends_on
+            self._plan = make_plan(self._config, self._rules, self._way_of, endpoints)
+            self._report([each for each in self._plan.exempt if each not in known])
+        missing = self._system.keep(self._tun, self._config.tun.addresses, self._plan.routes)
+        if missing and planned_anew:
+            log.info("routes planned anew: %d by %s", len(self._plan.routes), self._tun.name)
+        elif missing:
+            more = f" and {len(missing) - SHOWN} more" if len(missing) > SHOWN else ""
+            log.warning(
+                "another program has removed what is ours; put back: %s%s",
+                ", ".join(missing[:SHOWN]),
+                more,
+            )
+
+    def _dependencies(self, endpoints: Sequence[Endpoint]) -> tuple[object, ...]:
+        mtus = [route_mtu(self._config, name, self._way_of) for name in self._config.policies]
+        exempt = exempt_endpoints(self._config, self._rules, self._way_of, endpoints)
+        return *mtus, exempt
+
+    @staticmethod
+    def _report(exempt: Sequence[Endpoint]) -> None:
+        for endpoint in exempt:
+            log.info("%s", exemption(endpoint))

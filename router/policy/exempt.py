@@ -1,0 +1,47 @@
+"""Endpoints of VPNs that no route may capture: a VPN's own packets are routed like any program's,
+and captured by the policy that leaves by this VPN they would be wrapped again and again.
+
+Always true: an endpoint is exempted only where its packets could never arrive otherwise; where a
+rule sends them another way out, the rule is followed.
+
+Must not know: how endpoints are found out, how routes are installed.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+
+from router.config.model import DEFAULT_INTERFACE, Config
+from router.policy.network import Endpoint, Interface
+from router.policy.resolve import policy_of
+from router.policy.table import RuleSet
+from router.wire.ip import UDP
+
+WayOf = Callable[[str], Mapping[int, Interface]]
+"""The interfaces of a policy at present, by IP version; none where it is down or built in."""
+
+
+def leaves_by(config: Config, policy: str, interface: str, way_of: WayOf) -> bool:
+    """Whether a policy's way out is the interface, be it up or not."""
+    wanted = config.policies[policy].interface
+    if wanted == DEFAULT_INTERFACE:
+        return any(way.name == interface for way in way_of(policy).values())
+    return wanted == interface
+
+
+def exempt_endpoints(
+    config: Config, rule_set: RuleSet, way_of: WayOf, endpoints: Iterable[Endpoint]
+) -> tuple[Endpoint, ...]:
+    """Those that rules send into their own VPN, each once."""
+    return tuple(
+        endpoint
+        for endpoint in dict.fromkeys(endpoints)
+        if leaves_by(
+            config,
+            policy_of(
+                config, rule_set.decide(endpoint.version, endpoint.address, UDP, endpoint.port)
+            ),
+            endpoint.interface,
+            way_of,
+        )
+    )

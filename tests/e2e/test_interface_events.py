@@ -1,0 +1,228 @@
+"""Interfaces that go and come back, a default route that moves, and what others take away."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterator
+from itertools import pairwise
+from pathlib import Path
+
+import pytest
+
+from tests.e2e import ping
+from tests.e2e.capture import Capture
+from tests.e2e.snapshot import state, wait_for_state
+from tests.e2e.test_check import installed
+from tests.e2e.testbed import FAMILIES, V4, V6, Family, Testbed
+from tests.e2e.tunrouter import HEAD, TUN, Tunrouter, rules, running
+from tests.e2e.wait import wait_until
+
+HOME, VPN = 1, 2
+SECOND_ADDRESS = "10.8.0.3", "fd08::3"
+
+BETTER = {
+    4: ("prepend", "default", "dev", "wg0"),
+    6: ("add", "default", "dev", "wg0", "metric", "1"),
+}
+"""A default route that is preferred to the one by eth0."""
+
+SPLIT = rules(
+    *(f"{family.far(HOME)} -> home" for family in FAMILIES),
+    *(f"{family.far(VPN)} -> office" for family in FAMILIES),
+    *(f"{family.office_net} -> office" for family in FAMILIES),
+)
+
+
+@pytest.fixture(autouse=True)
+def _tunnel_afterwards(bed: Testbed) -> Iterator[None]:
+    yield
+    if not bed.router.has_interface("wg0"):
+        bed.open_tunnel()
+
+
+def _log(router: Tunrouter) -> Callable[[], str]:
+    return lambda: router.log
+
+
+def _last(router: Tunrouter, policy: str) -> str:
+    """What the log says last about a policy."""
+    return [line for line in router.log.splitlines() if f"policy {policy}:" in line][-1]
+
+
+def _index(bed: Testbed, interface: str) -> int:
+    [link] = json.loads(bed.router.run("ip", "-j", "link", "show", "dev", interface).stdout)
+    return int(link["ifindex"])
+
+
+def test_no_packet_of_a_lost_vpn_goes_elsewhere(
+    bed: Testbed, family: Family, tmp_path: Path
+) -> None:
+    """A stream of pings from before the start to after the end: it enters the TUN once and leaves
+    it once, and in between nothing of it is seen on the home network, whatever becomes of wg0."""
+    address = family.office(1)
+    with Capture(bed.router) as at_router:
+        pings = ping.start(bed.router, address, "-i", "0.02")
+
+        def on_eth0() -> int:
+            return sum(1 for seen in at_router.on("eth0") if seen.destination == address)
+
+        wait_until(on_eth0, "pings that leave by themselves")
+        with running(bed.router, tmp_path, SPLIT) as router:
+            with Capture(bed.far) as far:
+                wait_until(lambda: far.arrivals(address), "pings by the VPN", detail=_log(router))
+            bed.close_tunnel()
+            router_says = "policy office: down, there is no interface wg0"
+            wait_until(lambda: router_says in router.log, "it to be down", detail=_log(router))
+            assert ping.unanswered(bed.client, address).prohibited == 3
+            bed.open_tunnel()
+            with Capture(bed.far) as far:
+                wait_until(lambda: far.arrivals(address), "pings by the VPN", detail=_log(router))
+                assert far.arrivals(address) == {("vpn0", family.wg0)}
+            bed.close_tunnel()
+            wait_until(
+                lambda: router.log.count(router_says) == 2, "it to be down", detail=_log(router)
+            )
+        before = on_eth0()
+        wait_until(lambda: on_eth0() > before, "pings that leave by themselves again")
+        pings.close()
+        way = [
+            seen.interface
+            for seen in at_router.packets()
+            if seen.destination == address and seen.direction == "Out"
+            if seen.interface in ("eth0", TUN) and "echo request" in seen.text
+        ]
+    changes = [now for then, now in pairwise(way) if then != now]
+    assert changes == [TUN, "eth0"], "into the TUN at the start, out of it at the end"
+
+
+def test_a_vpn_that_returns_with_another_index_and_address(
+    bed: Testbed, family: Family, tmp_path: Path
+) -> None:
+    address = family.office(1)
+    with running(bed.router, tmp_path, SPLIT) as router:
+        assert ping.answered(bed.client, address).received == 3
+        first = _index(bed, "wg0")
+        bed.close_tunnel()
+        wait_until(lambda: "policy office: down" in router.log, "it to be down")
+        ups = router.log.count("policy office: up")
+        bed.open_tunnel()
+        assert _index(bed, "wg0") != first
+        wait_until(lambda: router.log.count("policy office: up") > ups, "it to be up")
+        assert ping.answered(bed.client, address).received == 3
+        # The address moves while the interface stays.
+        new = SECOND_ADDRESS[family.version == 6]
+        bits = family.host_bits
+        bed.vpn_wg.add_peer(
+            bed.router_wg.public_key,
+            (f"{V4.wg0}/32", f"{V6.wg0}/128", f"{new}/{bits}"),
+        )
+        length = 24 if family.version == 4 else 64
+        bed.router.ip(f"addr del {family.wg0}/{length} dev wg0", f"addr add {new}/{length} dev wg0")
+        try:
+            wait_until(lambda: new in _last(router, "office"), "its use", detail=_log(router))
+            with Capture(bed.far) as far:
+                assert ping.answered(bed.client, address).received == 3
+                assert far.arrivals(address) == {("vpn0", new)}
+        finally:
+            bed.close_tunnel()
+    bed.open_tunnel()
+
+
+def test_other_flows_are_untouched(bed: Testbed, family: Family, tmp_path: Path) -> None:
+    """A ping by the home network loses nothing while the VPN goes and comes back."""
+    with running(bed.router, tmp_path, SPLIT) as router:
+        pings = ping.start(bed.client, family.far(HOME), "-i", "0.02", "-c", "150")
+        bed.close_tunnel()
+        wait_until(lambda: "policy office: down" in router.log, "it to be down")
+        bed.open_tunnel()
+        assert ping.read(pings).received == 150
+        pings.close()
+
+
+def test_a_link_that_is_down_for_a_while(bed: Testbed, family: Family, tmp_path: Path) -> None:
+    """The interface stays, but is of no use: its policy is down until it is up again."""
+    head = HEAD.replace("wg0}", "wg0}\n  lan: {type: direct, interface: lan0}")
+    address = family.office(9)
+    text = rules(*(f"{each.office(9)} -> lan" for each in FAMILIES), head=head)
+    with running(bed.router, tmp_path, text) as router:
+        assert "policy lan: up" in router.log
+        bed.router.ip("link set lan0 down")
+        try:
+            wait_until(lambda: "policy lan: down" in router.log, "it to be down")
+            assert ping.unanswered(bed.router, address).prohibited == 3
+        finally:
+            bed.router.ip(
+                "link set lan0 up",
+                "addr replace fd01::1/64 dev lan0 nodad",
+            )
+        wait_until(
+            lambda: router.log.count("policy lan: up") == 2, "it to be up", detail=_log(router)
+        )
+
+
+def test_the_default_route_moves(bed: Testbed, family: Family, tmp_path: Path) -> None:
+    head = HEAD.replace("interface: eth0", "interface: default")
+    address = family.far(HOME)
+    default = f"-{family.version}", "route"
+    with running(bed.router, tmp_path, rules(f"{address} -> home", head=head)) as router:
+        with Capture(bed.far) as far:
+            assert ping.answered(bed.client, address).received == 3
+            assert far.arrivals(address) == {("home0", family.eth0)}
+        bed.router.ip(f"route add {V4.vpn_outside} via {V4.gateway}")  # for WireGuard itself
+        bed.router.run("ip", *default, *BETTER[family.version])
+        try:
+            wait_until(lambda: "wg0" in _last(router, "home"), "it to follow", detail=_log(router))
+            with Capture(bed.far) as far:
+                assert ping.answered(bed.client, address).received == 3
+                assert far.arrivals(address) == {("vpn0", family.wg0)}
+        finally:
+            bed.router.run("ip", *default, "del", "default", "dev", "wg0")
+            bed.router.ip(f"route del {V4.vpn_outside}")
+        wait_until(lambda: "wg0" not in _last(router, "home"), "it to be back", detail=_log(router))
+        with Capture(bed.far) as far:
+            assert ping.answered(bed.client, address).received == 3
+            assert far.arrivals(address) == {("home0", family.eth0)}
+
+
+@pytest.mark.parametrize(
+    "vandalism",
+    [
+        ("ip route flush proto 116", "ip -6 route flush proto 116"),
+        (f"ip link set {TUN} down",),
+        (f"ip link set {TUN} down", f"ip link set {TUN} up"),
+        (f"ip addr flush dev {TUN}",),
+        ("ip -6 rule del pref 32800",),
+        ("ip -6 route flush table all proto 116",),
+        ("sysctl -q net.ipv4.conf.eth0.rp_filter=1",),
+    ],
+    ids=["routes", "down", "down and up", "addresses", "rule", "its route", "sysctl"],
+)
+def test_what_others_take_away_is_put_back(
+    bed: Testbed, tmp_path: Path, vandalism: tuple[str, ...]
+) -> None:
+    bed.router.sysctl(ipv4__conf__all__rp_filter=1, ipv4__conf__eth0__rp_filter=1)
+    try:
+        before = state(bed.router)
+        with running(bed.router, tmp_path, SPLIT) as router:
+            routes, with_us = installed(bed), state(bed.router)
+            for command in vandalism:
+                bed.router.run(*command.split())
+            wait_until(lambda: installed(bed) == routes, "the routes", detail=_log(router))
+            wait_for_state(bed.router, with_us)
+            for family in FAMILIES:
+                assert ping.answered(bed.client, family.far(HOME)).received == 3
+                assert ping.answered(bed.client, family.far(VPN)).received == 3
+        wait_for_state(bed.router, before)
+    finally:
+        bed.router.sysctl(ipv4__conf__all__rp_filter=0, ipv4__conf__eth0__rp_filter=0)
+
+
+def test_a_deleted_tun_is_the_end(bed: Testbed, tmp_path: Path) -> None:
+    before = state(bed.router)
+    with running(bed.router, tmp_path, SPLIT) as router:
+        bed.router.ip(f"link del {TUN}")
+        wait_until(lambda: not router.running, "it to end", detail=_log(router))
+        stopped = router.stop()
+        assert stopped.exit_code == 1
+        assert f"{TUN} is gone" in stopped.log
+    wait_for_state(bed.router, before)
