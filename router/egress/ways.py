@@ -54,11 +54,6 @@ class WayOut:
             own.ip.packed == address for own in interface.addresses
         )
 
-    def mtu(self, version: int) -> int | None:
-        """The largest packet it takes, or None while it is down."""
-        interface = self.interfaces.get(version)
-        return interface.mtu if interface else None
-
 
 class SocketWatcher(Protocol):
     """Who is told of sockets, to wait for what they receive."""
