@@ -75,6 +75,10 @@ class Loop:
         self._changed[source.fileno()] = changed
         self._poller.add_changes(source.fileno())
 
+    def redirect_changes(self, source: HasFileno, changed: Callable[[int], None]) -> None:
+        """Call `changed` from now on, instead of whatever was called before."""
+        self._changed[source.fileno()] = changed
+
     def forget_changes(self, source: HasFileno) -> None:
         """Call no longer; the source is about to be closed. May be called at any time."""
         del self._changed[source.fileno()]
