@@ -9,6 +9,7 @@ from pathlib import Path
 from router.cli import exits
 from router.cli.rules_file import good_rules, rules_file
 from router.config.model import Config
+from router.control.commands import attended
 from router.engine.router import Router
 from router.platform import present_network, this_system
 from router.platform.base import PlatformError
@@ -32,7 +33,7 @@ def run(asked: Path | None) -> int:
             log.error("%s: sudo tunrouter run -c %s", missing, loaded.config.file)
             return exits.FAILED
         _warn_of_loops(loaded.config)
-        Router(loaded.config, system).run()
+        Router(loaded.config, system, attended).run()
     except PlatformError as error:
         log.error("%s", error)  # noqa: TRY400 - a message for people, not a traceback
         return exits.FAILED

@@ -41,6 +41,7 @@ class StreamFlows(Protocol):
 
     def carry(self, size: int, now: float) -> bool: ...
     def take(self, segment: ip.Packet, now: float) -> bool: ...
+    def __len__(self) -> int: ...
     def begin(self, segment: ip.Packet, way: WayOut, rule: int, now: float) -> None: ...
     def from_inside(self, error: ip.Packet) -> bool: ...
     def expire(self, now: float) -> None: ...
@@ -111,6 +112,14 @@ class Forwarder:
         if self.streams is not None:
             self.streams.forget(way)
         self.datagrams.forget(way)
+
+    def flows(self) -> dict[str, int]:
+        """How many there are at present, by protocol."""
+        return {
+            "icmp": len(self.queries),
+            "udp": len(self.datagrams),
+            "tcp": len(self.streams) if self.streams is not None else 0,
+        }
 
     def close(self) -> None:
         """Let go of everything that a flow holds."""

@@ -10,7 +10,7 @@ import logging
 import secrets
 import time
 from collections.abc import Callable, Mapping
-from contextlib import ExitStack, closing
+from contextlib import AbstractContextManager, ExitStack, closing
 from functools import partial
 from ipaddress import IPv4Interface, IPv6Interface
 from typing import Final
@@ -43,18 +43,26 @@ SETTLING: Final = 0.05
 """Seconds to wait for more changes of interfaces before they are looked at."""
 
 
-class Router:
-    """Runs one configuration on one system."""
+Attended = Callable[["Router"], AbstractContextManager[object]]
 
-    def __init__(self, config: Config, system: System) -> None:
+
+class Router:
+    """Runs one configuration on one system.
+
+    attended: given this router when it is ready, something that lasts until it stops: whoever
+    asks and tells it.
+    """
+
+    def __init__(self, config: Config, system: System, attended: Attended | None = None) -> None:
         self._config = config
         self._system = system
+        self._attended = attended
         self._rules = RuleSet.build(config)
         self._settling = False
 
     def run(self) -> None:
         """Until SIGINT or SIGTERM. Raises PlatformError when it cannot start or go on."""
-        started = time.monotonic()
+        self.started = time.monotonic()
         with ExitStack() as stack:
             stack.callback(self._system.close)
             self._loop = stack.enter_context(Loop(self._system.poller()))
@@ -82,15 +90,41 @@ class Router:
             )
             plan = self._installed.install()
             self._watch_everything()
+            if self._attended is not None:
+                stack.enter_context(self._attended(self))
             log.info(
                 "ready: %d routes by %s, %.2f s",
                 len(plan.routes),
                 self._tun.name,
-                time.monotonic() - started,
+                time.monotonic() - self.started,
             )
             why = self._loop.run()
             log.info("%s: stopping", why)
         log.info("stopped: %s", self.summary())
+
+    @property
+    def config(self) -> Config:
+        return self._config
+
+    @property
+    def system(self) -> System:
+        return self._system
+
+    @property
+    def loop(self) -> Loop:
+        return self._loop
+
+    @property
+    def tun(self) -> TunDevice:
+        return self._tun
+
+    @property
+    def ways(self) -> WaysOut:
+        return self._ways
+
+    @property
+    def forwarder(self) -> Forwarder:
+        return self._forwarder
 
     def summary(self) -> str:
         """What was forwarded and what was not, as `name=number` pairs."""

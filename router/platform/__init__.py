@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from pathlib import Path
 
 from router.platform.base import PlatformError, System
 from router.policy.network import Network
@@ -31,3 +32,15 @@ def present_network() -> Network:
         return of_linux()
     what = f"the interfaces and routes of this system (tunrouter can't read them on {sys.platform})"
     return Network(unread=(what,), readable=False)
+
+
+def control_sockets() -> dict[str, Path]:
+    """By the name of the TUN, where the routers of this network namespace are asked.
+
+    Raises PlatformError where there can be none.
+    """
+    if sys.platform == "linux":
+        from router.platform.linux.control_socket import control_sockets as of_linux  # noqa: PLC0415
+
+        return of_linux()
+    raise PlatformError(f"tunrouter does not run on {sys.platform} yet; it needs Linux")

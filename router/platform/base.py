@@ -321,6 +321,13 @@ class System(Protocol):
         """Where tunnels send their packets at present, as far as the system tells."""
         ...
 
+    def control_socket(self, tun: TunDevice) -> socket.socket:
+        """A listening Unix socket, non-blocking, where this router is asked, by nobody but root.
+
+        Its file is removed by `close` or when the process ends. Raises PlatformError.
+        """
+        ...
+
     def watch(self) -> Changes: ...
 
     def poller(self) -> Poller: ...

@@ -14,6 +14,7 @@ from pyroute2 import IPRoute
 from pyroute2.netlink.exceptions import NetlinkError
 
 from router.platform.base import Interfaces, PlatformError, Streams, TunDevice
+from router.platform.linux.control_socket import control_socket
 from router.platform.linux.datagrams import LinuxDatagramSocket, udp_socket
 from router.platform.linux.interfaces import LinuxChanges, LinuxInterfaces
 from router.platform.linux.keep import keep_routes
@@ -117,6 +118,9 @@ class LinuxSystem:
 
     def endpoints(self) -> tuple[Endpoint, ...]:
         return present_endpoints()
+
+    def control_socket(self, tun: TunDevice) -> socket.socket:
+        return control_socket(tun.name, self._undoer)
 
     def watch(self) -> LinuxChanges:
         return LinuxChanges()

@@ -1,10 +1,10 @@
 """What outlives the process, written down before it is done, and undone by whoever is left.
 
-A route, an address or a device goes with the TUN's descriptor. A sysctl, a rule and a route by
-somebody else's interface do not. Before each of those the router writes one line to the *undoer*,
-a small process with a session of its own that does nothing but read them. When its input ends,
-because the router has closed it or because the router was killed, the undoer takes all of them
-back, the last first, and ends. When it is the undoer that dies, the router sees the connection
+A route, an address or a device goes with the TUN's descriptor. A sysctl, a rule, a route by
+somebody else's interface and a file do not. Before each of those the router writes one line to the
+*undoer*, a small process with a session of its own that does nothing but read them. When its input
+ends, because the router has closed it or because the router was killed, the undoer takes all of
+them back, the last first, and ends. When it is the undoer that dies, the router sees the connection
 end, stops, and undoes everything itself.
 
 Always true: only what is exactly as we left it is undone; what somebody changed meanwhile is his.
@@ -16,6 +16,7 @@ import errno
 import json
 import signal
 import socket
+import stat
 import subprocess
 import sys
 from collections.abc import Callable, Iterable
@@ -28,6 +29,9 @@ PATIENCE: Final = 10.0
 
 GONE: Final = frozenset({errno.ENOENT, errno.ESRCH, errno.ENODEV})
 """What the kernel says of a rule or route that is not there."""
+
+IN_USE: Final = frozenset({errno.ENOTEMPTY, errno.EBUSY})
+"""What it says of a directory that somebody else needs."""
 
 Entry = dict[str, Any]
 
@@ -84,6 +88,16 @@ def route_entry(**attributes: Any) -> Entry:
     return {"undo": "route", "attributes": attributes}
 
 
+def socket_entry(path: str, inode: int | None = None) -> Entry:
+    """A socket's file; with `inode` only that one, not another that has taken its place."""
+    return {"undo": "socket", "path": path, "inode": inode}
+
+
+def directory_entry(path: str) -> Entry:
+    """A directory, unless something is in it."""
+    return {"undo": "directory", "path": path}
+
+
 def _restore_sysctl(entry: Entry) -> None:
     path = SYSCTL / entry["path"]
     if path.read_text().strip() == entry["ours"]:
@@ -96,6 +110,21 @@ def _delete_rule(entry: Entry) -> None:
 
 def _delete_route(entry: Entry) -> None:
     _netlink("route", entry["attributes"])
+
+
+def _remove_socket(entry: Entry) -> None:
+    path = Path(entry["path"])
+    found = path.lstat()
+    if stat.S_ISSOCK(found.st_mode) and entry["inode"] in (None, found.st_ino):
+        path.unlink()
+
+
+def _remove_directory(entry: Entry) -> None:
+    try:
+        Path(entry["path"]).rmdir()
+    except OSError as error:
+        if error.errno not in IN_USE:
+            raise
 
 
 def _netlink(what: str, attributes: dict[str, Any]) -> None:
@@ -115,6 +144,8 @@ _UNDO: Final[dict[str, Callable[[Entry], None]]] = {
     "sysctl": _restore_sysctl,
     "rule": _delete_rule,
     "route": _delete_route,
+    "socket": _remove_socket,
+    "directory": _remove_directory,
 }
 
 
@@ -125,7 +156,7 @@ def undo(entries: Iterable[Entry]) -> bool:
         try:
             _UNDO[entry["undo"]](entry)
         except FileNotFoundError:
-            continue  # the interface is gone, and its settings with it
+            continue  # the interface is gone, and its settings with it; or the file is
         except OSError as error:
             print(f"tunrouter: could not undo {entry}: {error}", file=sys.stderr)
             done = False

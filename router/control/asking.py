@@ -1,0 +1,105 @@
+"""The client of the control socket: finds the running router and asks it.
+
+Always true: it takes a bounded time; whatever goes wrong is one sentence for people that names the
+remedy.
+
+Must not know: what the questions mean, how answers are printed.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import json
+import socket
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, Final
+
+from router.platform import control_sockets
+
+PATIENCE: Final = 10.0
+"""Seconds for each step: an answer is begun at once, however busy the router is."""
+PIECE: Final = 1 << 16
+NONE_RUNNING: Final = "no router is running here: start one with sudo tunrouter run"
+
+
+class NoAnswerError(Exception):
+    """No router runs, or it does not answer, or it refuses; the message says so and what to do."""
+
+
+def find_router(tun: str | None) -> Path:
+    """The socket of the router with that TUN, or of the only one of this network namespace.
+
+    Raises NoAnswerError, and PlatformError where no router can run.
+    """
+    found = control_sockets()
+    if len(found) > 1 and tun not in found:
+        found = {name: path for name, path in found.items() if not _is_dead(path)}
+    if not found:
+        raise NoAnswerError(NONE_RUNNING)
+    if tun in found:
+        return found[tun]
+    running = ", ".join(found)
+    if tun is not None:
+        raise NoAnswerError(f"no router is running with the TUN {tun}; running: {running}")
+    if len(found) > 1:
+        raise NoAnswerError(f"several routers are running, {running}: say which by --tun NAME")
+    return next(iter(found.values()))
+
+
+def ask(path: Path, request: Mapping[str, Any], patience: float = PATIENCE) -> dict[str, Any]:
+    """What the router answers. patience: seconds that it may be silent.
+
+    Raises NoAnswerError.
+    """
+    try:
+        with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as sock:
+            sock.settimeout(patience)
+            sock.connect(str(path))
+            received = _exchange(sock, json.dumps(request).encode() + b"\n")
+    except PermissionError as error:
+        raise NoAnswerError(f"only root may ask the router: put sudo before it ({path})") from error
+    except (FileNotFoundError, ConnectionRefusedError) as error:
+        raise NoAnswerError(NONE_RUNNING) from error
+    except TimeoutError as error:
+        raise NoAnswerError(
+            f"the router does not answer ({path}, waited {patience:g} s): look at its log"
+        ) from error
+    except OSError as error:
+        raise NoAnswerError(f"the router cannot be asked ({path}): {error.strerror}") from error
+    return _understood(received)
+
+
+def _exchange(sock: socket.socket, request: bytes) -> bytes:
+    """Send the request; everything that is answered. A router that refuses may close before it has
+    read the request, and what it has said is worth reading all the same."""
+    received = bytearray()
+    with contextlib.suppress(BrokenPipeError):
+        sock.sendall(request)
+    try:
+        while piece := sock.recv(PIECE):
+            received += piece
+    except ConnectionResetError:
+        if not received:
+            raise
+    return bytes(received)
+
+
+def _understood(received: bytes) -> dict[str, Any]:
+    try:
+        answer = json.loads(received)
+    except ValueError as error:
+        raise NoAnswerError("the router ended while it answered: ask again") from error
+    if not isinstance(answer, dict):
+        raise NoAnswerError("the router answered something else: is it of another version?")
+    if "error" in answer:
+        raise NoAnswerError(str(answer["error"]))
+    return answer
+
+
+def _is_dead(path: Path) -> bool:
+    """Whether it is the socket of a router that was killed and not cleaned up after."""
+    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as probe:
+        probe.setblocking(False)
+        return probe.connect_ex(str(path)) in (errno.ECONNREFUSED, errno.ENOENT)

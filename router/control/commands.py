@@ -1,0 +1,37 @@
+"""Which commands a running router knows, and the server that they are asked by."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
+
+from router.control.conversation import Answer
+from router.control.server import Commands, Server
+from router.control.status import status
+from router.engine.router import Router
+from router.platform.base import PlatformError
+
+log = logging.getLogger(__name__)
+
+
+@contextmanager
+def attended(router: Router) -> Iterator[None]:
+    """Serve the control socket of a router; without one it routes all the same."""
+    try:
+        listener = router.system.control_socket(router.tun)
+    except PlatformError as error:
+        log.warning("%s; this router can be neither asked nor told", error)
+        yield
+        return
+    with closing(Server(listener, router.loop, commands(router))):
+        yield
+
+
+def commands(router: Router) -> Commands:
+    """By name, what answers a command."""
+
+    def answer_status(answer: Answer) -> None:
+        answer.reply(status(router))
+
+    return {"status": answer_status}

@@ -1,0 +1,194 @@
+"""One client of the control socket: its request, and its answer piece by piece.
+
+What may happen in a stage:
+
+    ASKING     the request is read; it is complete, or refused, or nothing comes any more
+    WAITING    the command has it, and replies when it has something to say
+    TELLING    pieces of the answer are sent, each when the one before is gone
+    OVER       the connection is closed; whatever is replied now goes nowhere
+
+Always true: at most one piece of an answer is kept; a client that does not read costs nothing.
+"""
+
+from __future__ import annotations
+
+import json
+import socket
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from enum import Enum, auto
+from typing import Any, Final, Protocol
+
+from router.platform.base import BROKEN, HasFileno
+
+LONGEST_REQUEST: Final = 4096
+"""Bytes, its newline included."""
+
+
+class Answer(Protocol):
+    """What a command is given. request: the members of the request."""
+
+    request: Mapping[str, Any]
+
+    def reply(self, pieces: Iterable[bytes]) -> None:
+        """Send a JSON text, once; nothing happens when the client has left meanwhile.
+
+        The pieces are asked for one by one, as the client takes them. That must not raise.
+        """
+        ...
+
+    def refuse(self, why: str) -> None:
+        """Send an error instead: what is wrong, and what to do about it."""
+        ...
+
+
+class Watcher(Protocol):
+    """Who waits until sockets change, and knows the time."""
+
+    now: float
+
+    def watch_changes(self, source: HasFileno, changed: Callable[[int], None]) -> None: ...
+
+    def forget_changes(self, source: HasFileno) -> None: ...
+
+
+class Stage(Enum):
+    """See above."""
+
+    ASKING = auto()
+    WAITING = auto()
+    TELLING = auto()
+    OVER = auto()
+
+
+class Conversation:
+    """An Answer, and the connection that it goes by.
+
+    sock: non-blocking; closed in the end.
+    asked: called once there is a request. due: called when `advance` is to be called.
+    over: called at the end.
+    """
+
+    def __init__(
+        self,
+        sock: socket.socket,
+        watcher: Watcher,
+        asked: Callable[[Conversation], None],
+        due: Callable[[Conversation], None],
+        over: Callable[[Conversation], None],
+    ) -> None:
+        self.request: Mapping[str, Any] = {}
+        self._socket = sock
+        self._watcher = watcher
+        self._asked = asked
+        self._due = due
+        self._over = over
+        self._stage = Stage.ASKING
+        self._last_step = watcher.now
+        self._received = b""
+        self._pieces: Iterator[bytes] = iter(())
+        self._rest = memoryview(b"")
+        self._held_up = False
+        watcher.watch_changes(sock, self._changed)
+
+    def reply(self, pieces: Iterable[bytes]) -> None:
+        """See Answer."""
+        if self._stage is Stage.WAITING:
+            self._stage = Stage.TELLING
+            self._last_step = self._watcher.now
+            self._pieces = iter(pieces)
+            self._due(self)
+
+    def refuse(self, why: str) -> None:
+        """See Answer."""
+        self.reply([error(why)])
+
+    def advance(self) -> None:
+        """Send what is left of a piece, or the next one."""
+        if self._stage is not Stage.TELLING:
+            return
+        if not self._rest:
+            piece = next(self._pieces, None)
+            if piece is None:
+                self.close()
+                return
+            self._rest = memoryview(piece)
+        try:
+            self._rest = self._rest[self._socket.send(self._rest) :]
+        except BlockingIOError:
+            self._held_up = True
+            return
+        except OSError:
+            self.close()
+            return
+        if not self._rest:
+            self._last_step = self._watcher.now
+        self._due(self)
+
+    def close_if_late(self, patience: float) -> None:
+        """Send away who has got no step further for so many seconds, unless it is we who owe it."""
+        late = self._watcher.now - self._last_step >= patience
+        if late and self._stage is not Stage.WAITING:
+            self.close()
+
+    def close(self) -> None:
+        """End it, wherever it is."""
+        if self._stage is not Stage.OVER:
+            self._stage = Stage.OVER
+            self._watcher.forget_changes(self._socket)
+            self._socket.close()
+            self._over(self)
+
+    def _changed(self, event: int) -> None:
+        if self._stage is Stage.ASKING:
+            self._read()
+        elif event & BROKEN:
+            self.close()
+        elif self._held_up:
+            self._held_up = False
+            self._due(self)
+
+    def _read(self) -> None:
+        """All there is: nobody says again that it is there."""
+        while self._stage is Stage.ASKING:
+            try:
+                data = self._socket.recv(LONGEST_REQUEST + 1 - len(self._received))
+            except BlockingIOError:
+                return
+            except OSError:
+                self.close()
+                return
+            self._received += data
+            if not data or b"\n" in data or len(self._received) > LONGEST_REQUEST:
+                self._take_request()
+
+    def _take_request(self) -> None:
+        line, newline, behind = self._received.partition(b"\n")
+        self._received = b""
+        self._stage = Stage.WAITING
+        self._last_step = self._watcher.now
+        if not newline and len(line) <= LONGEST_REQUEST:
+            self.refuse("the request ended before its line did: end it with a newline")
+        elif len(line) >= LONGEST_REQUEST:
+            self.refuse(f"the request is longer than {LONGEST_REQUEST} bytes")
+        elif behind:
+            self.refuse("there is something behind the request: ask one thing a connection")
+        else:
+            self._understand(line)
+
+    def _understand(self, line: bytes) -> None:
+        try:
+            request = json.loads(line)
+        except (ValueError, RecursionError):
+            request = None
+        if isinstance(request, dict):
+            self.request = request
+            self._asked(self)
+        else:
+            self.refuse(
+                'the request is not a JSON object on one line, such as {"command": "status"}'
+            )
+
+
+def error(why: str) -> bytes:
+    """An answer that says that there is none."""
+    return json.dumps({"error": why}).encode() + b"\n"
