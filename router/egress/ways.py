@@ -11,7 +11,8 @@ from __future__ import annotations
 import logging
 from collections.abc import Iterable, Iterator, Mapping
 from functools import partial
-from typing import Final, Protocol
+from ipaddress import IPv4Interface, IPv6Interface
+from typing import Final, NamedTuple, Protocol
 
 from router.config.model import DEFAULT_INTERFACE, Policy
 from router.egress.icmp import IcmpEgress, icmp_egress
@@ -53,6 +54,14 @@ class WayOut:
         return interface is not None and any(
             own.ip.packed == address for own in interface.addresses
         )
+
+
+class Change(NamedTuple):
+    """A way out that is not as it was. `lost`: the families whose flows can be answered no more, as
+    the interface is gone or another one, or an address that they may have is gone from it."""
+
+    way: WayOut
+    lost: frozenset[int]
 
 
 class SocketWatcher(Protocol):
@@ -106,11 +115,17 @@ class WaysOut:
             self._refresh(way, self._usable(way.wanted, self._system.interfaces.all()))
         return self._by_interface[route.interface]
 
-    def refresh(self) -> list[WayOut]:
-        """Bring every way out in line with the system's present interfaces; those that changed."""
+    def refresh(self) -> list[Change]:
+        """Bring every way out in line with the system's present interfaces; what has changed."""
         self._kernel = None
         present = self._system.interfaces.all()
-        return [way for way in self if self._refresh(way, self._usable(way.wanted, present))]
+        changes = []
+        for way in self:
+            before = dict(way.interfaces)
+            self._refresh(way, self._usable(way.wanted, present))
+            if way.interfaces != before:
+                changes.append(Change(way, lost_families(before, way.interfaces)))
+        return changes
 
     def why_down(self, way: WayOut) -> str:
         """One clause that says what a way out that is down lacks."""
@@ -138,9 +153,8 @@ class WaysOut:
                 usable[version] = interface
         return usable
 
-    def _refresh(self, way: WayOut, usable: dict[int, Interface]) -> bool:
-        """Open and close sockets until the way out has what `usable` says; whether it changed."""
-        before = dict(way.interfaces)
+    def _refresh(self, way: WayOut, usable: dict[int, Interface]) -> None:
+        """Open and close sockets until the way out has what `usable` says."""
         for version in VERSIONS:
             now, then = usable.get(version), way.interfaces.get(version)
             if now == then:
@@ -152,7 +166,6 @@ class WaysOut:
             if now is not None:
                 way.interfaces[version] = now
                 self._open(way, version)
-        return way.interfaces != before
 
     def _open(self, way: WayOut, version: int) -> None:
         """A way out that cannot be opened stays down: the interface may be gone again already."""
@@ -188,3 +201,20 @@ class WaysOut:
         if egress is not None:
             self._watcher.closing(egress)
             egress.close()
+
+
+def lost_families(
+    before: Mapping[int, Interface], after: Mapping[int, Interface]
+) -> frozenset[int]:
+    """See Change."""
+    return frozenset(
+        version
+        for version, then in before.items()
+        if version not in after
+        or after[version].index != then.index
+        or not _of(version, then) <= _of(version, after[version])
+    )
+
+
+def _of(version: int, interface: Interface) -> set[IPv4Interface | IPv6Interface]:
+    return {address for address in interface.addresses if address.version == version}

@@ -12,7 +12,7 @@ from __future__ import annotations
 import secrets
 
 from router.egress.udp import UdpEgress, UdpSockets
-from router.egress.ways import WayOut
+from router.egress.ways import Change, WayOut
 from router.engine.arrivals import Arrivals
 from router.engine.departures import Departures
 from router.engine.inside import Inside
@@ -101,9 +101,9 @@ class Datagrams:
         for mapping in self._table.expire(now):
             self._sockets.close(mapping.socket)
 
-    def forget(self, way: WayOut) -> None:
-        """End the flows of a way out that has changed; their next datagram asks the rules anew."""
-        for mapping in self._table.remove(way):
+    def forget(self, change: Change) -> None:
+        """End the flows that have lost their way; their next datagram asks the rules anew."""
+        for mapping in self._table.remove(change.way, change.lost):
             self._sockets.close(mapping.socket)
 
     def close(self) -> None:

@@ -16,7 +16,7 @@ from router.config.model import Config, PolicyType
 from router.egress.icmp import IcmpEgress
 from router.egress.passing import PassingBy
 from router.egress.udp import UdpSockets
-from router.egress.ways import WayOut, WaysOut
+from router.egress.ways import Change, WayOut, WaysOut
 from router.engine.datagrams import Datagrams
 from router.engine.inside import Inside
 from router.engine.queries import Queries
@@ -45,7 +45,7 @@ class StreamFlows(Protocol):
     def begin(self, segment: ip.Packet, way: WayOut, rule: int, now: float) -> None: ...
     def from_inside(self, error: ip.Packet) -> bool: ...
     def expire(self, now: float) -> None: ...
-    def forget(self, way: WayOut) -> None: ...
+    def forget(self, change: Change) -> None: ...
 
 
 class Forwarder:
@@ -106,12 +106,13 @@ class Forwarder:
             else:
                 self.refusals.refuse(first, Error.REASSEMBLY_TIME_EXCEEDED, Drop.FRAGMENT, now)
 
-    def forget(self, way: WayOut) -> None:
-        """End the flows of a way out whose interface has changed; their next packet asks anew."""
-        self.queries.forget(way)
+    def forget(self, change: Change) -> None:
+        """End the flows that a change of their way out has left without one; what their
+        application sends next asks anew."""
+        self.queries.forget(change)
         if self.streams is not None:
-            self.streams.forget(way)
-        self.datagrams.forget(way)
+            self.streams.forget(change)
+        self.datagrams.forget(change)
 
     def flows(self) -> dict[str, int]:
         """How many there are at present, by protocol."""

@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from typing import Final
 
 from router.egress.icmp import IcmpEgress
-from router.egress.ways import WayOut
+from router.egress.ways import Change, WayOut
 from router.engine.inside import Inside
 from router.engine.refusals import Refusals
 from router.flows import quoted, translate
@@ -126,10 +126,10 @@ class Queries:
         for table in self._tables.values():
             table.expire(now)
 
-    def forget(self, way: WayOut) -> None:
-        """End the flows of a way out that has changed; their next query asks the rules anew."""
-        for table in self._tables.values():
-            table.remove(way)
+    def forget(self, change: Change) -> None:
+        """End the flows that have lost their way; their next query asks the rules anew."""
+        for version in change.lost:
+            self._tables[version].remove(change.way)
 
     def _answer(self, egress: IcmpEgress, answer: ip.Packet, kind: int, now: float) -> None:
         """`kind` is the type of the queries that it answers."""

@@ -227,11 +227,11 @@ class Router:
 
     def _refresh_ways(self) -> None:
         self._settling = False
-        changed = self._ways.refresh()
+        changes = self._ways.refresh()
         self._passing.refresh()
-        for way in changed:
-            self._forwarder.forget(way)
-        self._report_ways(changed)
+        for change in changes:
+            self._forwarder.forget(change)
+        self._report_ways([change.way for change in changes])
         try:
             self._installed.keep()
         except PlatformError as error:

@@ -14,13 +14,13 @@ from __future__ import annotations
 
 import contextlib
 import socket
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from struct import Struct
 from typing import Final, Protocol
 
 from router.egress.relay import End, Relay, Vessels, reset
-from router.egress.ways import WayOut
+from router.egress.ways import Change, WayOut
 from router.engine.dialling import Dialling, DialWatcher
 from router.engine.inside import Inside
 from router.engine.refusals import Refusals
@@ -42,6 +42,7 @@ LISTENERS: Final = 4
 """For each family. A connection that we end first keeps its alias busy for a minute; with four
 listeners there are aliases for 4,000 a second."""
 ACCEPT_BUDGET: Final = 64
+RESETS_A_TURN: Final = 32
 
 KEY_V4: Final = Struct("12s")
 KEY_V6: Final = Struct("36s")
@@ -255,15 +256,28 @@ class Streams:
         for flow in self._table.expired(now):
             self._dialling.abandon(flow)
 
-    def forget(self, way: WayOut) -> None:
-        """A way out has changed: dial anew what was dialling, and reset what went by an interface
-        that is gone for good; whatever can still come back stays as it is."""
-        for flow in self._table.of_way(way):
-            outer = self._outer(flow)
-            if flow.state is State.DIALLING:
+    def forget(self, change: Change) -> None:
+        """A way out has changed: dial anew what was dialling, and reset what can be answered no
+        more; whatever can still come back stays as it is."""
+        stranded = []
+        for flow in self._table.of_way(change.way):
+            if flow.state is not State.DIALLING:
+                if self._is_stranded(flow):
+                    stranded.append(flow)
+            elif flow.version in change.lost:
                 self._dialling.abandon(flow)
-            elif outer is not None and self._sockets.is_stranded(outer):
-                self._reset(flow)
+        self._reset_all(stranded)
+
+    def _is_stranded(self, flow: Flow[WayOut]) -> bool:
+        """Whether the interface of a connection is gone for good, or its own address: a way out
+        that is up without it has got another in its place."""
+        outer = self._outer(flow)
+        if outer is None or self._sockets.is_stranded(outer):
+            return outer is not None
+        if flow.version not in flow.way.interfaces:
+            return False
+        address = outer.getsockname()[0].partition("%")[0]
+        return not self._is_elsewhere(socket.inet_pton(outer.family, address))
 
     def close(self) -> None:
         """Reset every connection, at both ends, and let the resets get through."""
@@ -278,6 +292,15 @@ class Streams:
         """The socket to the way out; a flow that lingers has none."""
         relay = self._relays.get(flow)
         return relay.outer if relay is not None else self._dialling.sockets.get(flow)
+
+    def _reset_all(self, flows: Sequence[Flow[WayOut]]) -> None:
+        """A few a turn: what the kernel then says to their applications has to find room in the
+        TUN's queue."""
+        for flow in flows[:RESETS_A_TURN]:
+            if self._outer(flow) is not None:
+                self._reset(flow)
+        if len(flows) > RESETS_A_TURN:
+            self._watcher.call_soon(partial(self._reset_all, flows[RESETS_A_TURN:]))
 
     def _reset(self, flow: Flow[WayOut]) -> None:
         relay = self._relays.get(flow)

@@ -263,9 +263,13 @@ class DatagramTable(Generic[Way, Socket]):
                 ended.append(mapping)
         return ended
 
-    def remove(self, way: Way) -> list[Mapping[Way, Socket]]:
-        """End all flows of a way out that is gone; its mappings."""
-        leaving = [mapping for mapping in self._mappings.values() if mapping.way == way]
+    def remove(self, way: Way, versions: Container[int]) -> list[Mapping[Way, Socket]]:
+        """End all flows of a way out that is gone for these families; its mappings."""
+        leaving = [
+            mapping
+            for mapping in self._mappings.values()
+            if mapping.way == way and mapping.version in versions
+        ]
         for mapping in leaving:
             for remote in list(mapping.remotes.values()):
                 self._end(remote)

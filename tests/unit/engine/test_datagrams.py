@@ -9,6 +9,7 @@ from random import Random
 
 import pytest
 
+from router.egress.ways import Change
 from router.flows.drops import Drop
 from router.flows.udp import IDLE
 from router.platform.base import NetworkError
@@ -468,7 +469,7 @@ def test_a_way_out_that_changes_ends_its_flows(world: World, version: int) -> No
     world.send(datagram(version))
     world.send(datagram(version, OFFICE))
     home, office = world.udp.open
-    world.forwarder.forget(world.ways.by_policy["home"])
+    world.forwarder.forget(Change(world.ways.by_policy["home"], frozenset({4, 6})))
     assert (home.closed, office.closed) == (True, False)
     world.send(datagram(version))
     assert len(world.udp.open) == 2

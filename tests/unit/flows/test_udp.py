@@ -195,7 +195,7 @@ def test_the_flows_of_a_way_out_can_be_ended() -> None:
     gone = begin(table)
     begin(table, destination=FARTHER)
     kept = begin(table, port=9, way="office")
-    assert table.remove("home") == [gone.mapping]
+    assert table.remove("home", {4}) == [gone.mapping]
     assert list(table.by_inside.values()) == [kept]
     assert table.all() == [kept.mapping]
     assert table.expire(IDLE) == [kept.mapping], "what was removed is not ended twice"

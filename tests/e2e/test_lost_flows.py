@@ -1,0 +1,245 @@
+"""Flows that lost their way are ended, and the application is told how; all others are untouched.
+
+Of a way out that is gone: a connection is reset, the next request of one that is still dialling and
+the next datagram get what `on_down` says. A way out that merely changes keeps its flows, as long as
+they can be answered.
+"""
+
+from __future__ import annotations
+
+import errno
+import hashlib
+import socket
+from collections.abc import Iterator
+
+import pytest
+
+from tests.e2e import ping, sockets
+from tests.e2e.capture import Capture
+from tests.e2e.tcp_bed import alongside, conversation
+from tests.e2e.testbed import FAMILIES, V4, Family, Testbed
+from tests.e2e.tunrouter import HEAD, Tunrouter, rules, running
+from tests.e2e.udp import BARE_OFFICE, ECHO, far_hosts, sixteen
+from tests.e2e.wait import BOUND_S, wait_until
+
+HOME, VPN, BACKED_UP, QUIET, MOVING = 1, 2, 3, 4, 5
+POLICIES = """\
+  backed-up: {type: vpn, interface: wg0, on_down: home}
+  quiet: {type: vpn, interface: wg0, on_down: drop}
+  moving: {type: direct, interface: default}
+"""
+RULES = rules(
+    *(
+        f"{family.far(host)} -> {policy}"
+        for family in FAMILIES
+        for host, policy in (
+            (HOME, "home"),
+            (VPN, "office"),
+            (BACKED_UP, "backed-up"),
+            (QUIET, "quiet"),
+            (MOVING, "moving"),
+        )
+    ),
+    head=HEAD + POLICIES,
+)
+FILTERED = 4243
+SILENCE = f"""
+table inet lost {{
+    chain forward {{
+        type filter hook forward priority 0
+        tcp dport {FILTERED} drop
+    }}
+}}
+"""
+PROHIBITED = {4: errno.EHOSTUNREACH, 6: errno.EACCES}
+"""What Linux makes of "administratively prohibited"."""
+SIZE = 8 << 20
+OTHER_ADDRESS = {4: ("10.8.0.3", 24), 6: ("fd08::3", 64)}
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _far(bed: Testbed) -> Iterator[None]:
+    bed.vpn.run("nft", "-f", "-", stdin=SILENCE)
+    with far_hosts(bed):
+        yield
+    bed.vpn.run("nft", "delete", "table", "inet", "lost")
+
+
+@pytest.fixture
+def router(bed: Testbed, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Tunrouter]:
+    with running(bed.router, tmp_path_factory.mktemp("rules"), RULES) as started:
+        yield started
+    if not bed.router.has_interface("wg0"):
+        bed.open_tunnel()
+        bed.router.ip(*(f"route add {sixteen(each, BARE_OFFICE)} dev wg0" for each in FAMILIES))
+
+
+def _lose_the_tunnel(bed: Testbed, router: Tunrouter) -> None:
+    downs = router.log.count("policy office: down")
+    bed.close_tunnel()
+    wait_until(lambda: router.log.count("policy office: down") > downs, "it to be down")
+
+
+def _echoing(bed: Testbed, family: Family, host: int) -> socket.socket:
+    """A socket with a UDP flow: connected to a far host, and answered by it."""
+    kind = socket.AF_INET if family.version == 4 else socket.AF_INET6
+    sock = sockets.within(bed.client, lambda: socket.socket(kind, socket.SOCK_DGRAM))
+    sock.settimeout(BOUND_S)
+    sock.connect((family.far(host), ECHO))
+    sock.send(b"before")
+    assert sock.recv(100) == b"before"
+    return sock
+
+
+def test_a_connection_by_a_lost_way_is_reset(
+    bed: Testbed, family: Family, router: Tunrouter
+) -> None:
+    with conversation(bed, family, VPN) as pair:
+        pair.client.sendall(b"question")
+        assert pair.server.recv(100) == b"question"
+        bed.close_tunnel()
+        with pytest.raises(ConnectionResetError):
+            pair.client.recv(1)
+
+
+def test_a_connection_that_is_being_dialled_is_refused(
+    bed: Testbed, family: Family, router: Tunrouter
+) -> None:
+    """By the next request of the application, about a second after the one that was lost."""
+    with sockets.stream(bed.client, family) as sock:
+        outcomes: list[int] = []
+
+        def connect() -> None:
+            outcomes.append(sock.connect_ex((family.far(VPN), FILTERED)))
+
+        with alongside(connect):
+            dialling = "state", "syn-sent", f"( dport = :{FILTERED} )"
+            wait_until(lambda: bed.router.run("ss", "-Htn", *dialling).stdout, "it to be dialled")
+            bed.close_tunnel()
+        assert outcomes == [errno.ECONNREFUSED]
+
+
+def test_the_next_datagram_is_refused(bed: Testbed, family: Family, router: Tunrouter) -> None:
+    with _echoing(bed, family, VPN) as sock:
+        _lose_the_tunnel(bed, router)
+        sock.send(b"after")
+        with pytest.raises(OSError) as refused:
+            sock.recv(100)
+        assert refused.value.errno == PROHIBITED[family.version]
+
+
+def test_the_next_datagram_goes_where_on_down_says(
+    bed: Testbed, family: Family, router: Tunrouter
+) -> None:
+    address = f"{family.far(BACKED_UP)}.{ECHO}"
+    with (
+        _echoing(bed, family, BACKED_UP) as backed_up,
+        _echoing(bed, family, QUIET) as quiet,
+        Capture(bed.far, f"udp dst port {ECHO}") as far,
+    ):
+        _lose_the_tunnel(bed, router)
+        quiet.send(b"after")
+        backed_up.send(b"after")
+        assert backed_up.recv(100) == b"after"
+        arrived = [seen for seen in far.packets() if seen.direction == "In"]
+        assert [(seen.interface, seen.destination) for seen in arrived] == [("home0", address)]
+        assert arrived[0].source.startswith(family.eth0)
+        quiet.setblocking(False)
+        with pytest.raises(BlockingIOError):
+            quiet.recv(100)
+
+
+def test_flows_by_other_ways_lose_nothing(bed: Testbed, family: Family, router: Tunrouter) -> None:
+    """A transfer, an exchange of datagrams and a ping by the home network, while the VPN goes and
+    returns: every byte and every answer arrives."""
+    data = hashlib.shake_256(b"transfer").digest(SIZE)
+    pings = ping.start(bed.client, family.far(HOME), "-i", "0.01", "-c", "200")
+    with conversation(bed, family, HOME) as pair, _echoing(bed, family, HOME) as sock:
+        received = bytearray()
+
+        def receive() -> None:
+            while piece := pair.server.recv(1 << 16):
+                received.extend(piece)
+
+        with alongside(receive):
+            pair.client.sendall(data[: SIZE // 2])
+            _lose_the_tunnel(bed, router)
+            pair.client.sendall(data[SIZE // 2 : -1])
+            ups = router.log.count("policy office: up")
+            bed.open_tunnel()
+            wait_until(lambda: router.log.count("policy office: up") > ups, "it to be up")
+            pair.client.sendall(data[-1:])
+            pair.client.shutdown(socket.SHUT_WR)
+        assert received == data
+        sock.send(b"after")
+        assert sock.recv(100) == b"after"
+    assert ping.read(pings).received == 200
+    pings.close()
+
+
+def test_connections_outlive_a_default_route_that_moves(
+    bed: Testbed, family: Family, router: Tunrouter
+) -> None:
+    """Bound to an interface that is still there, they go on by it."""
+    default = ("ip", f"-{family.version}", "route")
+    better = ("default", "dev", "wg0", "metric", "1")
+    bed.router.ip(f"route add {V4.vpn_outside} via {V4.gateway}")  # for WireGuard itself
+    try:
+        with conversation(bed, family, MOVING) as pair:
+            if family.version == 4:
+                bed.router.run(*default, "replace", "default", "via", family.gateway, "metric", "9")
+                bed.router.run(*default, "del", "default", "metric", "0")
+            bed.router.run(*default, "add", *better)
+            wait_until(
+                lambda: "wg0" in router.log.rpartition("policy moving: ")[2], "it to have moved"
+            )
+            pair.client.sendall(b"question")
+            assert pair.server.recv(100) == b"question"
+            pair.server.sendall(b"answer")
+            assert pair.client.recv(100) == b"answer"
+    finally:
+        bed.router.run(*default, "del", *better)
+        bed.router.ip(f"route del {V4.vpn_outside}")
+        if family.version == 4:
+            bed.router.run(*default, "replace", "default", "via", family.gateway)
+            bed.router.run(*default, "del", "default", "metric", "9")
+
+
+def test_a_connection_from_an_address_that_is_gone_is_reset(
+    bed: Testbed, family: Family, router: Tunrouter
+) -> None:
+    new, length = OTHER_ADDRESS[family.version]
+    with conversation(bed, family, VPN) as pair:
+        bed.router.ip(f"addr del {family.wg0}/{length} dev wg0", f"addr add {new}/{length} dev wg0")
+        try:
+            with pytest.raises(ConnectionResetError):
+                pair.client.recv(1)
+        finally:
+            bed.close_tunnel()
+
+
+def test_an_interface_that_changes_keeps_its_flows(
+    bed: Testbed, family: Family, router: Tunrouter
+) -> None:
+    """Another MTU, one more address: not one answer of a ping is lost, and a socket's outside port
+    goes on being its own."""
+    own = "192.0.2.77/24" if family.version == 4 else "2001:db8:2::77/64"
+    address = family.far(HOME)
+    with _echoing(bed, family, HOME), Capture(bed.router, f"udp port {ECHO}"):
+        held = _udp_sockets(bed, family)
+        pings = ping.start(bed.client, address, "-i", "0.01", "-c", "100")
+        ups = router.log.count("policy home: up")
+        bed.router.ip("link set eth0 mtu 1400", f"addr add {own} dev eth0")
+        try:
+            wait_until(lambda: router.log.count("policy home: up") > ups, "it to be noticed")
+            assert ping.read(pings).received == 100
+            assert _udp_sockets(bed, family) == held
+        finally:
+            pings.close()
+            bed.router.ip("link set eth0 mtu 1500", f"addr del {own} dev eth0")
+
+
+def _udp_sockets(bed: Testbed, family: Family) -> list[str]:
+    """The sockets of the router that are bound to eth0, each with what makes it itself."""
+    shown = bed.router.run("ss", f"-{family.version}Hunape").stdout
+    return sorted(line for line in shown.splitlines() if "%eth0" in line)

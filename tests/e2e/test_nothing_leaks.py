@@ -1,0 +1,107 @@
+"""No packet of a VPN's goes elsewhere, from the moment the routes are there until they are gone.
+
+A LAN host pings, sends datagrams and connects to addresses that the VPN alone should carry, all the
+time, from before the start until after the end. Of each kind and address, the packets leave the
+machine by themselves before the start, go into the TUN from one moment on, and leave by themselves
+again from one moment on after the end: what lies in between, whatever happens there, is never seen
+on the home network.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator
+from contextlib import ExitStack, closing, contextmanager
+from itertools import pairwise
+from pathlib import Path
+from typing import Final
+
+from tests.e2e import ping, sockets
+from tests.e2e.capture import Capture, Seen
+from tests.e2e.testbed import FAMILIES, Family, Testbed
+from tests.e2e.tunrouter import TUN, Tunrouter, rules, running
+from tests.e2e.udp import ECHO, SERVER
+from tests.e2e.wait import wait_until
+
+TRAFFIC: Final = str(Path(__file__).with_name("traffic.py"))
+KINDS: Final = {"ICMP": "icmp", "UDP": "udp", "Flags": "tcp"}
+"""What tcpdump's lines tell them by."""
+RULES: Final = rules(*(f"{family.office_net} -> office" for family in FAMILIES))
+EXPRESSION: Final = " or ".join(f"dst net {family.office_net}" for family in FAMILIES)
+
+
+def test_no_packet_of_a_vpn_goes_elsewhere(bed: Testbed, tmp_path: Path) -> None:
+    with (
+        _traffic(bed),
+        Capture(bed.router, EXPRESSION) as at_router,
+        Capture(bed.gw, EXPRESSION) as at_gateway,
+    ):
+        _wait_for_all(bed, at_router, "eth0")
+        with running(bed.router, tmp_path, RULES) as router:
+            leaked = len(at_gateway.on("home0"))
+            _wait_for_all(bed, at_router, "wg0")
+            _lose_and_return(bed, router)
+            _lose_and_return(bed, router)
+            assert len(at_gateway.on("home0")) == leaked
+        _wait_for_all(bed, at_router, "eth0")
+        seen = at_router.packets()
+    for stream in _streams(seen):
+        way = [one.interface for one in stream if one.interface in ("eth0", TUN)]
+        changes = [now for then, now in pairwise(way) if then != now]
+        assert changes == [TUN, "eth0"], "into the TUN at the start, out of it at the end"
+
+
+def _lose_and_return(bed: Testbed, router: Tunrouter) -> None:
+    """In between, pings are told."""
+    downs = router.log.count("policy office: down")
+    bed.close_tunnel()
+    wait_until(lambda: router.log.count("policy office: down") > downs, "it to be down")
+    for family in FAMILIES:
+        assert ping.unanswered(bed.client, family.office(9)).prohibited == 3
+    bed.open_tunnel()
+    with Capture(bed.router, EXPRESSION) as anew:
+        _wait_for_all(bed, anew, "wg0")
+
+
+@contextmanager
+def _traffic(bed: Testbed) -> Iterator[None]:
+    with sockets.listener(bed.far) as listener, ExitStack() as stack:
+        port = sockets.port_of(listener)
+        server = bed.far.start(sys.executable, SERVER, str(ECHO), "53", "8")
+        stack.enter_context(closing(server))
+        for family in FAMILIES:
+            address = family.office(1)
+            argv = [sys.executable, TRAFFIC, address, str(ECHO), str(port)]
+            stack.enter_context(closing(bed.client.start(*argv))).wait_for_output("sending")
+            stack.enter_context(closing(ping.start(bed.client, address, "-i", "0.01")))
+        yield
+
+
+def _streams(packets: list[Seen]) -> list[list[Seen]]:
+    """What goes to each address, by its kind."""
+    return [
+        [
+            one
+            for one in packets
+            if one.direction == "Out" and word in one.text and _is_for(family, one)
+        ]
+        for family in FAMILIES
+        for word in KINDS
+    ]
+
+
+def _is_for(family: Family, packet: Seen) -> bool:
+    return packet.destination.rpartition(".")[0] == family.office(1) or (
+        packet.destination == family.office(1)
+    )
+
+
+def _wait_for_all(bed: Testbed, capture: Capture, interface: str) -> None:
+    """From now on, of each kind and address."""
+    before = len(capture.packets())
+
+    def everything_seen() -> bool:
+        new = capture.packets()[before:]
+        return all(any(one.interface == interface for one in each) for each in _streams(new))
+
+    wait_until(everything_seen, f"all kinds of packets by {interface}")
