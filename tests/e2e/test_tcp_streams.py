@@ -67,6 +67,21 @@ def test_a_local_program_and_its_own_address(bed: Testbed, family: Family, host:
             server.close()
 
 
+def test_only_the_leg_to_the_application_has_a_congestion_control_of_ours(
+    bed: Testbed, family: Family
+) -> None:
+    def control_of(address: str) -> str:
+        named = f"[{address}]" if ":" in address else address
+        shown = bed.router.run("ss", "-Htin", "state", "established", "src", named).stdout
+        return shown.splitlines()[1].split()[0]
+
+    systems = bed.router.run("sysctl", "-n", "net.ipv4.tcp_congestion_control").stdout.strip()
+    with conversation(bed, family, HOME) as pair:
+        pair.client.sendall(b"accepted")
+        assert pair.server.recv(100) == b"accepted"
+        assert (control_of(family.tun), control_of(family.eth0)) == ("reno", systems)
+
+
 def test_a_half_closed_upload_is_answered_with_its_digest(
     bed: Testbed, family: Family, host: int
 ) -> None:

@@ -21,7 +21,6 @@ from typing import Final
 from router.platform.base import ConnectFailure, TunDevice
 from router.platform.linux import icmp_filter
 from router.platform.linux.interfaces import family
-from router.platform.linux.sockets import SO_SNDBUFFORCE
 from router.policy.network import Interface
 
 IP_RECVERR: Final = 11
@@ -29,9 +28,10 @@ IPV6_RECVERR: Final = 25
 MSG_ERRQUEUE: Final = 0x2000
 USUAL: Final = -1
 """The system's own hop limit."""
-SEND_BUFFER: Final = 2 << 20
-"""Bytes, of the sockets that send to applications: from the start, as what comes out of a pipe
-should fit at once. A buffer that has to grow first is slower on the way down."""
+TOWARDS_APPLICATIONS: Final = b"reno"
+"""Congestion control of the sockets that send to applications, of which every kernel has this one.
+They are on this machine or on its LAN, and a system's BBR would pace each stream by a timer that
+interrupts us, which takes half of our speed on the way down (docs/adr/005-tcp.md)."""
 IFNAMSIZ: Final = 16
 BACKLOG: Final = 4096
 
@@ -102,7 +102,7 @@ class LinuxStreams:
             icmp_filter.attach(sock, _received_by(tun.index))
             sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
             with contextlib.suppress(PermissionError):
-                sock.setsockopt(socket.SOL_SOCKET, SO_SNDBUFFORCE, SEND_BUFFER)
+                sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_CONGESTION, TOWARDS_APPLICATIONS)
             if version == 6:
                 sock.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
             sock.bind((str(ip_address(address)), 0))
