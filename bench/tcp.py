@@ -61,7 +61,7 @@ class Measured:
         return median(self.connects)
 
 
-def measure(bed: Testbed, contestant: Contestant, measured: Measured, seconds: float) -> None:
+def measure(bed: Testbed, contestant: Contestant, measured: Measured, seconds: int) -> None:
     """One round of one contestant."""
     with contestant.running(bed):
         _check_route(bed, contestant)
@@ -80,7 +80,7 @@ def measure(bed: Testbed, contestant: Contestant, measured: Measured, seconds: f
             assert passed >= 0.9 * transferred, f"{contestant.name}: only {passed} by its TUN"
 
 
-def _stream(bed: Testbed, contestant: Contestant, seconds: float, *options: str) -> float:
+def _stream(bed: Testbed, contestant: Contestant, seconds: int, *options: str) -> float:
     """Gbit/s as received."""
     command = ("iperf3", "-J", "-c", contestant.host, "-t", str(seconds), *options)
     found = json.loads(bed.client.run(*command).stdout)
@@ -176,7 +176,7 @@ def _server(bed: Testbed) -> Process:
 def main() -> int:
     parser = argparse.ArgumentParser(description="Measure TCP, side by side, in namespaces.")
     parser.add_argument("--rounds", type=int, default=3)
-    parser.add_argument("--seconds", type=float, default=2.0, help="length of each stream")
+    parser.add_argument("--seconds", type=int, default=2, help="length of each stream")
     options = parser.parse_args()
     if os.geteuid() != 0:
         print("the benches need root, for namespaces: run `make bench`", file=sys.stderr)
