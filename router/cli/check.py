@@ -26,7 +26,8 @@ def check(asked: Path | None, form: str, *, strict: bool) -> int:
         except RulesFileUnreadable as error:
             print_report(Report([error.problem]), form, sys.stdout)
             return exits.BAD_RULES
-        report = inspect(loaded, present_network())
+        user = loaded.config.user if loaded.config else None
+        report = inspect(loaded, present_network(user))
         print_report(report, form, sys.stdout)
     return _status(report.problems, strict)
 

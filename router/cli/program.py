@@ -44,6 +44,10 @@ def _parser() -> argparse.ArgumentParser:
     _add_run(commands)
     _add_check(commands)
     _add_explain(commands)
+    cleanup = commands.add_parser(
+        "cleanup", help="undo what a run has left that was killed with all of its processes"
+    )
+    cleanup.set_defaults(command=_cleanup)
     schema = commands.add_parser("schema", help="print the JSON Schema of rules files, for editors")
     schema.set_defaults(command=_schema)
     return parser
@@ -114,6 +118,12 @@ def _explain(options: argparse.Namespace) -> int:
     return explain(
         options.config, options.destination, options.protocol, options.port, as_json=options.json
     )
+
+
+def _cleanup(_options: argparse.Namespace) -> int:
+    from router.cli.cleanup import cleanup  # noqa: PLC0415
+
+    return cleanup()
 
 
 def _schema(_options: argparse.Namespace) -> int:

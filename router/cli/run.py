@@ -12,7 +12,8 @@ from router.config.model import Config
 from router.control.commands import attended
 from router.engine.router import Router
 from router.platform import present_network, this_system
-from router.platform.base import PlatformError
+from router.platform.base import PlatformError, System
+from router.policy.findings import account
 from router.policy.findings.loops import find_endpoints_in_danger
 from router.policy.findings.situation import Situation
 from router.policy.table import RuleSet
@@ -23,26 +24,37 @@ log = logging.getLogger("tunrouter")
 def run(asked: Path | None) -> int:
     """Route until interrupted; the exit status."""
     logging.basicConfig(level=logging.INFO, format="tunrouter: %(message)s", stream=sys.stderr)
-    loaded = good_rules(rules_file(asked))
-    if loaded is None or loaded.config is None:
-        return exits.BAD_RULES
+    file = rules_file(asked)
     try:
         system = this_system()
-        missing = system.may_run()
-        if missing is not None:
-            log.error("%s: sudo tunrouter run -c %s", missing, loaded.config.file)
-            return exits.FAILED
-        _warn_of_loops(loaded.config)
-        Router(loaded.config, system, attended).run()
     except PlatformError as error:
-        log.error("%s", error)  # noqa: TRY400 - a message for people, not a traceback
-        return exits.FAILED
+        return _failed(error) if good_rules(file) else exits.BAD_RULES
+    loaded = good_rules(file)
+    if loaded is None or loaded.config is None:
+        system.close()
+        return exits.BAD_RULES
+    return _run(loaded.config, system)
+
+
+def _run(config: Config, system: System) -> int:
+    try:
+        _warn(config)
+        router = Router(config, system, attended)
+        system.drop_privileges(config.user)
+        router.run()
+    except PlatformError as error:
+        return _failed(error)
     return exits.OK
 
 
-def _warn_of_loops(config: Config) -> None:
-    """A VPN that would be cut off, or perhaps captured into itself: the one finding about the
-    system that can't wait for somebody to run `check`."""
+def _failed(error: PlatformError) -> int:
+    log.error("%s", error)
+    return exits.FAILED
+
+
+def _warn(config: Config) -> None:
+    """What can't wait for somebody to run `check`: a VPN that would be cut off, or perhaps
+    captured into itself, and the rights of root."""
     situation = Situation.of(config, RuleSet.for_few_lookups(config), present_network())
-    for problem in find_endpoints_in_danger(situation):
+    for problem in (*find_endpoints_in_danger(situation), *account.find(situation)):
         log.warning("%s; %s", problem.message, problem.help)

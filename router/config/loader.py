@@ -26,7 +26,16 @@ from router.config.document import (
     parse_document,
 )
 from router.config.duplicates import check_duplicates
-from router.config.fields import Entry, Findings, kind_of, missing_key, read_keys, wrong_type
+from router.config.fields import (
+    Entry,
+    Findings,
+    as_text,
+    is_nothing,
+    kind_of,
+    missing_key,
+    read_keys,
+    wrong_type,
+)
 from router.config.lists import ListLibrary, Progress
 from router.config.model import Config, Place
 from router.config.policies import (
@@ -36,10 +45,10 @@ from router.config.policies import (
     check_used,
     read_policies,
 )
-from router.config.problems import Problem, Severity, has_errors
+from router.config.problems import Problem, Severity, has_errors, quoted
 from router.config.reading import RulesFileUnreadable, decode, read_bytes
 from router.config.rules import read_rules
-from router.config.schema import DEFAULT_POLICY, TOP_KEYS, VERSION
+from router.config.schema import DEFAULT_POLICY, DEFAULT_USER, TOP_KEYS, USER_NAME, VERSION
 from router.config.sources import Sources
 from router.config.tun import read_tun
 
@@ -132,12 +141,15 @@ def _read(
     table = read_policies(findings, keys.get("policies"))
     rules = read_rules(findings, keys.get("rules"), table, library)
     default, default_place = _default(findings, table, keys.get("default"))
+    user, user_place = _user(findings, keys.get("user"))
     library.read_all(progress)
     check_interfaces(findings, table, tun)
     check_loops(findings, table)
     check_used(findings, table)
     check_duplicates(findings, rules)
-    return Config(document.file, tun, table.policies, rules, default, default_place)
+    return Config(
+        document.file, tun, table.policies, rules, default, default_place, user, user_place
+    )
 
 
 def _report_empty(findings: Findings, document: Document) -> None:
@@ -173,6 +185,21 @@ def _default(
     if name is not None:
         table.use(name)
     return name or DEFAULT_POLICY, findings.place(entry.value)
+
+
+def _user(findings: Findings, entry: Entry | None) -> tuple[str, Place | None]:
+    if entry is None or is_nothing(entry.value):
+        return DEFAULT_USER, None
+    name = as_text(findings, entry.value, "the user", f"user: {DEFAULT_USER}")
+    if name is not None and not USER_NAME.fullmatch(name):
+        findings.error(
+            "bad-user",
+            entry.value,
+            f"{quoted(name)} is not the name of a user",
+            f"write 'user: {DEFAULT_USER}', or the name of an account of this system",
+        )
+        name = None
+    return name or DEFAULT_USER, findings.place(entry.value)
 
 
 def _order(problem: Problem, file: str) -> tuple[bool, str, int, int, bool, str]:

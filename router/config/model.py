@@ -16,6 +16,8 @@ from enum import StrEnum
 from ipaddress import IPv4Interface, IPv6Interface
 from typing import NamedTuple
 
+from router.config.schema import DEFAULT_USER
+
 LENGTH_BITS = 8
 """A packed prefix is first_address << LENGTH_BITS | prefix_length, so that sorting packed prefixes
 puts a block before everything inside it."""
@@ -141,3 +143,6 @@ class Config:
     rules: tuple[Rule, ...]
     default: str
     default_place: Place | None = None
+    user: str = DEFAULT_USER
+    """Whose rights the running router has."""
+    user_place: Place | None = None

@@ -44,6 +44,9 @@ NOT_INTERFACE_NAME: tuple[str, ...] = tuple(_DEFS["interface"]["not"]["enum"])
 PORT = re.compile(_DEFS["port"]["oneOf"][1]["pattern"], re.ASCII)
 MAXIMUM_PORT: int = _DEFS["port"]["oneOf"][0]["maximum"]
 
+USER_NAME = re.compile(_SCHEMA["properties"]["user"]["pattern"])
+DEFAULT_USER: str = _SCHEMA["properties"]["user"]["default"]
+
 DEFAULT_POLICY: str = _SCHEMA["properties"]["default"]["default"]
 DEFAULT_ON_DOWN: str = _DEFS["policy"]["properties"]["on_down"]["default"]
 NOT_ON_DOWN: tuple[str, ...] = tuple(

@@ -171,7 +171,7 @@ class WaysOut:
         """A way out that cannot be opened stays down: the interface may be gone again already."""
         interface = way.interfaces[version]
         try:
-            self._system.prepare_way_out(interface, self._tun)
+            self._system.prepare_way_out(interface)
             if version in way.icmp:
                 way.icmp[version].mtu = interface.mtu
                 return
@@ -187,7 +187,7 @@ class WaysOut:
     def _keep(self, interface: Interface) -> None:
         """What it needs may have been taken away without a change of the interface itself."""
         try:
-            if self._system.prepare_way_out(interface, self._tun):
+            if self._system.prepare_way_out(interface):
                 log.warning(
                     "interface %s: another program has undone what its answers need; done again",
                     interface.name,

@@ -45,7 +45,7 @@ class Installed:
         self._depends_on = self._dependencies(endpoints)
         self._plan = make_plan(self._config, self._rules, self._way_of, endpoints)
         self._report(self._plan.exempt)
-        self._system.add_routes(self._tun, self._plan.routes)
+        self._system.add_routes(self._plan.routes)
         return self._plan
 
     def keep(self) -> None:
@@ -61,7 +61,7 @@ class Installed:
             self._depends_on = depends_on
             self._plan = make_plan(self._config, self._rules, self._way_of, endpoints)
             self._report([each for each in self._plan.exempt if each not in known])
-        missing = self._system.keep(self._tun, self._config.tun.addresses, self._plan.routes)
+        missing = self._system.keep(self._plan.routes)
         if missing and planned_anew:
             log.info("routes planned anew: %d by %s", len(self._plan.routes), self._tun.name)
         elif missing:

@@ -210,7 +210,7 @@ class Streams:
 
     def _listen(self, address: bytes) -> bytes:
         """Open a listener; its address and port."""
-        sock = self._sockets.listening(self._tun, address)
+        sock = self._sockets.listening(address)
         self._listeners.append(sock)
         port: int = sock.getsockname()[1]
         name = address + port.to_bytes(2, "big")

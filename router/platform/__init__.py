@@ -2,36 +2,63 @@
 
 from __future__ import annotations
 
+import os
 import sys
+from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
+from typing import Final
 
+from router.platform.account import find_account
 from router.platform.base import PlatformError, System
 from router.policy.network import Network
+
+NOT_HERE: Final = f"tunrouter does not run on {sys.platform} yet; it needs Linux"
 
 
 def this_system() -> System:
     """The system that the router runs on.
 
-    Raises PlatformError where it cannot run.
+    Raises PlatformError where it cannot run, or not with the rights of who has started it.
     """
+    if os.geteuid() != 0:
+        raise PlatformError("a TUN device and raw sockets need root: run it by sudo")
     if sys.platform == "linux":
         from router.platform.linux.system import LinuxSystem  # noqa: PLC0415 - Linux only
 
         return LinuxSystem()
-    raise PlatformError(f"tunrouter does not run on {sys.platform} yet; it needs Linux")
+    raise PlatformError(NOT_HERE)
 
 
-def present_network() -> Network:
+def clean_up() -> Iterator[tuple[str, bool]]:
+    """Undo what runs have left all of whose processes were killed: each thing in a few words, and
+    whether it is undone. Raises PlatformError."""
+    if os.geteuid() != 0:
+        raise PlatformError("cleaning up needs root: sudo tunrouter cleanup")
+    if sys.platform == "linux":
+        from router.platform.linux.leftovers import clean_up as on_linux  # noqa: PLC0415
+
+        return on_linux()
+    raise PlatformError(NOT_HERE)
+
+
+def present_network(user: str | None = None) -> Network:
     """What the system has at present, read without privileges and without changing anything.
 
-    Works on every system: what cannot be read is named in the answer.
+    Works on every system: what cannot be read is named in the answer. `user` is an account that is
+    asked for.
     """
     if sys.platform == "linux":
         from router.platform.linux.present import present_network as of_linux  # noqa: PLC0415
 
-        return of_linux()
-    what = f"the interfaces and routes of this system (tunrouter can't read them on {sys.platform})"
-    return Network(unread=(what,), readable=False)
+        network = of_linux()
+    else:
+        why = f"tunrouter can't read them on {sys.platform}"
+        what = f"the interfaces and routes of this system ({why})"
+        network = Network(unread=(what,), readable=False)
+    if user is None or find_account(user):
+        return network
+    return replace(network, missing_users=frozenset({user}))
 
 
 def control_sockets() -> dict[str, Path]:
@@ -43,4 +70,4 @@ def control_sockets() -> dict[str, Path]:
         from router.platform.linux.control_socket import control_sockets as of_linux  # noqa: PLC0415
 
         return of_linux()
-    raise PlatformError(f"tunrouter does not run on {sys.platform} yet; it needs Linux")
+    raise PlatformError(NOT_HERE)

@@ -157,7 +157,7 @@ class Streams(Protocol):
         """Whether the interface that a socket is bound to is gone for good."""
         ...
 
-    def listening(self, tun: TunDevice, address: bytes) -> socket.socket:
+    def listening(self, address: bytes) -> socket.socket:
         """A listener at an address of the TUN and some port, to which nobody can connect but by
         packets that are written into the TUN. Raises OSError."""
         ...
@@ -254,33 +254,30 @@ class System(Protocol):
     interfaces: Interfaces
     streams: Streams
 
-    def may_run(self) -> str | None:
-        """None, or one sentence that says which privilege is missing and how to get it."""
+    def drop_privileges(self, user: str) -> None:
+        """Go on with the rights of a user alone; whatever needs more is done by a process that has
+        been started before. Raises PlatformError."""
         ...
 
     def open_tun(
         self, name: str | None, mtu: int, addresses: Sequence[IPv4Interface | IPv6Interface]
     ) -> TunDevice:
-        """A TUN device with its addresses, up. Raises PlatformError."""
+        """The one TUN device, with its addresses, up. Raises PlatformError that names who has it,
+        if somebody has."""
         ...
 
-    def add_routes(self, tun: TunDevice, routes: Sequence[Route]) -> None:
+    def add_routes(self, routes: Sequence[Route]) -> None:
         """Send the prefixes to the TUN. Raises PlatformError that names the one refused."""
         ...
 
-    def keep(
-        self,
-        tun: TunDevice,
-        addresses: Sequence[IPv4Interface | IPv6Interface],
-        routes: Sequence[Route],
-    ) -> list[str]:
+    def keep(self, routes: Sequence[Route]) -> list[str]:
         """Have the TUN up, with its addresses and exactly these routes, whoever has changed it.
 
         What was missing, in a few words each. Raises PlatformError.
         """
         ...
 
-    def prepare_way_out(self, interface: Interface, tun: TunDevice) -> bool:
+    def prepare_way_out(self, interface: Interface) -> bool:
         """Let packets that are bound to the interface out, and their answers in; whether anything
         had to be done for it. Raises PlatformError.
 
@@ -321,7 +318,7 @@ class System(Protocol):
         """Where tunnels send their packets at present, as far as the system tells."""
         ...
 
-    def control_socket(self, tun: TunDevice) -> socket.socket:
+    def control_socket(self) -> socket.socket:
         """A listening Unix socket, non-blocking, where this router is asked, by nobody but root.
 
         Its file is removed by `close` or when the process ends. Raises PlatformError.

@@ -112,5 +112,7 @@ class Network:
     lookups: tuple[TableLookup, ...] = USUAL_LOOKUPS
     unread: tuple[str, ...] = ()
     """One clause for each thing that could not be read, and why."""
+    missing_users: frozenset[str] = frozenset()
+    """Accounts that were asked for and that the system does not have."""
     readable: bool = True
     """Whether interfaces and routes are known at all."""

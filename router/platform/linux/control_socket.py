@@ -1,12 +1,11 @@
-"""Where a running router is asked: a Unix socket in /run/tunrouter, one for each TUN.
+"""Where a running router is asked: a Unix socket, one for each TUN.
 
-TUNs of the same name may exist in several network namespaces, while /run is mostly shared: a router
-in another namespace than the first process of the system has a directory of its own beneath.
+    /run/tunrouter/net-4026531840/tun11.sock
 
 Always true: only root can connect, from the moment at which the socket exists; under its final name
 it has been listening from the beginning, so one that refuses is a dead router's and is replaced,
-and one that does not is never touched; what is made here is written down before, and removed
-however the router ends.
+and one that does not is never touched; it is written down before, and removed however the router
+ends.
 
 Must not know: what is asked.
 """
@@ -16,63 +15,37 @@ from __future__ import annotations
 import errno
 import os
 import socket
-import stat
 from pathlib import Path
 from typing import Final
 
 from router.platform.base import PlatformError
-from router.platform.linux.undo import Undoer, directory_entry, socket_entry
+from router.platform.linux.runtime import make_runtime_directory, runtime_directory
+from router.platform.linux.undo import socket_entry
+from router.platform.linux.undoer import Undoer
 
-RUN: Final = Path("/run/tunrouter")
 SUFFIX: Final = ".sock"
 BACKLOG: Final = 8
-TRIES: Final = 10
-"""Another router that ends may remove the directory between two steps of ours."""
-
-OWN_NAMESPACE: Final = Path("/proc/self/ns/net")
-FIRST_NAMESPACE: Final = Path("/proc/1/ns/net")
 
 
 def control_sockets() -> dict[str, Path]:
     """By the name of the TUN, the sockets of the routers in this network namespace; of those that
     were killed too, as long as nobody has cleaned up."""
-    paths = sorted(directory().glob("*" + SUFFIX))
+    paths = sorted(runtime_directory().glob("*" + SUFFIX))
     return {path.name.removesuffix(SUFFIX): path for path in paths}
 
 
 def control_socket(tun: str, undoer: Undoer) -> socket.socket:
     """A listening socket, non-blocking, for the router of a TUN. Raises PlatformError."""
+    path = runtime_directory() / (tun + SUFFIX)
     try:
-        for _ in range(TRIES):
-            try:
-                return _make(directory() / (tun + SUFFIX), undoer)
-            except FileNotFoundError:
-                continue
-        raise FileNotFoundError(errno.ENOENT, "another program keeps removing the directory")
+        make_runtime_directory()
+        return _make(path, undoer)
     except OSError as error:
-        raise PlatformError(
-            f"no control socket can be made in {directory()}: {error.strerror}"
-        ) from error
-
-
-def directory() -> Path:
-    """That of the present network namespace.
-
-    An unprivileged program may not see which namespace is the first one's. For it, it is ours
-    unless there is a directory for ours.
-    """
-    own = OWN_NAMESPACE.stat().st_ino
-    apart = RUN / f"net-{own}"
-    try:
-        return RUN if FIRST_NAMESPACE.stat().st_ino == own else apart
-    except OSError:
-        return apart if apart.exists() else RUN
+        raise PlatformError(f"no control socket can be made at {path}: {error.strerror}") from error
 
 
 def _make(path: Path, undoer: Undoer) -> socket.socket:
     """Under another name first, so that nobody ever finds it without a listener."""
-    for each in (RUN, path.parent):
-        _have_directory(each, undoer)
     _refuse_living(path)
     first_name = path.with_name(f"{path.name}.{os.getpid()}")
     sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM | socket.SOCK_NONBLOCK)
@@ -88,23 +61,6 @@ def _make(path: Path, undoer: Undoer) -> socket.socket:
         sock.close()
         raise
     return sock
-
-
-def _have_directory(path: Path, undoer: Undoer) -> None:
-    """Root's, for everybody to look into. The last router to end removes it."""
-    try:
-        found = path.lstat()
-    except FileNotFoundError:
-        undoer.record(directory_entry(str(path)))
-        path.mkdir()
-        path.chmod(0o755)
-        return
-    if not stat.S_ISDIR(found.st_mode) or found.st_uid != os.geteuid() or found.st_mode & 0o022:
-        raise PlatformError(
-            f"{path} is not a directory that only root can write to: another program has made it; "
-            "remove it, and start the router again"
-        )
-    undoer.record(directory_entry(str(path)))
 
 
 def _refuse_living(path: Path) -> None:

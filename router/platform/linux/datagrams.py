@@ -16,7 +16,7 @@ from typing import Final
 
 from router.platform.base import Arrived, Bytes, NetworkError
 from router.platform.linux.message_batch import MessageBatch
-from router.platform.linux.sockets import enlarge_buffers
+from router.platform.linux.sockets import bind_to_device
 from router.policy.network import Interface
 
 MAX_PAYLOAD: Final = 65535
@@ -55,17 +55,17 @@ SET_HOP_LIMIT: Final = {4: IP_TTL, 6: socket.IPV6_UNICAST_HOPS}
 ERROR_SPACE: Final = 256
 
 
-def udp_socket(version: int, interface: Interface, port: int) -> LinuxDatagramSocket:
-    """See System.udp_socket.
+def udp_socket(
+    sock: socket.socket, version: int, interface: Interface, port: int
+) -> LinuxDatagramSocket:
+    """See System.udp_socket. `sock`: bound to nothing yet; closed when this fails.
 
     At no address in particular: the kernel chooses the source by destination, as always, and a
     port that a program of this machine has at any address is not free.
     """
-    sock = socket.socket(socket.AF_INET if version == 4 else socket.AF_INET6, socket.SOCK_DGRAM)
     try:
         sock.setblocking(False)
-        sock.setsockopt(socket.SOL_SOCKET, socket.SO_BINDTODEVICE, interface.name.encode() + b"\0")
-        enlarge_buffers(sock, BUFFER)
+        bind_to_device(sock, interface.name)
         if version == 4:
             for option in (IP_RECVERR, IP_RECVTTL, IP_RECVTOS):
                 sock.setsockopt(socket.IPPROTO_IP, option, 1)

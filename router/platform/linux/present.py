@@ -85,8 +85,10 @@ KINDS: Final = {
 }
 
 
-def present_network(resolv_conf: Path = Path("/etc/resolv.conf")) -> Network:
-    """The interfaces, routes, DNS servers and tunnel endpoints of this moment."""
+def present_network(
+    resolv_conf: Path = Path("/etc/resolv.conf"), *, endpoints: bool = True
+) -> Network:
+    """The interfaces, routes, DNS servers and, if wanted, tunnel endpoints of this moment."""
     unread: list[str] = []
     interfaces: dict[str, Interface] = {}
     routes: tuple[SystemRoute, ...] = ()
@@ -103,8 +105,10 @@ def present_network(resolv_conf: Path = Path("/etc/resolv.conf")) -> Network:
         unread.append(f"the interfaces and routes of this system ({error.strerror})")
         readable = False
     dns_servers = read_dns_servers(resolv_conf, unread)
-    endpoints = read_endpoints(interfaces, kernel_tunnels, unread)
-    return Network(interfaces, routes, dns_servers, endpoints, lookups, tuple(unread), readable)
+    found = read_endpoints(interfaces, kernel_tunnels, unread) if endpoints else ()
+    return Network(
+        interfaces, routes, dns_servers, found, lookups, tuple(unread), readable=readable
+    )
 
 
 def present_endpoints() -> tuple[Endpoint, ...]:

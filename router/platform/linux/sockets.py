@@ -1,4 +1,4 @@
-"""Raw ICMP sockets that leave by one interface only (socket(7), raw(7), ipv6(7)).
+"""Raw sockets that leave by one interface only (socket(7), raw(7), ipv6(7)).
 
 SO_BINDTODEVICE is what keeps the router's own packets out of its TUN: a bound socket's route
 look-up does not see routes by other interfaces. Binding a source address would not do.
@@ -24,7 +24,12 @@ SO_SNDBUFFORCE: Final = 32
 SO_RCVBUFFORCE: Final = 33
 
 
-def icmp_socket(version: int, interface: Interface, echo_ids: range) -> socket.socket:
+def bind_to_device(sock: socket.socket, name: str) -> None:
+    """Raises OSError."""
+    sock.setsockopt(socket.SOL_SOCKET, socket.SO_BINDTODEVICE, name.encode() + b"\0")
+
+
+def icmp_socket(version: int, device: str, echo_ids: range) -> socket.socket:
     """See System.icmp_socket."""
     if version == 4:
         sock = socket.socket(socket.AF_INET, socket.SOCK_RAW, socket.IPPROTO_ICMP)
@@ -33,7 +38,7 @@ def icmp_socket(version: int, interface: Interface, echo_ids: range) -> socket.s
     try:
         icmp_filter.attach(sock, icmp_filter.program(version, echo_ids))
         sock.setblocking(False)
-        sock.setsockopt(socket.SOL_SOCKET, socket.SO_BINDTODEVICE, interface.name.encode() + b"\0")
+        bind_to_device(sock, device)
         enlarge_buffers(sock, BUFFER)
         if version == 4:
             sock.setsockopt(socket.IPPROTO_IP, socket.IP_HDRINCL, 1)
@@ -46,14 +51,27 @@ def icmp_socket(version: int, interface: Interface, echo_ids: range) -> socket.s
     return sock
 
 
+def passing_socket(version: int, device: str) -> socket.socket:
+    """See Streams.passing. Raises OSError."""
+    sock = socket.socket(
+        socket.AF_INET if version == 4 else socket.AF_INET6,
+        socket.SOCK_RAW | socket.SOCK_NONBLOCK,
+        socket.IPPROTO_RAW,
+    )
+    try:
+        bind_to_device(sock, device)
+    except OSError:
+        sock.close()
+        raise
+    return sock
+
+
 def path_mtu(version: int, interface: Interface, address: str) -> int:
     """See System.path_mtu. A connected socket knows it (ip(7), IP_MTU); nothing is sent."""
     family = socket.AF_INET if version == 4 else socket.AF_INET6
     try:
         with socket.socket(family, socket.SOCK_DGRAM) as sock:
-            sock.setsockopt(
-                socket.SOL_SOCKET, socket.SO_BINDTODEVICE, interface.name.encode() + b"\0"
-            )
+            bind_to_device(sock, interface.name)
             sock.connect((address, DISCARD_PORT))
             if version == 4:
                 return sock.getsockopt(socket.IPPROTO_IP, IP_MTU)

@@ -11,16 +11,17 @@ received there.
 
 from __future__ import annotations
 
-import contextlib
 import errno
 import socket
 from ipaddress import ip_address
 from struct import Struct
 from typing import Final
 
-from router.platform.base import ConnectFailure, TunDevice
+from router.platform.base import ConnectFailure
 from router.platform.linux import icmp_filter
+from router.platform.linux.guarded import Guard
 from router.platform.linux.interfaces import family
+from router.platform.linux.sockets import bind_to_device
 from router.policy.network import Interface
 
 IP_RECVERR: Final = 11
@@ -51,7 +52,8 @@ INTERFACE_INDEX: Final = 0xFFFFF000 + 8  # SKF_AD_OFF + SKF_AD_IFINDEX
 class LinuxStreams:
     """See Streams."""
 
-    def __init__(self, *, splicing: bool) -> None:
+    def __init__(self, guard: Guard, *, splicing: bool) -> None:
+        self._guard = guard
         self.splicing = splicing
 
     def dialling(
@@ -59,7 +61,7 @@ class LinuxStreams:
     ) -> socket.socket:
         sock = socket.socket(family(version), socket.SOCK_STREAM | socket.SOCK_NONBLOCK)
         try:
-            _bind_to(sock, interface.name)
+            bind_to_device(sock, interface.name)
             sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
             level, hops, tos, errors = _options(version)
             sock.setsockopt(level, hops, hop_limit)
@@ -94,38 +96,30 @@ class LinuxStreams:
             return error.errno == errno.ENODEV
         return False
 
-    def listening(self, tun: TunDevice, address: bytes) -> socket.socket:
-        version = 4 if len(address) == 4 else 6
-        sock = socket.socket(family(version), socket.SOCK_STREAM | socket.SOCK_NONBLOCK)
-        try:
-            _bind_to(sock, tun.name)
-            icmp_filter.attach(sock, _received_by(tun.index))
-            sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-            with contextlib.suppress(PermissionError):
-                sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_CONGESTION, TOWARDS_APPLICATIONS)
-            if version == 6:
-                sock.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
-            sock.bind((str(ip_address(address)), 0))
-            sock.listen(BACKLOG)
-        except OSError:
-            sock.close()
-            raise
-        return sock
+    def listening(self, address: bytes) -> socket.socket:
+        return self._guard.open_socket("listening_socket", address=str(ip_address(address)))
 
     def passing(self, version: int, interface: Interface) -> socket.socket:
-        sock = socket.socket(
-            family(version), socket.SOCK_RAW | socket.SOCK_NONBLOCK, socket.IPPROTO_RAW
-        )
-        try:
-            _bind_to(sock, interface.name)
-        except OSError:
-            sock.close()
-            raise
-        return sock
+        return self._guard.open_socket("passing_socket", version=version, name=interface.name)
 
 
-def _bind_to(sock: socket.socket, device: str) -> None:
-    sock.setsockopt(socket.SOL_SOCKET, socket.SO_BINDTODEVICE, device.encode() + b"\0")
+def listening_socket(device: str, index: int, address: str) -> socket.socket:
+    """See Streams.listening; the TUN by name and index. Raises OSError."""
+    version = 6 if ":" in address else 4
+    sock = socket.socket(family(version), socket.SOCK_STREAM | socket.SOCK_NONBLOCK)
+    try:
+        bind_to_device(sock, device)
+        icmp_filter.attach(sock, _received_by(index))
+        sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_CONGESTION, TOWARDS_APPLICATIONS)
+        if version == 6:
+            sock.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
+        sock.bind((address, 0))
+        sock.listen(BACKLOG)
+    except OSError:
+        sock.close()
+        raise
+    return sock
 
 
 def _options(version: int) -> tuple[int, int, int, int]:

@@ -41,7 +41,7 @@ MAX_PACKET: Final = 65535
 class LinuxTun:
     """An open TUN device; see TunDevice. `offloads`: whether frames have their header."""
 
-    def __init__(self, descriptor: int, name: str, mtu: int, *, offloads: bool) -> None:
+    def __init__(self, descriptor: int, *, name: str, mtu: int, offloads: bool) -> None:
         self.name = name
         self.index = socket.if_nametoindex(name)
         self.mtu = mtu
@@ -86,7 +86,7 @@ def open_tun(name: str | None, mtu: int, offloads: bool) -> LinuxTun:
     except OSError as error:
         os.close(descriptor)
         raise PlatformError(_why_no_interface(error, name)) from error
-    return LinuxTun(descriptor, made, mtu, offloads=offloads)
+    return LinuxTun(descriptor, name=made, mtu=mtu, offloads=offloads)
 
 
 def _make(descriptor: int, name: bytes, offloads: bool) -> tuple[str, bool]:

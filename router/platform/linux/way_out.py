@@ -15,19 +15,18 @@ import errno
 from pathlib import Path
 from typing import Any, Final
 
-from pyroute2 import IPRoute
+from pyroute2.iproute.linux import IPRoute
 from pyroute2.netlink.exceptions import NetlinkError
 
 from router.platform.linux.interfaces import default_routes, family
 from router.platform.linux.route_batch import RTPROT_TUNROUTER
 from router.platform.linux.undo import (
     SYSCTL,
-    Undoer,
     route_entry,
     rule_entry,
     sysctl_entry,
 )
-from router.policy.network import Interface
+from router.platform.linux.undoer import Undoer
 
 STRICT: Final = "1"
 LOOSE: Final = "2"
@@ -50,24 +49,24 @@ def loosen_rp_filter(interface: str, undoer: Undoer) -> bool:
 
 
 def give_default_route(
-    netlink: IPRoute, interface: Interface, tun_index: int, undoer: Undoer
+    netlink: IPRoute, interface: str, index: int, tun_index: int, undoer: Undoer
 ) -> bool:
     """Let bound IPv6 sockets send anywhere by an interface that has no default route; whether
     anything had to be done."""
-    if interface.source(6) is None or _has_default(interface.index, 6):
+    if _has_default(index, 6):
         return False
     table = TABLE_BASE + tun_index
     route = {
         "family": family(6),
         "dst": "default",
-        "oif": interface.index,
+        "oif": index,
         "table": table,
-        "priority": interface.index,  # one route for each interface: IPv6 tells them by metric
+        "priority": index,  # one route for each interface: IPv6 tells them by metric
         "proto": RTPROT_TUNROUTER,
     }
     rule = {
         "family": family(6),
-        "oifname": interface.name,
+        "oifname": interface,
         "table": table,
         "priority": RULE_PRIORITY,
         "protocol": RTPROT_TUNROUTER,

@@ -5,10 +5,11 @@
     tun         the TUN's own address and name
     ways_out    interfaces that are missing, down, or lack an address or a route
     loops       what keeps the ways out alive and would be captured: endpoints, gateways, DNS
+    account     the user that the router runs as
     system      the system's own routes that ours meet
 
-Always true: everything found is a warning, but for what can't work (`tun`); findings about
-the system are many only where the system has many interfaces: they are told once for each.
+Always true: everything found is a warning, but for what can't work (`tun`, `account`); findings
+about the system are many only where the system has many interfaces: they are told once for each.
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ from dataclasses import dataclass
 
 from router.config.problems import Problem
 from router.policy.deciders import Deciders
-from router.policy.findings import loops, shadowing, special, system, tun, ways_out
+from router.policy.findings import account, loops, shadowing, special, system, tun, ways_out
 from router.policy.findings.situation import Situation
 
 
@@ -33,6 +34,7 @@ def find_all(situation: Situation, deciders: Deciders) -> Findings:
     """Everything; where the network is not known, what the rules alone tell."""
     config = situation.config
     problems = [*shadowing.find(config, deciders), *special.find(config), *tun.find(situation)]
+    problems += account.find(situation)
     if not situation.network.readable:
         return Findings(problems, [])
     meetings = system.find(situation)

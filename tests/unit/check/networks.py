@@ -115,4 +115,5 @@ NETWORKS = {
     "offline": OFFLINE,
     "unreadable": UNREADABLE,
     "partly read": PARTLY_READ,
+    "no such user": replace(LAPTOP, missing_users=frozenset({"tunrouter"})),
 }

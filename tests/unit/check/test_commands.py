@@ -48,7 +48,7 @@ rules:
 @pytest.fixture(autouse=True)
 def _on_the_laptop(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     for module in (check_module, explain_module):
-        monkeypatch.setattr(module, "present_network", lambda: LAPTOP)
+        monkeypatch.setattr(module, "present_network", lambda _user=None: LAPTOP)
     monkeypatch.chdir(tmp_path)
 
 

@@ -11,21 +11,25 @@ from pathlib import Path
 import pytest
 
 from router.platform.base import PlatformError
-from router.platform.linux import control_socket as module
-from router.platform.linux import undo
-from router.platform.linux.control_socket import control_socket, control_sockets, directory
-from router.platform.linux.undo import Undoer
+from router.platform.linux import runtime, undo
+from router.platform.linux.control_socket import control_socket, control_sockets
+from router.platform.linux.runtime import make_runtime_directory, runtime_directory
+from router.platform.linux.undoer import Undoer
 
 
 @pytest.fixture
 def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    monkeypatch.setattr(module, "RUN", tmp_path / "tunrouter")
+    monkeypatch.setattr(runtime, "RUN", tmp_path / "tunrouter")
     return tmp_path / "tunrouter"
 
 
+def undoer_of(tun: str) -> Undoer:
+    return Undoer(make_runtime_directory() / f"{tun}.undo")
+
+
 @pytest.fixture
-def undoer() -> Iterator[Undoer]:
-    undoer = Undoer()
+def undoer(run: Path) -> Iterator[Undoer]:
+    undoer = undoer_of("tun11")
     yield undoer
     undoer.close()
 
@@ -34,16 +38,17 @@ def test_only_its_owner_may_connect(run: Path, undoer: Undoer) -> None:
     former = os.umask(0)
     try:
         with control_socket("tun11", undoer):
-            found = (directory() / "tun11.sock").stat()
+            found = (runtime_directory() / "tun11.sock").stat()
             assert stat.S_ISSOCK(found.st_mode)
             assert stat.S_IMODE(found.st_mode) == 0o600
-            assert stat.S_IMODE(run.stat().st_mode) == 0o755
+            for directory in (run, runtime_directory()):
+                assert stat.S_IMODE(directory.stat().st_mode) == 0o755
     finally:
         os.umask(former)
 
 
 def test_nothing_is_left_in_the_end(run: Path) -> None:
-    undoer = Undoer()
+    undoer = undoer_of("tun11")
     control_socket("tun11", undoer).close()
     assert list(control_sockets()) == ["tun11"]
     assert undoer.close()
@@ -52,7 +57,7 @@ def test_nothing_is_left_in_the_end(run: Path) -> None:
 
 
 def test_the_last_router_removes_the_directory(run: Path) -> None:
-    first, last = Undoer(), Undoer()
+    first, last = undoer_of("tun1"), undoer_of("tun2")
     with control_socket("tun1", first), control_socket("tun2", last):
         assert list(control_sockets()) == ["tun1", "tun2"]
         assert first.close()
@@ -62,7 +67,7 @@ def test_the_last_router_removes_the_directory(run: Path) -> None:
 
 
 def test_a_dead_routers_socket_is_replaced_and_not_removed_by_its_undoer(run: Path) -> None:
-    dead, living = Undoer(), Undoer()
+    dead, living = undoer_of("dead"), undoer_of("tun11")
     control_socket("tun11", dead).close()
     with control_socket("tun11", living):
         assert dead.close()
@@ -79,24 +84,24 @@ def test_a_living_routers_socket_is_not_touched(run: Path, undoer: Undoer) -> No
         assert control_sockets()["tun11"].stat().st_ino == before
 
 
-def test_a_directory_that_others_may_write_to_is_refused(run: Path, undoer: Undoer) -> None:
+def test_a_directory_that_others_may_write_to_is_refused(run: Path) -> None:
     run.mkdir()
     run.chmod(0o777)
     with pytest.raises(PlatformError, match=re.escape(f"{run} is not a directory that only root")):
-        control_socket("tun11", undoer)
+        make_runtime_directory()
     run.rmdir()
     run.symlink_to("/tmp")
     with pytest.raises(PlatformError, match="is not a directory that only root"):
-        control_socket("tun11", undoer)
+        make_runtime_directory()
 
 
 def test_a_path_that_cannot_be_made_is_told(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, undoer: Undoer
 ) -> None:
     (tmp_path / "file").write_text("")
-    monkeypatch.setattr(module, "RUN", tmp_path / "file" / "tunrouter")
+    monkeypatch.setattr(runtime, "RUN", tmp_path / "file" / "tunrouter")
     with pytest.raises(
-        PlatformError, match=r"no control socket can be made in .*: Not a directory"
+        PlatformError, match=r"no control socket can be made at .*: Not a directory"
     ):
         control_socket("tun11", undoer)
 
@@ -104,23 +109,18 @@ def test_a_path_that_cannot_be_made_is_told(
 def test_another_namespace_has_a_directory_of_its_own(
     run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    own, first = tmp_path / "own", tmp_path / "first"
-    own.write_text("")
-    monkeypatch.setattr(module, "OWN_NAMESPACE", own)
-    monkeypatch.setattr(module, "FIRST_NAMESPACE", own)
-    assert directory() == run
-    first.write_text("")
-    monkeypatch.setattr(module, "FIRST_NAMESPACE", first)
-    apart = run / f"net-{own.stat().st_ino}"
-    assert directory() == apart
-    monkeypatch.setattr(module, "FIRST_NAMESPACE", tmp_path / "not to be seen")
-    assert directory() == run
-    apart.mkdir(parents=True)
-    assert directory() == apart
+    own, other = tmp_path / "own", tmp_path / "other"
+    for namespace in (own, other):
+        namespace.write_text("")
+    monkeypatch.setattr(runtime, "NAMESPACE", own)
+    here = runtime_directory()
+    monkeypatch.setattr(runtime, "NAMESPACE", other)
+    assert here != runtime_directory()
+    assert here.parent == runtime_directory().parent == run
 
 
-def test_what_is_not_a_socket_or_not_empty_stays(tmp_path: Path) -> None:
+def test_what_is_not_a_socket_stays(tmp_path: Path) -> None:
     file = tmp_path / "file"
     file.write_text("")
-    assert undo.undo([undo.directory_entry(str(tmp_path)), undo.socket_entry(str(file))])
+    assert undo.undo([undo.socket_entry(str(file))])
     assert file.exists()

@@ -1,0 +1,49 @@
+"""Whose rights the router has once it runs (setuid(2), initgroups(3))."""
+
+from __future__ import annotations
+
+import os
+import pwd
+from typing import Final, NamedTuple
+
+from router.config.schema import DEFAULT_USER
+from router.platform.base import PlatformError
+
+NOBODY: Final = 65534
+"""Of systems without a file of accounts: the kernel's own overflow user."""
+
+
+class Account(NamedTuple):
+    name: str
+    user: int
+    group: int
+
+
+def find_account(name: str) -> Account | None:
+    """None if the system has none of that name."""
+    try:
+        entry = pwd.getpwnam(name)
+    except KeyError:
+        return Account(name, NOBODY, NOBODY) if name == DEFAULT_USER else None
+    return Account(name, entry.pw_uid, entry.pw_gid)
+
+
+def become(name: str) -> None:
+    """Give up the rights of root for those of an account, for good; nothing happens if it is root
+    itself. Raises PlatformError."""
+    account = find_account(name)
+    if account is None:
+        raise PlatformError(
+            f"there is no user {name}: create one (useradd --system {name}), or change 'user:'"
+        )
+    if account.user == os.geteuid():
+        return
+    try:
+        os.setgroups([])
+        os.setgid(account.group)
+        os.setuid(account.user)  # of root: the saved one too
+    except OSError as error:
+        raise PlatformError(
+            f"the router cannot become the user {name} here ({error.strerror}): "
+            "write 'user: root' into the rules if it is to keep the rights of root"
+        ) from error

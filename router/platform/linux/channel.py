@@ -1,0 +1,73 @@
+"""Messages between two processes: values as JSON, and descriptors (unix(7), SCM_RIGHTS).
+
+Always true: what the other side sends can be anything; it ends in a value, in EOFError, or in
+ValueError when it is no message at all, and never fills the memory.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import socket
+from collections.abc import Sequence
+from struct import Struct
+from typing import Any, Final, NamedTuple
+
+SIZE: Final = Struct("=I")
+LARGEST: Final = 256 << 20
+"""Bytes of one message: a million routes are 40 MB."""
+MOST_DESCRIPTORS: Final = 64
+
+
+class Message(NamedTuple):
+    value: Any
+    descriptors: Sequence[int] = ()
+
+
+class Channel:
+    """One end of a connected stream socket, which belongs to it."""
+
+    def __init__(self, connection: socket.socket) -> None:
+        self._connection = connection
+
+    def fileno(self) -> int:
+        return self._connection.fileno()
+
+    def send(self, message: Message) -> None:
+        """Raises OSError when nobody is there."""
+        body = json.dumps(message.value).encode()
+        socket.send_fds(self._connection, [SIZE.pack(len(body))], list(message.descriptors))
+        self._connection.sendall(body)
+
+    def receive(self) -> Message:
+        """The next message; its descriptors belong to the caller.
+
+        Raises EOFError at the end, ValueError, OSError.
+        """
+        start, descriptors, _, _ = socket.recv_fds(self._connection, SIZE.size, MOST_DESCRIPTORS)
+        try:
+            (size,) = SIZE.unpack(start + self._exactly(SIZE.size - len(start)))
+            _bound(size)
+            return Message(json.loads(self._exactly(size)), descriptors)
+        except (ValueError, EOFError, OSError):
+            for descriptor in descriptors:
+                os.close(descriptor)
+            raise
+
+    def close(self) -> None:
+        self._connection.close()
+
+    def _exactly(self, size: int) -> bytes:
+        """Raises EOFError if it ends before."""
+        received = bytearray()
+        while len(received) < size:
+            piece = self._connection.recv(size - len(received))
+            if not piece:
+                raise EOFError
+            received += piece
+        return bytes(received)
+
+
+def _bound(size: int) -> None:
+    if size > LARGEST:
+        raise ValueError(f"a message of {size} bytes")

@@ -1,0 +1,227 @@
+"""What needs privileges, as the guard does it for the router.
+
+Always true: an operation does what its arguments say and nothing with their text; it can change
+the TUN that it has made itself, routes by that TUN, and of other interfaces only what lets answers
+in. Before whatever does not go with the TUN, how to undo it is written down (`undoer`).
+
+Must not know: rules, flows, packets; who asks.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import socket
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from ipaddress import IPv4Interface, IPv6Interface, ip_interface
+from typing import Final
+
+from pyroute2.iproute.linux import IPRoute
+from pyroute2.netlink.exceptions import NetlinkError
+
+from router.platform.base import PlatformError
+from router.platform.linux.channel import Message
+from router.platform.linux.control_socket import control_socket
+from router.platform.linux.datagrams import BUFFER
+from router.platform.linux.interfaces import LinuxInterfaces, family
+from router.platform.linux.journal import SUFFIX
+from router.platform.linux.keep import keep_routes
+from router.platform.linux.leftovers import clean_up
+from router.platform.linux.present import present_endpoints
+from router.platform.linux.route_batch import add_routes
+from router.platform.linux.runtime import make_runtime_directory
+from router.platform.linux.sockets import enlarge_buffers, icmp_socket, passing_socket
+from router.platform.linux.streams import listening_socket
+from router.platform.linux.tun import LinuxTun, open_tun
+from router.platform.linux.tun_holder import tun_holder
+from router.platform.linux.undo import SYSCTL
+from router.platform.linux.undoer import Undoer
+from router.platform.linux.way_out import give_default_route, loosen_rp_filter
+from router.policy.capture import Route
+from router.policy.prefixes import format_prefix
+
+NO_GENERATED_ADDRESS: Final = 1
+"""IN6_ADDR_GEN_MODE_NONE: no link-local address, so no router solicitations from the TUN."""
+LOOSE: Final = "2"
+QUEUE: Final = 4096
+"""Packets that the system may send before they are read. With the usual 500, a thousand programs
+that connect at once lose half of their requests, and repeat them after a second."""
+IFA_F_NODAD: Final = 0x02
+"""Nobody else is on the link, and the address can be listened at without waiting."""
+
+Address = IPv4Interface | IPv6Interface
+
+
+class Operations:
+    """All of them, for one TUN. Each raises PlatformError or OSError."""
+
+    def __init__(self) -> None:
+        self._netlink = IPRoute()
+        self._undoer: Undoer | None = None
+        self._name = ""
+        self._index = 0
+        self._mtu = 0
+        self._addresses: list[Address] = []
+        self._routes: list[Route] = []
+        self.by_name: Mapping[str, Callable[..., Message]] = {
+            "open_tun": self.open_tun,
+            "add_routes": self.add_routes,
+            "keep": self.keep,
+            "prepare_way_out": self.prepare_way_out,
+            "icmp_socket": self.icmp_socket,
+            "passing_socket": self.passing_socket,
+            "listening_socket": self.listening_socket,
+            "udp_sockets": self.udp_sockets,
+            "endpoints": self.endpoints,
+            "control_socket": self.control_socket,
+        }
+
+    @property
+    def undoer(self) -> Undoer | None:
+        """Who undoes what they have done, once there can be something."""
+        return self._undoer
+
+    def open_tun(
+        self, name: str | None, mtu: int, addresses: Sequence[str], *, offloads: bool
+    ) -> Message:
+        """A TUN with its addresses, up: what LinuxTun is to know of it, what had been left of
+        former runs and is undone, and the descriptor, which is kept nowhere else."""
+        if self._undoer is not None:
+            raise PlatformError(f"there is a TUN device already, {self._name}")
+        undone = [words for words, done in clean_up() if done]
+        if name is not None and self._netlink.link_lookup(ifname=name):
+            raise PlatformError(_whose(name))
+        tun = open_tun(name, mtu, offloads)
+        self._name, self._index, self._mtu = tun.name, tun.index, mtu
+        self._addresses = [ip_interface(address) for address in addresses]
+        try:
+            self._undoer = Undoer(make_runtime_directory() / (tun.name + SUFFIX))
+            self._configure(tun)
+        except (NetlinkError, OSError) as error:
+            tun.close()
+            raise PlatformError(f"{tun.name} cannot be configured: {error}") from error
+        return Message(({"name": tun.name, "offloads": tun.offloads}, undone), [tun.fileno()])
+
+    def add_routes(self, routes: Sequence[Sequence[int]]) -> Message:
+        """Send the prefixes to the TUN."""
+        self._routes = [Route(*route) for route in routes]
+        add_routes(self._index, self._routes)
+        return Message(None)
+
+    def keep(self, routes: Sequence[Sequence[int]] | None) -> Message:
+        """See System.keep; None means the routes of last time."""
+        if routes is not None:
+            self._routes = [Route(*route) for route in routes]
+        try:
+            missing = [*self._keep_up()]
+            missing += (format_prefix(*each[:3]) for each in keep_routes(self._index, self._routes))
+        except (NetlinkError, OSError) as error:
+            raise PlatformError(f"{self._name} cannot be put right: {error}") from error
+        return Message(missing)
+
+    def prepare_way_out(self, name: str, index: int, *, routed: bool) -> Message:
+        """See System.prepare_way_out. `routed`: whether IPv6 packets have to find a route."""
+        _demand(name, index)
+        undoer = self._written_down()
+        try:
+            done = loosen_rp_filter(name, undoer)
+            if routed:
+                done |= give_default_route(self._netlink, name, index, self._index, undoer)
+        except (NetlinkError, OSError) as error:
+            raise PlatformError(f"{name} cannot be made ready: {error}") from error
+        return Message(done)
+
+    def icmp_socket(self, version: int, name: str, first_id: int, after_last: int) -> Message:
+        return _handed_over(icmp_socket(version, name, range(first_id, after_last)))
+
+    def passing_socket(self, version: int, name: str) -> Message:
+        return _handed_over(passing_socket(version, name))
+
+    def listening_socket(self, address: str) -> Message:
+        return _handed_over(listening_socket(self._name, self._index, address))
+
+    def udp_sockets(self, version: int, number: int) -> Message:
+        """Sockets with larger buffers than everybody may have, not bound to anything yet."""
+        sockets = [socket.socket(family(version), socket.SOCK_DGRAM) for _ in range(number)]
+        for sock in sockets:
+            enlarge_buffers(sock, BUFFER)
+        return _handed_over(*sockets)
+
+    def endpoints(self) -> Message:
+        return Message(present_endpoints())
+
+    def control_socket(self) -> Message:
+        return _handed_over(control_socket(self._name, self._written_down()))
+
+    def _written_down(self) -> Undoer:
+        if self._undoer is None:
+            raise PlatformError("there is no TUN device yet")
+        return self._undoer
+
+    def _configure(self, tun: LinuxTun) -> None:
+        """Addresses, MTU, up."""
+        _loosen(tun.name)
+        _set_sysctl(f"net/ipv6/conf/{tun.name}/disable_ipv6", "0")
+        _set_sysctl(f"net/ipv6/conf/{tun.name}/addr_gen_mode", str(NO_GENERATED_ADDRESS))
+        self._netlink.link("set", index=tun.index, mtu=tun.mtu, txqlen=QUEUE)
+        for address in self._addresses:
+            self._add_address(address)
+        self._netlink.link("set", index=tun.index, state="up")
+
+    def _add_address(self, address: Address) -> None:
+        self._netlink.addr(
+            "add",
+            index=self._index,
+            address=str(address.ip),
+            prefixlen=address.network.prefixlen,
+            flags=IFA_F_NODAD if address.version == 6 else 0,
+        )
+
+    def _keep_up(self) -> Iterator[str]:
+        """Addresses and up again; what was missing. A TUN that is gone is reported by itself."""
+        present = LinuxInterfaces().all().get(self._name)
+        if present is None or present.index != self._index:
+            raise PlatformError(f"{self._name} is gone")
+        _loosen(self._name)
+        for address in self._addresses:
+            if address not in present.addresses:
+                self._add_address(address)
+                yield str(address)
+        if not present.up:
+            self._netlink.link("set", index=self._index, state="up")
+            yield f"{self._name} is up"
+
+
+def _handed_over(*sockets: socket.socket) -> Message:
+    return Message(None, [sock.detach() for sock in sockets])
+
+
+def _demand(name: str, index: int) -> None:
+    """Raises OSError if there is no such interface."""
+    if socket.if_nametoindex(name) != index:
+        raise PlatformError(f"there is no interface {name} any more")
+
+
+def _whose(name: str) -> str:
+    """Why a TUN of this name cannot be made, when there is an interface already."""
+    holder = tun_holder(name)
+    if holder is not None:
+        return (
+            f"{name} is in use by pid {holder.pid}, {holder.program}: stop it "
+            f"(kill {holder.pid}), or choose another tun name"
+        )
+    return (
+        f"there is already an interface {name}: end the program it belongs to, delete it "
+        f"(ip link delete {name}), or choose another tun name"
+    )
+
+
+def _loosen(name: str) -> None:
+    """The TUN's own rp_filter: strict, it would drop answers by addresses that are not routed to
+    it (a hop of a traceroute)."""
+    _set_sysctl(f"net/ipv4/conf/{name}/rp_filter", LOOSE)
+
+
+def _set_sysctl(path: str, value: str) -> None:
+    """Of the TUN, so gone with it. A kernel without IPv6 has no such file."""
+    with contextlib.suppress(FileNotFoundError):
+        (SYSCTL / path).write_text(value)
