@@ -5,6 +5,9 @@ PYTHON := $(VENV)/bin/python
 RULES ?= rules.example.yaml
 # Options for pytest, as in: make e2e PYTEST_ARGS="-k teardown -x"
 PYTEST_ARGS ?=
+# The end-to-end tests wait for most of their time, so more of them than there are processors run
+# side by side; one file by one process, which makes its network once.
+E2E_JOBS ?= 4
 
 # What only Linux runs: macOS has other constants.
 LINUX_ONLY := ^(router/platform/linux|tests/unit/platform)/
@@ -33,7 +36,8 @@ check: $(VENV)/test.stamp
 	$(PYTHON) -m pytest tests/unit $(PYTEST_ARGS)
 
 e2e: $(VENV)/test.stamp packages
-	$(AS_ROOT) $(PYTHON) -m pytest -p no:cacheprovider tests/e2e $(PYTEST_ARGS)
+	$(AS_ROOT) $(PYTHON) -m pytest -p no:cacheprovider -n $(E2E_JOBS) --dist loadfile \
+	    tests/e2e $(PYTEST_ARGS)
 
 # The Debian packages first: what can't run at all should say so before the long part.
 test: packages

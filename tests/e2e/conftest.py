@@ -1,10 +1,16 @@
-"""Fixtures of the end-to-end tests: the test bed, and the demand for root."""
+"""Fixtures of the end-to-end tests: the test bed, and the demand for root.
+
+The tests run in several processes side by side (pytest-xdist), file by file, so that a bed is made
+once a file. What they share is the machine; of the system they may only touch what belongs to
+namespaces of their own.
+"""
 
 from __future__ import annotations
 
 import os
 import signal
 from collections.abc import Iterator
+from pathlib import Path
 from types import FrameType
 
 import pytest
@@ -21,19 +27,34 @@ def pytest_collection_modifyitems() -> None:
         )
 
 
+def pytest_sessionstart(session: pytest.Session) -> None:
+    """What killed runs left is removed first, by the process that starts the others; and whichever
+    of them is interrupted or terminated cleans up."""
+    if hasattr(session.config, "workerinput"):
+        signal.signal(signal.SIGINT, _clean_up)
+        signal.signal(signal.SIGTERM, _clean_up)
+        return
+    signal.signal(signal.SIGTERM, _interrupt)
+    if os.geteuid() == 0:
+        netns.sweep()
+
+
 def _interrupt(number: int, frame: FrameType | None) -> None:
+    """As Ctrl-C at a terminal, which reaches all processes."""
+    for child in Path(f"/proc/{os.getpid()}/task/{os.getpid()}/children").read_text().split():
+        os.kill(int(child), signal.SIGINT)
     raise KeyboardInterrupt
 
 
-@pytest.fixture(scope="session", autouse=True)
-def _clean() -> None:
-    """What killed runs left is removed first, and a run that is terminated cleans up as well."""
-    signal.signal(signal.SIGTERM, _interrupt)
-    netns.sweep()
+def _clean_up(number: int, frame: FrameType | None) -> None:
+    """Once: cleaning up is not to be interrupted by the impatience of who waits for it."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    raise KeyboardInterrupt
 
 
 @pytest.fixture(scope="module")
-def bed(_clean: None) -> Iterator[Testbed]:
+def bed() -> Iterator[Testbed]:
     with opened_testbed() as opened:
         yield opened
 

@@ -1,7 +1,7 @@
 """Network namespaces, by iproute2's own commands.
 
-Always true: a name carries the pid of the test run that made it, so that runs side by side never
-meet, and what a killed run left behind can be told from what is in use.
+Always true: a name carries the pid of the process that made it, so that processes and whole runs
+side by side never meet, and what a killed one left behind can be told from what is in use.
 """
 
 from __future__ import annotations

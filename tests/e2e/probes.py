@@ -23,7 +23,11 @@ with socket.socket(family, socket.SOCK_STREAM if stream else socket.SOCK_DGRAM) 
     s.settimeout(float(patience))
     try:
         s.connect((address, int(port)))
-        if not stream:
+        if stream:
+            outcome = s.connect_ex((address, int(port)))  # see tests.e2e.sockets.connect
+            if outcome not in (0, errno.EISCONN):
+                raise OSError(outcome, "")
+        else:
             s.send(b"probe")
             s.recv(100)
         print("connected" if stream else "answered")

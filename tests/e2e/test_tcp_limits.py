@@ -35,7 +35,7 @@ def test_too_few_descriptors_refuse_new_connections(
         outcomes = []
         for _ in range(SEVERAL):
             client = stack.enter_context(sockets.stream(bed.client, family))
-            outcomes.append(told(partial(client.connect, (family.far(HOME), port))))
+            outcomes.append(told(partial(sockets.connect, client, (family.far(HOME), port))))
             if outcomes[-1] == "success":
                 pairs.append((client, stack.enter_context(listener.accept()[0])))
         assert 20 <= len(pairs) < SEVERAL
@@ -71,7 +71,7 @@ def test_without_a_local_port_left_new_connections_are_refused(
             port, count, outcome = sockets.port_of(listener), 0, "success"
             while outcome == "success" and count < 20:
                 client = stack.enter_context(sockets.stream(bed.client, V4))
-                outcome = told(partial(client.connect, (V4.far(HOME), port)))
+                outcome = told(partial(sockets.connect, client, (V4.far(HOME), port)))
                 count += outcome == "success"
             assert 1 <= count <= 8
             assert outcome == "OSError"

@@ -238,6 +238,9 @@ def _set_up_sysctls(namespace: Namespace) -> None:
         # Ours to control: many tests send many errors and echo requests on purpose.
         ipv4__icmp_ratelimit=0,
         ipv6__icmp__ratelimit=0,
+        # Nor the limit of the whole machine, which other beds use up: for no type, for one of none.
+        ipv4__icmp_ratemask=0,
+        ipv6__icmp__ratemask=200,
     )
 
 
