@@ -48,6 +48,7 @@ def _parser() -> argparse.ArgumentParser:
         "cleanup", help="undo what a run has left that was killed with all of its processes"
     )
     cleanup.set_defaults(command=_cleanup)
+    _add_status(commands)
     schema = commands.add_parser("schema", help="print the JSON Schema of rules files, for editors")
     schema.set_defaults(command=_schema)
     return parser
@@ -82,6 +83,21 @@ def _add_explain(commands: _Commands[argparse.ArgumentParser]) -> None:
     explain.add_argument("--port", type=_port, metavar="N", help="the destination port")
     explain.add_argument("--json", action="store_true")
     explain.set_defaults(command=_explain)
+
+
+def _add_status(commands: _Commands[argparse.ArgumentParser]) -> None:
+    status = commands.add_parser(
+        "status", help="show what the running router does: policies, rules, drops (needs root)"
+    )
+    status.add_argument("--json", action="store_true")
+    _add_tun(status)
+    status.set_defaults(command=_status)
+
+
+def _add_tun(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--tun", metavar="NAME", help="of the router to ask, where more than one is running"
+    )
 
 
 def _add_rules_file(parser: argparse.ArgumentParser) -> None:
@@ -124,6 +140,12 @@ def _cleanup(_options: argparse.Namespace) -> int:
     from router.cli.cleanup import cleanup  # noqa: PLC0415
 
     return cleanup()
+
+
+def _status(options: argparse.Namespace) -> int:
+    from router.cli.status import status  # noqa: PLC0415
+
+    return status(options.tun, as_json=options.json)
 
 
 def _schema(_options: argparse.Namespace) -> int:

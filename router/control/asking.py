@@ -77,12 +77,9 @@ def _exchange(sock: socket.socket, request: bytes) -> bytes:
     received = bytearray()
     with contextlib.suppress(BrokenPipeError):
         sock.sendall(request)
-    try:
+    with contextlib.suppress(ConnectionResetError):
         while piece := sock.recv(PIECE):
             received += piece
-    except ConnectionResetError:
-        if not received:
-            raise
     return bytes(received)
 
 

@@ -33,8 +33,6 @@ class WayOut:
         self.wanted = wanted
         self.interfaces: dict[int, Interface] = {}
         self.icmp: dict[int, IcmpEgress] = {}
-        self.packets_out = 0
-        self.packets_in = 0
 
     @property
     def up(self) -> bool:

@@ -80,7 +80,9 @@ class Arrivals:
                 self._drops.count(Drop.FILTERED if sender is None else Drop.HOP_LIMIT)
             return
         sender.remote.last_in = now
-        mapping.way.packets_in += number
+        tally, size = sender.tally, len(payloads[0])
+        tally.packets_in += number
+        tally.bytes_in += (number - 1) * size + len(payloads[-1]) + number * sender.envelope.headers
         identification = self._identification
         self._identification = (identification + number) % IDENTIFICATIONS
         at = 0

@@ -18,6 +18,7 @@ from router.engine.departures import Departures
 from router.engine.inside import Inside
 from router.engine.refusals import Refusals
 from router.flows.drops import Drop, Drops
+from router.flows.tally import Tally
 from router.flows.udp import DatagramTable, Mapping, outside_ports
 from router.wire import ip, udp
 from router.wire.icmp import Error
@@ -72,7 +73,7 @@ class Datagrams:
             self._departures.send(packet, payload, flow, now)
         return True
 
-    def begin(self, packet: ip.Packet, way: WayOut, rule: int, now: float) -> None:
+    def begin(self, packet: ip.Packet, way: WayOut, tally: Tally, now: float) -> None:
         """Send the first datagram of a flow by a way out that has its family."""
         payload = self._payload(packet)
         if payload is None:
@@ -86,7 +87,7 @@ class Datagrams:
             mapping = self._mapping(packet, source_port, way, now)
             if mapping is not None:
                 address = (ip.format_address(packet.destination), port)
-                flow = self._table.begin(mapping, packet.destination, port, address, rule, now)
+                flow = self._table.begin(mapping, packet.destination, port, address, tally, now)
                 self._departures.send(packet, payload, flow, now)
 
     def has_sent(self, packet: ip.Packet, way: WayOut) -> bool:

@@ -156,7 +156,9 @@ class Departures:
             egress.send(run.payloads, flow.address)
         else:
             egress.send_run(run.payloads, run.size, flow.address)
-        flow.mapping.way.packets_out += run.count
+        tally = flow.tally
+        tally.packets_out += run.count
+        tally.bytes_out += len(run.payloads) + run.count * flow.envelope.headers
 
     def _refuse(self, run: Run, error: OSError, mtu: int, now: float) -> None:
         """Tell the sender what the kernel says of its datagram. mtu: of the path, or 0."""

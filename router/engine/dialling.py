@@ -28,6 +28,7 @@ from router.engine.queries import SEND_ERRORS
 from router.engine.refusals import Refusals
 from router.flows.addresses import is_host_source
 from router.flows.drops import Drop, Drops
+from router.flows.tally import Tally
 from router.flows.tcp import Flow, FlowTable, State
 from router.platform.base import ConnectFailure, HasFileno
 from router.platform.base import Streams as StreamSockets
@@ -77,7 +78,7 @@ class Dialling:
         self._refusals = refusals
         self._drops = drops
 
-    def begin(self, request: ip.Packet, way: WayOut, rule: int, now: float) -> None:
+    def begin(self, request: ip.Packet, way: WayOut, tally: Tally, now: float) -> None:
         """Dial for a request that is whole, by a way out that is up and has its family."""
         version = request.version
         try:
@@ -94,7 +95,8 @@ class Dialling:
             sock.close()
             return
         key = request.source + request.destination + tcp.ports(request)
-        flow = self._table.begin(key, request.data, tcp.sequence(request), way, rule, now)
+        flow = self._table.begin(key, request.data, tcp.sequence(request), way, tally, now)
+        tally.went_out(len(request.data))
         self.sockets[flow] = sock
         self._watcher.watch_changes(sock, partial(self._changed, flow))
         if _is_connected(sock):
@@ -110,6 +112,7 @@ class Dialling:
             return True
         if tcp.sequence(segment) == flow.sequence and segment.hop_limit == request.hop_limit:
             flow.repeated(now)
+            flow.tally.went_out(len(segment.data))
             return True
         self.abandon(flow)
         return False

@@ -24,6 +24,7 @@ from router.engine.refusals import Refusals
 from router.flows.addresses import is_forwardable, is_host_source
 from router.flows.drops import Drop, Drops
 from router.flows.reassembly import Reassembler
+from router.flows.tally import Tallies, Tally
 from router.platform.base import TunDevice
 from router.policy.resolve import effective, policy_of
 from router.policy.table import RuleSet
@@ -42,7 +43,7 @@ class StreamFlows(Protocol):
     def carry(self, size: int, now: float) -> bool: ...
     def take(self, segment: ip.Packet, now: float) -> bool: ...
     def __len__(self) -> int: ...
-    def begin(self, segment: ip.Packet, way: WayOut, rule: int, now: float) -> None: ...
+    def begin(self, segment: ip.Packet, way: WayOut, tally: Tally, now: float) -> None: ...
     def from_inside(self, error: ip.Packet) -> bool: ...
     def expire(self, now: float) -> None: ...
     def forget(self, change: Change) -> None: ...
@@ -71,6 +72,7 @@ class Forwarder:
         streams: Callable[[Inside, Refusals, Drops], StreamFlows] | None = None,
     ) -> None:
         self.drops = Drops()
+        self.tallies = Tallies()
         inside = Inside(tun, self.drops)
         self.refusals = Refusals(inside, self.drops, peers)
         self.streams = streams(inside, self.refusals, self.drops) if streams else None
@@ -182,26 +184,31 @@ class Forwarder:
         )
         named = policy_of(self._config, rule)
         policy = self._config.policies[effective(self._config, named, self._ways.is_up)]
+        tally = self.tallies.of(policy.name, rule)
         match policy.type:
             case PolicyType.REPLY:
-                self.refusals.reply(packet, now)
+                tally.went_out(len(packet.data))
+                if self.refusals.reply(packet, now):
+                    tally.came_in(len(packet.data))
             case PolicyType.DROP:
+                tally.went_out(len(packet.data))
                 self.drops.count(Drop.POLICY)
             case PolicyType.REJECT:
+                tally.went_out(len(packet.data))
                 self.refusals.reject(packet, now)
             case PolicyType.BYPASS:
-                self._by_system(packet, rule, now)
+                self._by_system(packet, tally, now)
             case PolicyType.DIRECT | PolicyType.VPN:
-                self._by_way(packet, self._ways.by_policy[policy.name], rule, now)
+                self._by_way(packet, self._ways.by_policy[policy.name], tally, now)
 
-    def _by_system(self, packet: ip.Packet, rule: int, now: float) -> None:
+    def _by_system(self, packet: ip.Packet, tally: Tally, now: float) -> None:
         """`bypass` in the TUN: a route knows no ports, so a rule for some of them brings the rest
         of its prefix along. It leaves as if the TUN were not there."""
         way = self._ways.by_system(packet.version, int.from_bytes(packet.destination, "big"))
         if way is None:
             self.refusals.refuse(packet, Error.NO_ROUTE, Drop.UNREACHABLE, now)
         else:
-            self._by_way(packet, way, rule, now)
+            self._by_way(packet, way, tally, now)
 
     def _error_from_inside(self, error: ip.Packet) -> None:
         """About something that we have handed in; or this machine's own refusal of a packet that
@@ -221,7 +228,7 @@ class Forwarder:
         except OSError:
             self.drops.count(Drop.NO_BUFFER)
 
-    def _by_way(self, packet: ip.Packet, way: WayOut, rule: int, now: float) -> None:
+    def _by_way(self, packet: ip.Packet, way: WayOut, tally: Tally, now: float) -> None:
         """Begin a flow by a way out that is up, or say why there is none."""
         kind = icmp.message_type(packet)
         if packet.hop_limit <= 1:
@@ -229,26 +236,26 @@ class Forwarder:
         elif packet.version not in way.icmp:
             self.refusals.refuse(packet, Error.NO_ROUTE, Drop.UNREACHABLE, now)
         elif kind in icmp.ANSWER_TO[packet.version]:
-            self.queries.begin(packet, kind, way, rule, now)
+            self.queries.begin(packet, kind, way, tally, now)
         elif packet.protocol == ip.TCP and self.streams is not None:
-            self.streams.begin(packet, way, rule, now)
+            self.streams.begin(packet, way, tally, now)
         elif packet.protocol == ip.TCP:
             self.refusals.reset(packet, Drop.TCP_REFUSED)
         elif packet.protocol == ip.UDP:
-            self._datagram(packet, way, rule, now)
+            self._datagram(packet, way, tally, now)
         elif packet.protocol == icmp.protocol_of(packet.version):
             self.refusals.refuse(packet, Error.PROHIBITED, Drop.ICMP_TYPE, now)
         else:
             self.refusals.refuse_protocol(packet, now)
 
-    def _datagram(self, packet: ip.Packet, way: WayOut, rule: int, now: float) -> None:
+    def _datagram(self, packet: ip.Packet, way: WayOut, tally: Tally, now: float) -> None:
         """From an address of the way out itself it is of a program that answers by that address or
         has asked for it: there is nothing to translate, and its own socket is to be answered."""
         passing = self._passing
         if passing and way.owns(packet.source) and not self.datagrams.has_sent(packet, way):
             self._pass_by(packet, passing)
         else:
-            self.datagrams.begin(packet, way, rule, now)
+            self.datagrams.begin(packet, way, tally, now)
 
 
 def is_answer(packet: ip.Packet) -> bool:

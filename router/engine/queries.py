@@ -16,6 +16,7 @@ from router.engine.refusals import Refusals
 from router.flows import quoted, translate
 from router.flows.drops import Drop, Drops
 from router.flows.queries import Binding, QueryTable, inside_key, outside_key
+from router.flows.tally import Tally
 from router.wire import icmp, ip
 from router.wire.icmp import Error
 
@@ -66,7 +67,7 @@ class Queries:
         self._send(query, binding, now)
         return binding.way.icmp[query.version]
 
-    def begin(self, query: ip.Packet, kind: int, way: WayOut, rule: int, now: float) -> None:
+    def begin(self, query: ip.Packet, kind: int, way: WayOut, tally: Tally, now: float) -> None:
         """Send the first query of a flow by a way out that has its family."""
         if self._is_our_own(query, kind, way):
             self._drops.count(Drop.LOOP)
@@ -78,7 +79,7 @@ class Queries:
             kind,
             icmp.identifier(query),
             ip.format_address(query.destination),
-            rule,
+            tally,
             now,
         )
         if binding is None:
@@ -143,7 +144,9 @@ class Queries:
             self._drops.count(Drop.HOP_LIMIT)
             return
         binding.last = now
-        binding.way.packets_in += 1
+        tally = binding.tally
+        tally.packets_in += 1
+        tally.bytes_in += len(data)
         outside_id = data[start] << 8 | data[start + 1]
         self._inside.hand_in(
             translate.answer(answer, binding.source, outside_id, binding.inside_id)
@@ -192,7 +195,9 @@ class Queries:
             self._refuse_by_errno(query, binding, error, now)
         else:
             binding.last = now
-            binding.way.packets_out += 1
+            tally = binding.tally
+            tally.packets_out += 1
+            tally.bytes_out += len(query.data)
 
     def _refuse_by_errno(
         self, query: ip.Packet, binding: Binding[WayOut], error: OSError, now: float

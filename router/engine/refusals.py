@@ -69,8 +69,9 @@ class Refusals:
         else:
             self.refuse(packet, Error.PROHIBITED, Drop.REJECTED, now)
 
-    def reply(self, packet: ip.Packet, now: float) -> None:
-        """Policy `reply`: an echo request is answered, everything else is rejected."""
+    def reply(self, packet: ip.Packet, now: float) -> bool:
+        """Policy `reply`: an echo request is answered, everything else is rejected; whether there
+        was an answer."""
         if not icmp.is_echo_request(packet):
             self.reject(packet, now)
         elif not icmp.has_valid_checksum(packet):
@@ -78,6 +79,8 @@ class Refusals:
         else:
             self.replies += 1
             self._inside.hand_in(icmp.echo_reply(packet))
+            return True
+        return False
 
     def as_host(self, packet: ip.Packet, now: float) -> None:
         """For the router's own address: it answers pings and has no port open."""

@@ -15,7 +15,7 @@ from functools import partial
 from ipaddress import IPv4Interface, IPv6Interface
 from typing import Final
 
-from router.config.model import Config
+from router.config.model import Config, PolicyType
 from router.egress.icmp import IcmpEgress
 from router.egress.passing import PassingBy
 from router.egress.udp import UdpSockets
@@ -39,6 +39,7 @@ BUDGET: Final = 64
 EXPIRY_INTERVAL: Final = 1.0
 MOST_UDP_SOCKETS: Final = 16_384
 """As many inside endpoints can have UDP flows at a time; see docs/limits.md."""
+ANSWERED_HERE: Final = frozenset({PolicyType.REPLY, PolicyType.DROP, PolicyType.REJECT})
 SETTLING: Final = 0.05
 """Seconds to wait for more changes of interfaces before they are looked at."""
 
@@ -62,7 +63,7 @@ class Router:
 
     def run(self) -> None:
         """Until SIGINT or SIGTERM. Raises PlatformError when it cannot start or go on."""
-        self.started = time.monotonic()
+        self._started = time.monotonic()
         with ExitStack() as stack:
             stack.callback(self._system.close)
             self._loop = stack.enter_context(Loop(self._system.poller()))
@@ -96,7 +97,7 @@ class Router:
                 "ready: %d routes by %s, %.2f s",
                 len(plan.routes),
                 self._tun.name,
-                time.monotonic() - self.started,
+                self.uptime,
             )
             why = self._loop.run()
             log.info("%s: stopping", why)
@@ -109,6 +110,11 @@ class Router:
     @property
     def system(self) -> System:
         return self._system
+
+    @property
+    def uptime(self) -> float:
+        """Seconds since `run` was called."""
+        return time.monotonic() - self._started
 
     @property
     def loop(self) -> Loop:
@@ -128,10 +134,15 @@ class Router:
 
     def summary(self) -> str:
         """What was forwarded and what was not, as `name=number` pairs."""
-        ways = list(self._ways)
+        policies = self._config.policies
+        carried = [
+            tally
+            for tally in self._forwarder.tallies
+            if policies[tally.policy].type not in ANSWERED_HERE
+        ]
         counts = {
-            "packets-out": sum(way.packets_out for way in ways),
-            "packets-in": sum(way.packets_in for way in ways),
+            "packets-out": sum(tally.packets_out for tally in carried),
+            "packets-in": sum(tally.packets_in for tally in carried),
             "replies": self._forwarder.refusals.replies,
             Drop.LOOP.value: 0,
             **self._forwarder.drops.nonzero(),

@@ -27,6 +27,7 @@ from router.engine.refusals import Refusals
 from router.flows.drops import Drop, Drops
 from router.flows.quoted_tcp import quoted_key, translated
 from router.flows.rewrite import Rewrite
+from router.flows.tally import Tally
 from router.flows.tcp import Flow, FlowTable, State, mirrored
 from router.platform.base import HasFileno, System, TunDevice
 from router.wire import icmp, ip, offload, tcp
@@ -133,6 +134,13 @@ class Streams:
         if frame[start + 13] & NOTEWORTHY and not self._note(frame, start, rewrite):
             return False
         flow.last = now
+        tally = flow.tally
+        if rewrite.outward:
+            tally.packets_in += 1
+            tally.bytes_in += size - offload.HEADER
+        else:
+            tally.packets_out += 1
+            tally.bytes_out += size - offload.HEADER
         rewrite.apply(frame, start)
         self._inside.send(size)
         return True
@@ -151,11 +159,16 @@ class Streams:
         if not self._note(frame, start, rewrite):
             return False
         rewrite.owner.last = now
+        tally = rewrite.owner.tally
+        if rewrite.outward:
+            tally.came_in(len(segment.data))
+        else:
+            tally.went_out(len(segment.data))
         rewrite.apply(frame, start)
         self._inside.hand_in(bytes(memoryview(frame)[offload.HEADER :]))
         return True
 
-    def begin(self, segment: ip.Packet, way: WayOut, rule: int, now: float) -> None:
+    def begin(self, segment: ip.Packet, way: WayOut, tally: Tally, now: float) -> None:
         """The first segment of a flow, by a way out that is up and has its family."""
         if not tcp.is_whole(segment):
             self._drops.count(Drop.MALFORMED)
@@ -168,7 +181,7 @@ class Streams:
         elif self._table.is_full and not self._make_room(now):
             self._refusals.refuse(segment, Error.PROHIBITED, Drop.TABLE_FULL, now)
         else:
-            self._dialling.begin(segment, way, rule, now)
+            self._dialling.begin(segment, way, tally, now)
 
     def from_inside(self, error: ip.Packet) -> bool:
         """Hand in an ICMP error about a segment that the application was sent, as one about what

@@ -25,6 +25,8 @@ from heapq import heappop, heappush
 from itertools import count
 from typing import Final, Generic, TypeVar
 
+from router.flows.tally import Tally
+
 IDLE: Final = 60.0
 """Seconds; RFC 5508 REQ-2 asks for 60 at least."""
 
@@ -63,8 +65,8 @@ class Binding(Generic[Way]):
         "last",
         "mapping",
         "outside_id",
-        "rule",
         "source",
+        "tally",
         "way",
     )
 
@@ -76,7 +78,7 @@ class Binding(Generic[Way]):
         source: bytes,
         destination: bytes,
         address: str,
-        rule: int,
+        tally: Tally,
         now: float,
     ) -> None:
         self.way = way
@@ -88,7 +90,7 @@ class Binding(Generic[Way]):
         self.source = source
         self.destination = destination
         self.address = (address, 0)
-        self.rule = rule
+        self.tally = tally
         self.last = now
 
 
@@ -132,7 +134,7 @@ class QueryTable(Generic[Way]):
         kind: int,
         identifier: int,
         address: str,
-        rule: int,
+        tally: Tally,
         now: float,
     ) -> Binding[Way] | None:
         """A new binding for a request that has none; None when the table is full."""
@@ -143,7 +145,8 @@ class QueryTable(Generic[Way]):
         mapping = self._mapping(way, source, identifier)
         if mapping is None:
             return None
-        binding = Binding(way, mapping, kind, source, destination, address, rule, now)
+        binding = Binding(way, mapping, kind, source, destination, address, tally, now)
+        tally.flows += 1
         mapping.bindings.add(binding)
         self.by_inside[binding.inside_key] = binding
         for outside_id in mapping.outside_ids:
@@ -215,6 +218,7 @@ class QueryTable(Generic[Way]):
 
     def _end(self, binding: Binding[Way]) -> None:
         mapping = binding.mapping
+        binding.tally.flows -= 1
         del self.by_inside[binding.inside_key]
         for outside_id in mapping.outside_ids:
             del self.by_outside[outside_key(binding.destination, binding.kind, outside_id)]

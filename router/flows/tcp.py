@@ -32,6 +32,7 @@ from enum import Enum
 from typing import Final, Generic, TypeVar
 
 from router.flows.rewrite import Rewrite
+from router.flows.tally import Tally
 
 ALIAS_PORTS: Final = range(1024, 65536)
 TRANSITORY: Final = 240.0
@@ -76,22 +77,22 @@ class Flow(Generic[Way]):
         "key",
         "last",
         "request",
-        "rule",
         "sequence",
         "state",
+        "tally",
         "version",
         "way",
     )
 
     def __init__(
-        self, key: bytes, request: bytes, sequence: int, way: Way, rule: int, now: float
+        self, key: bytes, request: bytes, sequence: int, way: Way, tally: Tally, now: float
     ) -> None:
         self.key = key
         self.version = 4 if len(key) == 12 else 6
         self.request = request
         self.sequence = sequence
         self.way = way
-        self.rule = rule
+        self.tally = tally
         self.state = State.DIALLING
         self.last = now
         self.interval = 0.0
@@ -144,13 +145,14 @@ class FlowTable(Generic[Way]):
         return len(self) >= self.limit
 
     def begin(
-        self, key: bytes, request: bytes, sequence: int, way: Way, rule: int, now: float
+        self, key: bytes, request: bytes, sequence: int, way: Way, tally: Tally, now: float
     ) -> Flow[Way]:
         """A new flow, DIALLING. The table must not be full; a lingering flow of that key ends."""
         former = self.flows.get(key)
         if former is not None:
             self.end(former)
-        flow = self.flows[key] = Flow(key, request, sequence, way, rule, now)
+        flow = self.flows[key] = Flow(key, request, sequence, way, tally, now)
+        tally.flows += 1
         return flow
 
     def connected(self, flow: Flow[Way], now: float) -> Rewrite[Flow[Way]] | None:
@@ -187,11 +189,14 @@ class FlowTable(Generic[Way]):
             self.end(next(iter(self._lingering)))
         flow.state = State.LINGERING
         flow.last = now
+        flow.tally.flows -= 1
         self._lingering[flow] = None
 
     def end(self, flow: Flow[Way]) -> None:
         """Forget a flow, whatever its state."""
         if self.flows.get(flow.key) is flow:
+            if flow not in self._lingering:
+                flow.tally.flows -= 1
             del self.flows[flow.key]
             self.rewrites.pop(flow.key, None)
         self.rewrites.pop(flow.answer_key, None)

@@ -30,6 +30,7 @@ from heapq import heappop, heappush
 from itertools import chain, count, islice
 from typing import Final, Generic, TypeVar
 
+from router.flows.tally import Tally
 from router.wire.udp import Envelope
 
 IDLE: Final = 300.0
@@ -89,20 +90,24 @@ class Mapping(Generic[Way, Socket]):
         if len(remote.senders) >= MOST_SENDERS:
             remote.forget_senders()
         remote.senders.append(sender)
-        admitted = Sender(remote, Envelope(address, port, self.source, self.port))
+        tally = remote.tally_of(port)
+        admitted = Sender(remote, Envelope(address, port, self.source, self.port), tally)
         self.senders[sender] = admitted
         return admitted
 
 
 class Remote(Generic[Way, Socket]):
-    """A host that a mapping has sent to. `last_out` and `last_in` are set by whoever forwards."""
+    """A host that a mapping has sent to. `last_out` and `last_in` are set by whoever forwards.
+
+    flows: those to it, by its port.
+    """
 
     __slots__ = ("address", "flows", "last_in", "last_out", "mapping", "only_dns", "senders")
 
     def __init__(self, mapping: Mapping[Way, Socket], address: bytes, now: float) -> None:
         self.mapping = mapping
         self.address = address
-        self.flows: list[Flow[Way, Socket]] = []
+        self.flows: dict[int, Flow[Way, Socket]] = {}
         self.senders: list[bytes] = []
         self.only_dns = True
         self.last_out = now
@@ -115,7 +120,12 @@ class Remote(Generic[Way, Socket]):
             return self.last_in + (DNS_IDLE if self.only_dns else IDLE)
         return self.last_out + IDLE
 
+    def tally_of(self, port: int) -> Tally:
+        """For what comes from a port: that of the flow to it; where there is none, the first's."""
+        return (self.flows.get(port) or next(iter(self.flows.values()))).tally
+
     def forget_senders(self) -> None:
+        """Let them be admitted anew."""
         for sender in self.senders:
             del self.mapping.senders[sender]
         self.senders.clear()
@@ -129,7 +139,7 @@ class Flow(Generic[Way, Socket]):
     size        of the last datagram sent, UDP header included, in bytes; set by whoever forwards
     """
 
-    __slots__ = ("address", "envelope", "key", "mapping", "remote", "rule", "size")
+    __slots__ = ("address", "envelope", "key", "mapping", "remote", "size", "tally")
 
     def __init__(
         self,
@@ -137,13 +147,13 @@ class Flow(Generic[Way, Socket]):
         remote: Remote[Way, Socket],
         port: int,
         address: Address,
-        rule: int,
+        tally: Tally,
     ) -> None:
         self.mapping = mapping
         self.remote = remote
         self.address = address
         self.envelope = Envelope(mapping.source, mapping.port, remote.address, port)
-        self.rule = rule
+        self.tally = tally
         self.key = flow_key(mapping.source, remote.address, mapping.port, port)
         self.size = 0
 
@@ -151,11 +161,12 @@ class Flow(Generic[Way, Socket]):
 class Sender(Generic[Way, Socket]):
     """An endpoint that answers, and the envelope of its datagrams to the inside."""
 
-    __slots__ = ("envelope", "remote")
+    __slots__ = ("envelope", "remote", "tally")
 
-    def __init__(self, remote: Remote[Way, Socket], envelope: Envelope) -> None:
+    def __init__(self, remote: Remote[Way, Socket], envelope: Envelope, tally: Tally) -> None:
         self.remote = remote
         self.envelope = envelope
+        self.tally = tally
 
 
 def flow_key(source: bytes, destination: bytes, source_port: int, destination_port: int) -> bytes:
@@ -228,7 +239,7 @@ class DatagramTable(Generic[Way, Socket]):
         destination: bytes,
         port: int,
         address: Address,
-        rule: int,
+        tally: Tally,
         now: float,
     ) -> Flow[Way, Socket]:
         """A flow that does not exist yet, while there is room."""
@@ -237,8 +248,10 @@ class DatagramTable(Generic[Way, Socket]):
             remote = mapping.remotes[destination] = Remote(mapping, destination, now)
             self._look_again(remote, next(self._order), now, port == DNS_PORT)
         remote.only_dns &= port == DNS_PORT
-        flow = Flow(mapping, remote, port, address, rule)
-        remote.flows.append(flow)
+        flow = Flow(mapping, remote, port, address, tally)
+        tally.flows += 1
+        remote.forget_senders()  # one of them may be whom this flow is to
+        remote.flows[port] = flow
         self.by_inside[flow.key] = flow
         return flow
 
@@ -285,7 +298,8 @@ class DatagramTable(Generic[Way, Socket]):
         heappush(self._due, (at, order, remote))
 
     def _end(self, remote: Remote[Way, Socket]) -> None:
-        for flow in remote.flows:
+        for flow in remote.flows.values():
+            flow.tally.flows -= 1
             del self.by_inside[flow.key]
         remote.forget_senders()
         del remote.mapping.remotes[remote.address]

@@ -101,14 +101,26 @@ def has_valid_checksum(packet: ip.Packet, size: int) -> bool:
 
 
 class Envelope:
-    """From one endpoint to another; addresses of 4 or 16 bytes."""
+    """From one endpoint to another; addresses of 4 or 16 bytes.
 
-    __slots__ = ("_address_sum", "_ports", "_udp_sum", "destination", "source", "version")
+    headers: how many bytes a packet has before its payload, if IP has no options.
+    """
+
+    __slots__ = (
+        "_address_sum",
+        "_ports",
+        "_udp_sum",
+        "destination",
+        "headers",
+        "source",
+        "version",
+    )
 
     def __init__(
         self, source: bytes, source_port: int, destination: bytes, destination_port: int
     ) -> None:
         self.version = 4 if len(source) == 4 else 6
+        self.headers = HEADER + (ip.IPV4_HEADER if self.version == 4 else ip.IPV6_HEADER)
         self.source = source
         self.destination = destination
         self._ports = (source_port, destination_port)

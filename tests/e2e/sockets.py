@@ -34,12 +34,7 @@ def within(namespace: Namespace, make: Callable[[], T]) -> T:
 
     def run() -> None:
         try:
-            descriptor = os.open(NAMESPACES / namespace.name, os.O_RDONLY)
-            try:
-                if ctypes.CDLL(None, use_errno=True).setns(descriptor, CLONE_NEWNET):
-                    raise OSError(ctypes.get_errno(), f"setns {namespace.name}")
-            finally:
-                os.close(descriptor)
+            enter(namespace)
             results.append(make())
         except BaseException as error:
             errors.append(error)
@@ -50,6 +45,16 @@ def within(namespace: Namespace, make: Callable[[], T]) -> T:
     if errors:
         raise errors[0]
     return results[0]
+
+
+def enter(namespace: Namespace) -> None:
+    """Go there with the calling thread, for good."""
+    descriptor = os.open(NAMESPACES / namespace.name, os.O_RDONLY)
+    try:
+        if ctypes.CDLL(None, use_errno=True).setns(descriptor, CLONE_NEWNET):
+            raise OSError(ctypes.get_errno(), f"setns {namespace.name}")
+    finally:
+        os.close(descriptor)
 
 
 def stream(namespace: Namespace, family: Family) -> socket.socket:

@@ -7,7 +7,9 @@ from random import Random
 import pytest
 
 from router.flows.queries import IDLE, OUTSIDE_IDS, Binding, QueryTable, inside_key, outside_key
+from router.flows.tally import Tally
 
+TALLY = Tally("home", 1)
 ECHO, TIMESTAMP = 8, 13
 A, B = b"\x0a\0\0\1", b"\x0a\0\0\2"
 FAR, FARTHER = b"\xc6\x33\x64\1", b"\xc6\x33\x64\2"
@@ -23,7 +25,7 @@ def add(
     way: str = "home",
     now: float = 0.0,
 ) -> Binding[str]:
-    binding = table.add(way, source, destination, kind, identifier, "far", 1, now)
+    binding = table.add(way, source, destination, kind, identifier, "far", TALLY, now)
     assert binding is not None
     return binding
 
@@ -79,7 +81,7 @@ def test_a_full_table_refuses_and_makes_room_by_itself() -> None:
     table: QueryTable[str] = QueryTable(2)
     add(table, identifier=1, now=0.0)
     add(table, identifier=2, now=10.0)
-    assert table.add("home", A, FAR, ECHO, 3, "far", 1, 20.0) is None
+    assert table.add("home", A, FAR, ECHO, 3, "far", TALLY, 20.0) is None
     assert add(table, identifier=3, now=IDLE).inside_id == 3
     assert len(table) == 2
 
@@ -87,8 +89,8 @@ def test_a_full_table_refuses_and_makes_room_by_itself() -> None:
 def test_no_identifier_is_left() -> None:
     table: QueryTable[str] = QueryTable(100_000)
     for number in range(len(OUTSIDE_IDS)):
-        assert table.add("home", number.to_bytes(4, "big"), FAR, ECHO, 7, "far", 1, 0.0)
-    assert table.add("home", b"\xff" * 4, FAR, ECHO, 7, "far", 1, 0.0) is None
+        assert table.add("home", number.to_bytes(4, "big"), FAR, ECHO, 7, "far", TALLY, 0.0)
+    assert table.add("home", b"\xff" * 4, FAR, ECHO, 7, "far", TALLY, 0.0) is None
     assert len(table) == len(OUTSIDE_IDS)
     assert table.expire(IDLE) == len(OUTSIDE_IDS)
     add(table)
@@ -130,6 +132,7 @@ def test_against_a_model(seed: int) -> None:
     random = Random(seed)
     table: QueryTable[str] = QueryTable(40, first=random.randrange(1 << 16))
     model: dict[bytes, Binding[str]] = {}
+    before = TALLY.flows
     now = 0.0
     for _ in range(3000):
         now += random.choice([0.0, 0.1, 1.0, 5.0])
@@ -142,13 +145,14 @@ def test_against_a_model(seed: int) -> None:
         binding = table.by_inside.get(key)
         assert binding is model.get(key)
         if binding is None:
-            binding = table.add("home", source, destination, ECHO, identifier, "far", 1, now)
+            binding = table.add("home", source, destination, ECHO, identifier, "far", TALLY, now)
             assert (binding is None) == (len(model) >= 40)
             if binding is None:
                 continue
             model[key] = binding
         binding.last = now
         check_invariants(table, model)
+        assert len(table) == TALLY.flows - before
 
 
 def check_invariants(table: QueryTable[str], model: dict[bytes, Binding[str]]) -> None:

@@ -17,6 +17,7 @@ from hypothesis import strategies as st
 from router.flows import quoted
 from router.flows.drops import Drop
 from router.flows.queries import Binding, QueryTable
+from router.flows.tally import Tally
 from router.wire import icmp, ip
 from router.wire.icmp import Error
 from tests.unit.wire.packets import (
@@ -41,7 +42,7 @@ def bound(version: int, inside_id: int) -> Binding[str]:
     table: QueryTable[str] = QueryTable(1)
     source, far = ip_address(INSIDE[version]).packed, ip_address(FAR[version]).packed
     kind = icmp.ECHO_REQUEST if version == 4 else icmp.ECHO_REQUEST_V6
-    binding = table.add("home", source, far, kind, inside_id, FAR[version], 1, 0.0)
+    binding = table.add("home", source, far, kind, inside_id, FAR[version], Tally("home", 1), 0.0)
     assert binding is not None
     return binding
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from router.flows.tally import Tally
 from router.flows.tcp import (
     ALIAS_PORTS,
     ESTABLISHED,
@@ -17,6 +18,7 @@ from router.flows.tcp import (
 )
 
 PEER = bytes([192, 168, 7, 2])
+TALLY = Tally("home", 1)
 LISTENERS = [bytes([192, 168, 7, 1, 0x80, number]) for number in range(2)]
 
 
@@ -29,7 +31,7 @@ def key(number: int) -> bytes:
 
 
 def begun(flows: FlowTable[str], number: int = 0, now: float = 0.0) -> Flow[str]:
-    return flows.begin(key(number), b"request", 1000 + number, "home", 1, now)
+    return flows.begin(key(number), b"request", 1000 + number, "home", TALLY, now)
 
 
 def opened(flows: FlowTable[str], number: int = 0, now: float = 0.0) -> Flow[str]:
@@ -53,7 +55,7 @@ def test_a_flow_that_dials_has_no_rewrites() -> None:
 
 def test_a_family_without_an_address_on_the_tun_has_no_aliases() -> None:
     flows = table()
-    six = flows.begin(bytes(36), b"request", 1, "home", 1, 0.0)
+    six = flows.begin(bytes(36), b"request", 1, "home", TALLY, 0.0)
     assert flows.connected(six, 0.0) is None
 
 
@@ -168,6 +170,7 @@ def test_a_closed_flow_lingers_as_long_as_time_wait() -> None:
 @given(st.lists(st.tuples(st.integers(0, 5), st.integers(0, 3)), max_size=60))
 def test_whatever_happens_the_tables_agree(steps: list[tuple[int, int]]) -> None:
     flows = table(limit=4)
+    before = TALLY.flows
     for now, (number, step) in enumerate(steps):
         flow = flows.flows.get(key(number))
         if step == 0 and not flows.is_full:
@@ -184,7 +187,7 @@ def test_whatever_happens_the_tables_agree(steps: list[tuple[int, int]]) -> None
                 flows.linger(flow, now)
             else:
                 flows.end(flow)
-        assert len(flows) <= 4
+        assert len(flows) == TALLY.flows - before <= 4
         expected = {
             name
             for flow in flows.flows.values()

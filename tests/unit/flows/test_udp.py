@@ -7,6 +7,7 @@ from random import Random
 
 import pytest
 
+from router.flows.tally import Tally
 from router.flows.udp import (
     DNS_IDLE,
     DNS_PORT,
@@ -23,6 +24,7 @@ from router.flows.udp import (
 A, B = b"\x0a\0\0\1", b"\x0a\0\0\2"
 A6 = b"\xfd" + bytes(14) + b"\1"
 FAR, FARTHER = b"\xc6\x33\x64\1", b"\xc6\x33\x64\2"
+TALLY = Tally("home", 1)
 
 Table = DatagramTable[str, int]
 _sockets = count()
@@ -36,6 +38,7 @@ def begin(
     port: int = 7,
     *,
     way: str = "home",
+    tally: Tally = TALLY,
     now: float = 0.0,
 ) -> Flow[str, int]:
     """What the engine does for a datagram without a flow."""
@@ -44,7 +47,7 @@ def begin(
         taken = table.outside(way, 4 if len(source) == 4 else 6)
         outside = next(outside_ports(source_port, 0, taken))
         mapping = table.open(way, source, source_port, outside, next(_sockets))
-    return table.begin(mapping, destination, port, ("far", port), 1, now)
+    return table.begin(mapping, destination, port, ("far", port), tally, now)
 
 
 def test_a_datagram_finds_its_flow_by_the_bytes_of_its_header() -> None:
@@ -173,6 +176,21 @@ def test_the_senders_of_a_remote_are_bounded_and_end_with_it() -> None:
     assert set(mapping.senders) == {b"farther"}
 
 
+def test_an_answer_counts_for_the_flow_that_it_answers() -> None:
+    table: Table = DatagramTable(10)
+    one, other = Tally("home", 1), Tally("home", 2)
+    mapping = begin(table, port=7, tally=one).mapping
+    early = mapping.admit(b"early", FAR, 8)
+    begin(table, port=8, tally=other)
+    again = mapping.senders.get(b"early") or mapping.admit(b"early", FAR, 8)
+    seven, never_sent_to = mapping.admit(b"seven", FAR, 7), mapping.admit(b"nine", FAR, 9)
+    assert early is not None
+    assert again is not None
+    assert seven is not None
+    assert never_sent_to is not None
+    assert [each.tally.rule for each in (early, again, seven, never_sent_to)] == [1, 2, 1, 1]
+
+
 def test_req_11_what_exists_is_never_ended_for_what_is_new() -> None:
     """RFC 4787 REQ-11: the behaviour is the same under load."""
     table = Table(2, flow_limit=4)
@@ -209,6 +227,7 @@ def test_against_a_model(seed: int) -> None:
     table = Table(12, flow_limit=40)
     alive: dict[tuple[bytes, int, bytes], list[Flow[str, int]]] = {}
     last: dict[tuple[bytes, int, bytes], tuple[float, float]] = {}
+    before = TALLY.flows
     now = 0.0
     for _ in range(4000):
         now += random.choice([0.0, 0.5, 3.0, 20.0])
@@ -245,7 +264,7 @@ def test_against_a_model(seed: int) -> None:
         ]
         four = [m for m in table.all() if m.version == 4]
         assert len({m.outside_port for m in four}) == len(four)
-        assert len(table) == sum(map(len, alive.values()))
+        assert len(table) == sum(map(len, alive.values())) == TALLY.flows - before
         assert len(ports) == table.mappings
 
 

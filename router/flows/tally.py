@@ -1,0 +1,76 @@
+"""Who carried how much: packets, bytes and flows, by policy and by the rule that chose it.
+
+A *tally* stands for one policy and one rule. Every flow knows its own, so that a packet costs two
+additions and no look-up; what a policy or a rule comes to is the sum over its tallies, and is made
+when somebody asks.
+
+Always true: the policy is the one that applied, be it by the `on_down` of the one that the rule
+names; `flows` is the number of flows that exist and have this tally.
+
+Must not know: packets, and what is done with them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterator
+
+
+class Tally:
+    """What went by a policy because of a rule. rule: its index; 0 stands for the default.
+
+    `out` is what came from the inside, `in` what was answered; bytes are those of whole IP packets.
+    """
+
+    __slots__ = ("bytes_in", "bytes_out", "flows", "packets_in", "packets_out", "policy", "rule")
+
+    def __init__(self, policy: str, rule: int) -> None:
+        self.policy = policy
+        self.rule = rule
+        self.packets_out = 0
+        self.bytes_out = 0
+        self.packets_in = 0
+        self.bytes_in = 0
+        self.flows = 0
+
+    def went_out(self, size: int) -> None:
+        """Count a packet of `size` bytes."""
+        self.packets_out += 1
+        self.bytes_out += size
+
+    def came_in(self, size: int) -> None:
+        """Count an answer of `size` bytes."""
+        self.packets_in += 1
+        self.bytes_in += size
+
+    def add(self, other: Tally) -> None:
+        """Make this the sum of both."""
+        self.packets_out += other.packets_out
+        self.bytes_out += other.bytes_out
+        self.packets_in += other.packets_in
+        self.bytes_in += other.bytes_in
+        self.flows += other.flows
+
+
+class Tallies:
+    """All of one run. There is a tally for what has occurred, not for every rule."""
+
+    def __init__(self) -> None:
+        self._by_rule: dict[int, dict[str, Tally]] = {}
+
+    def __iter__(self) -> Iterator[Tally]:
+        for tallies in self._by_rule.values():
+            yield from tallies.values()
+
+    def of(self, policy: str, rule: int) -> Tally:
+        """The one of a policy and rule."""
+        tallies = self._by_rule.get(rule)
+        if tallies is None:
+            tallies = self._by_rule[rule] = {}
+        tally = tallies.get(policy)
+        if tally is None:
+            tally = tallies[policy] = Tally(policy, rule)
+        return tally
+
+    def of_rule(self, rule: int) -> Collection[Tally]:
+        """Those of a rule, one for each policy that has applied."""
+        return self._by_rule.get(rule, {}).values()

@@ -1,0 +1,67 @@
+"""What a router says of itself, and where its socket is: what the tests of both share."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+from tests.e2e.netns import Namespace
+from tests.e2e.sockets import NAMESPACES
+from tests.e2e.testbed import FAMILIES, Family, Testbed
+from tests.e2e.tunrouter import PROGRAM, TUN, rules
+
+HOME, VPN, REPLY, DROP, REJECT = 1, 2, 3, 4, 5
+ORDER = ("home", "office", "reply", "drop", "reject")
+RULES = rules(
+    *(
+        f"{family.far(host)} -> {policy}"
+        for host, policy in enumerate(ORDER, start=1)
+        for family in FAMILIES
+    )
+)
+"""Rule 2n - 1 is about host n in IPv4, rule 2n in IPv6."""
+PING = {4: 84, 6: 104}
+"""Bytes of a usual ping's packet."""
+Status = dict[str, Any]
+
+
+def asked(namespace: Namespace, *options: str) -> Status:
+    told: Status = json.loads(namespace.run(PROGRAM, "status", "--json", *options).stdout)
+    return told
+
+
+def socket_of(namespace: Namespace, tun: str = TUN) -> Path:
+    inode = (NAMESPACES / namespace.name).stat().st_ino
+    return Path(f"/run/tunrouter/net-{inode}/{tun}.sock")
+
+
+class Counted:
+    """What a status counts for one policy and one rule, to be compared with an earlier one's."""
+
+    def __init__(self, bed: Testbed, family: Family, host: int) -> None:
+        self._bed = bed
+        self._place = 2 * host - 1 if family.version == 4 else 2 * host
+        self._policy = ORDER[host - 1]
+        self._before = self._now()
+
+    def since(self) -> dict[str, int]:
+        """How much more it is than in the beginning."""
+        now = self._now()
+        return {name: now[name] - self._before[name] for name in now}
+
+    def _now(self) -> dict[str, int]:
+        told = asked(self._bed.router)
+        rule = told["rules"][self._place - 1]
+        assert (rule["index"], rule["policy"]) == (self._place, self._policy)
+        policy = told["policies"][self._policy]
+        numbers = {name: policy[name] for name in policy if isinstance(policy[name], int)}
+        return {**numbers, "rule packets": rule["packets"], "rule flows": rule["flows"]}
+
+
+def packets(out: int, bytes_out: int, in_: int, bytes_in: int, flows: int = 0) -> dict[str, int]:
+    """Counts that a policy and a rule have in common."""
+    return {
+        **{"packets_out": out, "bytes_out": bytes_out, "packets_in": in_, "bytes_in": bytes_in},
+        **{"flows": flows, "rule packets": out + in_, "rule flows": flows},
+    }

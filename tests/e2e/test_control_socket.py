@@ -1,0 +1,235 @@
+"""The control socket: whom it answers, what is left of it, and that nobody is held up by it."""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import os
+import signal
+import socket
+import stat
+import sys
+import threading
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from random import Random
+
+import pytest
+
+from router.cli.status import status
+from router.platform import control_sockets
+from tests.e2e import ping
+from tests.e2e.netns import Namespace
+from tests.e2e.sockets import enter
+from tests.e2e.status import HOME, RULES, VPN, Counted, asked, socket_of
+from tests.e2e.testbed import V4, Testbed
+from tests.e2e.tunrouter import HEAD, PROGRAM, TUN, Tunrouter, rules, run_to_end, running
+from tests.e2e.wait import wait_until
+
+NOBODY = 65534
+
+
+@pytest.fixture
+def router(bed: Testbed, tmp_path: Path) -> Iterator[Tunrouter]:
+    with running(bed.router, tmp_path, RULES) as started:
+        yield started
+
+
+def test_a_policy_is_down_as_long_as_its_interface_is_gone(bed: Testbed, tmp_path: Path) -> None:
+    def office() -> tuple[str, str, str]:
+        policy = asked(bed.router)["policies"]["office"]
+        return policy["state"], policy["interface"], policy["applies"]
+
+    with running(bed.router, tmp_path, RULES):
+        assert office() == ("up", "wg0", "office")
+        bed.close_tunnel()
+        try:
+            wait_until(lambda: office() == ("down", "wg0", "reject"), "it to be down")
+            counted = Counted(bed, V4, VPN)
+            ping.unanswered(bed.client, V4.far(VPN))
+            assert counted.since()["rule packets"] == 3
+            assert counted.since()["packets_out"] == 0, "it went by `reject`"
+        finally:
+            bed.open_tunnel()
+        wait_until(lambda: office() == ("up", "wg0", "office"), "it to be up again")
+
+
+def test_the_socket_is_roots_alone(bed: Testbed, router: Tunrouter) -> None:
+    assert router.running
+    found = socket_of(bed.router).stat()
+    assert stat.S_ISSOCK(found.st_mode)
+    assert (stat.S_IMODE(found.st_mode), found.st_uid) == (0o600, 0)
+    directory = socket_of(bed.router).parent.stat()
+    assert (stat.S_IMODE(directory.st_mode), directory.st_uid) == (0o755, 0)
+
+
+@pytest.mark.usefixtures("router")
+def test_another_user_is_refused(bed: Testbed) -> None:
+    path = str(socket_of(bed.router))
+
+    def connect() -> None:
+        with socket.socket(socket.AF_UNIX) as sock:
+            os._exit(sock.connect_ex(path))
+
+    assert as_nobody(bed.router, connect)[0] == errno.EACCES
+    code, said = as_nobody(bed.router, lambda: os._exit(status(None, as_json=False)))
+    assert (code, said) == (
+        1,
+        f"tunrouter status: only root may ask the router: put sudo before it ({path})\n",
+    )
+
+
+def as_nobody(namespace: Namespace, do: Callable[[], None]) -> tuple[int, str]:
+    """Exit code and output of a child of this process, in a namespace and without privileges: it
+    needs no program that an unprivileged user could read."""
+    control_sockets()  # imports what a child without privileges may not be able to read
+    reader, writer = os.pipe()
+    child = os.fork()
+    if not child:
+        try:
+            enter(namespace)
+            os.dup2(writer, 1)
+            os.dup2(writer, 2)
+            sys.stdout = sys.stderr = os.fdopen(2, "w", closefd=False, buffering=1)
+            os.setgroups([])
+            os.setresgid(NOBODY, NOBODY, NOBODY)
+            os.setresuid(NOBODY, NOBODY, NOBODY)
+            do()
+        finally:
+            os._exit(99)
+    os.close(writer)
+    with os.fdopen(reader) as output:
+        said = output.read()
+    _, ended = os.waitpid(child, 0)
+    return os.waitstatus_to_exitcode(ended), said
+
+
+@pytest.mark.parametrize("by", [signal.SIGTERM, signal.SIGKILL])
+def test_nothing_is_left_of_the_socket(bed: Testbed, tmp_path: Path, by: signal.Signals) -> None:
+    path = socket_of(bed.router)
+    with running(bed.router, tmp_path, RULES) as router:
+        assert path.exists()
+        router.stop(by)
+        if by is signal.SIGTERM:
+            assert not path.parent.exists()
+        wait_until(lambda: not path.parent.exists(), "the socket's directory to go")
+    told = run_to_end(bed.router, "status")
+    assert told.exit_code == 1
+    assert told.log == (
+        "tunrouter status: no router is running here: start one with sudo tunrouter run\n"
+    )
+
+
+def test_two_routers_of_one_namespace(bed: Testbed, tmp_path: Path) -> None:
+    other = tmp_path / "other"
+    other.mkdir()
+    head = HEAD.replace(TUN, "tun12").replace("192.168.7.", "192.168.8.").replace("fd77", "fd78")
+    second_rules = rules(f"{V4.far(9)} -> reply", head=head)
+    with (
+        running(bed.router, tmp_path, RULES),
+        running(bed.router, other, second_rules),
+    ):
+        told = run_to_end(bed.router, "status", "--json")
+        assert told.exit_code == 1
+        assert "several routers are running, tun11, tun12: say which by --tun" in told.log
+        assert len(asked(bed.router, "--tun", TUN)["rules"]) == 10
+        assert len(asked(bed.router, "--tun", "tun12")["rules"]) == 1
+        told = run_to_end(bed.router, "status", "--tun", "tun13")
+        assert (told.exit_code, "running: tun11, tun12" in told.log) == (1, True)
+        elsewhere = run_to_end(bed.far, "status")
+        assert elsewhere.exit_code == 1, "another namespace"
+        assert "no router is running here" in elsewhere.log
+
+
+def test_a_socket_that_was_left_behind_is_replaced(bed: Testbed, tmp_path: Path) -> None:
+    path = socket_of(bed.router)
+    path.parent.mkdir(parents=True)
+    with socket.socket(socket.AF_UNIX) as dead:
+        dead.bind(str(path))
+    with running(bed.router, tmp_path, RULES):
+        assert asked(bed.router)["tun"] == TUN
+        assert stat.S_IMODE(path.stat().st_mode) == 0o600
+    assert not path.exists()
+
+
+class Nuisance:
+    """Clients that do what they should not, again and again, as long as a with block lasts."""
+
+    def __init__(self, path: Path, number: int) -> None:
+        self._path = str(path)
+        self._over = threading.Event()
+        self._threads = [
+            threading.Thread(target=self._run, args=(Random(each),)) for each in range(number)
+        ]
+        self.done = 0
+
+    def __enter__(self) -> Nuisance:
+        for thread in self._threads:
+            thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._over.set()
+        for thread in self._threads:
+            thread.join()
+
+    def _run(self, random: Random) -> None:
+        while not self._over.is_set():
+            with contextlib.suppress(OSError), socket.socket(socket.AF_UNIX) as sock:
+                sock.settimeout(1)
+                sock.connect(self._path)
+                random.choice(
+                    [self._leave, self._stay, self._shout, self._mumble, self._read_nothing]
+                )(sock, random)
+                self.done += 1
+
+    def _leave(self, sock: socket.socket, random: Random) -> None:
+        sock.send(b'{"command": "status"}\n'[: random.randrange(1, 23)])
+
+    def _stay(self, _sock: socket.socket, random: Random) -> None:
+        self._over.wait(random.random() / 5)
+
+    def _shout(self, sock: socket.socket, random: Random) -> None:
+        sock.sendall(random.randbytes(100_000))
+
+    def _mumble(self, sock: socket.socket, random: Random) -> None:
+        for byte in b'{"command": "status"}':
+            sock.send(bytes([byte]))
+            self._over.wait(random.random() / 100)
+
+    def _read_nothing(self, sock: socket.socket, random: Random) -> None:
+        sock.send(b'{"command": "status"}\n')
+        self._over.wait(random.random() / 5)
+
+
+@pytest.mark.usefixtures("router")
+def test_misbehaving_clients_cost_no_packet(bed: Testbed) -> None:
+    with Nuisance(socket_of(bed.router), 20) as nuisance:
+        flood = ping.start(bed.client, V4.far(HOME), "-f", "-q", "-c", "10000", "-w", "60")
+        try:
+            assert ping.read(flood).received == 10000, flood.report()
+        finally:
+            flood.close()
+        assert nuisance.done > 20
+    wait_until(lambda: run_to_end(bed.router, "status").exit_code == 0, "it to have room again")
+
+
+def test_many_rules_hold_up_no_ping(bed: Testbed, tmp_path: Path) -> None:
+    number = 20_000
+    many = (f"10.{each >> 8}.{each & 255}.0/24 -> bypass" for each in range(number))
+    text = rules(*many, f"{V4.far(HOME)} -> home")
+    with running(bed.router, tmp_path, text):
+        pings = ping.start(bed.client, V4.far(HOME), "-q", "-i", "0.002", "-c", "1000", "-w", "60")
+        try:
+            answers = 0
+            while pings.running:
+                told = asked(bed.router)
+                assert [rule["index"] for rule in told["rules"]] == list(range(1, number + 2))
+                answers += 1
+            found = ping.read(pings)
+        finally:
+            pings.close()
+        assert found.received == 1000, found.text
+        assert answers > 0
+        assert asked(bed.router)["rules"][-1]["packets"] == 2000
+        assert "1 of 20,001 rules, the busiest" in bed.router.run(PROGRAM, "status").stdout

@@ -1,0 +1,138 @@
+"""The answer to `status`: the contract's members, sums that agree, pieces that are small."""
+
+from __future__ import annotations
+
+import json
+import os
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+
+from router.config.loader import load
+from router.control.status import RULES_AT_ONCE, status
+from router.flows.drops import Drop, Drops
+from router.flows.tally import Tallies
+from tests.unit.engine.world import MemoryWays
+
+RULES = """
+version: 1
+policies:
+  home: {type: direct, interface: eth0}
+  office: {type: vpn, interface: gone, on_down: drop}
+rules:
+  - {cidr: 198.51.100.0/24, policy: office}
+  - {cidr: 203.0.113.0/24, policy: home}
+"""
+LAST_LINE_OF_RULES = RULES.count("\n")
+
+Answer = dict[str, Any]
+
+
+class MemoryRouter:
+    """See Running."""
+
+    uptime = 12.3456
+    tun = SimpleNamespace(name="tun11")
+
+    def __init__(self, directory: Path, rules: str) -> None:
+        file = directory / "rules.yaml"
+        file.write_text(rules, encoding="utf-8")
+        config = load(file).config
+        assert config is not None
+        self.config = config
+        self.ways = MemoryWays(
+            {p.name: p.interface for p in config.policies.values() if p.interface}
+        )
+        self.forwarder = self
+        self.tallies = Tallies()
+        self.drops = Drops()
+
+    def flows(self) -> dict[str, int]:
+        return {"icmp": 1, "udp": 0, "tcp": 4}
+
+
+def asked(router: MemoryRouter) -> Answer:
+    answer: Answer = json.loads(b"".join(status(router)))
+    return answer
+
+
+def test_the_members_that_scripts_rely_on(tmp_path: Path) -> None:
+    router = MemoryRouter(tmp_path, RULES)
+    tally = router.tallies.of("home", 2)
+    tally.went_out(84)
+    tally.went_out(84)
+    tally.came_in(60)
+    tally.flows = 5
+    router.tallies.of("drop", 1).went_out(1000)
+    router.tallies.of("bypass", 0).went_out(40)
+    router.drops.count(Drop.POLICY)
+    none = {"packets_out": 0, "bytes_out": 0, "packets_in": 0, "bytes_in": 0, "flows": 0}
+    built_in = {"state": "up", "interface": None}
+    assert asked(router) == {
+        "pid": os.getpid(),
+        "uptime_s": 12.346,
+        "rules_file": str(tmp_path / "rules.yaml"),
+        "tun": "tun11",
+        "policies": {
+            "home": {
+                **{"state": "up", "interface": "eth0", "applies": "home", "flows": 5},
+                **{"packets_out": 2, "bytes_out": 168, "packets_in": 1, "bytes_in": 60},
+            },
+            "office": {"state": "down", "interface": "gone", "applies": "drop", **none},
+            "reply": {**built_in, "applies": "reply", **none},
+            "drop": {**built_in, "applies": "drop", **none, "packets_out": 1, "bytes_out": 1000},
+            "reject": {**built_in, "applies": "reject", **none},
+            "bypass": {**built_in, "applies": "bypass", **none, "packets_out": 1, "bytes_out": 40},
+        },
+        "rules": [
+            {
+                **{"index": 1, "line": 7, "policy": "office", "flows": 0, "packets": 1},
+                "text": "{cidr: 198.51.100.0/24, policy: office}",
+            },
+            {
+                **{"index": 2, "line": 8, "policy": "home", "flows": 5, "packets": 3},
+                "text": "{cidr: 203.0.113.0/24, policy: home}",
+            },
+        ],
+        "default": {"line": None, "policy": "bypass", "flows": 0, "packets": 1},
+        "drops": {"drop": 1},
+        "flows": {"icmp": 1, "udp": 0, "tcp": 4},
+    }
+
+
+def test_a_default_that_is_written_down(tmp_path: Path) -> None:
+    router = MemoryRouter(tmp_path, RULES + "default: home\n")
+    router.tallies.of("home", 0).went_out(1)
+    default = {"line": LAST_LINE_OF_RULES + 1, "policy": "home", "flows": 0, "packets": 1}
+    assert asked(router)["default"] == default
+    assert asked(router)["policies"]["home"]["packets_out"] == 1
+
+
+@pytest.mark.parametrize("number", [0, 1, RULES_AT_ONCE, RULES_AT_ONCE + 1, 12_345])
+def test_any_number_of_rules_in_small_pieces(tmp_path: Path, number: int) -> None:
+    lines = [
+        f"  - {{cidr: 10.{n >> 8}.{n & 255}.0/24, policy: home}}\n" for n in range(number)
+    ] or [" []\n"]
+    router = MemoryRouter(tmp_path, RULES[: RULES.index("rules:")] + "rules:\n" + "".join(lines))
+    for rule in range(number):
+        router.tallies.of("home", rule + 1).came_in(10)
+    pieces = list(status(router))
+    answer = json.loads(b"".join(pieces))
+    assert [rule["index"] for rule in answer["rules"]] == list(range(1, number + 1))
+    assert sum(rule["packets"] for rule in answer["rules"]) == number
+    assert answer["policies"]["home"]["packets_in"] == number
+    assert max(map(len, pieces)) < 200 * RULES_AT_ONCE
+
+
+def test_traffic_while_the_answer_is_made(tmp_path: Path) -> None:
+    """New tallies come into being between two pieces."""
+    router = MemoryRouter(tmp_path, RULES)
+    pieces = []
+    for number, piece in enumerate(status(router)):
+        pieces.append(piece)
+        router.tallies.of("home", number).went_out(84)
+        router.tallies.of("gone since", number).went_out(84)
+        router.drops.count(Drop.FILTERED)
+    assert json.loads(b"".join(pieces))["tun"] == "tun11"
