@@ -48,7 +48,7 @@ class Channel:
         try:
             (size,) = SIZE.unpack(start + self._exactly(SIZE.size - len(start)))
             _bound(size)
-            return Message(json.loads(self._exactly(size)), descriptors)
+            return Message(_parsed(self._exactly(size)), descriptors)
         except (ValueError, EOFError, OSError):
             for descriptor in descriptors:
                 os.close(descriptor)
@@ -66,6 +66,13 @@ class Channel:
                 raise EOFError
             received += piece
         return bytes(received)
+
+
+def _parsed(body: bytes) -> Any:
+    try:
+        return json.loads(body)
+    except RecursionError as error:
+        raise ValueError("a message that is nested too deeply") from error
 
 
 def _bound(size: int) -> None:

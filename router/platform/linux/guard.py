@@ -73,7 +73,7 @@ def carry_out(operations: Operations, request: Message) -> Message:
         return Message({"errno": error.code})
     except OSError as error:
         return Message({"errno": error.errno})
-    except (KeyError, TypeError, ValueError, OverflowError) as error:
+    except Exception as error:  # whatever is wrong with a request must not end the guard
         return Message({"refused": f"the guard makes nothing of {_short(request.value)}: {error}"})
     return Message({"value": done.value}, done.descriptors)
 

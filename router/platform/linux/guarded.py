@@ -60,9 +60,10 @@ class Guard:
         return only
 
     def close(self) -> bool:
-        """Have everything undone; whether that has worked."""
+        """Have everything undone; whether that has worked, as far as the guard can tell: one that
+        was killed says nothing, and leaves it to the undoer."""
         self._channel.close()
         try:
-            return self._process.wait(PATIENCE) == 0
+            return self._process.wait(PATIENCE) <= 0
         except subprocess.TimeoutExpired:
             return False

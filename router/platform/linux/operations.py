@@ -59,7 +59,6 @@ class Operations:
         self._undoer: Undoer | None = None
         self._name = ""
         self._index = 0
-        self._mtu = 0
         self._addresses: list[Address] = []
         self._routes: list[Route] = []
         self.by_name: Mapping[str, Callable[..., Message]] = {
@@ -87,11 +86,11 @@ class Operations:
         former runs and is undone, and the descriptor, which is kept nowhere else."""
         if self._undoer is not None:
             raise PlatformError(f"there is a TUN device already, {self._name}")
-        undone = [words for words, done in clean_up() if done]
+        undone = _undone_for_others()
         if name is not None and self._netlink.link_lookup(ifname=name):
             raise PlatformError(_whose(name))
         tun = open_tun(name, mtu, offloads)
-        self._name, self._index, self._mtu = tun.name, tun.index, mtu
+        self._name, self._index = tun.name, tun.index
         self._addresses = [ip_interface(address) for address in addresses]
         try:
             self._undoer = Undoer(make_runtime_directory() / (tun.name + SUFFIX))
@@ -189,6 +188,13 @@ class Operations:
         if not present.up:
             self._netlink.link("set", index=self._index, state="up")
             yield f"{self._name} is up"
+
+
+def _undone_for_others() -> list[str]:
+    try:
+        return [words for words, done in clean_up() if done]
+    except OSError as error:
+        raise PlatformError(f"what a run has left cannot be undone: {error}") from error
 
 
 def _handed_over(*sockets: socket.socket) -> Message:

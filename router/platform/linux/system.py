@@ -5,8 +5,10 @@ What needs no privileges is done here, the rest by the guard.
 
 from __future__ import annotations
 
+import ctypes
 import errno
 import logging
+import os
 import resource
 import socket
 from collections import deque
@@ -29,6 +31,7 @@ from router.policy.network import Endpoint, Interface, Network
 
 log = logging.getLogger(__name__)
 
+PR_SET_NO_NEW_PRIVS: Final = 38
 UDP_SOCKETS_AT_ONCE: Final = 16
 """Asked of the guard, so that a new UDP flow seldom waits for it."""
 
@@ -50,6 +53,7 @@ class LinuxSystem:
 
     def drop_privileges(self, user: str) -> None:
         become(user)
+        _forbid_new_privileges()
         _demand_binding(user)
 
     def open_tun(
@@ -137,6 +141,13 @@ class LinuxSystem:
                 "some changes could not be undone; the lines above name them, and "
                 "`sudo tunrouter cleanup` tries again"
             )
+
+
+def _forbid_new_privileges() -> None:
+    """Whatever the router may be made to execute gets no rights by it (prctl(2))."""
+    libc = ctypes.CDLL(None, use_errno=True)
+    if libc.prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0):
+        raise PlatformError(f"prctl(PR_SET_NO_NEW_PRIVS): {os.strerror(ctypes.get_errno())}")
 
 
 def _demand_binding(user: str) -> None:

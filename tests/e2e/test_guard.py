@@ -1,0 +1,263 @@
+"""The router without the rights of root, and what is left when any of its processes is killed."""
+
+from __future__ import annotations
+
+import os
+import pwd
+import shutil
+import signal
+import stat
+import sys
+from collections.abc import Callable
+from importlib import import_module
+from pathlib import Path
+
+import pytest
+
+import router
+from tests.e2e import ping
+from tests.e2e.snapshot import state, wait_for_state
+from tests.e2e.testbed import FAMILIES, V4, Testbed
+from tests.e2e.tunrouter import (
+    HEAD,
+    PROGRAM,
+    TUN,
+    Tunrouter,
+    rules,
+    run_to_end,
+    running,
+    write_rules,
+)
+from tests.e2e.wait import wait_until
+
+HOME, VPN = 1, 2
+LINES = (
+    *(f"{family.far(HOME)} -> home" for family in FAMILIES),
+    *(f"{family.far(VPN)} -> office" for family in FAMILIES),
+)
+RULES = rules(*LINES)
+
+ROUTER, GUARD, UNDOER = "tunrouter", "router.platform.linux.guard", "router.platform.linux.undoer"
+
+
+def owned_by(user: str) -> str:
+    return rules(*LINES, head=HEAD + f"user: {user}\n")
+
+
+def _of(pid: int, key: str) -> str:
+    """A line of /proc/PID/status, without its key."""
+    lines = Path(f"/proc/{pid}/status").read_text().splitlines()
+    return next(line.partition(":")[2].strip() for line in lines if line.startswith(key + ":"))
+
+
+def _processes(running: Tunrouter) -> dict[str, int]:
+    """The three of a run by what they are for."""
+    found = {}
+    for pid in running.pids():
+        command = Path(f"/proc/{pid}/cmdline").read_text()
+        found[next((name for name in (GUARD, UNDOER) if name in command), ROUTER)] = pid
+    return found
+
+
+def _use(bed: Testbed) -> None:
+    """Traffic by every way, so that all there is to clean up has come into being."""
+    for family in FAMILIES:
+        for host in (HOME, VPN):
+            assert ping.answered(bed.client, family.far(host)).received == 3
+
+
+def _files(bed: Testbed) -> set[Path]:
+    """What routers keep while they run in this namespace."""
+    number = bed.router.run("stat", "-L", "-c", "%i", "/proc/self/ns/net").stdout.strip()
+    return set(Path("/run/tunrouter").glob(f"net-{number}*/**/*"))
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _strict(bed: Testbed) -> None:
+    """Strict rp_filter, so that whoever loosens it has something to put back."""
+    bed.router.sysctl(
+        ipv4__conf__all__rp_filter=1, ipv4__conf__eth0__rp_filter=1, ipv4__conf__wg0__rp_filter=1
+    )
+
+
+@pytest.fixture
+def program(tmp_path: Path) -> Callable[[], Path]:
+    """Copies the program to where only root may read."""
+
+    def copied() -> Path:
+        private = tmp_path / "private"
+        packages = private / "packages"
+        shutil.copytree(Path(router.__path__[0]), packages / "router")
+        for each in ("pyroute2", "yaml", "rich"):
+            shutil.copytree(Path(import_module(each).__path__[0]), packages / each)
+        private.chmod(stat.S_IRWXU)
+        return packages
+
+    return copied
+
+
+@pytest.mark.parametrize("user", ["nobody", "daemon"])
+def test_the_router_has_no_rights_but_its_descriptors(
+    bed: Testbed, tmp_path: Path, user: str
+) -> None:
+    text = RULES if user == "nobody" else owned_by(user)
+    account = pwd.getpwnam(user)
+    with running(bed.router, tmp_path, text) as router:
+        processes = _processes(router)
+        assert processes[ROUTER] == router.pid
+        assert set(_of(router.pid, "Uid").split()) == {str(account.pw_uid)}
+        assert set(_of(router.pid, "Gid").split()) == {str(account.pw_gid)}
+        assert _of(router.pid, "Groups") == ""
+        for kind in ("Prm", "Eff", "Inh", "Amb"):
+            assert int(_of(router.pid, f"Cap{kind}"), 16) == 0, kind
+        assert _of(router.pid, "NoNewPrivs") == "1"
+        for name in (GUARD, UNDOER):
+            assert set(_of(processes[name], "Uid").split()) == {"0"}
+        assert len({os.getsid(pid) for pid in processes.values()}) == 3
+        _use(bed)
+        bed.close_tunnel()
+        wait_until(lambda: "policy office: down" in router.log, "the VPN to be seen to go")
+        bed.open_tunnel()
+        wait_until(lambda: router.log.count("policy office: up") == 2, "the VPN to be back")
+        _use(bed)
+
+
+def test_root_stays_root_only_when_told_to_and_is_warned(bed: Testbed, tmp_path: Path) -> None:
+    with running(bed.router, tmp_path, owned_by("root")) as router:
+        assert set(_of(router.pid, "Uid").split()) == {"0"}
+        assert "keeps the rights of root" in router.log
+        _use(bed)
+    with running(bed.router, tmp_path, RULES) as router:
+        assert "keeps the rights of root" not in router.log
+
+
+def test_a_user_that_does_not_exist(bed: Testbed, tmp_path: Path) -> None:
+    before = state(bed.router)
+    path = write_rules(tmp_path, owned_by("no-such-user"))
+    ended = run_to_end(bed.router, "run", "-c", str(path))
+    assert ended.exit_code == 1
+    assert "there is no user no-such-user: create one (useradd --system no-such-user)" in ended.log
+    assert state(bed.router) == before
+
+
+def test_nothing_is_read_from_disk_any_more(
+    bed: Testbed, tmp_path: Path, program: Callable[[], Path]
+) -> None:
+    """A checkout and rules that only root may read: all the router does works all the same."""
+    packages = program()
+    path = write_rules(packages.parent, RULES)
+    started = bed.router.start(
+        *(sys.executable, "-P", "-S", "-m", "router.cli", "run", "-c", str(path)),
+        env={"PYTHONPATH": str(packages)},
+    )
+    try:
+        started.wait_for_output("ready")
+        assert set(_of(started.pid, "Uid").split()) == {str(pwd.getpwnam("nobody").pw_uid)}
+        _use(bed)
+        for host in (HOME, VPN):
+            refused = bed.client.run("curl", "-s", f"http://{V4.far(host)}:9", check=False)
+            assert refused.returncode == 7, "curl: connection refused"
+        assert bed.router.run("dig", "+tries=1", "+time=1", f"@{V4.far(HOME)}", check=False)
+        bed.close_tunnel()
+        wait_until(lambda: "policy office: down" in started.stderr, "the VPN to be seen to go")
+        bed.open_tunnel()
+        wait_until(lambda: started.stderr.count("policy office: up") == 2, "the VPN to be back")
+        _use(bed)
+        assert started.stop(signal.SIGTERM) == 0
+        assert "Traceback" not in started.stderr
+    finally:
+        started.close()
+
+
+@pytest.mark.parametrize(
+    "killed",
+    [(ROUTER,), (GUARD,), (UNDOER,), (ROUTER, GUARD), (GUARD, ROUTER), (ROUTER, UNDOER)],
+    ids="+".join,
+)
+def test_sigkill_of_process_groups_leaves_nothing(
+    bed: Testbed, tmp_path: Path, killed: tuple[str, ...]
+) -> None:
+    before, files = state(bed.router), _files(bed)
+    with running(bed.router, tmp_path, RULES) as router:
+        _use(bed)
+        assert state(bed.router) != before
+        assert {path.suffix for path in _files(bed) - files} == {".sock", ".undo"}
+        processes = _processes(router)
+        for name in killed:
+            os.killpg(os.getpgid(processes[name]), signal.SIGKILL)
+        wait_for_state(bed.router, before)
+        wait_until(lambda: not router.pids(), "all of its processes to end")
+        assert _files(bed) == files
+        if ROUTER not in killed:
+            assert router.stop().exit_code == 1
+            assert "start the router again" in router.log
+
+
+def _killed_all_at_once(bed: Testbed, tmp_path: Path) -> None:
+    """A run that nobody is left of to undo what it has done, as after a power cut."""
+    with running(bed.router, tmp_path, RULES) as router:
+        _use(bed)
+        pids = router.pids()
+        for pid in pids:
+            os.kill(pid, signal.SIGSTOP)
+        for pid in pids:
+            os.kill(pid, signal.SIGKILL)
+        assert router.stop().exit_code == -signal.SIGKILL
+        wait_until(lambda: not router.pids(), "all of its processes to end")
+
+
+def test_cleanup_undoes_what_a_power_cut_leaves(bed: Testbed, tmp_path: Path) -> None:
+    before, files = state(bed.router), _files(bed)
+    _killed_all_at_once(bed, tmp_path)
+    assert state(bed.router) != before
+    cleaned = bed.router.run(PROGRAM, "cleanup")
+    assert "undone: net/ipv4/conf/eth0/rp_filter = 1" in cleaned.stdout
+    assert "undone: rule " in cleaned.stdout
+    assert state(bed.router) == before
+    assert _files(bed) == files
+    again = bed.router.run(PROGRAM, "cleanup")
+    assert again.stdout == "nothing to clean up: no run has left anything behind\n"
+
+
+def test_cleanup_leaves_a_router_that_runs_alone(bed: Testbed, tmp_path: Path) -> None:
+    with running(bed.router, tmp_path, RULES):
+        _use(bed)
+        during, files = state(bed.router), _files(bed)
+        cleaned = bed.router.run(PROGRAM, "cleanup")
+        assert "nothing to clean up" in cleaned.stdout
+        assert (state(bed.router), _files(bed)) == (during, files)
+        _use(bed)
+
+
+def test_the_next_start_cleans_up_too(bed: Testbed, tmp_path: Path) -> None:
+    before, files = state(bed.router), _files(bed)
+    _killed_all_at_once(bed, tmp_path)
+    with running(bed.router, tmp_path, RULES) as router:
+        assert "undone what a run had left" in router.log
+        _use(bed)
+    wait_for_state(bed.router, before)
+    assert _files(bed) == files
+
+
+def test_a_second_start_says_who_runs(bed: Testbed, tmp_path: Path) -> None:
+    with running(bed.router, tmp_path, RULES) as first:
+        during = state(bed.router)
+        second = run_to_end(bed.router, "run", "-c", str(tmp_path / "rules.yaml"))
+        assert second.exit_code == 1
+        assert f"{TUN} is in use by pid {first.pid}, " in second.log
+        assert "tunrouter run" in second.log
+        assert f"stop it (kill {first.pid}), or choose another tun name" in second.log
+        assert state(bed.router) == during
+        _use(bed)
+
+
+def test_signals_for_the_router_end_nobody_else_first(bed: Testbed, tmp_path: Path) -> None:
+    """As a service supervisor stops it: every process is told to end at once."""
+    before = state(bed.router)
+    with running(bed.router, tmp_path, RULES) as router:
+        _use(bed)
+        for pid in router.pids():
+            os.kill(pid, signal.SIGTERM)
+        assert router.stop().exit_code == 0
+        wait_until(lambda: not router.pids(), "all of its processes to end")
+    assert state(bed.router) == before

@@ -1,0 +1,100 @@
+"""Messages and descriptors between two processes, whatever the other side sends."""
+
+from __future__ import annotations
+
+import os
+import random
+import socket
+from collections.abc import Iterator
+
+import pytest
+
+from router.platform.linux.channel import LARGEST, SIZE, Channel, Message
+
+Pair = tuple[Channel, socket.socket]
+
+
+@pytest.fixture
+def pair() -> Iterator[Pair]:
+    ours, theirs = socket.socketpair()
+    with theirs:
+        channel = Channel(ours)
+        yield channel, theirs
+        channel.close()
+
+
+def test_values_go_over_as_they_are(pair: Pair) -> None:
+    channel, theirs = pair
+    other = Channel(theirs.dup())
+    for value in (None, True, "é", [1, [2**127, 1420]], {"name": "tun11"}):
+        other.send(Message(value))
+        assert channel.receive() == Message(value, [])
+    other.close()
+
+
+def test_descriptors_go_along(pair: Pair) -> None:
+    channel, theirs = pair
+    other = Channel(theirs.dup())
+    read, write = os.pipe()
+    other.send(Message("a pipe", [read, write]))
+    os.close(read)
+    os.close(write)
+    value, (read, write) = channel.receive()
+    assert value == "a pipe"
+    os.write(write, b"through")
+    assert os.read(read, 100) == b"through"
+    os.close(read)
+    os.close(write)
+    other.close()
+
+
+def test_a_message_in_pieces(pair: Pair) -> None:
+    channel, theirs = pair
+    for byte in SIZE.pack(4) + b"null":
+        theirs.send(bytes([byte]))
+    assert channel.receive().value is None
+
+
+def test_the_end(pair: Pair) -> None:
+    channel, theirs = pair
+    theirs.send(SIZE.pack(100) + b"[")
+    theirs.shutdown(socket.SHUT_WR)
+    with pytest.raises(EOFError):
+        channel.receive()
+    with pytest.raises(EOFError):
+        channel.receive()
+
+
+@pytest.mark.parametrize("body", [b"", b"{", b"nul", b"\xff\xfe", b"[" * 100_000])
+def test_nonsense(pair: Pair, body: bytes) -> None:
+    channel, theirs = pair
+    theirs.send(SIZE.pack(len(body)) + body)
+    with pytest.raises(ValueError, match=r"Expecting|decode|nested"):
+        channel.receive()
+
+
+def test_no_message_fills_the_memory(pair: Pair) -> None:
+    channel, theirs = pair
+    theirs.send(SIZE.pack(LARGEST + 1))
+    with pytest.raises(ValueError, match="a message of"):
+        channel.receive()
+
+
+def test_descriptors_of_nonsense_are_not_kept(pair: Pair) -> None:
+    channel, theirs = pair
+    read, write = os.pipe()
+    socket.send_fds(theirs, [SIZE.pack(1) + b"{"], [write])
+    os.close(write)
+    with pytest.raises(ValueError, match="Expecting"):
+        channel.receive()
+    assert os.read(read, 1) == b"", "the only other end is closed"
+    os.close(read)
+
+
+def test_random_bytes_end_in_an_exception_that_is_expected(pair: Pair) -> None:
+    channel, theirs = pair
+    theirs.send(random.Random(11).randbytes(10_000))
+    theirs.shutdown(socket.SHUT_WR)
+    with pytest.raises((ValueError, EOFError)):
+        while True:
+            channel.receive()
