@@ -49,6 +49,12 @@ def _parser() -> argparse.ArgumentParser:
     )
     cleanup.set_defaults(command=_cleanup)
     _add_status(commands)
+    service = commands.add_parser(
+        "service", help="print a service for systemd or launchd, with how to install it"
+    )
+    service.add_argument("kind", choices=("systemd", "launchd"))
+    _add_rules_file(service)
+    service.set_defaults(command=_service)
     schema = commands.add_parser("schema", help="print the JSON Schema of rules files, for editors")
     schema.set_defaults(command=_schema)
     return parser
@@ -146,6 +152,12 @@ def _status(options: argparse.Namespace) -> int:
     from router.cli.status import status  # noqa: PLC0415
 
     return status(options.tun, as_json=options.json)
+
+
+def _service(options: argparse.Namespace) -> int:
+    from router.cli.service import service  # noqa: PLC0415
+
+    return service(options.kind, options.config)
 
 
 def _schema(_options: argparse.Namespace) -> int:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Final, TextIO
 
@@ -31,20 +31,28 @@ def load_rules(path: Path) -> Loaded:
         return load(path, progress)
 
 
-def good_rules(path: Path, *, warnings: bool = True) -> Loaded | None:
-    """The rules for a command that needs good ones; problems go to standard error.
+def good_rules(
+    path: Path, *, warnings: bool = True, tell: Callable[[list[Problem]], None] | None = None
+) -> Loaded | None:
+    """The rules for a command that needs good ones; problems go to standard error, or to `tell`.
 
     None, after these, when there is an error among them. Without `warnings` only errors are told.
     """
     try:
         loaded = load_rules(path)
     except RulesFileUnreadable as error:
-        print_problems([error.problem], Sources(), sys.stderr)
+        if tell is None:
+            print_problems([error.problem], Sources(), sys.stderr)
+        else:
+            tell([error.problem])
         return None
     told = [
         problem for problem in loaded.problems if warnings or problem.severity is Severity.ERROR
     ]
-    print_problems(told, loaded.sources, sys.stderr)
+    if tell is None:
+        print_problems(told, loaded.sources, sys.stderr)
+    else:
+        tell(told)
     return loaded if loaded.config is not None else None
 
 

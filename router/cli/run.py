@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import logging
+import os
 import sys
 from pathlib import Path
 
 from router.cli import exits
+from router.cli.log import is_journal, log_problems, log_to
 from router.cli.rules_file import good_rules, rules_file
 from router.config.model import Config
 from router.control.commands import attended
 from router.engine.router import Router
 from router.platform import present_network, this_system
-from router.platform.base import PlatformError, System
+from router.platform.base import PlatformError, Supervisor, System
+from router.platform.supervisor import supervisor_of
 from router.policy.findings import account
 from router.policy.findings.loops import find_endpoints_in_danger
 from router.policy.findings.situation import Situation
@@ -23,23 +26,25 @@ log = logging.getLogger("tunrouter")
 
 def run(asked: Path | None) -> int:
     """Route until interrupted; the exit status."""
-    logging.basicConfig(level=logging.INFO, format="tunrouter: %(message)s", stream=sys.stderr)
+    log_to(sys.stderr, os.environ)
+    supervisor = supervisor_of(os.environ, os.getpid())
+    tell = log_problems if is_journal(sys.stderr, os.environ) else None
     file = rules_file(asked)
     try:
         system = this_system()
     except PlatformError as error:
-        return _failed(error) if good_rules(file) else exits.BAD_RULES
-    loaded = good_rules(file)
+        return _failed(error) if good_rules(file, tell=tell) else exits.BAD_RULES
+    loaded = good_rules(file, tell=tell)
     if loaded is None or loaded.config is None:
         system.close()
         return exits.BAD_RULES
-    return _run(loaded.config, system)
+    return _run(loaded.config, system, supervisor)
 
 
-def _run(config: Config, system: System) -> int:
+def _run(config: Config, system: System, supervisor: Supervisor) -> int:
     try:
         _warn(config)
-        router = Router(config, system, attended)
+        router = Router(config, system, supervisor, attended)
         system.drop_privileges(config.user)
         router.run()
     except PlatformError as error:

@@ -39,6 +39,11 @@ def paint(text: str, stream: TextIO) -> str:
     return header + newline + rest
 
 
+def in_style(style: str, text: str, stream: TextIO) -> str:
+    """A text in a style of STYLES, where the stream is a terminal that may have colours."""
+    return _styled(style, text) if _has_colours(stream) else text
+
+
 def _has_colours(stream: TextIO) -> bool:
     return stream.isatty() and "NO_COLOR" not in os.environ and os.environ.get("TERM") != "dumb"
 

@@ -70,6 +70,10 @@ class Problem:
             lines.append(harmless(f"help: {self.help}"))
         return "\n".join(lines)
 
+    def as_line(self) -> str:
+        """Place, message and help, for a log."""
+        return harmless(f"{self._header()}; {self.help}" if self.help else self._header())
+
     def as_github(self) -> str:
         """A workflow command, which GitHub shows as an annotation at the line.
 

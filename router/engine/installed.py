@@ -39,6 +39,10 @@ class Installed:
         self._tun = tun
         self._way_of = way_of
 
+    @property
+    def route_count(self) -> int:
+        return len(self._plan.routes)
+
     def install(self) -> Plan:
         """Add the routes for the first time. Raises PlatformError that names the one refused."""
         endpoints = self._system.endpoints()

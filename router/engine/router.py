@@ -27,7 +27,7 @@ from router.engine.loop import Loop
 from router.engine.refusals import Refusals
 from router.engine.streams import Streams
 from router.flows.drops import Drop, Drops
-from router.platform.base import HasFileno, PlatformError, System, TunDevice
+from router.platform.base import HasFileno, PlatformError, Supervisor, System, TunDevice
 from router.policy.network import Interface
 from router.policy.resolve import effective
 from router.policy.table import RuleSet
@@ -50,11 +50,19 @@ Attended = Callable[["Router"], AbstractContextManager[object]]
 class Router:
     """Runs one configuration on one system.
 
+    supervisor: whoever is told how the run fares.
     attended: given this router when it is ready, something that lasts until it stops: whoever
     asks and tells it.
     """
 
-    def __init__(self, config: Config, system: System, attended: Attended | None = None) -> None:
+    def __init__(
+        self,
+        config: Config,
+        system: System,
+        supervisor: Supervisor,
+        attended: Attended | None = None,
+    ) -> None:
+        self.supervisor = supervisor
         self._config = config
         self._system = system
         self._attended = attended
@@ -99,6 +107,7 @@ class Router:
                 self._tun.name,
                 self.uptime,
             )
+            self._start_supervision(stack)
             why = self._loop.run()
             log.info("%s: stopping", why)
         log.info("stopped: %s", self.summary())
@@ -148,6 +157,18 @@ class Router:
             **self._forwarder.drops.nonzero(),
         }
         return " ".join(f"{name}={number}" for name, number in counts.items())
+
+    def standing(self) -> str:
+        """How things stand, in one line for people."""
+        parts = [f"{self._installed.route_count} routes by {self._tun.name}"]
+        ways = self._ways.by_policy.items()
+        for word, names in (
+            ("up", [name for name, way in ways if way.up]),
+            ("down", [name for name, way in ways if not way.up]),
+        ):
+            if names:
+                parts.append(f"{word}: {', '.join(names)}")
+        return "; ".join(parts)
 
     # SocketWatcher
 
@@ -208,7 +229,18 @@ class Router:
         self._loop.watch(self._system.lifeline(), self._lifeline_cut)
         self._loop.call_later(EXPIRY_INTERVAL, self._expire)
 
+    def _start_supervision(self, stack: ExitStack) -> None:
+        self.supervisor.ready(self.standing())
+        stack.callback(self.supervisor.stopping)
+        self._show_life()
+
     # Running
+
+    def _show_life(self) -> None:
+        """From the loop, so that it is missed when the loop hangs."""
+        self.supervisor.alive()
+        if self.supervisor.watchdog is not None:
+            self._loop.call_later(self.supervisor.watchdog, self._show_life)
 
     def _read_tun(self) -> None:
         try:
@@ -247,6 +279,8 @@ class Router:
             self._installed.keep()
         except PlatformError as error:
             log.warning("%s", error)  # if it is gone, reading from it says so and ends the run
+        if changes:
+            self.supervisor.now(self.standing())
 
     def _report_ways(self, ways: list[WayOut]) -> None:
         for name, way in self._ways.by_policy.items():

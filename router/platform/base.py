@@ -248,6 +248,32 @@ class DatagramSocket(Protocol):
     def close(self) -> None: ...
 
 
+class Supervisor(Protocol):
+    """Whoever started us and watches over us, if anybody does; no method waits or raises.
+
+    watchdog: in seconds, how often `alive` wants to be called; None: never. Whoever stays silent
+    for twice as long is taken to hang, and killed.
+    """
+
+    watchdog: float | None
+
+    def ready(self, status: str) -> None:
+        """Started, or reloaded; `status` is one line for people."""
+        ...
+
+    def reloading(self) -> None:
+        """From now until `ready`."""
+        ...
+
+    def now(self, status: str) -> None:
+        """The status has changed."""
+        ...
+
+    def alive(self) -> None: ...
+
+    def stopping(self) -> None: ...
+
+
 class System(Protocol):
     """What the engine needs of a system."""
 

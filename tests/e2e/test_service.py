@@ -1,0 +1,194 @@
+"""As a service: what a service manager is told, and the confines that the printed unit sets.
+
+systemd itself does not run here. Its own systemd-analyze judges the unit; the messages go to a
+socket of the test; and the confines are made by others as far as that goes: the capabilities of the
+unit alone, no new privileges, no memory both written and executed, everything but /run/tunrouter
+read-only.
+"""
+
+from __future__ import annotations
+
+import re
+import socket
+import subprocess
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from tests.e2e import ping, probes
+from tests.e2e.snapshot import state
+from tests.e2e.testbed import FAMILIES, Testbed
+from tests.e2e.tunrouter import PROGRAM, Tunrouter, rules, running
+from tests.e2e.wait import BOUND_S
+
+HOME, VPN = 1, 2
+RULES = rules(
+    *(f"{family.far(HOME)} -> home" for family in FAMILIES),
+    *(f"{family.far(VPN)} -> office" for family in FAMILIES),
+)
+DOCUMENT = Path(__file__).parents[2] / "docs" / "service.md"
+STATED = re.compile(r"exposure level of (\d+\.\d)")
+FOUND = re.compile(r"Overall exposure level for tunrouter\.service: (\d+\.\d)")
+WATCHDOG_US = 200_000
+
+CONFINED = r"""
+import ctypes, os, sys
+PR_SET_MDWE, REFUSE_EXEC_GAIN = 65, 1  # linux/prctl.h, from Linux 6.3 on
+ctypes.CDLL(None).prctl(PR_SET_MDWE, REFUSE_EXEC_GAIN, 0, 0, 0)
+os.execvp(sys.argv[1], sys.argv[1:])
+"""
+READ_ONLY = (
+    "mount -t tmpfs run /run && mkdir -m 755 /run/tunrouter"
+    " && mount -t tmpfs -o mode=755 tunrouter /run/tunrouter"
+    ' && mount -o remount,bind,ro /run && mount -o remount,bind,ro / && exec "$@"'
+)
+
+
+class Manager:
+    """The socket of a service manager; `heard` is all that it was told, message by message."""
+
+    def __init__(self, directory: Path) -> None:
+        self.path = path = directory / "notify"
+        self.heard: list[dict[str, str]] = []
+        self._socket = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
+        self._socket.bind(str(path))
+        self._socket.settimeout(BOUND_S)
+        directory.chmod(0o755)
+        path.chmod(0o777)  # as systemd's
+
+    @property
+    def environment(self) -> tuple[str, ...]:
+        """To be put before a command: the process that it becomes is watched."""
+        told = f"export WATCHDOG_PID=$$ WATCHDOG_USEC={WATCHDOG_US} NOTIFY_SOCKET={self.path}"
+        return ("sh", "-c", f'{told}; exec "$@"', "sh")
+
+    def wait_for(self, name: str, value: str = "") -> dict[str, str]:
+        """The next message with an assignment, whose value holds a text."""
+        while True:
+            lines = self._socket.recv(4096).decode().split("\n")
+            message = dict(line.split("=", 1) for line in lines)
+            self.heard.append(message)
+            if value in message.get(name, value + "no"):
+                return message
+
+    def close(self) -> None:
+        self._socket.close()
+
+
+@contextmanager
+def manager() -> Iterator[Manager]:
+    """In a directory that the router's user can look into, unlike those of pytest."""
+    with tempfile.TemporaryDirectory(prefix="tr-notify-") as directory:
+        made = Manager(Path(directory))
+        try:
+            yield made
+        finally:
+            made.close()
+
+
+def unit(directory: Path) -> Path:
+    """The printed unit, in a file of the name that it is to have."""
+    path = directory / "tunrouter.service"
+    printed = subprocess.run(
+        [PROGRAM, "service", "systemd", "-c", "/etc/tunrouter/rules.yaml"],
+        check=True,
+        capture_output=True,
+        text=True,
+    )
+    path.write_text(printed.stdout, encoding="utf-8")
+    return path
+
+
+def setting(path: Path, name: str) -> str:
+    (found,) = re.findall(rf"^{name}=(.*)$", path.read_text(encoding="utf-8"), re.MULTILINE)
+    return str(found)
+
+
+def test_systemd_finds_nothing_wrong_with_the_unit(tmp_path: Path) -> None:
+    done = subprocess.run(
+        ["systemd-analyze", "verify", str(unit(tmp_path))],
+        check=False,
+        capture_output=True,
+        text=True,
+    )
+    assert (done.returncode, done.stdout + done.stderr) == (0, "")
+
+
+def test_the_unit_is_as_hardened_as_the_documentation_says(tmp_path: Path) -> None:
+    (stated,) = STATED.findall(DOCUMENT.read_text(encoding="utf-8"))
+    done = subprocess.run(
+        ["systemd-analyze", "security", "--offline=true", "--no-pager", str(unit(tmp_path))],
+        check=False,
+        capture_output=True,
+        text=True,
+        env={"LC_ALL": "C.UTF-8", "PATH": "/usr/bin:/bin"},
+    )
+    (found,) = FOUND.findall(done.stdout)
+    assert float(found) <= float(stated), done.stdout
+
+
+def test_a_service_manager_is_told_how_the_run_fares(bed: Testbed, tmp_path: Path) -> None:
+    with (
+        manager() as told,
+        running(bed.router, tmp_path, RULES, prefix=told.environment) as router,
+    ):
+        assert told.wait_for("READY")["STATUS"] == "4 routes by tun11; up: home, office"
+        assert told.heard[-1]["READY"] == "1"
+        for _ in range(3):
+            told.wait_for("WATCHDOG", "1")
+        bed.close_tunnel()
+        try:
+            told.wait_for("STATUS", "up: home; down: office")
+        finally:
+            bed.open_tunnel()
+        told.wait_for("STATUS", "up: home, office")
+        assert router.stop().exit_code == 0
+        told.wait_for("STOPPING", "1")
+
+
+def test_ready_is_said_when_packets_go_by_the_rules(bed: Testbed, tmp_path: Path) -> None:
+    """By whoever waits for that alone, as systemd does for what is ordered after us."""
+    with manager() as told:
+        path = tmp_path / "rules.yaml"
+        path.write_text(RULES, encoding="utf-8")
+        router = Tunrouter(bed.router, path, prefix=told.environment)
+        try:
+            told.wait_for("READY")
+            routes = bed.router.run("ip", "route", "show", "proto", "116").stdout
+            assert len(routes.splitlines()) == 2
+            router.stop()
+        finally:
+            router.close()
+
+
+def test_a_service_manager_that_is_not_there_harms_nothing(bed: Testbed, tmp_path: Path) -> None:
+    prefix = ("env", f"NOTIFY_SOCKET={tmp_path}/nobody", f"WATCHDOG_USEC={WATCHDOG_US}")
+    with running(bed.router, tmp_path, RULES, prefix=prefix):
+        assert ping.answered(bed.client, FAMILIES[0].far(HOME)).received == 3
+
+
+def test_within_the_confines_of_the_unit_all_works_and_nothing_is_left(
+    bed: Testbed, tmp_path: Path
+) -> None:
+    capabilities = setting(unit(tmp_path), "CapabilityBoundingSet").split()
+    kept = ",".join(["-all", *(f"+{name.removeprefix('CAP_').lower()}" for name in capabilities)])
+    confines = (
+        *("unshare", "--mount", "sh", "-c", READ_ONLY, "sh"),
+        *("setpriv", f"--bounding-set={kept}", "--inh-caps=-all", "--no-new-privs"),
+        *("python3", "-c", CONFINED),
+    )
+    server = probes.start_server(bed.far)
+    before = state(bed.router)
+    try:
+        with running(bed.router, tmp_path, RULES, prefix=confines) as router:
+            for family in FAMILIES:
+                for host in (HOME, VPN):
+                    assert ping.answered(bed.client, family.far(host)).received == 3
+                    assert probes.tcp(bed.client, family.far(host)) == "connected"
+                    assert probes.udp(bed.client, family.far(host)) == "answered"
+            assert "warning" not in router.log
+            assert router.stop().exit_code == 0
+        assert state(bed.router) == before
+    finally:
+        server.close()

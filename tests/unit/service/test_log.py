@@ -1,0 +1,112 @@
+"""The lines of a run, for people and for the journal."""
+
+from __future__ import annotations
+
+import io
+import logging
+import os
+import pty
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TextIO
+
+import pytest
+
+from router.cli.log import is_journal, log_problems, log_to
+from router.config.model import Place
+from router.config.problems import Problem, Severity
+
+log = logging.getLogger("tests.service")
+
+
+@pytest.fixture(autouse=True)
+def _root_logger() -> Iterator[None]:
+    root = logging.getLogger()
+    handlers, level = root.handlers[:], root.level
+    yield
+    root.handlers[:] = handlers
+    root.setLevel(level)
+
+
+def say_something() -> None:
+    log.info("policy %s: up", "home")
+    log.warning("policy %s: down", "home")
+    log.error("cannot\ngo on")
+    log.debug("of no interest")
+
+
+@pytest.fixture
+def journal(tmp_path: Path) -> Iterator[TextIO]:
+    """A stream as systemd gives it; the journal itself would be a socket."""
+    with (tmp_path / "journal").open("w+", encoding="utf-8") as stream:
+        yield stream
+
+
+def named(stream: TextIO) -> dict[str, str]:
+    found = os.fstat(stream.fileno())
+    return {"JOURNAL_STREAM": f"{found.st_dev}:{found.st_ino}"}
+
+
+def test_for_the_journal_each_line_begins_with_its_priority(journal: TextIO) -> None:
+    log_to(journal, named(journal))
+    say_something()
+    journal.seek(0)
+    assert journal.read().splitlines() == [
+        "<6>policy home: up",
+        "<4>policy home: down",
+        "<3>cannot\N{REPLACEMENT CHARACTER}go on",
+    ]
+
+
+def test_the_journal_of_somebody_else_is_none(journal: TextIO, tmp_path: Path) -> None:
+    with (tmp_path / "other").open("w") as other:
+        assert is_journal(journal, named(journal))
+        assert not is_journal(other, named(journal))
+        assert not is_journal(other, {})
+    assert not is_journal(io.StringIO(), named(journal))
+
+
+def test_elsewhere_warnings_and_errors_say_so_in_a_word(tmp_path: Path) -> None:
+    with (tmp_path / "log").open("w+", encoding="utf-8") as stream:
+        log_to(stream, {})
+        say_something()
+        stream.seek(0)
+        assert stream.read().splitlines() == [
+            "tunrouter: policy home: up",
+            "tunrouter: warning: policy home: down",
+            "tunrouter: error: cannot\N{REPLACEMENT CHARACTER}go on",
+        ]
+
+
+def test_at_a_terminal_in_colours(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("NO_COLOR", raising=False)
+    monkeypatch.setenv("TERM", "xterm")
+    ours, theirs = pty.openpty()
+    with open(theirs, "w", encoding="utf-8") as stream:  # noqa: PTH123 - a descriptor
+        log_to(stream, {})
+        say_something()
+        seen = ""
+        while seen.count("\n") < 3:
+            seen += os.read(ours, 1000).decode()
+    os.close(ours)
+    assert seen.splitlines() == [
+        "tunrouter: policy home: up",
+        "tunrouter: \x1b[1;33mwarning\x1b[0m: policy home: down",
+        "tunrouter: \x1b[1;31merror\x1b[0m: cannot\N{REPLACEMENT CHARACTER}go on",
+    ]
+
+
+def test_problems_of_a_rules_file_are_a_line_each(journal: TextIO) -> None:
+    log_to(journal, named(journal))
+    place = Place("rules.yaml", 5, 12, 3)
+    log_problems(
+        [
+            Problem("bad-cidr", Severity.ERROR, place, "'300' is over 255", "from 0 to 255"),
+            Problem("host-bits-set", Severity.WARNING, place, "host bits", ""),
+        ]
+    )
+    journal.seek(0)
+    assert journal.read().splitlines() == [
+        "<3>rules.yaml:5:12: error[bad-cidr]: '300' is over 255; from 0 to 255",
+        "<4>rules.yaml:5:12: warning[host-bits-set]: host bits",
+    ]
