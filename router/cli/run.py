@@ -33,7 +33,7 @@ def run(asked: Path | None) -> int:
     try:
         system = this_system()
     except PlatformError as error:
-        return _failed(error) if good_rules(file, tell=tell) else exits.BAD_RULES
+        return _failed(str(error)) if good_rules(file, tell=tell) else exits.BAD_RULES
     loaded = good_rules(file, tell=tell)
     if loaded is None or loaded.config is None:
         system.close()
@@ -48,12 +48,14 @@ def _run(config: Config, system: System, supervisor: Supervisor) -> int:
         system.drop_privileges(config.user)
         router.run()
     except PlatformError as error:
-        return _failed(error)
+        return _failed(str(error))
+    except OSError as error:
+        return _failed(f"the system refuses what the router needs: {error}")
     return exits.OK
 
 
-def _failed(error: PlatformError) -> int:
-    log.error("%s", error)
+def _failed(why: str) -> int:
+    log.error("%s", why)
     return exits.FAILED
 
 

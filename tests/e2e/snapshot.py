@@ -14,7 +14,7 @@ COMMANDS = (
     "ip -o addr show",
     "ip route show table all",
     "ip -6 route show table all",
-    r"sysctl -a --pattern ^net\.ipv[46]\.(conf\..*|ip_forward|ping_group_range)$",
+    r"sysctl -a --pattern ^net\.(core|ipv4|ipv6|unix)\.",
     "nft list ruleset",
 )
 

@@ -261,3 +261,13 @@ def test_signals_for_the_router_end_nobody_else_first(bed: Testbed, tmp_path: Pa
         assert router.stop().exit_code == 0
         wait_until(lambda: not router.pids(), "all of its processes to end")
     assert state(bed.router) == before
+
+
+def test_a_start_without_descriptors_says_so(bed: Testbed, tmp_path: Path) -> None:
+    before = state(bed.router)
+    path = write_rules(tmp_path, RULES)
+    prefix = ("prlimit", "--nofile=14:14")
+    ended = run_to_end(bed.router, "run", "-c", str(path), prefix=prefix)
+    assert ended.exit_code == 1
+    assert "Too many open files" in ended.log
+    wait_for_state(bed.router, before)

@@ -9,7 +9,9 @@ Sources: linux/wireguard.h; https://www.wireguard.com/xplatform/ (the `get` oper
 from __future__ import annotations
 
 import socket
-from collections.abc import Iterable, Iterator, Mapping
+import time
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from functools import partial
 from ipaddress import ip_address
 from pathlib import Path
 from typing import Final
@@ -18,8 +20,40 @@ from router.policy.network import Endpoint, Interface
 
 CONTROL_SOCKETS: Final = Path("/var/run/wireguard")
 ONLY_ROOT: Final = "only root may"
+PEACE_S: Final = 60.0
 PATIENCE_S: Final = 1.0
 """For a control socket whose program does not answer."""
+
+
+Ask = Callable[[], Iterable[Endpoint]]
+"""Asks one tunnel. Raises OSError, ValueError."""
+
+
+def asked(_tunnel: str, ask: Ask) -> Sequence[Endpoint]:
+    """What a tunnel says. Raises like `ask`."""
+    return tuple(ask())
+
+
+class EndpointMemory:
+    """In the place of `asked`: a tunnel that does not answer has the endpoints that it had, and is
+    left in peace for a while. A hole in our routes that closes for a moment would send the VPN's
+    own packets into the VPN.
+
+    clock: gives seconds that never go back.
+    """
+
+    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
+        self._clock = clock
+        self._known: dict[str, Sequence[Endpoint]] = {}
+        self._in_peace: dict[str, float] = {}
+
+    def __call__(self, tunnel: str, ask: Ask) -> Sequence[Endpoint]:
+        if self._clock() >= self._in_peace.get(tunnel, 0):
+            try:
+                self._known[tunnel] = asked(tunnel, ask)
+            except (OSError, ValueError):
+                self._in_peace[tunnel] = self._clock() + PEACE_S
+        return self._known.get(tunnel, ())
 
 
 def read_endpoints(
@@ -27,12 +61,13 @@ def read_endpoints(
     kernel_tunnels: Iterable[str],
     unread: list[str],
     directory: Path = CONTROL_SOCKETS,
+    asking: Callable[[str, Ask], Sequence[Endpoint]] = asked,
 ) -> tuple[Endpoint, ...]:
     """All endpoints; what could not be read is added to `unread`."""
     found: list[Endpoint] = []
     for name in kernel_tunnels:
         try:
-            found += _of_kernel(name)
+            found += asking(name, partial(_of_kernel, name))
         except OSError as error:
             unread.append(f"the endpoints of {name} ({_why(error)})")
     try:
@@ -44,7 +79,7 @@ def read_endpoints(
         if path.stem not in interfaces:
             continue
         try:
-            found += _endpoints(path.stem, _ask(path))
+            found += asking(path.stem, partial(_of_program, path))
         except (OSError, ValueError) as error:
             unread.append(f"the endpoints of {path.stem} ({_why(error)})")
     return tuple(found)
@@ -78,6 +113,11 @@ def _ask(path: Path) -> str:
                 break
             answer += piece
     return answer.decode("ascii", "replace")
+
+
+def _of_program(path: Path) -> Iterator[Endpoint]:
+    """Raises OSError, ValueError."""
+    return _endpoints(path.stem, _ask(path))
 
 
 def _endpoints(interface: str, answer: str) -> Iterator[Endpoint]:

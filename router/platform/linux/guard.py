@@ -72,7 +72,7 @@ def carry_out(operations: Operations, request: Message) -> Message:
     except NetlinkError as error:
         return Message({"errno": error.code})
     except OSError as error:
-        return Message({"errno": error.errno})
+        return Message({"errno": error.errno} if error.errno else {"refused": str(error)})
     except Exception as error:  # whatever is wrong with a request must not end the guard
         return Message({"refused": f"the guard makes nothing of {_short(request.value)}: {error}"})
     return Message({"value": done.value}, done.descriptors)

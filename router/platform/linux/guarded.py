@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import socket
 import subprocess
@@ -50,8 +51,12 @@ class Guard:
         return Message(answer["value"], descriptors)
 
     def open_sockets(self, operation: str, **arguments: Any) -> Iterator[socket.socket]:
-        """The sockets that an operation hands over. Raises PlatformError, OSError."""
-        for descriptor in self.ask(operation, **arguments).descriptors:
+        """The sockets that an operation hands over: at least one, perhaps fewer than were asked
+        for. Raises PlatformError, OSError."""
+        descriptors = self.ask(operation, **arguments).descriptors
+        if not descriptors:  # what we have no room for is dropped on the way, see unix(7)
+            raise OSError(errno.EMFILE, os.strerror(errno.EMFILE))
+        for descriptor in descriptors:
             yield socket.socket(fileno=descriptor)
 
     def open_socket(self, operation: str, **arguments: Any) -> socket.socket:

@@ -22,6 +22,7 @@ from router.platform.base import PlatformError
 from router.platform.linux.channel import Message
 from router.platform.linux.control_socket import control_socket
 from router.platform.linux.datagrams import BUFFER
+from router.platform.linux.endpoints import EndpointMemory
 from router.platform.linux.interfaces import LinuxInterfaces, family
 from router.platform.linux.journal import SUFFIX
 from router.platform.linux.keep import keep_routes
@@ -61,6 +62,7 @@ class Operations:
         self._index = 0
         self._addresses: list[Address] = []
         self._routes: list[Route] = []
+        self._endpoints = EndpointMemory()
         self.by_name: Mapping[str, Callable[..., Message]] = {
             "open_tun": self.open_tun,
             "add_routes": self.add_routes,
@@ -146,7 +148,7 @@ class Operations:
         return _handed_over(*sockets)
 
     def endpoints(self) -> Message:
-        return Message(present_endpoints())
+        return Message(present_endpoints(self._endpoints))
 
     def control_socket(self) -> Message:
         return _handed_over(control_socket(self._name, self._written_down()))

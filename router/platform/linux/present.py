@@ -26,7 +26,7 @@ from router.platform.linux.dump import (
     number,
     text,
 )
-from router.platform.linux.endpoints import read_endpoints
+from router.platform.linux.endpoints import EndpointMemory, read_endpoints
 from router.platform.resolver import read_dns_servers
 from router.policy.network import (
     USUAL_LOOKUPS,
@@ -111,15 +111,14 @@ def present_network(
     )
 
 
-def present_endpoints() -> tuple[Endpoint, ...]:
-    """The endpoints of VPNs of this moment, as far as they can be read."""
-    unread: list[str] = []
+def present_endpoints(memory: EndpointMemory) -> tuple[Endpoint, ...]:
+    """The endpoints of VPNs of this moment, as far as they can be read or were before."""
     try:
         with rtnetlink() as netlink:
             interfaces, kernel_tunnels = read_interfaces(netlink)
     except OSError:
         return ()
-    return read_endpoints(interfaces, kernel_tunnels, unread)
+    return read_endpoints(interfaces, kernel_tunnels, [], asking=memory)
 
 
 def rtnetlink() -> socket.socket:

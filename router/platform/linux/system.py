@@ -59,7 +59,7 @@ class LinuxSystem:
     def open_tun(
         self, name: str | None, mtu: int, addresses: Sequence[IPv4Interface | IPv6Interface]
     ) -> TunDevice:
-        (tun, undone), (descriptor,) = self._guard.ask(
+        (tun, undone), descriptors = self._guard.ask(
             "open_tun",
             name=name,
             mtu=mtu,
@@ -68,7 +68,9 @@ class LinuxSystem:
         )
         for words in undone:
             log.warning("undone what a run had left all of whose processes were killed: %s", words)
-        return LinuxTun(descriptor, mtu=mtu, **tun)
+        if not descriptors:
+            raise PlatformError("no descriptor is left for the TUN device: raise `ulimit -n`")
+        return LinuxTun(descriptors[0], mtu=mtu, **tun)
 
     def add_routes(self, routes: Sequence[Route]) -> None:
         self._guard.ask("add_routes", routes=routes)

@@ -160,6 +160,31 @@ def test_control_sockets_that_do_not_answer(tmp_path: Path) -> None:
     assert len(unread) == 1
 
 
+def test_a_tunnel_that_falls_silent_keeps_its_endpoints_and_is_left_in_peace() -> None:
+    now = [100.0]
+    memory = endpoints.EndpointMemory(lambda: now[0])
+    said: list[tuple[Endpoint, ...] | None] = []
+
+    def ask() -> tuple[Endpoint, ...]:
+        answer = said.pop(0)
+        if answer is None:
+            raise TimeoutError
+        return answer
+
+    first, second = ((Endpoint("wg0", 4, number, 51820),) for number in (1, 2))
+    said += [None, first, None, second]
+    assert memory("wg0", ask) == ()
+    assert memory("wg0", ask) == (), "not asked"
+    now[0] += endpoints.PEACE_S
+    assert memory("wg0", ask) == first
+    assert memory("wg0", ask) == first, "it has not answered"
+    assert memory("wg0", ask) == first, "not asked"
+    assert memory("wg1", lambda: second) == second
+    now[0] += endpoints.PEACE_S
+    assert memory("wg0", ask) == second
+    assert said == []
+
+
 def test_only_root_may_look_for_endpoints(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     def refuse(_: Path) -> bool:
         raise PermissionError(13, "Permission denied")
