@@ -46,7 +46,8 @@ test: packages
 
 bench: $(VENV)/test.stamp packages
 	@failed=0; \
-	$(AS_ROOT) $(PYTHON) -m bench.icmp || failed=1; \
+	$(AS_ROOT) $(PYTHON) -m bench.start || failed=1; \
+	echo; $(AS_ROOT) $(PYTHON) -m bench.icmp || failed=1; \
 	echo; $(AS_ROOT) $(PYTHON) -m bench.tcp || failed=1; \
 	echo; $(AS_ROOT) $(PYTHON) -m bench.udp || failed=1; \
 	echo; $(AS_ROOT) $(PYTHON) -m bench.check || failed=1; \

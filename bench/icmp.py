@@ -10,11 +10,8 @@ is looked at, and the TUN's counter must have moved by at least the number of re
 
 from __future__ import annotations
 
-import argparse
 import json
-import os
 import sys
-import tempfile
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -29,8 +26,8 @@ from bench.contestants import (
     find_sing_box,
 )
 from bench.ping_flood import Result
-from tests.e2e import netns
-from tests.e2e.testbed import V4, Testbed, opened_testbed
+from bench.side_by_side import arguments, in_turn, network
+from tests.e2e.testbed import V4, Testbed
 
 WINDOWS = (1, 16, 128)
 IDLE_PINGS, IDLE_PAUSE_S = 200, 0.004
@@ -154,29 +151,22 @@ def _say(what: str, ratio: float, *, at_least: float = 0.0, at_most: float = flo
     return passed
 
 
-def contestants(directory: Path) -> list[Contestant]:
+def contestants(directory: Path) -> dict[str, Contestant]:
     """Those that can be had on this machine; `directory` takes their configurations."""
     found: list[Contestant] = [BarePath(), OurRouter(directory), ScapyLoop()]
     sing_box = find_sing_box()
-    return [*found, SingBox(sing_box, directory)] if sing_box else found
+    if sing_box:
+        found.append(SingBox(sing_box, directory))
+    return {one.name: one for one in found}
 
 
 def main() -> int:
-    parser = argparse.ArgumentParser(description="Measure pings, side by side, in namespaces.")
-    parser.add_argument("--rounds", type=int, default=3)
-    parser.add_argument("--seconds", type=float, default=2.0, help="length of each flood")
-    options = parser.parse_args()
-    if os.geteuid() != 0:
-        print("the benches need root, for namespaces: run `make bench`", file=sys.stderr)
-        return 1
-    netns.sweep()
-    with opened_testbed() as bed, tempfile.TemporaryDirectory(prefix="tr-bench-") as directory:
-        running = contestants(Path(directory))
-        measured = {one.name: Measured(one.name) for one in running}
-        for number in range(1, options.rounds + 1):
-            for one in running:
-                print(f"round {number} of {options.rounds}: {one.name}", file=sys.stderr)
-                measure(bed, one, measured[one.name], options.seconds)
+    options = arguments("Measure pings", seconds=2.0)
+    with network() as (bed, directory):
+        running = contestants(directory)
+        measured = {name: Measured(name) for name in running}
+        for name, one in in_turn(options.rounds, running):
+            measure(bed, one, measured[name], options.seconds)
     print(table(list(measured.values()), measured[ScapyLoop.name]))
     return 0 if verdict(measured) else 1
 

@@ -10,20 +10,18 @@ counter of bytes must have moved by what was transferred.
 
 from __future__ import annotations
 
-import argparse
 import json
-import os
 import sys
-import tempfile
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from statistics import median
 
 from bench.contestants import BarePath, Contestant, OurRouter, SingBox, find_sing_box
-from tests.e2e import netns, probes
+from bench.side_by_side import arguments, in_turn, network
+from tests.e2e import probes
 from tests.e2e.processes import Process
-from tests.e2e.testbed import V4, Testbed, opened_testbed
+from tests.e2e.testbed import V4, Testbed
 from tests.e2e.wait import wait_until
 
 DIRECTIONS = {"up": (), "down": ("--reverse",)}
@@ -154,15 +152,18 @@ def _say(what: str, ratio: float, at_least: float) -> bool:
     return met
 
 
-def contestants(directory: Path) -> list[Contestant]:
+def contestants(directory: Path) -> dict[str, Contestant]:
     """Those that can be had on this machine; `directory` takes their configurations."""
-    found: list[Contestant] = [BarePath(), OurRouter(directory)]
+    found: dict[str, Contestant] = {
+        BarePath.name: BarePath(),
+        OurRouter.name: OurRouter(directory),
+    }
     program = find_sing_box()
     if program is not None:
         for stack, mtu in SING_BOXES:
-            sing_box = SingBox(program, directory, stack, mtu)
-            sing_box.name = f"{SingBox.name} {stack} {mtu}"
-            found.append(sing_box)
+            name = f"{SingBox.name} {stack} {mtu}"
+            found[name] = sing_box = SingBox(program, directory, stack, mtu)
+            sing_box.name = name
     return found
 
 
@@ -174,23 +175,14 @@ def _server(bed: Testbed) -> Process:
 
 
 def main() -> int:
-    parser = argparse.ArgumentParser(description="Measure TCP, side by side, in namespaces.")
-    parser.add_argument("--rounds", type=int, default=3)
-    parser.add_argument("--seconds", type=int, default=2, help="length of each stream")
-    options = parser.parse_args()
-    if os.geteuid() != 0:
-        print("the benches need root, for namespaces: run `make bench`", file=sys.stderr)
-        return 1
-    netns.sweep()
-    with opened_testbed() as bed, tempfile.TemporaryDirectory(prefix="tr-bench-") as directory:
+    options = arguments("Measure TCP", seconds=2)
+    with network() as (bed, directory):
         servers = (probes.start_server(bed.far), _server(bed))
-        running = contestants(Path(directory))
-        measured = {one.name: Measured(one.name) for one in running}
+        running = contestants(directory)
+        measured = {name: Measured(name) for name in running}
         try:
-            for number in range(1, options.rounds + 1):
-                for one in running:
-                    print(f"round {number} of {options.rounds}: {one.name}", file=sys.stderr)
-                    measure(bed, one, measured[one.name], options.seconds)
+            for name, one in in_turn(options.rounds, running):
+                measure(bed, one, measured[name], options.seconds)
         finally:
             for server in servers:
                 server.close()

@@ -10,21 +10,18 @@ TUN's counters must have moved by what was delivered.
 
 from __future__ import annotations
 
-import argparse
 import json
-import os
 import sys
-import tempfile
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from statistics import median
 
 from bench.contestants import BarePath, Contestant, OurRouter, SingBox, find_sing_box
+from bench.side_by_side import arguments, in_turn, network
 from bench.udp_load import Result
-from tests.e2e import netns
 from tests.e2e.processes import Process
-from tests.e2e.testbed import V4, Testbed, opened_testbed
+from tests.e2e.testbed import V4, Testbed
 
 LOADS = {
     "up 64 B": ("up", "--size", "64"),
@@ -130,23 +127,14 @@ def _far_ends(bed: Testbed, hosts: Sequence[str]) -> list[Process]:
 
 
 def main() -> int:
-    parser = argparse.ArgumentParser(description="Measure UDP, side by side, in namespaces.")
-    parser.add_argument("--rounds", type=int, default=3)
-    parser.add_argument("--seconds", type=float, default=2.0, help="length of each load")
-    options = parser.parse_args()
-    if os.geteuid() != 0:
-        print("the benches need root, for namespaces: run `make bench`", file=sys.stderr)
-        return 1
-    netns.sweep()
-    with opened_testbed() as bed, tempfile.TemporaryDirectory(prefix="tr-bench-") as directory:
-        running = contestants(Path(directory))
+    options = arguments("Measure UDP", seconds=2.0)
+    with network() as (bed, directory):
+        running = contestants(directory)
         measured = {name: Measured(name) for name in running}
         far_ends = _far_ends(bed, sorted({one.host for one in running.values()}))
         try:
-            for number in range(1, options.rounds + 1):
-                for name, one in running.items():
-                    print(f"round {number} of {options.rounds}: {name}", file=sys.stderr)
-                    measure(bed, one, measured[name], options.seconds)
+            for name, one in in_turn(options.rounds, running):
+                measure(bed, one, measured[name], options.seconds)
         finally:
             for process in far_ends:
                 process.close()

@@ -1,0 +1,51 @@
+"""What the benches in namespaces share: their arguments, their network, their rounds.
+
+Always true: in every round each contestant has its turn, so that whatever else the machine does
+meets all of them alike.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+import tempfile
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TypeVar
+
+from tests.e2e import netns
+from tests.e2e.testbed import Testbed, opened_testbed
+
+T = TypeVar("T")
+
+
+def arguments(description: str, seconds: float | None, rounds: int = 3) -> argparse.Namespace:
+    """`rounds`, and `seconds` of each load where there is one. Exits where root is missing."""
+    parser = argparse.ArgumentParser(description=f"{description}, side by side, in namespaces.")
+    parser.add_argument("--rounds", type=int, default=rounds)
+    if seconds is not None:
+        parser.add_argument(
+            "--seconds", type=type(seconds), default=seconds, help="length of each load"
+        )
+    options = parser.parse_args()
+    if os.geteuid() != 0:
+        sys.exit("the benches need root, for namespaces: run `make bench`")
+    netns.sweep()
+    return options
+
+
+@contextmanager
+def network() -> Iterator[tuple[Testbed, Path]]:
+    """The network of the end-to-end tests, and a directory for configurations."""
+    with opened_testbed() as bed, tempfile.TemporaryDirectory(prefix="tr-bench-") as directory:
+        yield bed, Path(directory)
+
+
+def in_turn(rounds: int, contestants: Mapping[str, T]) -> Iterator[tuple[str, T]]:
+    """Each contestant in each round, as it is told on standard error."""
+    for number in range(1, rounds + 1):
+        for name, contestant in contestants.items():
+            print(f"round {number} of {rounds}: {name}", file=sys.stderr)
+            yield name, contestant

@@ -1,0 +1,23 @@
+"""A start takes no longer than it must: what is needed later, or never, is not imported before."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+from tests.e2e.testbed import V4, Testbed
+from tests.e2e.tunrouter import rules, running
+
+NOT_BEFORE_READY = {"jsonschema", "prometheus_client", "pydantic", "pygments", "rich", "scapy"}
+IMPORTED = re.compile(r"^import time: .*\| +(\S+)$", re.MULTILINE)
+
+
+def test_what_is_for_people_is_not_imported_before_the_router_is_ready(
+    bed: Testbed, tmp_path: Path
+) -> None:
+    """In none of its processes; Python writes down what they import."""
+    prefix = ("env", "PYTHONPROFILEIMPORTTIME=1")
+    with running(bed.router, tmp_path, rules(f"{V4.far(1)} -> home"), prefix=prefix) as router:
+        imported = set(IMPORTED.findall(router.log))
+    assert "router.engine.router" in imported
+    assert not {name.partition(".")[0] for name in imported} & NOT_BEFORE_READY
