@@ -78,6 +78,8 @@ KeyringMode=private
 UMask=0077
 SystemCallArchitectures=native
 SystemCallFilter=@system-service
+SystemCallFilter=~@privileged @resources
+SystemCallFilter=setuid setgroups
 SystemCallErrorNumber=EPERM
 
 [Install]

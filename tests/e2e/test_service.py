@@ -8,6 +8,7 @@ read-only.
 
 from __future__ import annotations
 
+import os
 import re
 import socket
 import subprocess
@@ -31,6 +32,7 @@ DOCUMENT = Path(__file__).parents[2] / "docs" / "service.md"
 STATED = re.compile(r"exposure level of (\d+\.\d)")
 FOUND = re.compile(r"Overall exposure level for tunrouter\.service: (\d+\.\d)")
 WATCHDOG_US = 200_000
+SOMEBODY = 1000
 
 CONFINED = r"""
 import ctypes, os, sys
@@ -171,6 +173,7 @@ def test_a_service_manager_that_is_not_there_harms_nothing(bed: Testbed, tmp_pat
 def test_within_the_confines_of_the_unit_all_works_and_nothing_is_left(
     bed: Testbed, tmp_path: Path
 ) -> None:
+    """With rules that nobody but their owner, who is not root, may read."""
     capabilities = setting(unit(tmp_path), "CapabilityBoundingSet").split()
     kept = ",".join(["-all", *(f"+{name.removeprefix('CAP_').lower()}" for name in capabilities)])
     confines = (
@@ -178,6 +181,9 @@ def test_within_the_confines_of_the_unit_all_works_and_nothing_is_left(
         *("setpriv", f"--bounding-set={kept}", "--inh-caps=-all", "--no-new-privs"),
         *("python3", "-c", CONFINED),
     )
+    private = tmp_path / "rules.yaml"
+    private.touch(mode=0o600)
+    os.chown(private, SOMEBODY, SOMEBODY)
     server = probes.start_server(bed.far)
     before = state(bed.router)
     try:
