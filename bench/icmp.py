@@ -56,7 +56,8 @@ class Measured:
 
     @property
     def brisk_p50(self) -> float:
-        """Microseconds, when each request leaves as soon as the answer to the last is in."""
+        """Microseconds, when each request leaves 60 us or so after the answer to the last, which is
+        how long a sleep of no length takes."""
         return median(result.p50 for result in self.brisk)
 
     def rate(self, window: int) -> float:
