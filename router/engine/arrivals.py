@@ -80,9 +80,12 @@ class Arrivals:
                 self._drops.count(Drop.FILTERED if sender is None else Drop.HOP_LIMIT)
             return
         sender.remote.last_in = now
-        tally, size = sender.tally, len(payloads[0])
+        size = len(payloads[-1]) + number * sender.envelope.headers
+        if number > 1:
+            size += (number - 1) * len(payloads[0])
+        tally = sender.tally
         tally.packets_in += number
-        tally.bytes_in += (number - 1) * size + len(payloads[-1]) + number * sender.envelope.headers
+        tally.bytes_in += size
         identification = self._identification
         self._identification = (identification + number) % IDENTIFICATIONS
         at = 0
