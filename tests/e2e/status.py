@@ -4,25 +4,28 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 from tests.e2e.netns import Namespace
 from tests.e2e.sockets import NAMESPACES
 from tests.e2e.testbed import FAMILIES, Family, Testbed
 from tests.e2e.tunrouter import PROGRAM, TUN, rules
 
-HOME, VPN, REPLY, DROP, REJECT = 1, 2, 3, 4, 5
-ORDER = ("home", "office", "reply", "drop", "reject")
-RULES = rules(
+HOME, VPN, REPLY, DROP, REJECT, ASKED, CONNECTED, DOWNLOADED = range(1, 9)
+POLICIES: Final = ("home", "office", "reply", "drop", "reject", "home", "office", "home")
+"""Of those hosts: one for each kind of traffic, so that no test meets a flow of another's."""
+RULES: Final = rules(
     *(
         f"{family.far(host)} -> {policy}"
-        for host, policy in enumerate(ORDER, start=1)
+        for host, policy in enumerate(POLICIES, start=1)
         for family in FAMILIES
     )
 )
 """Rule 2n - 1 is about host n in IPv4, rule 2n in IPv6."""
-PING = {4: 84, 6: 104}
+PING: Final = {4: 84, 6: 104}
 """Bytes of a usual ping's packet."""
+COUNTED: Final = ("packets_out", "bytes_out", "packets_in", "bytes_in")
+
 Status = dict[str, Any]
 
 
@@ -37,12 +40,13 @@ def socket_of(namespace: Namespace, tun: str = TUN) -> Path:
 
 
 class Counted:
-    """What a status counts for one policy and one rule, to be compared with an earlier one's."""
+    """What a status counts for the policy and the rule of a host, to be compared with an earlier
+    one's."""
 
     def __init__(self, bed: Testbed, family: Family, host: int) -> None:
         self._bed = bed
         self._place = 2 * host - 1 if family.version == 4 else 2 * host
-        self._policy = ORDER[host - 1]
+        self._policy = POLICIES[host - 1]
         self._before = self._now()
 
     def since(self) -> dict[str, int]:
@@ -50,18 +54,24 @@ class Counted:
         now = self._now()
         return {name: now[name] - self._before[name] for name in now}
 
+    @property
+    def flows(self) -> int:
+        """Those of the rule, at present."""
+        return self._now()["rule flows"]
+
     def _now(self) -> dict[str, int]:
         told = asked(self._bed.router)
         rule = told["rules"][self._place - 1]
         assert (rule["index"], rule["policy"]) == (self._place, self._policy)
         policy = told["policies"][self._policy]
-        numbers = {name: policy[name] for name in policy if isinstance(policy[name], int)}
+        assert policy["flows"] >= rule["flows"]
+        numbers = {name: policy[name] for name in COUNTED}
         return {**numbers, "rule packets": rule["packets"], "rule flows": rule["flows"]}
 
 
-def packets(out: int, bytes_out: int, in_: int, bytes_in: int, flows: int = 0) -> dict[str, int]:
-    """Counts that a policy and a rule have in common."""
+def counts(out: int, bytes_out: int, in_: int, bytes_in: int, flows: int = 0) -> dict[str, int]:
+    """What `since` gives when that is what has passed, and so many flows are left."""
     return {
         **{"packets_out": out, "bytes_out": bytes_out, "packets_in": in_, "bytes_in": bytes_in},
-        **{"flows": flows, "rule packets": out + in_, "rule flows": flows},
+        **{"rule packets": out + in_, "rule flows": flows},
     }

@@ -13,17 +13,20 @@ import pytest
 
 from tests.e2e import ping
 from tests.e2e.status import (
+    ASKED,
+    CONNECTED,
+    DOWNLOADED,
     DROP,
     HOME,
-    ORDER,
     PING,
+    POLICIES,
     REJECT,
     REPLY,
     RULES,
     VPN,
     Counted,
     asked,
-    packets,
+    counts,
 )
 from tests.e2e.tcp_bed import conversation
 from tests.e2e.testbed import V4, V6, Family, Testbed
@@ -45,10 +48,10 @@ def test_who_it_is(bed: Testbed, router: Tunrouter) -> None:
     assert Path(told["rules_file"]).read_text() == RULES
     assert 0 < told["uptime_s"] <= asked(bed.router)["uptime_s"]
     states = {name: each["state"] for name, each in told["policies"].items()}
-    assert states == dict.fromkeys((*ORDER, "bypass"), "up")
+    assert states == dict.fromkeys((*POLICIES, "bypass"), "up")
     interfaces = [told["policies"][name]["interface"] for name in ("home", "office", "reply")]
     assert interfaces == ["eth0", "wg0", None]
-    assert [rule["index"] for rule in told["rules"]] == list(range(1, 11))
+    assert [rule["index"] for rule in told["rules"]] == list(range(1, 2 * len(POLICIES) + 1))
     lines = RULES.splitlines()
     assert all(rule["text"] in lines[rule["line"] - 1] for rule in told["rules"])
 
@@ -59,12 +62,12 @@ def test_pings_are_counted(bed: Testbed, family: Family, host: int) -> None:
     counted, size = Counted(bed, family, host), 7 * PING[family.version]
     running_ping = ping.start(bed.client, family.far(host), "-c", "7", "-i", "0.05", "-w", "20")
     try:
-        wait_until(lambda: counted.since()["flows"] == 1, "its flow")
+        wait_until(lambda: counted.flows == 1, "its flow")
         assert asked(bed.router)["flows"]["icmp"] >= 1
         assert ping.read(running_ping).received == 7
     finally:
         running_ping.close()
-    assert counted.since() == packets(7, size, 7, size, flows=1)
+    assert counted.since() == counts(7, size, 7, size, flows=1)
 
 
 @pytest.mark.usefixtures("router")
@@ -73,22 +76,19 @@ def test_what_is_answered_here_is_counted(bed: Testbed, family: Family) -> None:
     for host, came_in in ((REPLY, 3), (DROP, 0), (REJECT, 0)):
         counted, before = Counted(bed, family, host), asked(bed.router)["drops"]
         ping.unanswered(bed.client, family.far(host))
-        assert counted.since() == packets(3, size, came_in, size if came_in else 0)
+        assert counted.since() == counts(3, size, came_in, size if came_in else 0)
         drops = asked(bed.router)["drops"]
-        expected = {DROP: {"drop": 3}, REJECT: {"rejected": 3}}.get(host, {})
-        assert {name: drops[name] - before.get(name, 0) for name in drops} == {
-            **dict.fromkeys(drops, 0),
-            **expected,
-        }
+        for reason, number in (("drop", 3 * (host == DROP)), ("rejected", 3 * (host == REJECT))):
+            assert drops.get(reason, 0) - before.get(reason, 0) == number
 
 
 @pytest.mark.usefixtures("router")
 def test_questions_to_a_name_server_are_counted(bed: Testbed, family: Family) -> None:
-    counted, before = Counted(bed, family, HOME), asked(bed.router)["flows"]["udp"]
+    counted = Counted(bed, family, ASKED)
     for _ in range(3):
         bed.client.run(
             *("dig", "+short", "+tries=1", "+time=10", "+noedns", "-p", str(DNS)),
-            *(f"@{family.far(HOME)}", "example.com", "A"),
+            *(f"@{family.far(ASKED)}", "example.com", "A"),
         )
     since = counted.since()
     assert (since["packets_out"], since["packets_in"], since["rule packets"]) == (3, 3, 6)
@@ -96,29 +96,27 @@ def test_questions_to_a_name_server_are_counted(bed: Testbed, family: Family) ->
     question = since["bytes_out"] // 3 - headers
     assert question * 3 + headers * 3 == since["bytes_out"]
     assert since["bytes_in"] == since["bytes_out"] + 3 * 16, "an answer repeats its question"
-    assert asked(bed.router)["flows"]["udp"] == before + since["flows"] == before + 3
+    assert counted.flows == 3
+    assert asked(bed.router)["flows"]["udp"] >= 3
 
 
 @pytest.mark.usefixtures("router")
 def test_connections_are_counted(bed: Testbed, family: Family) -> None:
-    counted, size = Counted(bed, family, VPN), 1 << 20
-    before = asked(bed.router)["flows"]["tcp"]
-    with conversation(bed, family, VPN) as pair:
+    counted, size = Counted(bed, family, CONNECTED), 1 << 20
+    with conversation(bed, family, CONNECTED) as pair:
         pair.server.sendall(b"hello")
         assert pair.client.recv(5) == b"hello"
-        assert counted.since()["flows"] == counted.since()["rule flows"] == 1
-        assert asked(bed.router)["flows"]["tcp"] == before + 1
+        assert counted.flows == asked(bed.router)["flows"]["tcp"] == 1
         sender = threading.Thread(target=pair.client.sendall, args=(bytes(size),))
         sender.start()
         received = 0
         while received < size:
             received += len(pair.server.recv(1 << 16))
         sender.join()
-    wait_until(lambda: counted.since()["flows"] == 0, "the connection to be over")
-    assert asked(bed.router)["flows"]["tcp"] == before
+    wait_until(lambda: counted.flows == 0, "the connection to be over")
+    assert asked(bed.router)["flows"]["tcp"] == 0
     since = counted.since()
-    headers = 80 * since["packets_out"]
-    assert size < since["bytes_out"] < size + headers
+    assert size < since["bytes_out"] < 1.5 * size, "what was lost on its way is sent again"
     assert since["packets_out"] >= size / 65536
     assert 0 < since["bytes_in"] < size
     assert since["rule packets"] == since["packets_out"] + since["packets_in"]
@@ -131,29 +129,29 @@ def test_a_download_is_counted_while_it_runs(bed: Testbed, tmp_path: Path) -> No
     server = bed.far.start(
         *(sys.executable, "-m", "http.server", "8099", "--directory", str(tmp_path)),
     )
-    counted = Counted(bed, V4, HOME)
+    counted = Counted(bed, V4, DOWNLOADED)
     download = None
     try:
         wait_until(lambda: ":8099 " in bed.far.run("ss", "-Hltn").stdout, "the server")
         download = bed.client.start(
             *("curl", "-sS", "--limit-rate", "10M", "-o", str(tmp_path / "got")),
-            f"http://{V4.far(HOME)}:8099/file",
+            f"http://{V4.far(DOWNLOADED)}:8099/file",
         )
         wait_until(lambda: size / 10 < counted.since()["bytes_in"], "a tenth of it")
-        assert counted.since()["flows"] == 1
+        assert counted.flows == 1
         assert download.wait() == 0, download.report()
     finally:
         for process in filter(None, (download, server)):
             process.close()
     assert (tmp_path / "got").stat().st_size == size
-    assert size < counted.since()["bytes_in"] < 1.1 * size
+    assert size < counted.since()["bytes_in"] < 1.5 * size
 
 
 @pytest.mark.usefixtures("router")
 def test_for_people(bed: Testbed) -> None:
     told = bed.router.run(PROGRAM, "status").stdout
     first, file, *_ = told.splitlines()
-    assert re.fullmatch(rf"pid \d+, TUN {TUN}, up \d+ s", first)
+    assert re.fullmatch(rf"pid \d+, TUN {TUN}, up .* s", first)
     assert file.startswith("rules  /")
     assert [line.split()[:3] for line in told.splitlines() if line.startswith("office")] == [
         ["office", "up", "wg0"]
