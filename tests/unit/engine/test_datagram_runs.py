@@ -12,8 +12,7 @@ import pytest
 from router.platform.base import NetworkError
 from router.wire import offload
 from router.wire.fragments import split
-from tests.unit.engine.memory_udp import MemoryUdpSocket, received, run
-from tests.unit.engine.test_datagrams import (
+from tests.unit.engine.datagram_cases import (
     HOME,
     HOME2,
     LOCAL_HOST,
@@ -27,6 +26,7 @@ from tests.unit.engine.test_datagrams import (
     reported,
     to,
 )
+from tests.unit.engine.memory_udp import MemoryUdpSocket, received, run
 from tests.unit.engine.world import World, far
 from tests.unit.wire.packets import UDP, decoded
 
