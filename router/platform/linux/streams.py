@@ -87,7 +87,7 @@ class LinuxStreams:
             _, ancillary, _, _ = sock.recvmsg(1, ANCILLARY_SPACE, MSG_ERRQUEUE)
         except OSError:
             return ConnectFailure(error)
-        return _read(error, version, ancillary)
+        return what_failed(error, version, ancillary)
 
     def is_stranded(self, sock: socket.socket) -> bool:
         try:
@@ -129,7 +129,9 @@ def _options(version: int) -> tuple[int, int, int, int]:
     return socket.IPPROTO_IPV6, socket.IPV6_UNICAST_HOPS, socket.IPV6_TCLASS, IPV6_RECVERR
 
 
-def _read(error: int, version: int, ancillary: list[tuple[int, int, bytes]]) -> ConnectFailure:
+def what_failed(
+    error: int, version: int, ancillary: list[tuple[int, int, bytes]]
+) -> ConnectFailure:
     """What an error queue says; the errno of a connection that was refused by a reset or that
     nobody answered has no ICMP error beside it."""
     level, _, _, kind = _options(version)

@@ -4,7 +4,8 @@ ways out that keep what is sent by them. The rules are those of a real rules fil
 from __future__ import annotations
 
 import errno
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from ipaddress import ip_address, ip_interface
 from pathlib import Path
 from typing import Any
@@ -13,7 +14,11 @@ from router.config.loader import load
 from router.egress.icmp import PathMtu
 from router.egress.ways import WayOut, WaysOut
 from router.engine.forwarder import Forwarder, read_all
+from router.engine.inside import Inside
+from router.engine.refusals import Refusals
+from router.engine.streams import Streams
 from router.flows import translate
+from router.flows.drops import Drops
 from router.flows.queries import Binding
 from router.platform.base import Bytes
 from router.policy.network import Interface
@@ -143,7 +148,12 @@ class MemoryWays(WaysOut):
 class World:
     """What a test does: put a packet in, look at what came out where."""
 
-    def __init__(self, directory: Path, rules: str = RULES) -> None:
+    def __init__(
+        self,
+        directory: Path,
+        rules: str = RULES,
+        streams: Callable[[MemoryTun, Inside, Refusals, Drops], Streams] | None = None,
+    ) -> None:
         file = directory / "rules.yaml"
         file.write_text(rules, encoding="utf-8")
         config = load(file).config
@@ -160,6 +170,7 @@ class World:
             PEERS,
             first_id=0,
             sockets=udp_sockets(self.udp),
+            streams=partial(streams, self.tun) if streams else None,
         )
 
     def send(self, packet: bytes, now: float = 1.0) -> list[bytes]:

@@ -1,0 +1,100 @@
+"""What the error queue of a socket that could not connect is read as, without a socket."""
+
+from __future__ import annotations
+
+import errno
+import socket
+import struct
+from ipaddress import ip_address
+
+import pytest
+
+from router.platform.base import ConnectFailure
+from router.platform.linux.streams import what_failed
+
+Ancillary = list[tuple[int, int, bytes]]
+
+KINDS = {4: (socket.IPPROTO_IP, 11), 6: (socket.IPPROTO_IPV6, 25)}
+"""IP_RECVERR, IPV6_RECVERR: linux/in.h, linux/in6.h."""
+LOCAL, ICMP, ICMP6 = 1, 2, 3
+"""SO_EE_ORIGIN_*: linux/errqueue.h."""
+OFFENDERS = {4: "192.0.2.1", 6: "2001:db8:2::1"}
+UNREACHABLE = {4: (3, 1), 6: (1, 3)}
+BOTH = pytest.mark.parametrize("version", [4, 6])
+
+
+def queue(
+    version: int,
+    *,
+    error: int = errno.EHOSTUNREACH,
+    origin: int | None = None,
+    what: tuple[int, int] | None = None,
+    info: int = 0,
+) -> Ancillary:
+    """One message as ip(7) describes it: sock_extended_err, then the offender as a sockaddr."""
+    origin = origin if origin is not None else ICMP if version == 4 else ICMP6
+    kind, code = what or UNREACHABLE[version]
+    extended = struct.pack("=IBBBBII", error, origin, kind, code, 0, info, 0)
+    packed = ip_address(OFFENDERS[version]).packed
+    if version == 4:
+        offender = struct.pack("=HH4s8x", socket.AF_INET, 0, packed)
+    else:
+        offender = struct.pack("=HHI16sI", socket.AF_INET6, 0, 0, packed, 0)
+    return [(*KINDS[version], extended + offender)]
+
+
+@BOTH
+def test_an_icmp_error_with_whoever_sent_it(version: int) -> None:
+    failure = what_failed(errno.EHOSTUNREACH, version, queue(version))
+    offender = ip_address(OFFENDERS[version]).packed
+    assert failure == ConnectFailure(errno.EHOSTUNREACH, (*UNREACHABLE[version], 0), offender)
+
+
+@BOTH
+def test_the_mtu_of_too_big_is_kept(version: int) -> None:
+    what = (3, 4) if version == 4 else (2, 0)
+    told = queue(version, error=errno.EMSGSIZE, what=what, info=1280)
+    assert what_failed(errno.EMSGSIZE, version, told).icmp == (*what, 1280)
+
+
+@BOTH
+@pytest.mark.parametrize("error", [errno.ECONNREFUSED, errno.ENETUNREACH])
+def test_an_icmp_error_about_something_else_is_not_the_reason(version: int, error: int) -> None:
+    """A reset came after it, say."""
+    assert what_failed(error, version, queue(version)) == ConnectFailure(error)
+
+
+@BOTH
+def test_silence_stays_silence(version: int) -> None:
+    """An error that was noted on the way to a time-out has not ended the attempt."""
+    told = queue(version, error=errno.ETIMEDOUT)
+    assert what_failed(errno.ETIMEDOUT, version, told) == ConnectFailure(errno.ETIMEDOUT)
+
+
+@BOTH
+def test_what_our_own_kernel_noted_has_no_sender(version: int) -> None:
+    told = queue(version, origin=LOCAL)
+    assert what_failed(errno.EHOSTUNREACH, version, told) == ConnectFailure(errno.EHOSTUNREACH)
+
+
+@BOTH
+def test_the_other_family_is_not_listened_to(version: int) -> None:
+    other = queue(10 - version)
+    assert what_failed(errno.EHOSTUNREACH, version, other) == ConnectFailure(errno.EHOSTUNREACH)
+
+
+@BOTH
+def test_the_first_that_fits_counts_whatever_stands_before_it(version: int) -> None:
+    told = [
+        (socket.SOL_SOCKET, 29, bytes(16)),
+        (*KINDS[version], b"short"),
+        *queue(version, error=errno.EPROTO),
+        *queue(version),
+    ]
+    found = what_failed(errno.EHOSTUNREACH, version, told).icmp
+    assert found == (*UNREACHABLE[version], 0)
+
+
+@BOTH
+def test_nothing_there(version: int) -> None:
+    assert what_failed(errno.ECONNREFUSED, version, []) == ConnectFailure(errno.ECONNREFUSED)
