@@ -55,6 +55,7 @@ def _parser() -> argparse.ArgumentParser:
     service.add_argument("kind", choices=("systemd", "launchd"))
     _add_rules_file(service)
     service.set_defaults(command=_service)
+    _add_reload(commands)
     schema = commands.add_parser("schema", help="print the JSON Schema of rules files, for editors")
     schema.set_defaults(command=_schema)
     return parser
@@ -98,6 +99,15 @@ def _add_status(commands: _Commands[argparse.ArgumentParser]) -> None:
     status.add_argument("--json", action="store_true")
     _add_tun(status)
     status.set_defaults(command=_status)
+
+
+def _add_reload(commands: _Commands[argparse.ArgumentParser]) -> None:
+    reload = commands.add_parser(
+        "reload", help="have the running router read its rules again (needs root)"
+    )
+    reload.add_argument("--json", action="store_true")
+    _add_tun(reload)
+    reload.set_defaults(command=_reload)
 
 
 def _add_tun(parser: argparse.ArgumentParser) -> None:
@@ -158,6 +168,12 @@ def _service(options: argparse.Namespace) -> int:
     from router.cli.service import service  # noqa: PLC0415
 
     return service(options.kind, options.config)
+
+
+def _reload(options: argparse.Namespace) -> int:
+    from router.cli.reload import reload  # noqa: PLC0415
+
+    return reload(options.tun, as_json=options.json)
 
 
 def _schema(_options: argparse.Namespace) -> int:

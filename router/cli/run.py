@@ -12,6 +12,7 @@ from router.cli.log import is_journal, log_problems, log_to
 from router.cli.rules_file import good_rules, rules_file
 from router.config.model import Config
 from router.control.commands import attended
+from router.engine import rereading
 from router.engine.router import Router
 from router.platform import present_network, this_system
 from router.platform.base import PlatformError, Supervisor, System
@@ -31,7 +32,7 @@ def run(asked: Path | None) -> int:
     tell = log_problems if is_journal(sys.stderr, os.environ) else None
     file = rules_file(asked)
     try:
-        system = this_system()
+        system = this_system(rereading.command(file))
     except PlatformError as error:
         return _failed(str(error)) if good_rules(file, tell=tell) else exits.BAD_RULES
     loaded = good_rules(file, tell=tell)

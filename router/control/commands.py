@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import logging
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
@@ -9,6 +10,7 @@ from contextlib import closing, contextmanager
 from router.control.conversation import Answer
 from router.control.server import Commands, Server
 from router.control.status import status
+from router.engine.outcome import Outcome
 from router.engine.router import Router
 from router.platform.base import PlatformError
 
@@ -34,4 +36,12 @@ def commands(router: Router) -> Commands:
     def answer_status(answer: Answer) -> None:
         answer.reply(status(router))
 
-    return {"status": answer_status}
+    def answer_reload(answer: Answer) -> None:
+        router.reload.ask(lambda outcome: answer.reply([as_line(outcome)]))
+
+    return {"status": answer_status, "reload": answer_reload}
+
+
+def as_line(outcome: Outcome) -> bytes:
+    """What has come of a reload, as JSON."""
+    return json.dumps(outcome.as_json()).encode() + b"\n"

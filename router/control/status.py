@@ -65,6 +65,7 @@ def status(router: Running) -> Iterator[bytes]:
     """One JSON object, in pieces."""
     config, tallies = router.config, router.forwarder.tallies
     by_policy = {name: Tally(name, 0) for name in config.policies}
+    _sum(tallies.former, by_policy)
     head = {
         "pid": os.getpid(),
         "uptime_s": round(router.uptime, 3),

@@ -9,7 +9,7 @@ index, so an interface that comes back as another one gets new ones.
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Container, Iterable, Iterator, Mapping
 from functools import partial
 from ipaddress import IPv4Interface, IPv6Interface
 from typing import Final, NamedTuple, Protocol
@@ -82,10 +82,7 @@ class WaysOut:
         self._kernel: Kernel | None = None
         self.by_policy: dict[str, WayOut] = {}
         self._by_interface: dict[str, WayOut] = {}
-        for policy in policies:
-            if policy.interface is not None:
-                way = self._by_interface.setdefault(policy.interface, WayOut(policy.interface))
-                self.by_policy[policy.name] = way
+        self._name(policies)
 
     def __iter__(self) -> Iterator[WayOut]:
         return iter(self._by_interface.values())
@@ -125,6 +122,26 @@ class WaysOut:
                 changes.append(Change(way, lost_families(before, way.interfaces)))
         return changes
 
+    def take_over(self, policies: Iterable[Policy]) -> None:
+        """Serve other policies: those ways out that there are stay as they are, new ones are
+        opened. What is wanted no more is there until `close_unused`."""
+        known = set(self._by_interface)
+        self.by_policy.clear()
+        self._name(policies)
+        new = [way for wanted, way in self._by_interface.items() if wanted not in known]
+        present = self._system.interfaces.all() if new else {}
+        for way in new:
+            self._refresh(way, self._usable(way.wanted, present))
+
+    def close_unused(self, in_use: Container[WayOut]) -> None:
+        """Close what neither a policy nor a flow needs. Not while the loop is in the round in
+        which one of its sockets may be readable."""
+        named = set(self.by_policy.values())
+        for wanted, way in list(self._by_interface.items()):
+            if way not in named and way not in in_use:
+                self._refresh(way, {})
+                del self._by_interface[wanted]
+
     def why_down(self, way: WayOut) -> str:
         """One clause that says what a way out that is down lacks."""
         if way.wanted == DEFAULT_INTERFACE:
@@ -139,6 +156,12 @@ class WaysOut:
     def close(self) -> None:
         for way in self:
             self._refresh(way, {})
+
+    def _name(self, policies: Iterable[Policy]) -> None:
+        for policy in policies:
+            if policy.interface is not None:
+                way = self._by_interface.setdefault(policy.interface, WayOut(policy.interface))
+                self.by_policy[policy.name] = way
 
     def _usable(self, wanted: str, present: Mapping[str, Interface]) -> dict[int, Interface]:
         usable = {}

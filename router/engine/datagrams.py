@@ -17,8 +17,9 @@ from router.engine.arrivals import Arrivals
 from router.engine.departures import Departures
 from router.engine.inside import Inside
 from router.engine.refusals import Refusals
+from router.engine.renewal import Renewal, Reviewed
 from router.flows.drops import Drop, Drops
-from router.flows.tally import Tally
+from router.flows.tally import Tally, move
 from router.flows.udp import DatagramTable, Mapping, outside_ports
 from router.wire import ip, udp
 from router.wire.icmp import Error
@@ -106,6 +107,28 @@ class Datagrams:
         """End the flows that have lost their way; their next datagram asks the rules anew."""
         for mapping in self._table.remove(change.way, change.lost):
             self._sockets.close(mapping.socket)
+
+    def review(self, renewal: Renewal) -> Reviewed:
+        """Other rules have taken over: end the flows about which they say otherwise. A mapping
+        lives on as long as one of its flows does."""
+        kept = ended = 0
+        for flow in list(self._by_inside.values()):
+            address, port = flow.remote.address, flow.address[1]
+            tally, lives = renewal.judge(flow.tally, address, ip.UDP, port, flow.mapping.way)
+            move(flow, tally)
+            if lives:
+                flow.remote.forget_senders()  # who know what they are counted to
+                kept += 1
+                continue
+            ended += 1
+            mapping = self._table.end(flow)
+            if mapping is not None:
+                self._sockets.close(mapping.socket)
+        return Reviewed(kept, ended)
+
+    def ways(self) -> set[WayOut]:
+        """Those that a flow goes by."""
+        return {mapping.way for mapping in self._table.all()}
 
     def close(self) -> None:
         for mapping in self._table.all():

@@ -21,6 +21,7 @@ from router.engine.datagrams import Datagrams
 from router.engine.inside import Inside
 from router.engine.queries import Queries
 from router.engine.refusals import Refusals
+from router.engine.renewal import Renewal, Reviewed
 from router.flows.addresses import is_forwardable, is_host_source
 from router.flows.drops import Drop, Drops
 from router.flows.reassembly import Reassembler
@@ -46,6 +47,8 @@ class StreamFlows(Protocol):
     def begin(self, segment: ip.Packet, way: WayOut, tally: Tally, now: float) -> None: ...
     def from_inside(self, error: ip.Packet) -> bool: ...
     def expire(self, now: float) -> None: ...
+    def review(self, renewal: Renewal) -> Reviewed: ...
+    def ways(self) -> set[WayOut]: ...
     def forget(self, change: Change) -> None: ...
 
 
@@ -80,7 +83,7 @@ class Forwarder:
         self.queries = Queries(inside, self.refusals, self.drops, first_id)
         self.datagrams = Datagrams(inside, self.refusals, self.drops, sockets)
         self._fragments = Reassembler()
-        self._config = config
+        self.config = config
         self._rules = rules
         self._ways = ways
 
@@ -115,6 +118,24 @@ class Forwarder:
         if self.streams is not None:
             self.streams.forget(change)
         self.datagrams.forget(change)
+
+    def change(self, config: Config, rules: RuleSet) -> dict[str, Reviewed]:
+        """Go over to other rules, and end the flows about which they say otherwise; what has become
+        of them, by protocol."""
+        renewal = Renewal(self.config, config, rules, self._ways, self.tallies)
+        self.config, self._rules, self.tallies = config, rules, renewal.tallies
+        reviewed = {
+            "icmp": self.queries.review(renewal),
+            "udp": self.datagrams.review(renewal),
+            "tcp": self.streams.review(renewal) if self.streams is not None else Reviewed(),
+        }
+        self.tallies.settle()
+        return reviewed
+
+    def ways_in_use(self) -> set[WayOut]:
+        """Those that a flow goes by."""
+        in_use = self.queries.ways() | self.datagrams.ways()
+        return in_use | self.streams.ways() if self.streams is not None else in_use
 
     def flows(self) -> dict[str, int]:
         """How many there are at present, by protocol."""
@@ -182,8 +203,8 @@ class Forwarder:
             packet.protocol,
             destination_port(packet),
         )
-        named = policy_of(self._config, rule)
-        policy = self._config.policies[effective(self._config, named, self._ways.is_up)]
+        named = policy_of(self.config, rule)
+        policy = self.config.policies[effective(self.config, named, self._ways.is_up)]
         tally = self.tallies.of(policy.name, rule)
         match policy.type:
             case PolicyType.REPLY:

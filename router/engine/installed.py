@@ -11,20 +11,32 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Sequence
-from typing import Final
+from typing import Final, NamedTuple
 
 from router.config.model import Config
-from router.platform.base import System, TunDevice
-from router.policy.exempt import WayOf, exempt_endpoints
+from router.engine.compiled import Compiled, Dependencies, dependencies
+from router.platform.base import PlatformError, System, TunDevice
+from router.policy.exempt import WayOf
 from router.policy.findings.loops import exemption
 from router.policy.network import Endpoint
-from router.policy.plan import Plan, make_plan, route_mtu
+from router.policy.plan import Plan, make_plan
 from router.policy.table import RuleSet
 
 log = logging.getLogger(__name__)
 
 SHOWN: Final = 3
 """Of the things that were put back, those that are named."""
+
+
+class NotPutBackError(PlatformError):
+    """What has been changed in part can be neither completed nor undone."""
+
+
+class RouteChanges(NamedTuple):
+    """How many routes were added and removed."""
+
+    added: int = 0
+    removed: int = 0
 
 
 class Installed:
@@ -76,10 +88,38 @@ class Installed:
                 more,
             )
 
-    def _dependencies(self, endpoints: Sequence[Endpoint]) -> tuple[object, ...]:
-        mtus = [route_mtu(self._config, name, self._way_of) for name in self._config.policies]
-        exempt = exempt_endpoints(self._config, self._rules, self._way_of, endpoints)
-        return *mtus, exempt
+    def change(self, compiled: Compiled) -> RouteChanges:
+        """Go over to other rules. Raises PlatformError when that is refused, and everything is as
+        it was, or NotPutBackError."""
+        former = self._config, self._rules, self._depends_on, self._plan
+        endpoints = self._system.endpoints()
+        self._config, self._rules = compiled.config, compiled.rules
+        self._depends_on = self._dependencies(endpoints)
+        self._plan = compiled.plan
+        if self._depends_on != compiled.depends_on:
+            self._plan = make_plan(self._config, self._rules, self._way_of, endpoints)
+        before, after = set(former[-1].routes), set(self._plan.routes)
+        try:
+            if before != after:
+                self._system.keep(self._plan.routes)
+        except PlatformError as refusal:
+            self._config, self._rules, self._depends_on, self._plan = former
+            self._put_back(refusal)
+            raise
+        self._report([each for each in self._plan.exempt if each not in former[-1].exempt])
+        return RouteChanges(len(after - before), len(before - after))
+
+    def _put_back(self, refusal: PlatformError) -> None:
+        try:
+            self._system.keep(self._plan.routes)
+        except PlatformError as error:
+            raise NotPutBackError(
+                f"other rules could not be applied ({refusal}), and the former routes could not be "
+                f"put back ({error}): stopping, and cleaning up now; start the router again"
+            ) from error
+
+    def _dependencies(self, endpoints: Sequence[Endpoint]) -> Dependencies:
+        return dependencies(self._config, self._rules, self._way_of, endpoints)
 
     @staticmethod
     def _report(exempt: Sequence[Endpoint]) -> None:

@@ -35,6 +35,7 @@ class Loop:
         self._soon: list[Callable[[], None]] = []
         self._timers: list[tuple[float, int, Callable[[], None]]] = []
         self._order = count()
+        self._on_signal: dict[int, Callable[[], None]] = {}
         self._stopped_by: str | None = None
 
     def __enter__(self) -> Self:
@@ -91,6 +92,11 @@ class Loop:
         """Call once, in `delay` seconds at the earliest."""
         heapq.heappush(self._timers, (self.now + delay, next(self._order), callback))
 
+    def on_signal(self, number: signal.Signals, callback: Callable[[], None]) -> None:
+        """Call whenever the signal has arrived, between other callbacks."""
+        self._former.setdefault(number, signal.signal(number, _noted))
+        self._on_signal[number] = callback
+
     def stop(self, why: str) -> None:
         self._stopped_by = why
 
@@ -126,8 +132,12 @@ class Loop:
             heapq.heappop(self._timers)[2]()
 
     def _signalled(self) -> None:
-        number = self._woken.recv(64)[0]
-        self.stop(signal.Signals(number).name)
+        for number in self._woken.recv(64):
+            callback = self._on_signal.get(number)
+            if callback is not None:
+                callback()
+            else:
+                self.stop(signal.Signals(number).name)
 
 
 def _noted(number: int, frame: object) -> None:

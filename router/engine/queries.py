@@ -7,16 +7,18 @@ from __future__ import annotations
 
 import errno
 from collections.abc import Mapping
+from itertools import chain
 from typing import Final
 
 from router.egress.icmp import IcmpEgress
 from router.egress.ways import Change, WayOut
 from router.engine.inside import Inside
 from router.engine.refusals import Refusals
+from router.engine.renewal import Renewal, Reviewed
 from router.flows import quoted, translate
 from router.flows.drops import Drop, Drops
 from router.flows.queries import Binding, QueryTable, inside_key, outside_key
-from router.flows.tally import Tally
+from router.flows.tally import Tally, move
 from router.wire import icmp, ip
 from router.wire.icmp import Error
 
@@ -131,6 +133,28 @@ class Queries:
         """End the flows that have lost their way; their next query asks the rules anew."""
         for version in change.lost:
             self._tables[version].remove(change.way)
+
+    def review(self, renewal: Renewal) -> Reviewed:
+        """Other rules have taken over: end the flows about which they say otherwise."""
+        kept = ended = 0
+        for version, table in self._tables.items():
+            protocol = icmp.protocol_of(version)
+            for binding in list(table.by_inside.values()):
+                tally, lives = renewal.judge(
+                    binding.tally, binding.destination, protocol, 0, binding.way
+                )
+                move(binding, tally)
+                if lives:
+                    kept += 1
+                else:
+                    table.end(binding)
+                    ended += 1
+        return Reviewed(kept, ended)
+
+    def ways(self) -> set[WayOut]:
+        """Those that a flow goes by."""
+        bindings = [table.by_inside.values() for table in self._tables.values()]
+        return {binding.way for binding in chain.from_iterable(bindings)}
 
     def _answer(self, egress: IcmpEgress, answer: ip.Packet, kind: int, now: float) -> None:
         """`kind` is the type of the queries that it answers."""

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import logging
 import secrets
+import signal
 import time
 from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager, ExitStack, closing
@@ -19,17 +20,18 @@ from router.config.model import Config, PolicyType
 from router.egress.icmp import IcmpEgress
 from router.egress.passing import PassingBy
 from router.egress.udp import UdpSockets
-from router.egress.ways import WayOut, WaysOut
+from router.egress.ways import WaysOut
+from router.engine.announcing import announce
 from router.engine.forwarder import Forwarder, read_all, receive_all
 from router.engine.inside import Inside
 from router.engine.installed import Installed
 from router.engine.loop import Loop
 from router.engine.refusals import Refusals
+from router.engine.reload import Reload
 from router.engine.streams import Streams
 from router.flows.drops import Drop, Drops
 from router.platform.base import HasFileno, PlatformError, Supervisor, System, TunDevice
 from router.policy.network import Interface
-from router.policy.resolve import effective
 from router.policy.table import RuleSet
 
 log = logging.getLogger(__name__)
@@ -66,21 +68,22 @@ class Router:
         self._config = config
         self._system = system
         self._attended = attended
-        self._rules = RuleSet.build(config)
         self._settling = False
 
     def run(self) -> None:
         """Until SIGINT or SIGTERM. Raises PlatformError when it cannot start or go on."""
         self._started = time.monotonic()
+        rules = RuleSet.build(self._config)
         with ExitStack() as stack:
             stack.callback(self._system.close)
             self._loop = stack.enter_context(Loop(self._system.poller()))
+            self._loop.on_signal(signal.SIGHUP, self._hung_up)
             self._tun = self._open_tun(stack)
             self._ways = self._open_ways(stack)
             self._passing = stack.enter_context(closing(PassingBy(self._system, self._tun.name)))
             self._forwarder = Forwarder(
                 self._config,
-                self._rules,
+                rules,
                 self._ways,
                 self._tun,
                 peers(self._config.tun.addresses),
@@ -93,10 +96,20 @@ class Router:
             self._changes = stack.enter_context(closing(self._system.watch()))
             self._ways.refresh()
             self._passing.refresh()
-            self._report_ways(list(self._ways))
+            announce(self._config, self._ways, self._config.policies)
             self._installed = Installed(
-                self._config, self._rules, self._system, self._tun, self._interfaces_of
+                self._config, rules, self._system, self._tun, self._interfaces_of
             )
+            self.reload = stack.enter_context(
+                closing(
+                    Reload(
+                        *(self._system, self._loop, self._forwarder, self._ways, self._installed),
+                        began=self.supervisor.reloading,
+                        ended=lambda: self.supervisor.ready(self.standing()),
+                    )
+                )
+            )
+            del rules  # a reload replaces them, and nobody should hold the former ones
             plan = self._installed.install()
             self._watch_everything()
             if self._attended is not None:
@@ -114,7 +127,8 @@ class Router:
 
     @property
     def config(self) -> Config:
-        return self._config
+        """The one that is in force."""
+        return self._forwarder.config
 
     @property
     def system(self) -> System:
@@ -143,12 +157,7 @@ class Router:
 
     def summary(self) -> str:
         """What was forwarded and what was not, as `name=number` pairs."""
-        policies = self._config.policies
-        carried = [
-            tally
-            for tally in self._forwarder.tallies
-            if policies[tally.policy].type not in ANSWERED_HERE
-        ]
+        carried = [tally for tally in self._forwarder.tallies if tally.policy not in ANSWERED_HERE]
         counts = {
             "packets-out": sum(tally.packets_out for tally in carried),
             "packets-in": sum(tally.packets_in for tally in carried),
@@ -257,6 +266,9 @@ class Router:
             "cleaning up now; start the router again"
         )
 
+    def _hung_up(self) -> None:
+        self.reload.ask()
+
     def _expire(self) -> None:
         self._forwarder.expire(self._loop.now)
         self._loop.call_later(EXPIRY_INTERVAL, self._expire)
@@ -274,28 +286,15 @@ class Router:
         self._passing.refresh()
         for change in changes:
             self._forwarder.forget(change)
-        self._report_ways([change.way for change in changes])
+        changed = [change.way for change in changes]
+        names = [name for name, way in self._ways.by_policy.items() if way in changed]
+        announce(self._forwarder.config, self._ways, names)
         try:
             self._installed.keep()
         except PlatformError as error:
             log.warning("%s", error)  # if it is gone, reading from it says so and ends the run
         if changes:
             self.supervisor.now(self.standing())
-
-    def _report_ways(self, ways: list[WayOut]) -> None:
-        for name, way in self._ways.by_policy.items():
-            if way not in ways:
-                continue
-            if way.up:
-                log.info("policy %s: up by %s", name, describe(way))
-            else:
-                applies = effective(self._config, name, self._ways.is_up)
-                log.warning(
-                    "policy %s: down, %s; until then its traffic goes to %s",
-                    name,
-                    self._ways.why_down(way),
-                    applies,
-                )
 
 
 def peers(addresses: tuple[IPv4Interface | IPv6Interface, ...]) -> Mapping[int, bytes]:
@@ -305,11 +304,3 @@ def peers(addresses: tuple[IPv4Interface | IPv6Interface, ...]) -> Mapping[int, 
         hosts = (host for host in address.network.hosts() if host != address.ip)
         found[address.version] = next(hosts).packed
     return found
-
-
-def describe(way: WayOut) -> str:
-    """A way out that is up, with the addresses that it sends from."""
-    sources = (
-        str(interface.source(version)) for version, interface in sorted(way.interfaces.items())
-    )
-    return f"{way.name} from {', '.join(sources)}"

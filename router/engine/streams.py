@@ -24,11 +24,12 @@ from router.egress.ways import Change, WayOut
 from router.engine.dialling import Dialling, DialWatcher
 from router.engine.inside import Inside
 from router.engine.refusals import Refusals
+from router.engine.renewal import Renewal, Reviewed
 from router.flows.drops import Drop, Drops
 from router.flows.quoted_tcp import quoted_key, translated
 from router.flows.rewrite import Rewrite
-from router.flows.tally import Tally
-from router.flows.tcp import Flow, FlowTable, State, mirrored
+from router.flows.tally import Tally, move
+from router.flows.tcp import Flow, FlowTable, State, destination_of, mirrored
 from router.platform.base import HasFileno, System, TunDevice
 from router.wire import icmp, ip, offload, tcp
 from router.wire.icmp import Error
@@ -291,6 +292,25 @@ class Streams:
             return False
         address = outer.getsockname()[0].partition("%")[0]
         return not self._is_elsewhere(socket.inet_pton(outer.family, address))
+
+    def review(self, renewal: Renewal) -> Reviewed:
+        """Other rules have taken over: end the connections about which they say otherwise, at both
+        ends; the request of one that is being dialled asks anew."""
+        kept, ended = 0, []
+        for flow in self._table.living():
+            destination, port = destination_of(flow.key)
+            tally, lives = renewal.judge(flow.tally, destination, ip.TCP, port, flow.way)
+            move(flow, tally)
+            if lives:
+                kept += 1
+            else:
+                ended.append(flow)
+        self._reset_all(ended)
+        return Reviewed(kept, len(ended))
+
+    def ways(self) -> set[WayOut]:
+        """Those that a flow goes by."""
+        return {flow.way for flow in self._table.living()}
 
     def close(self) -> None:
         """Reset every connection, at both ends, and let the resets get through."""

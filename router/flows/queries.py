@@ -169,7 +169,7 @@ class QueryTable(Generic[Way]):
             if binding.last + IDLE > now:
                 heappush(due, (binding.last + IDLE, order, binding))
             else:
-                self._end(binding)
+                self.end(binding)
                 ended += 1
         return ended
 
@@ -177,8 +177,22 @@ class QueryTable(Generic[Way]):
         """End all bindings of a way out that is gone; how many those were."""
         leaving = [binding for binding in self.by_inside.values() if binding.way == way]
         for binding in leaving:
-            self._end(binding)
+            self.end(binding)
         return len(leaving)
+
+    def end(self, binding: Binding[Way]) -> None:
+        """End a binding; its mapping ends with its last one."""
+        mapping = binding.mapping
+        binding.tally.flows -= 1
+        del self.by_inside[binding.inside_key]
+        for outside_id in mapping.outside_ids:
+            del self.by_outside[outside_key(binding.destination, binding.kind, outside_id)]
+        mapping.bindings.remove(binding)
+        if not mapping.bindings:
+            del self._mappings[mapping.key]
+            for outside_id in mapping.outside_ids:
+                del self._owners[outside_id]
+            self._forget_inside_id(mapping.inside_id)
 
     def _mapping(self, way: Way, source: bytes, identifier: int) -> Mapping[Way] | None:
         key = (way, source, identifier)
@@ -215,19 +229,6 @@ class QueryTable(Generic[Way]):
         for binding in older.bindings:
             binding.outside_id = outside_id
             self.by_outside[outside_key(binding.destination, binding.kind, outside_id)] = binding
-
-    def _end(self, binding: Binding[Way]) -> None:
-        mapping = binding.mapping
-        binding.tally.flows -= 1
-        del self.by_inside[binding.inside_key]
-        for outside_id in mapping.outside_ids:
-            del self.by_outside[outside_key(binding.destination, binding.kind, outside_id)]
-        mapping.bindings.remove(binding)
-        if not mapping.bindings:
-            del self._mappings[mapping.key]
-            for outside_id in mapping.outside_ids:
-                del self._owners[outside_id]
-            self._forget_inside_id(mapping.inside_id)
 
     def _forget_inside_id(self, identifier: int) -> None:
         self._inside_ids[identifier] -= 1

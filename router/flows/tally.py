@@ -12,7 +12,8 @@ Must not know: packets, and what is done with them.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterator, Mapping
+from typing import Protocol
 
 
 class Tally:
@@ -51,15 +52,31 @@ class Tally:
         self.flows += other.flows
 
 
+class Counted(Protocol):
+    """A flow."""
+
+    tally: Tally
+
+
+def move(flow: Counted, tally: Tally) -> None:
+    """Count a flow that exists to another tally from now on."""
+    flow.tally.flows -= 1
+    tally.flows += 1
+    flow.tally = tally
+
+
 class Tallies:
     """All of one run. There is a tally for what has occurred, not for every rule."""
 
     def __init__(self) -> None:
+        self.former: list[Tally] = []
+        """Those of rules that are gone: they still count for their policies."""
         self._by_rule: dict[int, dict[str, Tally]] = {}
 
     def __iter__(self) -> Iterator[Tally]:
         for tallies in self._by_rule.values():
             yield from tallies.values()
+        yield from self.former
 
     def of(self, policy: str, rule: int) -> Tally:
         """The one of a policy and rule."""
@@ -70,6 +87,34 @@ class Tallies:
         if tally is None:
             tally = tallies[policy] = Tally(policy, rule)
         return tally
+
+    def renumbered(self, numbers: Mapping[int, int]) -> Tallies:
+        """These, for other rules; `settle` follows when all flows have their new ones.
+
+        numbers: of the rules that go on, by their former ones.
+        """
+        renumbered = Tallies()
+        renumbered.former = list(self.former)
+        for rule, tallies in self._by_rule.items():
+            if rule in numbers:
+                renumbered._by_rule[numbers[rule]] = dict(tallies)
+            else:
+                renumbered.former += tallies.values()
+        return renumbered
+
+    def settle(self) -> None:
+        """Let every tally know the number of its rule; of what is former keep the sums."""
+        for rule, tallies in self._by_rule.items():
+            for tally in tallies.values():
+                tally.rule = rule
+        sums: dict[str, Tally] = {}
+        for tally in self.former:
+            sums.setdefault(tally.policy, Tally(tally.policy, 0)).add(tally)
+        self.former = list(sums.values())
+
+    def rules(self) -> Collection[int]:
+        """The numbers of those that have one."""
+        return self._by_rule.keys()
 
     def of_rule(self, rule: int) -> Collection[Tally]:
         """Those of a rule, one for each policy that has applied."""

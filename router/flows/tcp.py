@@ -232,6 +232,10 @@ class FlowTable(Generic[Way]):
         """The flows of a way out."""
         return [flow for flow in self.flows.values() if flow.way == way]
 
+    def living(self) -> list[Flow[Way]]:
+        """The flows that are not lingering."""
+        return [flow for flow in self.flows.values() if flow.state is not State.LINGERING]
+
     def _free_alias(self, version: int) -> bytes | None:
         listeners = self._listeners.get(version, ())
         for _ in range(len(ALIAS_PORTS) * len(listeners)):
@@ -244,6 +248,12 @@ class FlowTable(Generic[Way]):
             if mirrored(alias) not in self.rewrites:
                 return alias
         return None
+
+
+def destination_of(key: bytes) -> tuple[bytes, int]:
+    """Address and port that the segments of a key go to."""
+    size = (len(key) - 4) // 2
+    return key[size : 2 * size], int.from_bytes(key[-2:], "big")
 
 
 def mirrored(key: bytes) -> bytes:

@@ -289,6 +289,21 @@ class DatagramTable(Generic[Way, Socket]):
             self._close(mapping)
         return leaving
 
+    def end(self, flow: Flow[Way, Socket]) -> Mapping[Way, Socket] | None:
+        """End one flow; its mapping, if that has ended with it."""
+        remote, mapping = flow.remote, flow.mapping
+        if len(remote.flows) > 1:
+            flow.tally.flows -= 1
+            del self.by_inside[flow.key]
+            del remote.flows[flow.address[1]]
+            remote.forget_senders()  # one of them may be whom this flow was to
+            return None
+        self._end(remote)
+        if mapping.remotes:
+            return None
+        self._close(mapping)
+        return mapping
+
     def all(self) -> list[Mapping[Way, Socket]]:
         return list(self._mappings.values())
 

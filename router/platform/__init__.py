@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Final
@@ -16,9 +16,10 @@ from router.policy.network import Network
 NOT_HERE: Final = f"tunrouter does not run on {sys.platform} yet; it needs Linux"
 
 
-def this_system() -> System:
+def this_system(rereading: Sequence[str]) -> System:
     """The system that the router runs on.
 
+    rereading: the command that reads the rules anew; see System.read_anew.
     Raises PlatformError where it cannot run, or not with the rights of who has started it.
     """
     if os.geteuid() != 0:
@@ -26,7 +27,7 @@ def this_system() -> System:
     if sys.platform == "linux":
         from router.platform.linux.system import LinuxSystem  # noqa: PLC0415 - Linux only
 
-        return LinuxSystem()
+        return LinuxSystem(rereading)
     raise PlatformError(NOT_HERE)
 
 

@@ -106,6 +106,21 @@ class Interfaces(Protocol):
         ...
 
 
+class Pipe(HasFileno, Protocol):
+    """What another process says."""
+
+    def read(self) -> bytes:
+        """The next bytes, as many as there are up to some limit; none at the end.
+
+        Raises BlockingIOError when there is nothing at present.
+        """
+        ...
+
+    def close(self) -> None:
+        """End the process too, if it has more to say."""
+        ...
+
+
 class Changes(Protocol):
     """Becomes readable when interfaces, addresses or routes may have changed."""
 
@@ -354,6 +369,11 @@ class System(Protocol):
     def watch(self) -> Changes: ...
 
     def poller(self) -> Poller: ...
+
+    def read_anew(self) -> Pipe:
+        """Start the program that was named at the beginning, with the rights of then; what it
+        writes to its standard output. Raises PlatformError."""
+        ...
 
     def lifeline(self) -> HasFileno:
         """Becomes readable when whatever would clean up after a kill is gone itself."""

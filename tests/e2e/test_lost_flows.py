@@ -71,13 +71,17 @@ def router(bed: Testbed, tmp_path_factory: pytest.TempPathFactory) -> Iterator[T
         yield started
     if not bed.router.has_interface("wg0"):
         bed.open_tunnel()
-        bed.router.ip(*(f"route add {sixteen(each, BARE_OFFICE)} dev wg0" for each in FAMILIES))
+    bed.router.ip(*(f"route replace {sixteen(each, BARE_OFFICE)} dev wg0" for each in FAMILIES))
 
 
 def _lose_the_tunnel(bed: Testbed, router: Tunrouter) -> None:
     downs = router.log.count("policy office: down")
     bed.close_tunnel()
-    wait_until(lambda: router.log.count("policy office: down") > downs, "it to be down")
+    wait_until(
+        lambda: router.log.count("policy office: down") > downs,
+        "it to be down",
+        detail=lambda: router.log,
+    )
 
 
 def _echoing(bed: Testbed, family: Family, host: int) -> socket.socket:

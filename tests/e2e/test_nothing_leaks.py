@@ -12,6 +12,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Iterator
 from contextlib import ExitStack, closing, contextmanager
+from ipaddress import ip_network
 from itertools import pairwise
 from pathlib import Path
 from typing import Final
@@ -19,14 +20,31 @@ from typing import Final
 from tests.e2e import ping, sockets
 from tests.e2e.capture import Capture, Seen
 from tests.e2e.testbed import FAMILIES, Family, Testbed
-from tests.e2e.tunrouter import TUN, Tunrouter, rules, running
+from tests.e2e.tunrouter import HEAD, TUN, Tunrouter, rules, running
 from tests.e2e.udp import ECHO, SERVER
 from tests.e2e.wait import wait_until
 
 TRAFFIC: Final = str(Path(__file__).with_name("traffic.py"))
 KINDS: Final = {"ICMP": "icmp", "UDP": "udp", "Flags": "tcp"}
 """What tcpdump's lines tell them by."""
+
+
+def halves(net: str) -> list[str]:
+    return [str(half) for half in ip_network(net).subnets()]
+
+
 RULES: Final = rules(*(f"{family.office_net} -> office" for family in FAMILIES))
+TWO: Final = HEAD + "  two: {type: vpn, interface: wg0}\n"
+OTHERS: Final = (
+    rules("203.0.113.7 -> drop", *(f"{family.office_net} -> office" for family in FAMILIES)),
+    rules(*(f"{family.office(1)} -> office" for family in FAMILIES)),
+    rules(*(f"{family.office(1)} -> two" for family in FAMILIES), head=TWO),
+    rules("203.0.113.7 -> bypass", default="office"),
+    rules(*(f"{each} -> office" for family in FAMILIES for each in halves(family.office_net))),
+    RULES,
+)
+"""By all of them the VPN carries those addresses: with the same routes, narrower ones, wider ones,
+more of them; by another policy; by the default."""
 EXPRESSION: Final = " or ".join(f"dst net {family.office_net}" for family in FAMILIES)
 
 
@@ -41,6 +59,9 @@ def test_no_packet_of_a_vpn_goes_elsewhere(bed: Testbed, tmp_path: Path) -> None
             leaked = len(at_gateway.on("home0"))
             _wait_for_all(bed, at_router, "wg0")
             _lose_and_return(bed, router)
+            for text in OTHERS:
+                assert router.reload(text).startswith("reloaded")
+                _wait_for_all_anew(bed, "wg0")
             _lose_and_return(bed, router)
             assert len(at_gateway.on("home0")) == leaked
         _wait_for_all(bed, at_router, "eth0")
@@ -55,12 +76,15 @@ def _lose_and_return(bed: Testbed, router: Tunrouter) -> None:
     """In between, pings are told."""
     downs = router.log.count("policy office: down")
     bed.close_tunnel()
-    wait_until(lambda: router.log.count("policy office: down") > downs, "it to be down")
+    wait_until(
+        lambda: router.log.count("policy office: down") > downs,
+        "it to be down",
+        detail=lambda: router.log,
+    )
     for family in FAMILIES:
         assert ping.unanswered(bed.client, family.office(9)).prohibited == 3
     bed.open_tunnel()
-    with Capture(bed.router, EXPRESSION) as anew:
-        _wait_for_all(bed, anew, "wg0")
+    _wait_for_all_anew(bed, "wg0")
 
 
 @contextmanager
@@ -94,6 +118,11 @@ def _is_for(family: Family, packet: Seen) -> bool:
     return packet.destination.rpartition(".")[0] == family.office(1) or (
         packet.destination == family.office(1)
     )
+
+
+def _wait_for_all_anew(bed: Testbed, interface: str) -> None:
+    with Capture(bed.router, EXPRESSION) as anew:
+        _wait_for_all(bed, anew, interface)
 
 
 def _wait_for_all(bed: Testbed, capture: Capture, interface: str) -> None:

@@ -102,7 +102,7 @@ def test_a_segment_of_no_connection_is_reset(bed: Testbed, family: Family) -> No
                 stranger = sockets.connected(bed.client, family, family.far(HOME), port)
                 server, _ = listener.accept()
         finally:
-            bed.router.ip(f"route replace {host} dev {TUN}" + " metric 1" * (family.version == 6))
+            bed.router.ip(f"route add {host} dev {TUN}" + " metric 1" * (family.version == 6))
         with stranger, server:
             stranger.sendall(b"anybody there?")
             with pytest.raises(ConnectionResetError):

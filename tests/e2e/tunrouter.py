@@ -5,6 +5,7 @@ Always true: whatever ends a run, its log never holds a traceback.
 
 from __future__ import annotations
 
+import os
 import re
 import signal
 import sys
@@ -16,11 +17,13 @@ from pathlib import Path
 from tests.e2e.netns import Namespace
 from tests.e2e.processes import Process
 from tests.e2e.testbed import V4, V6
+from tests.e2e.wait import wait_until
 
 WITHOUT_OFFLOADS = (sys.executable, "-m", "tests.e2e.without_offloads")
 PROGRAM = str(Path(sys.executable).with_name("tunrouter"))
 TUN = "tun11"
 SUMMARY = re.compile(r"stopped: (.*)$", re.MULTILINE)
+RELOADED = re.compile(r"^tunrouter: (?:error: )?((?:not )?reloaded: .*)$", re.MULTILINE)
 COUNTER = re.compile(r"([\w-]+)=(\d+)")
 
 HEAD = f"""\
@@ -70,6 +73,7 @@ class Tunrouter:
         offloads: bool = True,
         prefix: tuple[str, ...] = (),
     ) -> None:
+        self.rules_file = rules_file
         self._others = set(namespace.pids())
         self._namespace = namespace
         program = (PROGRAM,) if offloads else WITHOUT_OFFLOADS
@@ -95,6 +99,19 @@ class Tunrouter:
     def descriptors(self) -> int:
         """How many descriptors the main process has open."""
         return len(list(Path(f"/proc/{self.pid}/fd").iterdir()))
+
+    def reload(self, text: str | None = None) -> str:
+        """Other rules, if given, by SIGHUP; what the log says of it."""
+        if text is not None:
+            self.rules_file.write_text(text, encoding="utf-8")
+        before = len(self.reloads())
+        os.kill(self.pid, signal.SIGHUP)
+        wait_until(lambda: len(self.reloads()) > before, "a reload", detail=lambda: self.log)
+        return self.reloads()[-1]
+
+    def reloads(self) -> list[str]:
+        """The last line of each reload."""
+        return RELOADED.findall(self.log)
 
     def wait_until_ready(self) -> None:
         self._process.wait_for_output("ready")

@@ -22,6 +22,7 @@ import select
 import signal
 import socket
 import sys
+from collections.abc import Sequence
 from typing import Any, Final
 
 from pyroute2.netlink.exceptions import NetlinkError
@@ -29,16 +30,20 @@ from pyroute2.netlink.exceptions import NetlinkError
 from router.platform.base import PlatformError
 from router.platform.linux.channel import Channel, Message
 from router.platform.linux.operations import Operations
+from router.platform.linux.rereading import Program
 
 CONNECTION: Final = 0
 """The descriptor that it is born with."""
 
 
-def main() -> int:
-    """Serve until the router is gone, then undo; the exit status."""
+def main(rereading: Sequence[str]) -> int:
+    """Serve until the router is gone, then undo; the exit status.
+
+    rereading: the command that reads the rules anew.
+    """
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, signal.SIG_IGN)
-    operations = Operations()
+    operations = Operations(Program(rereading))
     channel = Channel(socket.socket(fileno=CONNECTION))
     while _is_asked(channel, operations):
         try:
@@ -48,6 +53,7 @@ def main() -> int:
         if not _answer(channel, carry_out(operations, request)):
             break
     channel.close()
+    operations.program.end()
     return 0 if operations.undoer is None or operations.undoer.close() else 1
 
 
@@ -96,4 +102,4 @@ def _short(value: Any) -> str:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(main(sys.argv[1:]))

@@ -7,7 +7,7 @@ import os
 import socket
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any, Final
 
 from router.platform.base import PlatformError
@@ -19,16 +19,16 @@ PATIENCE: Final = 15.0
 
 
 class Guard:
-    """Starts the guard, and asks it.
+    """Starts the guard, and asks it. rereading: see System.read_anew.
 
     Its descriptor becomes readable, while nothing is asked, when the guard is gone.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, rereading: Sequence[str]) -> None:
         ours, theirs = socket.socketpair()
         with theirs:
             self._process = subprocess.Popen(
-                [sys.executable, "-P", "-m", GUARD],
+                [sys.executable, "-P", "-m", GUARD, *rereading],
                 stdin=theirs.fileno(),
                 start_new_session=True,
             )

@@ -28,6 +28,7 @@ from router.platform.linux.journal import SUFFIX
 from router.platform.linux.keep import keep_routes
 from router.platform.linux.leftovers import clean_up
 from router.platform.linux.present import present_endpoints
+from router.platform.linux.rereading import Program
 from router.platform.linux.route_batch import add_routes
 from router.platform.linux.runtime import make_runtime_directory
 from router.platform.linux.sockets import enlarge_buffers, icmp_socket, passing_socket
@@ -53,9 +54,13 @@ Address = IPv4Interface | IPv6Interface
 
 
 class Operations:
-    """All of them, for one TUN. Each raises PlatformError or OSError."""
+    """All of them, for one TUN. Each raises PlatformError or OSError.
 
-    def __init__(self) -> None:
+    program: reads the rules anew.
+    """
+
+    def __init__(self, program: Program) -> None:
+        self.program = program
         self._netlink = IPRoute()
         self._undoer: Undoer | None = None
         self._name = ""
@@ -74,6 +79,7 @@ class Operations:
             "udp_sockets": self.udp_sockets,
             "endpoints": self.endpoints,
             "control_socket": self.control_socket,
+            "read_anew": self.read_anew,
         }
 
     @property
@@ -153,6 +159,10 @@ class Operations:
     def control_socket(self) -> Message:
         return _handed_over(control_socket(self._name, self._written_down()))
 
+    def read_anew(self) -> Message:
+        """See System.read_anew."""
+        return Message(None, [self.program.start()])
+
     def _written_down(self) -> Undoer:
         if self._undoer is None:
             raise PlatformError("there is no TUN device yet")
@@ -204,8 +214,12 @@ def _handed_over(*sockets: socket.socket) -> Message:
 
 
 def _demand(name: str, index: int) -> None:
-    """Raises OSError if there is no such interface."""
-    if socket.if_nametoindex(name) != index:
+    """Raises PlatformError if there is no such interface (any more)."""
+    try:
+        found = socket.if_nametoindex(name)
+    except OSError:  # which has no number
+        found = 0
+    if found != index:
         raise PlatformError(f"there is no interface {name} any more")
 
 

@@ -23,6 +23,7 @@ from router.platform.linux.guarded import Guard
 from router.platform.linux.interfaces import LinuxChanges, LinuxInterfaces
 from router.platform.linux.poller import LinuxPoller
 from router.platform.linux.present import present_network
+from router.platform.linux.rereading import Output
 from router.platform.linux.sockets import bind_to_device, path_mtu
 from router.platform.linux.streams import LinuxStreams
 from router.platform.linux.tun import LinuxTun
@@ -39,12 +40,13 @@ UDP_SOCKETS_AT_ONCE: Final = 16
 class LinuxSystem:
     """See System.
 
+    rereading: see System.read_anew.
     offloads: whether the TUN may leave checksums and segmentation to us, and bytes may be spliced.
     Without, everything works the same, slower, as on a system that knows of neither.
     """
 
-    def __init__(self, *, offloads: bool = True) -> None:
-        self._guard = Guard()
+    def __init__(self, rereading: Sequence[str], *, offloads: bool = True) -> None:
+        self._guard = Guard(rereading)
         self._offloads = offloads
         self._routes: Sequence[Route] = ()
         self._udp: dict[int, deque[socket.socket]] = {4: deque(), 6: deque()}
@@ -77,7 +79,7 @@ class LinuxSystem:
         self._routes = routes
 
     def keep(self, routes: Sequence[Route]) -> list[str]:
-        known = routes is self._routes
+        known, self._routes = routes is self._routes, ()
         missing: list[str] = self._guard.ask("keep", routes=None if known else routes).value
         self._routes = routes
         return missing
@@ -130,6 +132,10 @@ class LinuxSystem:
 
     def poller(self) -> LinuxPoller:
         return LinuxPoller()
+
+    def read_anew(self) -> Output:
+        (output,) = self._guard.ask("read_anew").descriptors
+        return Output(output)
 
     def lifeline(self) -> Guard:
         return self._guard

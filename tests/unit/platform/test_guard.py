@@ -13,12 +13,13 @@ from router.platform.base import PlatformError
 from router.platform.linux.channel import Message
 from router.platform.linux.guard import carry_out
 from router.platform.linux.operations import Operations
+from router.platform.linux.rereading import Program
 
 
 @pytest.fixture
 def operations() -> Operations:
     """Real ones that have no TUN yet, and some that fail."""
-    operations = Operations()
+    operations = Operations(Program(()))
 
     def refuse() -> NoReturn:
         raise PlatformError("tun11 is gone")
@@ -54,6 +55,12 @@ def test_what_it_refuses(operations: Operations) -> None:
     assert answer(operations, ["fail_by_netlink", {"number": errno.EPERM}]) == {
         "errno": errno.EPERM
     }
+
+
+def test_an_interface_that_is_gone_is_refused_by_name(operations: Operations) -> None:
+    """Python's error for that has no number, which the router would stumble over."""
+    gone = ["prepare_way_out", {"name": "tr-gone0", "index": 7, "routed": False}]
+    assert answer(operations, gone) == {"refused": "there is no interface tr-gone0 any more"}
 
 
 @pytest.mark.parametrize(

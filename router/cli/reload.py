@@ -1,0 +1,31 @@
+"""`tunrouter reload`: other rules for the running router."""
+
+from __future__ import annotations
+
+import json
+import sys
+from typing import Final
+
+from router.cli import exits
+from router.control.asking import NoAnswerError, ask, find_router
+from router.engine.reload import PATIENCE as READING
+from router.platform.base import PlatformError
+
+PATIENCE: Final = 2 * READING + 10
+"""Seconds: another reading may have to end before the one that is asked for."""
+
+
+def reload(tun: str | None, *, as_json: bool) -> int:
+    """Have the router with a TUN, or the only one, read its rules again; the exit status."""
+    try:
+        answer = ask(find_router(tun), {"command": "reload"}, PATIENCE)
+    except (NoAnswerError, PlatformError) as error:
+        print(f"tunrouter reload: {error}", file=sys.stderr)
+        return exits.FAILED
+    if as_json:
+        print(json.dumps(answer, indent=1))
+    else:
+        if answer["problems"]:
+            print(answer["problems"], file=sys.stderr)
+        print(answer["summary"], file=sys.stdout if answer["reloaded"] else sys.stderr)
+    return exits.OK if answer["reloaded"] else exits.FAILED

@@ -1,0 +1,81 @@
+"""The rules file read anew, by a process of its own with the rights of the start.
+
+Theory of operation. The router may not be allowed to read the file any more, and has no time to:
+a hundred thousand rules take seconds. So a reload starts this program, with the file that `run` was
+given and nothing else. It reads, checks, compiles and plans as a start does, and writes what has
+come of it to its standard output, for the router to take in piece by piece.
+
+Always true: what is written says either what is wrong or everything that a reload needs; nobody
+is ever shown a traceback.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+
+from router.config.loader import RulesFileUnreadable, collector_paused, load
+from router.config.model import Config
+from router.config.problems import Problem
+from router.config.sources import Sources
+from router.engine import pieces
+from router.engine.compiled import Compiled, Reread, dependencies
+from router.platform import present_network
+from router.policy.findings.loops import find_endpoints_in_danger
+from router.policy.findings.situation import Situation
+from router.policy.table import RuleSet
+from router.policy.ways import ways_now
+
+
+def command(file: Path) -> Sequence[str]:
+    """What to start: it needs nothing that is not said here."""
+    return (sys.executable, "-P", "-m", "router.engine.rereading", str(file))
+
+
+def reread(file: Path) -> Reread:
+    """Read, check and compile a rules file."""
+    try:
+        loaded = load(file)
+    except RulesFileUnreadable as error:
+        return Reread(_in_text([error.problem], Sources()))
+    problems = _in_text(loaded.problems, loaded.sources)
+    if loaded.config is None:
+        return Reread(problems)
+    config, rules = loaded.config, RuleSet.build(loaded.config)
+    network = present_network()
+    situation = Situation.of(config, rules, network)
+    ways = ways_now(config.policies, network)
+    depends_on = dependencies(config, rules, lambda name: ways.get(name, {}), network.endpoints)
+    warnings = (f"{each.message}; {each.help}" for each in find_endpoints_in_danger(situation))
+    compiled = Compiled(_without_prefixes(config), rules, situation.plan, depends_on)
+    return Reread(problems, compiled, tuple(warnings))
+
+
+def _in_text(problems: Sequence[Problem], sources: Sources) -> str:
+    """As `check` prints them."""
+    return "\n".join(problem.as_text(sources) for problem in problems)
+
+
+def _without_prefixes(config: Config) -> Config:
+    rules = tuple(replace(rule, prefixes=(), lists=()) for rule in config.rules)
+    return replace(config, rules=rules)
+
+
+def main() -> None:
+    file = Path(sys.argv[1])
+    with collector_paused():
+        try:
+            result = reread(file)
+        except Exception as error:
+            result = Reread(f"{file}: cannot be read anew: {error or type(error).__name__}")
+        pieces.write(result, sys.stdout.buffer)
+        sys.stdout.buffer.flush()
+    # Whoever waits for the end does not wait until the memory of a million prefixes is tidied up.
+    os._exit(0)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,296 @@
+"""Other rules for a router that runs: what has nothing to do with them goes on as if nothing had
+happened, what they change is ended and told, and a bad file changes nothing.
+"""
+
+from __future__ import annotations
+
+import errno
+import json
+import os
+import signal
+import socket
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.e2e import ping, sockets
+from tests.e2e.capture import Capture
+from tests.e2e.snapshot import state, wait_for_state
+from tests.e2e.tcp_bed import Pair, conversation
+from tests.e2e.test_check import installed
+from tests.e2e.testbed import FAMILIES, V4, Family, Testbed
+from tests.e2e.tunrouter import HEAD, PROGRAM, TUN, Tunrouter, rules, running
+from tests.e2e.udp import ECHO, far_hosts
+from tests.e2e.wait import BOUND_S, wait_until
+
+HOME, VPN, OTHER = 1, 2, 21
+"""Far hosts: by the home network, by the VPN, by what a test says."""
+NOBODY = "203.0.113.7 -> drop"
+"""A rule that has nothing to do with any of them."""
+
+
+def written(*more: str, head: str = HEAD, default: str = "bypass") -> str:
+    """The rules of a test: `more` first, in which HOST stands for OTHER of either family."""
+    lines = [
+        line.replace("HOST", family.far(OTHER))
+        for line in more
+        for family in (FAMILIES if "HOST" in line else FAMILIES[:1])
+    ]
+    own = [
+        f"{family.far(host)} -> {policy}"
+        for family in FAMILIES
+        for host, policy in ((HOME, "home"), (VPN, "office"))
+    ]
+    return rules(*lines, *own, head=head, default=default)
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _far(bed: Testbed) -> Iterator[None]:
+    with far_hosts(bed):
+        yield
+
+
+@pytest.fixture
+def router(bed: Testbed, tmp_path: Path) -> Iterator[Tunrouter]:
+    """With the rules of `written()`; when it has stopped, everything is as it was before."""
+    before = state(bed.router)
+    with running(bed.router, tmp_path, written()) as started:
+        yield started
+    wait_for_state(bed.router, before)
+
+
+def _echoing(bed: Testbed, family: Family, host: int) -> socket.socket:
+    """A socket with a UDP flow: connected to a far host, and answered by it."""
+    kind = socket.AF_INET if family.version == 4 else socket.AF_INET6
+    sock = sockets.within(bed.client, lambda: socket.socket(kind, socket.SOCK_DGRAM))
+    sock.settimeout(BOUND_S)
+    sock.connect((family.far(host), ECHO))
+    _echo(sock)
+    return sock
+
+
+def _echo(sock: socket.socket) -> None:
+    sock.send(b"echo")
+    assert sock.recv(100) == b"echo"
+
+
+def _talk(pair: Pair) -> None:
+    pair.client.sendall(b"question")
+    assert pair.server.recv(100) == b"question"
+    pair.server.sendall(b"answer")
+    assert pair.client.recv(100) == b"answer"
+
+
+def _way_of(bed: Testbed, family: Family, host: int) -> set[tuple[str, str]]:
+    """By which interface, and from whom, new pings to a host arrive."""
+    with Capture(bed.far) as far:
+        assert ping.answered(bed.client, family.far(host)).received == 3
+        return far.arrivals(family.far(host))
+
+
+def test_what_has_nothing_to_do_with_it_goes_on(
+    bed: Testbed, family: Family, router: Tunrouter
+) -> None:
+    """A transfer, a flood of pings, an exchange of datagrams: nothing is lost, and no connection
+    made anew, while rules before and behind theirs come and go."""
+    server = bed.far.start("iperf3", "-s", "-1", "--forceflush")
+    server.wait_for_output("listening")
+    address = family.far(HOME)
+    transfer = bed.client.start("iperf3", "-c", address, "-t", "4", "-i", "0.2", "-J")
+    pings = ping.start(bed.client, address, "-i", "0.005", "-c", "600")
+    with _echoing(bed, family, HOME) as sock, conversation(bed, family, HOME) as pair:
+        own = _outside_ports(bed)
+        for text in (written(NOBODY), written(NOBODY, "HOST -> reject"), written()):
+            said = router.reload(text)
+            assert "flows ended: 0;" in said
+            _echo(sock)
+            _talk(pair)
+        assert _outside_ports(bed) == own
+    assert ping.read(pings).received == 600
+    assert transfer.wait() == 0, transfer.report()
+    report: dict[str, Any] = json.loads(transfer.stdout)
+    rates = [each["sum"]["bits_per_second"] for each in report["intervals"]]
+    assert len(rates) >= 19
+    assert min(rates) > 0
+    for process in (server, pings, transfer):
+        process.close()
+
+
+def _outside_ports(bed: Testbed) -> list[str]:
+    """Of the router's UDP sockets, each with what makes it itself."""
+    shown = bed.router.run("ss", "-Hunape").stdout
+    return sorted(line for line in shown.splitlines() if "%eth0" in line)
+
+
+def test_flows_about_which_the_rules_say_otherwise_are_ended(
+    bed: Testbed, family: Family, router: Tunrouter
+) -> None:
+    router.reload(written("HOST -> home"))
+    with conversation(bed, family, OTHER) as pair, _echoing(bed, family, OTHER) as sock:
+        _talk(pair)
+        assert ping.answered(bed.client, family.far(OTHER)).received == 3
+        said = router.reload(written("HOST -> office"))
+        assert "flows ended: 3 (1 icmp, 1 udp, 1 tcp);" in said
+        for end in (pair.client, pair.server):
+            with pytest.raises(ConnectionResetError):
+                end.recv(1)
+        with Capture(bed.far, f"udp dst port {ECHO}") as far:
+            _echo(sock)
+            [arrived] = [seen for seen in far.packets() if seen.direction == "In"]
+            assert (arrived.interface, arrived.source.rpartition(".")[0]) == ("vpn0", family.wg0)
+    assert _way_of(bed, family, OTHER) == {("vpn0", family.wg0)}
+
+
+def test_a_connection_that_is_not_captured_any_more_is_reset(
+    bed: Testbed, family: Family, router: Tunrouter
+) -> None:
+    router.reload(written("HOST -> home"))
+    with conversation(bed, family, OTHER) as pair:
+        assert "flows ended: 1 (1 tcp);" in router.reload(written())
+        for end in (pair.client, pair.server):
+            with pytest.raises(ConnectionResetError):
+                end.recv(1)
+    assert _way_of(bed, family, OTHER) == {("home0", family.client)}
+
+
+def test_thousands_of_connections_are_reset(bed: Testbed, router: Tunrouter) -> None:
+    """More than the TUN's queue would hold at once, with what they have to say."""
+    number = 2000
+    router.reload(written("HOST -> home"))
+    with sockets.listener(bed.far) as listener:
+        address, port = V4.far(OTHER), sockets.port_of(listener)
+        clients = [sockets.connected(bed.client, V4, address, port) for _ in range(number)]
+        servers = [listener.accept()[0] for _ in range(number)]
+    assert f"flows ended: {number} ({number} tcp);" in router.reload(written())
+    for end in (*clients, *servers):
+        end.settimeout(BOUND_S)
+        assert _outcome(end) == "ECONNRESET"
+        end.close()
+
+
+def _outcome(sock: socket.socket) -> str:
+    try:
+        return str(sock.recv(1))
+    except OSError as error:
+        return errno.errorcode[error.errno or 0]
+
+
+def test_a_changed_list_counts(bed: Testbed, family: Family, router: Tunrouter) -> None:
+    listed = router.rules_file.with_name("list.txt")
+    with_list = written().replace("rules:", "rules:\n  - {file: list.txt, policy: office}")
+    listed.write_text("".join(f"{each.far(9)}\n" for each in FAMILIES))
+    assert "routes added: 2;" in router.reload(with_list)
+    assert _way_of(bed, family, OTHER) == {("home0", family.client)}
+    listed.write_text("".join(f"{each.far(OTHER)}\n" for each in FAMILIES))
+    assert "routes added: 2; routes removed: 2" in router.reload()
+    assert _way_of(bed, family, OTHER) == {("vpn0", family.wg0)}
+
+
+@pytest.mark.parametrize(
+    ("text", "says"),
+    [
+        (written("HOST -> nowhere"), "error[unknown-policy]: no policy is called 'nowhere'"),
+        ("rules: [", "error["),
+        (written("198.51.100.300 -> home"), "error[bad-cidr]"),
+        (written(head=HEAD.replace("mtu: 1500", "mtu: 1400")), "error[needs-restart]"),
+        (written(head=HEAD.replace(TUN, "tun12")), "is now tun12 and was tun11"),
+    ],
+    ids=["unknown policy", "no YAML", "bad CIDR", "another MTU", "another TUN"],
+)
+def test_a_bad_file_changes_nothing(bed: Testbed, router: Tunrouter, text: str, says: str) -> None:
+    with conversation(bed, V4, HOME) as pair:
+        before = state(bed.router)
+        assert router.reload(text).startswith("not reloaded")
+        assert says in router.log
+        assert "help: " in router.log
+        assert state(bed.router) == before
+        _talk(pair)
+        assert "flows kept: 1 (1 tcp); flows ended: 0" in router.reload(written())
+
+
+def test_the_command_tells_what_has_come_of_it(bed: Testbed, router: Tunrouter) -> None:
+    """To who asks, and in the log; the exit status says it too."""
+    with conversation(bed, V4, HOME):
+        router.rules_file.write_text(written(NOBODY))
+        done = bed.router.run(PROGRAM, "reload")
+        assert done.stdout.startswith("reloaded: 5 rules; flows kept: 1 (1 tcp); flows ended: 0;")
+        assert done.stderr == ""
+        answer = json.loads(bed.router.run(PROGRAM, "reload", "--json").stdout)
+        assert answer["flows"]["kept"] == {"icmp": 0, "udp": 0, "tcp": 1}
+        assert answer["routes"] == {"added": 0, "removed": 0}
+    router.rules_file.write_text(written("HOST -> nowhere", "198.51.100.300 -> home"))
+    checked = bed.router.run(PROGRAM, "check", "-c", str(router.rules_file), check=False)
+    refused = bed.router.run(PROGRAM, "reload", check=False)
+    assert (refused.returncode, refused.stdout) == (1, "")
+    *problems, last = refused.stderr.splitlines()
+    assert problems == checked.stdout.splitlines()[:-1], "all of them, as check shows them"
+    assert last == "not reloaded: the former rules go on"
+    assert all(line in router.log for line in problems)
+
+
+def test_there_is_nobody_to_reload(bed: Testbed) -> None:
+    asked = bed.router.run(PROGRAM, "reload", check=False)
+    assert (asked.returncode, asked.stdout) == (1, "")
+    assert "no router is running here" in asked.stderr
+
+
+def test_no_file_changes_nothing(bed: Testbed, router: Tunrouter) -> None:
+    before = state(bed.router)
+    router.rules_file.rename(router.rules_file.with_name("elsewhere.yaml"))
+    assert router.reload().startswith("not reloaded")
+    assert str(router.rules_file) in router.log
+    assert state(bed.router) == before
+
+
+def test_policies_come_change_and_go(bed: Testbed, family: Family, router: Tunrouter) -> None:
+    by_wg0 = HEAD + "  other: {type: vpn, interface: wg0}\n"
+    by_eth0 = HEAD + "  other: {type: direct, interface: eth0}\n"
+    by_lan0 = HEAD + "  other: {type: direct, interface: lan0}\n"
+    assert "policies added: other" in router.reload(written("HOST -> other", head=by_wg0))
+    assert _way_of(bed, family, OTHER) == {("vpn0", family.wg0)}
+    assert "policies changed: other" in router.reload(written("HOST -> other", head=by_eth0))
+    assert _way_of(bed, family, OTHER) == {("home0", family.eth0)}
+    said = router.reload(written("HOST -> other", head=by_lan0))
+    assert "policy other: up by lan0" in router.log
+    assert "flows ended: 1 (1 icmp)" in said
+    assert "policies removed: other" in router.reload(written())
+    assert _way_of(bed, family, OTHER) == {("home0", family.client)}
+
+
+def test_everything_is_captured_and_let_go_again(
+    bed: Testbed, family: Family, router: Tunrouter
+) -> None:
+    routes = installed(bed)
+    with conversation(bed, family, HOME) as pair:
+        router.reload(written("203.0.113.0/24 -> bypass", default="home"))
+        assert _way_of(bed, family, OTHER) == {("home0", family.eth0)}
+        _talk(pair)
+        router.reload(written())
+        assert _way_of(bed, family, OTHER) == {("home0", family.client)}
+        _talk(pair)
+    assert installed(bed) == routes
+
+
+def test_many_reloads_leave_nothing_behind(bed: Testbed, router: Tunrouter) -> None:
+    by_lan0 = HEAD + "  other: {type: direct, interface: lan0}\n"
+    texts = [written("HOST -> other", head=by_lan0), written("HOST -> nowhere"), written(NOBODY)]
+    for text in texts:
+        router.reload(text)
+    before, descriptors, pids = state(bed.router), router.descriptors(), router.pids()
+    for number in range(20):
+        router.reload(texts[number % 3])
+    router.reload(texts[2])
+    assert state(bed.router) == before
+    assert router.descriptors() == descriptors
+    assert router.pids() == pids
+
+
+def test_what_is_asked_during_a_reload_is_remembered(router: Tunrouter) -> None:
+    """Until a reload that begins after it has been asked for."""
+    for _ in range(3):
+        os.kill(router.pid, signal.SIGHUP)
+    router.rules_file.write_text(written(NOBODY))
+    os.kill(router.pid, signal.SIGHUP)
+    wait_until(lambda: any("reloaded: 5 rules" in said for said in router.reloads()), "the last")
