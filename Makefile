@@ -33,7 +33,7 @@ check: $(VENV)/test.stamp
 	$(PYTHON) -m ruff format --check .
 	$(PYTHON) -m mypy --platform linux
 	$(PYTHON) -m mypy --platform darwin --exclude '$(LINUX_ONLY)' router tests/unit
-	$(PYTHON) -m pytest tests/unit $(PYTEST_ARGS)
+	$(PYTHON) -m pytest -n 2 tests/unit $(PYTEST_ARGS)
 
 e2e: $(VENV)/test.stamp packages
 	$(AS_ROOT) $(PYTHON) -m pytest -p no:cacheprovider -n $(E2E_JOBS) --dist loadfile \

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import re
 import stat
+import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -18,9 +19,12 @@ from router.platform.linux.undoer import Undoer
 
 
 @pytest.fixture
-def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    monkeypatch.setattr(runtime, "RUN", tmp_path / "tunrouter")
-    return tmp_path / "tunrouter"
+def run(monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+    """Under a short name: the path of a socket has 107 bytes at most (unix(7))."""
+    with tempfile.TemporaryDirectory(prefix="tr-") as directory:
+        path = Path(directory, "tunrouter")
+        monkeypatch.setattr(runtime, "RUN", path)
+        yield path
 
 
 def undoer_of(tun: str) -> Undoer:
