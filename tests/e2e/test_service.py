@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import os
 import re
+import signal
 import socket
 import subprocess
 import tempfile
@@ -71,7 +72,7 @@ class Manager:
             lines = self._socket.recv(4096).decode().split("\n")
             message = dict(line.split("=", 1) for line in lines)
             self.heard.append(message)
-            if value in message.get(name, value + "no"):
+            if name in message and value in message[name]:
                 return message
 
     def close(self) -> None:
@@ -162,6 +163,21 @@ def test_ready_is_said_when_packets_go_by_the_rules(bed: Testbed, tmp_path: Path
             router.stop()
         finally:
             router.close()
+
+
+def test_a_service_manager_is_told_of_a_reload(bed: Testbed, tmp_path: Path) -> None:
+    """When it begins and when it is over, also of one that is refused."""
+    with (
+        manager() as told,
+        running(bed.router, tmp_path, RULES, prefix=told.environment) as router,
+    ):
+        told.wait_for("READY")
+        one_less = rules(*(f"{family.far(HOME)} -> home" for family in FAMILIES))
+        for text, routes in ((one_less, 2), ("no rules at all", 2), (RULES, 4)):
+            (tmp_path / "rules.yaml").write_text(text, encoding="utf-8")
+            os.kill(router.pid, signal.SIGHUP)
+            assert int(told.wait_for("RELOADING", "1")["MONOTONIC_USEC"]) > 0
+            assert told.wait_for("READY")["STATUS"].startswith(f"{routes} routes by tun11")
 
 
 def test_a_service_manager_that_is_not_there_harms_nothing(bed: Testbed, tmp_path: Path) -> None:
