@@ -12,6 +12,7 @@ is ever shown a traceback.
 from __future__ import annotations
 
 import os
+import signal
 import sys
 from collections.abc import Sequence
 from dataclasses import replace
@@ -65,6 +66,8 @@ def _without_prefixes(config: Config) -> Config:
 
 
 def main() -> None:
+    # Whoever no longer wants the rest has closed the pipe: that is the end, and nobody's error.
+    signal.signal(signal.SIGPIPE, signal.SIG_DFL)
     file = Path(sys.argv[1])
     with collector_paused():
         try:

@@ -209,6 +209,7 @@ def test_within_the_confines_of_the_unit_all_works_and_nothing_is_left(
                     assert ping.answered(bed.client, family.far(host)).received == 3
                     assert probes.tcp(bed.client, family.far(host)) == "connected"
                     assert probes.udp(bed.client, family.far(host)) == "answered"
+            assert router.reload(RULES).startswith("reloaded: 4 rules; flows kept: ")
             assert "warning" not in router.log
             assert router.stop().exit_code == 0
         assert state(bed.router) == before

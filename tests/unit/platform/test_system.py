@@ -1,0 +1,48 @@
+"""What the router's end of Linux remembers of what it has asked the guard for."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import pytest
+
+from router.platform.base import PlatformError
+from router.platform.linux import system
+from router.platform.linux.channel import Message
+from router.platform.linux.system import LinuxSystem
+from router.policy.capture import Route
+
+OLD, NEW = [Route(4, 1 << 24, 8, 1500)], [Route(4, 2 << 24, 8, 1500)]
+
+
+class MemoryGuard:
+    """See Guard. `refuses`: whether routes can't be changed at present."""
+
+    def __init__(self, rereading: Sequence[str]) -> None:
+        self.routes: Any = None
+        self.refuses = False
+
+    def ask(self, operation: str, **arguments: Any) -> Message:
+        if arguments["routes"] is not None:
+            self.routes = arguments["routes"]
+        if self.refuses:
+            raise PlatformError("no")
+        return Message([])
+
+
+def test_routes_that_were_refused_are_not_taken_for_those_of_last_time(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """The guard knows those that it was given last, be they refused: the former ones must be sent
+    again to be put back."""
+    guard = MemoryGuard(())
+    monkeypatch.setattr(system, "Guard", lambda _: guard)
+    linux = LinuxSystem(())
+    linux.add_routes(OLD)
+    guard.refuses = True
+    with pytest.raises(PlatformError):
+        linux.keep(NEW)
+    guard.refuses = False
+    linux.keep(OLD)
+    assert guard.routes is OLD
