@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Sequence
+from functools import partial
 from typing import Final, NamedTuple
 
 from router.config.model import Config
@@ -65,10 +66,8 @@ class Installed:
         return self._plan
 
     def keep(self) -> None:
-        """After a change: plan anew if that is needed, and put back what is missing.
-
-        Raises PlatformError.
-        """
+        """After a change: plan anew if that is needed, and have put back what is missing, without
+        waiting for it: to compare thousands of routes takes its time. Raises PlatformError."""
         endpoints = self._system.endpoints()
         depends_on = self._dependencies(endpoints)
         planned_anew = depends_on != self._depends_on
@@ -77,8 +76,12 @@ class Installed:
             self._depends_on = depends_on
             self._plan = make_plan(self._config, self._rules, self._way_of, endpoints)
             self._report([each for each in self._plan.exempt if each not in known])
-        missing = self._system.keep(self._plan.routes)
-        if missing and planned_anew:
+        self._system.keep_soon(self._plan.routes, partial(self._kept, planned_anew=planned_anew))
+
+    def _kept(self, missing: list[str] | PlatformError, *, planned_anew: bool) -> None:
+        if isinstance(missing, PlatformError):
+            log.warning("%s", missing)  # if the TUN is gone, reading from it says so
+        elif missing and planned_anew:
             log.info("routes planned anew: %d by %s", len(self._plan.routes), self._tun.name)
         elif missing:
             more = f" and {len(missing) - SHOWN} more" if len(missing) > SHOWN else ""

@@ -235,7 +235,8 @@ class Router:
     def _watch_everything(self) -> None:
         self._loop.watch(self._tun, self._read_tun)
         self._loop.watch(self._changes, self._interfaces_changed)
-        self._loop.watch(self._system.lifeline(), self._lifeline_cut)
+        lifeline = self._system.lifeline()
+        self._loop.watch(lifeline, lifeline.hear)
         self._loop.call_later(EXPIRY_INTERVAL, self._expire)
 
     def _start_supervision(self, stack: ExitStack) -> None:
@@ -259,12 +260,6 @@ class Router:
                 f"{self._tun.name} is gone ({error.strerror}): another program has deleted it or "
                 "taken it down; start the router again"
             ) from error
-
-    def _lifeline_cut(self) -> None:
-        raise PlatformError(
-            "the process that would clean up after a kill has itself been killed: stopping, and "
-            "cleaning up now; start the router again"
-        )
 
     def _hung_up(self) -> None:
         self.reload.ask()
@@ -292,7 +287,7 @@ class Router:
         try:
             self._installed.keep()
         except PlatformError as error:
-            log.warning("%s", error)  # if it is gone, reading from it says so and ends the run
+            log.warning("%s", error)  # if the guard is gone, the lifeline says so as well
         if changes:
             self.supervisor.now(self.standing())
 

@@ -10,7 +10,7 @@ Must not know: rules, flows, packets.
 from __future__ import annotations
 
 import socket
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from ipaddress import IPv4Interface, IPv6Interface
 from typing import Final, NamedTuple, Protocol
 
@@ -289,6 +289,15 @@ class Supervisor(Protocol):
     def stopping(self) -> None: ...
 
 
+class Lifeline(HasFileno, Protocol):
+    """What ties the router to whatever would clean up after a kill."""
+
+    def hear(self) -> None:
+        """Once it is readable: pass on what has come, or raise PlatformError because whatever
+        would clean up is gone itself."""
+        ...
+
+
 class System(Protocol):
     """What the engine needs of a system."""
 
@@ -316,6 +325,13 @@ class System(Protocol):
 
         What was missing, in a few words each. Raises PlatformError.
         """
+        ...
+
+    def keep_soon(
+        self, routes: Sequence[Route], told: Callable[[list[str] | PlatformError], None]
+    ) -> None:
+        """The same without waiting for it: `told` is called, at the latest by the lifeline, with
+        what was missing or why it cannot be had. Raises PlatformError."""
         ...
 
     def prepare_way_out(self, interface: Interface) -> bool:
@@ -375,9 +391,7 @@ class System(Protocol):
         writes to its standard output. Raises PlatformError."""
         ...
 
-    def lifeline(self) -> HasFileno:
-        """Becomes readable when whatever would clean up after a kill is gone itself."""
-        ...
+    def lifeline(self) -> Lifeline: ...
 
     def close(self) -> None:
         """Undo everything that was changed and does not go by itself."""

@@ -7,7 +7,8 @@ import os
 import socket
 import subprocess
 import sys
-from collections.abc import Iterator, Sequence
+from collections import deque
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any, Final
 
 from router.platform.base import PlatformError
@@ -16,12 +17,18 @@ from router.platform.linux.channel import Channel, Message
 GUARD: Final = "router.platform.linux.guard"
 PATIENCE: Final = 15.0
 """Seconds to wait for it at the end; it needs a fraction of one."""
+GONE: Final = (
+    "the process that would clean up after a kill has itself been killed: stopping, and cleaning "
+    "up now; start the router again"
+)
+
+Told = Callable[[Message | Exception], None]
 
 
 class Guard:
     """Starts the guard, and asks it. rereading: see System.read_anew.
 
-    Its descriptor becomes readable, while nothing is asked, when the guard is gone.
+    Its descriptor becomes readable when there is something to `hear`.
     """
 
     def __init__(self, rereading: Sequence[str]) -> None:
@@ -33,22 +40,31 @@ class Guard:
                 start_new_session=True,
             )
         self._channel = Channel(ours)
+        self._later: deque[Told] = deque()
+        self._is_gone = False
 
     def fileno(self) -> int:
         return self._channel.fileno()
 
     def ask(self, operation: str, **arguments: Any) -> Message:
         """What an operation answers and hands over. Raises PlatformError, OSError."""
-        try:
-            self._channel.send(Message([operation, arguments]))
-            answer, descriptors = self._channel.receive()
-        except (EOFError, ConnectionError) as error:
-            raise PlatformError("the guard is gone: start the router again") from error
-        if "refused" in answer:
-            raise PlatformError(answer["refused"])
-        if "errno" in answer:
-            raise OSError(answer["errno"], os.strerror(answer["errno"]))
-        return Message(answer["value"], descriptors)
+        self._send(operation, arguments)
+        while self._later:
+            self._take()
+        return self._receive()
+
+    def ask_later(self, operation: str, told: Told, **arguments: Any) -> None:
+        """The same, without waiting: `told` is called with what is answered or refused, by `hear`
+        or before the next `ask` returns. Raises PlatformError."""
+        self._send(operation, arguments)
+        self._later.append(told)
+
+    def hear(self) -> None:
+        """See Lifeline."""
+        if self._later:
+            self._take()
+        else:
+            self._receive()
 
     def open_sockets(self, operation: str, **arguments: Any) -> Iterator[socket.socket]:
         """The sockets that an operation hands over: at least one, perhaps fewer than were asked
@@ -72,3 +88,32 @@ class Guard:
             return self._process.wait(PATIENCE) <= 0
         except subprocess.TimeoutExpired:
             return False
+
+    def _send(self, operation: str, arguments: dict[str, Any]) -> None:
+        try:
+            self._channel.send(Message([operation, arguments]))
+        except ConnectionError as error:
+            raise PlatformError(GONE) from error
+
+    def _take(self) -> None:
+        """The next of the answers that nobody waits for."""
+        told = self._later.popleft()
+        try:
+            answer: Message | Exception = self._receive()
+        except (PlatformError, OSError) as error:
+            if self._is_gone:
+                raise
+            answer = error
+        told(answer)
+
+    def _receive(self) -> Message:
+        try:
+            answer, descriptors = self._channel.receive()
+        except (EOFError, ConnectionError) as error:
+            self._is_gone = True
+            raise PlatformError(GONE) from error
+        if "refused" in answer:
+            raise PlatformError(answer["refused"])
+        if "errno" in answer:
+            raise OSError(answer["errno"], os.strerror(answer["errno"]))
+        return Message(answer["value"], descriptors)

@@ -12,12 +12,13 @@ import os
 import resource
 import socket
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from ipaddress import IPv4Interface, IPv6Interface
 from typing import Final
 
 from router.platform.account import become
 from router.platform.base import Interfaces, PlatformError, Streams, TunDevice
+from router.platform.linux.channel import Message
 from router.platform.linux.datagrams import LinuxDatagramSocket, udp_socket
 from router.platform.linux.guarded import Guard
 from router.platform.linux.interfaces import LinuxChanges, LinuxInterfaces
@@ -83,6 +84,18 @@ class LinuxSystem:
         missing: list[str] = self._guard.ask("keep", routes=None if known else routes).value
         self._routes = routes
         return missing
+
+    def keep_soon(
+        self, routes: Sequence[Route], told: Callable[[list[str] | PlatformError], None]
+    ) -> None:
+        def answered(answer: Message | Exception) -> None:
+            if isinstance(answer, Message):
+                told(answer.value)
+            else:
+                told(PlatformError(str(answer)))
+
+        known, self._routes = routes is self._routes, routes
+        self._guard.ask_later("keep", answered, routes=None if known else routes)
 
     def prepare_way_out(self, interface: Interface) -> bool:
         done: bool = self._guard.ask(

@@ -1,0 +1,91 @@
+"""Asking the guard with and without waiting: every answer reaches who has asked."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator
+
+import pytest
+
+from router.platform.base import PlatformError
+from router.platform.linux.guarded import Guard
+
+ECHO = f"""
+import os, sys
+sys.path[:0] = {sys.path!r}
+from router.platform.linux.channel import Channel, Message
+import socket
+channel = Channel(socket.socket(fileno=0))
+while True:
+    name, arguments = channel.receive().value
+    if name == "echo":
+        channel.send(Message({{"value": arguments}}))
+    else:
+        channel.send(Message({{name: arguments["of"]}}))
+"""
+"""A guard that answers with what it is asked: its arguments, or {operation: argument}."""
+
+
+@pytest.fixture
+def guard(monkeypatch: pytest.MonkeyPatch) -> Iterator[Guard]:
+    popen = subprocess.Popen
+    monkeypatch.setattr(
+        subprocess,
+        "Popen",
+        lambda _, **options: popen([sys.executable, "-c", ECHO], **options),
+    )
+    guard = Guard([])
+    yield guard
+    guard._process.kill()
+    guard._process.wait()
+
+
+def test_answers_come_to_who_has_asked(guard: Guard) -> None:
+    heard: list[object] = []
+    guard.ask_later("echo", heard.append, of=1)
+    guard.ask_later("refused", heard.append, of="no room")
+    guard.ask_later("errno", heard.append, of=19)
+    assert guard.ask("echo", of=2).value == {"of": 2}
+    first, second, third = heard
+    assert first == ({"of": 1}, [])
+    assert isinstance(second, PlatformError)
+    assert isinstance(third, OSError)
+    assert (str(second), third.errno) == ("no room", 19)
+
+
+def test_an_answer_is_heard_when_it_comes(guard: Guard) -> None:
+    heard: list[object] = []
+    guard.ask_later("echo", heard.append, of=1)
+    assert heard == []
+    guard.hear()
+    assert heard == [({"of": 1}, [])]
+    with pytest.raises(PlatformError, match="no room"):
+        guard.ask("refused", of="no room")
+
+
+def test_the_end_of_the_guard_is_told_however_it_is_noticed(guard: Guard) -> None:
+    heard: list[object] = []
+    os.kill(guard._process.pid, signal.SIGKILL)
+    guard._process.wait()
+    for attempt in (
+        guard.hear,
+        lambda: guard.ask("echo"),
+        lambda: guard.ask_later("echo", heard.append),
+        guard.hear,
+    ):
+        with pytest.raises(PlatformError, match="start the router again"):
+            attempt()
+    assert heard == []
+
+
+def test_the_end_of_the_guard_before_an_answer(guard: Guard) -> None:
+    heard: list[object] = []
+    os.kill(guard._process.pid, signal.SIGSTOP)
+    guard.ask_later("echo", heard.append, of=1)
+    os.kill(guard._process.pid, signal.SIGKILL)
+    with pytest.raises(PlatformError, match="start the router again"):
+        guard.hear()
+    assert heard == []
