@@ -78,8 +78,9 @@ def test_curl_of_100_mb(bed: Testbed, family: Family, host: int, file: str, tmp_
 # iperf3
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture
 def iperf(bed: Testbed) -> Iterator[None]:
+    """For one test: a server that has not quite done with the last one says that it is busy."""
     server = bed.far.start("iperf3", "-s", "-p", str(IPERF_PORT))
     listening(bed.far, IPERF_PORT, server)
     yield
@@ -90,11 +91,11 @@ def iperf(bed: Testbed) -> Iterator[None]:
 def test_iperf3(
     bed: Testbed, family: Family, host: int, iperf: None, options: tuple[str, ...]
 ) -> None:
-    amount = 8 << 20
-    command = ("iperf3", "-J", "-c", family.far(host), "-n", str(amount), *options)
+    """For a time: an amount may be sent and declared done before its server has read any of it."""
+    command = ("iperf3", "-J", "-c", family.far(host), "-t", "1", *options)
     found = json.loads(bed.client.run(*command, timeout=60).stdout)
-    assert found["end"]["sum_received"]["bytes"] > 0
-    assert found["end"]["sum_sent"]["bytes"] >= amount
+    assert "error" not in found, found["error"]
+    assert found["end"]["sum_sent"]["bytes"] >= found["end"]["sum_received"]["bytes"] > 0
 
 
 # ssh

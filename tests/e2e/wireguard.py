@@ -47,7 +47,9 @@ class WireGuard:
     def open(self) -> None:
         """Makes the interface, without a peer yet."""
         self.process = self.namespace.start("sh", "-c", PRIVATE_SOCKETS, self.interface)
-        wait_until(self._answers, f"{self.interface} of wireguard-go", detail=self.process.report)
+        what = f"{self.interface} of wireguard-go"
+        wait_until(self._listens, what, detail=self.process.report)
+        wait_until(self._answers, what, detail=self.process.report)
         self._set("private-key", "/dev/stdin", stdin=self.private_key)
         self.namespace.ip(
             f"link set {self.interface} mtu {self.mtu} up",
@@ -79,6 +81,12 @@ class WireGuard:
     def _set(self, *arguments: str, stdin: str = "") -> None:
         done = self._inside("wg", "set", self.interface, *arguments, stdin=stdin)
         assert done.returncode == 0, f"wg set {arguments}: {done.stderr}"
+
+    def _listens(self) -> bool:
+        """Whether it may be asked: of a control socket that refuses, because it does not listen
+        yet, wg takes the process for dead, and removes the socket."""
+        sockets = self.namespace.run("ss", "-Hxl").stdout.split()
+        return any(each.endswith(f"/wireguard/{self.interface}.sock") for each in sockets)
 
     def _answers(self) -> bool:
         return self._inside("wg", "show", self.interface).returncode == 0
