@@ -18,6 +18,7 @@ import tempfile
 import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import NamedTuple
 
 from bench.load_rules import networks
 from tests.e2e import ping
@@ -66,7 +67,24 @@ CASES: dict[str, Callable[[Path], str]] = {
 }
 
 
-def measure(bed: Testbed, case: str) -> str:
+class Measured(NamedTuple):
+    """Seconds of the reload; pings lost and sent; the longest way in milliseconds."""
+
+    case: str
+    seconds: float
+    lost: int
+    sent: int
+    longest_before: float
+    longest_meanwhile: float
+
+    def __str__(self) -> str:
+        return (
+            f"{self.case:12} {self.seconds:6.2f} s   lost {self.lost} of {self.sent}   longest "
+            f"before {self.longest_before:5.1f} ms, meanwhile {self.longest_meanwhile:5.1f} ms"
+        )
+
+
+def measure(bed: Testbed, case: str) -> Measured:
     with tempfile.TemporaryDirectory() as name:
         directory = Path(name)
         text = CASES[case](directory)
@@ -82,10 +100,8 @@ def measure(bed: Testbed, case: str) -> str:
             pings.close()
     times = _times(found.text)
     asked = max(number for _, number in found.replies)  # the last one may still be under way
-    return (
-        f"{case:12} {seconds:7.2f} s   lost {asked - found.received:3} of {asked:5}   "
-        f"longest before {max(times[100:before]):6.1f} ms, meanwhile {max(times[before:]):6.1f} ms"
-    )
+    lost = asked - found.received
+    return Measured(case, seconds, lost, asked, max(times[100:before]), max(times[before:]))
 
 
 def _reload(router: Tunrouter, text: str) -> float:
@@ -104,11 +120,16 @@ def _times(text: str) -> list[float]:
     return [float(found) for found in TIME.findall(text)]
 
 
-def main() -> None:
+def main() -> int:
+    """0 if no ping was lost."""
+    lost = 0
     with opened_testbed() as bed:
         for case in sys.argv[1:] or CASES:
-            print(measure(bed, case), flush=True)
+            found = measure(bed, case)
+            lost += found.lost
+            print(found, flush=True)
+    return 1 if lost else 0
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(main())

@@ -294,3 +294,19 @@ def test_what_is_asked_during_a_reload_is_remembered(router: Tunrouter) -> None:
     router.rules_file.write_text(written(NOBODY))
     os.kill(router.pid, signal.SIGHUP)
     wait_until(lambda: any("reloaded: 5 rules" in said for said in router.reloads()), "the last")
+
+
+@pytest.mark.parametrize("by", [signal.SIGTERM, signal.SIGKILL])
+def test_the_end_is_also_that_of_a_reading(router: Tunrouter, by: signal.Signals) -> None:
+    """However the router ends: what reads the rules does not outlive it, and says nothing more."""
+    networks = (f"10.{n >> 16}.{n >> 8 & 255}.{n & 255}\n" for n in range(0, 1 << 19, 2))
+    router.rules_file.with_name("list.txt").write_text("".join(networks))
+    with_list = written().replace("rules:", "rules:\n  - {file: list.txt, policy: office}")
+    router.rules_file.write_text(with_list)
+    before = len(router.pids())
+    os.kill(router.pid, signal.SIGHUP)
+    wait_until(lambda: len(router.pids()) > before, "the program that reads")
+    stopped = router.stop(by)
+    wait_until(lambda: not router.pids(), "all processes to end")
+    assert "Traceback" not in router.log
+    assert not router.reloads(), stopped.log
