@@ -21,6 +21,10 @@ LINE = re.compile(
 ICMP = "icmp or (icmp6 and not (ip6[40] >= 130 and ip6[40] <= 143))"
 """Pings and errors, without IPv6's neighbour discovery, which comes and goes by itself."""
 
+LENGTH = "1024"
+"""Bytes of a packet that are kept. The buffer has a place of that size for each packet that waits:
+with the usual 262144 bytes those are sixteen, and a busy machine loses the next."""
+
 _markers = itertools.count(1)
 
 
@@ -41,7 +45,8 @@ class Capture:
         self._namespace = namespace
         self._marker_net = "127.77.0.0/16"
         self._process = namespace.start(
-            *("tcpdump", "-n", "-l", "--immediate-mode", "-i", "any", "-B", "4096"),
+            *("tcpdump", "-n", "-l", "--immediate-mode", "-i", "any"),
+            *("-B", "4096", "-s", LENGTH),
             f"({expression}) or (icmp and dst net {self._marker_net})",
         )
 
