@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 from router.config.model import Config
+from router.config.problems import LineSource, Problem
 from router.policy.exempt import WayOf, exempt_endpoints
 from router.policy.network import Endpoint
 from router.policy.plan import Plan, route_mtu
@@ -27,16 +28,40 @@ class Compiled(NamedTuple):
     depends_on: Dependencies
 
 
+class Report(NamedTuple):
+    """What is wrong. text: as `check` prints it. lines: one for each problem, for a log."""
+
+    text: str = ""
+    lines: tuple[str, ...] = ()
+
+    @classmethod
+    def of(cls, problems: Sequence[Problem], sources: LineSource) -> Report:
+        return cls(
+            "\n".join(problem.as_text(sources) for problem in problems),
+            tuple(problem.as_line() for problem in problems),
+        )
+
+    @classmethod
+    def saying(cls, *sentences: str) -> Report:
+        return cls("\n".join(sentences), sentences)
+
+    def __bool__(self) -> bool:
+        return bool(self.lines)
+
+    def and_also(self, other: Report) -> Report:
+        """Both."""
+        return Report("\n".join(filter(None, (self.text, other.text))), self.lines + other.lines)
+
+
 class Reread(NamedTuple):
     """What a file has turned out to be. `compiled` is None where a problem is an error; its
     configuration is without prefixes, which nobody asks for any more.
 
-    problems: all of them, in text. warnings: what the file has to do with the system at present.
+    problems: all of them, and what the file has to do with the system at present.
     """
 
-    problems: str
+    problems: Report
     compiled: Compiled | None = None
-    warnings: tuple[str, ...] = ()
 
 
 def dependencies(

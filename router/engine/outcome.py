@@ -7,6 +7,7 @@ from dataclasses import replace
 from typing import Any, NamedTuple
 
 from router.config.model import Config, Policy
+from router.engine.compiled import Report
 from router.engine.installed import RouteChanges
 from router.engine.renewal import Reviewed
 
@@ -26,14 +27,14 @@ class Outcome(NamedTuple):
     """
 
     done: bool
-    problems: str
+    problems: Report
     rules: int = 0
     flows: Mapping[str, Reviewed] = {}
     routes: RouteChanges = RouteChanges()
     policies: PolicyChanges = PolicyChanges()
 
     @classmethod
-    def refused(cls, problems: str) -> Outcome:
+    def refused(cls, problems: Report) -> Outcome:
         return cls(False, problems)
 
     @classmethod
@@ -44,13 +45,13 @@ class Outcome(NamedTuple):
         routes: RouteChanges,
         policies: PolicyChanges,
     ) -> Outcome:
-        return cls(True, "", len(config.rules), flows, routes, policies)
+        return cls(True, Report(), len(config.rules), flows, routes, policies)
 
     def as_json(self) -> dict[str, Any]:
         """The members that scripts rely on."""
         return {
             "reloaded": self.done,
-            "problems": self.problems,
+            "problems": self.problems.text,
             "summary": self.as_text(),
             "rules": self.rules,
             "flows": {

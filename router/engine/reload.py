@@ -23,7 +23,7 @@ from router.config.problems import Problem, Severity
 from router.config.sources import Sources
 from router.egress.ways import WaysOut
 from router.engine.announcing import announce
-from router.engine.compiled import Compiled, Reread
+from router.engine.compiled import Compiled, Report, Reread
 from router.engine.forwarder import Forwarder
 from router.engine.installed import Installed, NotPutBackError
 from router.engine.loop import Loop
@@ -101,7 +101,7 @@ class Reload:
         try:
             pipe = self._pipe = self._system.read_anew()
         except REFUSALS as error:
-            self._tell(Outcome.refused(str(error)))
+            self._tell(Outcome.refused(Report.saying(str(error))))
             return
         # Nothing of what comes is garbage, and looking for it would take longer than any piece.
         gc.disable()
@@ -125,7 +125,7 @@ class Reload:
     def _give_up(self, pipe: Pipe) -> None:
         if self._pipe is pipe:
             self._end_reading()
-            self._tell(Outcome.refused(TOO_LONG))
+            self._tell(Outcome.refused(Report.saying(TOO_LONG)))
 
     def _finish(self) -> None:
         """From a timer, so that sockets may be closed."""
@@ -134,7 +134,8 @@ class Reload:
         self._end_reading()
         found: Reread | None = self._assembly.value if self._assembly.complete else None
         self._assembly = Assembly()
-        self._tell(self._outcome(found) if found else Outcome.refused(CUT_OFF))
+        cut_off = Outcome.refused(Report.saying(CUT_OFF))
+        self._tell(self._outcome(found) if found else cut_off)
 
     def _end_reading(self) -> None:
         assert self._pipe is not None
@@ -148,7 +149,7 @@ class Reload:
             level, last = logging.WARNING, logging.INFO
         else:
             level = last = logging.ERROR
-        for line in outcome.problems.splitlines():
+        for line in outcome.problems.lines:
             log.log(level, "%s", line)
         log.log(last, "%s", outcome.as_text())
         for tell in self._to_tell:
@@ -164,7 +165,7 @@ class Reload:
         compiled = found.compiled
         if compiled is None:
             return Outcome.refused(found.problems)
-        fixed = "\n".join(needing_a_restart(self._forwarder.config, compiled.config))
+        fixed = needing_a_restart(self._forwarder.config, compiled.config)
         if fixed:
             return Outcome.refused(fixed)
         try:
@@ -172,9 +173,8 @@ class Reload:
         except NotPutBackError:
             raise
         except REFUSALS as error:
-            return Outcome.refused(str(error))
-        problems = "\n".join(filter(None, (found.problems, *found.warnings)))
-        return outcome._replace(problems=problems)
+            return Outcome.refused(Report.saying(str(error)))
+        return outcome._replace(problems=found.problems)
 
     def _apply(self, compiled: Compiled) -> Outcome:
         """All of it or nothing. Raises PlatformError for nothing, NotPutBackError for neither."""
@@ -199,8 +199,8 @@ def _resume_collecting() -> None:
     gc.enable()
 
 
-def needing_a_restart(before: Config, after: Config) -> list[str]:
-    """A problem in text for each part that is different and that a running router can't change."""
+def needing_a_restart(before: Config, after: Config) -> Report:
+    """A problem for each part that is different and that a running router can't change."""
     top = Place(after.file, 1, 1)
     compared = (
         ("the name of the TUN", before.tun.name, after.tun.name, after.tun.place),
@@ -208,17 +208,18 @@ def needing_a_restart(before: Config, after: Config) -> list[str]:
         ("the mtu of the TUN", before.tun.mtu, after.tun.mtu, after.tun.place),
         ("the user", before.user, after.user, after.user_place),
     )
-    return [
+    problems = [
         Problem(
             "needs-restart",
             Severity.ERROR,
             place or top,
             f"{what} is now {_shown(new)} and was {_shown(old)}: a running router can't change it",
             "restart the router, or leave it as it was",
-        ).as_text(Sources())
+        )
         for what, old, new, place in compared
         if old != new
     ]
+    return Report.of(problems, Sources())
 
 
 def _shown(value: object) -> str:

@@ -20,10 +20,9 @@ from pathlib import Path
 
 from router.config.loader import RulesFileUnreadable, collector_paused, load
 from router.config.model import Config
-from router.config.problems import Problem
 from router.config.sources import Sources
 from router.engine import pieces
-from router.engine.compiled import Compiled, Reread, dependencies
+from router.engine.compiled import Compiled, Report, Reread, dependencies
 from router.platform import present_network
 from router.policy.findings.loops import find_endpoints_in_danger
 from router.policy.findings.situation import Situation
@@ -41,8 +40,8 @@ def reread(file: Path) -> Reread:
     try:
         loaded = load(file)
     except RulesFileUnreadable as error:
-        return Reread(_in_text([error.problem], Sources()))
-    problems = _in_text(loaded.problems, loaded.sources)
+        return Reread(Report.of([error.problem], Sources()))
+    problems = Report.of(loaded.problems, loaded.sources)
     if loaded.config is None:
         return Reread(problems)
     config, rules = loaded.config, RuleSet.build(loaded.config)
@@ -52,12 +51,7 @@ def reread(file: Path) -> Reread:
     depends_on = dependencies(config, rules, lambda name: ways.get(name, {}), network.endpoints)
     warnings = (f"{each.message}; {each.help}" for each in find_endpoints_in_danger(situation))
     compiled = Compiled(_without_prefixes(config), rules, situation.plan, depends_on)
-    return Reread(problems, compiled, tuple(warnings))
-
-
-def _in_text(problems: Sequence[Problem], sources: Sources) -> str:
-    """As `check` prints them."""
-    return "\n".join(problem.as_text(sources) for problem in problems)
+    return Reread(problems.and_also(Report.saying(*warnings)), compiled)
 
 
 def _without_prefixes(config: Config) -> Config:
@@ -73,7 +67,8 @@ def main() -> None:
         try:
             result = reread(file)
         except Exception as error:
-            result = Reread(f"{file}: cannot be read anew: {error or type(error).__name__}")
+            why = f"{file}: cannot be read anew: {error or type(error).__name__}"
+            result = Reread(Report.saying(why))
         pieces.write(result, sys.stdout.buffer)
         sys.stdout.buffer.flush()
     # Whoever waits for the end does not wait until the memory of a million prefixes is tidied up.

@@ -148,7 +148,7 @@ def test_a_good_file_is_applied(bench: Bench) -> None:
     outcome = bench.ask(AFTER)
     assert outcome.as_json() == {
         "reloaded": True,
-        "problems": outcome.problems,
+        "problems": outcome.problems.text,
         "summary": "reloaded: 1 rules; flows kept: 0; flows ended: 1 (1 icmp); "
         "routes added: 1; routes removed: 1",
         "rules": 1,
@@ -190,8 +190,8 @@ def test_what_stays_the_same_lives_on(bench: Bench) -> None:
 def test_a_file_that_can_not_be_applied_changes_nothing(bench: Bench, text: str, says: str) -> None:
     outcome = bench.ask(text)
     assert not outcome.done
-    assert says in outcome.problems
-    assert "help: " in outcome.problems
+    assert says in outcome.problems.text
+    assert "help: " in outcome.problems.text
     assert bench.prefixes == OLD
     assert bench.ask(BEFORE).flows["icmp"] == (1, 0)
 
@@ -199,7 +199,7 @@ def test_a_file_that_can_not_be_applied_changes_nothing(bench: Bench, text: str,
 def test_what_the_system_refuses_is_put_back(bench: Bench) -> None:
     bench.computer.refuses = 1
     outcome = bench.ask(AFTER)
-    assert (outcome.done, outcome.problems) == (False, "no room for routes: have fewer")
+    assert (outcome.done, outcome.problems.text) == (False, "no room for routes: have fewer")
     assert bench.prefixes == OLD
     assert bench.ask(BEFORE).flows["icmp"] == (1, 0)
 
@@ -212,10 +212,10 @@ def test_what_can_not_be_put_back_ends_the_run(bench: Bench) -> None:
 
 def test_a_program_that_does_not_start_or_end(bench: Bench) -> None:
     bench.computer.cut_off = 900
-    assert "has ended before it was done" in bench.ask(AFTER).problems
+    assert "has ended before it was done" in bench.ask(AFTER).problems.text
     bench.computer.cut_off = None
     bench.computer.starts = False
-    assert bench.ask(AFTER).problems == "no room for programs: end some"
+    assert bench.ask(AFTER).problems.text == "no room for programs: end some"
     bench.computer.starts = True
     assert bench.prefixes == OLD
     assert bench.ask(AFTER).done
@@ -229,7 +229,7 @@ def test_a_program_that_says_nothing_for_too_long(bench: Bench) -> None:
     bench.loop.wait(int(PATIENCE) + 1)
     [outcome] = bench.told
     assert (outcome.done, output.closed) == (False, True)
-    assert "could not be read within" in outcome.problems
+    assert "could not be read within" in outcome.problems.text
     assert bench.ask().done
 
 
