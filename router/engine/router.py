@@ -6,6 +6,7 @@ last, when everything that they lead to works.
 
 from __future__ import annotations
 
+import gc
 import logging
 import secrets
 import signal
@@ -121,6 +122,7 @@ class Router:
                 self.uptime,
             )
             self._start_supervision(stack)
+            gc.freeze()  # to look for garbage among a hundred thousand rules would take 0.1 s
             why = self._loop.run()
             log.info("%s: stopping", why)
         log.info("stopped: %s", self.summary())

@@ -67,8 +67,9 @@ def test_a_list_that_is_missing_is_a_problem_in_text(file: Path) -> None:
     file.with_name("list.txt").unlink()
     said = said_of(file)
     assert said.compiled is None
-    assert f"{file}:6:12: error[missing-list]: there is no list file 'list.txt'" in said.problems.text
-    assert "\n           ^^^^^^^^\nhelp: " in said.problems.text
+    text = said.problems.text
+    assert f"{file}:6:12: error[missing-list]: there is no list file 'list.txt'" in text
+    assert "\n           ^^^^^^^^\nhelp: " in text
 
 
 def test_a_reader_that_has_enough_hears_no_complaint(file: Path) -> None:
