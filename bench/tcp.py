@@ -32,7 +32,8 @@ SING_BOXES = (
     ("system", 65535),
     ("gvisor", 65535),
 )
-WARM_UP_CONNECTS = 20
+WARM_UP_CONNECTS = 300
+CONNECTS = 1000
 
 MIN_OF_BARE = 0.5
 MIN_OF_SING_BOX_1500 = 2.0
@@ -65,7 +66,7 @@ def measure(bed: Testbed, contestant: Contestant, measured: Measured, seconds: i
         _check_route(bed, contestant)
         before = _passed(bed, contestant)
         _connects(bed, contestant, WARM_UP_CONNECTS)
-        connects = _connects(bed, contestant, 300)
+        connects = _connects(bed, contestant, CONNECTS)
         measured.connects.append(connects["median_us"])
         measured.per_second.append(connects["per_second"])
         transferred = 0.0
