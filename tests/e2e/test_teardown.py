@@ -73,6 +73,7 @@ def test_sigkill_of_any_of_its_processes(bed: Testbed, tmp_path: Path) -> None:
             os.kill(router.pids()[position], signal.SIGKILL)
             wait_for_state(bed.router, before)
             _wait_until_gone(router)
+            assert router.stop().exit_code in (1, -signal.SIGKILL)
         position += 1
 
 
