@@ -10,12 +10,13 @@ Must not know: packets, flows, how routes are installed.
 from __future__ import annotations
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import partial
-from typing import Final, NamedTuple
+from typing import Final, NamedTuple, Protocol
 
 from router.config.model import Config
 from router.engine.compiled import Compiled, Dependencies, dependencies
+from router.engine.restraint import Restraint
 from router.platform.base import PlatformError, System, TunDevice
 from router.policy.exempt import WayOf
 from router.policy.findings.loops import exemption
@@ -40,12 +41,29 @@ class RouteChanges(NamedTuple):
     removed: int = 0
 
 
+class Clock(Protocol):
+    """The part of the event loop that is needed here; see router.engine.loop."""
+
+    now: float
+
+    def call_later(self, delay: float, callback: Callable[[], None]) -> None: ...
+
+
 class Installed:
     """`way_of` gives the interfaces of a policy at present."""
 
     def __init__(
-        self, config: Config, rules: RuleSet, system: System, tun: TunDevice, way_of: WayOf
+        self,
+        config: Config,
+        rules: RuleSet,
+        system: System,
+        tun: TunDevice,
+        way_of: WayOf,
+        clock: Clock,
     ) -> None:
+        self._clock = clock
+        self._restraint = Restraint()
+        self._looks_later = False
         self._config = config
         self._rules = rules
         self._system = system
@@ -67,7 +85,8 @@ class Installed:
 
     def keep(self) -> None:
         """After a change: plan anew if that is needed, and have put back what is missing, without
-        waiting for it: to compare thousands of routes takes its time. Raises PlatformError."""
+        waiting for it: to compare thousands of routes takes its time. What somebody takes away
+        again and again is put back ever more seldom. Raises PlatformError."""
         endpoints = self._system.endpoints()
         depends_on = self._dependencies(endpoints)
         planned_anew = depends_on != self._depends_on
@@ -76,7 +95,20 @@ class Installed:
             self._depends_on = depends_on
             self._plan = make_plan(self._config, self._rules, self._way_of, endpoints)
             self._report([each for each in self._plan.exempt if each not in known])
-        self._system.keep_soon(self._plan.routes, partial(self._kept, planned_anew=planned_anew))
+        delay = self._restraint.delay(self._clock.now)
+        if planned_anew or not delay:
+            told = partial(self._kept, planned_anew=planned_anew)
+            self._system.keep_soon(self._plan.routes, told)
+        elif not self._looks_later:
+            self._looks_later = True
+            self._clock.call_later(delay, self._look_later)
+
+    def _look_later(self) -> None:
+        self._looks_later = False
+        try:
+            self.keep()
+        except PlatformError as error:
+            log.warning("%s", error)
 
     def _kept(self, missing: list[str] | PlatformError, *, planned_anew: bool) -> None:
         if isinstance(missing, PlatformError):
@@ -84,6 +116,7 @@ class Installed:
         elif missing and planned_anew:
             log.info("routes planned anew: %d by %s", len(self._plan.routes), self._tun.name)
         elif missing:
+            self._restraint.put_back(self._clock.now)
             more = f" and {len(missing) - SHOWN} more" if len(missing) > SHOWN else ""
             log.warning(
                 "another program has removed what is ours; put back: %s%s",

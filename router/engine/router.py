@@ -99,7 +99,7 @@ class Router:
             self._passing.refresh()
             announce(self._config, self._ways, self._config.policies)
             self._installed = Installed(
-                self._config, rules, self._system, self._tun, self._interfaces_of
+                self._config, rules, self._system, self._tun, self._interfaces_of, self._loop
             )
             self.reload = stack.enter_context(
                 closing(

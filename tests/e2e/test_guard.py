@@ -256,6 +256,21 @@ def test_a_second_start_says_who_runs(bed: Testbed, tmp_path: Path) -> None:
         _use(bed)
 
 
+def test_a_second_start_with_the_same_addresses_says_who_has_them(
+    bed: Testbed, tmp_path: Path
+) -> None:
+    """Names are the system's choice where the rules have none: two would not be noticed by name."""
+    nameless = rules(*LINES, head=HEAD.replace(f"  name: {TUN}\n", ""))
+    with running(bed.router, tmp_path, nameless) as first:
+        during = state(bed.router)
+        second = run_to_end(bed.router, "run", "-c", str(tmp_path / "rules.yaml"))
+        assert second.exit_code == 1
+        assert f"{V4.tun} is already an address of tun0, in use by pid {first.pid}, " in second.log
+        assert f"stop it (kill {first.pid}), or choose another 'address' in 'tun'" in second.log
+        assert state(bed.router) == during
+        _use(bed)
+
+
 def test_signals_for_the_router_end_nobody_else_first(bed: Testbed, tmp_path: Path) -> None:
     """As a service supervisor stops it: every process is told to end at once."""
     before = state(bed.router)

@@ -97,6 +97,7 @@ class Operations:
         undone = _undone_for_others()
         if name is not None and self._netlink.link_lookup(ifname=name):
             raise PlatformError(_whose(name))
+        _demand_free(addresses)
         tun = open_tun(name, mtu, offloads)
         self._name, self._index = tun.name, tun.index
         self._addresses = [ip_interface(address) for address in addresses]
@@ -221,6 +222,25 @@ def _demand(name: str, index: int) -> None:
         found = 0
     if found != index:
         raise PlatformError(f"there is no interface {name} any more")
+
+
+def _demand_free(addresses: Sequence[str]) -> None:
+    """Two TUNs with one address, as of two routers with the same rules, would both be useless."""
+    wanted = {ip_interface(address).ip for address in addresses}
+    for interface in LinuxInterfaces().all().values():
+        for held in interface.addresses:
+            if held.ip in wanted:
+                raise PlatformError(
+                    f"{held.ip} is already an address of {interface.name}"
+                    f"{_by_whom(interface.name)}, or choose another 'address' in 'tun'"
+                )
+
+
+def _by_whom(name: str) -> str:
+    holder = tun_holder(name)
+    if holder is None:
+        return ": remove it there"
+    return f", in use by pid {holder.pid}, {holder.program}: stop it (kill {holder.pid})"
 
 
 def _whose(name: str) -> str:

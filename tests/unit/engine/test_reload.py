@@ -107,6 +107,7 @@ class Bench:
             self.computer,
             tun,
             lambda name: ways.by_policy[name].interfaces if name in ways.by_policy else {},
+            self.loop,
         )
         self.installed.install()
         self.reload = Reload(
