@@ -7,7 +7,8 @@ begins, or it is answered or dropped, under one of the reasons of `flows.drops`.
 way out finds its flow by what the flow sends, and goes into the TUN as its sender would see it.
 Flows are carried by `queries` (ICMP), `datagrams` (UDP, with `departures` and `arrivals`) and
 `streams` (TCP, with `dialling`); what the router says itself is in `refusals`, the way into the TUN
-is `inside`, and `installed` keeps the routes as they should be.
+is `inside`, and `installed` keeps the routes as they should be (with `restraint`, where another
+program wants them otherwise).
 
 Other rules come by `reload`: `rereading`, a program of its own, makes `compiled` of the file, which
 comes in by `pieces`; `renewal` judges which flows live on, `outcome` is what people are told, and
