@@ -17,7 +17,7 @@ def cleanup() -> int:
             found = True
             print(f"undone: {words}" if done else f"could not be undone: {words}")
             status = status if done else exits.FAILED
-    except PlatformError as error:
+    except (PlatformError, OSError) as error:
         print(f"tunrouter: {error}", file=sys.stderr)
         return exits.FAILED
     if not found:

@@ -101,6 +101,15 @@ def _overlap(
             f"'{users[0]}': its gateway and hosts could not be reached",
             remedy,
         )
+    if any(each.ip == address.ip for each in interface.addresses):
+        return Problem(
+            "tun-address-taken",
+            Severity.ERROR,
+            place or situation.config.tun.place,
+            f"the TUN's {address.ip} is already an address of {interface.name}, "
+            "and no router of ours has made it",
+            remedy,
+        )
     return Problem(
         "tun-overlaps-interface",
         Severity.WARNING,

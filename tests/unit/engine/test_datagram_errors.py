@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import errno
-from pathlib import Path
 
 import pytest
 
@@ -25,11 +24,6 @@ from tests.unit.engine.datagram_cases import (
 )
 from tests.unit.engine.world import OWN, World, far
 from tests.unit.wire.packets import INSIDE, decoded
-
-
-@pytest.fixture
-def world(tmp_path: Path) -> World:
-    return World(tmp_path)
 
 
 @BOTH

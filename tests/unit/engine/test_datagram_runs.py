@@ -33,11 +33,6 @@ from tests.unit.wire.packets import UDP, decoded
 BOTH = pytest.mark.parametrize("version", [4, 6])
 
 
-@pytest.fixture
-def world(tmp_path: Path) -> World:
-    return World(tmp_path)
-
-
 def started(world: World, version: int) -> MemoryUdpSocket:
     """A flow that has sent its first datagram."""
     world.send(datagram(version))

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from random import Random
 
 import pytest
@@ -23,11 +22,6 @@ from tests.unit.engine.datagram_cases import (
 from tests.unit.engine.memory_udp import AT_ONCE, received
 from tests.unit.engine.world import OWN, World, far
 from tests.unit.wire.packets import INSIDE, IP, UDP, IPv6, Raw, decoded
-
-
-@pytest.fixture
-def world(tmp_path: Path) -> World:
-    return World(tmp_path)
 
 
 @BOTH

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import errno
-from pathlib import Path
 from random import Random
 
 import pytest
@@ -26,11 +25,6 @@ from tests.unit.wire.packets import (
 
 REPLY, DROP, REJECT, OFFICE, DOWN, HOME = 1, 2, 3, 4, 5, 9
 BOTH = pytest.mark.parametrize("version", [4, 6])
-
-
-@pytest.fixture
-def world(tmp_path: Path) -> World:
-    return World(tmp_path)
 
 
 def ping(version: int, host: int, **fields: int) -> bytes:

@@ -6,8 +6,6 @@ are no external mappings to send to. REQ-9 and REQ-10 are told by what is, and i
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import pytest
 
 from router.flows.queries import IDLE
@@ -19,11 +17,6 @@ from tests.unit.wire.packets import ICMP, INSIDE, IP, Packet, decoded, echo_requ
 
 BOTH = pytest.mark.parametrize("version", [4, 6])
 HOME, REJECT = 9, 3
-
-
-@pytest.fixture
-def world(tmp_path: Path) -> World:
-    return World(tmp_path)
 
 
 def ping(version: int, host: int = HOME, identifier: int = 7, source: str | None = None) -> bytes:

@@ -18,11 +18,6 @@ UDP_HEADERS = {4: 28, 6: 48}
 Numbers = tuple[int, int, int, int]
 
 
-@pytest.fixture
-def world(tmp_path: Path) -> World:
-    return World(tmp_path)
-
-
 def ping(version: int, host: int, hop_limit: int = 64) -> bytes:
     return echo_request(version, destination=far(version, host), hop_limit=hop_limit)
 
