@@ -62,7 +62,8 @@ class Loop:
         self._waker.close()
 
     def watch(self, source: HasFileno, readable: Callable[[], None]) -> None:
-        """Call `readable` whenever there is something to read."""
+        """Call `readable` whenever there is something to read. It must not wait for that: another
+        callback of the same round can have read it."""
         self._readable[source.fileno()] = readable
         self._poller.add(source.fileno())
 

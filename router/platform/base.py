@@ -293,8 +293,8 @@ class Lifeline(HasFileno, Protocol):
     """What ties the router to whatever would clean up after a kill."""
 
     def hear(self) -> None:
-        """Once it is readable: pass on what has come, or raise PlatformError because whatever
-        would clean up is gone itself."""
+        """Pass on what has come, if anything, or raise PlatformError because whatever would clean
+        up is gone itself."""
         ...
 
 

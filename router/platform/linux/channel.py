@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import os
+import select
 import socket
 from collections.abc import Sequence
 from struct import Struct
@@ -53,6 +54,12 @@ class Channel:
             for descriptor in descriptors:
                 os.close(descriptor)
             raise
+
+    def is_readable(self) -> bool:
+        """Whether `receive` finds a message, or the end, without waiting."""
+        poll = select.poll()  # unlike select.select for descriptors of any number
+        poll.register(self._connection, select.POLLIN)
+        return bool(poll.poll(0))
 
     def close(self) -> None:
         self._connection.close()

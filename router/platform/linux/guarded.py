@@ -60,7 +60,9 @@ class Guard:
         self._later.append(told)
 
     def hear(self) -> None:
-        """See Lifeline."""
+        """See Lifeline. Does not wait: what made it readable can have been taken by an `ask`."""
+        if not self._channel.is_readable():
+            return
         if self._later:
             self._take()
         else:

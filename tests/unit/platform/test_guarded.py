@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import os
+import select
 import signal
 import subprocess
 import sys
-from collections.abc import Iterator
+import threading
+from collections.abc import Callable, Iterator
 
 import pytest
 
@@ -27,6 +29,8 @@ while True:
         channel.send(Message({{name: arguments["of"]}}))
 """
 """A guard that answers with what it is asked: its arguments, or {operation: argument}."""
+
+BOUND_S = 20.0
 
 
 @pytest.fixture
@@ -60,10 +64,35 @@ def test_an_answer_is_heard_when_it_comes(guard: Guard) -> None:
     heard: list[object] = []
     guard.ask_later("echo", heard.append, of=1)
     assert heard == []
+    select.select([guard], [], [])
     guard.hear()
     assert heard == [({"of": 1}, [])]
     with pytest.raises(PlatformError, match="no room"):
         guard.ask("refused", of="no room")
+
+
+def test_to_hear_what_was_heard_already_does_not_wait(guard: Guard) -> None:
+    """A descriptor that was readable when the round began need not be when its turn comes: the
+    answer has been taken by somebody who asked meanwhile, who may even have asked for more."""
+    heard: list[object] = []
+    guard.ask_later("echo", heard.append, of=1)
+    guard.ask("echo", of=2)
+    os.kill(guard._process.pid, signal.SIGSTOP)
+    _at_once(guard.hear)
+    guard.ask_later("echo", heard.append, of=3)
+    _at_once(guard.hear)
+    assert heard == [({"of": 1}, [])]
+    os.kill(guard._process.pid, signal.SIGCONT)
+    assert guard.ask("echo", of=4).value == {"of": 4}
+    assert heard == [({"of": 1}, []), ({"of": 3}, [])]
+
+
+def _at_once(action: Callable[[], None]) -> None:
+    """Without it the test would wait for ever."""
+    thread = threading.Thread(target=action, daemon=True)
+    thread.start()
+    thread.join(BOUND_S)
+    assert not thread.is_alive()
 
 
 def test_the_end_of_the_guard_is_told_however_it_is_noticed(guard: Guard) -> None:
@@ -86,6 +115,7 @@ def test_the_end_of_the_guard_before_an_answer(guard: Guard) -> None:
     os.kill(guard._process.pid, signal.SIGSTOP)
     guard.ask_later("echo", heard.append, of=1)
     os.kill(guard._process.pid, signal.SIGKILL)
+    guard._process.wait()
     with pytest.raises(PlatformError, match="start the router again"):
         guard.hear()
     assert heard == []
