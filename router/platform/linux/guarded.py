@@ -29,6 +29,10 @@ class Guard:
     """Starts the guard, and asks it. rereading: see System.read_anew.
 
     Its descriptor becomes readable when there is something to `hear`.
+
+    Always true: no question is sent before the one before it is answered. The guard does not read
+    while it answers, and either may be longer than what the kernel keeps of it, so two that are on
+    their way at a time could wait for each other for ever.
     """
 
     def __init__(self, rereading: Sequence[str]) -> None:
@@ -40,7 +44,8 @@ class Guard:
                 start_new_session=True,
             )
         self._channel = Channel(ours)
-        self._later: deque[Told] = deque()
+        # Questions whose answers nobody waits for; the first of them has been sent.
+        self._later: deque[tuple[Message, Told]] = deque()
         self._is_gone = False
 
     def fileno(self) -> int:
@@ -48,16 +53,18 @@ class Guard:
 
     def ask(self, operation: str, **arguments: Any) -> Message:
         """What an operation answers and hands over. Raises PlatformError, OSError."""
-        self._send(operation, arguments)
         while self._later:
             self._take()
+        self._send(Message([operation, arguments]))
         return self._receive()
 
     def ask_later(self, operation: str, told: Told, **arguments: Any) -> None:
         """The same, without waiting: `told` is called with what is answered or refused, by `hear`
         or before the next `ask` returns. Raises PlatformError."""
-        self._send(operation, arguments)
-        self._later.append(told)
+        question = Message([operation, arguments])
+        if not self._later:
+            self._send(question)
+        self._later.append((question, told))
 
     def hear(self) -> None:
         """See Lifeline. Does not wait: what made it readable can have been taken by an `ask`."""
@@ -91,21 +98,23 @@ class Guard:
         except subprocess.TimeoutExpired:
             return False
 
-    def _send(self, operation: str, arguments: dict[str, Any]) -> None:
+    def _send(self, question: Message) -> None:
         try:
-            self._channel.send(Message([operation, arguments]))
+            self._channel.send(question)
         except ConnectionError as error:
             raise PlatformError(GONE) from error
 
     def _take(self) -> None:
-        """The next of the answers that nobody waits for."""
-        told = self._later.popleft()
+        """The next of the answers that nobody waits for; the next question can be sent then."""
+        _, told = self._later.popleft()
         try:
             answer: Message | Exception = self._receive()
         except (PlatformError, OSError) as error:
             if self._is_gone:
                 raise
             answer = error
+        if self._later:
+            self._send(self._later[0][0])
         told(answer)
 
     def _receive(self) -> Message:

@@ -9,6 +9,7 @@ import subprocess
 import sys
 import threading
 from collections.abc import Callable, Iterator
+from functools import partial
 
 import pytest
 
@@ -87,8 +88,18 @@ def test_to_hear_what_was_heard_already_does_not_wait(guard: Guard) -> None:
     assert heard == [({"of": 1}, []), ({"of": 3}, [])]
 
 
+def test_long_questions_and_long_answers_do_not_wait_for_each_other(guard: Guard) -> None:
+    """Neither side reads while it writes, and no answer fits what the kernel holds of it."""
+    heard: list[object] = []
+    long = "x" * (4 << 20)
+    for each in range(3):
+        _at_once(partial(guard.ask_later, "echo", heard.append, of=f"{each}{long}"))
+    assert guard.ask("echo", of="last").value == {"of": "last"}
+    assert heard == [({"of": f"{each}{long}"}, []) for each in range(3)]
+
+
 def _at_once(action: Callable[[], None]) -> None:
-    """Without it the test would wait for ever."""
+    """Or else the test would wait for ever."""
     thread = threading.Thread(target=action, daemon=True)
     thread.start()
     thread.join(BOUND_S)
