@@ -18,6 +18,7 @@ import pytest
 
 from tests.e2e import ping, probes
 from tests.e2e.capture import Capture
+from tests.e2e.hops import all_answered
 from tests.e2e.netns import Namespace
 from tests.e2e.testbed import FAMILIES, V4, Family, Testbed
 from tests.e2e.tunrouter import Tunrouter, rules, running
@@ -195,8 +196,8 @@ def test_traces(bed: Testbed, tmp_path: Path, family: Family, way: Way, command:
 
 def hops(namespace: Namespace, command: list[str], family: Family, host: str) -> list[str]:
     """The addresses of the hops, in their order."""
-    done = namespace.run(*command, f"-{family.version}", host)
-    return HOP.findall(done.stdout)
+    asked = *command, f"-{family.version}", host
+    return all_answered(lambda: HOP.findall(namespace.run(*asked).stdout))
 
 
 @pytest.mark.parametrize("options", [[], ["-M", "do"], ["-Q", "0xb8"], ["-t", "33"]], ids=str)

@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.e2e.hops import all_answered
 from tests.e2e.netns import Namespace
 from tests.e2e.processes import Process
 from tests.e2e.tcp_bed import BARE, HOME, RULES, VPN
@@ -144,11 +145,8 @@ def test_an_ssh_session(bed: Testbed, family: Family, host: int, key: str) -> No
 def hops(bed: Testbed, address: str, port: int) -> list[str]:
     """The routers that traceroute -T shows, the destination last."""
     version = "-6" if ":" in address else "-4"
-    shown = bed.client.run(
-        *("traceroute", version, "-T", "-n", "-q", "1", "-w", "5", "-m", "8"),
-        *("-p", str(port), address),
-    ).stdout
-    return [name for _, name in LINE.findall(shown)]
+    asked = "traceroute", version, "-T", "-n", "-q1", "-w2", "-m8", "-p", str(port), address
+    return all_answered(lambda: [name for _, name in LINE.findall(bed.client.run(*asked).stdout)])
 
 
 @pytest.mark.parametrize("port", [HTTP_PORT, 9], ids=["open", "closed"])
