@@ -8,7 +8,6 @@ import sys
 from pathlib import Path
 
 from router.cli import exits
-from router.cli.log import is_journal, log_problems, log_to
 from router.cli.rules_file import good_rules, rules_file
 from router.config.model import Config
 from router.control.commands import attended
@@ -16,6 +15,7 @@ from router.engine import rereading
 from router.engine.router import Router
 from router.platform import present_network, this_system
 from router.platform.base import PlatformError, Supervisor, System
+from router.platform.log import is_journal, log_problems, log_to
 from router.platform.supervisor import supervisor_of
 from router.policy.findings import account
 from router.policy.findings.loops import find_endpoints_in_danger

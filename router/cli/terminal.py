@@ -1,12 +1,10 @@
-"""What only people at a terminal get: colours and a progress bar.
+"""What only people at a terminal get: problems in colours and a progress bar.
 
-Always true: what goes to a file or a pipe is plain, and the same every time; NO_COLOR
-(https://no-color.org) keeps it plain at a terminal as well.
+Always true: what goes to a file or a pipe is plain, and the same every time.
 """
 
 from __future__ import annotations
 
-import os
 import re
 import sys
 from collections.abc import Iterator
@@ -14,12 +12,12 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, Final, TextIO
 
 from router.config.loader import Progress
+from router.platform.colours import has_colours, styled
 
 if TYPE_CHECKING:
     from rich.progress import Progress as RichProgress
     from rich.progress import TaskID
 
-STYLES: Final = {"error": "1;31", "warning": "1;33", "help": "36", "carets": "1"}
 SEVERITY: Final = re.compile(r"(?:(?<=: )|^)(error|warning)(\[[a-z0-9-]+\])(?=: )")
 CARETS: Final = re.compile(r"^([ \t]*)(\^+)$", re.MULTILINE)
 HELP: Final = re.compile(r"^help:", re.MULTILINE)
@@ -30,26 +28,13 @@ LARGE: Final = 4_000_000
 
 def paint(text: str, stream: TextIO) -> str:
     """A problem in colours, where the stream is a terminal that may have them."""
-    if not _has_colours(stream):
+    if not has_colours(stream):
         return text
     header, newline, rest = text.partition("\n")
-    header = SEVERITY.sub(lambda found: _styled(found[1], found[0]), header, count=1)
-    rest = CARETS.sub(lambda found: found[1] + _styled("carets", found[2]), rest)
-    rest = HELP.sub(lambda found: _styled("help", found[0]), rest)
+    header = SEVERITY.sub(lambda found: styled(found[1], found[0]), header, count=1)
+    rest = CARETS.sub(lambda found: found[1] + styled("carets", found[2]), rest)
+    rest = HELP.sub(lambda found: styled("help", found[0]), rest)
     return header + newline + rest
-
-
-def in_style(style: str, text: str, stream: TextIO) -> str:
-    """A text in a style of STYLES, where the stream is a terminal that may have colours."""
-    return _styled(style, text) if _has_colours(stream) else text
-
-
-def _has_colours(stream: TextIO) -> bool:
-    return stream.isatty() and "NO_COLOR" not in os.environ and os.environ.get("TERM") != "dumb"
-
-
-def _styled(style: str, text: str) -> str:
-    return f"\x1b[{STYLES[style]}m{text}\x1b[0m"
 
 
 @contextmanager

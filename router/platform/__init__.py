@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Final
 
 from router.platform.account import find_account
-from router.platform.base import PlatformError, System
+from router.platform.base import Leftover, PlatformError, System
 from router.policy.network import Network
 
 NOT_HERE: Final = f"tunrouter does not run on {sys.platform} yet; it needs Linux"
@@ -31,9 +31,9 @@ def this_system(rereading: Sequence[str]) -> System:
     raise PlatformError(NOT_HERE)
 
 
-def clean_up() -> Iterator[tuple[str, bool]]:
-    """Undo what runs have left all of whose processes were killed: each thing in a few words, and
-    whether it is undone. Raises PlatformError."""
+def clean_up() -> Iterator[Leftover]:
+    """Undo what runs have left all of whose processes were killed. Raises PlatformError,
+    OSError."""
     if os.geteuid() != 0:
         raise PlatformError("cleaning up needs root: sudo tunrouter cleanup")
     if sys.platform == "linux":

@@ -22,6 +22,14 @@ class PlatformError(Exception):
     """The system refused something the router cannot run without; the message names the remedy."""
 
 
+class Leftover(NamedTuple):
+    """Something that a run has left, in a few words; `why` it could not be undone, with a remedy,
+    or None: it is undone."""
+
+    words: str
+    why: str | None = None
+
+
 Bytes = bytes | bytearray | memoryview
 
 

@@ -244,6 +244,34 @@ def test_the_next_start_cleans_up_too(bed: Testbed, tmp_path: Path) -> None:
     assert _files(bed) == files
 
 
+def test_rubbish_in_what_was_written_down_is_named_and_hinders_nothing(
+    bed: Testbed, tmp_path: Path
+) -> None:
+    before, files = state(bed.router), _files(bed)
+    _killed_all_at_once(bed, tmp_path)
+    (journal,) = (path for path in _files(bed) - files if path.suffix == ".undo")
+    with journal.open("r+b") as file:
+        written = file.read()
+        file.seek(0)
+        file.write(b'\xff\0{\n{"undo": "quota"}\n' + written + b'{"undo": "sysc')
+    with running(bed.router, tmp_path, RULES) as router:
+        for number in (1, 2):
+            assert f"what a run has left could not be undone: {journal}:{number}: " in router.log
+        assert "undone what a run had left" in router.log
+        _use(bed)
+    wait_for_state(bed.router, before)
+    cleaned = bed.router.run(PROGRAM, "cleanup", check=False)
+    assert cleaned.returncode == 1
+    assert cleaned.stderr == ""
+    assert f"could not be undone: {journal}:2: " in cleaned.stdout
+    assert "and delete the file" in cleaned.stdout
+    assert state(bed.router) == before
+    journal.unlink()
+    again = bed.router.run(PROGRAM, "cleanup")
+    assert again.stdout == "nothing to clean up: no run has left anything behind\n"
+    assert _files(bed) == files
+
+
 def test_a_second_start_says_who_runs(bed: Testbed, tmp_path: Path) -> None:
     with running(bed.router, tmp_path, RULES) as first:
         during = state(bed.router)

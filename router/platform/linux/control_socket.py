@@ -19,8 +19,8 @@ from pathlib import Path
 from typing import Final
 
 from router.platform.base import PlatformError
+from router.platform.linux.entries import socket_entry
 from router.platform.linux.runtime import make_runtime_directory, runtime_directory
-from router.platform.linux.undo import socket_entry
 from router.platform.linux.undoer import Undoer
 
 SUFFIX: Final = ".sock"

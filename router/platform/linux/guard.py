@@ -31,6 +31,7 @@ from router.platform.base import PlatformError
 from router.platform.linux.channel import Channel, Message
 from router.platform.linux.operations import Operations
 from router.platform.linux.rereading import Program
+from router.platform.log import log_to
 
 CONNECTION: Final = 0
 """The descriptor that it is born with."""
@@ -102,4 +103,5 @@ def _short(value: Any) -> str:
 
 
 if __name__ == "__main__":
+    log_to(sys.stderr, os.environ)
     sys.exit(main(sys.argv[1:]))

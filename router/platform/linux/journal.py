@@ -1,24 +1,37 @@
 """What a run has written down to be undone, in a file that outlives its processes.
 
-    /run/tunrouter/tun11.undo    one JSON line for each deed, oldest first
+    /run/tunrouter/net-4026531840/tun11.undo    one JSON line for each deed, oldest first
 
 Always true: a deed stands in the file before it is done. As long as somebody would undo it, the
-file is locked by him; a file without a lock is what was left when every process was killed.
+file is locked by him; a file without a lock is what was left when every process was killed. What is
+undone is struck out; what nobody can undo, or nothing is made of, stays where it stands until
+somebody deletes it, through later runs of the same name too.
 """
 
 from __future__ import annotations
 
+import errno
 import fcntl
-import json
 import os
-from collections.abc import Iterable, Iterator
+import stat
+from collections.abc import Collection
 from pathlib import Path
-from typing import Any, Final
+from typing import Final, NamedTuple
+
+from router.platform.linux.entries import Entry, as_line, understood
 
 SUFFIX: Final = ".undo"
-FLAGS: Final = os.O_RDWR | os.O_APPEND | os.O_CLOEXEC
+FLAGS: Final = os.O_RDWR | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK
 
-Entry = dict[str, Any]
+
+class Line(NamedTuple):
+    """One line of a journal. place: `FILE:NUMBER`, from 1.
+
+    Either an entry, or what is wrong with it."""
+
+    place: str
+    entry: Entry | None
+    fault: str = ""
 
 
 class Journal:
@@ -30,12 +43,12 @@ class Journal:
 
     @classmethod
     def begin(cls, path: Path) -> Journal:
-        """An empty one. A run that has just ended and has the same name is waited for.
+        """One to write into. A run that has just ended and has the same name is waited for.
 
         Raises OSError.
         """
         while True:
-            descriptor = os.open(path, FLAGS | os.O_CREAT, 0o600)
+            descriptor = _open(path, FLAGS | os.O_CREAT)
             fcntl.flock(descriptor, fcntl.LOCK_EX)
             if _is_there(descriptor):
                 return cls(path, descriptor)
@@ -45,7 +58,7 @@ class Journal:
     def take_up(cls, path: Path) -> Journal | None:
         """One that nobody has locked; None if there is none. Raises OSError."""
         try:
-            descriptor = os.open(path, FLAGS)
+            descriptor = _open(path, FLAGS)
         except FileNotFoundError:
             return None
         try:
@@ -58,41 +71,57 @@ class Journal:
         os.close(descriptor)
         return None
 
-    def write(self, line: bytes) -> None:
-        """Raises OSError."""
-        os.write(self._descriptor, line)
+    def write(self, entry: Entry) -> None:
+        """Behind what stands there. Raises OSError."""
+        content = self._content()
+        self._put(as_line(entry), len(content))
 
-    def entries(self) -> list[Entry]:
-        return list(entries_in(self.path.read_bytes().splitlines(keepends=True)))
+    def lines(self) -> list[Line]:
+        """What stands there and is not struck out. Raises OSError."""
+        found = []
+        for number, line in enumerate(self._content().splitlines(), start=1):
+            if line.strip():
+                place = f"{self.path}:{number}"
+                try:
+                    found.append(Line(place, understood(line, self.path.parent)))
+                except ValueError as error:
+                    found.append(Line(place, None, str(error)))
+        return found
 
-    def remove(self) -> None:
-        """Delete the file and let go of it."""
-        self.path.unlink(missing_ok=True)
-        os.close(self._descriptor)
+    def strike_out(self, undone: Collection[Entry]) -> None:
+        """Leave the lines of what is undone empty, so that others keep their numbers; delete the
+        file if nothing is left. Raises OSError."""
+        struck = {as_line(entry).rstrip() for entry in undone}
+        lines = self._content().splitlines()
+        kept = b"\n".join(b"" if line in struck else line for line in lines).rstrip()
+        if kept:
+            self._put(kept + b"\n", 0)
+        else:
+            self.path.unlink(missing_ok=True)
 
     def close(self) -> None:
-        """Let go of the file, and leave it to be found."""
+        """Let go of the file."""
         os.close(self._descriptor)
 
+    def _content(self) -> bytes:
+        """Its complete lines. One cut off is a deed that was never done: whoever wrote it was
+        killed meanwhile."""
+        content = os.pread(self._descriptor, os.fstat(self._descriptor).st_size, 0)
+        return content[: content.rfind(b"\n") + 1]
 
-def as_line(entry: Entry) -> bytes:
-    return json.dumps(entry).encode() + b"\n"
+    def _put(self, lines: bytes, offset: int) -> None:
+        """As the end of the file."""
+        if os.pwrite(self._descriptor, lines, offset) != len(lines):
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(self.path))
+        os.ftruncate(self._descriptor, offset + len(lines))
 
 
-def entries_in(lines: Iterable[bytes]) -> Iterator[Entry]:
-    """What was written down. A line cut off is a deed that was never done: whoever wrote it was
-    killed meanwhile."""
-    for line in lines:
-        if line.endswith(b"\n"):
-            yield json.loads(line)
-
-
-def left_behind(directory: Path) -> Iterator[Journal]:
-    """Those of runs all of whose processes were killed. Raises OSError."""
-    for path in sorted(directory.glob("*" + SUFFIX)):
-        journal = Journal.take_up(path)
-        if journal is not None:
-            yield journal
+def _open(path: Path, flags: int) -> int:
+    descriptor = os.open(path, flags, 0o600)
+    if stat.S_ISREG(os.fstat(descriptor).st_mode):
+        return descriptor
+    os.close(descriptor)
+    raise OSError(errno.EINVAL, "is not a file", str(path))
 
 
 def _is_there(descriptor: int) -> bool:

@@ -1,31 +1,63 @@
 """Undoing what runs have left all of whose processes were killed.
 
-Always true: what a router that runs has done is not touched.
+Always true: what a router that runs has done is not touched; what cannot be undone is named, stays
+written down, and keeps nothing else from being undone.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator
+from pathlib import Path
+from typing import Final
 
-from router.platform.linux.journal import left_behind
+from router.platform.base import Leftover
+from router.platform.linux.entries import described
+from router.platform.linux.journal import SUFFIX, Journal, Line
 from router.platform.linux.runtime import remove_runtime_directory, runtime_directory
-from router.platform.linux.undo import described, undo
+from router.platform.linux.undo import undo
+
+NOT_OURS: Final = (
+    "another version of tunrouter has written it, or it is damaged; let that version clean up, or "
+    "see what is left (sysctl -a -r rp_filter; ip -6 rule) and delete the file"
+)
 
 
-def clean_up() -> Iterator[tuple[str, bool]]:
-    """What was left in the present network namespace: a few words, and whether it is undone.
+def clean_up() -> Iterator[Leftover]:
+    """What was left in the present network namespace, and what has become of it.
 
-    What could not be undone stays written down. Raises OSError without root.
+    Raises OSError where nothing can be read at all.
     """
     directory = runtime_directory()
-    for journal in left_behind(directory):
-        done = True
-        for entry in reversed(journal.entries()):
-            undone = undo([entry])
-            done &= undone
-            yield described(entry), undone
-        if done:
-            journal.remove()
-        else:
-            journal.close()
+    for path in sorted(directory.glob("*" + SUFFIX)):
+        try:
+            journal = Journal.take_up(path)
+            if journal is not None:
+                yield from _undo(journal)
+        except OSError as error:
+            yield Leftover(str(path), f"{error.strerror}: see what it is, and delete it")
     remove_runtime_directory(directory)
+
+
+def _undo(journal: Journal) -> Iterator[Leftover]:
+    """The last first. Raises OSError."""
+    undone = []
+    try:
+        for line in reversed(journal.lines()):
+            left = _undo_line(line, journal.path)
+            if line.entry is not None and left.why is None:
+                undone.append(line.entry)
+            yield left
+        journal.strike_out(undone)
+    finally:
+        journal.close()
+
+
+def _undo_line(line: Line, path: Path) -> Leftover:
+    if line.entry is None:
+        return Leftover(line.place, f"{line.fault}: {NOT_OURS}")
+    try:
+        undo(line.entry)
+    except OSError as error:
+        why = f"{error}: `sudo tunrouter cleanup` tries again as long as {path} has it"
+        return Leftover(described(line.entry), why)
+    return Leftover(described(line.entry))

@@ -91,10 +91,10 @@ class Operations:
         self, name: str | None, mtu: int, addresses: Sequence[str], *, offloads: bool
     ) -> Message:
         """A TUN with its addresses, up: what LinuxTun is to know of it, what had been left of
-        former runs and is undone, and the descriptor, which is kept nowhere else."""
+        former runs and what has become of it, and the descriptor, which is kept nowhere else."""
         if self._undoer is not None:
             raise PlatformError(f"there is a TUN device already, {self._name}")
-        undone = _undone_for_others()
+        leftovers = list(clean_up())
         if name is not None and self._netlink.link_lookup(ifname=name):
             raise PlatformError(_whose(name))
         _demand_free(addresses)
@@ -107,7 +107,7 @@ class Operations:
         except (NetlinkError, OSError) as error:
             tun.close()
             raise PlatformError(f"{tun.name} cannot be configured: {error}") from error
-        return Message(({"name": tun.name, "offloads": tun.offloads}, undone), [tun.fileno()])
+        return Message(({"name": tun.name, "offloads": tun.offloads}, leftovers), [tun.fileno()])
 
     def add_routes(self, routes: Sequence[Sequence[int]]) -> Message:
         """Send the prefixes to the TUN."""
@@ -201,13 +201,6 @@ class Operations:
         if not present.up:
             self._netlink.link("set", index=self._index, state="up")
             yield f"{self._name} is up"
-
-
-def _undone_for_others() -> list[str]:
-    try:
-        return [words for words, done in clean_up() if done]
-    except OSError as error:
-        raise PlatformError(f"what a run has left cannot be undone: {error}") from error
 
 
 def _handed_over(*sockets: socket.socket) -> Message:

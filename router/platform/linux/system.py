@@ -62,15 +62,20 @@ class LinuxSystem:
     def open_tun(
         self, name: str | None, mtu: int, addresses: Sequence[IPv4Interface | IPv6Interface]
     ) -> TunDevice:
-        (tun, undone), descriptors = self._guard.ask(
+        (tun, leftovers), descriptors = self._guard.ask(
             "open_tun",
             name=name,
             mtu=mtu,
             addresses=[str(address) for address in addresses],
             offloads=self._offloads,
         )
-        for words in undone:
-            log.warning("undone what a run had left all of whose processes were killed: %s", words)
+        for words, why in leftovers:
+            if why is None:
+                log.warning(
+                    "undone what a run had left all of whose processes were killed: %s", words
+                )
+            else:
+                log.warning("what a run has left could not be undone: %s: %s", words, why)
         if not descriptors:
             raise PlatformError("no descriptor is left for the TUN device: raise `ulimit -n`")
         return LinuxTun(descriptors[0], mtu=mtu, **tun)

@@ -1,5 +1,4 @@
-"""How to undo what outlives the process: sysctls, rules, routes by somebody else's interface, and
-the files of sockets.
+"""How to undo what outlives the process: see `entries`.
 
 A route, an address or a device goes with the TUN's descriptor; these do not, and are written down
 before they are done (`undoer`, `journal`).
@@ -10,13 +9,15 @@ Always true: only what is exactly as we left it is undone; what somebody changed
 from __future__ import annotations
 
 import errno
+import logging
 import stat
-import sys
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, Final
 
-from router.platform.linux.journal import Entry
+from router.platform.linux.entries import Entry, described
+
+log = logging.getLogger(__name__)
 
 SYSCTL: Final = Path("/proc/sys")
 
@@ -24,45 +25,25 @@ GONE: Final = frozenset({errno.ENOENT, errno.ESRCH, errno.ENODEV})
 """What the kernel says of a rule or route that is not there."""
 
 
-def sysctl_entry(path: str, before: str, ours: str) -> Entry:
-    return {"undo": "sysctl", "path": path, "before": before, "ours": ours}
-
-
-def rule_entry(**attributes: Any) -> Entry:
-    return {"undo": "rule", "attributes": attributes}
-
-
-def route_entry(**attributes: Any) -> Entry:
-    return {"undo": "route", "attributes": attributes}
-
-
-def socket_entry(path: str, inode: int | None = None) -> Entry:
-    """A socket's file; with `inode` only that one, not another that has taken its place."""
-    return {"undo": "socket", "path": path, "inode": inode}
-
-
-def described(entry: Entry) -> str:
-    """For people, in a few words."""
-    if entry["undo"] == "sysctl":
-        return f"{entry['path']} = {entry['before']}"
-    if entry["undo"] == "socket":
-        return f"the socket {entry['path']}"
-    attributes = " ".join(f"{name} {value}" for name, value in entry["attributes"].items())
-    return f"{entry['undo']} {attributes}"
-
-
-def undo(entries: Iterable[Entry]) -> bool:
-    """Undo, the last first; whether all of it could be."""
-    done = True
-    for entry in reversed(list(entries)):
+def undo_all(entries: Sequence[Entry]) -> list[Entry]:
+    """Undo, the last first; what is undone. The rest is logged."""
+    undone = []
+    for entry in reversed(entries):
         try:
-            _UNDO[entry["undo"]](entry)
-        except FileNotFoundError:
-            continue  # the interface is gone, and its settings with it; or the file is
+            undo(entry)
         except OSError as error:
-            print(f"tunrouter: could not undo {described(entry)}: {error}", file=sys.stderr)
-            done = False
-    return done
+            log.error("could not undo %s: %s", described(entry), error)  # noqa: TRY400 - for people
+        else:
+            undone.append(entry)
+    return undone
+
+
+def undo(entry: Entry) -> None:
+    """Raises OSError."""
+    try:
+        _UNDO[entry["undo"]](entry)
+    except FileNotFoundError:
+        return  # the interface is gone, and its settings with it; or the file is
 
 
 def _restore_sysctl(entry: Entry) -> None:

@@ -8,6 +8,8 @@ guard sees the connection end, and undoes everything itself.
 
 from __future__ import annotations
 
+import contextlib
+import logging
 import os
 import signal
 import socket
@@ -16,9 +18,13 @@ import sys
 from pathlib import Path
 from typing import Final
 
-from router.platform.linux.journal import Entry, Journal, as_line
+from router.platform.linux.entries import Entry, as_line, understood
+from router.platform.linux.journal import Journal
 from router.platform.linux.runtime import remove_runtime_directory
-from router.platform.linux.undo import undo
+from router.platform.linux.undo import undo_all
+from router.platform.log import log_to
+
+log = logging.getLogger(__name__)
 
 PATIENCE: Final = 10.0
 """Seconds to wait for it at the end; it needs a fraction of one."""
@@ -68,32 +74,59 @@ class Undoer:
         except subprocess.TimeoutExpired:
             self._process.kill()
             status = self._process.wait()
-        return status == 0 or _undo_all(self._entries, self._journal)
+        return status == 0 or self._undo_instead()
+
+    def _undo_instead(self) -> bool:
+        """What the process at the other end cannot; whether all of it could be undone."""
+        undone = undo_all(self._entries)
+        try:
+            journal = Journal.take_up(self._journal)
+            if journal is not None:
+                _strike_out(journal, undone)
+        except OSError as error:
+            log.error("what is undone cannot be struck out: %s", error)  # noqa: TRY400 - for people
+            return False
+        return len(undone) == len(self._entries)
 
 
-def _undo_all(entries: list[Entry], path: Path) -> bool:
+def _strike_out(journal: Journal, undone: list[Entry]) -> None:
     """What could not be undone is left to be found."""
-    done = undo(entries)
-    if done:
-        path.unlink(missing_ok=True)
-        remove_runtime_directory(path.parent)
-    return done
+    journal.strike_out(undone)
+    journal.close()
+    remove_runtime_directory(journal.path.parent)
 
 
 def main(path: Path) -> int:
     """Write down until the input ends, then undo; the exit status."""
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, signal.SIG_IGN)
-    journal = Journal.begin(path)
+    entries: list[Entry] = []
+    try:
+        journal = Journal.begin(path)
+        try:
+            _write_down(journal, entries)
+        finally:
+            undone = undo_all(entries)
+            _strike_out(journal, undone)
+    except (OSError, ValueError) as error:
+        log.error("what a run does cannot be written down: %s", error)  # noqa: TRY400 - for people
+        return 1
+    return 0 if len(undone) == len(entries) else 1
+
+
+def _write_down(journal: Journal, entries: list[Entry]) -> None:
+    """Each line of the input, until it ends. Raises OSError; ValueError for what could not be
+    undone."""
     with os.fdopen(CONNECTION, "rb", buffering=0) as lines:
         for line in lines:
             if line.endswith(b"\n"):
-                journal.write(line)
-                os.write(CONNECTION, WRITTEN)
-        done = _undo_all(journal.entries(), path)
-    journal.close()
-    return 0 if done else 1
+                entry = understood(line, journal.path.parent)
+                journal.write(entry)
+                entries.append(entry)
+                with contextlib.suppress(BrokenPipeError):  # the input ends then as well
+                    os.write(CONNECTION, WRITTEN)
 
 
 if __name__ == "__main__":
+    log_to(sys.stderr, os.environ)
     sys.exit(main(Path(sys.argv[1])))

@@ -18,22 +18,20 @@ from typing import Any, Final
 from pyroute2.iproute.linux import IPRoute
 from pyroute2.netlink.exceptions import NetlinkError
 
-from router.platform.linux.interfaces import default_routes, family
-from router.platform.linux.route_batch import RTPROT_TUNROUTER
-from router.platform.linux.undo import (
-    SYSCTL,
+from router.platform.linux.entries import (
+    RULE_PRIORITY,
+    TABLE_BASE,
     route_entry,
     rule_entry,
     sysctl_entry,
 )
+from router.platform.linux.interfaces import default_routes, family
+from router.platform.linux.route_batch import RTPROT_TUNROUTER
+from router.platform.linux.undo import SYSCTL
 from router.platform.linux.undoer import Undoer
 
 STRICT: Final = "1"
 LOOSE: Final = "2"
-RULE_PRIORITY: Final = 32800
-"""Behind `main` (32766) and `default` (32767): a last resort."""
-TABLE_BASE: Final = 0x74750000
-"""Plus the index of the TUN: a number nobody writes by hand, and one for each router."""
 
 
 def loosen_rp_filter(interface: str, undoer: Undoer) -> bool:

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from router.platform.base import PlatformError
-from router.platform.linux import runtime, undo
+from router.platform.linux import runtime
 from router.platform.linux.control_socket import control_socket, control_sockets
 from router.platform.linux.runtime import make_runtime_directory, runtime_directory
 from router.platform.linux.undoer import Undoer
@@ -121,10 +121,3 @@ def test_another_namespace_has_a_directory_of_its_own(
     monkeypatch.setattr(runtime, "NAMESPACE", other)
     assert here != runtime_directory()
     assert here.parent == runtime_directory().parent == run
-
-
-def test_what_is_not_a_socket_stays(tmp_path: Path) -> None:
-    file = tmp_path / "file"
-    file.write_text("")
-    assert undo.undo([undo.socket_entry(str(file))])
-    assert file.exists()

@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from router.platform.linux import undo
+from router.platform.linux.entries import Entry, sysctl_entry
 
 
 @pytest.fixture
@@ -18,24 +19,24 @@ def settings(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 def test_only_what_is_as_we_left_it_is_restored(settings: Path) -> None:
     (settings / "ours").write_text("2\n")
     (settings / "changed").write_text("0\n")
-    entries = [undo.sysctl_entry(name, "1", "2") for name in ("ours", "changed", "gone")]
-    assert undo.undo(entries)
+    entries = [sysctl_entry(name, "1", "2") for name in ("ours", "changed", "gone")]
+    assert undo.undo_all(entries) == entries[::-1]
     assert (settings / "ours").read_text() == "1"
     assert (settings / "changed").read_text() == "0\n"
 
 
 def test_the_last_is_undone_first(settings: Path) -> None:
     (settings / "twice").write_text("3")
-    assert undo.undo([undo.sysctl_entry("twice", "1", "2"), undo.sysctl_entry("twice", "2", "3")])
+    undo.undo_all([sysctl_entry("twice", "1", "2"), sysctl_entry("twice", "2", "3")])
     assert (settings / "twice").read_text() == "1"
 
 
 def test_a_failure_is_told_and_does_not_stop_the_rest(
-    settings: Path, capsys: pytest.CaptureFixture[str]
+    settings: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     (settings / "directory").mkdir()
     (settings / "ours").write_text("2")
-    entries = [undo.sysctl_entry("ours", "1", "2"), undo.sysctl_entry("directory", "1", "2")]
-    assert not undo.undo(entries)
+    ours: Entry = sysctl_entry("ours", "1", "2")
+    assert undo.undo_all([ours, sysctl_entry("directory", "1", "2")]) == [ours]
     assert (settings / "ours").read_text() == "1"
-    assert "directory" in capsys.readouterr().err
+    assert "directory" in caplog.text

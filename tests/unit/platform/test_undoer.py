@@ -5,12 +5,13 @@ from __future__ import annotations
 
 import os
 import signal
+import socket
 from pathlib import Path
 
 import pytest
 
-from router.platform.linux import leftovers, undo
-from router.platform.linux.journal import Journal, as_line, entries_in
+from router.platform.linux.entries import Entry, as_line, socket_entry, sysctl_entry
+from router.platform.linux.journal import Journal
 from router.platform.linux.undoer import Undoer
 
 
@@ -21,87 +22,113 @@ def journal(tmp_path: Path) -> Path:
     return directory / "tun11.undo"
 
 
-def entry(path: Path) -> dict[str, str]:
-    """Of a setting that is 2 now and was 1. The undoer has its own idea of where settings are."""
-    return undo.sysctl_entry(str(path), "1", "2")
+@pytest.fixture
+def deed(journal: Path) -> Entry:
+    """A socket, of which nobody but the undoer would remove the file."""
+    path = journal.with_suffix(".sock")
+    with socket.socket(socket.AF_UNIX) as sock:
+        sock.bind(str(path))
+    return socket_entry(str(path))
 
 
-def test_it_undoes_when_its_input_ends_and_leaves_no_file(journal: Path, tmp_path: Path) -> None:
-    setting = tmp_path / "ours"
-    setting.write_text("2")
+def test_it_undoes_when_its_input_ends_and_leaves_no_file(journal: Path, deed: Entry) -> None:
     undoer = Undoer(journal)
-    undoer.record(entry(setting))
-    assert journal.read_bytes() == as_line(entry(setting)), "written before the deed"
+    undoer.record(deed)
+    assert journal.read_bytes() == as_line(deed), "written before the deed"
     assert undoer.close()
-    assert setting.read_text() == "1"
     assert not journal.parent.exists()
 
 
-def test_the_guard_undoes_what_a_killed_undoer_cannot(journal: Path, tmp_path: Path) -> None:
-    setting = tmp_path / "ours"
-    setting.write_text("2")
+def test_the_guard_undoes_what_a_killed_undoer_cannot(journal: Path, deed: Entry) -> None:
     undoer = Undoer(journal)
-    undoer.record(entry(setting))
+    undoer.record(deed)
     os.kill(undoer._process.pid, signal.SIGKILL)
     assert undoer.close()
-    assert setting.read_text() == "1"
-    assert not journal.exists()
+    assert not journal.parent.exists()
 
 
-def test_nothing_may_be_done_that_nobody_would_undo(journal: Path, tmp_path: Path) -> None:
+def test_nothing_may_be_done_that_nobody_would_undo(journal: Path, deed: Entry) -> None:
     undoer = Undoer(journal)
     os.kill(undoer._process.pid, signal.SIGKILL)
     undoer._process.wait()
     with pytest.raises(ConnectionError):
-        undoer.record(entry(tmp_path / "ours"))
+        undoer.record(deed)
     undoer.close()
 
 
-def test_what_all_have_left_is_undone_by_the_next(
-    journal: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+def test_what_could_not_be_undone_is_not_written_down(
+    journal: Path, deed: Entry, capfd: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setattr(leftovers, "runtime_directory", lambda: journal.parent)
-    setting = tmp_path / "ours"
-    setting.write_text("2")
-    left = Journal.begin(journal)
-    left.write(as_line(entry(setting)))
-    assert list(leftovers.clean_up()) == [], "somebody would still undo it"
-    left.close()
-    assert list(leftovers.clean_up()) == [(f"{setting} = 1", True)]
-    assert setting.read_text() == "1"
-    assert not journal.parent.exists()
+    undoer = Undoer(journal)
+    undoer.record(deed)
+    with pytest.raises(ConnectionError):
+        undoer.record(sysctl_entry("../../etc/passwd", "1", "2"))
+    undoer._process.wait()
+    assert not Path(deed["path"]).exists(), "what had been done is undone"
+    undoer.close()
+    told = capfd.readouterr().err
+    assert "tunrouter: error: what a run does cannot be written down: " in told
+    assert "Traceback" not in told
 
 
-def test_what_cannot_be_undone_stays_written_down(
-    journal: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+def test_for_the_journal_of_systemd_its_errors_have_a_priority(
+    journal: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setattr(leftovers, "runtime_directory", lambda: journal.parent)
-    directory = tmp_path / "ours"
-    directory.mkdir()
-    journal.write_bytes(as_line(entry(directory)))
-    assert list(leftovers.clean_up()) == [(f"{directory} = 1", False)]
-    assert journal.exists()
+    stream = os.fstat(2)
+    monkeypatch.setenv("JOURNAL_STREAM", f"{stream.st_dev}:{stream.st_ino}")
+    journal.mkdir()
+    undoer = Undoer(journal)
+    undoer._process.wait()
+    assert capfd.readouterr().err.startswith("<3>what a run does cannot be written down: ")
+    monkeypatch.undo()
+    undoer.close()
 
 
-def test_a_run_waits_for_one_of_the_same_name_that_has_just_ended(journal: Path) -> None:
+def test_a_journal_that_cannot_be_made_is_named(
+    journal: Path, deed: Entry, capfd: pytest.CaptureFixture[str]
+) -> None:
+    journal.mkdir()
+    undoer = Undoer(journal)
+    with pytest.raises(ConnectionError):
+        undoer.record(deed)
+    assert not undoer.close(), "nothing was done, and what is in its place stays"
+    told = capfd.readouterr().err
+    assert str(journal) in told
+    assert "Traceback" not in told
+
+
+def test_what_nobody_has_understood_stays_behind_what_is_undone(journal: Path, deed: Entry) -> None:
+    """A run of the same name writes below it."""
+    journal.write_bytes(b'{"undo": "frobnicate"}\n{"undo": "sysc')
+    undoer = Undoer(journal)
+    undoer.record(deed)
+    assert journal.read_bytes() == b'{"undo": "frobnicate"}\n' + as_line(deed)
+    assert undoer.close()
+    assert journal.read_bytes() == b'{"undo": "frobnicate"}\n'
+    undoer = Undoer(journal)
+    undoer.record(deed)
+    os.kill(undoer._process.pid, signal.SIGKILL)
+    assert undoer.close()
+    assert journal.read_bytes() == b'{"undo": "frobnicate"}\n'
+
+
+def test_a_run_waits_for_one_of_the_same_name_that_has_just_ended(
+    journal: Path, deed: Entry
+) -> None:
     ended = Journal.begin(journal)
     undoer = Undoer(journal)
-    ended.remove()
-    undoer.record(entry(journal.parent / "ours"))
-    assert journal.read_bytes() == as_line(entry(journal.parent / "ours"))
+    ended.strike_out([])
+    ended.close()
+    undoer.record(deed)
+    assert journal.read_bytes() == as_line(deed)
     assert undoer.close()
 
 
-def test_a_line_cut_off_is_a_deed_never_done() -> None:
-    lines = [b'{"undo": "sysctl"}\n', b'{"undo": "sys']
-    assert list(entries_in(lines)) == [{"undo": "sysctl"}]
-
-
-def test_the_undoer_outlives_signals_for_the_router(journal: Path, tmp_path: Path) -> None:
+def test_the_undoer_outlives_signals_for_the_router(journal: Path, deed: Entry) -> None:
     undoer = Undoer(journal)
-    undoer.record(entry(tmp_path / "ours"))
+    undoer.record(deed)
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         os.kill(undoer._process.pid, number)
-    undoer.record(entry(tmp_path / "second"))
+    undoer.record(socket_entry(deed["path"] + ".2"))
     assert undoer.close()
     assert not journal.exists()

@@ -12,9 +12,9 @@ from typing import TextIO
 
 import pytest
 
-from router.cli.log import is_journal, log_problems, log_to
 from router.config.model import Place
 from router.config.problems import Problem, Severity
+from router.platform.log import is_journal, log_problems, log_to
 
 log = logging.getLogger("tests.service")
 

@@ -1,4 +1,4 @@
-"""What a run says on standard error: one event, one line.
+"""What the processes of a run say on standard error: one event, one line.
 
 Always true: a line is complete in itself and holds no line break. In the journal of systemd it
 begins with its priority (sd-daemon(3)), which the journal takes off; it has a clock of its own, so
@@ -12,8 +12,8 @@ import os
 from collections.abc import Iterable, Mapping
 from typing import Final, TextIO
 
-from router.cli.terminal import in_style
 from router.config.problems import Problem, Severity, harmless
+from router.platform.colours import has_colours, styled
 
 log = logging.getLogger(__name__)
 
@@ -65,4 +65,6 @@ class _ForPeople(logging.Formatter):
         word = WORDS.get(record.levelno)
         if word is None:
             return f"tunrouter: {message}"
-        return f"tunrouter: {in_style(word, word, self._stream)}: {message}"
+        if has_colours(self._stream):
+            word = styled(word, word)
+        return f"tunrouter: {word}: {message}"

@@ -1,0 +1,168 @@
+"""What can be undone, as it is written down: sysctls, rules, routes by somebody else's interface,
+and the files of sockets.
+
+Always true: what is read is trusted no further than what is written: an entry of another kind, with
+other fields or about other things than a run of ours changes is no entry. So whatever a file says,
+no file but the sockets beside it is removed, no setting but rp_filter written, and no rule or route
+deleted but those that bear our protocol number.
+
+Must not know: how anything is undone.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+import socket
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any, Final
+
+from router.config.interfaces import interface_fault
+from router.platform.linux.present import RTPROT_TUNROUTER
+
+Entry = dict[str, Any]
+
+SYSCTL_PATH: Final = re.compile(r"net/ipv4/conf/([^/]+)/rp_filter")
+RP_FILTER: Final = ("0", "1", "2")
+SOCKET_NAME: Final = re.compile(r"([^/]+)\.sock(\.[0-9]{1,10})?")
+TABLE_BASE: Final = 0x74750000
+"""Plus the index of the TUN: a number nobody writes by hand, and one for each router."""
+MOST_INDEX: Final = 0x7FFFFFFF
+RULE_PRIORITY: Final = 32800
+"""Behind `main` (32766) and `default` (32767): a last resort."""
+SHOWN: Final = 60
+
+
+def sysctl_entry(path: str, before: str, ours: str) -> Entry:
+    return {"undo": "sysctl", "path": path, "before": before, "ours": ours}
+
+
+def rule_entry(**attributes: Any) -> Entry:
+    return {"undo": "rule", "attributes": attributes}
+
+
+def route_entry(**attributes: Any) -> Entry:
+    return {"undo": "route", "attributes": attributes}
+
+
+def socket_entry(path: str, inode: int | None = None) -> Entry:
+    """A socket's file; with `inode` only that one, not another that has taken its place."""
+    return {"undo": "socket", "path": path, "inode": inode}
+
+
+def described(entry: Entry) -> str:
+    """For people, in a few words."""
+    if entry["undo"] == "sysctl":
+        return f"{entry['path']} = {entry['before']}"
+    if entry["undo"] == "socket":
+        return f"the socket {entry['path']}"
+    attributes = " ".join(f"{name} {value}" for name, value in entry["attributes"].items())
+    return f"{entry['undo']} {attributes}"
+
+
+def as_line(entry: Entry) -> bytes:
+    return json.dumps(entry).encode() + b"\n"
+
+
+def understood(line: bytes, directory: Path) -> Entry:
+    """The entry of a line; `directory` is where the sockets are.
+
+    Raises ValueError that says what is wrong with it.
+    """
+    try:
+        value: Any = json.loads(line)
+    except (ValueError, RecursionError) as error:
+        raise ValueError(f"{_short(line.decode(errors='replace'))} is damaged") from error
+    entry: Entry = value if isinstance(value, dict) else {}
+    fault = _FAULTS.get(_text(entry, "undo"))
+    if fault is None:
+        raise ValueError(f"{_short(json.dumps(value))} is of no kind that this version knows")
+    what = fault(entry, directory)
+    if what is not None:
+        raise ValueError(f"{_short(json.dumps(value))} is not about {what}")
+    return entry
+
+
+def _sysctl_fault(entry: Entry, _: Path) -> str | None:
+    found = SYSCTL_PATH.fullmatch(_text(entry, "path"))
+    fits = (
+        entry.keys() == {"undo", "path", "before", "ours"}
+        and found is not None
+        and interface_fault(found[1]) is None
+        and entry["before"] in RP_FILTER
+        and entry["ours"] in RP_FILTER
+    )
+    return None if fits else "the rp_filter of an interface, from 0 to 2"
+
+
+def _socket_fault(entry: Entry, directory: Path) -> str | None:
+    path = Path(_text(entry, "path"))
+    found = SOCKET_NAME.fullmatch(path.name)
+    fits = (
+        entry.keys() == {"undo", "path", "inode"}
+        and found is not None
+        and interface_fault(found[1]) is None
+        and path.parent == directory
+        and (entry["inode"] is None or _is_number(entry["inode"], 0, 2**64 - 1))
+    )
+    return None if fits else "the socket of a router in the same directory"
+
+
+def _rule_fault(entry: Entry, _: Path) -> str | None:
+    attributes = _attributes(entry)
+    fits = (
+        attributes.keys() == {"family", "oifname", "table", "priority", "protocol"}
+        and _is_ours(attributes, "protocol")
+        and interface_fault(_text(attributes, "oifname")) is None
+        and _is_number(attributes["priority"], RULE_PRIORITY, RULE_PRIORITY)
+    )
+    return None if fits else "a rule of ours"
+
+
+def _route_fault(entry: Entry, _: Path) -> str | None:
+    attributes = _attributes(entry)
+    fits = (
+        attributes.keys() == {"family", "dst", "oif", "table", "priority", "proto"}
+        and _is_ours(attributes, "proto")
+        and attributes["dst"] == "default"
+        and _is_number(attributes["oif"], 1, MOST_INDEX)
+        and _is_number(attributes["priority"], 1, MOST_INDEX)
+    )
+    return None if fits else "a route of ours"
+
+
+_FAULTS: Final[Mapping[str, Callable[[Entry, Path], str | None]]] = {
+    "sysctl": _sysctl_fault,
+    "rule": _rule_fault,
+    "route": _route_fault,
+    "socket": _socket_fault,
+}
+"""By kind, what an entry should be about if it is not."""
+
+
+def _is_ours(attributes: Entry, protocol: str) -> bool:
+    return (
+        _is_number(attributes[protocol], RTPROT_TUNROUTER, RTPROT_TUNROUTER)
+        and _is_number(attributes["family"], socket.AF_INET6, socket.AF_INET6)
+        and _is_number(attributes["table"], TABLE_BASE, TABLE_BASE + MOST_INDEX)
+    )
+
+
+def _attributes(entry: Entry) -> Entry:
+    found = entry.get("attributes")
+    return found if isinstance(found, dict) and len(entry) == 2 else {}
+
+
+def _text(entry: Entry, key: str) -> str:
+    found = entry.get(key)
+    return found if isinstance(found, str) else ""
+
+
+def _is_number(value: object, least: int, most: int) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool) and least <= value <= most
+
+
+def _short(text: str) -> str:
+    text = repr(text.strip())
+    return text if len(text) <= SHOWN else text[:SHOWN] + "…"
