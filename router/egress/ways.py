@@ -207,14 +207,17 @@ class WaysOut:
 
     def _keep(self, interface: Interface) -> None:
         """What it needs may have been taken away without a change of the interface itself."""
-        try:
-            if self._system.prepare_way_out(interface):
+
+        def told(done: bool | PlatformError) -> None:
+            if isinstance(done, PlatformError):
+                log.warning("interface %s cannot be kept ready: %s", interface.name, done)
+            elif done:
                 log.warning(
                     "interface %s: another program has undone what its answers need; done again",
                     interface.name,
                 )
-        except (PlatformError, OSError) as error:
-            log.warning("interface %s cannot be kept ready: %s", interface.name, error)
+
+        self._system.prepare_way_out_soon(interface, told)
 
     def _close(self, way: WayOut, version: int) -> None:
         del way.interfaces[version]

@@ -85,9 +85,15 @@ class Installed:
 
     def keep(self) -> None:
         """After a change: plan anew if that is needed, and have put back what is missing, without
-        waiting for it: to compare thousands of routes takes its time. What somebody takes away
-        again and again is put back ever more seldom. Raises PlatformError."""
-        endpoints = self._system.endpoints()
+        waiting for it: a tunnel may take its time to say where it leads, and to compare thousands
+        of routes takes its own. What somebody takes away again and again is put back ever more
+        seldom. Raises PlatformError."""
+        self._system.endpoints_soon(self._keep)
+
+    def _keep(self, endpoints: Sequence[Endpoint] | PlatformError) -> None:
+        if isinstance(endpoints, PlatformError):
+            log.warning("%s", endpoints)
+            return
         depends_on = self._dependencies(endpoints)
         planned_anew = depends_on != self._depends_on
         if planned_anew:
@@ -127,8 +133,8 @@ class Installed:
     def change(self, compiled: Compiled) -> RouteChanges:
         """Go over to other rules. Raises PlatformError when that is refused, and everything is as
         it was, or NotPutBackError."""
+        endpoints = self._system.endpoints()  # and whatever was to be kept until now
         former = self._config, self._rules, self._depends_on, self._plan
-        endpoints = self._system.endpoints()
         self._config, self._rules = compiled.config, compiled.rules
         self._depends_on = self._dependencies(endpoints)
         self._plan = compiled.plan

@@ -350,6 +350,12 @@ class System(Protocol):
         """
         ...
 
+    def prepare_way_out_soon(
+        self, interface: Interface, told: Callable[[bool | PlatformError], None]
+    ) -> None:
+        """The same without waiting for it, see `keep_soon`. Raises PlatformError."""
+        ...
+
     def icmp_socket(self, version: int, interface: Interface, echo_ids: range) -> socket.socket:
         """A raw ICMP socket bound to the interface, non-blocking.
 
@@ -381,6 +387,11 @@ class System(Protocol):
 
     def endpoints(self) -> Sequence[Endpoint]:
         """Where tunnels send their packets at present, as far as the system tells."""
+        ...
+
+    def endpoints_soon(self, told: Callable[[Sequence[Endpoint] | PlatformError], None]) -> None:
+        """The same without waiting for it: `told` is called, at the latest by the lifeline. Raises
+        PlatformError."""
         ...
 
     def control_socket(self) -> socket.socket:

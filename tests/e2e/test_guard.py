@@ -6,19 +6,20 @@ import os
 import pwd
 import shutil
 import signal
+import socket
 import stat
 import sys
 from collections.abc import Callable
-from contextlib import suppress
+from contextlib import ExitStack, suppress
 from importlib import import_module
 from pathlib import Path
 
 import pytest
 
 import router
-from tests.e2e import ping
+from tests.e2e import ping, sockets
 from tests.e2e.snapshot import state, wait_for_state
-from tests.e2e.testbed import FAMILIES, V4, Testbed
+from tests.e2e.testbed import FAMILIES, V4, Family, Testbed
 from tests.e2e.tunrouter import (
     HEAD,
     PROGRAM,
@@ -29,7 +30,8 @@ from tests.e2e.tunrouter import (
     running,
     write_rules,
 )
-from tests.e2e.wait import wait_until
+from tests.e2e.udp import ECHO, far_hosts
+from tests.e2e.wait import BOUND_S, wait_until
 
 HOME, VPN = 1, 2
 LINES = (
@@ -37,6 +39,8 @@ LINES = (
     *(f"{family.far(VPN)} -> office" for family in FAMILIES),
 )
 RULES = rules(*LINES)
+NEW_FLOWS = 12
+"""Of each family: not more than the router has sockets in reserve for."""
 
 ROUTER, GUARD, UNDOER = "tunrouter", "router.platform.linux.guard", "router.platform.linux.undoer"
 
@@ -319,3 +323,41 @@ def test_a_start_without_descriptors_says_so(bed: Testbed, tmp_path: Path) -> No
     assert ended.exit_code == 1
     assert "Too many open files" in ended.log
     wait_for_state(bed.router, before)
+
+
+def test_packets_do_not_wait_for_a_busy_guard(bed: Testbed, tmp_path: Path) -> None:
+    """Thousands of routes, or a VPN that does not say where it sends its packets, may keep it busy
+    for a while; it catches up."""
+    route = f"{V4.far(HOME)} dev {TUN}"
+    with far_hosts(bed), running(bed.router, tmp_path, RULES) as run, ExitStack() as sent:
+        guard = _processes(run)[GUARD]
+        for family in FAMILIES:
+            sent.enter_context(_echoed(bed, family))
+        os.kill(guard, signal.SIGSTOP)
+        try:
+            bed.router.ip(f"route del {route}", "addr add 127.0.0.7/8 dev lo")
+            wait_until(lambda: _unread(bed, guard), "the router to ask it what to do")
+            for family in FAMILIES * NEW_FLOWS:
+                sent.enter_context(_echoed(bed, family))
+                assert ping.answered(bed.client, family.far(VPN), count=1).received == 1
+        finally:
+            os.kill(guard, signal.SIGCONT)
+            bed.router.ip("addr del 127.0.0.7/8 dev lo")
+        wait_until(lambda: "put back: " + V4.far(HOME) in run.log, "it to catch up")
+        assert route in bed.router.run("ip", "route").stdout
+
+
+def _echoed(bed: Testbed, family: Family) -> socket.socket:
+    """A socket that has sent a datagram to a far host, and has it back."""
+    kind = socket.AF_INET if family.version == 4 else socket.AF_INET6
+    sock = sockets.within(bed.client, lambda: socket.socket(kind, socket.SOCK_DGRAM))
+    sock.settimeout(BOUND_S)
+    sock.sendto(b"question", (family.far(HOME), ECHO))
+    assert sock.recv(100) == b"question"
+    return sock
+
+
+def _unread(bed: Testbed, pid: int) -> bool:
+    """Whether a Unix socket of a process has something that it has not read yet."""
+    shown = bed.router.run("ss", "-Hxp").stdout.splitlines()
+    return any(f"pid={pid}," in line and line.split()[2] != "0" for line in shown)

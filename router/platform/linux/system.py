@@ -11,10 +11,9 @@ import logging
 import os
 import resource
 import socket
-from collections import deque
 from collections.abc import Callable, Sequence
 from ipaddress import IPv4Interface, IPv6Interface
-from typing import Final
+from typing import Any, Final, TypeVar
 
 from router.platform.account import become
 from router.platform.base import Interfaces, PlatformError, Streams, TunDevice
@@ -25,6 +24,7 @@ from router.platform.linux.interfaces import LinuxChanges, LinuxInterfaces
 from router.platform.linux.poller import LinuxPoller
 from router.platform.linux.present import present_network
 from router.platform.linux.rereading import Output
+from router.platform.linux.reserve import Reserve
 from router.platform.linux.sockets import bind_to_device, path_mtu
 from router.platform.linux.streams import LinuxStreams
 from router.platform.linux.tun import LinuxTun
@@ -34,8 +34,8 @@ from router.policy.network import Endpoint, Interface, Network
 log = logging.getLogger(__name__)
 
 PR_SET_NO_NEW_PRIVS: Final = 38
-UDP_SOCKETS_AT_ONCE: Final = 16
-"""Asked of the guard, so that a new UDP flow seldom waits for it."""
+
+T = TypeVar("T")
 
 
 class LinuxSystem:
@@ -50,7 +50,7 @@ class LinuxSystem:
         self._guard = Guard(rereading)
         self._offloads = offloads
         self._routes: Sequence[Route] = ()
-        self._udp: dict[int, deque[socket.socket]] = {4: deque(), 6: deque()}
+        self._udp = {version: Reserve(self._guard, version) for version in (4, 6)}
         self.interfaces: Interfaces = LinuxInterfaces()
         self.streams: Streams = LinuxStreams(self._guard, splicing=offloads)
 
@@ -93,23 +93,17 @@ class LinuxSystem:
     def keep_soon(
         self, routes: Sequence[Route], told: Callable[[list[str] | PlatformError], None]
     ) -> None:
-        def answered(answer: Message | Exception) -> None:
-            if isinstance(answer, Message):
-                told(answer.value)
-            else:
-                told(PlatformError(str(answer)))
-
         known, self._routes = routes is self._routes, routes
-        self._guard.ask_later("keep", answered, routes=None if known else routes)
+        self._guard.ask_later("keep", _answered(told, list), routes=None if known else routes)
 
     def prepare_way_out(self, interface: Interface) -> bool:
-        done: bool = self._guard.ask(
-            "prepare_way_out",
-            name=interface.name,
-            index=interface.index,
-            routed=interface.source(6) is not None,
-        ).value
+        done: bool = self._guard.ask("prepare_way_out", **_way_out(interface)).value
         return done
+
+    def prepare_way_out_soon(
+        self, interface: Interface, told: Callable[[bool | PlatformError], None]
+    ) -> None:
+        self._guard.ask_later("prepare_way_out", _answered(told, bool), **_way_out(interface))
 
     def icmp_socket(self, version: int, interface: Interface, echo_ids: range) -> socket.socket:
         return self._guard.open_socket(
@@ -132,15 +126,13 @@ class LinuxSystem:
         return most
 
     def udp_socket(self, version: int, interface: Interface, port: int) -> LinuxDatagramSocket:
-        fresh = self._udp[version]
-        if not fresh:
-            fresh += self._guard.open_sockets(
-                "udp_sockets", version=version, number=UDP_SOCKETS_AT_ONCE
-            )
-        return udp_socket(fresh.popleft(), version, interface, port)
+        return udp_socket(self._udp[version].take(), version, interface, port)
 
-    def endpoints(self) -> tuple[Endpoint, ...]:
-        return tuple(Endpoint(*each) for each in self._guard.ask("endpoints").value)
+    def endpoints(self) -> Sequence[Endpoint]:
+        return _endpoints(self._guard.ask("endpoints").value)
+
+    def endpoints_soon(self, told: Callable[[Sequence[Endpoint] | PlatformError], None]) -> None:
+        self._guard.ask_later("endpoints", _answered(told, _endpoints))
 
     def control_socket(self) -> socket.socket:
         return self._guard.open_socket("control_socket")
@@ -159,14 +151,37 @@ class LinuxSystem:
         return self._guard
 
     def close(self) -> None:
-        for sockets in self._udp.values():
-            while sockets:
-                sockets.pop().close()
+        for reserve in self._udp.values():
+            reserve.close()
         if not self._guard.close():
             raise PlatformError(
                 "some changes could not be undone; the lines above name them, and "
                 "`sudo tunrouter cleanup` tries again"
             )
+
+
+def _answered(
+    told: Callable[[T | PlatformError], None], read: Callable[[Any], T]
+) -> Callable[[Message | Exception], None]:
+    """For Guard.ask_later: tells what `read` makes of an answer, or why there is none."""
+
+    def answered(answer: Message | Exception) -> None:
+        if isinstance(answer, Message):
+            told(read(answer.value))
+        else:
+            told(PlatformError(str(answer)))
+
+    return answered
+
+
+def _endpoints(value: Any) -> Sequence[Endpoint]:
+    return tuple(Endpoint(*each) for each in value)
+
+
+def _way_out(interface: Interface) -> dict[str, Any]:
+    """How the guard is told of one."""
+    routed = interface.source(6) is not None
+    return {"name": interface.name, "index": interface.index, "routed": routed}
 
 
 def _forbid_new_privileges() -> None:

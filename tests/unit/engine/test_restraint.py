@@ -58,6 +58,9 @@ class Quarrel:
     def endpoints(self) -> tuple[()]:
         return ()
 
+    def endpoints_soon(self, told: Callable[[tuple[()]], None]) -> None:
+        told(())
+
     def add_routes(self, routes: object) -> None: ...
 
     def keep_soon(self, routes: object, told: Callable[[list[str]], None]) -> None:
