@@ -116,3 +116,5 @@ class Network:
     """Accounts that were asked for and that the system does not have."""
     readable: bool = True
     """Whether interfaces and routes are known at all."""
+    own_tuns: frozenset[str] = frozenset()
+    """The interfaces that are TUNs of routers of this program which run."""

@@ -111,6 +111,26 @@ def test_what_check_plans_is_what_run_installs(bed: Testbed, tmp_path: Path, pla
         assert planned(checked(bed, rules_file)) == expected
 
 
+@pytest.mark.parametrize("head", [HEAD, HEAD.replace(f"  name: {TUN}\n", "")], ids=["a name", ""])
+def test_the_tun_of_a_router_without_routes_is_no_stranger(
+    bed: Testbed, tmp_path: Path, head: str
+) -> None:
+    """And afterwards an interface of that name and address is one, whoever ran before."""
+    text = rules("198.51.100.0/24 -> bypass", head=head)
+    rules_file = write_rules(tmp_path, text)
+    before = checked(bed, rules_file)
+    with running(bed.router, tmp_path, text):
+        assert checked(bed, rules_file) == before
+    bed.router.ip(f"tuntap add {TUN} mode tun")
+    try:
+        bed.router.ip(f"addr add {V4.tun}/30 dev {TUN}")
+        told = checked(bed, rules_file, code=1)
+        errors = {each["code"] for each in told["problems"] if each["severity"] == "error"}
+        assert errors == {"tun-name-taken" if head == HEAD else "tun-address-taken"}
+    finally:
+        bed.router.ip(f"link delete {TUN}")
+
+
 def test_ten_thousand_routes(bed: Testbed, tmp_path: Path) -> None:
     prefixes = [f"11.{number >> 7}.{(number & 127) * 2}.0/24" for number in range(10_000)]
     (tmp_path / "list.txt").write_text("\n".join(prefixes), encoding="utf-8")

@@ -20,23 +20,26 @@ from typing import Final
 
 from router.platform.base import PlatformError
 from router.platform.linux.entries import socket_entry
-from router.platform.linux.runtime import make_runtime_directory, runtime_directory
+from router.platform.linux.runtime import (
+    SOCKET_SUFFIX,
+    make_runtime_directory,
+    runtime_directory,
+)
 from router.platform.linux.undoer import Undoer
 
-SUFFIX: Final = ".sock"
 BACKLOG: Final = 8
 
 
 def control_sockets() -> dict[str, Path]:
     """By the name of the TUN, the sockets of the routers in this network namespace; of those that
     were killed too, as long as nobody has cleaned up."""
-    paths = sorted(runtime_directory().glob("*" + SUFFIX))
-    return {path.name.removesuffix(SUFFIX): path for path in paths}
+    paths = sorted(runtime_directory().glob("*" + SOCKET_SUFFIX))
+    return {path.name.removesuffix(SOCKET_SUFFIX): path for path in paths}
 
 
 def control_socket(tun: str, undoer: Undoer) -> socket.socket:
     """A listening socket, non-blocking, for the router of a TUN. Raises PlatformError."""
-    path = runtime_directory() / (tun + SUFFIX)
+    path = runtime_directory() / (tun + SOCKET_SUFFIX)
     try:
         make_runtime_directory()
         return _make(path, undoer)

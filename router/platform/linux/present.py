@@ -27,6 +27,7 @@ from router.platform.linux.dump import (
     text,
 )
 from router.platform.linux.endpoints import EndpointMemory, read_endpoints
+from router.platform.linux.own_tuns import own_tuns
 from router.platform.resolver import read_dns_servers
 from router.policy.network import (
     USUAL_LOOKUPS,
@@ -107,7 +108,9 @@ def present_network(
     dns_servers = read_dns_servers(resolv_conf, unread)
     found = read_endpoints(interfaces, kernel_tunnels, unread) if endpoints else ()
     return Network(
-        interfaces, routes, dns_servers, found, lookups, tuple(unread), readable=readable
+        *(interfaces, routes, dns_servers, found, lookups, tuple(unread)),
+        readable=readable,
+        own_tuns=own_tuns(),
     )
 
 

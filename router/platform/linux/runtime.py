@@ -20,6 +20,8 @@ from router.platform.base import PlatformError
 
 RUN: Final = Path("/run/tunrouter")
 NAMESPACE: Final = Path("/proc/self/ns/net")
+SOCKET_SUFFIX: Final = ".sock"
+"""Of the control sockets in it."""
 TRIES: Final = 10
 """Another router that ends may remove a directory between two steps of ours."""
 

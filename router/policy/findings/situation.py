@@ -9,7 +9,7 @@ from router.config.model import LENGTH_BITS, Config, Place, PolicyType, Rule
 from router.policy.capture import Route
 from router.policy.exempt import leaves_by
 from router.policy.kernel import Kernel, PlannedRoutes
-from router.policy.network import TABLE_MAIN, Network
+from router.policy.network import Network
 from router.policy.plan import Plan, make_plan
 from router.policy.prefixes import HOST_MASKS, LENGTH_MASK
 from router.policy.resolve import policy_of
@@ -22,7 +22,7 @@ NO_WAY: WayNow = {}
 @dataclass(frozen=True, slots=True)
 class Situation:
     """`ways` has the policies with an interface; `kernel` has the planned routes and
-    `kernel_alone` has not; `own_tuns` are devices of routers that run."""
+    `kernel_alone` has not."""
 
     config: Config
     rule_set: RuleSet
@@ -32,7 +32,6 @@ class Situation:
     planned: PlannedRoutes
     kernel: Kernel
     kernel_alone: Kernel
-    own_tuns: frozenset[str]
 
     @classmethod
     def of(cls, config: Config, rule_set: RuleSet, network: Network) -> Situation:
@@ -42,9 +41,6 @@ class Situation:
             config, rule_set, lambda policy: ways.get(policy, NO_WAY), network.endpoints
         )
         planned = PlannedRoutes(plan.routes)
-        own_tuns = frozenset(
-            route.interface for route in network.routes if route.ours and route.table == TABLE_MAIN
-        )
         return cls(
             config,
             rule_set,
@@ -54,7 +50,6 @@ class Situation:
             planned,
             Kernel(network, planned),
             Kernel(network, PlannedRoutes(())),
-            own_tuns,
         )
 
     def is_up(self, policy: str) -> bool:

@@ -75,7 +75,7 @@ def find(situation: Situation) -> Meetings:
 
 def _is_apart(situation: Situation, route: SystemRoute) -> bool:
     """Routes that have nothing to do with other networks, and our own."""
-    if route.ours or route.kind in IN_NO_TUN or route.interface in situation.own_tuns:
+    if route.ours or route.kind in IN_NO_TUN or route.interface in situation.network.own_tuns:
         return True
     link_local = route.version == 6 and route.first >> LINK_LOCAL_SHIFT == LINK_LOCAL
     return link_local or route.interface == LOOPBACK

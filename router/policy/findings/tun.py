@@ -34,7 +34,7 @@ def find(situation: Situation) -> Iterator[Problem]:
 
 def _name_taken(situation: Situation) -> Iterator[Problem]:
     tun = situation.config.tun
-    if tun.name in situation.network.interfaces and tun.name not in situation.own_tuns:
+    if tun.name in situation.network.interfaces and tun.name not in situation.network.own_tuns:
         yield Problem(
             "tun-name-taken",
             Severity.ERROR,
@@ -69,7 +69,10 @@ def _captured(situation: Situation, address: Address, place: Place | None) -> It
 
 def _overlapping(situation: Situation, address: Address, place: Place | None) -> Iterator[Problem]:
     for interface in situation.network.interfaces.values():
-        if interface.name == situation.config.tun.name or interface.name in situation.own_tuns:
+        if (
+            interface.name == situation.config.tun.name
+            or interface.name in situation.network.own_tuns
+        ):
             continue
         held = _overlapped(interface, address)
         if held is not None:

@@ -102,6 +102,12 @@ MESH = replace(
 )
 """The same with a VPN that has a table of its own, asked before the main one."""
 
+RUNNING = replace(
+    network([*INTERFACES, interface("tun0", 7, "192.168.7.1/30", "fd77::1/126", tunnel=True)], []),
+    own_tuns=frozenset({"tun0"}),
+)
+"""With a router that runs, whose rules capture nothing."""
+
 OFFLINE = network(INTERFACES[:1], [])
 """Loopback and nothing else."""
 
@@ -113,6 +119,7 @@ NETWORKS = {
     "laptop": LAPTOP,
     "mesh": MESH,
     "offline": OFFLINE,
+    "running": RUNNING,
     "unreadable": UNREADABLE,
     "partly read": PARTLY_READ,
     "no such user": replace(LAPTOP, missing_users=frozenset({"tunrouter"})),
