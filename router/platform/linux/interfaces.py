@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import socket
 from typing import Final, NamedTuple
 
@@ -29,11 +30,17 @@ RTMGRP_IPV4_RULE: Final = 0x80
 RTMGRP_IPV6_RULE: Final = 1 << 19 - 1
 RTMGRP_IPV4_NETCONF: Final = 1 << 24 - 1
 """Sysctls of interfaces, rp_filter among them."""
+MOST_REPORTS: Final = 256
+"""Read away at a time, so that a flood of them leaves others their turn."""
 GROUPS: Final = (
     RTMGRP_LINK
     | (RTMGRP_IPV4_IFADDR | RTMGRP_IPV4_ROUTE | RTMGRP_IPV4_RULE | RTMGRP_IPV4_NETCONF)
     | (RTMGRP_IPV6_IFADDR | RTMGRP_IPV6_ROUTE | RTMGRP_IPV6_RULE)
 )
+
+
+OVERRUNS: Final = frozenset({errno.ENOBUFS, errno.ENOMEM})
+"""Some report was lost."""
 
 
 def family(version: int) -> int:
@@ -100,13 +107,15 @@ class LinuxChanges:
         return self._socket.fileno()
 
     def drain(self) -> None:
-        while True:
+        """What is left after a while makes it readable again. Raises OSError."""
+        for _ in range(MOST_REPORTS):
             try:
                 self._socket.recv(65536)
             except BlockingIOError:
                 return
-            except OSError:
-                continue
+            except OSError as error:
+                if error.errno not in OVERRUNS:
+                    raise
 
     def close(self) -> None:
         self._socket.close()
