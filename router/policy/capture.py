@@ -19,7 +19,7 @@ from typing import NamedTuple
 from router.config.model import Config, PolicyType
 from router.policy.aggregate import LabelledRange, fewest_blocks, fewest_routes
 from router.policy.flatten import Chain, Ranges
-from router.policy.prefixes import WIDTHS, join_ranges, split_range
+from router.policy.prefixes import WIDTHS, join_ranges
 from router.policy.resolve import policy_of
 from router.policy.table import RuleSet
 from router.policy.traffic import TrafficClasses
@@ -51,13 +51,6 @@ def captured_ranges(config: Config, rule_set: RuleSet, version: int) -> list[tup
     ranges = rule_set.table(version).ranges
     captured = [_leaves_bypass(names) for names in _outcomes_by_chain(config, ranges)]
     return list(join_ranges((first, last) for first, last, chain in ranges if captured[chain]))
-
-
-def captured_prefixes(config: Config, rule_set: RuleSet, version: int) -> list[tuple[int, int]]:
-    """The same as the fewest (first, length)."""
-    width = WIDTHS[version]
-    ranges = captured_ranges(config, rule_set, version)
-    return [prefix for first, last in ranges for prefix in split_range(first, last, width)]
 
 
 def plan_routes(

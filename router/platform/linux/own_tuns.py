@@ -12,7 +12,7 @@ from typing import Final
 from router.platform.linux.runtime import SOCKET_SUFFIX, runtime_directory
 
 LISTING: Final = Path("/proc/net/unix")
-"""Of the present network namespace. Columns: number, references, protocol, flags, type, state, inode,
+"""Of the present network namespace: number, references, protocol, flags, type, state, inode,
 path."""
 SO_ACCEPTCON: Final = 0x10000
 FLAGS, PATH = 3, 7

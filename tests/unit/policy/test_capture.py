@@ -12,12 +12,11 @@ from router.config.model import Config
 from router.policy.aggregate import LabelledPrefix, LabelledRange, fewest_routes
 from router.policy.capture import (
     Route,
-    captured_prefixes,
     captured_ranges,
     is_captured,
     plan_routes,
 )
-from router.policy.prefixes import format_prefix
+from router.policy.prefixes import format_prefix, split_range
 from router.policy.table import RuleSet
 from tests.unit.policy import oracle
 from tests.unit.policy.configs import MTUS, WIDTHS, config, configs, rule
@@ -72,7 +71,11 @@ def test_with_one_mtu_the_routes_are_the_capture_set(rules: Config) -> None:
     rule_set = RuleSet.build(rules)
     routes = plan_routes(rules, rule_set, lambda _: 1400)
     for version in (4, 6):
-        captured = captured_prefixes(rules, rule_set, version)
+        captured = [
+            prefix
+            for first, last in captured_ranges(rules, rule_set, version)
+            for prefix in split_range(first, last, WIDTHS[version])
+        ]
         if captured == [(0, 0)]:
             captured = [(0, 1), (1 << (WIDTHS[version] - 1), 1)]
         assert [(route.first, route.length) for route in routes if route.version == version] == (
