@@ -133,9 +133,12 @@ def _port(text: str) -> int:
 
 
 def _run(options: argparse.Namespace) -> int:
-    from router.cli.run import run  # noqa: PLC0415 - as fast a start as possible, here and below
+    from router.cli.signals import in_order  # noqa: PLC0415 - as fast a start as possible: below too
 
-    return run(options.config)
+    with in_order():
+        from router.cli.run import run  # noqa: PLC0415
+
+        return run(options.config)
 
 
 def _check(options: argparse.Namespace) -> int:

@@ -94,9 +94,11 @@ class Loop:
         heapq.heappush(self._timers, (self.now + delay, next(self._order), callback))
 
     def on_signal(self, number: signal.Signals, callback: Callable[[], None]) -> None:
-        """Call whenever the signal has arrived, between other callbacks."""
+        """Call whenever the signal has arrived, between other callbacks; also one that was held
+        back until now."""
         self._former.setdefault(number, signal.signal(number, _noted))
         self._on_signal[number] = callback
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, {number})
 
     def stop(self, why: str) -> None:
         self._stopped_by = why

@@ -76,8 +76,9 @@ class Router:
         self._started = time.monotonic()
         rules = RuleSet.build(self._config)
         with ExitStack() as stack:
-            stack.callback(self._system.close)
+            # First, so that no signal interrupts anything of what is taken apart at the end.
             self._loop = stack.enter_context(Loop(self._system.poller()))
+            stack.callback(self._system.close)
             self._loop.on_signal(signal.SIGHUP, self._hung_up)
             self._tun = self._open_tun(stack)
             self._ways = self._open_ways(stack)

@@ -11,7 +11,7 @@ import pytest
 from tests.e2e import ping
 from tests.e2e.snapshot import state, wait_for_state
 from tests.e2e.testbed import FAMILIES, Testbed
-from tests.e2e.tunrouter import TUN, Tunrouter, rules, running
+from tests.e2e.tunrouter import TUN, Tunrouter, rules, running, write_rules
 from tests.e2e.wait import wait_until
 
 HOME, VPN = 1, 2
@@ -20,6 +20,9 @@ RULES = rules(
     *(f"{family.far(HOME)} -> home" for family in FAMILIES),
     *(f"{family.far(VPN)} -> office" for family in FAMILIES),
 )
+
+MANY_RULES = rules(*(f"198.51.{n >> 8}.{n & 255} -> home" for n in range(3000)))
+"""So many that reading them takes a moment."""
 
 
 def _use(bed: Testbed) -> None:
@@ -52,6 +55,56 @@ def test_a_polite_end(bed: Testbed, tmp_path: Path, by: signal.Signals) -> None:
         assert stopped.counters["loop"] == 0
         _wait_until_gone(router)
     assert state(bed.router) == before, "all must be back by the time the program has ended"
+
+
+@pytest.mark.parametrize("by", [signal.SIGINT, signal.SIGTERM])
+def test_a_second_signal_interrupts_nothing(
+    bed: Testbed, tmp_path: Path, by: signal.Signals
+) -> None:
+    """Sent while the router waits for its helpers to put everything back."""
+    before = state(bed.router)
+    with running(bed.router, tmp_path, RULES) as router:
+        _use(bed)
+        helpers = [pid for pid in router.pids() if pid != router.pid]
+        for pid in helpers:
+            os.kill(pid, signal.SIGSTOP)
+        try:
+            os.kill(router.pid, by)
+            wait_until(lambda: not bed.router.has_interface(TUN), "the TUN to be closed")
+            for _ in range(3):
+                os.kill(router.pid, by)
+        finally:
+            for pid in helpers:
+                os.kill(pid, signal.SIGCONT)
+        assert router.stop(by).exit_code == 0
+        assert state(bed.router) == before
+
+
+@pytest.mark.parametrize("by", [signal.SIGINT, signal.SIGTERM])
+def test_an_end_before_it_is_ready(bed: Testbed, tmp_path: Path, by: signal.Signals) -> None:
+    before = state(bed.router)
+    router = Tunrouter(bed.router, write_rules(tmp_path, MANY_RULES))
+    try:
+        wait_until(lambda: len(router.pids()) > 1, "the first helper, before the rules are read")
+        stopped = router.stop(by)
+        assert stopped.exit_code == 0, stopped.log
+        assert "ready" not in stopped.log
+        _wait_until_gone(router)
+        assert state(bed.router) == before
+    finally:
+        router.close()
+
+
+def test_a_question_to_reload_before_it_is_ready(bed: Testbed, tmp_path: Path) -> None:
+    router = Tunrouter(bed.router, write_rules(tmp_path, MANY_RULES))
+    try:
+        wait_until(lambda: len(router.pids()) > 1, "the first helper, before the rules are read")
+        os.kill(router.pid, signal.SIGHUP)
+        router.wait_until_ready()
+        wait_until(router.reloads, "the reload", detail=lambda: router.log)
+        assert router.stop().exit_code == 0
+    finally:
+        router.close()
 
 
 def test_sigkill_of_the_main_program(bed: Testbed, tmp_path: Path) -> None:
