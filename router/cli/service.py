@@ -34,7 +34,8 @@ StartLimitBurst=5
 Type=notify
 NotifyAccess=main
 ExecStart={program} run -c {rules}
-ExecReload=/bin/kill -HUP $MAINPID
+# Waits for what comes of it, and fails if the rules have errors. A signal would need CAP_KILL.
+ExecReload={program} reload
 # After a kill of everything at once there may be something to undo.
 ExecStopPost=-{program} cleanup
 WatchdogSec=30
@@ -57,6 +58,8 @@ DevicePolicy=closed
 DeviceAllow=/dev/net/tun rw
 RuntimeDirectory=tunrouter
 RuntimeDirectoryMode=0755
+# Routers that were started by hand keep there what they would undo.
+RuntimeDirectoryPreserve=yes
 ProtectSystem=strict
 ProtectHome=read-only
 PrivateTmp=yes

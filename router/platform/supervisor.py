@@ -40,7 +40,8 @@ class NotifySocket:
         self._send("WATCHDOG=1")
 
     def stopping(self) -> None:
-        self._send("STOPPING=1")
+        # systemd goes on showing what was said last, long after the end.
+        self._send("STOPPING=1", _status(""))
 
     def _send(self, *assignments: str) -> None:
         if self._address is None:

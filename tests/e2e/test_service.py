@@ -147,7 +147,7 @@ def test_a_service_manager_is_told_how_the_run_fares(bed: Testbed, tmp_path: Pat
             bed.open_tunnel()
         told.wait_for("STATUS", "up: home, office")
         assert router.stop().exit_code == 0
-        told.wait_for("STOPPING", "1")
+        assert told.wait_for("STOPPING", "1")["STATUS"] == ""
 
 
 def test_ready_is_said_when_packets_go_by_the_rules(bed: Testbed, tmp_path: Path) -> None:
@@ -190,13 +190,14 @@ def test_within_the_confines_of_the_unit_all_works_and_nothing_is_left(
     bed: Testbed, tmp_path: Path
 ) -> None:
     """With rules that nobody but their owner, who is not root, may read."""
-    capabilities = setting(unit(tmp_path), "CapabilityBoundingSet").split()
+    printed = unit(tmp_path)
+    capabilities = setting(printed, "CapabilityBoundingSet").split()
     kept = ",".join(["-all", *(f"+{name.removeprefix('CAP_').lower()}" for name in capabilities)])
-    confines = (
-        *("unshare", "--mount", "sh", "-c", READ_ONLY, "sh"),
+    rights = (
         *("setpriv", f"--bounding-set={kept}", "--inh-caps=-all", "--no-new-privs"),
         *("python3", "-c", CONFINED),
     )
+    confines = ("unshare", "--mount", "sh", "-c", READ_ONLY, "sh", *rights)
     private = tmp_path / "rules.yaml"
     private.touch(mode=0o600)
     os.chown(private, SOMEBODY, SOMEBODY)
@@ -209,7 +210,11 @@ def test_within_the_confines_of_the_unit_all_works_and_nothing_is_left(
                     assert ping.answered(bed.client, family.far(host)).received == 3
                     assert probes.tcp(bed.client, family.far(host)) == "connected"
                     assert probes.udp(bed.client, family.far(host)) == "answered"
-            assert router.reload(RULES).startswith("reloaded: 4 rules; flows kept: ")
+            told = bed.router.run(
+                *("nsenter", f"--target={router.pid}", "--mount", *rights),
+                *("sh", "-c", setting(printed, "ExecReload").replace("$MAINPID", str(router.pid))),
+            )
+            assert told.stdout.startswith("reloaded: 4 rules; flows kept: ")
             assert "warning" not in router.log
             assert router.stop().exit_code == 0
         assert state(bed.router) == before

@@ -39,7 +39,7 @@ def test_each_message(listener: socket.socket) -> None:
     told.alive()
     assert received(listener) == ["WATCHDOG=1"]
     told.stopping()
-    assert received(listener) == ["STOPPING=1"]
+    assert received(listener) == ["STOPPING=1", "STATUS="]
 
 
 def test_reloading_has_a_time_between_before_and_after(listener: socket.socket) -> None:

@@ -89,3 +89,14 @@ def test_the_service_fails_to_start_again_where_the_rules_are_bad() -> None:
     assert unit["Type"] == "notify"
     assert unit["Restart"] == "on-failure"
     assert unit["RestartPreventExitStatus"] == "2"
+
+
+def test_a_reload_is_waited_for_and_needs_no_right_to_signal_other_users() -> None:
+    unit = settings(systemd_unit(PROGRAM, "/rules.yaml"))
+    assert unit["ExecReload"] == f"{PROGRAM[0]} reload"
+    assert "CAP_KILL" not in unit["CapabilityBoundingSet"]
+
+
+def test_what_other_routers_keep_outlives_the_service() -> None:
+    unit = settings(systemd_unit(PROGRAM, "/rules.yaml"))
+    assert (unit["RuntimeDirectory"], unit["RuntimeDirectoryPreserve"]) == ("tunrouter", "yes")
