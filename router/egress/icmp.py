@@ -19,6 +19,7 @@ from typing import Any, Final, Protocol
 from router.flows.addresses import UNSPECIFIED_V6
 from router.flows.queries import Binding
 from router.flows.translate import request_v4, request_v6
+from router.platform.base import NetworkPath
 from router.wire import ip
 from router.wire.fragments import split
 
@@ -33,7 +34,7 @@ class IcmpEgress(Protocol):
 
     version: int
     mtu: int
-    path_mtu: PathMtu
+    path: FindsPath
 
     def fileno(self) -> int: ...
 
@@ -53,14 +54,14 @@ class IcmpEgress(Protocol):
     def close(self) -> None: ...
 
 
-PathMtu = Callable[[str], int]
-"""How long packets to an address may be at present, in bytes."""
+FindsPath = Callable[[str], NetworkPath]
+"""What is known at present of the way to an address."""
 
 
-def icmp_egress(version: int, sock: socket.socket, mtu: int, path_mtu: PathMtu) -> IcmpEgress:
+def icmp_egress(version: int, sock: socket.socket, mtu: int, path: FindsPath) -> IcmpEgress:
     """An egress by a raw socket that is bound to an interface of this MTU."""
     kind = IcmpV4Egress if version == 4 else IcmpV6Egress
-    return kind(sock, mtu, path_mtu)
+    return kind(sock, mtu, path)
 
 
 class IcmpV4Egress:
@@ -68,9 +69,9 @@ class IcmpV4Egress:
 
     version = 4
 
-    def __init__(self, sock: socket.socket, mtu: int, path_mtu: PathMtu) -> None:
+    def __init__(self, sock: socket.socket, mtu: int, path: FindsPath) -> None:
         self.mtu = mtu
-        self.path_mtu = path_mtu
+        self.path = path
         self._socket = sock
         self.close = sock.close
         self.fileno = sock.fileno
@@ -86,7 +87,7 @@ class IcmpV4Egress:
             if error.errno != errno.EMSGSIZE:
                 raise
             # The interface has become narrower, and word of it is still under way.
-            self._send_cut(packet, self.path_mtu(binding.address[0]), binding.address)
+            self._send_cut(packet, self.path(binding.address[0]).mtu, binding.address)
 
     def _send_cut(self, packet: bytearray, mtu: int, address: tuple[str, int]) -> None:
         if len(packet) <= mtu:
@@ -107,9 +108,9 @@ class IcmpV6Egress:
 
     version = 6
 
-    def __init__(self, sock: socket.socket, mtu: int, path_mtu: PathMtu) -> None:
+    def __init__(self, sock: socket.socket, mtu: int, path: FindsPath) -> None:
         self.mtu = mtu
-        self.path_mtu = path_mtu
+        self.path = path
         self._socket = sock
         self.close = sock.close
         self.fileno = sock.fileno

@@ -54,6 +54,13 @@ class WayOut:
         )
 
 
+class Outside(NamedTuple):
+    """What stands outside for somebody inside: an identifier or port of ours on a way out."""
+
+    way: WayOut
+    number: int
+
+
 class Change(NamedTuple):
     """A way out that is not as it was. `lost`: the families whose flows can be answered no more, as
     the interface is gone or another one, or an address that they may have is gone from it."""
@@ -91,6 +98,10 @@ class WaysOut:
         """Whether a policy's way out is there; built-in policies always are."""
         way = self.by_policy.get(policy)
         return way is None or way.up
+
+    def of(self, egress: IcmpEgress) -> WayOut | None:
+        """The way out that a raw socket is of."""
+        return next((way for way in self if way.icmp.get(egress.version) is egress), None)
 
     def by_system(self, version: int, address: int) -> WayOut | None:
         """The way out that the system's own routes name for an address, were the TUN not there.
@@ -197,8 +208,8 @@ class WaysOut:
                 way.icmp[version].mtu = interface.mtu
                 return
             sock = self._system.icmp_socket(version, interface, OUTSIDE_IDS)
-            path_mtu = partial(self._system.path_mtu, version, interface)
-            way.icmp[version] = icmp_egress(version, sock, interface.mtu, path_mtu)
+            path = partial(self._system.path, version, interface)
+            way.icmp[version] = icmp_egress(version, sock, interface.mtu, path)
         except (PlatformError, OSError) as error:
             log.warning("interface %s cannot be used: %s", interface.name, error)
             self._close(way, version)

@@ -6,7 +6,8 @@ hot path: a packet from the TUN either belongs to a flow, or the rules are asked
 begins, or it is answered or dropped, under one of the reasons of `flows.drops`. An answer from a
 way out finds its flow by what the flow sends, and goes into the TUN as its sender would see it.
 Flows are carried by `queries` (ICMP), `datagrams` (UDP, with `departures` and `arrivals`) and
-`streams` (TCP, with `dialling`); what the router says itself is in `refusals`, the way into the TUN
+`streams` (TCP, with `dialling`); `errors` finds out which of them an ICMP error
+is about; what the router says itself is in `refusals`, the way into the TUN
 is `inside`, and `installed` keeps the routes as they should be (with `restraint`, where another
 program wants them otherwise).
 

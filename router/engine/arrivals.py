@@ -66,10 +66,39 @@ class Arrivals:
         for error in mapping.socket.errors():
             if error.offender is not None:
                 told.reported = True
-                self._hand_in_error(mapping, error, error.offender)
+                self.hand_in_error(mapping, error, error.offender)
             elif error.value:
                 told.mtu = error.value
         return told
+
+    def hand_in_error(self, mapping: Link, error: NetworkError, offender: bytes) -> None:
+        """Hand in what `offender` has reported about a datagram of a mapping.
+
+        What our own kernel says comes from an address of ours, which it would not accept out of the
+        TUN: then the router says so.
+        """
+        key = flow_key(mapping.source, error.destination, mapping.port, error.port)
+        flow = self._flows.get(key)
+        if flow is None or flow.mapping is not mapping:
+            self._drops.count(Drop.NO_BINDING)
+            return
+        hop_limit = error.hop_limit - 1
+        if mapping.way.owns(offender):
+            offender = self._peers.get(mapping.version, offender)
+            hop_limit = OWN_ERROR_HOP_LIMIT
+        if hop_limit < 1:
+            self._drops.count(Drop.HOP_LIMIT)
+            return
+        value = error.value
+        if mapping.version == 4 and error.kind == icmp.PARAMETER_PROBLEM:
+            value <<= 24
+        size = max(flow.size, udp.HEADER + len(error.payload))
+        message = icmp.Message(error.kind, error.code, value)
+        self._inside.hand_in(
+            flow.envelope.error(
+                offender, message, error.payload, size, hop_limit, error.traffic_class
+            )
+        )
 
     def _answer(self, mapping: Link, arrived: Arrived, now: float) -> None:
         name, payloads, hop_limit, traffic_class = arrived
@@ -124,32 +153,6 @@ class Arrivals:
     def _admit(self, mapping: Link, name: bytes) -> DatagramSender | None:
         address, port = mapping.socket.endpoint(name)
         return mapping.admit(name, address, port)
-
-    def _hand_in_error(self, mapping: Link, error: NetworkError, offender: bytes) -> None:
-        """What our own kernel says comes from an address of ours, which it would not accept out of
-        the TUN: then the router says so."""
-        key = flow_key(mapping.source, error.destination, mapping.port, error.port)
-        flow = self._flows.get(key)
-        if flow is None or flow.mapping is not mapping:
-            self._drops.count(Drop.NO_BINDING)
-            return
-        hop_limit = error.hop_limit - 1
-        if mapping.way.owns(offender):
-            offender = self._peers.get(mapping.version, offender)
-            hop_limit = OWN_ERROR_HOP_LIMIT
-        if hop_limit < 1:
-            self._drops.count(Drop.HOP_LIMIT)
-            return
-        value = error.value
-        if mapping.version == 4 and error.kind == icmp.PARAMETER_PROBLEM:
-            value <<= 24
-        size = max(flow.size, udp.HEADER + len(error.payload))
-        message = icmp.Message(error.kind, error.code, value)
-        self._inside.hand_in(
-            flow.envelope.error(
-                offender, message, error.payload, size, hop_limit, error.traffic_class
-            )
-        )
 
 
 class Told:

@@ -12,15 +12,17 @@ from __future__ import annotations
 import secrets
 
 from router.egress.udp import UdpEgress, UdpSockets
-from router.egress.ways import Change, WayOut
+from router.egress.ways import Change, Outside, WayOut
 from router.engine.arrivals import Arrivals
 from router.engine.departures import Departures
 from router.engine.inside import Inside
 from router.engine.refusals import Refusals
 from router.engine.renewal import Renewal, Reviewed
 from router.flows.drops import Drop, Drops
+from router.flows.quoted import Quote
 from router.flows.tally import Tally, move
 from router.flows.udp import DatagramTable, Mapping, outside_ports
+from router.platform.base import NetworkError
 from router.wire import ip, udp
 from router.wire.icmp import Error
 
@@ -97,6 +99,28 @@ class Datagrams:
         start = packet.payload
         port = int.from_bytes(packet.data[start : start + 2], "big")
         return port in outside and way.owns(packet.source)
+
+    def host_unreachable(self, way: WayOut, error: ip.Packet, quote: Quote) -> None:
+        """Hand in that our own kernel says so of a datagram, if that has left by a port of ours."""
+        mapping = self._table.outside(way, error.version).get(quote.source_port)
+        if mapping is None:
+            return
+        start = error.payload
+        reported = NetworkError(
+            *(error.source, error.data[start], error.data[start + 1], 0),
+            *(quote.destination, quote.destination_port),
+            error.data[quote.upper + udp.HEADER :],
+            error.hop_limit,
+            error.traffic_class,
+        )
+        self._arrivals.hand_in_error(mapping, reported, error.source)
+
+    def outside_of(self, quote: Quote) -> Outside | None:
+        """Who a datagram that was handed in, and that a host inside quotes, had been sent to."""
+        mapping = self._table.answered(
+            quote.source, quote.source_port, quote.destination, quote.destination_port
+        )
+        return None if mapping is None else Outside(mapping.way, mapping.outside_port)
 
     def expire(self, now: float) -> None:
         """End what has been idle for too long."""

@@ -170,7 +170,7 @@ class Departures:
         way, version = flow.mapping.way, flow.mapping.version
         value = 0
         if what is Error.TOO_BIG:
-            value = mtu or way.icmp[version].path_mtu(flow.address[0])
+            value = mtu or way.icmp[version].path(flow.address[0]).mtu
         packet = flow.envelope.seal(
             run.payloads, run.hop_limit, run.traffic_class, dont_fragment=run.dont_fragment
         )

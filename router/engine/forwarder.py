@@ -18,6 +18,7 @@ from router.egress.passing import PassingBy
 from router.egress.udp import UdpSockets
 from router.egress.ways import Change, WayOut, WaysOut
 from router.engine.datagrams import Datagrams
+from router.engine.errors import Errors
 from router.engine.inside import Inside
 from router.engine.queries import Queries
 from router.engine.refusals import Refusals
@@ -82,6 +83,7 @@ class Forwarder:
         self._passing = passing
         self.queries = Queries(inside, self.refusals, self.drops, first_id)
         self.datagrams = Datagrams(inside, self.refusals, self.drops, sockets)
+        self._errors = Errors(self.queries, self.datagrams, ways, self.drops)
         self._fragments = Reassembler()
         self.config = config
         self._rules = rules
@@ -98,6 +100,16 @@ class Forwarder:
             self.drops.count(Drop.MALFORMED)
             return None
         return self._forward(packet, now)
+
+    def from_outside(self, egress: IcmpEgress, packet: ip.Packet, now: float) -> None:
+        """Hand in what a raw socket has received: an answer, or an error about what was sent."""
+        request = icmp.REQUEST_OF[packet.version].get(icmp.message_type(packet))
+        if request is not None:
+            self.queries.answer(egress, packet, request, now)
+        elif icmp.is_error(packet):
+            self._errors.from_outside(egress, packet)
+        else:
+            self.drops.count(Drop.ICMP_TYPE)
 
     def expire(self, now: float) -> None:
         """End what has waited for too long: flows, and datagrams of which fragments are missing."""
@@ -236,11 +248,14 @@ class Forwarder:
         came in by another interface."""
         if self.streams is not None and self.streams.from_inside(error):
             return
+        reason = self._errors.from_inside(error)
+        if reason is None:
+            return
         passing = self._passing
         if passing and passing.owns(error.source) and icmp.is_by_destination(error):
             self._pass_by(error, passing)
         else:
-            self.queries.from_inside(error)
+            self.drops.count(reason)
 
     def _pass_by(self, packet: ip.Packet, passing: PassingBy) -> None:
         """An answer of this machine itself, which no rule is about."""
@@ -301,7 +316,7 @@ def receive_all(forwarder: Forwarder, egress: IcmpEgress, budget: int, now: floa
         except OSError:
             return  # the interface has just gone; its change is reported by itself
         else:
-            forwarder.queries.from_outside(egress, packet, now)
+            forwarder.from_outside(egress, packet, now)
 
 
 def read_all(forwarder: Forwarder, tun: TunDevice, budget: int, now: float) -> None:

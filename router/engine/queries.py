@@ -11,13 +11,14 @@ from itertools import chain
 from typing import Final
 
 from router.egress.icmp import IcmpEgress
-from router.egress.ways import Change, WayOut
+from router.egress.ways import Change, Outside, WayOut
 from router.engine.inside import Inside
 from router.engine.refusals import Refusals
 from router.engine.renewal import Renewal, Reviewed
 from router.flows import quoted, translate
 from router.flows.drops import Drop, Drops
 from router.flows.queries import Binding, QueryTable, inside_key, outside_key
+from router.flows.quoted import Quote
 from router.flows.tally import Tally, move
 from router.wire import icmp, ip
 from router.wire.icmp import Error
@@ -89,40 +90,52 @@ class Queries:
         else:
             self._send(query, binding, now)
 
-    def from_outside(self, egress: IcmpEgress, packet: ip.Packet, now: float) -> None:
-        """Hand in what a raw socket has received: an answer, or an error about a query."""
-        request = icmp.REQUEST_OF[packet.version].get(icmp.message_type(packet))
-        if request is not None:
-            self._answer(egress, packet, request, now)
-        elif icmp.is_error(packet):
-            self._error(egress, packet)
-        else:
-            self._drops.count(Drop.ICMP_TYPE)
-
-    def from_inside(self, error: ip.Packet) -> None:
-        """Send on an error from inside about an answer that we have handed in."""
-        quote = quoted.read(error)
-        if not icmp.has_valid_checksum(error):
-            quote = Drop.BAD_CHECKSUM
-        if isinstance(quote, Drop):
-            self._drops.count(quote)
+    def answer(self, egress: IcmpEgress, answer: ip.Packet, kind: int, now: float) -> None:
+        """Hand in an answer that a raw socket has received. kind: of the queries it answers."""
+        data, start = answer.data, answer.payload + 4
+        key = answer.source + bytes((kind,)) + data[start : start + 2]
+        binding = self._tables[answer.version].by_outside.get(key)
+        if binding is None or binding.way.icmp.get(answer.version) is not egress:
+            self._drops.count(Drop.NO_BINDING)
             return
-        asked = icmp.REQUEST_OF[error.version].get(quote.kind, NO_QUERY)
-        key = inside_key(quote.destination, quote.source, asked, quote.identifier)
-        binding = self._tables[error.version].by_inside.get(key)
-        if binding is None or error.destination != quote.source:
+        if answer.hop_limit <= 1:
+            self._drops.count(Drop.HOP_LIMIT)
+            return
+        binding.last = now
+        tally = binding.tally
+        tally.packets_in += 1
+        tally.bytes_in += len(data)
+        outside_id = data[start] << 8 | data[start + 1]
+        self._inside.hand_in(
+            translate.answer(answer, binding.source, outside_id, binding.inside_id)
+        )
+
+    def error(self, egress: IcmpEgress, error: ip.Packet, quote: Quote) -> None:
+        """An error about a query of ours, told as if there were no other address than its sender's.
+
+        What our own kernel says (no such neighbour, path too narrow) comes from an address of
+        ours, which it would not accept out of the TUN: then the router says so.
+        """
+        key = outside_key(quote.destination, quote.kind, quote.identifier)
+        binding = self._tables[error.version].by_outside.get(key)
+        if binding is None or binding.way.icmp.get(error.version) is not egress:
             self._drops.count(Drop.NO_BINDING)
             return
         if error.hop_limit <= 1:
             self._drops.count(Drop.HOP_LIMIT)
             return
-        ours = binding.way.interfaces[error.version].source(error.version)
-        assert ours is not None, "a way out without an address has no sockets, so no bindings"
-        packet = quoted.outward(error, quote, binding, ours.packed)
-        try:
-            binding.way.icmp[error.version].send_error(packet, binding.address)
-        except OSError:
-            self._drops.count(Drop.NO_BUFFER)
+        source = error.source
+        if binding.way.owns(source):
+            source = self._refusals.peers.get(error.version, source)
+        self._inside.hand_in(quoted.restore(error, quote, binding, source))
+
+    def outside_of(self, quote: Quote) -> Outside | None:
+        """Who an answer that was handed in, and that a host inside quotes, had been sent to."""
+        version = 4 if len(quote.source) == 4 else 6
+        asked = icmp.REQUEST_OF[version].get(quote.kind, NO_QUERY)
+        key = inside_key(quote.destination, quote.source, asked, quote.identifier)
+        binding = self._tables[version].by_inside.get(key)
+        return None if binding is None else Outside(binding.way, binding.outside_id)
 
     def expire(self, now: float) -> None:
         """End the flows that have been idle for too long."""
@@ -156,51 +169,6 @@ class Queries:
         bindings = [table.by_inside.values() for table in self._tables.values()]
         return {binding.way for binding in chain.from_iterable(bindings)}
 
-    def _answer(self, egress: IcmpEgress, answer: ip.Packet, kind: int, now: float) -> None:
-        """`kind` is the type of the queries that it answers."""
-        data, start = answer.data, answer.payload + 4
-        key = answer.source + bytes((kind,)) + data[start : start + 2]
-        binding = self._tables[answer.version].by_outside.get(key)
-        if binding is None or binding.way.icmp.get(answer.version) is not egress:
-            self._drops.count(Drop.NO_BINDING)
-            return
-        if answer.hop_limit <= 1:
-            self._drops.count(Drop.HOP_LIMIT)
-            return
-        binding.last = now
-        tally = binding.tally
-        tally.packets_in += 1
-        tally.bytes_in += len(data)
-        outside_id = data[start] << 8 | data[start + 1]
-        self._inside.hand_in(
-            translate.answer(answer, binding.source, outside_id, binding.inside_id)
-        )
-
-    def _error(self, egress: IcmpEgress, error: ip.Packet) -> None:
-        """An error about a query of ours, told as if there were no other address than its sender's.
-
-        What our own kernel says (no such neighbour, path too narrow) comes from an address of
-        ours, which it would not accept out of the TUN: then the router says so.
-        """
-        quote = quoted.read(error)
-        if error.version == 4 and not icmp.has_valid_checksum(error):
-            quote = Drop.BAD_CHECKSUM
-        if isinstance(quote, Drop):
-            self._drops.count(quote)
-            return
-        key = outside_key(quote.destination, quote.kind, quote.identifier)
-        binding = self._tables[error.version].by_outside.get(key)
-        if binding is None or binding.way.icmp.get(error.version) is not egress:
-            self._drops.count(Drop.NO_BINDING)
-            return
-        if error.hop_limit <= 1:
-            self._drops.count(Drop.HOP_LIMIT)
-            return
-        source = error.source
-        if binding.way.owns(source):
-            source = self._refusals.peers.get(error.version, source)
-        self._inside.hand_in(quoted.restore(error, quote, binding, source))
-
     def _is_our_own(self, query: ip.Packet, kind: int, way: WayOut) -> bool:
         """Whether this is a query that we sent by `way` and that came back by the TUN."""
         key = outside_key(query.destination, kind, icmp.identifier(query))
@@ -232,5 +200,5 @@ class Queries:
             return
         value = 0
         if what is Error.TOO_BIG:
-            value = binding.way.icmp[query.version].path_mtu(binding.address[0])
+            value = binding.way.icmp[query.version].path(binding.address[0]).mtu
         self._refusals.refuse(query, what, reason, now, value)

@@ -4,17 +4,17 @@ An error quotes the beginning of the packet that caused it, as that left us: fro
 the outside identifier. Its sender is to find the packet that it sent: its own address, its own
 identifier, every checksum that is in the quote right again (RFC 5508, REQ-3 to REQ-5). How much is
 quoted is up to who sent the error; an RFC 4884 extension behind the quote stays where it is. Errors
-from inside, about an answer that was handed in, go the other way by the same rules.
+from inside, about an answer or a datagram that was handed in, go the other way by the same rules.
 """
 
 from __future__ import annotations
 
-from struct import pack, unpack_from
+from struct import unpack_from
 from typing import Any, Final, NamedTuple
 
 from router.flows.drops import Drop
 from router.flows.queries import Binding
-from router.wire import icmp, ip
+from router.wire import icmp, ip, udp
 from router.wire.checksum import checksum, is_valid, ones_complement_sum, update
 
 ERROR_HEADER: Final = 8
@@ -26,23 +26,54 @@ FORWARDED: Final = {
 SOURCE: Final = {4: 12, 6: 8}
 DESTINATION: Final = {4: 16, 6: 24}
 """Where the addresses stand in a header."""
-IDENTIFIER_END: Final = 6
-"""Of an ICMP header, as much as must be quoted for the flow to be known."""
+IDENTIFIER: Final = 4
+DESTINATION_PORT: Final = 2
+"""Where they stand in the header of a query, and of a datagram."""
+CHECKSUM: Final = {ip.ICMP: 2, ip.ICMPV6: 2, ip.UDP: udp.CHECKSUM}
+NEEDED: Final = {ip.ICMP: IDENTIFIER + 2, ip.ICMPV6: IDENTIFIER + 2, ip.UDP: udp.HEADER}
+"""How much of the upper header must be quoted for the flow to be known, and what it is found by to
+be changed. RFC 792 and RFC 4443 ask for no less than 8 bytes."""
 
 
 class Quote(NamedTuple):
-    """The ICMP message that an error is about. Offsets are into the error's data."""
+    """The packet that an error is about: an ICMP message or a UDP datagram.
+
+    header, upper           offsets into the error's data, of its IP header and of what follows
+    protocol                of the latter
+    fields                  its first bytes, NEEDED of them
+    source, destination     of the packet
+    """
 
     header: int
-    message: int
+    upper: int
+    protocol: int
+    fields: bytes
     source: bytes
     destination: bytes
-    kind: int
-    identifier: int
+
+    @property
+    def kind(self) -> int:
+        """Of a message: its type."""
+        return self.fields[0]
+
+    @property
+    def identifier(self) -> int:
+        """Of a message that has one."""
+        return int.from_bytes(self.fields[IDENTIFIER : IDENTIFIER + 2], "big")
+
+    @property
+    def source_port(self) -> int:
+        """Of a datagram."""
+        return int.from_bytes(self.fields[:DESTINATION_PORT], "big")
+
+    @property
+    def destination_port(self) -> int:
+        """Of a datagram."""
+        return int.from_bytes(self.fields[DESTINATION_PORT : DESTINATION_PORT + 2], "big")
 
 
 def read(error: ip.Packet) -> Quote | Drop:
-    """What an ICMP error quotes, or why it can be about no query, and no answer, of ours.
+    """What an ICMP error quotes, or why it can be about nothing that we have sent or handed in.
 
     error: an ICMP error, unfragmented; its own checksum is the caller's affair.
     """
@@ -51,89 +82,99 @@ def read(error: ip.Packet) -> Quote | Drop:
         return Drop.MALFORMED
     if error.data[error.payload] not in FORWARDED[error.version]:
         return Drop.ICMP_TYPE
-    message = _message(error, header)
-    if isinstance(message, Drop):
-        return message
-    kind, identifier = error.data[message], unpack_from("!H", error.data, message + 4)[0]
-    source, destination = (
-        bytes(error.data[header + at : header + at + len(error.source)])
-        for at in (SOURCE[error.version], DESTINATION[error.version])
-    )
-    return Quote(header, message, source, destination, kind, identifier)
+    if error.data[header] >> 4 != error.version:
+        return Drop.NO_BINDING
+    found = _upper_v4(error.data, header) if error.version == 4 else _upper_v6(error.data, header)
+    return found if isinstance(found, Drop) else _quote(error, header, *found)
 
 
 def restore(error: ip.Packet, quote: Quote, binding: Binding[Any], source: bytes) -> bytes:
     """The error as the sender of the query is to see it, from the router `source`."""
     packet = bytearray(error.data)
     at = quote.header + SOURCE[error.version]
-    _change_quote(packet, error.version, quote, at, binding.source, binding.inside_id)
+    _change_quote(packet, quote, at, binding.source, IDENTIFIER, binding.inside_id)
     _finish(packet, error, source, binding.source)
     return bytes(packet)
 
 
-def outward(error: ip.Packet, quote: Quote, binding: Binding[Any], ours: bytes) -> bytes:
-    """An error from inside, about an answer that was handed in, as whoever answered is to see it:
-    from us, about what he sent to us. `ours` is our address on the way out."""
+def outward(error: ip.Packet, quote: Quote, ours: bytes, number: int) -> bytes:
+    """An error from inside, about what was handed in, as whoever sent that is to see it: from us,
+    about what he sent to us.
+
+    ours, number: our address on the way out, and the identifier or port there that he answered.
+    """
     packet = bytearray(error.data)
     at = quote.header + DESTINATION[error.version]
-    _change_quote(packet, error.version, quote, at, ours, binding.outside_id)
+    number_at = DESTINATION_PORT if quote.protocol == ip.UDP else IDENTIFIER
+    _change_quote(packet, quote, at, ours, number_at, number)
     _finish(packet, error, ours, error.destination)
     return bytes(packet)
 
 
-def _message(error: ip.Packet, header: int) -> int | Drop:
-    """Where the quoted ICMP message begins, which is there up to its identifier."""
-    if error.data[header] >> 4 != error.version:
+def _quote(error: ip.Packet, header: int, protocol: int, upper: int) -> Quote | Drop:
+    if protocol not in (icmp.protocol_of(error.version), ip.UDP):
         return Drop.NO_BINDING
-    message = _message_v4(error.data, header) if error.version == 4 else _message_v6(error, header)
-    if isinstance(message, int) and len(error.data) < message + IDENTIFIER_END:
+    fields = error.data[upper : upper + NEEDED[protocol]]
+    if len(fields) < NEEDED[protocol]:
         return Drop.MALFORMED
-    return message
+    source, destination = (
+        bytes(error.data[header + at : header + at + len(error.source)])
+        for at in (SOURCE[error.version], DESTINATION[error.version])
+    )
+    return Quote(header, upper, protocol, fields, source, destination)
 
 
-def _message_v4(data: bytes, header: int) -> int | Drop:
-    """RFC 5508 REQ-3: the quoted header must be sound."""
+def _upper_v4(data: bytes, header: int) -> tuple[int, int] | Drop:
+    """Protocol and place of what follows the quoted header, which must be sound: RFC 5508 REQ-3."""
     length = (data[header] & 0x0F) << 2
     if length < ip.IPV4_HEADER or len(data) < header + length:
         return Drop.MALFORMED
     if not is_valid(data[header : header + length]):
         return Drop.BAD_CHECKSUM
-    offset = (data[header + 6] & 0x1F) << 8 | data[header + 7]
-    if data[header + 9] != ip.ICMP or offset:
+    if (data[header + 6] & 0x1F) << 8 | data[header + 7]:
         return Drop.NO_BINDING
-    return header + length
+    return data[header + 9], header + length
 
 
-def _message_v6(error: ip.Packet, header: int) -> int | Drop:
+def _upper_v6(data: bytes, header: int) -> tuple[int, int] | Drop:
     """Behind a fragment header at most: we send no other, and fragments of what is too long."""
-    data = error.data
     if len(data) < header + ip.IPV6_HEADER:
         return Drop.MALFORMED
-    protocol, message = data[header + 6], header + ip.IPV6_HEADER
+    protocol, upper = data[header + 6], header + ip.IPV6_HEADER
     if protocol == ip.FRAGMENT:
-        if len(data) < message + 8:
+        if len(data) < upper + 8:
             return Drop.MALFORMED
-        if unpack_from("!H", data, message + 2)[0] & 0xFFF8:
+        if unpack_from("!H", data, upper + 2)[0] & 0xFFF8:
             return Drop.NO_BINDING
-        protocol, message = data[message], message + 8
-    return message if protocol == ip.ICMPV6 else Drop.NO_BINDING
+        protocol, upper = data[upper], upper + 8
+    return protocol, upper
 
 
 def _change_quote(
-    packet: bytearray, version: int, quote: Quote, at: int, address: bytes, identifier: int
+    packet: bytearray, quote: Quote, at: int, address: bytes, number_at: int, number: int
 ) -> None:
-    """Put another address at `at`, which is in the quoted header, and another identifier; what is
-    quoted of their checksums stays right. IPv6 counts the address in the message's."""
+    """Put another address at `at`, which is in the quoted header, and another number at `number_at`
+    in what follows it; what is quoted of their checksums stays right.
+
+    All but ICMP for IPv4 count the address in the upper one. Zero means in UDP that there is none.
+    """
     old = ones_complement_sum(packet[at : at + len(address)])
     packet[at : at + len(address)] = address
-    if version == 4:
-        _fill_in_header_checksum(packet, quote.header, quote.message)
-    message = quote.message
-    field = int.from_bytes(packet[message + 2 : message + 4], "big")
-    field = update(field, quote.identifier, identifier)
-    if version == 6:
+    if len(address) == 4:
+        _fill_in_header_checksum(packet, quote.header, quote.upper)
+    number_at += quote.upper
+    old_number = int.from_bytes(packet[number_at : number_at + 2], "big")
+    packet[number_at : number_at + 2] = number.to_bytes(2, "big")
+    at = quote.upper + CHECKSUM[quote.protocol]
+    field = int.from_bytes(packet[at : at + 2], "big")
+    if quote.protocol == ip.UDP and not field:
+        return
+    field = update(field, old_number, number)
+    if quote.protocol != ip.ICMP:
         field = update(field, old, ones_complement_sum(address))
-    packet[message + 2 : message + 6] = pack("!HH", field, identifier)
+    if quote.protocol == ip.UDP:
+        field = field or 0xFFFF
+    packet[at : at + 2] = field.to_bytes(2, "big")
 
 
 def _finish(packet: bytearray, error: ip.Packet, source: bytes, destination: bytes) -> None:

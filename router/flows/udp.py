@@ -217,6 +217,20 @@ class DatagramTable(Generic[Way, Socket]):
         """By outside port, the mappings of a way out and family; not to be changed."""
         return self._by_outside.setdefault((way, version), {})
 
+    def answered(
+        self, remote: bytes, remote_port: int, inside: bytes, port: int
+    ) -> Mapping[Way, Socket] | None:
+        """The mapping by which an endpoint outside can have sent to one inside; None if there is
+        none, or if it can't be told."""
+        flow = self.by_inside.get(flow_key(inside, remote, port, remote_port))
+        if flow is not None:
+            return flow.mapping
+        mappings = (self._mappings.get((way, inside, port)) for way, _ in self._by_outside)
+        found = {
+            mapping for mapping in mappings if mapping is not None and remote in mapping.remotes
+        }
+        return found.pop() if len(found) == 1 else None
+
     def has_room(self, mapping: Mapping[Way, Socket] | None) -> bool:
         """Whether there may be one flow more, of `mapping` or of a new one."""
         if len(self.by_inside) >= self.flow_limit:

@@ -306,6 +306,17 @@ class Lifeline(HasFileno, Protocol):
         ...
 
 
+class NetworkPath(NamedTuple):
+    """The way to an address.
+
+    mtu: how long packets may be, in bytes; the least that every path carries where it is unknown.
+    source: the address that they leave with; None where they can't.
+    """
+
+    mtu: int
+    source: bytes | None
+
+
 class System(Protocol):
     """What the engine needs of a system."""
 
@@ -360,14 +371,15 @@ class System(Protocol):
         """A raw ICMP socket bound to the interface, non-blocking.
 
         It receives echo replies with an identifier in `echo_ids` and errors that quote such an
-        echo request. For IPv4 it is given whole packets to send, header included; for IPv6 it
-        reports hop limit and traffic class of what it receives. Raises OSError.
+        echo request; and where the system's own "host unreachable" does not reach the UDP socket
+        that it is about (Linux, IPv4), that too. For IPv4 it is given whole packets to send, header
+        included; for IPv6 it reports hop limit and traffic class of what it receives. Raises
+        OSError.
         """
         ...
 
-    def path_mtu(self, version: int, interface: Interface, address: str) -> int:
-        """How long a packet to an address by an interface may be, as far as the system knows; the
-        least that every path carries where it does not."""
+    def path(self, version: int, interface: Interface, address: str) -> NetworkPath:
+        """What the system knows of the way to an address by an interface."""
         ...
 
     def network(self) -> Network:

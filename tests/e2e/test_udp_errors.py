@@ -9,19 +9,23 @@ from typing import Any
 import pytest
 
 from tests.e2e.netns import Namespace
+from tests.e2e.status import asked
 from tests.e2e.testbed import Family, Testbed
 from tests.e2e.tunrouter import Tunrouter, running
 from tests.e2e.udp import (
     BARE,
+    BARE_NOBODY,
     BARE_OFFICE,
     CLOSED,
     FILTERED,
     HOME,
+    NOBODY,
     OFFICE,
     RULES,
     UNREACHABLE,
     ask,
     far_hosts,
+    neighbour,
 )
 
 PROHIBITED = {4: "EHOSTUNREACH", 6: "EACCES"}
@@ -50,6 +54,9 @@ def router(bed: Testbed, tmp_path_factory: pytest.TempPathFactory) -> Iterator[T
         far_hosts(bed),
         running(bed.router, tmp_path_factory.mktemp("rules"), RULES) as started,
     ):
+        bed.router.sysctl(  # to be sure after 0.3 s that a neighbour is not there
+            ipv4__neigh__eth0__retrans_time_ms=100, ipv6__neigh__eth0__retrans_time_ms=100
+        )
         yield started
 
 
@@ -59,13 +66,22 @@ def asker(bed: Testbed, router: Tunrouter, host: str) -> Namespace:
     return found
 
 
+def errors(
+    namespace: Namespace, address: str, port: int = 7, **options: object
+) -> list[dict[str, Any]]:
+    """The errors that a client is told of, with what they say; the addresses asked left out."""
+    told = ask(namespace, address, port, report=True, **options).found
+    for found in told:
+        assert isinstance(found, dict), found
+        if found["offender"] == address:
+            found["offender"] = "the destination"
+        assert found.pop("destination")[0] == address
+    return told
+
+
 def error(namespace: Namespace, address: str, port: int = 7, **options: object) -> dict[str, Any]:
-    """The one error that a client is told of, with what it says; the addresses asked left out."""
-    (found,) = ask(namespace, address, port, report=True, **options).found
-    assert isinstance(found, dict), found
-    if found["offender"] == address:
-        found["offender"] = "the destination"
-    assert found.pop("destination")[0] == address
+    """The only one."""
+    (found,) = errors(namespace, address, port, **options)
     return found
 
 
@@ -99,6 +115,28 @@ def test_an_unreachable_host_is_told_by_the_router_before_it(
     assert ours == error(asker, family.far(bare), UNREACHABLE)
     assert ours["error"] == "EHOSTUNREACH"
     assert ours["offender"] in (family.gateway, family.vpn_wg0)
+
+
+@pytest.mark.parametrize("host", ["client", "router"])
+@pytest.mark.parametrize("size", [0, 5, 1200, 4000])
+def test_a_neighbour_that_is_not_there(
+    bed: Testbed, asker: Namespace, family: Family, size: int
+) -> None:
+    """Our own kernel says so, once for each datagram that has waited for him; it is told in the
+    router's name. What another program has sent there is no business of the router's. Of a
+    fragment that is not the first, which IPv6 speaks of too, nobody is known."""
+    kernel = errors(asker, neighbour(family, BARE_NOBODY), sends=[size], sockets=3)
+    before = asked(bed.router)["drops"]
+    ours = errors(asker, neighbour(family, NOBODY), sends=[size], sockets=3)
+    assert {found.pop("offender") for found in ours} == {family.tun_peer}
+    for found in kernel:
+        del found["offender"]
+    assert ours == kernel
+    assert [found["error"] for found in ours] == ["EHOSTUNREACH"] * 3
+    assert error(bed.router, neighbour(family, BARE_NOBODY))["error"] == "EHOSTUNREACH"
+    later_fragments = 6 if (family.version, size) == (6, 4000) else 0
+    before["no-binding"] = before.get("no-binding", 0) + later_fragments
+    assert {"no-binding": 0} | asked(bed.router)["drops"] == before
 
 
 @WAYS

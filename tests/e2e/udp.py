@@ -28,16 +28,24 @@ def sixteen(family: Family, first: int) -> str:
     return f"{family.far(first)}/{family.host_bits - 4}"
 
 
+def neighbour(family: Family, host: int) -> str:
+    """An address of the home network itself."""
+    return f"{family.gateway[:-1]}{host}"
+
+
 ECHO, DNS, ELSEWHERE, CLOSED, FILTERED, UNREACHABLE = 7, 53, 8, 99, 98, 97
 
 HOME, OFFICE, BARE, BARE_OFFICE = 16, 32, 48, 64
 """The first of sixteen hosts each."""
+NOBODY, BARE_NOBODY = 77, 78
+"""Neighbours that are not there, the first of them asked for through tunrouter."""
 RULES = rules(
+    *(f"{neighbour(family, NOBODY)} -> home" for family in FAMILIES),
     *(
         f"{sixteen(family, first)} -> {policy}"
         for family in FAMILIES
         for first, policy in ((HOME, "home"), (OFFICE, "office"))
-    )
+    ),
 )
 
 FILTER = """

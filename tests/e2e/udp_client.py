@@ -15,6 +15,8 @@ that was raised, in order, what it was. Options (all but address and port have d
     dont_fragment               to be asked for
     expect      how many answers or errors to wait for, for each send
     patience    seconds to wait for each
+    late        whether to be a server that answers late: wait for a datagram, then say `asked`, and
+                send to whoever it came from when SIGUSR1 comes; of `address` the family counts
 """
 
 from __future__ import annotations
@@ -22,6 +24,7 @@ from __future__ import annotations
 import errno
 import hashlib
 import json
+import signal
 import socket
 import struct
 import sys
@@ -43,6 +46,7 @@ DEFAULTS = {
     "dont_fragment": False,
     "expect": 1,
     "patience": 10.0,
+    "late": False,
 }
 
 Found = dict[str, Any] | str
@@ -145,10 +149,26 @@ def send(sock: socket.socket, wanted: str | int, options: dict[str, Any]) -> Non
         sock.sendto(payload(wanted), to)
 
 
+def asked(options: dict[str, Any]) -> list[socket.socket]:
+    """A server's socket that is connected to who has asked, when it is time to answer him."""
+    signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGUSR1})
+    sock = opened(options | {"connect": False})
+    print("waiting", flush=True)
+    _, asker = sock.recvfrom(65535)
+    options["address"], options["port"] = asker[:2]
+    sock.connect(asker)
+    print("asked", flush=True)
+    signal.sigwait({signal.SIGUSR1})
+    return [sock]
+
+
 def main() -> None:
     options = DEFAULTS | json.loads(sys.argv[1])
     found: list[Found] = []
-    sockets = [opened(options) for _ in range(options["sockets"])]
+    if options["late"]:
+        sockets = asked(options)
+    else:
+        sockets = [opened(options) for _ in range(options["sockets"])]
     for wanted in options["sends"]:
         for sock in sockets:
             send(sock, wanted, options)

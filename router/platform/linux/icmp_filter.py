@@ -1,8 +1,10 @@
 """Classic BPF programs that let only our own ICMP wake a raw socket (linux/filter.h).
 
 Every raw ICMP socket gets a copy of all ICMP that its interface receives. These programs pass
-answers to queries whose identifier is ours, and errors that quote ICMP whose identifier is ours.
-A raw IPv4 socket sees the IP header first, a raw ICMPv6 socket begins at the ICMPv6 header.
+answers to queries whose identifier is ours, and errors that quote ICMP whose identifier is ours;
+in IPv4 also "host unreachable" about UDP, which our own kernel may have said (see
+System.icmp_socket). A raw IPv4 socket sees the IP header first, a raw ICMPv6 socket begins at the
+ICMPv6 header.
 """
 
 from __future__ import annotations
@@ -29,6 +31,8 @@ JUMP_AT_LEAST: Final = 0x35
 JUMP_ABOVE: Final = 0x25
 RETURN: Final = 0x06
 WHOLE: Final = 0xFFFFFFFF
+HOST_UNREACHABLE: Final = icmp.UNREACHABLE << 8 | 1
+"""Type and code."""
 
 Instruction = tuple[int, int, int, int]
 """Code, jump if true, jump if false, k."""
@@ -67,8 +71,12 @@ def _program_v4(echo_ids: range) -> list[Instruction]:
         (JUMP_EQUAL, 1, 0, 0x45),
         (RETURN, 0, 0, WHOLE),
         (LOAD_BYTE_X, 0, 0, 8 + 9),
-        (JUMP_EQUAL, 1, 0, ip.ICMP),
+        (JUMP_EQUAL, 5, 0, ip.ICMP),
+        (JUMP_EQUAL, 0, 2, ip.UDP),
+        (LOAD_HALF_X, 0, 0, 0),
+        (JUMP_EQUAL, 1, 0, HOST_UNREACHABLE),
         (RETURN, 0, 0, 0),
+        (RETURN, 0, 0, WHOLE),
         (LOAD_HALF_X, 0, 0, 8 + ip.IPV4_HEADER + 4),
         *id_in,
     ]

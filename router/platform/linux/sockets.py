@@ -10,6 +10,7 @@ import contextlib
 import socket
 from typing import Final
 
+from router.platform.base import NetworkPath
 from router.platform.linux import icmp_filter
 from router.policy.network import Interface
 
@@ -66,18 +67,19 @@ def passing_socket(version: int, device: str) -> socket.socket:
     return sock
 
 
-def path_mtu(version: int, interface: Interface, address: str) -> int:
-    """See System.path_mtu. A connected socket knows it (ip(7), IP_MTU); nothing is sent."""
+def path(version: int, interface: Interface, address: str) -> NetworkPath:
+    """See System.path. A connected socket knows it (ip(7), IP_MTU); nothing is sent."""
     family = socket.AF_INET if version == 4 else socket.AF_INET6
     try:
         with socket.socket(family, socket.SOCK_DGRAM) as sock:
             bind_to_device(sock, interface.name)
             sock.connect((address, DISCARD_PORT))
+            source = socket.inet_pton(family, sock.getsockname()[0].partition("%")[0])
             if version == 4:
-                return sock.getsockopt(socket.IPPROTO_IP, IP_MTU)
-            return sock.getsockopt(socket.IPPROTO_IPV6, IPV6_MTU)
+                return NetworkPath(sock.getsockopt(socket.IPPROTO_IP, IP_MTU), source)
+            return NetworkPath(sock.getsockopt(socket.IPPROTO_IPV6, IPV6_MTU), source)
     except OSError:
-        return SMALLEST_MTU[version]
+        return NetworkPath(SMALLEST_MTU[version], None)
 
 
 def enlarge_buffers(sock: socket.socket, size: int) -> None:

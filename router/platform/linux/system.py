@@ -16,7 +16,7 @@ from ipaddress import IPv4Interface, IPv6Interface
 from typing import Any, Final, TypeVar
 
 from router.platform.account import become
-from router.platform.base import Interfaces, PlatformError, Streams, TunDevice
+from router.platform.base import Interfaces, NetworkPath, PlatformError, Streams, TunDevice
 from router.platform.linux.channel import Message
 from router.platform.linux.datagrams import LinuxDatagramSocket, udp_socket
 from router.platform.linux.guarded import Guard
@@ -25,7 +25,7 @@ from router.platform.linux.poller import LinuxPoller
 from router.platform.linux.present import present_network
 from router.platform.linux.rereading import Output
 from router.platform.linux.reserve import Reserve
-from router.platform.linux.sockets import bind_to_device, path_mtu
+from router.platform.linux.sockets import bind_to_device, path
 from router.platform.linux.streams import LinuxStreams
 from router.platform.linux.tun import LinuxTun
 from router.policy.capture import Route
@@ -114,8 +114,8 @@ class LinuxSystem:
             after_last=echo_ids.stop,
         )
 
-    def path_mtu(self, version: int, interface: Interface, address: str) -> int:
-        return path_mtu(version, interface, address)
+    def path(self, version: int, interface: Interface, address: str) -> NetworkPath:
+        return path(version, interface, address)
 
     def network(self) -> Network:
         return present_network(endpoints=False)

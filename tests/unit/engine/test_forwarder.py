@@ -298,7 +298,7 @@ def test_damaged_packets_never_raise(world: World, version: int) -> None:
                     continue
                 if view.version == version:
                     egress = world.egress("home", version)
-                    world.forwarder.queries.from_outside(egress, view, 1.0)
+                    world.forwarder.from_outside(egress, view, 1.0)
     assert world.drops[Drop.MALFORMED] > 0
 
 

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from router.config.loader import load
-from router.egress.icmp import PathMtu
+from router.egress.icmp import FindsPath
 from router.egress.ways import WayOut, WaysOut
 from router.engine.forwarder import Forwarder, read_all
 from router.engine.inside import Inside
@@ -20,7 +20,7 @@ from router.engine.streams import Streams
 from router.flows import translate
 from router.flows.drops import Drops
 from router.flows.queries import Binding
-from router.platform.base import Bytes
+from router.platform.base import Bytes, NetworkPath
 from router.policy.network import Interface
 from router.policy.table import RuleSet
 from router.wire import icmp, ip, offload
@@ -94,8 +94,8 @@ class MemoryEgress:
 
     mtu = 1500
 
-    def __init__(self, version: int) -> None:
-        self.path_mtu: PathMtu = lambda _address: 1300
+    def __init__(self, version: int, own: str) -> None:
+        self.path: FindsPath = lambda _address: NetworkPath(1300, ip_address(own).packed)
         self.version = version
         self.sent: list[tuple[ip.Packet, int]] = []
         self.errors: list[tuple[bytes, str]] = []
@@ -137,7 +137,10 @@ class MemoryWays(WaysOut):
                 addresses = tuple(ip_interface(address) for address in OWN[interface])
                 present = Interface(interface, 3, up=True, mtu=1500, addresses=addresses)
                 way.interfaces = {4: present, 6: present}
-                way.icmp = {4: MemoryEgress(4), 6: MemoryEgress(6)}
+                way.icmp = {
+                    version: MemoryEgress(version, own)
+                    for version, own in zip((4, 6), OWN[interface], strict=True)
+                }
 
     def by_system(self, version: int, address: int) -> WayOut | None:
         """The system's own routes are SYSTEM_ROUTES, all of them by eth0."""
@@ -184,7 +187,7 @@ class World:
         self.tun.written.clear()
         view = ip.parse(packet)
         egress = self.ways.by_policy[policy].icmp[view.version]
-        self.forwarder.queries.from_outside(egress, view, now)
+        self.forwarder.from_outside(egress, view, now)
         return list(self.tun.written)
 
     def egress(self, policy: str, version: int) -> MemoryEgress:

@@ -25,7 +25,7 @@ from tests.unit.wire.packets import (
     ICMP,
     INSIDE,
     IP,
-    UDP,
+    TCP,
     ICMPv6EchoRequest,
     IPv6,
     IPv6ExtHdrFragment,
@@ -119,7 +119,7 @@ def test_what_follows_the_quote_stays(version: int) -> None:
 @BOTH
 def test_a_quote_of_something_else_is_no_binding(version: int) -> None:
     header = IP(src=OUTSIDE[4], dst=FAR[4]) if version == 4 else IPv6(src=OUTSIDE[6], dst=FAR[6])
-    about = bytes(header / UDP(sport=0xC000, dport=0xC000))
+    about = bytes(header / TCP(sport=0xC000, dport=0xC000))
     error = ip.parse(quoting(version, about, Error.NO_ROUTE, 200))
     assert quoted.read(error) is Drop.NO_BINDING
 

@@ -289,3 +289,21 @@ def model_expire(
     used = {key[:2] for key in alive}
     for mapping in ended:
         assert (mapping.source, mapping.port) not in used
+
+
+def test_who_was_answered_is_found_by_both_endpoints() -> None:
+    table = Table(10)
+    mapping = begin(table).mapping
+    assert table.answered(FAR, 7, A, 4000) is mapping
+    assert table.answered(FAR, 999, A, 4000) is mapping, "from another port of the host"
+    for stranger in ((FARTHER, 7, A, 4000), (FAR, 7, B, 4000), (FAR, 7, A, 4001)):
+        assert table.answered(*stranger) is None
+
+
+def test_by_which_of_two_ways_an_answer_came_is_told_by_its_port_or_not_at_all() -> None:
+    table = Table(10)
+    home = begin(table, port=7, way="home").mapping
+    office = begin(table, port=8, way="office").mapping
+    assert table.answered(FAR, 7, A, 4000) is home
+    assert table.answered(FAR, 8, A, 4000) is office
+    assert table.answered(FAR, 9, A, 4000) is None

@@ -12,7 +12,7 @@ from router.flows.queries import OUTSIDE_IDS
 from router.platform.linux import icmp_filter
 from router.wire import icmp, ip
 from router.wire.icmp import Error
-from tests.unit.wire.packets import IP, UDP, IPv6, IPv6ExtHdrDestOpt, echo_request
+from tests.unit.wire.packets import IP, TCP, UDP, IPv6, IPv6ExtHdrDestOpt, echo_request
 
 OURS, LAST, FOREIGN = OUTSIDE_IDS[0], OUTSIDE_IDS[-1], OUTSIDE_IDS[0] - 1
 ROUTER = {4: b"\x0a\0\0\1", 6: bytes(15) + b"\x09"}
@@ -60,6 +60,16 @@ def test_requests_and_other_protocols_do_not_wake_us(version: int) -> None:
     assert not passes(version, echo_request(version, identifier=OURS))
     header = IP(src="10.0.0.1", dst="10.0.0.2") if version == 4 else IPv6(src="::8", dst="::9")
     assert not passes(version, error(version, bytes(header / UDP(sport=OURS, dport=OURS))))
+
+
+@pytest.mark.parametrize("what", list(Error))
+def test_host_unreachable_about_a_datagram_may_be_of_our_own_kernel(what: Error) -> None:
+    """In IPv4; the datagram's own socket hears all others."""
+    for version in (4, 6):
+        header = IP(src="10.0.0.1", dst="10.0.0.2") if version == 4 else IPv6(src="::8", dst="::9")
+        heard = version == 4 and what is Error.HOST_UNREACHABLE
+        assert passes(version, error(version, bytes(header / UDP()), what)) == heard
+        assert not passes(version, error(version, bytes(header / TCP()), what))
 
 
 def test_a_quote_behind_options_is_looked_at_by_the_router_itself() -> None:

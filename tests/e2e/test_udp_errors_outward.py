@@ -1,0 +1,140 @@
+"""A server whose late answer finds the application's port closed hears it, as without the router.
+
+RFC 5508 REQ-5 and RFC 4787 REQ-12: what the application's host says goes back to who answered,
+about the datagram that he has sent, and ends nothing.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import pytest
+
+from tests.e2e.netns import Namespace
+from tests.e2e.testbed import Family, Testbed
+from tests.e2e.tunrouter import Tunrouter, running
+from tests.e2e.udp import BARE, BARE_OFFICE, CLIENT, HOME, OFFICE, RULES, ask, far_hosts, neighbour
+
+LATE = 9000
+"""The port of the server that answers late."""
+HOST = 1
+"""Not the first of a network: by a route without a gateway Linux sends no ICMPv6 error to that one,
+as it takes it for the anycast address of routers (RFC 4291, section 2.6.1)."""
+OTHER_SOURCE = 9
+"""Of the home network's addresses, one that the router has too and prefers for a while."""
+
+WAYS = pytest.mark.parametrize(
+    ("host", "through", "bare"),
+    [
+        ("client", HOME, BARE),
+        ("router", HOME, BARE),
+        ("client", OFFICE, BARE),
+        ("router", OFFICE, BARE_OFFICE),
+    ],
+    ids=["client-direct", "router-direct", "client-vpn", "router-vpn"],
+)
+
+
+@pytest.fixture(scope="module")
+def router(bed: Testbed, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Tunrouter]:
+    with (
+        far_hosts(bed),
+        running(bed.router, tmp_path_factory.mktemp("rules"), RULES) as started,
+    ):
+        yield started
+
+
+@pytest.fixture
+def asker(bed: Testbed, router: Tunrouter, host: str) -> Namespace:
+    found: Namespace = getattr(bed, host)
+    return found
+
+
+def told(bed: Testbed, asker: Namespace, address: str, size: int, report: bool) -> Any:
+    """What a server at `address` is told when it answers an application that is gone."""
+    wanted = {"address": address, "port": 0, "source": address, "source_port": LATE, "late": True}
+    wanted |= {"sends": [size], "report": report}
+    server = bed.far.start(sys.executable, CLIENT, json.dumps(wanted))
+    try:
+        server.wait_for_output("waiting")
+        ask(asker, address, LATE, expect=0)
+        server.wait_for_output("asked")
+        os.kill(server.pid, signal.SIGUSR1)
+        assert server.wait() == 0, server.report()
+        (found,) = json.loads(server.stdout.splitlines()[-1])["found"]
+    finally:
+        server.close()
+    return found
+
+
+DIRECT = pytest.mark.parametrize(
+    ("host", "through", "bare"), [("client", HOME, BARE), ("router", HOME, BARE)]
+)
+
+
+@DIRECT
+def test_a_late_answer_in_fragments_is_refused(
+    bed: Testbed, asker: Namespace, family: Family, through: int, bare: int
+) -> None:
+    """The quote holds the first few hundred bytes."""
+    test_a_late_answer_is_refused(bed, asker, family, through, bare, 3000)
+
+
+@WAYS
+@pytest.mark.parametrize("size", [0, 1200])
+def test_a_late_answer_is_refused(
+    bed: Testbed, asker: Namespace, family: Family, through: int, bare: int, size: int
+) -> None:
+    kernel = told(bed, asker, family.far(bare + HOST), size, report=True)
+    ours = told(bed, asker, family.far(through + HOST), size, report=True)
+    own = family.eth0 if through == HOME else family.wg0
+    assert ours["offender"] == ours["destination"][0] == own
+    for found in (kernel, ours):
+        assert isinstance(found, dict), found
+        del found["offender"], found["destination"]
+    assert ours == kernel
+    assert ours["error"] == "ECONNREFUSED"
+
+
+@WAYS
+def test_a_connected_server_gets_the_same_errno(
+    bed: Testbed, asker: Namespace, family: Family, through: int, bare: int
+) -> None:
+    for number in (through, bare):
+        assert told(bed, asker, family.far(number + HOST), 5, report=False) == "ECONNREFUSED"
+
+
+@contextmanager
+def another_source(bed: Testbed, family: Family) -> Iterator[str]:
+    """The router's packets to elsewhere come from another address of eth0 than its first."""
+    address = neighbour(family, OTHER_SOURCE)
+    default = f"default via {family.gateway} dev eth0"
+    bits = 24 if family.version == 4 else 64
+    nodad = "" if family.version == 4 else "nodad"
+    bed.router.ip(f"addr add {address}/{bits} dev eth0 {nodad}")
+    bed.router.ip(f"route replace {default} src {address}")
+    try:
+        yield address
+    finally:
+        bed.router.ip(f"route replace {default}")
+        bed.router.ip(f"addr del {address}/{bits} dev eth0")
+
+
+def test_the_error_comes_from_the_address_that_was_answered(
+    bed: Testbed, router: Tunrouter, family: Family
+) -> None:
+    """A host with several: the system chooses, and the server has answered that one."""
+    with another_source(bed, family) as own:
+        found = told(bed, bed.client, family.far(HOME + HOST), 5, report=True)
+    assert isinstance(found, dict), found
+    assert (found["error"], found["offender"], found["destination"][0]) == (
+        "ECONNREFUSED",
+        own,
+        own,
+    )
