@@ -7,7 +7,8 @@ goes on to a listener of ours, rewritten so that our kernel ends the connection 
 
 Always true: what cannot be had for a new flow (room, descriptors, ports) is refused it and taken
 from no other; a flow ends by what its two ends do, and by nothing else as long as its way out is
-there.
+there; a request that the kernel would take for a new connection is never let in undialled, however
+soon it follows the end of the former one.
 """
 
 from __future__ import annotations
@@ -206,10 +207,14 @@ class Streams:
         flow, flags = rewrite.owner, frame[start + 13]
         if flags & tcp.FIN:
             flow.fins |= 1 + rewrite.outward
-        if flow.state is State.RELAYED:
-            return True
         sequence = int.from_bytes(frame[start + 4 : start + 8], "big")
-        if flags & tcp.SYN and not rewrite.outward and sequence != flow.sequence:
+        asks_anew = flags & tcp.SYN and not rewrite.outward and sequence != flow.sequence
+        if flow.state is State.RELAYED:
+            if asks_anew and self._sockets.is_gone(self._relays[flow].inner):
+                self._table.end(flow)
+                return False
+            return True
+        if asks_anew:
             self._dialling.abandon(flow)
             return False
         if flags & tcp.RST and (flow.state is State.LINGERING or sequence == flow.after_request):
@@ -343,7 +348,7 @@ class Streams:
             self._dialling.abandon(flow)
 
     def _finished(self, flow: Flow[WayOut], how: End) -> None:
-        """A relay has ended, and is about to close its sockets."""
+        """A relay has ended, and is about to close its sockets; its flow may have ended before."""
         relay = self._relays.pop(flow)
         self._watcher.forget_changes(relay.outer)
         self._watcher.forget_changes(relay.inner)

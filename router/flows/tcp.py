@@ -12,7 +12,9 @@ What may be done in a state:
                 the application still waits. Nothing is sent to it but a refusal.
     OPENING     connected; the request went to the listener. Both rewrites work. Only a flow in
                 this state may be accepted, once, by its alias.
-    RELAYED     accepted. The sockets decide when it ends; segments of any kind only pass.
+    RELAYED     accepted. The sockets decide when it ends; segments of any kind only pass. Only when
+                our kernel has ended the inner one and the application asks anew is the flow ended
+                while the sockets still are; its relay finishes by itself.
     LINGERING   our sockets are closed, the kernel may still be sending what they left. Both
                 rewrites work until a reset, or for as long as TIME_WAIT lasts after both FINs, or
                 until nothing has passed for TRANSITORY seconds. It makes room for any new flow.
@@ -184,7 +186,9 @@ class FlowTable(Generic[Way]):
         return flow
 
     def linger(self, flow: Flow[Way], now: float) -> None:
-        """RELAYED → LINGERING: our sockets are closed."""
+        """RELAYED → LINGERING: our sockets are closed. One that has ended stays so."""
+        if self.flows.get(flow.key) is not flow:
+            return
         if len(self._lingering) >= self.limit:
             self.end(next(iter(self._lingering)))
         flow.state = State.LINGERING
@@ -193,12 +197,13 @@ class FlowTable(Generic[Way]):
         self._lingering[flow] = None
 
     def end(self, flow: Flow[Way]) -> None:
-        """Forget a flow, whatever its state."""
-        if self.flows.get(flow.key) is flow:
-            if flow not in self._lingering:
-                flow.tally.flows -= 1
-            del self.flows[flow.key]
-            self.rewrites.pop(flow.key, None)
+        """Forget a flow, whatever its state; one that has ended stays so."""
+        if self.flows.get(flow.key) is not flow:
+            return
+        if flow not in self._lingering:
+            flow.tally.flows -= 1
+        del self.flows[flow.key]
+        self.rewrites.pop(flow.key, None)
         self.rewrites.pop(flow.answer_key, None)
         self._lingering.pop(flow, None)
 

@@ -180,6 +180,11 @@ class Streams(Protocol):
         """Whether the interface that a socket is bound to is gone for good."""
         ...
 
+    def is_gone(self, sock: socket.socket) -> bool:
+        """Whether the connection of a socket is over for the system, by a reset or by both ends,
+        so that a request from the same port would begin another."""
+        ...
+
     def listening(self, address: bytes) -> socket.socket:
         """A listener at an address of the TUN and some port, to which nobody can connect but by
         packets that are written into the TUN. Raises OSError."""

@@ -34,6 +34,9 @@ TOWARDS_APPLICATIONS: Final = b"reno"
 They are on this machine or on its LAN, and a system's BBR would pace each stream by a timer that
 interrupts us, which takes half of our speed on the way down (docs/adr/005-tcp.md)."""
 IFNAMSIZ: Final = 16
+TCP_CLOSE: Final = 7
+"""tcpi_state, the first byte of struct tcp_info (linux/tcp.h, net/tcp_states.h). In TIME_WAIT too:
+that is a socket of its own, and the one that we have is closed."""
 BACKLOG: Final = 4096
 
 EXTENDED_ERROR: Final = Struct("=IBBBBII")
@@ -95,6 +98,9 @@ class LinuxStreams:
         except OSError as error:
             return error.errno == errno.ENODEV
         return False
+
+    def is_gone(self, sock: socket.socket) -> bool:
+        return sock.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, 1)[0] == TCP_CLOSE
 
     def listening(self, address: bytes) -> socket.socket:
         return self._guard.open_socket("listening_socket", address=str(ip_address(address)))

@@ -32,7 +32,7 @@ class MemoryStream:
         self._sock.setblocking(False)
         self.there.setblocking(False)
         self.address: tuple[str, int] | None = None
-        self.connected = self.closed = self.resets = False
+        self.connected = self.closed = self.resets = self.is_gone = False
         self.why = ConnectFailure(0)
         self.fileno = self._sock.fileno
         self.recv_into = self._sock.recv_into
@@ -115,6 +115,9 @@ class MemoryTcp:
 
     def failure(self, sock: MemoryStream) -> ConnectFailure:
         return sock.why
+
+    def is_gone(self, sock: MemoryStream) -> bool:
+        return sock.is_gone
 
     # The loop
 

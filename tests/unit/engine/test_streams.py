@@ -216,3 +216,37 @@ def test_when_the_router_stops_both_ends_are_reset(worlds: Worlds, version: int)
     assert (inner.resets, outer.resets) == (True, True)
     assert (inner.closed, outer.closed) == (True, True)
     assert worlds[1].watched == 0
+
+
+@BOTH
+def test_a_request_behind_a_reset_is_dialled_for(worlds: Worlds, version: int) -> None:
+    """Both are read before the loop hears that the connection has broken."""
+    outer, inner = established(worlds, version)
+    world, memory = worlds
+    inner.is_gone = True
+    reset, request = segment(version, "R", seq=101), segment(version, seq=7000)
+    (passed,) = world.send_together([reset, request])
+    assert decoded(passed)[TCP].flags == "R"
+    assert len(memory.dialled) == 2
+    assert len(memory.streams) == 1
+    inner.there.send(b"what was said before")
+    inner.there.shutdown(1)
+    memory.change(inner)
+    assert outer.there.recv(100) == b"what was said before"
+    outer.there.shutdown(1)
+    memory.change(outer)
+    assert (inner.closed, outer.closed) == (True, True)
+    assert (len(memory.streams), memory.watched) == (1, 1), "the new one, and its socket"
+
+
+@BOTH
+def test_a_request_in_the_midst_of_a_connection_is_the_kernels(
+    worlds: Worlds, version: int
+) -> None:
+    """It answers as RFC 5961 says; and a repetition of the connection's own request is its too."""
+    established(worlds, version)
+    world, memory = worlds
+    for sequence in (100, 7000):
+        (passed,) = world.send(segment(version, seq=sequence))
+        assert ip_address(decoded(passed).dst).packed == ADDRESSES[version]
+    assert len(memory.dialled) == 1

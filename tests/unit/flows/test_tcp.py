@@ -104,6 +104,20 @@ def test_a_new_flow_of_the_same_key_ends_the_former() -> None:
     assert flows.flows[key(0)] is flow
 
 
+def test_a_flow_that_has_ended_stays_so_and_takes_nothing_from_others() -> None:
+    """Its sockets may outlive it, until its alias is another's."""
+    flows = table()
+    former = relayed(flows)
+    flows.end(former)
+    flow = relayed(flows)
+    former.answer_key = flow.answer_key
+    before = TALLY.flows
+    flows.linger(former, 0.0)
+    flows.end(former)
+    assert (len(flows), TALLY.flows) == (1, before)
+    assert set(flows.rewrites) == {flow.key, flow.answer_key}
+
+
 def test_aliases_are_handed_out_in_turn_through_all_listeners() -> None:
     flows = table(limit=10)
     seen = set()

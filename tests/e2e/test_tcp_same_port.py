@@ -1,0 +1,126 @@
+"""A connection from the port of one that has just ended is a new one, and is dialled for.
+
+How soon it asks must not matter: the segment that ends the former connection and the request for
+the next reach the router together. Each is held by the home network and by the bare path.
+"""
+
+from __future__ import annotations
+
+import errno
+import socket
+from collections.abc import Iterator
+from functools import partial
+
+import pytest
+
+from tests.e2e import sockets
+from tests.e2e.tcp_bed import BARE, HOME, RULES
+from tests.e2e.testbed import Family, Testbed
+from tests.e2e.tunrouter import Tunrouter, running
+from tests.e2e.wait import BOUND_S, wait_until
+
+TIMES = 30
+PORT = 33034
+
+
+@pytest.fixture(scope="module", params=[True, False], ids=["offloads", "plain"], autouse=True)
+def router(
+    request: pytest.FixtureRequest, bed: Testbed, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Tunrouter]:
+    directory = tmp_path_factory.mktemp("rules")
+    with running(bed.router, directory, RULES, offloads=request.param) as started:
+        yield started
+
+
+@pytest.fixture(params=[HOME, BARE], ids=["home", "bare"])
+def host(request: pytest.FixtureRequest) -> int:
+    found: int = request.param
+    return found
+
+
+def from_the_port(family: Family) -> socket.socket:
+    """A socket of the calling thread's namespace that connects from PORT."""
+    kind = socket.AF_INET if family.version == 4 else socket.AF_INET6
+    sock = socket.socket(kind, socket.SOCK_STREAM)
+    sock.settimeout(BOUND_S)
+    sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    sock.bind(("", PORT))
+    return sock
+
+
+def outcome(client: socket.socket, address: tuple[str, int]) -> str:
+    """What connect() says."""
+    try:
+        sockets.connect(client, address)
+    except OSError as error:
+        return errno.errorcode.get(error.errno or 0, "nothing in time")
+    return "success"
+
+
+def test_after_a_reset_where_nobody_listens_any_more(
+    bed: Testbed, family: Family, host: int
+) -> None:
+    for _ in range(TIMES):
+        with sockets.listener(bed.far) as listener:
+            address = (family.far(host), sockets.port_of(listener))
+            first = sockets.within(bed.client, partial(from_the_port, family))
+            sockets.connect(first, address)
+            server, _ = listener.accept()
+        again = partial(_reset_and_ask, first, family, address)
+        assert sockets.within(bed.client, again) == "ECONNREFUSED"
+        server.close()
+
+
+def _reset_and_ask(first: socket.socket, family: Family, address: tuple[str, int]) -> str:
+    sockets.reset(first)
+    with from_the_port(family) as second:
+        return outcome(second, address)
+
+
+def test_after_a_reset_by_a_live_server(bed: Testbed, family: Family, host: int) -> None:
+    with sockets.listener(bed.far) as listener:
+        address = (family.far(host), sockets.port_of(listener))
+        client = sockets.within(bed.client, partial(from_the_port, family))
+        sockets.connect(client, address)
+        for _ in range(TIMES):
+            server, _ = listener.accept()
+            server.settimeout(BOUND_S)
+            client.sendall(b"question")
+            assert server.recv(100) == b"question"
+            server.sendall(b"answer")
+            assert client.recv(100) == b"answer"
+            client = sockets.within(bed.client, partial(_another, client, family, address))
+            server.close()
+        sockets.reset(client)
+
+
+def _another(former: socket.socket, family: Family, address: tuple[str, int]) -> socket.socket:
+    sockets.reset(former)
+    client = from_the_port(family)
+    sockets.connect(client, address)
+    return client
+
+
+def test_after_both_have_closed_and_nobody_listens(bed: Testbed, family: Family, host: int) -> None:
+    """The server first, so that the client's port is free at once; what is left of the former
+    connection at the other end (TIME_WAIT) lets a later request in, if somebody listens."""
+    for _ in range(3):
+        with sockets.listener(bed.far) as listener:
+            address = (family.far(host), sockets.port_of(listener))
+            first = sockets.within(bed.client, partial(from_the_port, family))
+            sockets.connect(first, address)
+            server, _ = listener.accept()
+        server.close()
+        assert first.recv(1) == b""
+        first.close()
+        ask = partial(_ask, family, address)
+        told = wait_until(partial(sockets.within, bed.client, ask), "a free port")
+        assert told == "ECONNREFUSED"
+
+
+def _ask(family: Family, address: tuple[str, int]) -> str | None:
+    """What connect() says; None while the former connection has its own last acknowledgement to
+    wait for."""
+    with from_the_port(family) as client:
+        told = outcome(client, address)
+    return None if told == "EADDRNOTAVAIL" else told
