@@ -123,12 +123,21 @@ class Installed:
             log.info("routes planned anew: %d by %s", len(self._plan.routes), self._tun.name)
         elif missing:
             self._restraint.put_back(self._clock.now)
-            more = f" and {len(missing) - SHOWN} more" if len(missing) > SHOWN else ""
+            self._tell_of(missing)
+
+    def _tell_of(self, missing: list[str]) -> None:
+        """What was put back, and that it takes two to quarrel."""
+        more = f" and {len(missing) - SHOWN} more" if len(missing) > SHOWN else ""
+        what = ", ".join(missing[:SHOWN]) + more
+        if self._restraint.wait:
             log.warning(
-                "another program has removed what is ours; put back: %s%s",
-                ", ".join(missing[:SHOWN]),
-                more,
+                "another program keeps removing what is ours; put back: %s; not again for %g s: "
+                "end that program, or have it leave the routes of %s alone "
+                "(`ip monitor route` shows what it does)",
+                *(what, self._restraint.wait, self._tun.name),
             )
+        else:
+            log.warning("another program has removed what is ours; put back: %s", what)
 
     def change(self, compiled: Compiled) -> RouteChanges:
         """Go over to other rules. Raises PlatformError when that is refused, and everything is as

@@ -20,16 +20,17 @@ class Restraint:
 
     def __init__(self) -> None:
         self._last = float("-inf")
-        self._wait = 0.0
+        self.wait = 0.0
+        """Seconds that are waited between one time and the next at present."""
 
     def put_back(self, now: float) -> None:
         """It has just been."""
-        if now - self._last > CALM * max(self._wait, FIRST):
-            self._wait = 0.0
+        if now - self._last > CALM * max(self.wait, FIRST):
+            self.wait = 0.0
         else:
-            self._wait = min(max(2 * self._wait, FIRST), LONGEST)
+            self.wait = min(max(2 * self.wait, FIRST), LONGEST)
         self._last = now
 
     def delay(self, now: float) -> float:
         """Seconds until it may be put back again; 0 if it may be now."""
-        return max(0.0, self._last + self._wait - now)
+        return max(0.0, self._last + self.wait - now)

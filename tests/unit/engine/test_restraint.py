@@ -68,7 +68,9 @@ class Quarrel:
         told(["198.51.100.0/24"])
 
 
-def test_a_router_gives_in_and_looks_again_by_itself(tmp_path: Path) -> None:
+def test_a_router_gives_in_and_looks_again_by_itself(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
     file = tmp_path / "rules.yaml"
     file.write_text("version: 1\nrules:\n  - {cidr: 198.51.100.0/24, policy: reply}\n")
     config = load(file).config
@@ -82,6 +84,14 @@ def test_a_router_gives_in_and_looks_again_by_itself(tmp_path: Path) -> None:
         installed.keep()  # a change is reported, again and again
         clock.now += 0.01
     assert 3 <= system.put_back <= 7
+    first, *further = [record.getMessage() for record in caplog.records]
+    assert first == "another program has removed what is ours; put back: 198.51.100.0/24"
+    for number, said in enumerate(further):
+        assert said == (
+            "another program keeps removing what is ours; put back: 198.51.100.0/24; "
+            f"not again for {FIRST * 2**number:g} s: end that program, or have it leave the "
+            f"routes of {tun.name} alone (`ip monitor route` shows what it does)"
+        )
     before = system.put_back
     clock.wait(60)
     assert system.put_back > before, "nothing was reported meanwhile"

@@ -1,0 +1,60 @@
+"""Another program that takes one of our routes away whenever it is back."""
+
+from __future__ import annotations
+
+import re
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from itertools import pairwise
+from pathlib import Path
+from typing import Final
+
+from tests.e2e import ping
+from tests.e2e.processes import Process
+from tests.e2e.test_check import installed
+from tests.e2e.testbed import FAMILIES, V4, Testbed
+from tests.e2e.tunrouter import Tunrouter, rules, running
+from tests.e2e.wait import wait_until
+
+PROGRAM: Final = str(Path(__file__).with_name("quarrel.py"))
+WANTED, OTHER = 1, 2
+RULES: Final = rules(
+    *(f"{family.far(WANTED)} -> home" for family in FAMILIES),
+    *(f"{family.far(OTHER)} -> office" for family in FAMILIES),
+)
+AGAIN: Final = re.compile(r"keeps removing what is ours; put back: (.*); not again for ([\d.]+) s")
+
+
+def _waits(router: Tunrouter) -> list[float]:
+    return [float(wait) for _, wait in AGAIN.findall(router.log)]
+
+
+@contextmanager
+def _quarrel(bed: Testbed) -> Iterator[Process]:
+    process = bed.router.start(sys.executable, PROGRAM, V4.far(WANTED))
+    try:
+        yield process
+    finally:
+        process.close()
+
+
+def test_it_comes_to_rest_and_is_forgotten(bed: Testbed, tmp_path: Path) -> None:
+    with running(bed.router, tmp_path, RULES) as router:
+        routes = installed(bed)
+        with _quarrel(bed) as other:
+            wait_until(lambda: len(_waits(router)) >= 4, "a quarrel", detail=lambda: router.log)
+            waits = _waits(router)
+            assert all(later == 2 * earlier for earlier, later in pairwise(waits)), waits
+            assert {what for what, _ in AGAIN.findall(router.log)} == {f"{V4.far(WANTED)}/32"}
+            for family in FAMILIES:
+                assert ping.answered(bed.client, family.far(OTHER)).received == 3
+            told = other.stdout.splitlines()
+            assert set(told) == {"deleted"}
+            assert len(told) <= len(_waits(router)) + 2, "once each time that it was put back"
+        assert "end that program, or have it leave the routes of tun11 alone" in router.log
+        wait_until(lambda: installed(bed) == routes, "the route", detail=lambda: router.log)
+        for family in FAMILIES:
+            for host in (WANTED, OTHER):
+                assert ping.answered(bed.client, family.far(host)).received == 3
+        assert installed(bed) == routes
