@@ -26,6 +26,7 @@ from router.engine.announcing import announce
 from router.engine.forwarder import Forwarder, read_all, receive_all
 from router.engine.inside import Inside
 from router.engine.installed import Installed
+from router.engine.life import show_life
 from router.engine.loop import Loop
 from router.engine.refusals import Refusals
 from router.engine.reload import Reload
@@ -245,15 +246,9 @@ class Router:
     def _start_supervision(self, stack: ExitStack) -> None:
         self.supervisor.ready(self.standing())
         stack.callback(self.supervisor.stopping)
-        self._show_life()
+        show_life(self.supervisor, self._loop)
 
     # Running
-
-    def _show_life(self) -> None:
-        """From the loop, so that it is missed when the loop hangs."""
-        self.supervisor.alive()
-        if self.supervisor.watchdog is not None:
-            self._loop.call_later(self.supervisor.watchdog, self._show_life)
 
     def _read_tun(self) -> None:
         try:

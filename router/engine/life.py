@@ -1,0 +1,16 @@
+"""Signs of life for whoever watches over us.
+
+Always true: they come from the event loop, so that they are missed when it hangs.
+"""
+
+from __future__ import annotations
+
+from router.engine.loop import Loop
+from router.platform.base import Supervisor
+
+
+def show_life(supervisor: Supervisor, loop: Loop) -> None:
+    """Now, and from now on as often as the supervisor wants."""
+    supervisor.alive()
+    if supervisor.watchdog is not None:
+        loop.call_later(supervisor.watchdog, lambda: show_life(supervisor, loop))

@@ -1,0 +1,68 @@
+"""A supervisor that waits for signs of life misses them while the loop hangs, and then alone."""
+
+from __future__ import annotations
+
+import socket
+import threading
+from contextlib import closing
+from pathlib import Path
+from typing import Final
+
+from router.engine.life import show_life
+from router.engine.loop import Loop
+from router.platform.linux.poller import LinuxPoller
+from router.platform.supervisor import NotifySocket
+
+WATCHDOG: Final = 0.01
+BOUND: Final = 20.0
+SIGN: Final = b"WATCHDOG=1"
+
+
+class Watcher:
+    """Takes what is sent to `path`, and notes when nothing has come for twice the interval."""
+
+    def __init__(self, path: str) -> None:
+        self._socket = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
+        self._socket.bind(path)
+        self._socket.settimeout(BOUND)
+        self.missed = threading.Event()
+
+    def hear(self) -> bytes:
+        return self._socket.recv(100)
+
+    def miss(self) -> None:
+        """Returns when a sign is missed."""
+        self._socket.settimeout(2 * WATCHDOG)
+        try:
+            while self.hear() == SIGN:
+                pass
+        except TimeoutError:
+            self.missed.set()
+        self._socket.settimeout(BOUND)
+
+    def close(self) -> None:
+        self._socket.close()
+
+
+def test_a_loop_that_hangs_is_missed(tmp_path: Path) -> None:
+    path = str(tmp_path / "notify")
+    heard: list[bytes] = []
+    with closing(Watcher(path)) as watcher, Loop(LinuxPoller()) as loop:
+
+        def listen() -> None:
+            watcher.miss()
+            heard.append(watcher.hear())
+            loop.stop("it lives again")
+
+        listener = threading.Thread(target=listen)
+
+        def hang() -> None:
+            assert watcher.hear() == SIGN
+            listener.start()
+            assert watcher.missed.wait(BOUND), "signs of life came out of a loop that hangs"
+
+        show_life(NotifySocket(path, WATCHDOG), loop)
+        loop.call_later(5 * WATCHDOG, hang)
+        assert loop.run() == "it lives again"
+        listener.join(BOUND)
+    assert heard == [SIGN]
