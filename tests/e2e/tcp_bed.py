@@ -24,6 +24,7 @@ HOME: Final = 1
 VPN: Final = 2
 BARE: Final = 9
 HOSTS: Final = {"home": HOME, "office": VPN}
+WAYS: Final = (HOME, VPN, BARE)
 
 RULES: Final = rules(
     *(f"{family.far(host)} -> {policy}" for family in FAMILIES for policy, host in HOSTS.items())
@@ -46,17 +47,29 @@ class Pair:
 def conversation(
     bed: Testbed, family: Family, host: int, namespace: Namespace | None = None
 ) -> Iterator[Pair]:
-    """A connection from a client (the LAN host by default) to a far host."""
+    """A connection from a client (the LAN host by default) to a far host, by the way that is to be
+    tested: the far host sees the address of that way out, or who has really asked."""
     with sockets.listener(bed.far) as listener:
         port = sockets.port_of(listener)
         client = sockets.connected(namespace or bed.client, family, family.far(host), port)
-        server, _ = listener.accept()
+        server, peer = listener.accept()
+        assert host not in WAYS or peer[0].removeprefix("::ffff:") == outside_address(
+            bed, family, host, namespace
+        )
         server.settimeout(BOUND_S)
         pair = Pair(client, server)
         try:
             yield pair
         finally:
             pair.close()
+
+
+def outside_address(
+    bed: Testbed, family: Family, host: int, namespace: Namespace | None = None
+) -> str:
+    """What a host of WAYS sees as the address of a client."""
+    of_bare_path = family.eth0 if namespace is bed.router else family.client
+    return {HOME: family.eth0, VPN: family.wg0, BARE: of_bare_path}[host]
 
 
 @contextmanager

@@ -6,22 +6,29 @@ slips through is answered.
 
 from __future__ import annotations
 
+import errno
+import socket
 from collections.abc import Iterator
+from functools import partial
 
 import pytest
 
-from tests.e2e import probes
+from tests.e2e import probes, sockets, status
 from tests.e2e.capture import Capture
 from tests.e2e.netns import Namespace
 from tests.e2e.testbed import FAMILIES, Family, Testbed
 from tests.e2e.tunrouter import Tunrouter, rules, running
+from tests.e2e.wait import BOUND_S
 
-HOSTS = {"reply": 3, "reject": 4, "drop": 5}
+HOSTS = {"reply": 3, "reject": 4, "drop": 5, "home": 6}
+CARRIED = HOSTS["home"]
 UNNAMED = 9
 
 RULES = rules(
     *(f"{family.far(host)} -> {policy}" for family in FAMILIES for policy, host in HOSTS.items())
 )
+REFUSED = {4: errno.ENOPROTOOPT, 6: errno.EPROTO}
+"""What it makes of "protocol unreachable" and of "unrecognized next header"."""
 PROHIBITED = {4: "EHOSTUNREACH", 6: "EACCES"}
 """What Linux makes of "administratively prohibited": icmp_err_convert, icmpv6_err_convert."""
 
@@ -66,6 +73,29 @@ def test_reject_resets_tcp_and_prohibits_udp(
     assert probes.tcp(host, address) == "ECONNREFUSED"
     assert probes.udp(host, address) == PROHIBITED[family.version]
     assert far.packets() == []
+
+
+def test_other_protocols_are_refused_as_by_a_host_without_them(
+    bed: Testbed, family: Family, host: Namespace, router: Tunrouter
+) -> None:
+    """Protocol unreachable, and counted: the far host says the same of SCTP."""
+
+    def told(address: str) -> int | None:
+        kind = socket.AF_INET if family.version == 4 else socket.AF_INET6
+        make = partial(socket.socket, kind, socket.SOCK_RAW, socket.IPPROTO_SCTP)
+        with sockets.within(host, make) as sock:
+            sock.settimeout(BOUND_S)
+            sock.connect((address, 0))
+            sock.send(bytes(12))
+            with pytest.raises(OSError) as refused:
+                sock.recv(100)
+            return refused.value.errno
+
+    with Capture(bed.far, "sctp") as far:
+        assert told(family.far(CARRIED)) == told(family.far(UNNAMED)) == REFUSED[family.version]
+        arrived = {seen.destination for seen in far.packets()}
+    assert {address.removesuffix(".0") for address in arrived} == {family.far(UNNAMED)}
+    assert status.asked(bed.router)["drops"]["protocol-refused"] > 0
 
 
 def test_drop_is_silence(host: Namespace, far: Capture, family: Family) -> None:

@@ -12,6 +12,7 @@ import pytest
 
 from tests.e2e import sockets
 from tests.e2e.capture import Capture
+from tests.e2e.netns import Namespace
 from tests.e2e.tcp_bed import HOME, RULES, alongside, conversation
 from tests.e2e.testbed import V6, Family, Testbed
 from tests.e2e.tunrouter import TUN, Tunrouter, running
@@ -20,9 +21,12 @@ from tests.e2e.wait import wait_until
 FREEBIND = {4: (socket.IPPROTO_IP, 15), 6: (socket.IPPROTO_IPV6, 78)}
 
 
-@pytest.fixture(scope="module", autouse=True)
-def router(bed: Testbed, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Tunrouter]:
-    with running(bed.router, tmp_path_factory.mktemp("rules"), RULES) as started:
+@pytest.fixture(scope="module", params=[True, False], ids=["offloads", "plain"], autouse=True)
+def router(
+    request: pytest.FixtureRequest, bed: Testbed, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Tunrouter]:
+    directory = tmp_path_factory.mktemp("rules")
+    with running(bed.router, directory, RULES, offloads=request.param) as started:
         yield started
 
 
@@ -40,10 +44,18 @@ def attempt(sock: socket.socket, address: str, port: int) -> None:
     assert sock.connect_ex((address, port)) in (0, errno.EINPROGRESS, errno.ECONNREFUSED)
 
 
-def test_another_host_is_refused(bed: Testbed, family: Family) -> None:
-    for port in listeners(bed, family):
-        with pytest.raises(ConnectionRefusedError):
-            sockets.connected(bed.client, family, family.tun, port)
+@pytest.mark.parametrize("where", ["client", "gw"])
+def test_another_host_is_refused(bed: Testbed, family: Family, where: str) -> None:
+    """By either side: the LAN, and the network outside, where somebody may know a route to us."""
+    namespace: Namespace = getattr(bed, where)
+    route = f"{family.tun}/{family.host_bits} via {family.eth0}"
+    bed.gw.ip(f"route add {route}")
+    try:
+        for port in listeners(bed, family):
+            with pytest.raises(ConnectionRefusedError):
+                sockets.connected(namespace, family, family.tun, port)
+    finally:
+        bed.gw.ip(f"route del {route}")
 
 
 def test_a_local_program_never_gets_in(bed: Testbed, family: Family) -> None:

@@ -178,12 +178,14 @@ def test_req_8_another_host_may_not_answer(
     assert f"{family.far(HOME + 2)}.{ELSEWHERE + 1}" in sources, "the stranger did answer"
 
 
+@pytest.mark.parametrize("by", ["+notcp", "+tcp"])
 @WAYS
-def test_dig(asker: Namespace, family: Family, through: int, bare: int) -> None:
+def test_dig(asker: Namespace, family: Family, through: int, bare: int, by: str) -> None:
     outputs = [
         [
             asker.run(
-                "dig", f"@{family.far(number)}", "-p", str(DNS), kind, "+short", "example.net"
+                *("dig", f"@{family.far(number)}", "-p", str(DNS)),
+                *(kind, by, "+short", "example.net"),
             ).stdout
             for kind in ("A", "AAAA")
         ]

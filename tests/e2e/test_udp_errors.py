@@ -10,7 +10,7 @@ import pytest
 
 from tests.e2e.netns import Namespace
 from tests.e2e.status import asked
-from tests.e2e.testbed import Family, Testbed
+from tests.e2e.testbed import FAMILIES, Family, Testbed
 from tests.e2e.tunrouter import Tunrouter, running
 from tests.e2e.udp import (
     BARE,
@@ -29,13 +29,13 @@ from tests.e2e.udp import (
 )
 
 PROHIBITED = {4: "EHOSTUNREACH", 6: "EACCES"}
-FRESH = {"client": 2, "router": 3}
-"""Added to a host: one whose path's MTU nobody has learnt yet."""
 NARROW = 1360
 """MTU of a link behind the gateway, and of the VPN's far side."""
 
 _ports = count(7001)
 """Each test one of its own: a mapping outlives its test."""
+_fresh = {family.version: count(2) for family in FAMILIES}
+"""Added to a host: one whose path's MTU nobody has learnt yet."""
 
 WAYS = pytest.mark.parametrize(
     ("host", "through", "bare"),
@@ -48,11 +48,14 @@ WAYS = pytest.mark.parametrize(
 )
 
 
-@pytest.fixture(scope="module")
-def router(bed: Testbed, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Tunrouter]:
+@pytest.fixture(scope="module", params=[True, False], ids=["offloads", "plain"])
+def router(
+    request: pytest.FixtureRequest, bed: Testbed, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Tunrouter]:
+    directory = tmp_path_factory.mktemp("rules")
     with (
         far_hosts(bed),
-        running(bed.router, tmp_path_factory.mktemp("rules"), RULES) as started,
+        running(bed.router, directory, RULES, offloads=request.param) as started,
     ):
         bed.router.sysctl(  # to be sure after 0.3 s that a neighbour is not there
             ipv4__neigh__eth0__retrans_time_ms=100, ipv6__neigh__eth0__retrans_time_ms=100
@@ -162,7 +165,7 @@ def test_req_13_a_narrow_path_is_told_with_its_mtu(
     narrow = bed.gw if through == HOME else bed.vpn
     narrow.ip(f"link set far0 mtu {NARROW}")
     try:
-        host = FRESH[asker.name.rpartition("-")[2]]
+        host = next(_fresh[family.version])
         kernel = error(asker, family.far(bare + host), dont_fragment=True, sends=[1350])
         ours = error(asker, family.far(through + host), dont_fragment=True, sends=[1350])
         assert ours == kernel
@@ -177,7 +180,8 @@ def test_req_13_the_mtu_of_the_way_out_is_told(
     bed: Testbed, router: Tunrouter, family: Family
 ) -> None:
     """RFC 4787 REQ-13, by the way out itself: a datagram that the tunnel has no room for."""
-    found = error(bed.client, family.far(OFFICE + 4), dont_fragment=True, sends=[1420])
+    host = OFFICE + next(_fresh[family.version])
+    found = error(bed.client, family.far(host), dont_fragment=True, sends=[1420])
     assert (found["error"], found["value"]) == ("EMSGSIZE", 1420)
 
 

@@ -15,11 +15,14 @@ from tests.e2e.udp import BARE, BARE_OFFICE, HOME, OFFICE, RULES, far_hosts
 HOP = re.compile(r"^ *(\d+)  (\S+)(?:  [\d.]+ ms)?(.*)$", re.MULTILINE)
 
 
-@pytest.fixture(scope="module")
-def router(bed: Testbed, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Tunrouter]:
+@pytest.fixture(scope="module", params=[True, False], ids=["offloads", "plain"])
+def router(
+    request: pytest.FixtureRequest, bed: Testbed, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Tunrouter]:
+    directory = tmp_path_factory.mktemp("rules")
     with (
         far_hosts(bed),
-        running(bed.router, tmp_path_factory.mktemp("rules"), RULES) as started,
+        running(bed.router, directory, RULES, offloads=request.param) as started,
     ):
         yield started
 

@@ -3,7 +3,8 @@
     python tests/e2e/udp_server.py ECHO_PORT DNS_PORT OTHER_PORT
 
 - ECHO_PORT echoes each datagram, whatever its length, from the address that was asked.
-- DNS_PORT answers every A and AAAA question of DNS with 192.0.2.53 and 2001:db8::53 (RFC 1035).
+- DNS_PORT answers every A and AAAA question of DNS with 192.0.2.53 and 2001:db8::53 (RFC 1035), by
+  UDP and by TCP.
 - OTHER_PORT answers from the port above it: same host, another port. What it is sent beginning with
   an address (`198.51.100.9 text`) it answers from that address.
 
@@ -16,12 +17,14 @@ import select
 import socket
 import struct
 import sys
+import threading
 from collections.abc import Callable
 
 IPV6_FREEBIND = 78  # linux/in6.h; the far hosts' addresses stand in a route, not on an interface
 IP_MTU_DISCOVER, IP_PMTUDISC_DONT, IP_RECVTOS = 10, 0, 13
 IPV6_MTU = 24
 BUFFER = 4 << 20
+PATIENCE = 5.0
 HEADER = struct.Struct("!HHHHHH")
 TYPES = {1: bytes((192, 0, 2, 53)), 28: socket.inet_pton(socket.AF_INET6, "2001:db8::53")}
 
@@ -85,6 +88,20 @@ def from_elsewhere(data: bytes, source: bytes) -> tuple[bytes, bytes]:
     return data, socket.inet_pton(socket.AF_INET6, host if ":" in host else f"::ffff:{host}")
 
 
+def serve_by_tcp(listener: socket.socket) -> None:
+    """One question after the other, each of one connection (RFC 1035, section 4.2.2)."""
+    while True:
+        client, _ = listener.accept()
+        with client, client.makefile("rb") as questions:
+            client.settimeout(PATIENCE)
+            try:
+                (size,) = struct.unpack("!H", questions.read(2))
+                data, _ = dns_answer(questions.read(size), b"")
+                client.sendall(struct.pack("!H", len(data)) + data)
+            except (OSError, ValueError, KeyError, struct.error):
+                continue
+
+
 def main() -> None:
     echo, dns, other = (opened(int(port)) for port in sys.argv[1:4])
     above = opened(int(sys.argv[3]) + 1)
@@ -93,6 +110,10 @@ def main() -> None:
         dns: (dns, dns_answer),
         other: (above, from_elsewhere),
     }
+    by_tcp = socket.create_server(
+        ("::", int(sys.argv[2])), family=socket.AF_INET6, dualstack_ipv6=True
+    )
+    threading.Thread(target=serve_by_tcp, args=(by_tcp,), daemon=True).start()
     print("listening", flush=True)
     while True:
         for ready in select.select(list(answers), [], [])[0]:
