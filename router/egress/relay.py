@@ -10,7 +10,8 @@ Always true:
 - The end of what a source sends is passed on behind the last byte, and the other direction goes on
   (half-close). When both have ended, both sockets are closed, and the kernel delivers the rest.
 - A reset, or any other failure of one socket, resets the other at once, after what was received
-  before it: no FIN for a connection that broke, and no TIME_WAIT either.
+  before it: no FIN for a connection that broke, and no TIME_WAIT either; also when it breaks after
+  it has ended, and nobody is speaking any more.
 - One turn moves at most one vessel full each way, so that no connection starves another.
 
 Must not know: packets, flows, what a side is for.
@@ -185,6 +186,10 @@ class _Direction:
                 self._vessels.give_back(vessel)
                 self._vessel = None
 
+    def has_failed(self) -> bool:
+        """Whether the source has broken since it ended: reading says no more than that it ended."""
+        return self.ended and bool(self._source.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR))
+
     def drop(self) -> None:
         """Give back what was borrowed."""
         if self._vessel is not None:
@@ -270,6 +275,9 @@ class Relay:
 
     def inner_changed(self, event: int) -> None:
         """The inner socket has become readable, writable or broken."""
+        if event & BROKEN and self._outward.has_failed():
+            self._break(self.inner)
+            return
         self._due(
             outward=bool(event & (READABLE | BROKEN)),
             inward=self._inward.is_held_up,
@@ -277,6 +285,9 @@ class Relay:
 
     def outer_changed(self, event: int) -> None:
         """The outer socket has."""
+        if event & BROKEN and self._inward.has_failed():
+            self._break(self.outer)
+            return
         self._due(
             outward=self._outward.is_held_up,
             inward=bool(event & (READABLE | BROKEN)),
@@ -293,9 +304,7 @@ class Relay:
             if self._outward_due:
                 self._outward_due = self._outward.move()
         except _Broken as broken:
-            inner = broken.socket is self.inner
-            (self._outward if inner else self._inward).flush()
-            self._close(End.INNER_BROKE if inner else End.OUTER_BROKE)
+            self._break(broken.socket)
             return
         if self._inward.ended and self._outward.ended:
             self._close(End.CLOSED)
@@ -313,6 +322,12 @@ class Relay:
         self._inward_due |= inward
         if not self._waiting:
             self.turn()
+
+    def _break(self, broken: socket.socket) -> None:
+        """One of the two has failed."""
+        inner = broken is self.inner
+        (self._outward if inner else self._inward).flush()
+        self._close(End.INNER_BROKE if inner else End.OUTER_BROKE)
 
     def _close(self, how: End) -> None:
         self._over = True

@@ -5,10 +5,13 @@ Each is held by the home network and by the VPN, with and without offloads, and 
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import random
+import select
 import socket
 from collections.abc import Iterator
+from functools import partial
 
 import pytest
 
@@ -172,6 +175,49 @@ def test_a_clients_reset_is_a_reset(bed: Testbed, family: Family, host: int) -> 
         assert pair.server.recv(1) == b"x"
         sockets.reset(pair.client)
         assert told(lambda: pair.server.recv(1)) == "ConnectionResetError"
+
+
+@pytest.mark.parametrize("side", ["client", "server"])
+def test_a_reset_after_a_half_close_is_told_at_once(
+    bed: Testbed, family: Family, host: int, side: str
+) -> None:
+    """The other side has heard the end, and says nothing by which it would notice."""
+    with conversation(bed, family, host) as pair:
+        speaker, hearer = (
+            (pair.client, pair.server) if side == "client" else (pair.server, pair.client)
+        )
+        speaker.shutdown(socket.SHUT_WR)
+        assert hearer.recv(1) == b""
+        sockets.reset(speaker)
+        assert _error_of(hearer) == errno.EPIPE
+
+
+def test_whoever_writes_to_one_that_has_closed_is_told(
+    bed: Testbed, family: Family, host: int
+) -> None:
+    with conversation(bed, family, host) as pair:
+        pair.client.close()
+        assert pair.server.recv(1) == b""
+        pair.server.send(b"too late")
+        assert _error_of(pair.server) == errno.EPIPE
+
+
+def _error_of(sock: socket.socket) -> int:
+    """What a socket says of its connection when it is told that it has broken; 0: never."""
+    poll = select.poll()
+    poll.register(sock, select.POLLERR)
+    poll.poll(BOUND_S * 1000)
+    return sock.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR)
+
+
+def test_both_close_at_the_same_time(bed: Testbed, family: Family, host: int) -> None:
+    for _ in range(20):
+        with conversation(bed, family, host) as pair:
+            pair.client.sendall(b"ready")
+            assert pair.server.recv(5) == b"ready"
+            with alongside(partial(pair.server.shutdown, socket.SHUT_WR)):
+                pair.client.shutdown(socket.SHUT_WR)
+            assert (pair.client.recv(1), pair.server.recv(1)) == (b"", b"")
 
 
 def test_a_slow_reader_holds_up_nobody_else(bed: Testbed, family: Family, host: int) -> None:

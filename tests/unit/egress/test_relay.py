@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import random
 import socket
 import sys
@@ -141,6 +142,36 @@ def test_a_reset_noticed_by_writing_flushes_the_other_direction(bench: Bench) ->
     assert bench.client.recv(100) == b"answer"
     with pytest.raises(ConnectionResetError):
         bench.client.recv(100)
+
+
+@pytest.mark.parametrize("side", ["client", "server"])
+def test_a_reset_after_a_half_close_is_handed_on(bench: Bench, side: str) -> None:
+    """Nothing can be read any more from the side that resets, and nothing is being sent to it."""
+    speaker, hearer, changed = (
+        (bench.client, bench.server, bench.relay.inner_changed)
+        if side == "client"
+        else (bench.server, bench.client, bench.relay.outer_changed)
+    )
+    assert bench.pump(speaker, hearer, b"all there is to say") == b"all there is to say"
+    changed(BROKEN)
+    assert bench.ends == [], "its socket says nothing of an error"
+    reset(speaker)
+    speaker.close()
+    changed(BROKEN)
+    assert bench.ends == [End.INNER_BROKE if side == "client" else End.OUTER_BROKE]
+    assert hearer.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR) == errno.EPIPE
+    assert bench.inner.fileno() == bench.outer.fileno() == -1
+
+
+def test_whoever_writes_to_one_that_has_closed_is_told(bench: Bench) -> None:
+    bench.client.close()
+    bench.turn()
+    assert bench.server.recv(1) == b""
+    bench.server.send(b"too late")
+    bench.relay.outer_changed(READABLE)
+    bench.relay.inner_changed(BROKEN)
+    assert bench.ends == [End.INNER_BROKE]
+    assert bench.server.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR) == errno.EPIPE
 
 
 def test_a_relay_told_to_end_resets_both(bench: Bench) -> None:
