@@ -14,12 +14,20 @@ import pytest
 
 from tests.e2e import sockets
 from tests.e2e.capture import Capture
+from tests.e2e.netns import Namespace
 from tests.e2e.testbed import FAMILIES, V4, Family, Testbed
 from tests.e2e.tunrouter import Tunrouter, rules, running
 from tests.e2e.wait import wait_until
 
 PORT = 4242
-RULES = rules(*(f"{family.far(host)} -> home" for family in FAMILIES for host in range(0x20, 0x30)))
+RULES = rules(
+    *(
+        f"{family.far(first + host)} -> {policy}"
+        for family in FAMILIES
+        for first, policy in ((0x20, "home"), (0x40, "office"))
+        for host in range(16)
+    )
+)
 
 ROUTE_FAILURES = ("unreachable", "prohibit")
 """Kinds of routes by which the gateway refuses."""
@@ -33,6 +41,18 @@ FILTERS = {
 }
 PORTS = {name: PORT + number for number, name in enumerate(FILTERS)}
 CAPTURED, BARE = 0x21, 0x31
+OFFICE, BARE_OFFICE = 0x41, 0x51
+"""By the VPN: by a rule, and by a route of the router's machine, whose address alone it knows."""
+ASKERS = pytest.mark.parametrize(
+    ("asker", "captured", "bare"),
+    [
+        ("client", CAPTURED, BARE),
+        ("router", CAPTURED, BARE),
+        ("client", OFFICE, BARE),
+        ("router", OFFICE, BARE_OFFICE),
+    ],
+    ids=["client-direct", "router-direct", "client-vpn", "router-vpn"],
+)
 
 
 @pytest.fixture(scope="module", params=[True, False], ids=["offloads", "plain"], autouse=True)
@@ -59,23 +79,33 @@ def failing(bed: Testbed) -> Iterator[None]:
         lines += [
             "  " + nets + rule.format(port=PORTS[name], **words) for name, rule in FILTERS.items()
         ]
-    bed.gw.run("nft", "-f", "-", stdin="\n".join([*lines, " }", "}"]) + "\n")
+    text = "\n".join([*lines, " }", "}"]) + "\n"
     kinds = list(enumerate(ROUTE_FAILURES))
     routes = [
         f"{kind} {family.far(host + 2 + number)}"
         for family in FAMILIES
         for number, kind in kinds
-        for host in (CAPTURED, BARE)
+        for host in (CAPTURED, BARE, OFFICE, BARE_OFFICE)
     ]
-    bed.gw.ip(*(f"route add {route}" for route in routes))
+    by_vpn = [
+        f"{family.far(BARE_OFFICE + host)} dev wg0" for family in FAMILIES for host in range(4)
+    ]
+    for namespace in (bed.gw, bed.vpn):
+        namespace.run("nft", "-f", "-", stdin=text)
+        namespace.ip(*(f"route add {route}" for route in routes))
+    bed.router.ip(*(f"route add {route}" for route in by_vpn))
     yield
-    bed.gw.ip(*(f"route del {route}" for route in routes))
-    bed.gw.run("nft", "delete", "table", "inet", "failing")
+    bed.router.ip(*(f"route del {route}" for route in by_vpn))
+    for namespace in (bed.gw, bed.vpn):
+        namespace.ip(*(f"route del {route}" for route in routes))
+        namespace.run("nft", "delete", "table", "inet", "failing")
 
 
-def outcome(bed: Testbed, family: Family, host: int, port: int = 9) -> str:
+def outcome(
+    bed: Testbed, family: Family, host: int, port: int = 9, asker: Namespace | None = None
+) -> str:
     try:
-        sockets.connected(bed.client, family, family.far(host), port).close()
+        sockets.connected(asker or bed.client, family, family.far(host), port).close()
     except OSError as error:
         return errno.errorcode[error.errno or 0]
     return "success"
@@ -97,8 +127,25 @@ def test_success(bed: Testbed, family: Family) -> None:
             assert outcome(bed, family, host, sockets.port_of(listener)) == "success"
 
 
-def test_a_closed_port(bed: Testbed, family: Family) -> None:
-    assert outcome(bed, family, CAPTURED) == outcome(bed, family, BARE) == "ECONNREFUSED"
+@ASKERS
+def test_every_way_out_and_every_asker(
+    bed: Testbed, family: Family, asker: str, captured: int, bare: int
+) -> None:
+    """A closed port, and all that is refused on the way, by a packet filter or for want of a route:
+    the same error as on the bare path, and never that of another."""
+    namespace: Namespace = getattr(bed, asker)
+    targets = [
+        (0, 9),
+        *((0, port) for name, port in PORTS.items() if name != "silence"),
+        *((2 + number, 9) for number in range(len(ROUTE_FAILURES))),
+    ]
+    ours, kernel = (
+        [outcome(bed, family, first + offset, port, namespace) for offset, port in targets]
+        for first in (captured, bare)
+    )
+    assert ours == kernel
+    assert kernel[0] == "ECONNREFUSED"
+    assert "success" not in kernel
 
 
 @pytest.mark.parametrize("kind", [name for name in FILTERS if name != "silence"])

@@ -21,6 +21,8 @@ from tests.e2e.tunrouter import Tunrouter, running
 from tests.e2e.wait import wait_until
 
 HTTP_PORT, SSH_PORT, IPERF_PORT = 8080, 2222, 5201
+BARE_OFFICE = 0x51
+"""A host by a route of the router's machine alone."""
 DOWNLOAD = 100 << 20
 IPERF_LEAST = 1 << 20
 """Bytes in a second, by the slowest of all machines."""
@@ -145,22 +147,39 @@ def test_an_ssh_session(bed: Testbed, family: Family, host: int, key: str) -> No
 # traceroute
 
 
-def hops(bed: Testbed, address: str, port: int) -> list[str]:
+def hops(asker: Namespace, address: str, port: int) -> list[str]:
     """The routers that traceroute -T shows, the destination last."""
     version = "-6" if ":" in address else "-4"
     asked = "traceroute", version, "-T", "-n", "-q1", "-w2", "-m8", "-p", str(port), address
-    return all_answered(lambda: [name for _, name in LINE.findall(bed.client.run(*asked).stdout)])
+    return all_answered(lambda: [name for _, name in LINE.findall(asker.run(*asked).stdout)])
 
 
 @pytest.mark.parametrize("port", [HTTP_PORT, 9], ids=["open", "closed"])
 def test_traceroute_by_the_home_network(bed: Testbed, family: Family, file: str, port: int) -> None:
-    bare = hops(bed, family.far(BARE), port)
+    bare = hops(bed.client, family.far(BARE), port)
     assert bare == [family.lan, family.gateway, family.far(BARE)]
-    ours = hops(bed, family.far(HOME), port)
+    ours = hops(bed.client, family.far(HOME), port)
     assert ours == [family.lan, family.tun_peer, family.gateway, family.far(HOME)]
 
 
 @pytest.mark.parametrize("port", [HTTP_PORT, 9], ids=["open", "closed"])
 def test_traceroute_by_the_vpn(bed: Testbed, family: Family, file: str, port: int) -> None:
-    ours = hops(bed, family.far(VPN), port)
+    ours = hops(bed.client, family.far(VPN), port)
     assert ours == [family.lan, family.tun_peer, family.vpn_wg0, family.far(VPN)]
+
+
+@pytest.mark.parametrize("port", [HTTP_PORT, 9], ids=["open", "closed"])
+def test_traceroute_from_the_routers_own_machine(
+    bed: Testbed, family: Family, file: str, port: int
+) -> None:
+    by_vpn = f"{family.far(BARE_OFFICE)}/{family.host_bits} dev wg0"
+    bed.router.ip(f"route add {by_vpn}")
+    try:
+        for through, way in ((HOME, BARE), (VPN, BARE_OFFICE)):
+            *routers, last = hops(bed.router, family.far(way), port)
+            assert len(routers) == 1
+            assert last == family.far(way)
+            ours = hops(bed.router, family.far(through), port)
+            assert ours == [family.tun_peer, *routers, family.far(through)]
+    finally:
+        bed.router.ip(f"route del {by_vpn}")

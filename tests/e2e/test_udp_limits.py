@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import pytest
+
 from tests.e2e.testbed import Family, Testbed
 from tests.e2e.tunrouter import running
 from tests.e2e.udp import HOME, RULES, ask, far_hosts
@@ -14,11 +16,13 @@ ASKING = ROOM + 30
 PROHIBITED = {4: "EHOSTUNREACH", 6: "EACCES"}
 
 
+@pytest.mark.parametrize("offloads", [True, False], ids=["offloads", "plain"])
 def test_req_11_a_lack_of_descriptors_refuses_the_new_and_spares_the_old(
-    bed: Testbed, family: Family, tmp_path: Path
+    bed: Testbed, family: Family, tmp_path: Path, offloads: bool
 ) -> None:
     prefix = ("prlimit", f"--nofile={DESCRIPTORS}:{DESCRIPTORS}")
-    with far_hosts(bed), running(bed.router, tmp_path, RULES, prefix=prefix) as router:
+    started = running(bed.router, tmp_path, RULES, offloads=offloads, prefix=prefix)
+    with far_hosts(bed), started as router:
         found = ask(bed.client, family.far(HOME), sends=["aa", "bb"], sockets=ASKING).found
         for one_round in (found[:ASKING], found[ASKING:]):
             assert [one["length"] for one in one_round[:ROOM]] == [1] * ROOM
