@@ -29,12 +29,14 @@ from enum import Enum, auto
 from struct import pack
 from typing import Final, Protocol
 
+from router.egress.descriptors import Descriptors
 from router.platform.base import BROKEN, READABLE
 
 CAPACITY: Final = 1 << 20
 """Bytes at a time. Measured: 1 MB in a pipe is 10 to 20% faster than 256 KB in a buffer."""
 SPARE: Final = 16
 """Empty vessels to keep."""
+DESCRIPTORS_OF_A_PIPE: Final = 2
 BUFFER: Final = 256 << 10
 RESET_ON_CLOSE: Final = pack("ii", 1, 0)
 """struct linger: on, for no time."""
@@ -116,9 +118,11 @@ if sys.platform == "linux":
 
 
 class Vessels:
-    """Where vessels are borrowed. splicing: whether pipes may be used."""
+    """Where vessels are borrowed. splicing: whether pipes may be used; descriptors: theirs are
+    taken from there."""
 
-    def __init__(self, *, splicing: bool) -> None:
+    def __init__(self, descriptors: Descriptors, *, splicing: bool) -> None:
+        self._descriptors = descriptors
         self._splicing = splicing and sys.platform == "linux"
         self._spare: list[Vessel] = []
 
@@ -126,20 +130,28 @@ class Vessels:
         if self._spare:
             return self._spare.pop()
         if sys.platform == "linux" and self._splicing:
-            with contextlib.suppress(OSError):
-                return Pipe()
+            if self._descriptors.take(DESCRIPTORS_OF_A_PIPE):
+                try:
+                    return Pipe()
+                except OSError:
+                    self._descriptors.give_back(DESCRIPTORS_OF_A_PIPE)
         return Buffer()
 
     def give_back(self, vessel: Vessel) -> None:
         """An empty one is kept for others, one with something left in it is thrown away."""
         if vessel.held or len(self._spare) >= SPARE or isinstance(vessel, Buffer):
-            vessel.close()
+            self._throw_away(vessel)
         else:
             self._spare.append(vessel)
 
     def close(self) -> None:
         while self._spare:
-            self._spare.pop().close()
+            self._throw_away(self._spare.pop())
+
+    def _throw_away(self, vessel: Vessel) -> None:
+        vessel.close()
+        if not isinstance(vessel, Buffer):
+            self._descriptors.give_back(DESCRIPTORS_OF_A_PIPE)
 
 
 class End(Enum):

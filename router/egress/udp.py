@@ -13,6 +13,7 @@ import errno
 from collections.abc import Callable, Iterator, Sequence
 from typing import Final, Protocol
 
+from router.egress.descriptors import Descriptors
 from router.egress.ways import WayOut
 from router.platform.base import Arrived, Bytes, DatagramSocket, HasFileno, NetworkError
 from router.policy.network import Interface
@@ -67,7 +68,8 @@ class OpensUdp(Protocol):
 class UdpSockets:
     """Opens and closes the sockets, and has them waited for.
 
-    watch, forget: of the event loop. limit: how many there may be at a time.
+    watch, forget: of the event loop. limit: how many there may be at a time; descriptors: theirs
+    are taken from there.
     """
 
     def __init__(
@@ -76,16 +78,26 @@ class UdpSockets:
         watch: Callable[[HasFileno, Callable[[float], None]], None],
         forget: Callable[[HasFileno], None],
         limit: int,
+        descriptors: Descriptors,
     ) -> None:
         self.limit = limit
         self.watch = watch
         """`watch(egress, readable)` calls `readable(now)` whenever there is something to read."""
         self._system = system
         self._forget = forget
+        self._descriptors = descriptors
 
     def open(self, way: WayOut, version: int, ports: Iterator[int]) -> UdpEgress:
         """A socket at the first of `ports` that is free. Raises OSError."""
-        interface = way.interfaces[version]
+        if not self._descriptors.take(1):
+            raise OSError(errno.EMFILE, "no descriptor is left for one more flow")
+        try:
+            return self._open(way.interfaces[version], version, ports)
+        except OSError:
+            self._descriptors.give_back(1)
+            raise
+
+    def _open(self, interface: Interface, version: int, ports: Iterator[int]) -> UdpEgress:
         for port in ports:
             try:
                 return UdpEgress(self._system.udp_socket(version, interface, port), port)
@@ -98,3 +110,4 @@ class UdpSockets:
         """Not while its loop is in the round in which it may be readable."""
         self._forget(egress)
         egress.close()
+        self._descriptors.give_back(1)

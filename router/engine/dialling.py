@@ -16,11 +16,13 @@ Must not know: how segments pass and sockets are relayed once the connection is 
 from __future__ import annotations
 
 import errno
+import os
 import socket
 from collections.abc import Callable
 from functools import partial
 from typing import Final, Protocol
 
+from router.egress.descriptors import Descriptors
 from router.egress.relay import reset
 from router.egress.ways import WayOut
 from router.engine.inside import Inside
@@ -40,6 +42,8 @@ EXHAUSTED: Final = frozenset(
 )
 """What stands for a lack of descriptors, memory or ports; connect() says EAGAIN and EADDRNOTAVAIL
 when no local port is left."""
+DESCRIPTORS_EACH: Final = 2
+"""Of a connection: the socket that dials, and the one that will be accepted."""
 RESETS: Final = frozenset({errno.ECONNREFUSED, errno.ECONNRESET, errno.EPIPE})
 
 
@@ -68,6 +72,7 @@ class Dialling:
         inside: Inside,
         refusals: Refusals,
         drops: Drops,
+        descriptors: Descriptors,
     ) -> None:
         self.sockets: dict[Flow[WayOut], socket.socket] = {}
         self._system = sockets
@@ -77,22 +82,18 @@ class Dialling:
         self._inside = inside
         self._refusals = refusals
         self._drops = drops
+        self._descriptors = descriptors
 
     def begin(self, request: ip.Packet, way: WayOut, tally: Tally, now: float) -> None:
         """Dial for a request that is whole, by a way out that is up and has its family."""
-        version = request.version
-        try:
-            sock = self._system.dialling(
-                version, way.interfaces[version], request.hop_limit - 1, request.traffic_class
-            )
-        except OSError as error:
-            self._refuse(request, ConnectFailure(error.errno or 0), now)
+        if not self._descriptors.take(DESCRIPTORS_EACH):
+            self._refuse(request, ConnectFailure(errno.EMFILE), now)
             return
-        port = int.from_bytes(tcp.ports(request)[2:], "big")
-        outcome = sock.connect_ex((ip.format_address(request.destination), port))
-        if outcome not in (0, errno.EINPROGRESS):
-            self._refuse(request, ConnectFailure(outcome), now)
-            sock.close()
+        try:
+            sock = self._connecting(request, way)
+        except OSError as error:
+            self._descriptors.give_back(DESCRIPTORS_EACH)
+            self._refuse(request, ConnectFailure(error.errno or 0), now)
             return
         key = request.source + request.destination + tcp.ports(request)
         flow = self._table.begin(key, request.data, tcp.sequence(request), way, tally, now)
@@ -135,7 +136,21 @@ class Dialling:
             self._watcher.forget_changes(sock)
             reset(sock)
             sock.close()
+            self._descriptors.give_back(DESCRIPTORS_EACH)
         self._table.end(flow)
+
+    def _connecting(self, request: ip.Packet, way: WayOut) -> socket.socket:
+        """A socket that dials. Raises OSError."""
+        version = request.version
+        sock = self._system.dialling(
+            version, way.interfaces[version], request.hop_limit - 1, request.traffic_class
+        )
+        port = int.from_bytes(tcp.ports(request)[2:], "big")
+        outcome = sock.connect_ex((ip.format_address(request.destination), port))
+        if outcome not in (0, errno.EINPROGRESS):
+            sock.close()
+            raise OSError(outcome, os.strerror(outcome))
+        return sock
 
     def _changed(self, flow: Flow[WayOut], _event: int) -> None:
         if flow.state is not State.DIALLING:

@@ -18,6 +18,7 @@ from ipaddress import IPv4Interface, IPv6Interface
 from typing import Final
 
 from router.config.model import Config, PolicyType
+from router.egress.descriptors import Descriptors
 from router.egress.icmp import IcmpEgress
 from router.egress.passing import PassingBy
 from router.egress.udp import UdpSockets
@@ -82,6 +83,7 @@ class Router:
             stack.callback(self._system.close)
             self._loop.on_signal(signal.SIGHUP, self._hung_up)
             self._tun = self._open_tun(stack)
+            self._descriptors = Descriptors(self._system.raise_descriptor_limit())
             self._ways = self._open_ways(stack)
             self._passing = stack.enter_context(closing(PassingBy(self._system, self._tun.name)))
             self._forwarder = Forwarder(
@@ -124,6 +126,7 @@ class Router:
                 self.uptime,
             )
             self._start_supervision(stack)
+            self._descriptors.others = self._system.open_descriptors()
             gc.freeze()  # to look for garbage among a hundred thousand rules would take 0.1 s
             why = self._loop.run()
             log.info("%s: stopping", why)
@@ -186,11 +189,13 @@ class Router:
     # SocketWatcher
 
     def opened(self, egress: IcmpEgress) -> None:
+        self._descriptors.others += 1
         self._loop.watch(
             egress, lambda: receive_all(self._forwarder, egress, BUDGET, self._loop.now)
         )
 
     def closing(self, egress: IcmpEgress) -> None:
+        self._descriptors.others -= 1
         self._loop.forget(egress)
 
     # Putting together
@@ -215,7 +220,7 @@ class Router:
             self._loop,
             {address.version: address.ip.packed for address in self._config.tun.addresses},
             self._passing.owns,
-            self._system.raise_descriptor_limit(),
+            self._descriptors,
             inside,
             refusals,
             drops,
@@ -225,8 +230,8 @@ class Router:
 
     def _udp_sockets(self) -> UdpSockets:
         """A quarter of the descriptors at most: others need some too."""
-        limit = min(MOST_UDP_SOCKETS, self._system.raise_descriptor_limit() // 4)
-        return UdpSockets(self._system, self._watch_at, self._loop.forget, limit)
+        limit = min(MOST_UDP_SOCKETS, self._descriptors.limit // 4)
+        return UdpSockets(self._system, self._watch_at, self._loop.forget, limit, self._descriptors)
 
     def _watch_at(self, source: HasFileno, readable: Callable[[float], None]) -> None:
         """Wait for a source whose reader wants to know the time."""

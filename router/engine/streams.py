@@ -18,11 +18,14 @@ import socket
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from struct import Struct
-from typing import Final, Protocol
+from typing import Any, Final, Protocol
 
+from router.egress.descriptors import Descriptors
 from router.egress.relay import End, Relay, Vessels, reset
 from router.egress.ways import Change, WayOut
-from router.engine.dialling import Dialling, DialWatcher
+from router.engine import accepting
+from router.engine.accepting import Accepting
+from router.engine.dialling import DESCRIPTORS_EACH, Dialling, DialWatcher
 from router.engine.inside import Inside
 from router.engine.refusals import Refusals
 from router.engine.renewal import Renewal, Reviewed
@@ -38,13 +41,9 @@ from router.wire.icmp import Error
 LIMIT: Final = 16_384
 """Connections at most; a further one is refused, unless one has been idle for longer than
 RFC 5382 REQ-5 protects it."""
-DESCRIPTORS_EACH: Final = 3
-"""Two sockets, and half a pipe: few connections hold one at any moment."""
-DESCRIPTORS_ELSEWHERE: Final = 128
 LISTENERS: Final = 4
 """For each family. A connection that we end first keeps its alias busy for a minute; with four
 listeners there are aliases for 4,000 a second."""
-ACCEPT_BUDGET: Final = 64
 RESETS_A_TURN: Final = 32
 
 KEY_V4: Final = Struct("12s")
@@ -56,10 +55,8 @@ TCP_V6: Final = offload.HEADER + ip.IPV6_HEADER
 NOTEWORTHY: Final = tcp.SYN | tcp.FIN | tcp.RST
 
 
-class Watcher(DialWatcher, Protocol):
+class Watcher(DialWatcher, accepting.Watcher, Protocol):
     """Who waits for sockets, and knows the time."""
-
-    def watch(self, source: HasFileno, readable: Callable[[], None]) -> None: ...
 
     def redirect_changes(self, source: HasFileno, changed: Callable[[int], None]) -> None: ...
 
@@ -71,7 +68,7 @@ class Streams:
 
     addresses, peers: by IP version, the two host addresses of the TUN's subnet.
     is_ours: whether an address is one of another interface of this machine.
-    descriptors: how many the process may have.
+    descriptors: theirs are taken from there.
     """
 
     def __init__(
@@ -81,7 +78,7 @@ class Streams:
         watcher: Watcher,
         addresses: Mapping[int, bytes],
         is_ours: Callable[[bytes], bool],
-        descriptors: int,
+        descriptors: Descriptors,
         inside: Inside,
         refusals: Refusals,
         drops: Drops,
@@ -95,18 +92,19 @@ class Streams:
         self._inside = inside
         self._refusals = refusals
         self._drops = drops
-        self._vessels = Vessels(splicing=system.streams.splicing)
+        self._descriptors = descriptors
+        self._vessels = Vessels(descriptors, splicing=system.streams.splicing)
         self._relays: dict[Flow[WayOut], Relay] = {}
-        self._listeners: list[socket.socket] = []
+        self._accepting = Accepting(watcher)
         listening = {
             version: [self._listen(address) for _ in range(LISTENERS)]
             for version, address in addresses.items()
         }
-        limit = max(1, min(LIMIT, (descriptors - DESCRIPTORS_ELSEWHERE) // DESCRIPTORS_EACH))
-        self._table: FlowTable[WayOut] = FlowTable(limit, refusals.peers, listening)
+        self._table: FlowTable[WayOut] = FlowTable(LIMIT, refusals.peers, listening)
         self._rewrites = self._table.rewrites
         self._dialling = Dialling(
-            self._sockets, self._table, watcher, self._is_ours, inside, refusals, drops
+            *(self._sockets, self._table, watcher, self._is_ours, inside, refusals, drops),
+            descriptors,
         )
 
     def __len__(self) -> int:
@@ -180,7 +178,7 @@ class Streams:
             self._refusals.reset(segment, Drop.NO_CONNECTION)
         elif way.owns(segment.source) and self._dialling.has_sent(segment):
             self._drops.count(Drop.LOOP)
-        elif self._table.is_full and not self._make_room(now):
+        elif not self._has_room and not self._make_room(now):
             self._refusals.refuse(segment, Error.PROHIBITED, Drop.TABLE_FULL, now)
         else:
             self._dialling.begin(segment, way, tally, now)
@@ -230,29 +228,32 @@ class Streams:
     def _listen(self, address: bytes) -> bytes:
         """Open a listener; its address and port."""
         sock = self._sockets.listening(address)
-        self._listeners.append(sock)
         port: int = sock.getsockname()[1]
         name = address + port.to_bytes(2, "big")
-        self._watcher.watch(sock, partial(self._accept_all, sock, name))
+        self._accepting.listen(sock, partial(self._accept, name), partial(self._turn_away, name))
         return name
 
-    def _accept_all(self, listener: socket.socket, name: bytes) -> None:
-        for _ in range(ACCEPT_BUDGET):
-            try:
-                sock, (host, port, *_) = listener.accept()
-            except OSError:
-                return
-            sock.setblocking(False)
-            source = socket.inet_pton(sock.family, host)
-            alias = source + name[:-2] + port.to_bytes(2, "big") + name[-2:]
-            flow = self._table.accepted(alias)
-            if flow is None:
-                reset(sock)
-                sock.close()
-            else:
-                self._relay(flow, sock)
+    def _accept(self, name: bytes, sock: socket.socket, address: Any) -> Relay | None:
+        """`name`: whom it has connected to; `address`: who. The relay, if it may connect."""
+        sock.setblocking(False)
+        host, port, *_ = address
+        source = socket.inet_pton(sock.family, host)
+        alias = source + name[:-2] + port.to_bytes(2, "big") + name[-2:]
+        flow = self._table.accepted(alias)
+        if flow is not None:
+            return self._relay(flow, sock)
+        reset(sock)
+        sock.close()
+        return None
 
-    def _relay(self, flow: Flow[WayOut], inner: socket.socket) -> None:
+    def _turn_away(self, name: bytes, sock: socket.socket, address: Any) -> None:
+        """Accept and reset it: there is no descriptor to keep it with."""
+        relay = self._accept(name, sock, address)
+        if relay is not None:
+            relay.reset()
+            self._drops.count(Drop.TABLE_FULL)
+
+    def _relay(self, flow: Flow[WayOut], inner: socket.socket) -> Relay:
         outer = self._dialling.sockets.pop(flow)
         with contextlib.suppress(OSError):
             self._sockets.connected(outer)
@@ -267,6 +268,7 @@ class Streams:
         self._watcher.redirect_changes(outer, relay.outer_changed)
         self._watcher.watch_changes(inner, relay.inner_changed)
         relay.start()
+        return relay
 
     # Ending
 
@@ -322,8 +324,7 @@ class Streams:
         for flow in [*self._dialling.sockets, *self._relays]:
             self._reset(flow)
             self._drain_tun()
-        for listener in self._listeners:
-            listener.close()
+        self._accepting.close()
         self._vessels.close()
 
     def _outer(self, flow: Flow[WayOut]) -> socket.socket | None:
@@ -352,10 +353,15 @@ class Streams:
         relay = self._relays.pop(flow)
         self._watcher.forget_changes(relay.outer)
         self._watcher.forget_changes(relay.inner)
+        self._descriptors.give_back(DESCRIPTORS_EACH)
         if how is End.INNER_BROKE:
             self._table.end(flow)
         else:
             self._table.linger(flow, self._watcher.now)
+
+    @property
+    def _has_room(self) -> bool:
+        return not self._table.is_full and self._descriptors.free >= DESCRIPTORS_EACH
 
     def _make_room(self, now: float) -> bool:
         idle = self._table.idle_longest(now)

@@ -395,6 +395,10 @@ class System(Protocol):
         """Let the process have as many descriptors as it may; how many those are."""
         ...
 
+    def open_descriptors(self) -> int:
+        """How many it has open. Raises OSError."""
+        ...
+
     def udp_socket(self, version: int, interface: Interface, port: int) -> DatagramSocket:
         """A UDP socket that sends and receives by the interface alone, at an outside port.
 

@@ -4,6 +4,7 @@ on, and nobody is left waiting."""
 from __future__ import annotations
 
 import contextlib
+import errno
 import socket
 from functools import partial
 from pathlib import Path
@@ -11,49 +12,124 @@ from pathlib import Path
 import pytest
 
 from tests.e2e import sockets
-from tests.e2e.tcp_bed import HOME, RULES, VPN, conversation, told
+from tests.e2e.status import asked
+from tests.e2e.tcp_bed import HOME, RULES, VPN, Pair, alongside, conversation, told
 from tests.e2e.testbed import V4, Family, Testbed
-from tests.e2e.tunrouter import rules, running
-from tests.e2e.wait import wait_until
+from tests.e2e.tunrouter import Tunrouter, rules, running
+from tests.e2e.wait import BOUND_S, wait_until
 
-DESCRIPTORS = 260
-SEVERAL = 80
+FEW = (400, 401)
+"""Descriptors: for UDP's quarter of them the last is no even number, of which connections take
+two; nor is what pipes then find."""
+SEVERAL = 300
+PROHIBITED = {4: errno.EHOSTUNREACH, 6: errno.EACCES}
+ROUNDS = 400
 
 
 @pytest.mark.parametrize("offloads", [True, False], ids=["offloads", "plain"])
+@pytest.mark.parametrize("few", FEW)
 def test_too_few_descriptors_refuse_new_connections(
-    bed: Testbed, family: Family, tmp_path: Path, offloads: bool
+    bed: Testbed, family: Family, tmp_path: Path, few: int, offloads: bool
 ) -> None:
-    prefix = ("prlimit", f"--nofile={DESCRIPTORS}:{DESCRIPTORS}")
+    """A quarter of them is UDP's; then come connections of which nobody reads, so that all hold
+    pipes, until one is refused."""
     with (
-        running(bed.router, tmp_path, RULES, offloads=offloads, prefix=prefix) as router,
+        running(bed.router, tmp_path, RULES, offloads=offloads, prefix=limited(few)) as router,
         sockets.listener(bed.far) as listener,
         contextlib.ExitStack() as stack,
     ):
         port = sockets.port_of(listener)
-        pairs: list[tuple[socket.socket, socket.socket]] = []
+        _fill_with_datagrams(bed, family, few, stack)
+        pairs: list[Pair] = []
         outcomes = []
         for _ in range(SEVERAL):
             client = stack.enter_context(sockets.stream(bed.client, family))
-            outcomes.append(told(partial(sockets.connect, client, (family.far(HOME), port))))
-            if outcomes[-1] == "success":
-                pairs.append((client, stack.enter_context(listener.accept()[0])))
-        assert 20 <= len(pairs) < SEVERAL
-        assert "success" not in outcomes[len(pairs) :]
-        for number, (client, server) in enumerate(pairs):
-            client.sendall(b"%d" % number)
-            assert server.recv(100) == b"%d" % number
-        for client, server in pairs:
-            client.close()
-            server.close()
-        wait_until(
-            lambda: (
-                told(lambda: sockets.connected(bed.client, family, family.far(HOME), port))
-                == "success"
-            ),
-            "room for another",
-        )
-        assert router.stop().counters["table-full"] >= SEVERAL - len(pairs)
+            outcomes.append(_outcome(client, (family.far(HOME), port)))
+            if outcomes[-1]:
+                break
+            pairs.append(Pair(client, stack.enter_context(listener.accept()[0])))
+            _talk(pairs[-1], b"hello")
+            _fill(pairs[-1])
+        assert len(pairs) >= 10
+        assert outcomes[len(pairs) :] == [PROHIBITED[family.version]]
+        assert _pipes(router) >= (2 * len(pairs) if offloads else 0)
+        assert router.descriptors() < few
+        status = asked(bed.router)
+        assert status["flows"]["tcp"] == len(pairs)
+        assert status["drops"]["table-full"] >= 1
+        for number, pair in enumerate(pairs):
+            _empty(pair)
+            _talk(pair, b"%d" % number)
+        for pair in pairs:
+            pair.close()
+        wait_until(lambda: _new_one(bed, family, port) == "success", "room for another")
+
+
+def test_as_many_descriptors_as_the_system_lets_it_have(bed: Testbed, tmp_path: Path) -> None:
+    with running(bed.router, tmp_path, RULES, prefix=limited(256, 4096)) as router:
+        limits = Path(f"/proc/{router.pid}/limits").read_text(encoding="ascii")
+        (files,) = [line for line in limits.splitlines() if line.startswith("Max open files")]
+        assert files.split()[3:5] == ["4096", "4096"]
+
+
+def limited(soft: int, hard: int | None = None) -> tuple[str, ...]:
+    return ("prlimit", f"--nofile={soft}:{hard or soft}")
+
+
+def _fill_with_datagrams(
+    bed: Testbed, family: Family, few: int, stack: contextlib.ExitStack
+) -> None:
+    kind = socket.AF_INET if family.version == 4 else socket.AF_INET6
+    for _ in range(few // 4 + 5):
+        sock = sockets.within(bed.client, lambda: socket.socket(kind, socket.SOCK_DGRAM))
+        stack.enter_context(sock).sendto(b"x", (family.far(HOME), 9))
+
+
+def _outcome(client: socket.socket, address: tuple[str, int]) -> int:
+    """The errno of an attempt to connect; 0 for success."""
+    try:
+        sockets.connect(client, address)
+    except OSError as error:
+        return error.errno or -1
+    return 0
+
+
+def _pipes(router: Tunrouter) -> int:
+    """How many descriptors of pipes it has."""
+    opened = Path(f"/proc/{router.pid}/fd").iterdir()
+    return sum(1 for each in opened if str(each.readlink()).startswith("pipe:"))
+
+
+def _talk(pair: Pair, word: bytes) -> None:
+    for one, other in ((pair.client, pair.server), (pair.server, pair.client)):
+        one.sendall(word)
+        assert other.recv(len(word), socket.MSG_WAITALL) == word
+
+
+def _fill(pair: Pair) -> None:
+    """Send both ways what nobody reads, until something waits in the router."""
+    for sock in (pair.client, pair.server):
+        sock.setblocking(False)
+    for _ in range(ROUNDS):
+        with contextlib.suppress(BlockingIOError):
+            pair.server.send(bytes(1 << 16))
+        with contextlib.suppress(BlockingIOError):
+            pair.client.send(bytes(1 << 16))
+
+
+def _empty(pair: Pair) -> None:
+    """Read what was sent, to the last byte, which is marked."""
+    for sock in (pair.client, pair.server):
+        sock.setblocking(True)
+        sock.settimeout(BOUND_S)
+    for one, other in ((pair.client, pair.server), (pair.server, pair.client)):
+        with alongside(partial(one.sendall, b"!")):
+            while not other.recv(1 << 20).endswith(b"!"):
+                pass
+
+
+def _new_one(bed: Testbed, family: Family, port: int) -> str:
+    return told(lambda: sockets.connected(bed.client, family, family.far(HOME), port).close())
 
 
 def test_without_a_local_port_left_new_connections_are_refused(
@@ -68,13 +144,13 @@ def test_without_a_local_port_left_new_connections_are_refused(
             sockets.listener(bed.far) as listener,
             contextlib.ExitStack() as stack,
         ):
-            port, count, outcome = sockets.port_of(listener), 0, "success"
-            while outcome == "success" and count < 20:
+            port, count, outcome = sockets.port_of(listener), 0, 0
+            while not outcome and count < 20:
                 client = stack.enter_context(sockets.stream(bed.client, V4))
-                outcome = told(partial(sockets.connect, client, (V4.far(HOME), port)))
-                count += outcome == "success"
+                outcome = _outcome(client, (V4.far(HOME), port))
+                count += not outcome
             assert 1 <= count <= 8
-            assert outcome == "OSError"
+            assert outcome == PROHIBITED[4]
             assert router.stop().counters["table-full"] >= 1
     finally:
         bed.router.run("sysctl", "-qw", f"net.ipv4.ip_local_port_range={' '.join(before)}")

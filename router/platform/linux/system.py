@@ -13,6 +13,7 @@ import resource
 import socket
 from collections.abc import Callable, Sequence
 from ipaddress import IPv4Interface, IPv6Interface
+from pathlib import Path
 from typing import Any, Final, TypeVar
 
 from router.platform.account import become
@@ -124,6 +125,9 @@ class LinuxSystem:
         _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
         resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
         return most
+
+    def open_descriptors(self) -> int:
+        return sum(1 for _ in Path("/proc/self/fd").iterdir())
 
     def udp_socket(self, version: int, interface: Interface, port: int) -> LinuxDatagramSocket:
         return udp_socket(self._udp[version].take(), version, interface, port)

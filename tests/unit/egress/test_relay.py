@@ -11,7 +11,8 @@ from contextlib import suppress
 
 import pytest
 
-from router.egress.relay import End, Relay, Vessels, reset
+from router.egress.descriptors import Descriptors
+from router.egress.relay import Buffer, End, Relay, Vessels, reset
 from router.platform.base import BROKEN, READABLE, WRITABLE
 
 SPLICING = [True, False] if sys.platform == "linux" else [False]
@@ -36,7 +37,8 @@ class Bench:
         self.outer, self.server = connection()
         self.ends: list[End] = []
         self.soon: list[Callable[[], None]] = []
-        self.vessels = Vessels(splicing=splicing)
+        self.descriptors = Descriptors(1000)
+        self.vessels = Vessels(self.descriptors, splicing=splicing)
         self.relay = Relay(self.inner, self.outer, self.vessels, self.ends.append, self.soon.append)
 
     def turn(self) -> None:
@@ -195,3 +197,27 @@ def test_without_descriptors_a_buffer_does(monkeypatch: pytest.MonkeyPatch) -> N
         assert bench.pump(bench.client, bench.server, b"x" * 100_000) == b"x" * 100_000
     finally:
         bench.close()
+
+
+def test_pipes_are_taken_from_the_budget_and_given_back() -> None:
+    bench = Bench(splicing=True)
+    bench.descriptors.others = bench.descriptors.free - 3
+    try:
+        one, other = bench.vessels.borrow(), bench.vessels.borrow()
+        taken = 2 if sys.platform == "linux" else 0
+        assert isinstance(other, Buffer)
+        assert bench.descriptors.free == 3 - taken
+        one.held = 1  # it is in use, so it is no spare one
+        bench.vessels.give_back(one)
+        bench.vessels.give_back(other)
+        assert bench.descriptors.free == 3
+    finally:
+        bench.close()
+    assert bench.descriptors.free == 3
+
+
+def test_spare_pipes_stay_in_the_budget_until_the_end(bench: Bench) -> None:
+    free = bench.descriptors.free
+    assert bench.pump(bench.client, bench.server, b"x" * 100_000) == b"x" * 100_000
+    bench.vessels.close()
+    assert bench.descriptors.free == free

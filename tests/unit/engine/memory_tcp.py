@@ -11,9 +11,11 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import cast
 
+from router.egress.descriptors import Descriptors
+from router.engine.dialling import DESCRIPTORS_EACH
 from router.engine.inside import Inside
 from router.engine.refusals import Refusals
-from router.engine.streams import DESCRIPTORS_EACH, DESCRIPTORS_ELSEWHERE, Streams, Watcher
+from router.engine.streams import Streams, Watcher
 from router.flows.drops import Drops
 from router.platform.base import BROKEN, READABLE, WRITABLE, ConnectFailure, HasFileno, System
 from tests.unit.engine.world import MemoryTun, World
@@ -64,17 +66,21 @@ class MemoryStream:
 
 
 class MemoryListener:
-    """`waiting`: who has connected to it, each with its address."""
+    """`waiting`: who has connected to it, each with its address; `failures`: what is raised before
+    anybody is accepted, one after the other."""
 
     def __init__(self, address: bytes, port: int) -> None:
         self.name = address + port.to_bytes(2, "big")
         self.waiting: list[tuple[MemoryStream, tuple[str, int]]] = []
+        self.failures: list[OSError] = []
         self._port = port
 
     def getsockname(self) -> tuple[str, int]:
         return "", self._port
 
     def accept(self) -> tuple[MemoryStream, tuple[str, int]]:
+        if self.failures:
+            raise self.failures.pop(0)
         if not self.waiting:
             raise BlockingIOError
         return self.waiting.pop(0)
@@ -94,6 +100,7 @@ class MemoryTcp:
         self.dialled: list[MemoryStream] = []
         self.listeners: list[MemoryListener] = []
         self.raises: OSError | None = None
+        self.later: list[Callable[[], None]] = []
         self._changed: dict[object, Callable[[int], None]] = {}
         self._readable: dict[object, Callable[[], None]] = {}
         self._ports = count(FIRST_PORT)
@@ -124,6 +131,12 @@ class MemoryTcp:
     def watch(self, source: HasFileno, readable: Callable[[], None]) -> None:
         self._readable[source] = readable
 
+    def forget(self, source: HasFileno) -> None:
+        del self._readable[source]
+
+    def call_later(self, delay: float, callback: Callable[[], None]) -> None:
+        self.later.append(callback)
+
     def watch_changes(self, source: HasFileno, changed: Callable[[int], None]) -> None:
         self._changed[source] = changed
 
@@ -145,8 +158,12 @@ class MemoryTcp:
         """Our kernel has connected an address to a listener; the socket that is accepted."""
         sock = MemoryStream(4 if len(listener.name) == 6 else 6)
         listener.waiting.append((sock, address))
-        self._readable[listener]()
+        self.look_at(listener)
         return sock
+
+    def look_at(self, listener: MemoryListener) -> None:
+        """It is readable; nothing happens while it rests."""
+        self._readable.get(listener, int)()
 
     @property
     def watched(self) -> int:
@@ -156,7 +173,7 @@ class MemoryTcp:
 def tcp_world(directory: Path, most: int = 100) -> tuple[World, MemoryTcp]:
     """A world with TCP, at most `most` connections."""
     memory = MemoryTcp()
-    descriptors = DESCRIPTORS_ELSEWHERE + most * DESCRIPTORS_EACH
+    descriptors = Descriptors(2 * most * DESCRIPTORS_EACH)  # of few, half are a reserve
 
     def streams(tun: MemoryTun, inside: Inside, refusals: Refusals, drops: Drops) -> Streams:
         system = cast(System, SimpleNamespace(streams=memory))

@@ -8,6 +8,7 @@ from ipaddress import ip_address
 from itertools import count
 from typing import NamedTuple
 
+from router.egress.descriptors import Descriptors
 from router.egress.udp import UdpSockets
 from router.platform.base import Arrived, Bytes, HasFileno, NetworkError
 from router.policy.network import Interface
@@ -147,4 +148,4 @@ class MemorySystem:
 
 
 def udp_sockets(system: MemorySystem, limit: int = 100) -> UdpSockets:
-    return UdpSockets(system, system.watch, system.forget, limit)
+    return UdpSockets(system, system.watch, system.forget, limit, Descriptors(2 * limit))

@@ -10,7 +10,13 @@ from pathlib import Path
 import pytest
 
 from router.platform.base import ConnectFailure
-from tests.unit.engine.memory_tcp import ADDRESSES, MemoryStream, MemoryTcp, tcp_world
+from tests.unit.engine.memory_tcp import (
+    ADDRESSES,
+    MemoryListener,
+    MemoryStream,
+    MemoryTcp,
+    tcp_world,
+)
 from tests.unit.engine.world import PEERS, World, far
 from tests.unit.wire.packets import INSIDE, IP, TCP, IPv6, Packet, decoded
 
@@ -47,9 +53,15 @@ def established(worlds: Worlds, version: int) -> tuple[MemoryStream, MemoryStrea
     """The outer and the inner socket of a connection."""
     outer, (request,) = dialled(worlds, version)
     memory = worlds[1]
+    listener = listener_of(memory, request)
+    return outer, memory.connect(listener, (request.src, request[TCP].sport))
+
+
+def listener_of(memory: MemoryTcp, request: Packet) -> MemoryListener:
+    """Whom a request that went into the TUN is to."""
     name = ip_address(request.dst).packed + request[TCP].dport.to_bytes(2, "big")
     (listener,) = [each for each in memory.listeners if each.name == name]
-    return outer, memory.connect(listener, (request.src, request[TCP].sport))
+    return listener
 
 
 @BOTH
@@ -250,3 +262,62 @@ def test_a_request_in_the_midst_of_a_connection_is_the_kernels(
         (passed,) = world.send(segment(version, seq=sequence))
         assert ip_address(decoded(passed).dst).packed == ADDRESSES[version]
     assert len(memory.dialled) == 1
+
+
+@BOTH
+@pytest.mark.parametrize("code", [errno.EMFILE, errno.ENFILE, errno.ENOBUFS])
+def test_one_that_cannot_be_kept_is_reset_at_both_ends(
+    worlds: Worlds, version: int, code: int
+) -> None:
+    world, memory = worlds
+    outer, (request,) = dialled(worlds, version)
+    listener = listener_of(memory, request)
+    listener.failures.append(OSError(code, ""))
+    inner = memory.connect(listener, (request.src, request[TCP].sport))
+    for sock in (inner, outer):
+        assert sock.closed
+        assert sock.resets
+    assert world.drops == {"table-full": 1}
+    assert (len(memory.streams), memory.later) == (0, [])
+
+
+@BOTH
+def test_a_listener_rests_where_nobody_can_be_accepted(worlds: Worlds, version: int) -> None:
+    memory = worlds[1]
+    _, (request,) = dialled(worlds, version)
+    listener = listener_of(memory, request)
+    listener.failures += [OSError(errno.ENFILE, "")] * 2
+    inner = memory.connect(listener, (request.src, request[TCP].sport))
+    memory.look_at(listener)
+    assert len(listener.waiting) == 1, "it is not looked at for a while"
+    (again,) = memory.later
+    again()
+    memory.look_at(listener)
+    assert listener.waiting == []
+    inner.there.send(b"question")
+    memory.change(inner)
+    assert memory.dialled[-1].there.recv(100) == b"question"
+
+
+@BOTH
+def test_whatever_becomes_of_dials_their_descriptors_come_back(
+    tmp_path: Path, version: int
+) -> None:
+    """Room for one connection, again and again."""
+    worlds = tcp_world(tmp_path, most=1)
+    world, memory = worlds
+    for failed in (ConnectFailure(errno.ECONNREFUSED), ConnectFailure(errno.ETIMEDOUT)):
+        world.send(segment(version))
+        memory.dialled[-1].why = failed
+        memory.change(memory.dialled[-1])
+    memory.raises = OSError(errno.ENOBUFS, "")
+    world.send(segment(version))
+    memory.raises = None
+    outer, inner = established(worlds, version)
+    assert len(world.send(segment(version, sport=4001))) == 1, "no room for two"
+    inner.there.close()
+    outer.there.close()
+    memory.change(inner)
+    memory.change(outer)
+    assert world.send(segment(version, sport=4001)) == []
+    assert world.drops == {"connect-failed": 2, "table-full": 2}
