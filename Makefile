@@ -52,6 +52,8 @@ bench: $(VENV)/test.stamp packages
 	echo; $(AS_ROOT) $(PYTHON) -m bench.udp || failed=1; \
 	echo; $(AS_ROOT) $(PYTHON) -m bench.check || failed=1; \
 	echo; $(AS_ROOT) $(PYTHON) -m bench.reload || failed=1; \
+	echo; $(AS_ROOT) $(PYTHON) -m bench.control || failed=1; \
+	echo; $(AS_ROOT) $(PYTHON) -m bench.recovery || failed=1; \
 	for bench in $(ROOTLESS_BENCHES); do \
 	    echo; echo "bench.$$bench"; $(PYTHON) -m bench.$$bench || failed=1; \
 	done; \

@@ -1,13 +1,15 @@
 """What a namespace saw on its interfaces, by tcpdump.
 
 Always true: after settle(), every packet that had passed before the call is among the lines, so
-that "nothing was seen" can be said without waiting for nothing to happen.
+that "nothing was seen" can be said without waiting for nothing to happen; and a capture that has
+lost a packet fails when it is closed, so that what it has not seen has not been there.
 """
 
 from __future__ import annotations
 
 import itertools
 import re
+import signal
 from types import TracebackType
 from typing import NamedTuple
 
@@ -21,9 +23,12 @@ LINE = re.compile(
 ICMP = "icmp or (icmp6 and not (ip6[40] >= 130 and ip6[40] <= 143))"
 """Pings and errors, without IPv6's neighbour discovery, which comes and goes by itself."""
 
+LOST = re.compile(r"^(\d+) packets? dropped by kernel$", re.MULTILINE)
+
 LENGTH = "1024"
 """Bytes of a packet that are kept. The buffer has a place of that size for each packet that waits:
 with the usual 262144 bytes those are sixteen, and a busy machine loses the next."""
+BUFFER_KIB = "16384"
 
 _markers = itertools.count(1)
 
@@ -46,7 +51,7 @@ class Capture:
         self._marker_net = "127.77.0.0/16"
         self._process = namespace.start(
             *("tcpdump", "-n", "-l", "--immediate-mode", "-i", "any"),
-            *("-B", "4096", "-s", LENGTH),
+            *("-B", BUFFER_KIB, "-s", LENGTH),
             f"({expression}) or (icmp and dst net {self._marker_net})",
         )
 
@@ -60,7 +65,13 @@ class Capture:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        self._process.close()
+        try:
+            if kind is None:
+                self._process.stop(signal.SIGINT)
+                [lost] = LOST.findall(self._process.stderr)
+                assert lost == "0", self._process.stderr
+        finally:
+            self._process.close()
 
     def settle(self) -> None:
         """Waits until everything that has passed so far has been written down.

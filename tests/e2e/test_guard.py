@@ -10,7 +10,7 @@ import socket
 import stat
 import sys
 from collections.abc import Callable
-from contextlib import ExitStack, suppress
+from contextlib import ExitStack
 from importlib import import_module
 from pathlib import Path
 
@@ -21,10 +21,14 @@ from tests.e2e import ping, sockets
 from tests.e2e.snapshot import state, wait_for_state
 from tests.e2e.testbed import FAMILIES, V4, Family, Testbed
 from tests.e2e.tunrouter import (
+    GUARD,
     HEAD,
+    KILLED,
     PROGRAM,
+    ROUTER,
     TUN,
-    Tunrouter,
+    UNDOER,
+    files_of,
     rules,
     run_to_end,
     running,
@@ -42,8 +46,6 @@ RULES = rules(*LINES)
 NEW_FLOWS = 12
 """Of each family: not more than the router has sockets in reserve for."""
 
-ROUTER, GUARD, UNDOER = "tunrouter", "router.platform.linux.guard", "router.platform.linux.undoer"
-
 
 def owned_by(user: str) -> str:
     return rules(*LINES, head=HEAD + f"user: {user}\n")
@@ -55,26 +57,11 @@ def _of(pid: int, key: str) -> str:
     return next(line.partition(":")[2].strip() for line in lines if line.startswith(key + ":"))
 
 
-def _processes(running: Tunrouter) -> dict[str, int]:
-    """The three of a run by what they are for."""
-    found = {}
-    for pid in running.pids():
-        command = Path(f"/proc/{pid}/cmdline").read_text()
-        found[next((name for name in (GUARD, UNDOER) if name in command), ROUTER)] = pid
-    return found
-
-
 def _use(bed: Testbed) -> None:
     """Traffic by every way, so that all there is to clean up has come into being."""
     for family in FAMILIES:
         for host in (HOME, VPN):
             assert ping.answered(bed.client, family.far(host)).received == 3
-
-
-def _files(bed: Testbed) -> set[Path]:
-    """What routers keep while they run in this namespace."""
-    number = bed.router.run("stat", "-L", "-c", "%i", "/proc/self/ns/net").stdout.strip()
-    return set(Path("/run/tunrouter").glob(f"net-{number}*/**/*"))
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -108,7 +95,7 @@ def test_the_router_has_no_rights_but_its_descriptors(
     text = RULES if user == "nobody" else owned_by(user)
     account = pwd.getpwnam(user)
     with running(bed.router, tmp_path, text) as router:
-        processes = _processes(router)
+        processes = router.processes()
         assert processes[ROUTER] == router.pid
         assert set(_of(router.pid, "Uid").split()) == {str(account.pw_uid)}
         assert set(_of(router.pid, "Gid").split()) == {str(account.pw_gid)}
@@ -176,26 +163,19 @@ def test_nothing_is_read_from_disk_any_more(
         started.close()
 
 
-@pytest.mark.parametrize(
-    "killed",
-    [(ROUTER,), (GUARD,), (UNDOER,), (ROUTER, GUARD), (GUARD, ROUTER), (ROUTER, UNDOER)],
-    ids="+".join,
-)
+@pytest.mark.parametrize("killed", KILLED, ids="+".join)
 def test_sigkill_of_process_groups_leaves_nothing(
     bed: Testbed, tmp_path: Path, killed: tuple[str, ...]
 ) -> None:
-    before, files = state(bed.router), _files(bed)
+    before, files = state(bed.router), files_of(bed.router)
     with running(bed.router, tmp_path, RULES) as router:
         _use(bed)
         assert state(bed.router) != before
-        assert {path.suffix for path in _files(bed) - files} == {".sock", ".undo"}
-        processes = _processes(router)
-        for name in killed:
-            with suppress(ProcessLookupError):  # the first may have taken it along
-                os.killpg(os.getpgid(processes[name]), signal.SIGKILL)
+        assert {path.suffix for path in files_of(bed.router) - files} == {".sock", ".undo"}
+        router.kill(killed)
         wait_for_state(bed.router, before)
         wait_until(lambda: not router.pids(), "all of its processes to end")
-        assert _files(bed) == files
+        assert files_of(bed.router) == files
         stopped = router.stop()
         if ROUTER not in killed:
             assert stopped.exit_code == 1
@@ -216,14 +196,14 @@ def _killed_all_at_once(bed: Testbed, tmp_path: Path) -> None:
 
 
 def test_cleanup_undoes_what_a_power_cut_leaves(bed: Testbed, tmp_path: Path) -> None:
-    before, files = state(bed.router), _files(bed)
+    before, files = state(bed.router), files_of(bed.router)
     _killed_all_at_once(bed, tmp_path)
     assert state(bed.router) != before
     cleaned = bed.router.run(PROGRAM, "cleanup")
     assert "undone: net/ipv4/conf/eth0/rp_filter = 1" in cleaned.stdout
     assert "undone: rule " in cleaned.stdout
     assert state(bed.router) == before
-    assert _files(bed) == files
+    assert files_of(bed.router) == files
     again = bed.router.run(PROGRAM, "cleanup")
     assert again.stdout == "nothing to clean up: no run has left anything behind\n"
 
@@ -231,29 +211,29 @@ def test_cleanup_undoes_what_a_power_cut_leaves(bed: Testbed, tmp_path: Path) ->
 def test_cleanup_leaves_a_router_that_runs_alone(bed: Testbed, tmp_path: Path) -> None:
     with running(bed.router, tmp_path, RULES):
         _use(bed)
-        during, files = state(bed.router), _files(bed)
+        during, files = state(bed.router), files_of(bed.router)
         cleaned = bed.router.run(PROGRAM, "cleanup")
         assert "nothing to clean up" in cleaned.stdout
-        assert (state(bed.router), _files(bed)) == (during, files)
+        assert (state(bed.router), files_of(bed.router)) == (during, files)
         _use(bed)
 
 
 def test_the_next_start_cleans_up_too(bed: Testbed, tmp_path: Path) -> None:
-    before, files = state(bed.router), _files(bed)
+    before, files = state(bed.router), files_of(bed.router)
     _killed_all_at_once(bed, tmp_path)
     with running(bed.router, tmp_path, RULES) as router:
         assert "undone what a run had left" in router.log
         _use(bed)
     wait_for_state(bed.router, before)
-    assert _files(bed) == files
+    assert files_of(bed.router) == files
 
 
 def test_rubbish_in_what_was_written_down_is_named_and_hinders_nothing(
     bed: Testbed, tmp_path: Path
 ) -> None:
-    before, files = state(bed.router), _files(bed)
+    before, files = state(bed.router), files_of(bed.router)
     _killed_all_at_once(bed, tmp_path)
-    (journal,) = (path for path in _files(bed) - files if path.suffix == ".undo")
+    (journal,) = (path for path in files_of(bed.router) - files if path.suffix == ".undo")
     with journal.open("r+b") as file:
         written = file.read()
         file.seek(0)
@@ -273,7 +253,7 @@ def test_rubbish_in_what_was_written_down_is_named_and_hinders_nothing(
     journal.unlink()
     again = bed.router.run(PROGRAM, "cleanup")
     assert again.stdout == "nothing to clean up: no run has left anything behind\n"
-    assert _files(bed) == files
+    assert files_of(bed.router) == files
 
 
 def test_a_second_start_says_who_runs(bed: Testbed, tmp_path: Path) -> None:
@@ -330,7 +310,7 @@ def test_packets_do_not_wait_for_a_busy_guard(bed: Testbed, tmp_path: Path) -> N
     for a while; it catches up."""
     route = f"{V4.far(HOME)} dev {TUN}"
     with far_hosts(bed), running(bed.router, tmp_path, RULES) as run, ExitStack() as sent:
-        guard = _processes(run)[GUARD]
+        guard = run.processes()[GUARD]
         for family in FAMILIES:
             sent.enter_context(_echoed(bed, family))
         os.kill(guard, signal.SIGSTOP)

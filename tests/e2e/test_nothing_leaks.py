@@ -4,7 +4,7 @@ A LAN host pings, sends datagrams and connects to addresses that the VPN alone s
 time, from before the start until after the end. Of each kind and address, the packets leave the
 machine by themselves before the start, go into the TUN from one moment on, and leave by themselves
 again from one moment on after the end: what lies in between, whatever happens there, is never seen
-on the home network.
+on the home network, be the VPN up or down at the start, at reloads and at the end.
 """
 
 from __future__ import annotations
@@ -17,6 +17,8 @@ from itertools import pairwise
 from pathlib import Path
 from typing import Final
 
+import pytest
+
 from tests.e2e import ping, sockets
 from tests.e2e.capture import Capture, Seen
 from tests.e2e.testbed import FAMILIES, Family, Testbed
@@ -27,6 +29,9 @@ from tests.e2e.wait import wait_until
 TRAFFIC: Final = str(Path(__file__).with_name("traffic.py"))
 KINDS: Final = {"ICMP": "icmp", "UDP": "udp", "Flags": "tcp"}
 """What tcpdump's lines tell them by."""
+
+GONE: Final = "?"
+"""What tcpdump calls an interface that is gone by the time it prints: wg0 or the TUN."""
 
 
 def halves(net: str) -> list[str]:
@@ -48,25 +53,60 @@ more of them; by another policy; by the default."""
 EXPRESSION: Final = " or ".join(f"dst net {family.office_net}" for family in FAMILIES)
 
 
+@pytest.fixture(autouse=True)
+def _tunnel_afterwards(bed: Testbed) -> Iterator[None]:
+    yield
+    if not bed.router.has_interface("wg0"):
+        bed.open_tunnel()
+
+
 def test_no_packet_of_a_vpn_goes_elsewhere(bed: Testbed, tmp_path: Path) -> None:
+    with _nothing_leaks(bed, tmp_path) as router:
+        _wait_for_all_anew(bed, "wg0")
+        _lose_and_return(bed, router)
+        for text in OTHERS:
+            assert router.reload(text).startswith("reloaded")
+            _wait_for_all_anew(bed, "wg0")
+        _lose_and_return(bed, router)
+
+
+def test_no_packet_of_a_vpn_that_is_down_goes_elsewhere(bed: Testbed, tmp_path: Path) -> None:
+    """From the start to the end, and at each reload in between; once it is up meanwhile, and down
+    again."""
+    bed.close_tunnel()
+    with _nothing_leaks(bed, tmp_path) as router:
+        assert "policy office: down" in router.log
+        _expect_told(bed)
+        for text in OTHERS:
+            assert router.reload(text).startswith("reloaded")
+            _wait_for_all_anew(bed, TUN)
+            _expect_told(bed)
+        bed.open_tunnel()
+        _wait_for_all_anew(bed, "wg0")
+        _lose(bed, router)
+        _wait_for_all_anew(bed, TUN)
+
+
+@contextmanager
+def _nothing_leaks(bed: Testbed, directory: Path) -> Iterator[Tunrouter]:
+    """A router in the midst of traffic, from its start to its end: while it is ready nothing passes
+    the home gateway, and no kind of packet leaves by itself between its first in the TUN and its
+    last."""
     with (
         _traffic(bed),
         Capture(bed.router, EXPRESSION) as at_router,
         Capture(bed.gw, EXPRESSION) as at_gateway,
     ):
         _wait_for_all(bed, at_router, "eth0")
-        with running(bed.router, tmp_path, RULES) as router:
+        with running(bed.router, directory, RULES) as router:
             leaked = len(at_gateway.on("home0"))
-            _wait_for_all(bed, at_router, "wg0")
-            _lose_and_return(bed, router)
-            for text in OTHERS:
-                assert router.reload(text).startswith("reloaded")
-                _wait_for_all_anew(bed, "wg0")
-            _lose_and_return(bed, router)
+            _wait_for_all(bed, at_router, TUN)
+            yield router
             assert len(at_gateway.on("home0")) == leaked
         _wait_for_all(bed, at_router, "eth0")
         seen = at_router.packets()
     for stream in _streams(seen):
+        assert {one.interface for one in stream} <= {"eth0", TUN, "wg0", GONE}, "nor by any other"
         way = [one.interface for one in stream if one.interface in ("eth0", TUN)]
         changes = [now for then, now in pairwise(way) if then != now]
         assert changes == [TUN, "eth0"], "into the TUN at the start, out of it at the end"
@@ -74,6 +114,13 @@ def test_no_packet_of_a_vpn_goes_elsewhere(bed: Testbed, tmp_path: Path) -> None
 
 def _lose_and_return(bed: Testbed, router: Tunrouter) -> None:
     """In between, pings are told."""
+    _lose(bed, router)
+    _expect_told(bed)
+    bed.open_tunnel()
+    _wait_for_all_anew(bed, "wg0")
+
+
+def _lose(bed: Testbed, router: Tunrouter) -> None:
     downs = router.log.count("policy office: down")
     bed.close_tunnel()
     wait_until(
@@ -81,10 +128,11 @@ def _lose_and_return(bed: Testbed, router: Tunrouter) -> None:
         "it to be down",
         detail=lambda: router.log,
     )
+
+
+def _expect_told(bed: Testbed) -> None:
     for family in FAMILIES:
-        assert ping.unanswered(bed.client, family.office(9)).prohibited == 3
-    bed.open_tunnel()
-    _wait_for_all_anew(bed, "wg0")
+        assert ping.unanswered(bed.client, family.office(1)).prohibited == 3
 
 
 @contextmanager

@@ -142,14 +142,20 @@ class Testbed:
         for namespace in self.namespaces:
             namespace.delete()
 
-    def open_tunnel(self) -> None:
-        """Brings up the router's end of the VPN and waits for the handshake."""
+    def open_tunnel(self, endpoint: str = V4.vpn_outside) -> None:
+        """Brings up the router's end of the VPN, by that address of its far end, and waits for the
+        handshake."""
         self.router_wg.open()
+        self.shake_hands(endpoint)
+
+    def shake_hands(self, endpoint: str = V4.vpn_outside) -> None:
+        """Acquaints the two ends of the VPN and waits until packets pass."""
+        host = f"[{endpoint}]" if ":" in endpoint else endpoint
         self.vpn_wg.add_peer(self.router_wg.public_key, (f"{V4.wg0}/32", f"{V6.wg0}/128"))
         self.router_wg.add_peer(
             self.vpn_wg.public_key,
             (V4.every, V6.every),
-            endpoint=f"{V4.vpn_outside}:{WIREGUARD_PORT}",
+            endpoint=f"{host}:{WIREGUARD_PORT}",
         )
         self.router.run("ping", "-c1", "-w", "20", V4.vpn_wg0)
         wait_until(lambda: self.router_wg.has_handshake, "the WireGuard handshake")

@@ -9,8 +9,8 @@ import os
 import re
 import signal
 import sys
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -25,6 +25,11 @@ TUN = "tun11"
 SUMMARY = re.compile(r"stopped: (.*)$", re.MULTILINE)
 RELOADED = re.compile(r"^tunrouter: (?:error: )?((?:not )?reloaded: .*)$", re.MULTILINE)
 COUNTER = re.compile(r"([\w-]+)=(\d+)")
+
+ROUTER, GUARD, UNDOER = "tunrouter", "router.platform.linux.guard", "router.platform.linux.undoer"
+"""The processes of a run, by what they are for."""
+KILLED = (ROUTER,), (GUARD,), (UNDOER,), (ROUTER, GUARD), (GUARD, ROUTER), (ROUTER, UNDOER)
+"""Of which somebody is left to put everything back, when they are killed one after the other."""
 
 HEAD = f"""\
 version: 1
@@ -96,6 +101,21 @@ class Tunrouter:
         """All processes of this run that are left."""
         return sorted(set(self._namespace.pids()) - self._others)
 
+    def processes(self) -> dict[str, int]:
+        """The pids of ROUTER, GUARD and UNDOER."""
+        found = {}
+        for pid in self.pids():
+            command = Path(f"/proc/{pid}/cmdline").read_text()
+            found[next((name for name in (GUARD, UNDOER) if name in command), ROUTER)] = pid
+        return found
+
+    def kill(self, names: Sequence[str]) -> None:
+        """SIGKILL of the process groups of some of them, one after the other."""
+        processes = self.processes()
+        for name in names:
+            with suppress(ProcessLookupError):  # the first may have taken it along
+                os.killpg(os.getpgid(processes[name]), signal.SIGKILL)
+
     def descriptors(self) -> int:
         """How many descriptors the main process has open."""
         return len(list(Path(f"/proc/{self.pid}/fd").iterdir()))
@@ -124,6 +144,12 @@ class Tunrouter:
 
     def close(self) -> None:
         self._process.close()
+
+
+def files_of(namespace: Namespace) -> set[Path]:
+    """What routers keep while they run in a namespace."""
+    number = namespace.run("stat", "-L", "-c", "%i", "/proc/self/ns/net").stdout.strip()
+    return set(Path("/run/tunrouter").glob(f"net-{number}*/**/*"))
 
 
 def write_rules(directory: Path, text: str) -> Path:

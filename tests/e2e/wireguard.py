@@ -45,12 +45,19 @@ class WireGuard:
         return _wg("pubkey", stdin=self.private_key)
 
     def open(self) -> None:
-        """Makes the interface, without a peer yet."""
+        """Makes the interface and brings it up, without a peer yet."""
+        self.make()
+        self.bring_up()
+
+    def make(self) -> None:
+        """The interface, of no use yet: without an address, and down."""
         self.process = self.namespace.start("sh", "-c", PRIVATE_SOCKETS, self.interface)
         what = f"{self.interface} of wireguard-go"
         wait_until(self._listens, what, detail=self.process.report)
         wait_until(self._answers, what, detail=self.process.report)
         self._set("private-key", "/dev/stdin", stdin=self.private_key)
+
+    def bring_up(self) -> None:
         self.namespace.ip(
             f"link set {self.interface} mtu {self.mtu} up",
             *(f"addr add {address} dev {self.interface}" for address in self.addresses),

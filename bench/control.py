@@ -1,0 +1,119 @@
+"""What it costs packets that others talk to the router: pings while twenty clients misbehave at its
+control socket and one more asks for its status without end.
+
+    make bench          or, as root:  python -m bench.control [--rounds 5] [--seconds 3]
+
+Side by side, by the same router: with nobody at any socket; with all of them at the socket of
+another router, which carries no packet, so that this is what they cost the machine; and with all of
+them at its own. The last two are compared.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+import sys
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager, nullcontext
+from statistics import median
+from typing import Final
+
+from bench.side_by_side import arguments, in_turn, network
+from tests.e2e import ping
+from tests.e2e.netns import Namespace
+from tests.e2e.nuisance import Nuisance
+from tests.e2e.status import HOME, RULES, socket_of
+from tests.e2e.testbed import V4, Testbed
+from tests.e2e.tunrouter import PROGRAM, rules, running
+from tests.e2e.wait import wait_until
+
+CLIENTS: Final = 20
+INTERVAL_S: Final = 0.002
+TIME: Final = re.compile(r"time=([\d.]+) ms")
+ALONE, ELSEWHERE, PESTERED = "nobody at a socket", "21 clients elsewhere", "21 clients at ours"
+OTHERS: Final = rules(*(f"203.0.113.{host} -> drop" for host in range(16)))
+"""As many rules as ours has, about nobody."""
+MAX_RATIO: Final = 1.5
+
+
+@contextmanager
+def pestered(namespace: Namespace) -> Iterator[None]:
+    """All those clients at the socket of the router there; when the block begins they have been
+    served."""
+    over = threading.Event()
+    ends: list[int] = []
+
+    def ask_on() -> None:
+        while not over.is_set():
+            ends.append(namespace.run(PROGRAM, "status", check=False).returncode)
+
+    asking = threading.Thread(target=ask_on)
+    asking.start()
+    try:
+        with Nuisance(socket_of(namespace), CLIENTS) as nuisance:
+            wait_until(lambda: nuisance.done > CLIENTS and ends, "clients that are served")
+            yield
+    finally:
+        over.set()
+        asking.join()
+
+
+def pings(bed: Testbed, seconds: float) -> list[float]:
+    """Round trips in milliseconds. Stops the bench if one is lost."""
+    number = round(seconds / INTERVAL_S)
+    process = ping.start(bed.client, V4.far(HOME), "-i", str(INTERVAL_S), "-c", str(number))
+    try:
+        found = ping.read(process)
+    finally:
+        process.close()
+    assert found.received == number, found.text
+    return [float(time) for time in TIME.findall(found.text)]
+
+
+def _passed(bed: Testbed) -> int | None:
+    """Packets there and back, as the router counts them; None while it has no room for a client."""
+    done = bed.router.run(PROGRAM, "status", "--json", check=False)
+    return int(json.loads(done.stdout)["rules"][0]["packets"]) if done.returncode == 0 else None
+
+
+def verdict(measured: dict[str, list[list[float]]]) -> bool:
+    """Prints medians and longest ways, of all rounds, and whether the limit is kept."""
+    for name, rounds in measured.items():
+        times = sorted(time for each in rounds for time in each)
+        print(
+            f"{name:<24}median {median(times):6.3f} ms   longest {times[-1]:6.1f} ms"
+            f"   lost 0 of {len(times)}"
+        )
+    pairs = zip(measured[ELSEWHERE], measured[PESTERED], strict=True)
+    ratio = median(median(pestered) / median(elsewhere) for elsewhere, pestered in pairs)
+    passed = ratio <= MAX_RATIO
+    said = "pass" if passed else "FAIL"
+    print(f"median, at ours to elsewhere {ratio:.2f}   {said}: at most {MAX_RATIO:g}")
+    return passed
+
+
+def main() -> int:
+    options = arguments("Measure what talkers cost packets", 3.0, rounds=5)
+    with (
+        network() as (bed, directory),
+        running(bed.router, directory, RULES),
+        running(bed.far, directory, OTHERS),
+    ):
+        cases: dict[str, Callable[[], AbstractContextManager[None]]] = {
+            ALONE: nullcontext,
+            ELSEWHERE: lambda: pestered(bed.far),
+            PESTERED: lambda: pestered(bed.router),
+        }
+        measured: dict[str, list[list[float]]] = {name: [] for name in cases}
+        for name, case in in_turn(options.rounds, cases):
+            with case():
+                measured[name].append(pings(bed, options.seconds))
+        wait_until(lambda: _passed(bed) is not None, "room at the socket")
+        sent = sum(len(each) for rounds in measured.values() for each in rounds)
+        assert _passed(bed) == 2 * sent, "all of them by the router"
+    return 0 if verdict(measured) else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())
