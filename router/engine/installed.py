@@ -17,7 +17,7 @@ from typing import Final, NamedTuple, Protocol
 from router.config.model import Config
 from router.engine.compiled import Compiled, Dependencies, dependencies
 from router.engine.restraint import Restraint
-from router.platform.base import PlatformError, System, TunDevice
+from router.platform.base import Kept, PlatformError, System, TunDevice
 from router.policy.exempt import WayOf
 from router.policy.findings.loops import exemption
 from router.policy.network import Endpoint
@@ -28,6 +28,8 @@ log = logging.getLogger(__name__)
 
 SHOWN: Final = 3
 """Of the things that were put back, those that are named."""
+RETRY: Final = 10
+"""Seconds until what cannot be put back is tried again."""
 
 
 class NotPutBackError(PlatformError):
@@ -64,6 +66,7 @@ class Installed:
         self._clock = clock
         self._restraint = Restraint()
         self._looks_later = False
+        self._lacking: list[str] = []
         self._config = config
         self._rules = rules
         self._system = system
@@ -105,7 +108,11 @@ class Installed:
         if planned_anew or not delay:
             told = partial(self._kept, planned_anew=planned_anew)
             self._system.keep_soon(self._plan.routes, told)
-        elif not self._looks_later:
+        else:
+            self._look_in(delay)
+
+    def _look_in(self, delay: float) -> None:
+        if not self._looks_later:
             self._looks_later = True
             self._clock.call_later(delay, self._look_later)
 
@@ -116,14 +123,17 @@ class Installed:
         except PlatformError as error:
             log.warning("%s", error)
 
-    def _kept(self, missing: list[str] | PlatformError, *, planned_anew: bool) -> None:
-        if isinstance(missing, PlatformError):
-            log.warning("%s", missing)  # if the TUN is gone, reading from it says so
-        elif missing and planned_anew:
+    def _kept(self, kept: Kept | PlatformError, *, planned_anew: bool) -> None:
+        if isinstance(kept, PlatformError):
+            log.warning("%s", kept)
+            self._demand_tun()
+            return
+        if kept.put_back and planned_anew:
             log.info("routes planned anew: %d by %s", len(self._plan.routes), self._tun.name)
-        elif missing:
+        elif kept.put_back:
             self._restraint.put_back(self._clock.now)
-            self._tell_of(missing)
+            self._tell_of(kept.put_back)
+        self._report_lacking(kept.lacking)
 
     def _tell_of(self, missing: list[str]) -> None:
         """What was put back, and that it takes two to quarrel."""
@@ -139,6 +149,36 @@ class Installed:
         else:
             log.warning("another program has removed what is ours; put back: %s", what)
 
+    def _report_lacking(self, lacking: list[str]) -> None:
+        """Once; it is tried again as long as it lasts."""
+        if lacking and lacking != self._lacking:
+            log.warning(
+                "another program has changed what is ours, and it cannot be put back: %s. Packets "
+                "that need it pass the router by until then: end what keeps %s from being put "
+                "right; it is tried again every %d s",
+                "; ".join(lacking),
+                self._tun.name,
+                RETRY,
+            )
+        elif self._lacking and not lacking:
+            log.info("everything of %s is as it should be again", self._tun.name)
+        self._lacking = lacking
+        if lacking:
+            self._look_in(RETRY)
+
+    def _demand_tun(self) -> None:
+        """End the run, from a timer, if the TUN is gone; to read from one that was moved to another
+        network namespace would never say so."""
+        present = self._system.interfaces.all().values()
+        if not any(interface.index == self._tun.index for interface in present):
+            self._clock.call_later(0.0, self._end)
+
+    def _end(self) -> None:
+        raise PlatformError(
+            f"{self._tun.name} is gone: another program has deleted it or moved it to another "
+            "network namespace; start the router again"
+        )
+
     def change(self, compiled: Compiled) -> RouteChanges:
         """Go over to other rules. Raises PlatformError when that is refused, and everything is as
         it was, or NotPutBackError."""
@@ -152,7 +192,7 @@ class Installed:
         before, after = set(former[-1].routes), set(self._plan.routes)
         try:
             if before != after:
-                self._system.keep(self._plan.routes)
+                self._report_lacking(self._system.keep(self._plan.routes).lacking)
         except PlatformError as refusal:
             self._config, self._rules, self._depends_on, self._plan = former
             self._put_back(refusal)

@@ -322,6 +322,17 @@ class NetworkPath(NamedTuple):
     source: bytes | None
 
 
+class Kept(NamedTuple):
+    """What has become of what was installed, in a few words each.
+
+    put_back    was missing, and is there again
+    lacking     is missing still, and why
+    """
+
+    put_back: list[str]
+    lacking: list[str]
+
+
 class System(Protocol):
     """What the engine needs of a system."""
 
@@ -344,18 +355,19 @@ class System(Protocol):
         """Send the prefixes to the TUN. Raises PlatformError that names the one refused."""
         ...
 
-    def keep(self, routes: Sequence[Route]) -> list[str]:
-        """Have the TUN up, with its addresses and exactly these routes, whoever has changed it.
+    def keep(self, routes: Sequence[Route]) -> Kept:
+        """Have the TUN as it was made, with exactly these routes, whoever has changed it.
 
-        What was missing, in a few words each. Raises PlatformError.
+        What cannot be had hinders nothing else. Raises PlatformError when the TUN is gone, or when
+        routes are refused for which it has all they need.
         """
         ...
 
     def keep_soon(
-        self, routes: Sequence[Route], told: Callable[[list[str] | PlatformError], None]
+        self, routes: Sequence[Route], told: Callable[[Kept | PlatformError], None]
     ) -> None:
         """The same without waiting for it: `told` is called, at the latest by the lifeline, with
-        what was missing or why it cannot be had. Raises PlatformError."""
+        what was missing or why routes cannot be had. Raises PlatformError."""
         ...
 
     def prepare_way_out(self, interface: Interface) -> bool:

@@ -20,8 +20,12 @@ COMMANDS = (
 
 
 def state(namespace: Namespace) -> str:
-    """Rules, links, addresses, routes of all tables, sysctls and the packet filter."""
-    return "\n".join(_section(namespace, command) for command in COMMANDS)
+    """Rules, links, addresses, routes of all tables, sysctls and the packet filter.
+
+    Not the secret that an interface makes addresses of: once it has one it keeps it.
+    """
+    text = "\n".join(_section(namespace, command) for command in COMMANDS)
+    return "\n".join(line for line in text.splitlines() if ".stable_secret" not in line)
 
 
 def _section(namespace: Namespace, command: str) -> str:

@@ -1,4 +1,4 @@
-"""Interfaces that go and come back, a default route that moves, and what others take away."""
+"""Interfaces that go and come back, and a default route that moves."""
 
 from __future__ import annotations
 
@@ -10,10 +10,8 @@ import pytest
 
 from tests.e2e import ping
 from tests.e2e.capture import Capture
-from tests.e2e.snapshot import state, wait_for_state
-from tests.e2e.test_check import installed
 from tests.e2e.testbed import FAMILIES, V4, V6, Family, Testbed
-from tests.e2e.tunrouter import HEAD, TUN, Tunrouter, rules, running
+from tests.e2e.tunrouter import HEAD, Tunrouter, rules, running
 from tests.e2e.wait import wait_until
 
 HOME, VPN = 1, 2
@@ -129,47 +127,3 @@ def test_the_default_route_moves(bed: Testbed, family: Family, tmp_path: Path) -
         with Capture(bed.far) as far:
             assert ping.answered(bed.client, address).received == 3
             assert far.arrivals(address) == {("home0", family.eth0)}
-
-
-@pytest.mark.parametrize(
-    "vandalism",
-    [
-        ("ip route flush proto 116", "ip -6 route flush proto 116"),
-        (f"ip link set {TUN} down",),
-        (f"ip link set {TUN} down", f"ip link set {TUN} up"),
-        (f"ip addr flush dev {TUN}",),
-        ("ip -6 rule del pref 32800",),
-        ("ip -6 route flush table all proto 116",),
-        ("sysctl -q net.ipv4.conf.eth0.rp_filter=1",),
-    ],
-    ids=["routes", "down", "down and up", "addresses", "rule", "its route", "sysctl"],
-)
-def test_what_others_take_away_is_put_back(
-    bed: Testbed, tmp_path: Path, vandalism: tuple[str, ...]
-) -> None:
-    bed.router.sysctl(ipv4__conf__all__rp_filter=1, ipv4__conf__eth0__rp_filter=1)
-    try:
-        before = state(bed.router)
-        with running(bed.router, tmp_path, SPLIT) as router:
-            routes, with_us = installed(bed), state(bed.router)
-            for command in vandalism:
-                bed.router.run(*command.split())
-            wait_until(lambda: installed(bed) == routes, "the routes", detail=_log(router))
-            wait_for_state(bed.router, with_us)
-            for family in FAMILIES:
-                assert ping.answered(bed.client, family.far(HOME)).received == 3
-                assert ping.answered(bed.client, family.far(VPN)).received == 3
-        wait_for_state(bed.router, before)
-    finally:
-        bed.router.sysctl(ipv4__conf__all__rp_filter=0, ipv4__conf__eth0__rp_filter=0)
-
-
-def test_a_deleted_tun_is_the_end(bed: Testbed, tmp_path: Path) -> None:
-    before = state(bed.router)
-    with running(bed.router, tmp_path, SPLIT) as router:
-        bed.router.ip(f"link del {TUN}")
-        wait_until(lambda: not router.running, "it to end", detail=_log(router))
-        stopped = router.stop()
-        assert stopped.exit_code == 1
-        assert f"{TUN} is gone" in stopped.log
-    wait_for_state(bed.router, before)

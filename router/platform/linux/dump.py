@@ -59,7 +59,9 @@ def dump(
                 code = -int.from_bytes(answer[start : start + 4], NATIVE, signed=True)
                 raise OSError(code, os.strerror(code))
             fields = header.unpack_from(answer, start)
-            yield fields, attributes(answer[start + header.size : end])
+            # Of a family that it has not, such as IPv6 where it is turned off, a kernel lists all.
+            if fields[0] == family or family == socket.AF_UNSPEC:
+                yield fields, attributes(answer[start + header.size : end])
             offset += max((length + 3) & ~3, NLMSGHDR.size)
 
 

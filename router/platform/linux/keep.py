@@ -5,11 +5,12 @@ that nothing is done twice and nothing depends on having seen what has happened 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Final
+from typing import Final, NamedTuple
 
 from router.platform.linux.dump import RTM_GETROUTE, attributes, dump, number
+from router.platform.linux.interfaces import family
 from router.platform.linux.present import (
-    FAMILIES,
+    KINDS,
     RTA_DST,
     RTA_OIF,
     RTA_PRIORITY,
@@ -26,18 +27,42 @@ from router.platform.linux.route_batch import (
     replace_routes,
 )
 from router.policy.capture import Route
-from router.policy.network import TABLE_MAIN
+from router.policy.network import TABLE_MAIN, RouteKind
 
 IPV6: Final = 6
+RTPROT_KERNEL: Final = 2
 
 
-def keep_routes(index: int, wanted: Sequence[Route]) -> list[Route]:
+class KernelRoute(NamedTuple):
+    """A route that the kernel itself has made, as it does for an address."""
+
+    version: int
+    table: int
+    kind: RouteKind
+    first: int
+    length: int
+
+
+class Present(NamedTuple):
+    """The routes of one family by an interface.
+
+    ours    those of ours in the main table
+    second  those of them that come behind somebody else's of the same prefix and metric
+    kernel  the kernel's own in all tables
+    """
+
+    ours: set[Route]
+    second: set[Route]
+    kernel: set[KernelRoute]
+
+
+def keep_routes(index: int, wanted: Sequence[Route], there: Present) -> list[Route]:
     """Have exactly these routes of ours by an interface, before those of others for the same
-    prefixes; the ones that were missing or came second.
+    prefixes; the ones that were missing or came second. `there` are those of the same family.
 
     Added before others are removed. Raises OSError, PlatformError.
     """
-    present, second = _our_routes(index)
+    present, second, _ = there
     missing = [route for route in wanted if route not in present]
     surplus = present.difference(wanted)
     # IPv6 knows no two routes that differ in their MTU alone: there the new one takes its place.
@@ -54,26 +79,27 @@ def keep_routes(index: int, wanted: Sequence[Route]) -> list[Route]:
     return missing + behind
 
 
-def _our_routes(index: int) -> tuple[set[Route], set[Route]]:
-    """Our routes by an interface in the main table, and those of them that come behind somebody
-    else's of the same prefix and metric. Raises OSError."""
-    ours: set[Route] = set()
-    second: set[Route] = set()
+def present_routes(index: int, version: int) -> Present:
+    """Those by an interface at present. Raises OSError."""
+    found = Present(set(), set(), set())
+    foreign = None
     with rtnetlink() as netlink:
-        for version, family in FAMILIES:
-            foreign = None
-            for fields, route in dump(netlink, RTM_GETROUTE, family, RTMSG):
-                _, length, _, tos, table, protocol, _, _, _ = fields
-                if number(route.get(RTA_TABLE), table) != TABLE_MAIN:
-                    continue
-                first = int.from_bytes(route.get(RTA_DST, b""), "big")
-                place = first, length, tos, number(route.get(RTA_PRIORITY))
-                if protocol != RTPROT_TUNROUTER or number(route.get(RTA_OIF)) != index:
-                    foreign = place
-                    continue
-                metrics = attributes(route.get(RTA_METRICS, b""))
-                found = Route(version, first, length, number(metrics.get(RTAX_MTU)))
-                ours.add(found)
-                if foreign == place:  # the kernel lists them in the order in which they are asked
-                    second.add(found)
-    return ours, second
+        for fields, route in dump(netlink, RTM_GETROUTE, family(version), RTMSG):
+            _, length, _, tos, table, protocol, _, kind, _ = fields
+            table = number(route.get(RTA_TABLE), table)
+            first = int.from_bytes(route.get(RTA_DST, b""), "big")
+            by_it = number(route.get(RTA_OIF)) == index
+            if by_it and protocol == RTPROT_KERNEL and kind in KINDS:
+                found.kernel.add(KernelRoute(version, table, KINDS[kind], first, length))
+            if table != TABLE_MAIN:
+                continue
+            place = first, length, tos, number(route.get(RTA_PRIORITY))
+            if protocol != RTPROT_TUNROUTER or not by_it:
+                foreign = place
+                continue
+            metrics = attributes(route.get(RTA_METRICS, b""))
+            one = Route(version, first, length, number(metrics.get(RTAX_MTU)))
+            found.ours.add(one)
+            if foreign == place:  # the kernel lists them in the order in which they are asked
+                found.second.add(one)
+    return found

@@ -9,48 +9,35 @@ Must not know: rules, flows, packets; who asks.
 
 from __future__ import annotations
 
-import contextlib
 import socket
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from ipaddress import IPv4Interface, IPv6Interface, ip_interface
-from typing import Final
+from collections.abc import Callable, Mapping, Sequence
+from ipaddress import ip_interface
 
 from pyroute2.iproute.linux import IPRoute
 from pyroute2.netlink.exceptions import NetlinkError
 
-from router.platform.base import PlatformError
+from router.platform.base import Kept, PlatformError
 from router.platform.linux.channel import Message
 from router.platform.linux.control_socket import control_socket
 from router.platform.linux.datagrams import BUFFER
 from router.platform.linux.endpoints import EndpointMemory
 from router.platform.linux.interfaces import LinuxInterfaces, family
 from router.platform.linux.journal import SUFFIX
-from router.platform.linux.keep import keep_routes
+from router.platform.linux.keep import keep_routes, present_routes
 from router.platform.linux.leftovers import clean_up
-from router.platform.linux.present import present_endpoints
+from router.platform.linux.own_link import OwnLink
+from router.platform.linux.present import FAMILIES, present_endpoints
 from router.platform.linux.rereading import Program
 from router.platform.linux.route_batch import add_routes
 from router.platform.linux.runtime import make_runtime_directory
 from router.platform.linux.sockets import enlarge_buffers, icmp_socket, passing_socket
 from router.platform.linux.streams import listening_socket
-from router.platform.linux.tun import LinuxTun, open_tun
+from router.platform.linux.tun import open_tun
 from router.platform.linux.tun_holder import tun_holder
-from router.platform.linux.undo import SYSCTL
 from router.platform.linux.undoer import Undoer
 from router.platform.linux.way_out import give_default_route, loosen_rp_filter
 from router.policy.capture import Route
 from router.policy.prefixes import format_prefix
-
-NO_GENERATED_ADDRESS: Final = 1
-"""IN6_ADDR_GEN_MODE_NONE: no link-local address, so no router solicitations from the TUN."""
-LOOSE: Final = "2"
-QUEUE: Final = 4096
-"""Packets that the system may send before they are read. With the usual 500, a thousand programs
-that connect at once lose half of their requests, and repeat them after a second."""
-IFA_F_NODAD: Final = 0x02
-"""Nobody else is on the link, and the address can be listened at without waiting."""
-
-Address = IPv4Interface | IPv6Interface
 
 
 class Operations:
@@ -65,7 +52,7 @@ class Operations:
         self._undoer: Undoer | None = None
         self._name = ""
         self._index = 0
-        self._addresses: list[Address] = []
+        self._link: OwnLink | None = None
         self._routes: list[Route] = []
         self._endpoints = EndpointMemory()
         self.by_name: Mapping[str, Callable[..., Message]] = {
@@ -100,10 +87,10 @@ class Operations:
         _demand_free(addresses)
         tun = open_tun(name, mtu, offloads)
         self._name, self._index = tun.name, tun.index
-        self._addresses = [ip_interface(address) for address in addresses]
         try:
             self._undoer = Undoer(make_runtime_directory() / (tun.name + SUFFIX))
-            self._configure(tun)
+            self._link = OwnLink(self._netlink, tun, [ip_interface(each) for each in addresses])
+            self._link.configure()
         except (NetlinkError, OSError) as error:
             tun.close()
             raise PlatformError(f"{tun.name} cannot be configured: {error}") from error
@@ -119,12 +106,22 @@ class Operations:
         """See System.keep; None means the routes of last time."""
         if routes is not None:
             self._routes = [Route(*route) for route in routes]
+        if self._link is None:
+            raise PlatformError("there is no TUN device yet")
         try:
-            missing = [*self._keep_up()]
-            missing += (format_prefix(*each[:3]) for each in keep_routes(self._index, self._routes))
+            kept = self._link.put_right()
         except (NetlinkError, OSError) as error:
-            raise PlatformError(f"{self._name} cannot be put right: {error}") from error
-        return Message(missing)
+            raise PlatformError(f"{self._name} cannot be looked at: {error}") from error
+        refused: list[str] = []
+        for version, _ in FAMILIES:
+            try:
+                self._keep_routes(self._link, version, kept)
+            except (PlatformError, OSError) as error:
+                impaired = version in self._link.impaired
+                (kept.lacking if impaired else refused).append(f"IPv{version} routes ({error})")
+        if refused:
+            raise PlatformError("; ".join(refused))
+        return Message(kept)
 
     def prepare_way_out(self, name: str, index: int, *, routed: bool) -> Message:
         """See System.prepare_way_out. `routed`: whether IPv6 packets have to find a route."""
@@ -169,38 +166,13 @@ class Operations:
             raise PlatformError("there is no TUN device yet")
         return self._undoer
 
-    def _configure(self, tun: LinuxTun) -> None:
-        """Addresses, MTU, up."""
-        _loosen(tun.name)
-        _set_sysctl(f"net/ipv6/conf/{tun.name}/disable_ipv6", "0")
-        _set_sysctl(f"net/ipv6/conf/{tun.name}/addr_gen_mode", str(NO_GENERATED_ADDRESS))
-        self._netlink.link("set", index=tun.index, mtu=tun.mtu, txqlen=QUEUE)
-        for address in self._addresses:
-            self._add_address(address)
-        self._netlink.link("set", index=tun.index, state="up")
-
-    def _add_address(self, address: Address) -> None:
-        self._netlink.addr(
-            "add",
-            index=self._index,
-            address=str(address.ip),
-            prefixlen=address.network.prefixlen,
-            flags=IFA_F_NODAD if address.version == 6 else 0,
-        )
-
-    def _keep_up(self) -> Iterator[str]:
-        """Addresses and up again; what was missing. A TUN that is gone is reported by itself."""
-        present = LinuxInterfaces().all().get(self._name)
-        if present is None or present.index != self._index:
-            raise PlatformError(f"{self._name} is gone")
-        _loosen(self._name)
-        for address in self._addresses:
-            if address not in present.addresses:
-                self._add_address(address)
-                yield str(address)
-        if not present.up:
-            self._netlink.link("set", index=self._index, state="up")
-            yield f"{self._name} is up"
+    def _keep_routes(self, link: OwnLink, version: int, kept: Kept) -> None:
+        """Of one family. Raises OSError, PlatformError."""
+        present = present_routes(self._index, version)
+        link.put_routes_right(version, present.kernel, kept)
+        wanted = [route for route in self._routes if route.version == version]
+        for route in keep_routes(self._index, wanted, present):
+            kept.put_back.append(format_prefix(*route[:3]))
 
 
 def _handed_over(*sockets: socket.socket) -> Message:
@@ -248,15 +220,3 @@ def _whose(name: str) -> str:
         f"there is already an interface {name}: end the program it belongs to, delete it "
         f"(ip link delete {name}), or choose another tun name"
     )
-
-
-def _loosen(name: str) -> None:
-    """The TUN's own rp_filter: strict, it would drop answers by addresses that are not routed to
-    it (a hop of a traceroute)."""
-    _set_sysctl(f"net/ipv4/conf/{name}/rp_filter", LOOSE)
-
-
-def _set_sysctl(path: str, value: str) -> None:
-    """Of the TUN, so gone with it. A kernel without IPv6 has no such file."""
-    with contextlib.suppress(FileNotFoundError):
-        (SYSCTL / path).write_text(value)

@@ -17,7 +17,14 @@ from pathlib import Path
 from typing import Any, Final, TypeVar
 
 from router.platform.account import become
-from router.platform.base import Interfaces, NetworkPath, PlatformError, Streams, TunDevice
+from router.platform.base import (
+    Interfaces,
+    Kept,
+    NetworkPath,
+    PlatformError,
+    Streams,
+    TunDevice,
+)
 from router.platform.linux.channel import Message
 from router.platform.linux.datagrams import LinuxDatagramSocket, udp_socket
 from router.platform.linux.guarded import Guard
@@ -85,17 +92,17 @@ class LinuxSystem:
         self._guard.ask("add_routes", routes=routes)
         self._routes = routes
 
-    def keep(self, routes: Sequence[Route]) -> list[str]:
+    def keep(self, routes: Sequence[Route]) -> Kept:
         known, self._routes = routes is self._routes, ()
-        missing: list[str] = self._guard.ask("keep", routes=None if known else routes).value
+        kept = Kept(*self._guard.ask("keep", routes=None if known else routes).value)
         self._routes = routes
-        return missing
+        return kept
 
     def keep_soon(
-        self, routes: Sequence[Route], told: Callable[[list[str] | PlatformError], None]
+        self, routes: Sequence[Route], told: Callable[[Kept | PlatformError], None]
     ) -> None:
         known, self._routes = routes is self._routes, routes
-        self._guard.ask_later("keep", _answered(told, list), routes=None if known else routes)
+        self._guard.ask_later("keep", _answered(told, _kept), routes=None if known else routes)
 
     def prepare_way_out(self, interface: Interface) -> bool:
         done: bool = self._guard.ask("prepare_way_out", **_way_out(interface)).value
@@ -180,6 +187,10 @@ def _answered(
 
 def _endpoints(value: Any) -> Sequence[Endpoint]:
     return tuple(Endpoint(*each) for each in value)
+
+
+def _kept(value: Any) -> Kept:
+    return Kept(*value)
 
 
 def _way_out(interface: Interface) -> dict[str, Any]:

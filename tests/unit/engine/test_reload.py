@@ -16,7 +16,7 @@ from router.engine.installed import Installed, NotPutBackError
 from router.engine.outcome import Outcome
 from router.engine.reload import PATIENCE, Reload
 from router.engine.rereading import command
-from router.platform.base import PlatformError
+from router.platform.base import Kept, PlatformError
 from router.policy.capture import Route
 from router.policy.table import RuleSet
 from tests.unit.control.rounds import Rounds
@@ -67,6 +67,7 @@ class Computer:
         self.refuses = 0
         self.cut_off: int | None = None
         self.starts = True
+        self.lacking: list[str] = []
 
     def endpoints(self) -> tuple[()]:
         return ()
@@ -74,12 +75,12 @@ class Computer:
     def add_routes(self, routes: Sequence[Route]) -> None:
         self.routes = list(routes)
 
-    def keep(self, routes: Sequence[Route]) -> list[str]:
+    def keep(self, routes: Sequence[Route]) -> Kept:
         if self.refuses:
             self.refuses -= 1
             raise PlatformError("no room for routes: have fewer")
         self.routes = list(routes)
-        return []
+        return Kept([], self.lacking)
 
     def read_anew(self) -> Output:
         if not self.starts:
@@ -195,6 +196,12 @@ def test_a_file_that_can_not_be_applied_changes_nothing(bench: Bench, text: str,
     assert "help: " in outcome.problems.text
     assert bench.prefixes == OLD
     assert bench.ask(BEFORE).flows["icmp"] == (1, 0)
+
+
+def test_what_the_tun_lacks_hinders_no_reload(bench: Bench) -> None:
+    bench.computer.lacking = ["fd77::1/126 (Permission denied)"]
+    assert bench.ask(AFTER).done
+    assert bench.prefixes == NEW
 
 
 def test_what_the_system_refuses_is_put_back(bench: Bench) -> None:

@@ -12,6 +12,7 @@ import pytest
 from router.config.loader import load
 from router.engine.installed import Installed
 from router.engine.restraint import CALM, FIRST, LONGEST, Restraint
+from router.platform.base import Kept
 from router.policy.table import RuleSet
 from tests.unit.control.rounds import Rounds
 from tests.unit.engine.world import MemoryTun
@@ -63,9 +64,9 @@ class Quarrel:
 
     def add_routes(self, routes: object) -> None: ...
 
-    def keep_soon(self, routes: object, told: Callable[[list[str]], None]) -> None:
+    def keep_soon(self, routes: object, told: Callable[[Kept], None]) -> None:
         self.put_back += 1
-        told(["198.51.100.0/24"])
+        told(Kept(["198.51.100.0/24"], []))
 
 
 def test_a_router_gives_in_and_looks_again_by_itself(

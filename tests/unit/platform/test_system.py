@@ -28,7 +28,7 @@ class MemoryGuard:
             self.routes = arguments["routes"]
         if self.refuses:
             raise PlatformError("no")
-        return Message([])
+        return Message(([], []))
 
 
 def test_routes_that_were_refused_are_not_taken_for_those_of_last_time(

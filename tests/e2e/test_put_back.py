@@ -1,0 +1,232 @@
+"""What others take away of ours is put back, all of it, and then everything works as before:
+traffic of both families, nothing of the VPN's past it, other rules.
+
+Each case is a few commands of an administrator or of another program, run while the router runs.
+"""
+
+from __future__ import annotations
+
+import subprocess
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Final
+
+import pytest
+
+from tests.e2e import ping, sockets
+from tests.e2e.capture import Capture
+from tests.e2e.netns import Namespace
+from tests.e2e.snapshot import state, wait_for_state
+from tests.e2e.test_check import installed
+from tests.e2e.testbed import FAMILIES, V4, V6, Family, Testbed
+from tests.e2e.tunrouter import TUN, Tunrouter, rules, running
+from tests.e2e.wait import wait_until
+
+HOME, VPN = 1, 2
+SPLIT: Final = rules(
+    *(f"{family.far(HOME)} -> home" for family in FAMILIES),
+    *(f"{family.far(VPN)} -> office" for family in FAMILIES),
+    *(f"{family.office_net} -> office" for family in FAMILIES),
+)
+MORE: Final = SPLIT.replace(
+    "rules:", 'rules:\n  - {cidr: [10.91.0.0/16, "fd91::/16"], policy: drop}'
+)
+"""Two routes more."""
+OF_THE_VPN: Final = " or ".join(f"host {family.far(VPN)}" for family in FAMILIES)
+
+VANDALISM: Final = {
+    "routes": ("ip route flush proto 116", "ip -6 route flush proto 116"),
+    "down": (f"ip link set {TUN} down",),
+    "down and up": (f"ip link set {TUN} down", f"ip link set {TUN} up"),
+    "addresses": (f"ip addr flush dev {TUN}",),
+    "rule": ("ip -6 rule del pref 32800",),
+    "its route": ("ip -6 route flush table all proto 116",),
+    "sysctl": ("sysctl -q net.ipv4.conf.eth0.rp_filter=1",),
+    "its own sysctl": (f"sysctl -q net.ipv4.conf.{TUN}.rp_filter=1", "ip route flush proto 116"),
+    "all IPv4 routes of the TUN": (f"ip route flush dev {TUN}",),
+    "all IPv6 routes of the TUN": (f"ip -6 route flush dev {TUN}",),
+    "its connected routes": (
+        f"ip route flush proto kernel dev {TUN}",
+        f"ip -6 route flush proto kernel dev {TUN}",
+    ),
+    "its local routes": (
+        f"ip route flush table local dev {TUN}",
+        f"ip -6 route flush table local dev {TUN}",
+    ),
+    "IPv6": (f"sysctl -q net.ipv6.conf.{TUN}.disable_ipv6=1",),
+    "an MTU too small for IPv6": (f"ip link set {TUN} mtu 1000",),
+    "another MTU": (f"ip link set {TUN} mtu 1280",),
+    "another queue": (f"ip link set {TUN} txqueuelen 10",),
+    "a link-local address": (f"sysctl -q net.ipv6.conf.{TUN}.addr_gen_mode=0",),
+    "another name": (
+        f"ip link set {TUN} down",
+        f"ip link set {TUN} name other0",
+        "ip link set other0 up",
+    ),
+}
+
+
+@pytest.fixture(autouse=True)
+def _strict(bed: Testbed) -> Iterator[None]:
+    """So that a sysctl of ours is there to be taken away."""
+    bed.router.sysctl(ipv4__conf__all__rp_filter=1, ipv4__conf__eth0__rp_filter=1)
+    yield
+    bed.router.sysctl(ipv4__conf__all__rp_filter=0, ipv4__conf__eth0__rp_filter=0)
+
+
+def run_all(namespace: Namespace, *commands: str) -> None:
+    for command in commands:
+        namespace.run(*command.split())
+
+
+def demand_traffic(bed: Testbed, *families: Family) -> None:
+    """Pings and connections get through, and none of the VPN's packets by the home network."""
+    with sockets.listener(bed.far) as listener, Capture(bed.gw, OF_THE_VPN) as at_gateway:
+        for family in families:
+            for host in (HOME, VPN):
+                address = family.far(host)
+                assert ping.answered(bed.client, address).received == 3
+                sockets.connected(bed.client, family, address, sockets.port_of(listener)).close()
+        assert at_gateway.on("home0") == []
+
+
+def demand_other_rules(bed: Testbed, router: Tunrouter) -> None:
+    """The router takes two routes more, and gives them back."""
+    routes = installed(bed)
+    assert router.reload(MORE).startswith("reloaded")
+    assert len(installed(bed)) == len(routes) + 2
+    assert router.reload(SPLIT).startswith("reloaded")
+    assert installed(bed) == routes
+
+
+@pytest.mark.parametrize("vandalism", VANDALISM.values(), ids=VANDALISM)
+def test_what_others_take_away_is_put_back(
+    bed: Testbed, tmp_path: Path, vandalism: tuple[str, ...]
+) -> None:
+    before = state(bed.router)
+    with running(bed.router, tmp_path, SPLIT) as router:
+        routes, with_us = installed(bed), state(bed.router)
+        run_all(bed.router, *vandalism)
+        wait_until(lambda: installed(bed) == routes, "the routes", detail=lambda: router.log)
+        wait_for_state(bed.router, with_us)
+        demand_traffic(bed, *FAMILIES)
+        demand_other_rules(bed, router)
+        wait_for_state(bed.router, with_us)
+        assert "cannot be put back" not in router.log
+    wait_for_state(bed.router, before)
+
+
+def test_ipv6_that_is_turned_off_everywhere(bed: Testbed, tmp_path: Path) -> None:
+    """The TUN keeps it, so that nothing of a VPN goes elsewhere; IPv4 is as before."""
+    with running(bed.router, tmp_path, SPLIT) as router:
+        routes, ours = installed(bed), _of_the_tun(bed)
+        with _without_ipv6(bed):
+            wait_until(
+                lambda: f"office: up by wg0 from {V4.wg0}\n" in router.log,
+                "its addresses to be gone",
+                detail=lambda: router.log,
+            )
+            run_all(bed.router, "ip route flush proto 116")
+            wait_until(lambda: installed(bed) == routes, "the routes", detail=lambda: router.log)
+            wait_until(lambda: _of_the_tun(bed) == ours, "the TUN to be as before")
+            demand_traffic(bed, V4)
+            refused = ping.unanswered(bed.router, V6.office(1))
+            assert refused.text.count(f"From {V6.tun_peer}") == 3, "they came to the router"
+            demand_other_rules(bed, router)
+        back = f"policy office: up by wg0 from {V4.wg0}, {V6.wg0}"
+        wait_until(
+            lambda: back in router.log.splitlines()[-1],
+            "its addresses to be back",
+            detail=lambda: router.log,
+        )
+        demand_traffic(bed, *FAMILIES)
+
+
+def test_what_cannot_be_put_back_hinders_nothing_else(bed: Testbed, tmp_path: Path) -> None:
+    """Nobody, not even root, may turn IPv6 on again by the files that the guard sees."""
+    with running(bed.router, tmp_path, SPLIT) as router:
+        routes, with_us = installed(bed), state(bed.router)
+        _in_mounts_of(router, "mount --bind /proc/sys/net/ipv6 /proc/sys/net/ipv6")
+        _in_mounts_of(router, "mount -o remount,bind,ro /proc/sys/net/ipv6")
+        run_all(bed.router, f"sysctl -q net.ipv6.conf.{TUN}.disable_ipv6=1")
+        wait_until(
+            lambda: "it cannot be put back" in router.log, "a word", detail=lambda: router.log
+        )
+        for word in ("disable_ipv6=0 (Read-only file system)", f"{V6.tun}/126", "IPv6 routes"):
+            assert word in router.log
+        run_all(bed.router, "ip route flush proto 116")
+        of_v4 = [route for route in routes if ":" not in route[0]]
+        wait_until(lambda: installed(bed) == of_v4, "the routes", detail=lambda: router.log)
+        demand_traffic(bed, V4)
+        assert router.reload(MORE).startswith("reloaded")
+        assert len(installed(bed)) == len(of_v4) + 1
+        assert router.reload(SPLIT).startswith("reloaded")
+        assert router.log.count("it cannot be put back") == 1
+        _in_mounts_of(router, "umount /proc/sys/net/ipv6")
+        run_all(bed.router, f"ip -4 route flush dev {TUN} proto 116")  # somebody does something
+        wait_for_state(bed.router, with_us)
+        demand_traffic(bed, *FAMILIES)
+
+
+@pytest.mark.parametrize("loss", ["deleted", "moved"])
+def test_a_tun_that_is_gone_is_the_end(bed: Testbed, tmp_path: Path, loss: str) -> None:
+    command = {"deleted": f"link del {TUN}", "moved": f"link set {TUN} netns {bed.client.name}"}
+    before = state(bed.router)
+    with running(bed.router, tmp_path, SPLIT) as router:
+        bed.router.ip(command[loss])
+        wait_until(lambda: not router.running, "it to end", detail=lambda: router.log)
+        stopped = router.stop()
+        assert stopped.exit_code == 1
+        assert f"error: {TUN} is gone" in stopped.log
+    wait_for_state(bed.router, before)
+    assert not bed.client.has_interface(TUN)
+
+
+def test_a_name_that_is_taken_meanwhile(bed: Testbed, tmp_path: Path) -> None:
+    """The TUN works on by another name, and has its own again as soon as that is free."""
+    with running(bed.router, tmp_path, SPLIT) as router:
+        routes, with_us = installed(bed), state(bed.router)
+        bed.router.ip(
+            f"link set {TUN} down",
+            f"link set {TUN} name other0",
+            f"link add {TUN} type veth peer name other1",
+            "link set other0 up",
+        )
+        wait_until(
+            lambda: f"the name {TUN} of other0 (File exists)" in router.log,
+            "a word",
+            detail=lambda: router.log,
+        )
+        demand_traffic(bed, *FAMILIES)
+        bed.router.ip(f"link del {TUN}")
+        wait_until(lambda: installed(bed) == routes, "the routes", detail=lambda: router.log)
+        wait_for_state(bed.router, with_us)
+        demand_other_rules(bed, router)
+
+
+@contextmanager
+def _without_ipv6(bed: Testbed) -> Iterator[None]:
+    """All interfaces lose their IPv6 addresses and routes by it, and need to be given them back."""
+    bed.router.sysctl(ipv6__conf__all__disable_ipv6=1)
+    try:
+        yield
+    finally:
+        bed.router.sysctl(ipv6__conf__all__disable_ipv6=0)
+        bed.router.ip(
+            *(f"addr add {each} nodad" for each in ("fd01::1/64 dev lan0", "fd08::2/64 dev wg0")),
+            f"addr add {V6.eth0}/64 dev eth0 nodad",
+            f"route add default via {V6.gateway}",
+        )
+
+
+def _of_the_tun(bed: Testbed) -> list[str]:
+    return [line for line in state(bed.router).splitlines() if TUN in line]
+
+
+def _in_mounts_of(router: Tunrouter, command: str) -> None:
+    """Among the mounts that the processes of a run have, which are nobody else's."""
+    own = Path("/proc/self/ns/mnt").readlink()
+    assert Path(f"/proc/{router.pid}/ns/mnt").readlink() != own
+    argv = ["nsenter", "--target", str(router.pid), "--mount", "--net", *command.split()]
+    subprocess.run(argv, check=True)
