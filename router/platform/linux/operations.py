@@ -98,6 +98,9 @@ class Operations:
 
     def add_routes(self, routes: Sequence[Sequence[int]]) -> Message:
         """Send the prefixes to the TUN."""
+        if self._link is None:
+            raise PlatformError("there is no TUN device yet")
+        self._link.look()
         self._routes = [Route(*route) for route in routes]
         add_routes(self._index, self._routes)
         return Message(None)

@@ -20,7 +20,7 @@ from pyroute2.netlink.exceptions import NetlinkError
 
 from router.platform.base import Kept, PlatformError
 from router.platform.linux.interfaces import LinuxInterfaces, family
-from router.platform.linux.keep import RTPROT_KERNEL, KernelRoute
+from router.platform.linux.keep import RTPROT_KERNEL, KernelRoute, present_routes
 from router.platform.linux.present import IFF_UP
 from router.platform.linux.tun import LinuxTun
 from router.platform.linux.undo import SYSCTL
@@ -60,7 +60,12 @@ class OwnLink:
         self.impaired: set[int] = set()
         """The families that it lacks something for, so that routes may be refused."""
         self._new: set[Address] = set()
-        self._seen: set[KernelRoute] = set()
+        self._seen = {
+            route
+            for address in addresses
+            for route in _routes_of(address)
+            if (route.version, route.kind) != (6, RouteKind.LOCAL)
+        }
 
     def configure(self) -> None:
         """Settings, addresses, up. Raises NetlinkError, OSError."""
@@ -93,8 +98,8 @@ class OwnLink:
     def put_routes_right(self, version: int, present: set[KernelRoute], kept: Kept) -> None:
         """The routes that come with the addresses of a family; `present` are those there are.
 
-        What has not been seen yet does not count: a kernel may have others, and makes those of
-        a new IPv6 address a moment later.
+        An IPv6 address's local one does not count before it has been seen: older kernels have it
+        by the loopback interface, and each makes it a moment later.
         """
         for address in self._addresses:
             if address.version != version:
@@ -110,6 +115,12 @@ class OwnLink:
             else:  # an IPv6 route of metric 0 can be made by the kernel alone
                 words = ", ".join(map(_shown, missing))
                 _attempt(kept, words, self._add_anew, address=address)
+
+    def look(self) -> None:
+        """Get to know the routes that have come with the addresses. Raises OSError."""
+        for address in self._addresses:
+            present = present_routes(self._index, address.version).kernel
+            self._seen |= present.intersection(_routes_of(address))
 
     def _link(self) -> Any:
         try:
