@@ -7,6 +7,7 @@ packets come in at vpn0 from an address of their own, which tells them from wg0'
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -100,6 +101,12 @@ class FullTunnel:
     def down(self) -> None:
         self._quick("down")
         wait_until(lambda: not self.within.has_interface(SECOND), f"{SECOND} to go")
+
+    def move(self, endpoint: str) -> None:
+        """From the next time it comes up its far end is at another IPv4 address."""
+        text = self._config.read_text(encoding="utf-8")
+        moved = f"Endpoint = {endpoint}:{SECOND_PORT}"
+        self._config.write_text(re.sub("Endpoint = .*", moved, text), encoding="utf-8")
 
     def _quick(self, what: str) -> None:
         userspace = "WG_QUICK_USERSPACE_IMPLEMENTATION=wireguard-go"

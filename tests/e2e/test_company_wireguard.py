@@ -10,11 +10,11 @@ from pathlib import Path
 import pytest
 
 from tests.e2e import ping
-from tests.e2e.capture import Capture
+from tests.e2e.capture import ICMP, Capture
 from tests.e2e.company import SECOND, full_tunnel, second_own, second_tunnel, within_tunnel
 from tests.e2e.snapshot import state, wait_for_state
 from tests.e2e.test_check import installed, planned
-from tests.e2e.testbed import FAMILIES, V4, Family, Testbed
+from tests.e2e.testbed import FAMILIES, V4, V6, Family, Testbed
 from tests.e2e.tunrouter import HEAD, PROGRAM, TUN, rules, running, write_rules
 from tests.e2e.wait import wait_until
 
@@ -128,6 +128,34 @@ def test_the_endpoint_of_a_tunnel_is_let_out_of_it(bed: Testbed, tmp_path: Path,
         assert len(requests) == 3, "each request enters the TUN once"
         [route] = json.loads(bed.router.run("ip", "-j", "route", "get", V4.vpn_outside).stdout)
         assert route["dev"] == "eth0"
+
+
+def test_an_endpoint_of_ipv6_is_let_out_of_its_tunnel(bed: Testbed, tmp_path: Path) -> None:
+    """Everything goes into the VPN but its own packets, which are IPv6; both families by it."""
+    bed.close_tunnel()
+    bed.open_tunnel(V6.vpn_outside)
+    try:
+        own = f"udp and dst host {V6.vpn_outside}"
+        with (
+            running(within_tunnel(bed), tmp_path, rules(default="office")) as router,
+            Capture(bed.router, f"({own}) or {ICMP}") as at_router,
+            Capture(bed.far) as far,
+        ):
+            assert f"{V6.vpn_outside} bypasses the TUN" in router.log
+            for family in FAMILIES:
+                assert ping.answered(bed.router, family.far(VPN)).received == 3
+                assert far.arrivals(family.far(VPN)) == {("vpn0", family.wg0)}
+            [route] = json.loads(
+                bed.router.run("ip", "-6", "-j", "route", "get", V6.vpn_outside).stdout
+            )
+            assert route["dev"] == "eth0"
+            seen = at_router.packets()
+        assert len([s for s in seen if s.interface == TUN and "echo request" in s.text]) == 6
+        outside = {s.interface for s in seen if s.destination.startswith(V6.vpn_outside + ".")}
+        assert outside == {"eth0"}, "not one of its own packets has entered a tunnel"
+    finally:
+        bed.close_tunnel()
+        bed.open_tunnel()
 
 
 def test_the_endpoint_of_a_tunnel_that_comes_later(bed: Testbed, tmp_path: Path) -> None:

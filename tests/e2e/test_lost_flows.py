@@ -132,6 +132,33 @@ def test_the_next_datagram_is_refused(bed: Testbed, family: Family, router: Tunr
         assert refused.value.errno == PROHIBITED[family.version]
 
 
+def test_a_ping_that_runs_is_told_and_answered_again(
+    bed: Testbed, family: Family, router: Tunrouter
+) -> None:
+    """One process with one identifier, from before the VPN is gone until after it is back."""
+    pings = ping.start(bed.client, family.far(VPN), "-i", "0.05")
+
+    def answers() -> int:
+        return len(ping.REPLY.findall(pings.stdout))
+
+    def told() -> int:
+        return len(ping.PROHIBITED.findall(pings.stdout + pings.stderr))
+
+    try:
+        wait_until(lambda: answers() > 3, "answers", detail=pings.report)
+        assert told() == 0
+        _lose_the_tunnel(bed, router)
+        wait_until(lambda: told() > 3, "it to be told", detail=pings.report)
+        before = answers()
+        bed.open_tunnel()
+        wait_until(lambda: answers() > before + 3, "answers again", detail=pings.report)
+        refused = told()
+        wait_until(lambda: answers() > before + 6, "more answers", detail=pings.report)
+        assert told() == refused, "it is told nothing more"
+    finally:
+        pings.close()
+
+
 def test_the_next_datagram_goes_where_on_down_says(
     bed: Testbed, family: Family, router: Tunrouter
 ) -> None:
