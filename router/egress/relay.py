@@ -12,8 +12,6 @@ Always true:
 - A reset, or any other failure of one socket, resets the other at once, after what was received
   before it: no FIN for a connection that broke, and no TIME_WAIT either; also when it breaks after
   it has ended, and nobody is speaking any more.
-- An urgent byte (RFC 9293, section 3.8.5) is handed on as one, between the same bytes. It stands in
-  line, so one that a buffer takes before it is noticed is merely not urgent; splice(2) stops there.
 - One turn moves at most one vessel full each way, so that no connection starves another.
 
 Must not know: packets, flows, what a side is for.
@@ -32,7 +30,7 @@ from struct import pack
 from typing import Final, Protocol
 
 from router.egress.descriptors import Descriptors
-from router.platform.base import BROKEN, READABLE, URGENT
+from router.platform.base import BROKEN, READABLE
 
 CAPACITY: Final = 1 << 20
 """Bytes at a time. Measured: 1 MB in a pipe is 10 to 20% faster than 256 KB in a buffer."""
@@ -93,18 +91,6 @@ class Buffer:
         pass
 
 
-class UrgentByte(Buffer):
-    """See Vessel: the one at the mark."""
-
-    def fill(self, source: socket.socket) -> int:
-        self._byte = source.recv(1)
-        self.held = len(self._byte)
-        return self.held
-
-    def drain(self, sink: socket.socket) -> None:
-        self.held -= sink.send(self._byte, socket.MSG_OOB)
-
-
 if sys.platform == "linux":
 
     class Pipe:
@@ -132,21 +118,11 @@ if sys.platform == "linux":
 
 
 class Vessels:
-    """Where vessels are borrowed.
+    """Where vessels are borrowed. splicing: whether pipes may be used; descriptors: theirs are
+    taken from there."""
 
-    splicing: whether pipes may be used; descriptors: theirs are taken from there.
-    is_at_mark: whether the next byte of a socket is an urgent one.
-    """
-
-    def __init__(
-        self,
-        descriptors: Descriptors,
-        *,
-        splicing: bool,
-        is_at_mark: Callable[[socket.socket], bool],
-    ) -> None:
+    def __init__(self, descriptors: Descriptors, *, splicing: bool) -> None:
         self._descriptors = descriptors
-        self.is_at_mark = is_at_mark
         self._splicing = splicing and sys.platform == "linux"
         self._spare: list[Vessel] = []
 
@@ -190,16 +166,12 @@ class End(Enum):
 
 
 class _Direction:
-    """From one socket to the other.
+    """From one socket to the other. `ended` once the sink has been told of the end."""
 
-    ended: once the sink has been told of the end.
-    urgent: whether an urgent byte may be on its way.
-    """
-
-    __slots__ = ("_sink", "_source", "_vessel", "_vessels", "ended", "urgent")
+    __slots__ = ("_sink", "_source", "_vessel", "_vessels", "ended")
 
     def __init__(self, source: socket.socket, sink: socket.socket, vessels: Vessels) -> None:
-        self.ended = self.urgent = False
+        self.ended = False
         self._source = source
         self._sink = sink
         self._vessels = vessels
@@ -216,10 +188,10 @@ class _Direction:
             return False
         vessel = self._vessel
         if vessel is None:
-            vessel = self._vessel = self._next_vessel()
+            vessel = self._vessel = self._vessels.borrow()
         try:
             if not vessel.held and not self._fill(vessel):
-                return self.urgent
+                return False
             return self._drain(vessel)
         finally:
             if not vessel.held:
@@ -239,38 +211,23 @@ class _Direction:
     def flush(self) -> None:
         """Hand on what the source has received, as far as the sink takes it at once. Where a
         broken source ends is no end of what it had to say, so the sink is not told."""
-        self.urgent = True  # for all that we know
+        vessel = self._vessel or self._vessels.borrow()
+        self._vessel = vessel
         with contextlib.suppress(OSError, _Broken):
-            while True:
-                vessel = self._vessel = self._vessel or self._next_vessel()
-                if not vessel.held and not vessel.fill(self._source):
-                    return
+            while vessel.held or vessel.fill(self._source):
                 if not self._drain(vessel):
                     return
-                self.drop()
-
-    def _next_vessel(self) -> Vessel:
-        if self.urgent and self._vessels.is_at_mark(self._source):
-            self.urgent = False
-            return UrgentByte()
-        return self._vessels.borrow()
 
     def _fill(self, vessel: Vessel) -> bool:
         """Whether there is something to hand on."""
         try:
             size = vessel.fill(self._source)
         except BlockingIOError:
-            self.urgent = False
             return False
         except OSError as error:
             raise _Broken(self._source) from error
         if size:
             return True
-        # Once the end has come, splice(2) finds it at an urgent byte already.
-        is_byte = isinstance(vessel, UrgentByte)
-        self.urgent = not is_byte and self._vessels.is_at_mark(self._source)
-        if self.urgent:
-            return False
         self.ended = True
         try:
             self._sink.shutdown(socket.SHUT_WR)
@@ -333,10 +290,8 @@ class Relay:
         if event & BROKEN and self._outward.has_failed():
             self._break(self.inner)
             return
-        if event & URGENT:
-            self._outward.urgent = True
         self._due(
-            outward=bool(event & (READABLE | URGENT | BROKEN)),
+            outward=bool(event & (READABLE | BROKEN)),
             inward=self._inward.is_held_up,
         )
 
@@ -345,11 +300,9 @@ class Relay:
         if event & BROKEN and self._inward.has_failed():
             self._break(self.outer)
             return
-        if event & URGENT:
-            self._inward.urgent = True
         self._due(
             outward=self._outward.is_held_up,
-            inward=bool(event & (READABLE | URGENT | BROKEN)),
+            inward=bool(event & (READABLE | BROKEN)),
         )
 
     def turn(self) -> None:

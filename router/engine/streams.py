@@ -93,9 +93,7 @@ class Streams:
         self._refusals = refusals
         self._drops = drops
         self._descriptors = descriptors
-        self._vessels = Vessels(
-            descriptors, splicing=system.streams.splicing, is_at_mark=system.streams.is_at_mark
-        )
+        self._vessels = Vessels(descriptors, splicing=system.streams.splicing)
         self._relays: dict[Flow[WayOut], Relay] = {}
         self._accepting = Accepting(watcher)
         listening = {

@@ -40,11 +40,9 @@ class HasFileno(Protocol):
 
 
 READABLE: Final = 0x01
-URGENT: Final = 0x02
 WRITABLE: Final = 0x04
 BROKEN: Final = 0x18
-"""What has become of a descriptor: bits, as in epoll (EPOLLIN, EPOLLPRI, EPOLLOUT,
-EPOLLERR | EPOLLHUP). Urgent: there is an urgent byte among what can be read, or will be."""
+"""What has become of a descriptor: bits, as in epoll (EPOLLIN, EPOLLOUT, EPOLLERR | EPOLLHUP)."""
 
 
 class Poller(Protocol):
@@ -55,8 +53,7 @@ class Poller(Protocol):
         ...
 
     def add_changes(self, descriptor: int) -> None:
-        """Report once whenever it becomes readable, urgent, writable or broken. Closing it ends
-        that."""
+        """Report once whenever it becomes readable, writable or broken. Closing it ends that."""
         ...
 
     def remove(self, descriptor: int) -> None: ...
@@ -158,7 +155,7 @@ class ConnectFailure(NamedTuple):
 
 
 class Streams(Protocol):
-    """TCP sockets, all of them non-blocking and without Nagle's delay, with urgent bytes in line.
+    """TCP sockets, all of them non-blocking and without Nagle's delay.
 
     splicing: whether bytes may go from one to another by splice(2).
     """
@@ -186,10 +183,6 @@ class Streams(Protocol):
     def is_gone(self, sock: socket.socket) -> bool:
         """Whether the connection of a socket is over for the system, by a reset or by both ends,
         so that a request from the same port would begin another."""
-        ...
-
-    def is_at_mark(self, sock: socket.socket) -> bool:
-        """Whether the next byte of a socket is an urgent one."""
         ...
 
     def listening(self, address: bytes) -> socket.socket:

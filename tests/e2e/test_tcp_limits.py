@@ -52,7 +52,7 @@ def test_too_few_descriptors_refuse_new_connections(
             _fill(pairs[-1])
         assert len(pairs) >= 10
         assert outcomes[len(pairs) :] == [PROHIBITED[family.version]]
-        assert _pipes(router) >= (2 * len(pairs) if offloads else 0)
+        assert (_pipes(router) > 0) is offloads, "what waits does so in pipes, where there are any"
         assert router.descriptors() < few
         status = asked(bed.router)
         assert status["flows"]["tcp"] == len(pairs)

@@ -6,7 +6,6 @@ from __future__ import annotations
 import select
 
 FOREVER = -1.0
-CHANGES = select.EPOLLIN | select.EPOLLPRI | select.EPOLLOUT | select.EPOLLET
 
 
 class LinuxPoller:
@@ -20,7 +19,7 @@ class LinuxPoller:
         self._epoll.register(descriptor, select.EPOLLIN)
 
     def add_changes(self, descriptor: int) -> None:
-        self._epoll.register(descriptor, CHANGES)
+        self._epoll.register(descriptor, select.EPOLLIN | select.EPOLLOUT | select.EPOLLET)
 
     def remove(self, descriptor: int) -> None:
         self._epoll.unregister(descriptor)

@@ -32,15 +32,13 @@ def connection() -> tuple[socket.socket, socket.socket]:
 class Bench:
     """client — inner [relay] outer — server."""
 
-    def __init__(
-        self, splicing: bool, is_at_mark: Callable[[socket.socket], bool] = lambda _: False
-    ) -> None:
+    def __init__(self, splicing: bool) -> None:
         self.client, self.inner = connection()
         self.outer, self.server = connection()
         self.ends: list[End] = []
         self.soon: list[Callable[[], None]] = []
         self.descriptors = Descriptors(1000)
-        self.vessels = Vessels(self.descriptors, splicing=splicing, is_at_mark=is_at_mark)
+        self.vessels = Vessels(self.descriptors, splicing=splicing)
         self.relay = Relay(self.inner, self.outer, self.vessels, self.ends.append, self.soon.append)
 
     def turn(self) -> None:
