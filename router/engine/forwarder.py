@@ -10,7 +10,7 @@ forwarded at all, is it for ourselves, what do the rules say, has it hops left, 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from typing import Final, Protocol
+from typing import Protocol
 
 from router.config.model import Config, PolicyType
 from router.egress.icmp import IcmpEgress
@@ -30,13 +30,9 @@ from router.flows.tally import Tallies, Tally
 from router.platform.base import TunDevice
 from router.policy.resolve import effective, policy_of
 from router.policy.table import RuleSet
-from router.wire import icmp, ip, offload, tcp
+from router.wire import icmp, ip, tcp
 from router.wire.icmp import Error
 from router.wire.transport import destination_port
-
-PROTOCOL_V4: Final = offload.HEADER + 9
-PROTOCOL_V6: Final = offload.HEADER + 6
-"""Where in a frame the protocol stands, if it is of that family."""
 
 
 class StreamFlows(Protocol):
@@ -302,57 +298,3 @@ def is_answer(packet: ip.Packet) -> bool:
     return packet.protocol == icmp.protocol_of(packet.version) and (
         icmp.message_type(packet) not in icmp.ANSWER_TO[packet.version]
     )
-
-
-def receive_all(forwarder: Forwarder, egress: IcmpEgress, budget: int, now: float) -> None:
-    """Hand in what a socket has, `budget` packets at most."""
-    for _ in range(budget):
-        try:
-            packet = egress.receive()
-        except BlockingIOError:
-            return
-        except ip.Malformed:
-            forwarder.drops.count(Drop.MALFORMED)
-        except OSError:
-            return  # the interface has just gone; its change is reported by itself
-        else:
-            forwarder.from_outside(egress, packet, now)
-
-
-def read_all(forwarder: Forwarder, tun: TunDevice, budget: int, now: float) -> None:
-    """Forward what the TUN has, `budget` packets at most. Raises OSError when the TUN is gone.
-
-    Behind the first packet, the way out that it took is asked for its answer: a host on the same
-    machine or switch has given it by then, which spares that answer a wait. Elsewhere the question
-    costs a microsecond a round.
-    """
-    streams, datagrams, from_tun, receive, frame = (
-        forwarder.streams,
-        forwarder.datagrams,
-        forwarder.from_tun,
-        tun.receive,
-        tun.frame,
-    )
-    packet = memoryview(frame)[offload.HEADER :]
-    try:
-        for number in range(budget):
-            try:
-                size = receive()
-            except BlockingIOError:
-                return
-            four, six = frame[PROTOCOL_V4], frame[PROTOCOL_V6]
-            may_be_udp = ip.UDP in (four, six)
-            if may_be_udp and datagrams.carry_frame(frame, size, now):
-                continue
-            may_be_tcp = ip.TCP in (four, six)
-            if may_be_tcp and streams is not None and streams.carry(size, now):
-                continue
-            if frame[0] or frame[1]:
-                for one in offload.packets(frame, size):
-                    from_tun(one, now)
-                continue
-            egress = from_tun(packet[: size - offload.HEADER].tobytes(), now)
-            if egress is not None and number == 0:
-                receive_all(forwarder, egress, 1, now)
-    finally:
-        datagrams.flush(now)

@@ -24,11 +24,12 @@ from router.egress.passing import PassingBy
 from router.egress.udp import UdpSockets
 from router.egress.ways import WaysOut
 from router.engine.announcing import announce
-from router.engine.forwarder import Forwarder, read_all, receive_all
+from router.engine.forwarder import Forwarder
 from router.engine.inside import Inside
 from router.engine.installed import Installed
 from router.engine.life import show_life
 from router.engine.loop import Loop
+from router.engine.reading import read_all, receive_all
 from router.engine.refusals import Refusals
 from router.engine.reload import Reload
 from router.engine.streams import Streams

@@ -13,8 +13,9 @@ from typing import Any
 from router.config.loader import load
 from router.egress.icmp import FindsPath
 from router.egress.ways import WayOut, WaysOut
-from router.engine.forwarder import Forwarder, read_all
+from router.engine.forwarder import Forwarder
 from router.engine.inside import Inside
+from router.engine.reading import read_all
 from router.engine.refusals import Refusals
 from router.engine.streams import Streams
 from router.flows import translate
