@@ -140,3 +140,19 @@ def find_sing_box() -> str | None:
     if on_path is not None or importlib.util.find_spec(SING_BOX_MODULE) is None:
         return on_path
     return str(importlib.import_module(SING_BOX_MODULE).get_bin_path())
+
+
+def check_route(bed: Testbed, contestant: Contestant) -> None:
+    """That what the client sends to its host goes by its TUN, or by none where it has none."""
+    route = bed.router.run(
+        *("ip", "route", "get", contestant.host, "from", V4.client, "iif", "lan0")
+    ).stdout
+    expected = f"dev {contestant.tun or 'eth0'} "
+    assert expected in route, f"{contestant.name}: expected {expected}, the route is {route}"
+
+
+def passed_by_tun(bed: Testbed, contestant: Contestant) -> int:
+    """Bytes that it has read out of its TUN and written into it so far; 0 where it has none."""
+    if contestant.tun is None:
+        return 0
+    return sum(bed.router.counter(contestant.tun, name) for name in ("tx_bytes", "rx_bytes"))

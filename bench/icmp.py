@@ -23,11 +23,12 @@ from bench.contestants import (
     OurRouter,
     ScapyLoop,
     SingBox,
+    check_route,
     find_sing_box,
 )
 from bench.ping_flood import Result
 from bench.side_by_side import arguments, in_turn, network
-from tests.e2e.testbed import V4, Testbed
+from tests.e2e.testbed import Testbed
 
 WINDOWS = (1, 16, 128)
 IDLE_PINGS, IDLE_PAUSE_S = 200, 0.004
@@ -77,7 +78,7 @@ class Measured:
 def measure(bed: Testbed, contestant: Contestant, measured: Measured, seconds: float) -> None:
     """One round of one contestant."""
     with contestant.running(bed):
-        _check_route(bed, contestant)
+        check_route(bed, contestant)
         before = _passed(bed, contestant)
         _load(bed, contestant, "--pause", "0", "--count", str(WARM_UP_PINGS))
         idle = _load(bed, contestant, "--pause", str(IDLE_PAUSE_S), "--count", str(IDLE_PINGS))
@@ -98,14 +99,6 @@ def measure(bed: Testbed, contestant: Contestant, measured: Measured, seconds: f
 def _load(bed: Testbed, contestant: Contestant, *options: str) -> Result:
     command = (sys.executable, "-m", "bench.ping_flood", contestant.host, *options)
     return Result(**json.loads(bed.client.run(*command).stdout))
-
-
-def _check_route(bed: Testbed, contestant: Contestant) -> None:
-    route = bed.router.run(
-        *("ip", "route", "get", contestant.host, "from", V4.client, "iif", "lan0")
-    ).stdout
-    expected = f"dev {contestant.tun or 'eth0'} "
-    assert expected in route, f"{contestant.name}: expected {expected}, the route is {route}"
 
 
 def _passed(bed: Testbed, contestant: Contestant) -> int:

@@ -17,11 +17,19 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from statistics import median
 
-from bench.contestants import BarePath, Contestant, OurRouter, SingBox, find_sing_box
+from bench.contestants import (
+    BarePath,
+    Contestant,
+    OurRouter,
+    SingBox,
+    check_route,
+    find_sing_box,
+    passed_by_tun,
+)
 from bench.side_by_side import arguments, in_turn, network
 from tests.e2e import probes
 from tests.e2e.processes import Process
-from tests.e2e.testbed import V4, Testbed
+from tests.e2e.testbed import Testbed
 from tests.e2e.wait import wait_until
 
 DIRECTIONS = {"up": (), "down": ("--reverse",)}
@@ -63,8 +71,8 @@ class Measured:
 def measure(bed: Testbed, contestant: Contestant, measured: Measured, seconds: int) -> None:
     """One round of one contestant."""
     with contestant.running(bed):
-        _check_route(bed, contestant)
-        before = _passed(bed, contestant)
+        check_route(bed, contestant)
+        before = passed_by_tun(bed, contestant)
         _connects(bed, contestant, WARM_UP_CONNECTS)
         connects = _connects(bed, contestant, CONNECTS)
         measured.connects.append(connects["median_us"])
@@ -75,7 +83,7 @@ def measure(bed: Testbed, contestant: Contestant, measured: Measured, seconds: i
             measured.rates[direction].append(rate)
             transferred += rate * 1e9 / 8 * seconds
         if contestant.tun is not None:
-            passed = _passed(bed, contestant) - before
+            passed = passed_by_tun(bed, contestant) - before
             assert passed >= 0.9 * transferred, f"{contestant.name}: only {passed} by its TUN"
 
 
@@ -90,23 +98,6 @@ def _connects(bed: Testbed, contestant: Contestant, count: int) -> dict[str, flo
     command = (sys.executable, "-m", "bench.connects", contestant.host, str(probes.ECHO_PORT))
     found: dict[str, float] = json.loads(bed.client.run(*command, "--count", str(count)).stdout)
     return found
-
-
-def _check_route(bed: Testbed, contestant: Contestant) -> None:
-    route = bed.router.run(
-        *("ip", "route", "get", contestant.host, "from", V4.client, "iif", "lan0")
-    ).stdout
-    expected = f"dev {contestant.tun or 'eth0'} "
-    assert expected in route, f"{contestant.name}: expected {expected}, the route is {route}"
-
-
-def _passed(bed: Testbed, contestant: Contestant) -> int:
-    """Bytes that the contestant has read out of its TUN and written into it, both legs of a
-    connection together."""
-    if contestant.tun is None:
-        return 0
-    names = ("tx_bytes", "rx_bytes")
-    return sum(bed.router.counter(contestant.tun, name) for name in names)
 
 
 def table(all_measured: Sequence[Measured], bare: Measured) -> str:

@@ -17,11 +17,19 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from statistics import median
 
-from bench.contestants import BarePath, Contestant, OurRouter, SingBox, find_sing_box
+from bench.contestants import (
+    BarePath,
+    Contestant,
+    OurRouter,
+    SingBox,
+    check_route,
+    find_sing_box,
+    passed_by_tun,
+)
 from bench.side_by_side import arguments, in_turn, network
 from bench.udp_load import Result
 from tests.e2e.processes import Process
-from tests.e2e.testbed import V4, Testbed
+from tests.e2e.testbed import Testbed
 
 LOADS = {
     "up 64 B": ("up", "--size", "64"),
@@ -49,32 +57,17 @@ class Measured:
 def measure(bed: Testbed, contestant: Contestant, measured: Measured, seconds: float) -> None:
     """One round of one contestant."""
     with contestant.running(bed):
-        _check_route(bed, contestant)
+        check_route(bed, contestant)
         for load, arguments in LOADS.items():
-            before = _passed(bed, contestant)
+            before = passed_by_tun(bed, contestant)
             command = (sys.executable, "-m", "bench.udp_load", arguments[0], contestant.host)
             options = (*arguments[1:], "--seconds", str(seconds))
             result = Result(**json.loads(bed.client.run(*command, *options).stdout))
             measured.rates[load].append(result.rate)
             if contestant.tun is not None:
-                passed = _passed(bed, contestant) - before
+                passed = passed_by_tun(bed, contestant) - before
                 wanted = 20 * result.delivered  # bytes: no packet is shorter
                 assert passed >= wanted, f"{contestant.name}: only {passed} bytes by its TUN"
-
-
-def _check_route(bed: Testbed, contestant: Contestant) -> None:
-    route = bed.router.run(
-        *("ip", "route", "get", contestant.host, "from", V4.client, "iif", "lan0")
-    ).stdout
-    expected = f"dev {contestant.tun or 'eth0'} "
-    assert expected in route, f"{contestant.name}: expected {expected}, the route is {route}"
-
-
-def _passed(bed: Testbed, contestant: Contestant) -> int:
-    """Bytes that the contestant has read out of its TUN and written into it."""
-    if contestant.tun is None:
-        return 0
-    return sum(bed.router.counter(contestant.tun, name) for name in ("tx_bytes", "rx_bytes"))
 
 
 def table(all_measured: Sequence[Measured], bare: Measured) -> str:

@@ -7,7 +7,6 @@ it sent it. `outside` makes the packet as it leaves, with scapy; everything else
 from __future__ import annotations
 
 from ipaddress import ip_address
-from random import Random
 from typing import Any
 
 import pytest
@@ -20,6 +19,7 @@ from router.flows.queries import Binding, QueryTable
 from router.flows.tally import Tally
 from router.wire import icmp, ip
 from router.wire.icmp import Error
+from tests.unit.flows.damaged import damaged
 from tests.unit.wire.packets import (
     FAR,
     ICMP,
@@ -152,21 +152,10 @@ def test_a_quoted_first_fragment_is_known() -> None:
 @BOTH
 @pytest.mark.parametrize("seed", range(10))
 def test_damaged_errors_never_raise(version: int, seed: int) -> None:
-    random = Random(seed)
     binding = bound(version, 7)
     left = echo_request(version, identifier=binding.outside_id, source=OUTSIDE[version])
-    whole = quoting(version, left, Error.TOO_BIG, 200, 1400)
-    for _ in range(200):
-        data = bytearray(whole[: random.randrange(len(whole) + 1)])
-        for _ in range(random.randrange(3)):
-            if data:
-                data[random.randrange(len(data))] = random.randrange(256)
-        try:
-            error = ip.parse(bytes(data))
-        except ip.Malformed:
-            continue
-        if error.version != version or error.is_fragment:
-            continue
-        quote = quoted.read(error)
-        if isinstance(quote, quoted.Quote) and error.hop_limit > 1:
-            assert len(quoted.restore(error, quote, binding, error.source)) == len(error.data)
+    for packet in damaged(quoting(version, left, Error.TOO_BIG, 200, 1400), seed):
+        quote = quoted.read(packet)
+        if isinstance(quote, quoted.Quote) and packet.hop_limit > 1:
+            restored = quoted.restore(packet, quote, binding, packet.source)
+            assert len(restored) == len(packet.data)
