@@ -27,6 +27,7 @@ from router.engine import accepting
 from router.engine.accepting import Accepting
 from router.engine.dialling import DESCRIPTORS_EACH, Dialling, DialWatcher
 from router.engine.inside import Inside
+from router.engine.keepalive import QUIET, Keepalive
 from router.engine.refusals import Refusals
 from router.engine.renewal import Renewal, Reviewed
 from router.flows.drops import Drop, Drops
@@ -95,6 +96,7 @@ class Streams:
         self._descriptors = descriptors
         self._vessels = Vessels(descriptors, splicing=system.streams.splicing)
         self._relays: dict[Flow[WayOut], Relay] = {}
+        self._keepalive = Keepalive(self._sockets, self._relays, watcher, inside)
         self._accepting = Accepting(watcher)
         listening = {
             version: [self._listen(address) for _ in range(LISTENERS)]
@@ -133,6 +135,8 @@ class Streams:
         flow = rewrite.owner
         if frame[start + 13] & NOTEWORTHY and not self._note(frame, start, rewrite):
             return False
+        if now - flow.last > QUIET and self._keepalive.holds(frame, size, start, rewrite):
+            return True
         flow.last = now
         tally = flow.tally
         if rewrite.outward:

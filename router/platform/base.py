@@ -154,6 +154,21 @@ class ConnectFailure(NamedTuple):
     offender: bytes | None = None
 
 
+class Heard(NamedTuple):
+    """What a socket has had from the other end of its connection.
+
+    segments    how many, of any kind; modulo 2**32
+    received    how many bytes in their order; its end counts as one
+    silence     for how many seconds there has been nothing, neither data nor acknowledgement
+    is_owed     whether something that was sent, or is to be, is not acknowledged yet
+    """
+
+    segments: int
+    received: int
+    silence: float
+    is_owed: bool
+
+
 class Streams(Protocol):
     """TCP sockets, all of them non-blocking and without Nagle's delay.
 
@@ -183,6 +198,19 @@ class Streams(Protocol):
     def is_gone(self, sock: socket.socket) -> bool:
         """Whether the connection of a socket is over for the system, by a reset or by both ends,
         so that a request from the same port would begin another."""
+        ...
+
+    def heard(self, sock: socket.socket) -> Heard:
+        """What has come from the other end so far. Raises OSError."""
+        ...
+
+    def probe(self, sock: socket.socket) -> None:
+        """Send one keepalive probe to an end that is owed nothing: at once when it has been silent
+        for a second, else when it has. Raises OSError."""
+        ...
+
+    def stop_probing(self, sock: socket.socket) -> None:
+        """Be as if no probe had been asked for. Raises OSError."""
         ...
 
     def listening(self, address: bytes) -> socket.socket:

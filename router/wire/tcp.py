@@ -13,6 +13,8 @@ FIN: Final = 0x01
 SYN: Final = 0x02
 RST: Final = 0x04
 ACK: Final = 0x10
+GARBAGE: Final = 1
+"""Bytes that a keepalive probe may have of it."""
 
 
 def is_whole(segment: ip.Packet) -> bool:
@@ -35,6 +37,18 @@ def is_request(segment: ip.Packet) -> bool:
 def sequence(segment: ip.Packet) -> int:
     start = segment.payload + 4
     return int.from_bytes(segment.data[start : start + 4], "big")
+
+
+def probe_sequence(frame: bytearray, start: int, size: int) -> int | None:
+    """The sequence number of what may be a keepalive probe (RFC 9293, section 3.8.4): a mere
+    acknowledgement, with a byte of garbage at most; None if it is anything else.
+
+    start, size: where TCP begins in the frame, and where the frame ends.
+    """
+    payload = size - start - (frame[start + 12] >> 4) * 4
+    if frame[start + 13] & (FIN | SYN | RST | ACK) != ACK or payload > GARBAGE:
+        return None
+    return int.from_bytes(frame[start + 4 : start + 8], "big")
 
 
 def ports(segment: ip.Packet) -> bytes:

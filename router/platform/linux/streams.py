@@ -17,7 +17,7 @@ from ipaddress import ip_address
 from struct import Struct
 from typing import Final
 
-from router.platform.base import ConnectFailure
+from router.platform.base import ConnectFailure, Heard
 from router.platform.linux import icmp_filter
 from router.platform.linux.guarded import Guard
 from router.platform.linux.interfaces import family
@@ -37,6 +37,13 @@ IFNAMSIZ: Final = 16
 TCP_CLOSE: Final = 7
 """tcpi_state, the first byte of struct tcp_info (linux/tcp.h, net/tcp_states.h). In TIME_WAIT too:
 that is a socket of its own, and the one that we have is closed."""
+TCP_INFO: Final = Struct("=24xI24xII68xQ4xII")
+"""Of struct tcp_info: tcpi_unacked, tcpi_last_data_recv and tcpi_last_ack_recv (milliseconds),
+tcpi_bytes_received, tcpi_segs_in, tcpi_notsent_bytes."""
+LEAST_IDLE: Final = 1
+NEVER_AGAIN: Final = 32767
+MOST_PROBES: Final = 127
+"""The bounds of TCP_KEEPIDLE, TCP_KEEPINTVL (both in seconds) and TCP_KEEPCNT."""
 BACKLOG: Final = 4096
 
 EXTENDED_ERROR: Final = Struct("=IBBBBII")
@@ -101,6 +108,24 @@ class LinuxStreams:
 
     def is_gone(self, sock: socket.socket) -> bool:
         return sock.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, 1)[0] == TCP_CLOSE
+
+    def heard(self, sock: socket.socket) -> Heard:
+        info = sock.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, TCP_INFO.size)
+        unacked, since_data, since_ack, received, segments, unsent = TCP_INFO.unpack(info)
+        silence = min(since_data, since_ack) / 1000
+        return Heard(segments, received, silence, bool(unacked or unsent))
+
+    def probe(self, sock: socket.socket) -> None:
+        """TCP_KEEPIDLE restarts the timer of a socket that has SO_KEEPALIVE, and counts in for how
+        long it has been idle (tcp_sock_set_keepidle_locked in net/ipv4/tcp.c): so it ends now."""
+        self.stop_probing(sock)
+        sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPINTVL, NEVER_AGAIN)
+        sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPCNT, MOST_PROBES)
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+        sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPIDLE, LEAST_IDLE)
+
+    def stop_probing(self, sock: socket.socket) -> None:
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 0)
 
     def listening(self, address: bytes) -> socket.socket:
         return self._guard.open_socket("listening_socket", address=str(ip_address(address)))

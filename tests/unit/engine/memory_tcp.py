@@ -17,7 +17,15 @@ from router.engine.inside import Inside
 from router.engine.refusals import Refusals
 from router.engine.streams import Streams, Watcher
 from router.flows.drops import Drops
-from router.platform.base import BROKEN, READABLE, WRITABLE, ConnectFailure, HasFileno, System
+from router.platform.base import (
+    BROKEN,
+    READABLE,
+    WRITABLE,
+    ConnectFailure,
+    HasFileno,
+    Heard,
+    System,
+)
 from tests.unit.engine.world import MemoryTun, World
 
 ADDRESSES = {4: bytes([192, 168, 7, 1]), 6: bytes.fromhex("fd77" + "00" * 13 + "01")}
@@ -36,6 +44,9 @@ class MemoryStream:
         self.address: tuple[str, int] | None = None
         self.connected = self.closed = self.resets = self.is_gone = False
         self.why = ConnectFailure(0)
+        self.heard = Heard(segments=2, received=0, silence=10.0, is_owed=False)
+        self.probes = 0
+        self.is_probing = False
         self.fileno = self._sock.fileno
         self.recv_into = self._sock.recv_into
         self.send = self._sock.send
@@ -125,6 +136,16 @@ class MemoryTcp:
 
     def is_gone(self, sock: MemoryStream) -> bool:
         return sock.is_gone
+
+    def heard(self, sock: MemoryStream) -> Heard:
+        return sock.heard
+
+    def probe(self, sock: MemoryStream) -> None:
+        sock.probes += 1
+        sock.is_probing = True
+
+    def stop_probing(self, sock: MemoryStream) -> None:
+        sock.is_probing = False
 
     # The loop
 

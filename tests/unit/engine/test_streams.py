@@ -10,58 +10,26 @@ from pathlib import Path
 import pytest
 
 from router.platform.base import ConnectFailure
-from tests.unit.engine.memory_tcp import (
-    ADDRESSES,
-    MemoryListener,
-    MemoryStream,
-    MemoryTcp,
-    tcp_world,
+from tests.unit.engine.memory_tcp import ADDRESSES, tcp_world
+from tests.unit.engine.tcp_cases import (
+    HOME,
+    Worlds,
+    dialled,
+    established,
+    listener_of,
+    segment,
 )
-from tests.unit.engine.world import PEERS, World, far
-from tests.unit.wire.packets import INSIDE, IP, TCP, IPv6, Packet, decoded
+from tests.unit.engine.world import PEERS, far
+from tests.unit.wire.packets import INSIDE, TCP, decoded
 
-HOME = 9
 BOTH = pytest.mark.parametrize("version", [4, 6])
 HOST_UNREACHABLE = {4: (3, 1), 6: (1, 3)}
 PROHIBITED = {4: (3, 13), 6: (1, 1)}
-Worlds = tuple[World, MemoryTcp]
 
 
 @pytest.fixture
 def worlds(tmp_path: Path) -> Worlds:
     return tcp_world(tmp_path)
-
-
-def segment(version: int, flags: str = "S", *, sport: int = 4000, seq: int = 100) -> bytes:
-    body = TCP(sport=sport, dport=80, flags=flags, seq=seq)
-    if version == 4:
-        return bytes(IP(src=INSIDE[4], dst=far(4, HOME), flags="DF") / body)
-    return bytes(IPv6(src=INSIDE[6], dst=far(6, HOME)) / body)
-
-
-def dialled(worlds: Worlds, version: int, sport: int = 4000) -> tuple[MemoryStream, list[Packet]]:
-    """A dial that has succeeded, and what went into the TUN then."""
-    world, memory = worlds
-    assert world.send(segment(version, sport=sport)) == []
-    sock = memory.dialled[-1]
-    sock.connected = True
-    memory.change(sock)
-    return sock, [decoded(packet) for packet in world.tun.written]
-
-
-def established(worlds: Worlds, version: int) -> tuple[MemoryStream, MemoryStream]:
-    """The outer and the inner socket of a connection."""
-    outer, (request,) = dialled(worlds, version)
-    memory = worlds[1]
-    listener = listener_of(memory, request)
-    return outer, memory.connect(listener, (request.src, request[TCP].sport))
-
-
-def listener_of(memory: MemoryTcp, request: Packet) -> MemoryListener:
-    """Whom a request that went into the TUN is to."""
-    name = ip_address(request.dst).packed + request[TCP].dport.to_bytes(2, "big")
-    (listener,) = [each for each in memory.listeners if each.name == name]
-    return listener
 
 
 @BOTH

@@ -63,3 +63,25 @@ def test_ports_are_seen_where_there_are_any() -> None:
     later = ip.parse(bytes(IP(src="10.0.0.1", dst="10.0.0.2", proto=17, frag=10) / (b"x" * 16)))
     assert destination_port(later) == 0
     assert destination_port(ip.parse(bytes(IP(src="10.0.0.1", dst="10.0.0.2", proto=47)))) == 0
+
+
+@pytest.mark.parametrize("version", [4, 6])
+@pytest.mark.parametrize(
+    ("flags", "payload", "options", "found"),
+    [
+        ("A", b"", [], 4_000_000_000),
+        ("A", b"?", [("NOP", None)] * 12, 4_000_000_000),
+        ("PA", b"", [], 4_000_000_000),
+        ("A", b"no", [], None),
+        ("", b"", [], None),
+        ("SA", b"", [], None),
+        ("FA", b"", [], None),
+        ("RA", b"", [], None),
+    ],
+)
+def test_what_may_be_a_keepalive_probe(
+    version: int, flags: str, payload: bytes, options: list[Any], found: int | None
+) -> None:
+    made = segment(version, flags=flags, seq=4_000_000_000, payload=payload, options=options)
+    frame = bytearray(made.data)
+    assert tcp.probe_sequence(frame, made.payload, len(frame)) == found
