@@ -19,7 +19,7 @@ import pytest
 import router
 from tests.e2e import ping, sockets
 from tests.e2e.snapshot import state, wait_for_state
-from tests.e2e.testbed import FAMILIES, V4, Family, Testbed
+from tests.e2e.testbed import FAMILIES, V4, V6, Family, Testbed
 from tests.e2e.tunrouter import (
     GUARD,
     HEAD,
@@ -32,6 +32,8 @@ from tests.e2e.tunrouter import (
     rules,
     run_to_end,
     running,
+    wait_until_down,
+    wait_until_up,
     write_rules,
 )
 from tests.e2e.udp import ECHO, far_hosts
@@ -108,9 +110,9 @@ def test_the_router_has_no_rights_but_its_descriptors(
         assert len({os.getsid(pid) for pid in processes.values()}) == 3
         _use(bed)
         bed.close_tunnel()
-        wait_until(lambda: "policy office: down" in router.log, "the VPN to be seen to go")
+        router.wait_until_down("office")
         bed.open_tunnel()
-        wait_until(lambda: router.log.count("policy office: up") == 2, "the VPN to be back")
+        router.wait_until_up("office", V4.wg0, V6.wg0)
         _use(bed)
 
 
@@ -153,9 +155,9 @@ def test_nothing_is_read_from_disk_any_more(
             assert asked.returncode == 9, "dig: no reply from server"
             assert "connection refused" in asked.stdout
         bed.close_tunnel()
-        wait_until(lambda: "policy office: down" in started.stderr, "the VPN to be seen to go")
+        wait_until_down(lambda: started.stderr, "office")
         bed.open_tunnel()
-        wait_until(lambda: started.stderr.count("policy office: up") == 2, "the VPN to be back")
+        wait_until_up(lambda: started.stderr, "office", V4.wg0, V6.wg0)
         _use(bed)
         assert started.stop(signal.SIGTERM) == 0
         assert "Traceback" not in started.stderr

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -11,8 +11,7 @@ import pytest
 from tests.e2e import ping
 from tests.e2e.capture import Capture
 from tests.e2e.testbed import FAMILIES, V4, V6, Family, Testbed
-from tests.e2e.tunrouter import HEAD, Tunrouter, rules, running
-from tests.e2e.wait import wait_until
+from tests.e2e.tunrouter import HEAD, rules, running
 
 HOME, VPN = 1, 2
 SECOND_ADDRESS = "10.8.0.3", "fd08::3"
@@ -37,15 +36,6 @@ def _tunnel_afterwards(bed: Testbed) -> Iterator[None]:
         bed.open_tunnel()
 
 
-def _log(router: Tunrouter) -> Callable[[], str]:
-    return lambda: router.log
-
-
-def _last(router: Tunrouter, policy: str) -> str:
-    """What the log says last about a policy."""
-    return [line for line in router.log.splitlines() if f"policy {policy}:" in line][-1]
-
-
 def _index(bed: Testbed, interface: str) -> int:
     [link] = json.loads(bed.router.run("ip", "-j", "link", "show", "dev", interface).stdout)
     return int(link["ifindex"])
@@ -59,11 +49,10 @@ def test_a_vpn_that_returns_with_another_index_and_address(
         assert ping.answered(bed.client, address).received == 3
         first = _index(bed, "wg0")
         bed.close_tunnel()
-        wait_until(lambda: "policy office: down" in router.log, "it to be down")
-        ups = router.log.count("policy office: up")
+        router.wait_until_down("office")
         bed.open_tunnel()
         assert _index(bed, "wg0") != first
-        wait_until(lambda: router.log.count("policy office: up") > ups, "it to be up")
+        router.wait_until_up("office", V4.wg0, V6.wg0)
         assert ping.answered(bed.client, address).received == 3
         # The address moves while the interface stays.
         new = SECOND_ADDRESS[family.version == 6]
@@ -75,7 +64,9 @@ def test_a_vpn_that_returns_with_another_index_and_address(
         length = 24 if family.version == 4 else 64
         bed.router.ip(f"addr del {family.wg0}/{length} dev wg0", f"addr add {new}/{length} dev wg0")
         try:
-            wait_until(lambda: new in _last(router, "office"), "its use", detail=_log(router))
+            router.wait_until_up(
+                "office", *(new if each is family else each.wg0 for each in FAMILIES)
+            )
             with Capture(bed.far) as far:
                 assert ping.answered(bed.client, address).received == 3
                 assert far.arrivals(address) == {("vpn0", new)}
@@ -90,19 +81,17 @@ def test_a_link_that_is_down_for_a_while(bed: Testbed, family: Family, tmp_path:
     address = family.office(9)
     text = rules(*(f"{each.office(9)} -> lan" for each in FAMILIES), head=head)
     with running(bed.router, tmp_path, text) as router:
-        assert "policy lan: up" in router.log
+        router.wait_until_up("lan", V4.lan, V6.lan)
         bed.router.ip("link set lan0 down")
         try:
-            wait_until(lambda: "policy lan: down" in router.log, "it to be down")
+            router.wait_until_down("lan")
             assert ping.unanswered(bed.router, address).prohibited == 3
         finally:
             bed.router.ip(
                 "link set lan0 up",
                 "addr replace fd01::1/64 dev lan0 nodad",
             )
-        wait_until(
-            lambda: router.log.count("policy lan: up") == 2, "it to be up", detail=_log(router)
-        )
+        router.wait_until_up("lan", V4.lan, V6.lan)
 
 
 def test_the_default_route_moves(bed: Testbed, family: Family, tmp_path: Path) -> None:
@@ -116,14 +105,15 @@ def test_the_default_route_moves(bed: Testbed, family: Family, tmp_path: Path) -
         bed.router.ip(f"route add {V4.vpn_outside} via {V4.gateway}")  # for WireGuard itself
         bed.router.run("ip", *default, *BETTER[family.version])
         try:
-            wait_until(lambda: "wg0" in _last(router, "home"), "it to follow", detail=_log(router))
+            moved = (each.wg0 if each is family else each.eth0 for each in FAMILIES)
+            router.wait_until_up("home", *moved)
             with Capture(bed.far) as far:
                 assert ping.answered(bed.client, address).received == 3
                 assert far.arrivals(address) == {("vpn0", family.wg0)}
         finally:
             bed.router.run("ip", *default, "del", "default", "dev", "wg0")
             bed.router.ip(f"route del {V4.vpn_outside}")
-        wait_until(lambda: "wg0" not in _last(router, "home"), "it to be back", detail=_log(router))
+        router.wait_until_up("home", V4.eth0, V6.eth0)
         with Capture(bed.far) as far:
             assert ping.answered(bed.client, address).received == 3
             assert far.arrivals(address) == {("home0", family.eth0)}

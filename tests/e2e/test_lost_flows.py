@@ -17,7 +17,7 @@ import pytest
 from tests.e2e import ping, sockets
 from tests.e2e.capture import Capture
 from tests.e2e.tcp_bed import alongside, conversation
-from tests.e2e.testbed import FAMILIES, V4, Family, Testbed
+from tests.e2e.testbed import FAMILIES, V4, V6, Family, Testbed
 from tests.e2e.tunrouter import HEAD, Tunrouter, rules, running
 from tests.e2e.udp import BARE_OFFICE, ECHO, far_hosts, sixteen
 from tests.e2e.wait import BOUND_S, wait_until
@@ -75,13 +75,9 @@ def router(bed: Testbed, tmp_path_factory: pytest.TempPathFactory) -> Iterator[T
 
 
 def _lose_the_tunnel(bed: Testbed, router: Tunrouter) -> None:
-    downs = router.log.count("policy office: down")
     bed.close_tunnel()
-    wait_until(
-        lambda: router.log.count("policy office: down") > downs,
-        "it to be down",
-        detail=lambda: router.log,
-    )
+    for policy in ("office", "backed-up", "quiet"):
+        router.wait_until_down(policy)
 
 
 def _echoing(bed: Testbed, family: Family, host: int) -> socket.socket:
@@ -196,9 +192,8 @@ def test_flows_by_other_ways_lose_nothing(bed: Testbed, family: Family, router: 
             pair.client.sendall(data[: SIZE // 2])
             _lose_the_tunnel(bed, router)
             pair.client.sendall(data[SIZE // 2 : -1])
-            ups = router.log.count("policy office: up")
             bed.open_tunnel()
-            wait_until(lambda: router.log.count("policy office: up") > ups, "it to be up")
+            router.wait_until_up("office", V4.wg0, V6.wg0)
             pair.client.sendall(data[-1:])
             pair.client.shutdown(socket.SHUT_WR)
         assert received == data
@@ -221,9 +216,8 @@ def test_connections_outlive_a_default_route_that_moves(
                 bed.router.run(*default, "replace", "default", "via", family.gateway, "metric", "9")
                 bed.router.run(*default, "del", "default", "metric", "0")
             bed.router.run(*default, "add", *better)
-            wait_until(
-                lambda: "wg0" in router.log.rpartition("policy moving: ")[2], "it to have moved"
-            )
+            moved = (each.wg0 if each is family else each.eth0 for each in FAMILIES)
+            router.wait_until_up("moving", *moved)
             pair.client.sendall(b"question")
             assert pair.server.recv(100) == b"question"
             pair.server.sendall(b"answer")

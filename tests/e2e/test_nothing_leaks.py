@@ -121,13 +121,8 @@ def _lose_and_return(bed: Testbed, router: Tunrouter) -> None:
 
 
 def _lose(bed: Testbed, router: Tunrouter) -> None:
-    downs = router.log.count("policy office: down")
     bed.close_tunnel()
-    wait_until(
-        lambda: router.log.count("policy office: down") > downs,
-        "it to be down",
-        detail=lambda: router.log,
-    )
+    router.wait_until_down("office")
 
 
 def _expect_told(bed: Testbed) -> None:

@@ -122,11 +122,7 @@ def test_ipv6_that_is_turned_off_everywhere(bed: Testbed, tmp_path: Path) -> Non
     with running(bed.router, tmp_path, SPLIT) as router:
         routes, ours = installed(bed), _of_the_tun(bed)
         with _without_ipv6(bed):
-            wait_until(
-                lambda: f"office: up by wg0 from {V4.wg0}\n" in router.log,
-                "its addresses to be gone",
-                detail=lambda: router.log,
-            )
+            router.wait_until_up("office", V4.wg0)
             run_all(bed.router, "ip route flush proto 116")
             wait_until(lambda: installed(bed) == routes, "the routes", detail=lambda: router.log)
             wait_until(lambda: _of_the_tun(bed) == ours, "the TUN to be as before")
@@ -134,12 +130,8 @@ def test_ipv6_that_is_turned_off_everywhere(bed: Testbed, tmp_path: Path) -> Non
             refused = ping.unanswered(bed.router, V6.office(1))
             assert refused.text.count(f"From {V6.tun_peer}") == 3, "they came to the router"
             demand_other_rules(bed, router)
-        back = f"policy office: up by wg0 from {V4.wg0}, {V6.wg0}"
-        wait_until(
-            lambda: back in router.log.splitlines()[-1],
-            "its addresses to be back",
-            detail=lambda: router.log,
-        )
+        router.wait_until_up("office", V4.wg0, V6.wg0)
+        router.wait_until_up("home", V4.eth0, V6.eth0)
         demand_traffic(bed, *FAMILIES)
 
 

@@ -112,7 +112,7 @@ def test_by_a_vpn_that_returns_with_another_endpoint(bed: Testbed, tmp_path: Pat
             with running(tunnel.within, tmp_path, text) as router, _in_order(bed):
                 assert f"{V4.vpn_outside} bypasses the TUN" in router.log
                 tunnel.down()
-                wait_until(lambda: "policy office: down" in router.log, "it to be down")
+                router.wait_until_down("office")
                 tunnel.move(OTHER_ENDPOINT)
                 tunnel.up()
                 wait_until(

@@ -9,7 +9,7 @@ import os
 import re
 import signal
 import sys
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -136,6 +136,12 @@ class Tunrouter:
     def wait_until_ready(self) -> None:
         self._process.wait_for_output("ready")
 
+    def wait_until_up(self, policy: str, *addresses: str) -> None:
+        wait_until_up(lambda: self.log, policy, *addresses)
+
+    def wait_until_down(self, policy: str) -> None:
+        wait_until_down(lambda: self.log, policy)
+
     def stop(self, by: signal.Signals = signal.SIGTERM) -> Stopped:
         """Sends the signal, waits for the end and returns what the run left to be read."""
         stopped = Stopped(self._process.stop(by), self.log)
@@ -144,6 +150,33 @@ class Tunrouter:
 
     def close(self) -> None:
         self._process.close()
+
+
+def last_word(log: str, policy: str) -> str:
+    """What the log says last about a policy, or nothing."""
+    return next(
+        (line for line in reversed(log.splitlines()) if f" policy {policy}: " in line),
+        "",
+    )
+
+
+def wait_until_up(log: Callable[[], str], policy: str, *addresses: str) -> None:
+    """Waits until a policy sends from just these addresses, IPv4 before IPv6.
+
+    An interface gets its addresses one after the other, and the router may look in between: so that
+    it is up is not enough to know.
+    """
+    sources = f" from {', '.join(addresses)}"
+
+    def is_up() -> bool:
+        word = last_word(log(), policy)
+        return ": up by " in word and word.endswith(sources)
+
+    wait_until(is_up, f"{policy} to be up{sources}", detail=log)
+
+
+def wait_until_down(log: Callable[[], str], policy: str) -> None:
+    wait_until(lambda: ": down, " in last_word(log(), policy), f"{policy} to be down", detail=log)
 
 
 def files_of(namespace: Namespace) -> set[Path]:
