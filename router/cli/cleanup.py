@@ -11,7 +11,7 @@ from router.platform.base import PlatformError
 
 
 def cleanup() -> int:
-    """Undo what runs have left all of whose processes were killed; the exit status."""
+    """Undo what runs have left in which nobody could undo it any more; the exit status."""
     status, found = exits.OK, False
     try:
         for left in clean_up():

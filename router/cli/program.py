@@ -45,7 +45,7 @@ def _parser() -> argparse.ArgumentParser:
     _add_check(commands)
     _add_explain(commands)
     cleanup = commands.add_parser(
-        "cleanup", help="undo what a run has left that was killed with all of its processes"
+        "cleanup", help="undo what a run has left that was killed as a whole"
     )
     cleanup.set_defaults(command=_cleanup)
     _add_status(commands)

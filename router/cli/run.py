@@ -37,7 +37,10 @@ def run(asked: Path | None) -> int:
         return _failed(str(error)) if good_rules(file, tell=tell) else exits.BAD_RULES
     loaded = good_rules(file, tell=tell)
     if loaded is None or loaded.config is None:
-        system.close()
+        try:
+            system.close()
+        except PlatformError as error:
+            log.error("%s", error)  # noqa: TRY400 - for people
         return exits.BAD_RULES
     return _run(loaded.config, system, supervisor)
 

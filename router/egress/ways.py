@@ -162,7 +162,9 @@ class WaysOut:
             return f"there is no interface {way.wanted}"
         if not interface.up:
             return f"interface {way.wanted} is not up"
-        return f"interface {way.wanted} has no usable address"
+        if not any(map(interface.source, VERSIONS)):
+            return f"interface {way.wanted} has no usable address"
+        return f"interface {way.wanted} cannot be used, for the reason above"
 
     def close(self) -> None:
         for way in self:

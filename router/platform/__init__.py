@@ -32,7 +32,7 @@ def this_system(rereading: Sequence[str]) -> System:
 
 
 def clean_up() -> Iterator[Leftover]:
-    """Undo what runs have left all of whose processes were killed. Raises PlatformError,
+    """Undo what runs have left in which nobody could undo it any more. Raises PlatformError,
     OSError."""
     if os.geteuid() != 0:
         raise PlatformError("cleaning up needs root: sudo tunrouter cleanup")

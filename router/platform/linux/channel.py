@@ -6,6 +6,7 @@ ValueError when it is no message at all, and never fills the memory.
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import select
@@ -60,6 +61,16 @@ class Channel:
         poll = select.poll()  # unlike select.select for descriptors of any number
         poll.register(self._connection, select.POLLIN)
         return bool(poll.poll(0))
+
+    def bound(self, seconds: float) -> None:
+        """From now on TimeoutError is raised when the other side takes or says nothing for so
+        long."""
+        self._connection.settimeout(seconds)
+
+    def end(self) -> None:
+        """Nothing can be said any more by either side, and both find it readable; see `close`."""
+        with contextlib.suppress(OSError):
+            self._connection.shutdown(socket.SHUT_RDWR)
 
     def close(self) -> None:
         self._connection.close()

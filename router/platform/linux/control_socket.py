@@ -21,6 +21,7 @@ from typing import Final
 from router.platform.base import PlatformError
 from router.platform.linux.entries import socket_entry
 from router.platform.linux.runtime import (
+    FULL,
     SOCKET_SUFFIX,
     make_runtime_directory,
     runtime_directory,
@@ -44,7 +45,9 @@ def control_socket(tun: str, undoer: Undoer) -> socket.socket:
         make_runtime_directory()
         return _make(path, undoer)
     except OSError as error:
-        raise PlatformError(f"no control socket can be made at {path}: {error.strerror}") from error
+        raise PlatformError(
+            f"no control socket can be made at {path}: {error.strerror}: {FULL}"
+        ) from error
 
 
 def _make(path: Path, undoer: Undoer) -> socket.socket:

@@ -9,7 +9,8 @@ outlives the TUN is written down by a third process, the `undoer`, before it is 
     any user         root            root
 
 Whoever dies, the others see a connection end. The router: the guard ends, and the undoer undoes.
-The guard: the undoer undoes, the router stops. The undoer: the guard undoes, the router stops.
+The guard: the undoer undoes, the router stops. The undoer: the guard undoes, the router stops. Both
+of these: nobody is left with the rights to undo, and the router says what to do.
 
 Always true: the guard ends with the router, and all is undone then; a request that makes no sense
 is refused and changes nothing.

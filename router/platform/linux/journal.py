@@ -3,9 +3,9 @@
     /run/tunrouter/net-4026531840/tun11.undo    one JSON line for each deed, oldest first
 
 Always true: a deed stands in the file before it is done. As long as somebody would undo it, the
-file is locked by him; a file without a lock is what was left when every process was killed. What is
-undone is struck out; what nobody can undo, or nothing is made of, stays where it stands until
-somebody deletes it, through later runs of the same name too.
+file is locked, by one lock that the guard and the undoer share; a file without a lock is what was
+left when both were killed. What is undone is struck out; what nobody can undo, or nothing is made
+of, stays where it stands until somebody deletes it, through later runs of the same name too.
 """
 
 from __future__ import annotations
@@ -14,14 +14,20 @@ import errno
 import fcntl
 import os
 import stat
+import time
 from collections.abc import Collection
 from pathlib import Path
 from typing import Final, NamedTuple
 
+from router.platform.base import PlatformError
 from router.platform.linux.entries import Entry, as_line, understood
+from router.platform.linux.holders import lock_holder
 
 SUFFIX: Final = ".undo"
 FLAGS: Final = os.O_RDWR | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK
+PATIENCE: Final = 5.0
+"""Seconds to wait for a former run of the same name: to undo takes a fraction of one."""
+POLL: Final = 0.01
 
 
 class Line(NamedTuple):
@@ -43,16 +49,23 @@ class Journal:
 
     @classmethod
     def begin(cls, path: Path) -> Journal:
-        """One to write into. A run that has just ended and has the same name is waited for.
+        """One to write into, with room for the first deeds. A run that has just ended and has the
+        same name is waited for.
 
-        Raises OSError.
+        Raises OSError with its path, and PlatformError that names who does not end.
         """
+        deadline = time.monotonic() + PATIENCE
         while True:
-            descriptor = _open(path, FLAGS | os.O_CREAT)
-            fcntl.flock(descriptor, fcntl.LOCK_EX)
-            if _is_there(descriptor):
-                return cls(path, descriptor)
-            os.close(descriptor)
+            journal = cls(path, _open(path, FLAGS | os.O_CREAT))
+            try:
+                journal._wait_for_lock(deadline)
+                if _is_there(journal.fileno()):
+                    journal._take_room()
+                    return journal
+            except (OSError, PlatformError):
+                journal.close()
+                raise
+            journal.close()
 
     @classmethod
     def take_up(cls, path: Path) -> Journal | None:
@@ -71,8 +84,12 @@ class Journal:
         os.close(descriptor)
         return None
 
+    def fileno(self) -> int:
+        """Whoever inherits it has the lock too."""
+        return self._descriptor
+
     def write(self, entry: Entry) -> None:
-        """Behind what stands there. Raises OSError."""
+        """Behind what stands there. Raises OSError, and then it is not written."""
         content = self._content()
         self._put(as_line(entry), len(content))
 
@@ -91,6 +108,8 @@ class Journal:
     def strike_out(self, undone: Collection[Entry]) -> None:
         """Leave the lines of what is undone empty, so that others keep their numbers; delete the
         file if nothing is left. Raises OSError."""
+        if not _is_there(self._descriptor):
+            return  # and another run may have one under the same name
         struck = {as_line(entry).rstrip() for entry in undone}
         lines = self._content().splitlines()
         kept = b"\n".join(b"" if line in struck else line for line in lines).rstrip()
@@ -111,9 +130,46 @@ class Journal:
 
     def _put(self, lines: bytes, offset: int) -> None:
         """As the end of the file."""
-        if os.pwrite(self._descriptor, lines, offset) != len(lines):
+        try:
+            is_whole = os.pwrite(self._descriptor, lines, offset) == len(lines)
+            if is_whole:
+                os.ftruncate(self._descriptor, offset + len(lines))
+        except OSError as error:
+            raise OSError(error.errno, error.strerror, str(self.path)) from error
+        if not is_whole:
             raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(self.path))
-        os.ftruncate(self._descriptor, offset + len(lines))
+
+    def _take_room(self) -> None:
+        """By an empty line: a file system that is full says so at once, and not in the middle of
+        a start. Raises OSError."""
+        if not self._content():
+            try:
+                self._put(b"\n", 0)
+            except OSError:
+                self.strike_out(())
+                raise
+
+    def _wait_for_lock(self, deadline: float) -> None:
+        """Until a moment of the steady clock. Raises OSError, PlatformError."""
+        while True:
+            try:
+                fcntl.flock(self._descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                if time.monotonic() > deadline:
+                    raise PlatformError(self._who_has_it()) from None
+                time.sleep(POLL)
+            else:
+                return
+
+    def _who_has_it(self) -> str:
+        holder = lock_holder(self._descriptor)
+        if holder is None:
+            return f"{self.path} is locked: see who has it (fuser -v {self.path}), and end that"
+        return (
+            f"a former run has not ended: pid {holder.pid}, {holder.program}, still has "
+            f"{self.path} locked; end it (sudo kill -KILL {holder.pid}), and start the "
+            "router again, which undoes what is left"
+        )
 
 
 def _open(path: Path, flags: int) -> int:

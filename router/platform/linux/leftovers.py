@@ -1,4 +1,4 @@
-"""Undoing what runs have left all of whose processes were killed.
+"""Undoing what runs have left whose guard and undoer were both killed.
 
 Always true: what a router that runs has done is not touched; what cannot be undone is named, stays
 written down, and keeps nothing else from being undone.

@@ -21,6 +21,7 @@ from router.platform.linux.channel import Message
 from router.platform.linux.control_socket import control_socket
 from router.platform.linux.datagrams import BUFFER
 from router.platform.linux.endpoints import EndpointMemory
+from router.platform.linux.holders import tun_holder
 from router.platform.linux.interfaces import LinuxInterfaces, family
 from router.platform.linux.journal import SUFFIX
 from router.platform.linux.keep import keep_routes, present_routes
@@ -29,11 +30,10 @@ from router.platform.linux.own_link import OwnLink
 from router.platform.linux.present import FAMILIES, present_endpoints
 from router.platform.linux.rereading import Program
 from router.platform.linux.route_batch import add_routes
-from router.platform.linux.runtime import make_runtime_directory
+from router.platform.linux.runtime import FULL, make_runtime_directory
 from router.platform.linux.sockets import enlarge_buffers, icmp_socket, passing_socket
 from router.platform.linux.streams import listening_socket
 from router.platform.linux.tun import open_tun
-from router.platform.linux.tun_holder import tun_holder
 from router.platform.linux.undoer import Undoer
 from router.platform.linux.way_out import give_default_route, loosen_rp_filter
 from router.policy.capture import Route
@@ -88,9 +88,12 @@ class Operations:
         tun = open_tun(name, mtu, offloads)
         self._name, self._index = tun.name, tun.index
         try:
-            self._undoer = Undoer(make_runtime_directory() / (tun.name + SUFFIX))
+            self._undoer = _undoer(tun.name)
             self._link = OwnLink(self._netlink, tun, [ip_interface(each) for each in addresses])
             self._link.configure()
+        except PlatformError:
+            tun.close()
+            raise
         except (NetlinkError, OSError) as error:
             tun.close()
             raise PlatformError(f"{tun.name} cannot be configured: {error}") from error
@@ -176,6 +179,16 @@ class Operations:
         wanted = [route for route in self._routes if route.version == version]
         for route in keep_routes(self._index, wanted, present):
             kept.put_back.append(format_prefix(*route[:3]))
+
+
+def _undoer(tun: str) -> Undoer:
+    """Raises PlatformError."""
+    try:
+        return Undoer(make_runtime_directory() / (tun + SUFFIX))
+    except OSError as error:
+        raise PlatformError(
+            f"what is to be undone in the end cannot be written down: {error}: {FULL}"
+        ) from error
 
 
 def _handed_over(*sockets: socket.socket) -> Message:

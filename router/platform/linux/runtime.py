@@ -22,6 +22,7 @@ RUN: Final = Path("/run/tunrouter")
 NAMESPACE: Final = Path("/proc/self/ns/net")
 SOCKET_SUFFIX: Final = ".sock"
 """Of the control sockets in it."""
+FULL: Final = "`df /run` and `df -i /run` say whether it is full"
 TRIES: Final = 10
 """Another router that ends may remove a directory between two steps of ours."""
 
@@ -36,10 +37,15 @@ def make_runtime_directory() -> Path:
     PlatformError."""
     directory = runtime_directory()
     for _ in range(TRIES):
-        with contextlib.suppress(FileNotFoundError):
+        try:
             for each in (RUN, directory):
                 _have(each)
-            return directory
+        except FileNotFoundError:
+            continue
+        except OSError:
+            remove_runtime_directory(directory)
+            raise
+        return directory
     raise FileNotFoundError(errno.ENOENT, "another program keeps removing it", str(directory))
 
 
@@ -58,5 +64,6 @@ def _have(path: Path) -> None:
 def remove_runtime_directory(directory: Path) -> None:
     """As far as nobody else has something in it."""
     with contextlib.suppress(OSError):
-        directory.rmdir()
+        with contextlib.suppress(FileNotFoundError):
+            directory.rmdir()
         directory.parent.rmdir()

@@ -29,10 +29,12 @@ from router.platform.linux.channel import Message
 from router.platform.linux.datagrams import LinuxDatagramSocket, udp_socket
 from router.platform.linux.guarded import Guard
 from router.platform.linux.interfaces import LinuxChanges, LinuxInterfaces
+from router.platform.linux.journal import SUFFIX
 from router.platform.linux.poller import LinuxPoller
 from router.platform.linux.present import present_network
 from router.platform.linux.rereading import Output
 from router.platform.linux.reserve import Reserve
+from router.platform.linux.runtime import runtime_directory
 from router.platform.linux.sockets import bind_to_device, path
 from router.platform.linux.streams import LinuxStreams
 from router.platform.linux.tun import LinuxTun
@@ -57,6 +59,7 @@ class LinuxSystem:
     def __init__(self, rereading: Sequence[str], *, offloads: bool = True) -> None:
         self._guard = Guard(rereading)
         self._offloads = offloads
+        self._journal: Path | None = None
         self._routes: Sequence[Route] = ()
         self._udp = {version: Reserve(self._guard, version) for version in (4, 6)}
         self.interfaces: Interfaces = LinuxInterfaces()
@@ -77,10 +80,11 @@ class LinuxSystem:
             addresses=[str(address) for address in addresses],
             offloads=self._offloads,
         )
+        self._journal = runtime_directory() / (tun["name"] + SUFFIX)
         for words, why in leftovers:
             if why is None:
                 log.warning(
-                    "undone what a run had left all of whose processes were killed: %s", words
+                    "undone what a run had left whose guard and undoer were killed: %s", words
                 )
             else:
                 log.warning("what a run has left could not be undone: %s: %s", words, why)
@@ -164,11 +168,7 @@ class LinuxSystem:
     def close(self) -> None:
         for reserve in self._udp.values():
             reserve.close()
-        if not self._guard.close():
-            raise PlatformError(
-                "some changes could not be undone; the lines above name them, and "
-                "`sudo tunrouter cleanup` tries again"
-            )
+        self._guard.close(self._journal)
 
 
 def _answered(

@@ -8,12 +8,16 @@ import signal
 import subprocess
 import sys
 import threading
+import time
 from collections.abc import Callable, Iterator
 from functools import partial
+from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
 from router.platform.base import PlatformError
+from router.platform.linux import guarded
 from router.platform.linux.guarded import Guard
 
 ECHO = f"""
@@ -130,3 +134,73 @@ def test_the_end_of_the_guard_before_an_answer(guard: Guard) -> None:
     with pytest.raises(PlatformError, match="start the router again"):
         guard.hear()
     assert heard == []
+
+
+@pytest.mark.parametrize("size", [1, 4 << 20], ids=["a short question", "a long one"])
+def test_a_guard_that_is_silent_is_given_up(
+    guard: Guard, monkeypatch: pytest.MonkeyPatch, size: int
+) -> None:
+    """By whoever asks, and by whoever waits for something to be heard: the run has to end."""
+    heard: list[object] = []
+    pid = guard._process.pid
+    guard.ask("echo")
+    monkeypatch.setattr(guarded, "ANSWER", 0.05)
+    os.kill(pid, signal.SIGSTOP)
+    guard.ask_later("echo", heard.append)
+    for attempt in (
+        lambda: guard.ask("echo", of="x" * size),
+        guard.hear,
+        lambda: guard.ask_later("echo", heard.append),
+        lambda: guard.ask("echo"),
+    ):
+        with pytest.raises(PlatformError, match=rf"the guard \(pid {pid}\) does not answer"):
+            attempt()
+        assert select.select([guard], [], [], 0)[0]
+    assert heard == []
+    os.kill(pid, signal.SIGCONT)
+    guard._process.wait()
+
+
+def test_a_guard_that_takes_nothing_in_is_given_up(
+    guard: Guard, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    guard.ask("echo")
+    monkeypatch.setattr(guarded, "ANSWER", 0.05)
+    os.kill(guard._process.pid, signal.SIGSTOP)
+    with pytest.raises(PlatformError, match="does not answer"):
+        guard.ask_later("echo", print, of="x" * (4 << 20))
+    with pytest.raises(PlatformError, match="does not answer"):
+        guard.hear()
+
+
+def test_what_may_take_long_is_given_its_time(
+    guard: Guard, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(guarded, "ANSWER", 0.0)
+    monkeypatch.setattr(guarded, "ANSWERS", {"echo": BOUND_S})
+    assert guard.ask("echo", of=1).value == {"of": 1}
+
+
+def test_a_guard_that_does_not_end_is_named(guard: Guard, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(guarded, "PATIENCE", 0.05)
+    pid = guard._process.pid
+    os.kill(pid, signal.SIGSTOP)
+    with pytest.raises(PlatformError, match=rf"\(pid {pid}\) has not ended.*kill -KILL {pid}"):
+        guard.close(None)
+
+
+def test_of_a_guard_that_was_killed_the_undoer_is_waited_for(
+    guard: Guard, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(guarded, "UNDOING", 0.05)
+    journal = tmp_path / "tun11.undo"
+    journal.touch()
+    os.kill(guard._process.pid, signal.SIGKILL)
+    with pytest.raises(PlatformError, match=f"see {journal}: `sudo tunrouter cleanup`"):
+        guard.close(journal)
+    monkeypatch.setattr(guarded, "UNDOING", BOUND_S)
+    undone_meanwhile = SimpleNamespace(monotonic=time.monotonic, sleep=lambda _: journal.unlink())
+    monkeypatch.setattr(guarded, "time", undone_meanwhile)
+    guard.close(journal)
+    assert not journal.exists()
+    guard.close(None)

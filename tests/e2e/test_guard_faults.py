@@ -1,0 +1,186 @@
+"""The guard and the undoer killed both, hanging, or without room to write down what is to be
+undone: everything is put back, or the router says what is left to do, and that is so."""
+
+from __future__ import annotations
+
+import os
+import resource
+import signal
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+
+import pytest
+
+from tests.e2e import ping
+from tests.e2e.snapshot import state
+from tests.e2e.testbed import FAMILIES, V4, Testbed
+from tests.e2e.tunrouter import (
+    GUARD,
+    PROGRAM,
+    UNDOER,
+    files_of,
+    rules,
+    run_to_end,
+    running,
+    write_rules,
+)
+from tests.e2e.wait import wait_until
+
+HOME, VPN = 1, 2
+RULES = rules(
+    *(f"{family.far(HOME)} -> home" for family in FAMILIES),
+    *(f"{family.far(VPN)} -> office" for family in FAMILIES),
+)
+FULL = "size=4k tmpfs /run; head -c 4096 /dev/zero >/run/full"
+LEFT = "`sudo tunrouter cleanup` undoes the rest"
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _strict(bed: Testbed) -> None:
+    """Strict rp_filter, so that whoever loosens it has something to put back."""
+    bed.router.sysctl(
+        ipv4__conf__all__rp_filter=1, ipv4__conf__eth0__rp_filter=1, ipv4__conf__wg0__rp_filter=1
+    )
+
+
+def _use(bed: Testbed) -> None:
+    """Traffic by every way, so that all there is to clean up has come into being."""
+    for family in FAMILIES:
+        for host in (HOME, VPN):
+            assert ping.answered(bed.client, family.far(host)).received == 3
+
+
+@pytest.mark.parametrize("killed", [(GUARD, UNDOER), (UNDOER, GUARD)], ids="+".join)
+def test_whoever_would_undo_killed_leaves_nothing_that_is_not_said(
+    bed: Testbed, tmp_path: Path, killed: tuple[str, str]
+) -> None:
+    before, files = state(bed.router), files_of(bed.router)
+    with running(bed.router, tmp_path, RULES) as router:
+        _use(bed)
+        processes = router.processes()
+        for name in killed:
+            with suppress(ProcessLookupError):  # the second may be done already
+                os.kill(processes[name], signal.SIGKILL)
+        wait_until(lambda: not router.running, "the router to stop")
+        stopped = router.stop()
+    assert stopped.exit_code == 1
+    assert "start the router again" in stopped.log
+    if LEFT not in stopped.log:
+        assert (state(bed.router), files_of(bed.router)) == (before, files)
+    bed.router.run(PROGRAM, "cleanup")
+    assert (state(bed.router), files_of(bed.router)) == (before, files)
+
+
+def test_a_polite_end_without_anybody_to_undo_is_no_success(bed: Testbed, tmp_path: Path) -> None:
+    before, files = state(bed.router), files_of(bed.router)
+    with running(bed.router, tmp_path, RULES) as router:
+        _use(bed)
+        processes = router.processes()
+        os.kill(router.pid, signal.SIGSTOP)
+        os.kill(router.pid, signal.SIGTERM)
+        for name in (GUARD, UNDOER):
+            os.kill(processes[name], signal.SIGSTOP)
+        for name in (GUARD, UNDOER):
+            os.kill(processes[name], signal.SIGKILL)
+        stopped = router.stop(signal.SIGCONT)
+    assert stopped.exit_code == 1
+    assert LEFT in stopped.log
+    assert state(bed.router) != before
+    bed.router.run(PROGRAM, "cleanup")
+    assert (state(bed.router), files_of(bed.router)) == (before, files)
+
+
+def test_a_guard_that_hangs_ends_the_run(bed: Testbed, tmp_path: Path) -> None:
+    before, files = state(bed.router), files_of(bed.router)
+    with running(bed.router, tmp_path, RULES) as router:
+        _use(bed)
+        guard = router.processes()[GUARD]
+        os.kill(guard, signal.SIGSTOP)
+        try:
+            assert router.reload().startswith("not reloaded: ")
+            assert f"error: the guard (pid {guard}) does not answer" in router.log
+            assert f"sudo kill -KILL {guard}" in router.log
+        finally:
+            os.kill(guard, signal.SIGCONT)
+        wait_until(lambda: not router.running, "the router to stop")
+        assert router.stop().exit_code == 1
+    assert (state(bed.router), files_of(bed.router)) == (before, files)
+
+
+def test_a_start_says_who_has_not_ended(bed: Testbed, tmp_path: Path) -> None:
+    before, files = state(bed.router), files_of(bed.router)
+    with running(bed.router, tmp_path, RULES) as former:
+        _use(bed)
+        processes = former.processes()
+        hanging = processes[GUARD], processes[UNDOER]
+        for pid in hanging:
+            os.kill(pid, signal.SIGSTOP)
+        try:
+            former.stop(signal.SIGKILL)
+            refused = run_to_end(bed.router, "run", "-c", str(former.rules_file))
+        finally:
+            for pid in hanging:
+                os.kill(pid, signal.SIGCONT)
+        assert refused.exit_code == 1
+        assert "error: a former run has not ended: pid " in refused.log
+        assert any(f"end it (sudo kill -KILL {pid})" in refused.log for pid in hanging)
+        wait_until(lambda: not former.pids(), "the former run to end")
+    assert (state(bed.router), files_of(bed.router)) == (before, files)
+
+
+@pytest.mark.parametrize(
+    "filled",
+    ["nr_inodes=2 tmpfs /run", "nr_inodes=3 tmpfs /run", FULL],
+    ids=["no inode for a directory", "no inode for the journal", "no bytes"],
+)
+def test_without_room_in_run_a_start_is_refused(bed: Testbed, tmp_path: Path, filled: str) -> None:
+    before = state(bed.router)
+    path = write_rules(tmp_path, RULES)
+    script = f'mount -t tmpfs -o {filled}; "$@"; status=$?; ls /run/tunrouter >&2; exit $status'
+    prefix = ("unshare", "-m", "sh", "-c", script, "sh")
+    refused = run_to_end(bed.router, "run", "-c", str(path), prefix=prefix)
+    assert refused.exit_code == 1
+    assert refused.log.count("error: ") == 1, refused.log
+    assert "warning: " not in refused.log
+    assert "No space left on device" in refused.log
+    assert "/run/tunrouter/net-" in refused.log
+    assert "`df /run` and `df -i /run` say whether it is full" in refused.log
+    assert "/run/tunrouter': No such file or directory" in refused.log, "nothing is left there"
+    assert state(bed.router) == before
+
+
+def test_without_room_for_one_more_deed_a_way_out_stays_down(bed: Testbed, tmp_path: Path) -> None:
+    files = files_of(bed.router)
+    with running(bed.router, tmp_path, RULES) as router:
+        _use(bed)
+        (journal,) = (path for path in files_of(bed.router) - files if path.suffix == ".undo")
+        bed.close_tunnel()
+        wait_until(lambda: "policy office: down" in router.log, "the VPN to be seen to go")
+        with _no_longer(router.processes()[UNDOER], journal):
+            bed.open_tunnel()
+            reason = "interface wg0 cannot be used: wg0 cannot be made ready: "
+            wait_until(lambda: reason in router.log, "it to be refused")
+            assert f"'{journal}'" in router.log
+            for family in FAMILIES:
+                assert ping.answered(bed.client, family.far(HOME)).received == 3
+            assert ping.answered(bed.client, V4.far(VPN), count=1).received == 0
+            bed.close_tunnel()
+        bed.open_tunnel()
+        wait_until(lambda: router.log.count("policy office: up") == 2, "the VPN to be back")
+        _use(bed)
+        assert " proto 116" in state(bed.router)
+        assert router.stop().exit_code == 0
+    assert " proto 116" not in state(bed.router), "the interface is another one than before"
+    assert files_of(bed.router) == files
+
+
+@contextmanager
+def _no_longer(pid: int, file: Path) -> Iterator[None]:
+    """A file of a process cannot become longer, as on a full file system."""
+    former = resource.prlimit(pid, resource.RLIMIT_FSIZE)
+    resource.prlimit(pid, resource.RLIMIT_FSIZE, (file.stat().st_size, former[1]))
+    try:
+        yield
+    finally:
+        resource.prlimit(pid, resource.RLIMIT_FSIZE, former)
