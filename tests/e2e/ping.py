@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from tests.e2e.netns import Namespace
@@ -21,16 +22,22 @@ INTERVAL_S = "0.05"
 
 @dataclass(frozen=True)
 class Pinged:
-    """What one ping found. `text` is its whole output."""
+    """What one ping found. `text` is its whole output, `argv` how it was started."""
 
     text: str
     exit_code: int
+    argv: Sequence[str]
 
     @property
     def received(self) -> int:
+        """How many answers; not more than were asked for, although with a deadline (-w) ping may
+        have sent one more when the last of them comes."""
         match = SUMMARY.search(self.text)
         assert match, f"no summary line:\n{self.text}"
-        return int(match[2])
+        received = int(match[2])
+        if "-c" in self.argv:
+            return min(received, int(self.argv[self.argv.index("-c") + 1]))
+        return received
 
     @property
     def duplicates(self) -> int:
@@ -72,9 +79,9 @@ def start(namespace: Namespace, address: str, *options: str) -> Process:
 def read(process: Process) -> Pinged:
     """Waits for a ping that was started and reads its findings."""
     code = process.wait(timeout=3 * BOUND_S)
-    return Pinged(process.stdout + process.stderr, code)
+    return Pinged(process.stdout + process.stderr, code, process.argv)
 
 
 def _ping(namespace: Namespace, address: str, *options: str) -> Pinged:
     done = namespace.run("ping", "-n", *options, address, check=False)
-    return Pinged(done.stdout + done.stderr, done.returncode)
+    return Pinged(done.stdout + done.stderr, done.returncode, options)

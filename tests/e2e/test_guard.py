@@ -297,14 +297,17 @@ def test_signals_for_the_router_end_nobody_else_first(bed: Testbed, tmp_path: Pa
     assert state(bed.router) == before
 
 
-def test_a_start_without_descriptors_says_so(bed: Testbed, tmp_path: Path) -> None:
-    before = state(bed.router)
+@pytest.mark.parametrize("number", range(9, 15))
+def test_a_start_without_descriptors_says_so(bed: Testbed, tmp_path: Path, number: int) -> None:
+    before, files = state(bed.router), files_of(bed.router)
     path = write_rules(tmp_path, RULES)
-    prefix = ("prlimit", "--nofile=14:14")
+    prefix = ("prlimit", f"--nofile={number}:{number}")
     ended = run_to_end(bed.router, "run", "-c", str(path), prefix=prefix)
     assert ended.exit_code == 1
     assert "Too many open files" in ended.log
+    assert "df" not in ended.log, "that is about what is full"
     wait_for_state(bed.router, before)
+    assert files_of(bed.router) == files
 
 
 def test_packets_do_not_wait_for_a_busy_guard(bed: Testbed, tmp_path: Path) -> None:

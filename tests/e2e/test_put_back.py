@@ -6,6 +6,8 @@ Each case is a few commands of an administrator or of another program, run while
 
 from __future__ import annotations
 
+import os
+import signal
 import subprocess
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -20,7 +22,7 @@ from tests.e2e.netns import Namespace
 from tests.e2e.snapshot import state, wait_for_state
 from tests.e2e.test_check import installed
 from tests.e2e.testbed import FAMILIES, V4, V6, Family, Testbed
-from tests.e2e.tunrouter import TUN, Tunrouter, rules, running
+from tests.e2e.tunrouter import GUARD, TUN, Tunrouter, rules, running
 from tests.e2e.wait import wait_until
 
 HOME, VPN = 1, 2
@@ -107,7 +109,8 @@ def test_what_others_take_away_is_put_back(
     before = state(bed.router)
     with running(bed.router, tmp_path, SPLIT) as router:
         routes, with_us = installed(bed), state(bed.router)
-        run_all(bed.router, *vandalism)
+        with _held(router):
+            run_all(bed.router, *vandalism)
         wait_until(lambda: installed(bed) == routes, "the routes", detail=lambda: router.log)
         wait_for_state(bed.router, with_us)
         demand_traffic(bed, *FAMILIES)
@@ -195,6 +198,17 @@ def test_a_name_that_is_taken_meanwhile(bed: Testbed, tmp_path: Path) -> None:
         wait_until(lambda: installed(bed) == routes, "the routes", detail=lambda: router.log)
         wait_for_state(bed.router, with_us)
         demand_other_rules(bed, router)
+
+
+@contextmanager
+def _held(router: Tunrouter) -> Iterator[None]:
+    """Nothing is put back before everything has been taken away."""
+    guard = router.processes()[GUARD]
+    os.kill(guard, signal.SIGSTOP)
+    try:
+        yield
+    finally:
+        os.kill(guard, signal.SIGCONT)
 
 
 @contextmanager

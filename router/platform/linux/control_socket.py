@@ -21,9 +21,9 @@ from typing import Final
 from router.platform.base import PlatformError
 from router.platform.linux.entries import socket_entry
 from router.platform.linux.runtime import (
-    FULL,
     SOCKET_SUFFIX,
     make_runtime_directory,
+    remedy,
     runtime_directory,
 )
 from router.platform.linux.undoer import Undoer
@@ -46,7 +46,7 @@ def control_socket(tun: str, undoer: Undoer) -> socket.socket:
         return _make(path, undoer)
     except OSError as error:
         raise PlatformError(
-            f"no control socket can be made at {path}: {error.strerror}: {FULL}"
+            f"no control socket can be made at {path}: {error.strerror}: {remedy(error)}"
         ) from error
 
 

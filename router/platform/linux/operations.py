@@ -30,7 +30,7 @@ from router.platform.linux.own_link import OwnLink
 from router.platform.linux.present import FAMILIES, present_endpoints
 from router.platform.linux.rereading import Program
 from router.platform.linux.route_batch import add_routes
-from router.platform.linux.runtime import FULL, make_runtime_directory
+from router.platform.linux.runtime import make_runtime_directory, remedy
 from router.platform.linux.sockets import enlarge_buffers, icmp_socket, passing_socket
 from router.platform.linux.streams import listening_socket
 from router.platform.linux.tun import open_tun
@@ -187,7 +187,7 @@ def _undoer(tun: str) -> Undoer:
         return Undoer(make_runtime_directory() / (tun + SUFFIX))
     except OSError as error:
         raise PlatformError(
-            f"what is to be undone in the end cannot be written down: {error}: {FULL}"
+            f"what is to be undone in the end cannot be written down: {error}: {remedy(error)}"
         ) from error
 
 

@@ -23,6 +23,7 @@ NAMESPACE: Final = Path("/proc/self/ns/net")
 SOCKET_SUFFIX: Final = ".sock"
 """Of the control sockets in it."""
 FULL: Final = "`df /run` and `df -i /run` say whether it is full"
+TOO_MANY: Final = "raise `ulimit -n`"
 TRIES: Final = 10
 """Another router that ends may remove a directory between two steps of ours."""
 
@@ -47,6 +48,11 @@ def make_runtime_directory() -> Path:
             raise
         return directory
     raise FileNotFoundError(errno.ENOENT, "another program keeps removing it", str(directory))
+
+
+def remedy(error: OSError) -> str:
+    """What to do about something that cannot be made there, for people."""
+    return TOO_MANY if error.errno in (errno.EMFILE, errno.ENFILE) else FULL
 
 
 def _have(path: Path) -> None:

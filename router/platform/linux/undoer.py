@@ -49,13 +49,13 @@ class Undoer:
         """path: of the journal, in a directory that there is. Raises OSError, PlatformError."""
         self._entries: list[Entry] = []
         try:
-            self._journal = Journal.begin(path)
+            self._connection, theirs = socket.socketpair()
         except OSError:
             remove_runtime_directory(path.parent)
             raise
-        self._connection, theirs = socket.socketpair()
         self._connection.settimeout(ANSWER)
         with theirs:
+            self._journal = self._begin(path)
             self._process = self._start(theirs)
 
     def fileno(self) -> int:
@@ -95,6 +95,14 @@ class Undoer:
             return self._undo_instead()
         self._journal.close()
         return True
+
+    def _begin(self, path: Path) -> Journal:
+        try:
+            return Journal.begin(path)
+        except BaseException:
+            self._connection.close()
+            remove_runtime_directory(path.parent)
+            raise
 
     def _start(self, connection: socket.socket) -> subprocess.Popen[bytes]:
         journal = self._journal
