@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from tests.e2e.netns import Namespace
 from tests.e2e.processes import Process
-from tests.e2e.wait import BOUND_S
+from tests.e2e.wait import BOUND_S, wait_until
 
 SUMMARY = re.compile(r"(\d+) packets transmitted, (\d+) received(?:, \+(\d+) duplicates)?")
 PROHIBITED = re.compile(r"Packet filtered|[Pp]rohibited")
@@ -55,8 +55,16 @@ class Pinged:
 
     @property
     def timeless(self) -> str:
-        """The output without its times, to be compared with another run's."""
-        return TIMES.sub("", self.text)
+        """The output without its times, to be compared with another run's; nor with what ping has
+        sent beyond the `-c` that it was asked for, while it waited for an answer."""
+        asked_for = int(self.argv[self.argv.index("-c") + 1])
+        lines = [
+            line
+            for line in TIMES.sub("", self.text).splitlines()
+            if not SUMMARY.match(line)
+            and ((reply := REPLY.match(line)) is None or int(reply[2]) <= asked_for)
+        ]
+        return "\n".join([*lines, f"{self.received} received"])
 
 
 def answered(namespace: Namespace, address: str, *options: str, count: int = 3) -> Pinged:
@@ -66,14 +74,49 @@ def answered(namespace: Namespace, address: str, *options: str, count: int = 3) 
     )
 
 
+def counted(namespace: Namespace, address: str, *options: str, count: int = 3) -> Pinged:
+    """Sends `count` small pings, not one more, and waits for as many answers or errors.
+
+    All at once: ping waits for late answers only as long as it has not had any when it has sent
+    its last request.
+    """
+    return _ping(
+        *(namespace, address, "-c", str(count), "-l", str(count)),
+        *("-i", INTERVAL_S, "-W", f"{BOUND_S:.0f}", *options),
+    )
+
+
+def refused(namespace: Namespace, address: str, *options: str, count: int = 3) -> Pinged:
+    """Sends `count` pings, and waits for as many errors: for addresses that are told so."""
+    return _ping(
+        namespace, address, "-c", str(count), "-i", INTERVAL_S, "-W", f"{BOUND_S:.0f}", *options
+    )
+
+
 def unanswered(namespace: Namespace, address: str, *options: str, count: int = 3) -> Pinged:
-    """Sends `count` pings and waits a second after the last: for errors and for silence."""
+    """Sends `count` pings and waits a second after the last: for silence, and for what is tried
+    until it is otherwise."""
     return _ping(namespace, address, "-c", str(count), "-i", INTERVAL_S, "-W", "1", *options)
 
 
 def start(namespace: Namespace, address: str, *options: str) -> Process:
     """A ping in the background; read() tells what it found."""
     return namespace.start("ping", "-n", *options, address)
+
+
+def wait_for_the_rest(process: Process) -> None:
+    """Of a ping without an end: waits until every request has been answered up to the last that
+    has been until now."""
+    last = max(_sequences(process), default=1)
+    wait_until(
+        lambda: _sequences(process) >= set(range(1, last + 1)),
+        f"answers to all of {last} pings",
+        detail=process.report,
+    )
+
+
+def _sequences(process: Process) -> set[int]:
+    return {int(sequence) for _, sequence in REPLY.findall(process.stdout)}
 
 
 def read(process: Process) -> Pinged:

@@ -1,7 +1,7 @@
 """What an application is told when it connects by TCP or sends by UDP.
 
 The result is the name of the error that it gets (ECONNREFUSED, EHOSTUNREACH, ...), or "connected",
-"answered", or "silence" when nothing came within the patience of a second.
+"answered", or "silence" when nothing came within the patience: a second where silence is expected.
 """
 
 from __future__ import annotations
@@ -10,9 +10,10 @@ import sys
 
 from tests.e2e.netns import Namespace
 from tests.e2e.processes import Process
+from tests.e2e.wait import BOUND_S
 
 ECHO_PORT = 7
-PATIENCE_S = 1
+BRIEF_S = 1
 
 CLIENT = """
 import errno, socket, sys
@@ -59,12 +60,16 @@ while True:
 """
 
 
-def tcp(namespace: Namespace, address: str, port: int = ECHO_PORT) -> str:
-    return _probe(namespace, "tcp", address, port)
+def tcp(
+    namespace: Namespace, address: str, port: int = ECHO_PORT, *, patience: float = BOUND_S
+) -> str:
+    return _probe(namespace, "tcp", address, port, patience)
 
 
-def udp(namespace: Namespace, address: str, port: int = ECHO_PORT) -> str:
-    return _probe(namespace, "udp", address, port)
+def udp(
+    namespace: Namespace, address: str, port: int = ECHO_PORT, *, patience: float = BOUND_S
+) -> str:
+    return _probe(namespace, "udp", address, port, patience)
 
 
 def start_server(namespace: Namespace, port: int = ECHO_PORT) -> Process:
@@ -74,8 +79,8 @@ def start_server(namespace: Namespace, port: int = ECHO_PORT) -> Process:
     return server
 
 
-def _probe(namespace: Namespace, kind: str, address: str, port: int) -> str:
-    arguments = (kind, address, str(port), str(PATIENCE_S))
+def _probe(namespace: Namespace, kind: str, address: str, port: int, patience: float) -> str:
+    arguments = (kind, address, str(port), str(patience))
     return namespace.run(sys.executable, "-c", CLIENT, *arguments).stdout.strip()
 
 

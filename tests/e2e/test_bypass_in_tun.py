@@ -51,7 +51,7 @@ def test_where_the_system_has_no_route(bed: Testbed, tmp_path: Path, family: Fam
     bed.router.ip(f"route del {default}")
     try:
         with running(bed.router, tmp_path, RULES):
-            pinged = ping.unanswered(bed.router, family.far(HOST), count=1)
+            pinged = ping.refused(bed.router, family.far(HOST), count=1)
     finally:
         bed.router.ip(f"route add {default}")
     assert f"From {family.tun_peer} icmp_seq=1 Destination" in pinged.text

@@ -204,7 +204,7 @@ def test_explain_agrees_with_what_a_ping_finds(
             assert ping.answered(bed.router, family.far(host)).received == 3
             expected = {(by[told[host]["interface"]], told[host]["source"])}
             assert far.arrivals(family.far(host)) == expected
-        assert ping.unanswered(bed.router, family.far(3)).prohibited == 3
+        assert ping.refused(bed.router, family.far(3)).prohibited == 3
         assert ping.answered(bed.router, family.far(4)).received == 3
         assert far.arrivals(family.far(4)) == set()
 

@@ -122,7 +122,7 @@ def test_the_endpoint_of_a_tunnel_is_let_out_of_it(bed: Testbed, tmp_path: Path,
         assert note in router.log
         assert installed(bed) == planned(told)
         with Capture(bed.far) as far:
-            assert ping.answered(bed.router, V4.far(VPN)).received == 3
+            assert ping.counted(bed.router, V4.far(VPN)).received == 3
             assert far.arrivals(V4.far(VPN)) == {("vpn0", V4.wg0)}
         requests = [seen for seen in at_router.on(TUN) if "echo request" in seen.text]
         assert len(requests) == 3, "each request enters the TUN once"
@@ -143,7 +143,7 @@ def test_an_endpoint_of_ipv6_is_let_out_of_its_tunnel(bed: Testbed, tmp_path: Pa
         ):
             assert f"{V6.vpn_outside} bypasses the TUN" in router.log
             for family in FAMILIES:
-                assert ping.answered(bed.router, family.far(VPN)).received == 3
+                assert ping.counted(bed.router, family.far(VPN)).received == 3
                 assert far.arrivals(family.far(VPN)) == {("vpn0", family.wg0)}
             [route] = json.loads(
                 bed.router.run("ip", "-6", "-j", "route", "get", V6.vpn_outside).stdout
@@ -167,7 +167,7 @@ def test_the_endpoint_of_a_tunnel_that_comes_later(bed: Testbed, tmp_path: Path)
         running(tunnel.within, tmp_path, rules(head=head, default="office")) as router,
     ):
         assert "policy office: down" in router.log
-        assert ping.unanswered(holder, V4.far(VPN)).prohibited == 3
+        assert ping.refused(holder, V4.far(VPN)).prohibited == 3
         tunnel.up()
         wait_until(
             lambda: ping.unanswered(holder, V4.far(VPN)).received == 3,

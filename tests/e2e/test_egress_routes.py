@@ -95,7 +95,7 @@ def test_an_absent_vpn_is_down_until_it_appears(
     address = family.office(1)
     with running(bed.router, tmp_path, rules(f"{family.office_net} -> office")) as router:
         assert re.search(r"office.*\bdown\b", router.log), router.log
-        assert ping.unanswered(bed.client, address).prohibited == 3
+        assert ping.refused(bed.client, address).prohibited == 3
         bed.open_tunnel()
         wait_until(lambda: _received(bed, address) == 3, "the VPN to be used", detail=_log(router))
         with Capture(bed.far) as far:

@@ -180,7 +180,7 @@ def test_flows_by_other_ways_lose_nothing(bed: Testbed, family: Family, router: 
     """A transfer, an exchange of datagrams and a ping by the home network, while the VPN goes and
     returns: every byte and every answer arrives."""
     data = hashlib.shake_256(b"transfer").digest(SIZE)
-    pings = ping.start(bed.client, family.far(HOME), "-i", "0.01", "-c", "200")
+    pings = ping.start(bed.client, family.far(HOME), "-i", "0.01")
     with conversation(bed, family, HOME) as pair, _echoing(bed, family, HOME) as sock:
         received = bytearray()
 
@@ -199,7 +199,7 @@ def test_flows_by_other_ways_lose_nothing(bed: Testbed, family: Family, router: 
         assert received == data
         sock.send(b"after")
         assert sock.recv(100) == b"after"
-    assert ping.read(pings).received == 200
+    ping.wait_for_the_rest(pings)
     pings.close()
 
 
@@ -252,12 +252,12 @@ def test_an_interface_that_changes_keeps_its_flows(
     address = family.far(HOME)
     with _echoing(bed, family, HOME), Capture(bed.router, f"udp port {ECHO}"):
         held = _udp_sockets(bed, family)
-        pings = ping.start(bed.client, address, "-i", "0.01", "-c", "100")
+        pings = ping.start(bed.client, address, "-i", "0.01")
         ups = router.log.count("policy home: up")
         bed.router.ip("link set eth0 mtu 1400", f"addr add {own} dev eth0")
         try:
             wait_until(lambda: router.log.count("policy home: up") > ups, "it to be noticed")
-            assert ping.read(pings).received == 100
+            ping.wait_for_the_rest(pings)
             assert _udp_sockets(bed, family) == held
         finally:
             pings.close()

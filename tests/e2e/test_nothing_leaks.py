@@ -127,7 +127,7 @@ def _lose(bed: Testbed, router: Tunrouter) -> None:
 
 def _expect_told(bed: Testbed) -> None:
     for family in FAMILIES:
-        assert ping.unanswered(bed.client, family.office(1)).prohibited == 3
+        assert ping.refused(bed.client, family.office(1)).prohibited == 3
 
 
 @contextmanager

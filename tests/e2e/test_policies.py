@@ -78,6 +78,6 @@ def test_drop_is_silence(bed: Testbed, pinger: Namespace, family: Family) -> Non
 
 def test_reject_says_prohibited(bed: Testbed, pinger: Namespace, family: Family) -> None:
     with Capture(bed.far) as far:
-        pinged = ping.unanswered(pinger, family.far(REJECT))
+        pinged = ping.refused(pinger, family.far(REJECT))
         assert (pinged.received, pinged.prohibited) == (0, 3), pinged.text
         assert far.packets() == []

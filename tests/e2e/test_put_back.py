@@ -130,7 +130,7 @@ def test_ipv6_that_is_turned_off_everywhere(bed: Testbed, tmp_path: Path) -> Non
             wait_until(lambda: installed(bed) == routes, "the routes", detail=lambda: router.log)
             wait_until(lambda: _of_the_tun(bed) == ours, "the TUN to be as before")
             demand_traffic(bed, V4)
-            refused = ping.unanswered(bed.router, V6.office(1))
+            refused = ping.refused(bed.router, V6.office(1))
             assert refused.text.count(f"From {V6.tun_peer}") == 3, "they came to the router"
             demand_other_rules(bed, router)
         router.wait_until_up("office", V4.wg0, V6.wg0)

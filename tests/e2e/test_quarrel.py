@@ -51,7 +51,11 @@ def test_it_comes_to_rest_and_is_forgotten(bed: Testbed, tmp_path: Path) -> None
                 assert ping.answered(bed.client, family.far(OTHER)).received == 3
             told = other.stdout.splitlines()
             assert set(told) == {"deleted"}
-            assert len(told) <= len(_waits(router)) + 2, "once each time that it was put back"
+            wait_until(
+                lambda: len(told) <= len(_waits(router)) + 2,
+                "each to be deleted once each time that it was put back",
+                detail=lambda: router.log,
+            )
         assert "end that program, or have it leave the routes of tun11 alone" in router.log
         wait_until(lambda: installed(bed) == routes, "the route", detail=lambda: router.log)
         for family in FAMILIES:

@@ -100,6 +100,6 @@ def test_other_protocols_are_refused_as_by_a_host_without_them(
 
 def test_drop_is_silence(host: Namespace, far: Capture, family: Family) -> None:
     address = family.far(HOSTS["drop"])
-    assert probes.tcp(host, address) == "silence"
-    assert probes.udp(host, address) == "silence"
+    assert probes.tcp(host, address, patience=probes.BRIEF_S) == "silence"
+    assert probes.udp(host, address, patience=probes.BRIEF_S) == "silence"
     assert far.packets() == []

@@ -83,7 +83,9 @@ def test_a_second_signal_interrupts_nothing(
 @pytest.mark.parametrize("by", [signal.SIGINT, signal.SIGTERM])
 def test_an_end_before_it_is_ready(bed: Testbed, tmp_path: Path, by: signal.Signals) -> None:
     before = state(bed.router)
-    router = Tunrouter(bed.router, write_rules(tmp_path, MANY_RULES))
+    path = tmp_path / "rules.yaml"
+    os.mkfifo(path)  # of which nothing can be read until somebody writes
+    router = Tunrouter(bed.router, path)
     try:
         wait_until(lambda: len(router.pids()) > 1, "the first helper, before the rules are read")
         stopped = router.stop(by)

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 
 import pytest
 
+from tests.e2e.hops import all_answered
 from tests.e2e.netns import Namespace
 from tests.e2e.testbed import Family, Testbed
 from tests.e2e.tunrouter import Tunrouter, running
@@ -30,8 +31,10 @@ def router(
 def hops(namespace: Namespace, address: str, *options: str) -> list[str]:
     """The address of each hop, with what traceroute notes behind its time."""
     # One probe at a time: a burst is more than a host answers with errors at once.
-    shown = namespace.run("traceroute", "-n", "-N1", "-q1", "-w5", *options, address).stdout
-    return [hop + note for _, hop, note in HOP.findall(shown)]
+    asked = "traceroute", "-n", "-N1", "-q1", "-w5", *options, address
+    return all_answered(
+        lambda: [hop + note for _, hop, note in HOP.findall(namespace.run(*asked).stdout)]
+    )
 
 
 @pytest.mark.parametrize("options", [("-U", "-p", "99"), ()], ids=["-U", "default"])

@@ -38,9 +38,9 @@ def test_an_unnamed_address_never_enters_the_tun(
 def test_the_summary_counts_each_ping_once(bed: Testbed, tmp_path: Path) -> None:
     with running(bed.router, tmp_path, RULES) as router:
         for family in (V4, V6):
-            assert ping.answered(bed.client, family.far(NAMED)).received == 3
+            assert ping.counted(bed.client, family.far(NAMED)).received == 3
             assert ping.unanswered(bed.client, family.far(DROPPED)).received == 0
-            assert ping.unanswered(bed.client, family.far(REJECTED)).prohibited == 3
+            assert ping.refused(bed.client, family.far(REJECTED)).prohibited == 3
         counters = router.stop().counters
     assert (counters["packets-out"], counters["packets-in"]) == (6, 6)
     assert (counters["drop"], counters["rejected"]) == (6, 6)
