@@ -9,6 +9,7 @@ Must not know: rules, flows, packets; who asks.
 
 from __future__ import annotations
 
+import contextlib
 import socket
 from collections.abc import Callable, Mapping, Sequence
 from ipaddress import ip_interface
@@ -30,7 +31,7 @@ from router.platform.linux.own_link import OwnLink
 from router.platform.linux.present import FAMILIES, present_endpoints
 from router.platform.linux.rereading import Program
 from router.platform.linux.route_batch import add_routes
-from router.platform.linux.runtime import make_runtime_directory, remedy
+from router.platform.linux.runtime import TRIES, make_runtime_directory, remedy
 from router.platform.linux.sockets import enlarge_buffers, icmp_socket, passing_socket
 from router.platform.linux.streams import listening_socket
 from router.platform.linux.tun import open_tun
@@ -182,8 +183,12 @@ class Operations:
 
 
 def _undoer(tun: str) -> Undoer:
-    """Raises PlatformError."""
+    """A former run that ends may remove the directory before the file is in it. Raises
+    PlatformError."""
     try:
+        for _ in range(TRIES):
+            with contextlib.suppress(FileNotFoundError):
+                return Undoer(make_runtime_directory() / (tun + SUFFIX))
         return Undoer(make_runtime_directory() / (tun + SUFFIX))
     except OSError as error:
         raise PlatformError(
