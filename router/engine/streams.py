@@ -26,6 +26,7 @@ from router.egress.ways import Change, WayOut
 from router.engine import accepting
 from router.engine.accepting import Accepting
 from router.engine.dialling import DESCRIPTORS_EACH, Dialling, DialWatcher
+from router.engine.inquiry import Inquiry
 from router.engine.inside import Inside
 from router.engine.keepalive import QUIET, Keepalive
 from router.engine.refusals import Refusals
@@ -97,6 +98,7 @@ class Streams:
         self._vessels = Vessels(descriptors, splicing=system.streams.splicing)
         self._relays: dict[Flow[WayOut], Relay] = {}
         self._keepalive = Keepalive(self._sockets, self._relays, watcher, inside)
+        self._inquiry = Inquiry(self._sockets, self._relays, self._is_ours)
         self._accepting = Accepting(watcher)
         listening = {
             version: [self._listen(address) for _ in range(LISTENERS)]
@@ -277,9 +279,10 @@ class Streams:
     # Ending
 
     def expire(self, now: float) -> None:
-        """End what nobody waits for any more."""
+        """End what nobody waits for any more, and look whose far end asks whether anybody does."""
         for flow in self._table.expired(now):
             self._dialling.abandon(flow)
+        self._inquiry.look(now)
 
     def forget(self, change: Change) -> None:
         """A way out has changed: dial anew what was dialling, and reset what can be answered no

@@ -261,6 +261,11 @@ def destination_of(key: bytes) -> tuple[bytes, int]:
     return key[size : 2 * size], int.from_bytes(key[-2:], "big")
 
 
+def source_of(key: bytes) -> bytes:
+    """Address that the segments of a key come from."""
+    return key[: (len(key) - 4) // 2]
+
+
 def mirrored(key: bytes) -> bytes:
     """The key of the segments that go the other way."""
     size = (len(key) - 4) // 2

@@ -209,8 +209,13 @@ class Streams(Protocol):
         for a second, else when it has. Raises OSError."""
         ...
 
+    def insist(self, sock: socket.socket) -> None:
+        """Probe likewise, and go on as the system usually does: an end that never answers breaks
+        the connection. Of a socket for which `probe` was never called. Raises OSError."""
+        ...
+
     def stop_probing(self, sock: socket.socket) -> None:
-        """Be as if no probe had been asked for. Raises OSError."""
+        """Send no more. Raises OSError."""
         ...
 
     def listening(self, address: bytes) -> socket.socket:

@@ -29,6 +29,7 @@ MANY: Final = 30
 """Probes without an answer until an end is taken for dead: enough for a machine that stands still
 for a while."""
 ASKED: Final = 3
+"""Probes that are waited for, or, of the router's own, until it gives up."""
 Case = tuple[Family, int]
 
 
@@ -36,6 +37,8 @@ Case = tuple[Family, int]
 def router(
     request: pytest.FixtureRequest, bed: Testbed, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[Tunrouter]:
+    """Its system probes as often as it can, and gives up soon; see tcp(7)."""
+    bed.router.sysctl(ipv4__tcp_keepalive_intvl=1, ipv4__tcp_keepalive_probes=ASKED)
     directory = tmp_path_factory.mktemp("rules")
     with running(bed.router, directory, RULES, offloads=request.param) as started:
         yield started
@@ -45,7 +48,7 @@ def test_a_far_end_that_has_fallen_silent_is_found_out(bed: Testbed) -> None:
     with conversations(bed) as pairs, silenced(bed.far, ports_of(pairs)):
         for pair in pairs.values():
             ask(pair.client, FEW)
-        assert errors_of(pairs) == dict.fromkeys(pairs, errno.ETIMEDOUT)
+        assert errors_of(clients_of(pairs)) == dict.fromkeys(pairs, errno.ETIMEDOUT)
 
 
 def test_so_is_it_by_whoever_has_said_all_and_waits(bed: Testbed) -> None:
@@ -60,7 +63,7 @@ def test_so_is_it_by_whoever_has_said_all_and_waits(bed: Testbed) -> None:
         with silenced(bed.far, ports_of(pairs)):
             for pair in pairs.values():
                 ask(pair.client, FEW)
-            assert errors_of(pairs) == dict.fromkeys(pairs, errno.ETIMEDOUT)
+            assert errors_of(clients_of(pairs)) == dict.fromkeys(pairs, errno.ETIMEDOUT)
 
 
 def test_a_far_end_that_knows_nothing_of_it_any_more_says_so(bed: Testbed) -> None:
@@ -71,7 +74,7 @@ def test_a_far_end_that_knows_nothing_of_it_any_more_says_so(bed: Testbed) -> No
                 sockets.reset(pair.server)
         for pair in pairs.values():
             ask(pair.client, MANY)
-        assert errors_of(pairs) == dict.fromkeys(pairs, errno.ECONNRESET)
+        assert errors_of(clients_of(pairs)) == dict.fromkeys(pairs, errno.ECONNRESET)
 
 
 def test_a_far_end_that_is_there_answers_every_probe_itself(bed: Testbed) -> None:
@@ -79,29 +82,52 @@ def test_a_far_end_that_is_there_answers_every_probe_itself(bed: Testbed) -> Non
         for pair in pairs.values():
             ask(pair.client, MANY)
         wait_until(
-            lambda: all(arrived(capture, pair) >= ASKED for pair in pairs.values()),
+            lambda: all(arrived(capture, pair.server) >= ASKED for pair in pairs.values()),
             "the probes of every client",
-            detail=lambda: str({case: arrived(capture, pair) for case, pair in pairs.items()}),
         )
+        still_speak(pairs)
+
+
+def test_an_application_whose_machine_has_fallen_silent_is_found_out(bed: Testbed) -> None:
+    """The far end's probes are answered by the router, which asks in turn as its own system does:
+    in the end it resets what has broken on its other side."""
+    with conversations(bed) as pairs, silenced(bed.client, ports_of(pairs)):
         for pair in pairs.values():
-            pair.client.sendall(b"still there?")
-            assert pair.server.recv(100) == b"still there?"
-            pair.server.sendall(b"yes")
-            assert pair.client.recv(100) == b"yes"
-
-
-def arrived(capture: Capture, pair: Pair) -> int:
-    """How many segments without payload the server's machine has had of a connection."""
-    address, port, *_ = pair.server.getpeername()
-    sender = f"{address.removeprefix('::ffff:')}.{port}"
-    return len(
-        {
-            (number, packet)
-            for number, packet in enumerate(capture.packets())
-            if (packet.direction, packet.source) == ("In", sender)
-            and packet.text.endswith("length 0")
+            ask(pair.server, FEW)
+        servers = {case: pair.server for case, pair in pairs.items()}
+        assert errors_of(servers) == {
+            (family, host): errno.ETIMEDOUT if host == BARE else errno.ECONNRESET
+            for family, host in pairs
         }
+
+
+def test_an_application_that_is_there_is_asked_when_the_far_end_asks(bed: Testbed) -> None:
+    with conversations(bed) as pairs, Capture(bed.client, "tcp") as capture:
+        for pair in pairs.values():
+            ask(pair.server, MANY)
+        wait_until(
+            lambda: all(arrived(capture, pair.client) > 1 for pair in pairs.values()),
+            "more than a late acknowledgement at every client",
+        )
+        still_speak(pairs)
+
+
+def arrived(capture: Capture, sock: socket.socket) -> int:
+    """How many segments without payload the machine of a socket has had from its other end."""
+    address, port, *_ = sock.getpeername()
+    sender = f"{address.removeprefix('::ffff:')}.{port}"
+    return sum(
+        (packet.direction, packet.source) == ("In", sender) and packet.text.endswith("length 0")
+        for packet in capture.packets()
     )
+
+
+def still_speak(pairs: Mapping[Case, Pair]) -> None:
+    for pair in pairs.values():
+        pair.client.sendall(b"still there?")
+        assert pair.server.recv(100) == b"still there?"
+        pair.server.sendall(b"yes")
+        assert pair.client.recv(100) == b"yes"
 
 
 def ask(sock: socket.socket, count: int) -> None:
@@ -130,21 +156,27 @@ def conversations(bed: Testbed) -> Iterator[Mapping[Case, Pair]]:
         yield pairs
 
 
+def clients_of(pairs: Mapping[Case, Pair]) -> Mapping[Case, socket.socket]:
+    return {case: pair.client for case, pair in pairs.items()}
+
+
 def ports_of(pairs: Mapping[Case, Pair]) -> Sequence[int]:
     return [sockets.port_of(pair.server) for pair in pairs.values()]
 
 
 SILENCE: Final = """
 table inet silence {{
-  chain input {{ type filter hook input priority 0; tcp dport {{ {ports} }} drop; }}
-  chain output {{ type filter hook output priority 0; tcp sport {{ {ports} }} drop; }}
+  set ports {{ type inet_service; elements = {{ {ports} }}; }}
+  chain both {{ tcp dport @ports drop; tcp sport @ports drop; }}
+  chain heard {{ type filter hook input priority 0; jump both; }}
+  chain said {{ type filter hook output priority 0; jump both; }}
 }}
 """
 
 
 @contextmanager
 def silenced(namespace: Namespace, ports: Sequence[int]) -> Iterator[None]:
-    """The machine neither hears nor says anything by some of its ports."""
+    """The machine neither hears nor says anything from or to some ports."""
     listed = ", ".join(map(str, ports))
     namespace.run("nft", "-f", "-", stdin=SILENCE.format(ports=listed))
     try:
@@ -153,16 +185,16 @@ def silenced(namespace: Namespace, ports: Sequence[int]) -> Iterator[None]:
         namespace.run("nft", "delete", "table", "inet", "silence")
 
 
-def errors_of(pairs: Mapping[Case, Pair]) -> Mapping[Case, int]:
-    """What each client is told; 0: nothing for BOUND_S seconds."""
+def errors_of(asking: Mapping[Case, socket.socket]) -> Mapping[Case, int]:
+    """What each socket is told; 0: nothing for BOUND_S seconds."""
     poll = select.poll()
-    waiting = {pair.client.fileno(): (case, pair.client) for case, pair in pairs.items()}
+    waiting = {sock.fileno(): case for case, sock in asking.items()}
     for descriptor in waiting:
         poll.register(descriptor, select.POLLERR)
-    told = dict.fromkeys(pairs, 0)
+    told = dict.fromkeys(asking, 0)
     while waiting and (ready := poll.poll(BOUND_S * 1000)):
         for descriptor, _ in ready:
             poll.unregister(descriptor)
-            case, client = waiting.pop(descriptor)
-            told[case] = client.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR)
+            case = waiting.pop(descriptor)
+            told[case] = asking[case].getsockopt(socket.SOL_SOCKET, socket.SO_ERROR)
     return told

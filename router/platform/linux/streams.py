@@ -116,11 +116,13 @@ class LinuxStreams:
         return Heard(segments, received, silence, bool(unacked or unsent))
 
     def probe(self, sock: socket.socket) -> None:
-        """TCP_KEEPIDLE restarts the timer of a socket that has SO_KEEPALIVE, and counts in for how
-        long it has been idle (tcp_sock_set_keepidle_locked in net/ipv4/tcp.c): so it ends now."""
-        self.stop_probing(sock)
         sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPINTVL, NEVER_AGAIN)
         sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPCNT, MOST_PROBES)
+        self.insist(sock)
+
+    def insist(self, sock: socket.socket) -> None:
+        """TCP_KEEPIDLE restarts the timer of a socket that has SO_KEEPALIVE, and counts in for how
+        long it has been idle (tcp_sock_set_keepidle_locked in net/ipv4/tcp.c): so it ends now."""
         sock.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
         sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPIDLE, LEAST_IDLE)
 

@@ -144,6 +144,8 @@ class MemoryTcp:
         sock.probes += 1
         sock.is_probing = True
 
+    insist = probe
+
     def stop_probing(self, sock: MemoryStream) -> None:
         sock.is_probing = False
 

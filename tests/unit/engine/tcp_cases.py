@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from ipaddress import ip_address
 
 from tests.unit.engine.memory_tcp import MemoryListener, MemoryStream, MemoryTcp
@@ -9,32 +10,44 @@ from tests.unit.engine.world import World, far
 from tests.unit.wire.packets import INSIDE, IP, TCP, IPv6, Packet, decoded
 
 HOME = 9
+LAN = {4: "10.1.0.2", 6: "fd01::2"}
+"""Another machine; INSIDE is an address of this one."""
 Worlds = tuple[World, MemoryTcp]
 
 
 def segment(
-    version: int, flags: str = "S", *, sport: int = 4000, seq: int = 100, payload: bytes = b""
+    version: int,
+    flags: str = "S",
+    *,
+    sport: int = 4000,
+    seq: int = 100,
+    payload: bytes = b"",
+    source: Mapping[int, str] = INSIDE,
 ) -> bytes:
     """What an application sends to a host of the home network."""
     body = TCP(sport=sport, dport=80, flags=flags, seq=seq) / payload
     if version == 4:
-        return bytes(IP(src=INSIDE[4], dst=far(4, HOME), flags="DF") / body)
-    return bytes(IPv6(src=INSIDE[6], dst=far(6, HOME)) / body)
+        return bytes(IP(src=source[4], dst=far(4, HOME), flags="DF") / body)
+    return bytes(IPv6(src=source[6], dst=far(6, HOME)) / body)
 
 
-def dialled(worlds: Worlds, version: int, sport: int = 4000) -> tuple[MemoryStream, list[Packet]]:
+def dialled(
+    worlds: Worlds, version: int, sport: int = 4000, source: Mapping[int, str] = INSIDE
+) -> tuple[MemoryStream, list[Packet]]:
     """A dial that has succeeded, and what went into the TUN then."""
     world, memory = worlds
-    assert world.send(segment(version, sport=sport)) == []
+    assert world.send(segment(version, sport=sport, source=source)) == []
     sock = memory.dialled[-1]
     sock.connected = True
     memory.change(sock)
     return sock, [decoded(packet) for packet in world.tun.written]
 
 
-def established(worlds: Worlds, version: int) -> tuple[MemoryStream, MemoryStream]:
+def established(
+    worlds: Worlds, version: int, source: Mapping[int, str] = INSIDE
+) -> tuple[MemoryStream, MemoryStream]:
     """The outer and the inner socket of a connection."""
-    outer, (request,) = dialled(worlds, version)
+    outer, (request,) = dialled(worlds, version, source=source)
     memory = worlds[1]
     listener = listener_of(memory, request)
     return outer, memory.connect(listener, (request.src, request[TCP].sport))
