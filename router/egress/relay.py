@@ -1,10 +1,9 @@
 """Two connected TCP sockets as if they were one connection.
 
 Theory of operation. A relay is two directions. A direction moves what its source has received to
-its sink through a *vessel*: a pipe that bytes are spliced through without being copied, or a buffer
-where there is no splice(2) or no descriptor left for a pipe. A vessel is borrowed for as long as
-something is in it; so an idle connection costs its two sockets and nothing else, and what a sink
-does not take waits in one vessel, while the source is left to fill its window and stop.
+its sink through a *vessel* (`egress.vessels`), which is borrowed for as long as something is in it;
+so an idle connection costs its two sockets and nothing else, and what a sink does not take waits in
+one vessel, while the source is left to fill its window and stop.
 
 Always true:
 - The end of what a source sends is passed on behind the last byte, and the other direction goes on
@@ -12,6 +11,9 @@ Always true:
 - A reset, or any other failure of one socket, resets the other at once, after what was received
   before it: no FIN for a connection that broke, and no TIME_WAIT either; also when it breaks after
   it has ended, and nobody is speaking any more.
+- An urgent byte (RFC 9293, section 3.8.5) is handed on as one, between the same bytes. It stands in
+  line, so one that a buffer takes before it is noticed is merely not urgent; splice(2) stops there,
+  and the word of it comes after it has, so it is looked for only then, and at the end.
 - One turn moves at most one vessel full each way, so that no connection starves another.
 
 Must not know: packets, flows, what a side is for.
@@ -20,138 +22,17 @@ Must not know: packets, flows, what a side is for.
 from __future__ import annotations
 
 import contextlib
-import fcntl
-import os
 import socket
-import sys
 from collections.abc import Callable
 from enum import Enum, auto
 from struct import pack
-from typing import Final, Protocol
+from typing import Final
 
-from router.egress.descriptors import Descriptors
-from router.platform.base import BROKEN, READABLE
+from router.egress.vessels import UrgentByte, Vessel, Vessels
+from router.platform.base import BROKEN, READABLE, URGENT
 
-CAPACITY: Final = 1 << 20
-"""Bytes at a time. Measured: 1 MB in a pipe is 10 to 20% faster than 256 KB in a buffer."""
-SPARE: Final = 16
-"""Empty vessels to keep."""
-DESCRIPTORS_OF_A_PIPE: Final = 2
-BUFFER: Final = 256 << 10
 RESET_ON_CLOSE: Final = pack("ii", 1, 0)
 """struct linger: on, for no time."""
-
-
-class Vessel(Protocol):
-    """Holds bytes on their way. `held` says how many."""
-
-    held: int
-
-    def fill(self, source: socket.socket) -> int:
-        """Take what the source has; 0 at its end. Only an empty vessel is filled.
-
-        Raises BlockingIOError when there is nothing, OSError when the source is broken.
-        """
-        ...
-
-    def drain(self, sink: socket.socket) -> None:
-        """Hand on as much as the sink takes. Raises BlockingIOError, OSError."""
-        ...
-
-    def close(self) -> None: ...
-
-
-class Buffer:
-    """See Vessel: a buffer in our own memory."""
-
-    _scratch = bytearray(BUFFER)
-    """Shared: between fill and drain nothing else runs. Only what is left over is copied."""
-
-    def __init__(self) -> None:
-        self.held = 0
-        self._rest = memoryview(b"")
-
-    def fill(self, source: socket.socket) -> int:
-        self.held = source.recv_into(self._scratch)
-        self._rest = memoryview(self._scratch)[: self.held]
-        return self.held
-
-    def drain(self, sink: socket.socket) -> None:
-        try:
-            self.held -= sink.send(self._rest)
-        finally:
-            self._keep_rest()
-
-    def _keep_rest(self) -> None:
-        """What is left over moves out of the shared buffer, once."""
-        rest = self._rest[len(self._rest) - self.held :]
-        self._rest = memoryview(bytes(rest)) if rest.obj is self._scratch else rest
-
-    def close(self) -> None:
-        pass
-
-
-if sys.platform == "linux":
-
-    class Pipe:
-        """See Vessel: a pipe, by splice(2)."""
-
-        def __init__(self) -> None:
-            """Raises OSError when there is no descriptor left."""
-            self.held = 0
-            self._out, self._in = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
-            with contextlib.suppress(OSError):
-                fcntl.fcntl(self._in, fcntl.F_SETPIPE_SZ, CAPACITY)
-
-        def fill(self, source: socket.socket) -> int:
-            self.held = os.splice(source.fileno(), self._in, CAPACITY, flags=NOT_WAITING)
-            return self.held
-
-        def drain(self, sink: socket.socket) -> None:
-            self.held -= os.splice(self._out, sink.fileno(), self.held, flags=NOT_WAITING)
-
-        def close(self) -> None:
-            os.close(self._in)
-            os.close(self._out)
-
-    NOT_WAITING: Final = os.SPLICE_F_NONBLOCK | os.SPLICE_F_MOVE
-
-
-class Vessels:
-    """Where vessels are borrowed. splicing: whether pipes may be used; descriptors: theirs are
-    taken from there."""
-
-    def __init__(self, descriptors: Descriptors, *, splicing: bool) -> None:
-        self._descriptors = descriptors
-        self._splicing = splicing and sys.platform == "linux"
-        self._spare: list[Vessel] = []
-
-    def borrow(self) -> Vessel:
-        if self._spare:
-            return self._spare.pop()
-        if sys.platform == "linux" and self._splicing:
-            if self._descriptors.take(DESCRIPTORS_OF_A_PIPE):
-                try:
-                    return Pipe()
-                except OSError:
-                    self._descriptors.give_back(DESCRIPTORS_OF_A_PIPE)
-        return Buffer()
-
-    def give_back(self, vessel: Vessel) -> None:
-        """An empty one is kept for others, one with something left in it is thrown away."""
-        if vessel.held or len(self._spare) >= SPARE or isinstance(vessel, Buffer):
-            self._throw_away(vessel)
-        else:
-            self._spare.append(vessel)
-
-    def close(self) -> None:
-        while self._spare:
-            self._throw_away(self._spare.pop())
-
-    def _throw_away(self, vessel: Vessel) -> None:
-        vessel.close()
-        if not isinstance(vessel, Buffer):
-            self._descriptors.give_back(DESCRIPTORS_OF_A_PIPE)
 
 
 class End(Enum):
@@ -166,12 +47,16 @@ class End(Enum):
 
 
 class _Direction:
-    """From one socket to the other. `ended` once the sink has been told of the end."""
+    """From one socket to the other.
 
-    __slots__ = ("_sink", "_source", "_vessel", "_vessels", "ended")
+    ended: once the sink has been told of the end.
+    urgent: whether an urgent byte may be on its way.
+    """
+
+    __slots__ = ("_sink", "_source", "_vessel", "_vessels", "ended", "urgent")
 
     def __init__(self, source: socket.socket, sink: socket.socket, vessels: Vessels) -> None:
-        self.ended = False
+        self.ended = self.urgent = False
         self._source = source
         self._sink = sink
         self._vessels = vessels
@@ -188,10 +73,10 @@ class _Direction:
             return False
         vessel = self._vessel
         if vessel is None:
-            vessel = self._vessel = self._vessels.borrow()
+            vessel = self._vessel = self._next_vessel()
         try:
             if not vessel.held and not self._fill(vessel):
-                return False
+                return self.urgent
             return self._drain(vessel)
         finally:
             if not vessel.held:
@@ -211,23 +96,38 @@ class _Direction:
     def flush(self) -> None:
         """Hand on what the source has received, as far as the sink takes it at once. Where a
         broken source ends is no end of what it had to say, so the sink is not told."""
-        vessel = self._vessel or self._vessels.borrow()
-        self._vessel = vessel
+        self.urgent = True  # for all that we know
         with contextlib.suppress(OSError, _Broken):
-            while vessel.held or vessel.fill(self._source):
+            while True:
+                vessel = self._vessel = self._vessel or self._next_vessel()
+                if not vessel.held and not vessel.fill(self._source):
+                    return
                 if not self._drain(vessel):
                     return
+                self.drop()
+
+    def _next_vessel(self) -> Vessel:
+        if self.urgent and self._vessels.is_at_mark(self._source):
+            self.urgent = False
+            return UrgentByte()
+        return self._vessels.borrow()
 
     def _fill(self, vessel: Vessel) -> bool:
         """Whether there is something to hand on."""
         try:
             size = vessel.fill(self._source)
         except BlockingIOError:
+            self.urgent = False
             return False
         except OSError as error:
             raise _Broken(self._source) from error
         if size:
             return True
+        # Once the end has come, splice(2) finds it at an urgent byte already.
+        is_byte = isinstance(vessel, UrgentByte)
+        self.urgent = not is_byte and self._vessels.is_at_mark(self._source)
+        if self.urgent:
+            return False
         self.ended = True
         try:
             self._sink.shutdown(socket.SHUT_WR)
@@ -290,8 +190,10 @@ class Relay:
         if event & BROKEN and self._outward.has_failed():
             self._break(self.inner)
             return
+        if event & URGENT:
+            self._outward.urgent = True
         self._due(
-            outward=bool(event & (READABLE | BROKEN)),
+            outward=bool(event & (READABLE | URGENT | BROKEN)),
             inward=self._inward.is_held_up,
         )
 
@@ -300,9 +202,11 @@ class Relay:
         if event & BROKEN and self._inward.has_failed():
             self._break(self.outer)
             return
+        if event & URGENT:
+            self._inward.urgent = True
         self._due(
             outward=self._outward.is_held_up,
-            inward=bool(event & (READABLE | BROKEN)),
+            inward=bool(event & (READABLE | URGENT | BROKEN)),
         )
 
     def turn(self) -> None:

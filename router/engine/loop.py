@@ -78,8 +78,10 @@ class Loop:
         self._poller.add_changes(source.fileno())
 
     def redirect_changes(self, source: HasFileno, changed: Callable[[int], None]) -> None:
-        """Call `changed` from now on, instead of whatever was called before."""
+        """Call `changed` from now on, instead of whatever was called before; at first with all that
+        has become of it so far, of which the other may have been told already."""
         self._changed[source.fileno()] = changed
+        self._poller.repeat_changes(source.fileno())
 
     def forget_changes(self, source: HasFileno) -> None:
         """Call no longer; the source is about to be closed. May be called at any time."""

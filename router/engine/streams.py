@@ -21,7 +21,8 @@ from struct import Struct
 from typing import Any, Final, Protocol
 
 from router.egress.descriptors import Descriptors
-from router.egress.relay import End, Relay, Vessels, reset
+from router.egress.relay import End, Relay, reset
+from router.egress.vessels import Vessels
 from router.egress.ways import Change, WayOut
 from router.engine import accepting
 from router.engine.accepting import Accepting
@@ -95,7 +96,9 @@ class Streams:
         self._refusals = refusals
         self._drops = drops
         self._descriptors = descriptors
-        self._vessels = Vessels(descriptors, splicing=system.streams.splicing)
+        self._vessels = Vessels(
+            descriptors, splicing=system.streams.splicing, is_at_mark=system.streams.is_at_mark
+        )
         self._relays: dict[Flow[WayOut], Relay] = {}
         self._keepalive = Keepalive(self._sockets, self._relays, watcher, inside)
         self._inquiry = Inquiry(self._sockets, self._relays, self._is_ours)

@@ -40,9 +40,11 @@ class HasFileno(Protocol):
 
 
 READABLE: Final = 0x01
+URGENT: Final = 0x02
 WRITABLE: Final = 0x04
 BROKEN: Final = 0x18
-"""What has become of a descriptor: bits, as in epoll (EPOLLIN, EPOLLOUT, EPOLLERR | EPOLLHUP)."""
+"""What has become of a descriptor: bits, as in epoll (EPOLLIN, EPOLLPRI, EPOLLOUT,
+EPOLLERR | EPOLLHUP). Urgent: there is an urgent byte among what can be read, or will be."""
 
 
 class Poller(Protocol):
@@ -53,7 +55,12 @@ class Poller(Protocol):
         ...
 
     def add_changes(self, descriptor: int) -> None:
-        """Report once whenever it becomes readable, writable or broken. Closing it ends that."""
+        """Report once whenever it becomes readable, urgent, writable or broken. Closing it ends
+        that."""
+        ...
+
+    def repeat_changes(self, descriptor: int) -> None:
+        """Report once again what has become of it so far."""
         ...
 
     def remove(self, descriptor: int) -> None: ...
@@ -170,7 +177,7 @@ class Heard(NamedTuple):
 
 
 class Streams(Protocol):
-    """TCP sockets, all of them non-blocking and without Nagle's delay.
+    """TCP sockets, all of them non-blocking and without Nagle's delay, with urgent bytes in line.
 
     splicing: whether bytes may go from one to another by splice(2).
     """
@@ -216,6 +223,10 @@ class Streams(Protocol):
 
     def stop_probing(self, sock: socket.socket) -> None:
         """Send no more. Raises OSError."""
+        ...
+
+    def is_at_mark(self, sock: socket.socket) -> bool:
+        """Whether the next byte of a socket is an urgent one."""
         ...
 
     def listening(self, address: bytes) -> socket.socket:

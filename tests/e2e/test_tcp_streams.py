@@ -210,6 +210,23 @@ def _error_of(sock: socket.socket) -> int:
     return sock.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR)
 
 
+@pytest.mark.parametrize("side", ["client", "server"])
+def test_an_urgent_byte_holds_up_nothing(
+    bed: Testbed, family: Family, host: int, side: str
+) -> None:
+    """As telnetd and ftpd ask for it, in line."""
+    with conversation(bed, family, host) as pair:
+        speaker, hearer = (
+            (pair.client, pair.server) if side == "client" else (pair.server, pair.client)
+        )
+        hearer.setsockopt(socket.SOL_SOCKET, socket.SO_OOBINLINE, 1)
+        speaker.sendall(b"before")
+        speaker.send(b"!", socket.MSG_OOB)
+        speaker.sendall(b"after")
+        speaker.shutdown(socket.SHUT_WR)
+        assert sockets.read_to_end(hearer) == b"before!after"
+
+
 def test_both_close_at_the_same_time(bed: Testbed, family: Family, host: int) -> None:
     for _ in range(20):
         with conversation(bed, family, host) as pair:

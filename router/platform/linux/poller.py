@@ -6,6 +6,7 @@ from __future__ import annotations
 import select
 
 FOREVER = -1.0
+CHANGES = select.EPOLLIN | select.EPOLLPRI | select.EPOLLOUT | select.EPOLLET
 
 
 class LinuxPoller:
@@ -19,7 +20,10 @@ class LinuxPoller:
         self._epoll.register(descriptor, select.EPOLLIN)
 
     def add_changes(self, descriptor: int) -> None:
-        self._epoll.register(descriptor, select.EPOLLIN | select.EPOLLOUT | select.EPOLLET)
+        self._epoll.register(descriptor, CHANGES)
+
+    def repeat_changes(self, descriptor: int) -> None:
+        self._epoll.modify(descriptor, CHANGES)
 
     def remove(self, descriptor: int) -> None:
         self._epoll.unregister(descriptor)

@@ -12,7 +12,9 @@ received there.
 from __future__ import annotations
 
 import errno
+import fcntl
 import socket
+import sys
 from ipaddress import ip_address
 from struct import Struct
 from typing import Final
@@ -34,6 +36,8 @@ TOWARDS_APPLICATIONS: Final = b"reno"
 They are on this machine or on its LAN, and a system's BBR would pace each stream by a timer that
 interrupts us, which takes half of our speed on the way down (docs/adr/005-tcp.md)."""
 IFNAMSIZ: Final = 16
+SIOCATMARK: Final = 0x8905
+"""asm-generic/sockios.h"""
 TCP_CLOSE: Final = 7
 """tcpi_state, the first byte of struct tcp_info (linux/tcp.h, net/tcp_states.h). In TIME_WAIT too:
 that is a socket of its own, and the one that we have is closed."""
@@ -73,6 +77,7 @@ class LinuxStreams:
         try:
             bind_to_device(sock, interface.name)
             sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+            sock.setsockopt(socket.SOL_SOCKET, socket.SO_OOBINLINE, 1)
             level, hops, tos, errors = _options(version)
             sock.setsockopt(level, hops, hop_limit)
             sock.setsockopt(level, errors, 1)
@@ -129,6 +134,9 @@ class LinuxStreams:
     def stop_probing(self, sock: socket.socket) -> None:
         sock.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 0)
 
+    def is_at_mark(self, sock: socket.socket) -> bool:
+        return is_at_mark(sock)
+
     def listening(self, address: bytes) -> socket.socket:
         return self._guard.open_socket("listening_socket", address=str(ip_address(address)))
 
@@ -144,6 +152,7 @@ def listening_socket(device: str, index: int, address: str) -> socket.socket:
         bind_to_device(sock, device)
         icmp_filter.attach(sock, _received_by(index))
         sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_OOBINLINE, 1)
         sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_CONGESTION, TOWARDS_APPLICATIONS)
         if version == 6:
             sock.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
@@ -153,6 +162,11 @@ def listening_socket(device: str, index: int, address: str) -> socket.socket:
         sock.close()
         raise
     return sock
+
+
+def is_at_mark(sock: socket.socket) -> bool:
+    """See Streams.is_at_mark (tcp(7), sockatmark(3))."""
+    return bool(int.from_bytes(fcntl.ioctl(sock, SIOCATMARK, bytes(4)), sys.byteorder))
 
 
 def _options(version: int) -> tuple[int, int, int, int]:

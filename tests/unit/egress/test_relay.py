@@ -12,7 +12,8 @@ from contextlib import suppress
 import pytest
 
 from router.egress.descriptors import Descriptors
-from router.egress.relay import Buffer, End, Relay, Vessels, reset
+from router.egress.relay import End, Relay, reset
+from router.egress.vessels import Buffer, Vessels
 from router.platform.base import BROKEN, READABLE, WRITABLE
 
 SPLICING = [True, False] if sys.platform == "linux" else [False]
@@ -32,13 +33,15 @@ def connection() -> tuple[socket.socket, socket.socket]:
 class Bench:
     """client — inner [relay] outer — server."""
 
-    def __init__(self, splicing: bool) -> None:
+    def __init__(
+        self, splicing: bool, is_at_mark: Callable[[socket.socket], bool] = lambda _: False
+    ) -> None:
         self.client, self.inner = connection()
         self.outer, self.server = connection()
         self.ends: list[End] = []
         self.soon: list[Callable[[], None]] = []
         self.descriptors = Descriptors(1000)
-        self.vessels = Vessels(self.descriptors, splicing=splicing)
+        self.vessels = Vessels(self.descriptors, splicing=splicing, is_at_mark=is_at_mark)
         self.relay = Relay(self.inner, self.outer, self.vessels, self.ends.append, self.soon.append)
 
     def turn(self) -> None:

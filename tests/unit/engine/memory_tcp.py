@@ -134,6 +134,9 @@ class MemoryTcp:
     def failure(self, sock: MemoryStream) -> ConnectFailure:
         return sock.why
 
+    def is_at_mark(self, _sock: MemoryStream) -> bool:
+        return False
+
     def is_gone(self, sock: MemoryStream) -> bool:
         return sock.is_gone
 
