@@ -121,11 +121,15 @@ def test_answers(bed: Testbed, tmp_path: Path, family: Family, way: Way) -> None
     assert seen == expected
 
 
-def test_answers_for_a_host_behind_us(bed: Testbed, tmp_path: Path, family: Family) -> None:
+@pytest.mark.parametrize("offloads", [True, False], ids=["offloads", "plain"])
+def test_answers_for_a_host_behind_us(
+    bed: Testbed, tmp_path: Path, family: Family, offloads: bool
+) -> None:
+    """Fragments among them, with and without a virtio-net header."""
     host = family.far(ANSWERING)
     options = answering_options(HOME, family)
     expected = [ping.answered(bed.client, host, *option).timeless for option in options]
-    with running(bed.router, tmp_path, RULES):
+    with running(bed.router, tmp_path, RULES, offloads=offloads):
         seen = [ping.answered(bed.client, host, *option).timeless for option in options]
     assert [one_hop_earlier(text) for text in seen] == expected
 

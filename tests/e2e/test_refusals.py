@@ -40,11 +40,15 @@ def server(bed: Testbed) -> Iterator[None]:
     started.close()
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="module", params=[True, False], ids=["offloads", "plain"])
 def router(
-    bed: Testbed, server: None, tmp_path_factory: pytest.TempPathFactory
+    request: pytest.FixtureRequest,
+    bed: Testbed,
+    server: None,
+    tmp_path_factory: pytest.TempPathFactory,
 ) -> Iterator[Tunrouter]:
-    with running(bed.router, tmp_path_factory.mktemp("rules"), RULES) as started:
+    directory = tmp_path_factory.mktemp("rules")
+    with running(bed.router, directory, RULES, offloads=request.param) as started:
         yield started
 
 
@@ -98,6 +102,7 @@ def test_other_protocols_are_refused_as_by_a_host_without_them(
     assert status.asked(bed.router)["drops"]["protocol-refused"] > 0
 
 
+@pytest.mark.parametrize("router", [True], ids=["offloads"], indirect=True)
 def test_drop_is_silence(host: Namespace, far: Capture, family: Family) -> None:
     address = family.far(HOSTS["drop"])
     assert probes.tcp(host, address, patience=probes.BRIEF_S) == "silence"

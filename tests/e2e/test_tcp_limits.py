@@ -24,9 +24,10 @@ two; nor is what pipes then find."""
 SEVERAL = 300
 PROHIBITED = {4: errno.EHOSTUNREACH, 6: errno.EACCES}
 ROUNDS = 400
+BOTH_WAYS = pytest.mark.parametrize("offloads", [True, False], ids=["offloads", "plain"])
 
 
-@pytest.mark.parametrize("offloads", [True, False], ids=["offloads", "plain"])
+@BOTH_WAYS
 @pytest.mark.parametrize("few", FEW)
 def test_too_few_descriptors_refuse_new_connections(
     bed: Testbed, family: Family, tmp_path: Path, few: int, offloads: bool
@@ -156,7 +157,7 @@ def test_without_a_local_port_left_new_connections_are_refused(
         bed.router.run("sysctl", "-qw", f"net.ipv4.ip_local_port_range={' '.join(before)}")
 
 
-@pytest.mark.parametrize("offloads", [True, False], ids=["offloads", "plain"])
+@BOTH_WAYS
 def test_a_router_that_stops_tells_both_ends(
     bed: Testbed, family: Family, tmp_path: Path, offloads: bool
 ) -> None:
@@ -171,10 +172,11 @@ def test_a_router_that_stops_tells_both_ends(
             assert told(partial(pair.server.recv, 1)) == "ConnectionResetError"
 
 
+@BOTH_WAYS
 def test_a_way_out_that_is_gone_for_good_resets_its_connections(
-    bed: Testbed, family: Family, tmp_path: Path
+    bed: Testbed, family: Family, tmp_path: Path, offloads: bool
 ) -> None:
-    with running(bed.router, tmp_path, RULES):
+    with running(bed.router, tmp_path, RULES, offloads=offloads):
         with conversation(bed, family, VPN) as pair, conversation(bed, family, HOME) as other:
             bed.close_tunnel()
             try:
@@ -194,14 +196,17 @@ def _new(bed: Testbed, family: Family) -> str:
         return told(lambda: sockets.connected(bed.client, family, family.far(VPN), port).close())
 
 
-def test_a_rule_for_a_port_decides_once_a_connection(bed: Testbed, tmp_path: Path) -> None:
+@BOTH_WAYS
+def test_a_rule_for_a_port_decides_once_a_connection(
+    bed: Testbed, tmp_path: Path, offloads: bool
+) -> None:
     with sockets.listener(bed.far) as one, sockets.listener(bed.far) as two:
         first, second = sockets.port_of(one), sockets.port_of(two)
         text = rules(f"{V4.far(HOME)} -> home").replace(
             "rules:\n",
             f"rules:\n  - {{cidr: {V4.far(HOME)}, protocol: tcp, port: {first}, policy: office}}\n",
         )
-        with running(bed.router, tmp_path, text):
+        with running(bed.router, tmp_path, text, offloads=offloads):
             for listener, port, source in ((one, first, V4.wg0), (two, second, V4.eth0)):
                 client = sockets.connected(bed.client, V4, V4.far(HOME), port)
                 server, peer = listener.accept()

@@ -81,7 +81,9 @@ def test_a_connection_from_before_goes_on(
         talk(client, server)
 
 
-def test_nothing_there_is_told_as_well(bed: Testbed, family: Family, tmp_path: Path) -> None:
+def test_nothing_there_is_told_as_well(
+    bed: Testbed, family: Family, offloads: bool, tmp_path: Path
+) -> None:
     """The reset of a closed port is an answer like any other."""
 
     def knock() -> None:
@@ -93,7 +95,10 @@ def test_nothing_there_is_told_as_well(bed: Testbed, family: Family, tmp_path: P
 
     with pytest.raises(ConnectionRefusedError):
         knock()
-    with running(bed.router, tmp_path, RULES), pytest.raises(ConnectionRefusedError):
+    with (
+        running(bed.router, tmp_path, RULES, offloads=offloads),
+        pytest.raises(ConnectionRefusedError),
+    ):
         knock()
 
 

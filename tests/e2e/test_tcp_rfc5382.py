@@ -1,4 +1,5 @@
-"""RFC 5382, NAT behavioural requirements for TCP: a test for each, named by it.
+"""RFC 5382, NAT behavioural requirements for TCP: a test for each, named by it, with and without
+offloads.
 
 A relay that ends TCP in the kernel meets most of them by what the kernel does; what is looked at
 here is that nothing of ours stands in the way.
@@ -23,9 +24,12 @@ from tests.e2e.tunrouter import Tunrouter, running
 from tests.e2e.wait import wait_until
 
 
-@pytest.fixture(scope="module", autouse=True)
-def router(bed: Testbed, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Tunrouter]:
-    with running(bed.router, tmp_path_factory.mktemp("rules"), RULES) as started:
+@pytest.fixture(scope="module", params=[True, False], ids=["offloads", "plain"], autouse=True)
+def router(
+    request: pytest.FixtureRequest, bed: Testbed, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Tunrouter]:
+    directory = tmp_path_factory.mktemp("rules")
+    with running(bed.router, directory, RULES, offloads=request.param) as started:
         yield started
 
 

@@ -41,11 +41,14 @@ WAYS = pytest.mark.parametrize(
 )
 
 
-@pytest.fixture(scope="module")
-def router(bed: Testbed, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Tunrouter]:
+@pytest.fixture(scope="module", params=[True, False], ids=["offloads", "plain"])
+def router(
+    request: pytest.FixtureRequest, bed: Testbed, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Tunrouter]:
+    directory = tmp_path_factory.mktemp("rules")
     with (
         far_hosts(bed),
-        running(bed.router, tmp_path_factory.mktemp("rules"), RULES) as started,
+        running(bed.router, directory, RULES, offloads=request.param) as started,
     ):
         yield started
 
