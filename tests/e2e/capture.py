@@ -100,6 +100,10 @@ class Capture:
             and "echo request" in packet.text
         }
 
+    def about(self, address: str) -> list[Seen]:
+        """The packets of ICMP from or to an address; those of an earlier test may still come."""
+        return [packet for packet in self.packets() if address in (packet[2], packet[3])]
+
     def on(self, interface: str) -> list[Seen]:
         """The packets that passed one interface, either way."""
         return [packet for packet in self.packets() if packet.interface == interface]

@@ -179,5 +179,5 @@ def test_many_rules_hold_up_no_ping(bed: Testbed, tmp_path: Path) -> None:
             pings.close()
         assert found.received == 1000, found.text
         assert answers > 0
-        assert asked(bed.router)["rules"][-1]["packets"] == 2000
+        assert asked(bed.router)["rules"][-1]["packets"] >= 2000
         assert "1 of 20,001 rules, the busiest" in bed.router.run(PROGRAM, "status").stdout
