@@ -116,7 +116,7 @@ def test_on_down_drop_is_silence(
     ):
         pinged = ping.unanswered(bed.client, address)
         assert (pinged.received, pinged.prohibited) == (0, 0), pinged.text
-        assert far.packets() == []
+        assert far.about(address) == []
 
 
 def test_on_down_may_name_another_way_out(

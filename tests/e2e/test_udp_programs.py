@@ -25,8 +25,11 @@ from tests.e2e.udp import (
 )
 
 IPERF_PORT = 5301
-RATE = "4M"
+RATE = "1M"
+"""What arrives in a second of standstill has room in a socket."""
 SECONDS = "1"
+FEW = 50
+"""Packets of 1,200 bytes: half of those that are sent in the time."""
 
 
 @pytest.fixture(scope="module", params=[True, False], ids=["offloads", "plain"])
@@ -89,8 +92,8 @@ def test_iperf3_loses_nothing(
     kernel = iperf3(bed, asker, family.far(bare), *options)
     ours = iperf3(bed, asker, family.far(through), *options)
     assert (ours["lost_packets"], kernel["lost_packets"]) == (0, 0)
-    assert ours["packets"] > 300
-    assert kernel["packets"] > 300
+    assert ours["packets"] > FEW
+    assert kernel["packets"] > FEW
 
 
 def test_a_local_server_answers_by_the_address_and_port_that_were_asked(

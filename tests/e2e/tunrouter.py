@@ -105,7 +105,10 @@ class Tunrouter:
         """The pids of ROUTER, GUARD and UNDOER."""
         found = {}
         for pid in self.pids():
-            command = Path(f"/proc/{pid}/cmdline").read_text()
+            try:
+                command = Path(f"/proc/{pid}/cmdline").read_text()
+            except (FileNotFoundError, ProcessLookupError):
+                continue  # it has just ended
             found[next((name for name in (GUARD, UNDOER) if name in command), ROUTER)] = pid
         return found
 
