@@ -6,6 +6,7 @@ from __future__ import annotations
 import os
 import resource
 import signal
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -33,6 +34,7 @@ RULES = rules(
     *(f"{family.far(VPN)} -> office" for family in FAMILIES),
 )
 FULL = "size=4k tmpfs /run; head -c 4096 /dev/zero >/run/full"
+IDENTITY = "from router.platform.linux import runtime; print(runtime.namespace_identity())"
 LEFT = "`sudo tunrouter cleanup` undoes the rest"
 
 
@@ -184,3 +186,12 @@ def _no_longer(pid: int, file: Path) -> Iterator[None]:
         yield
     finally:
         resource.prlimit(pid, resource.RLIMIT_FSIZE, former)
+
+
+def test_what_is_left_is_known_by_its_namespace(bed: Testbed) -> None:
+    """By which another one with the same number, made when it is gone, is told from it."""
+    client, router, again = (
+        namespace.run(sys.executable, "-c", IDENTITY).stdout
+        for namespace in (bed.client, bed.router, bed.router)
+    )
+    assert router == again != client

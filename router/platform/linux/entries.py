@@ -51,6 +51,11 @@ def socket_entry(path: str, inode: int | None = None) -> Entry:
     return {"undo": "socket", "path": path, "inode": inode}
 
 
+def goes_with_namespace(entry: Entry) -> bool:
+    """Whether nothing of it is left when its network namespace is gone."""
+    return bool(entry["undo"] != "socket")
+
+
 def described(entry: Entry) -> str:
     """For people, in a few words."""
     if entry["undo"] == "sysctl":

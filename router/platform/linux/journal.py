@@ -1,17 +1,22 @@
 """What a run has written down to be undone, in a file that outlives its processes.
 
-    /run/tunrouter/net-4026531840/tun11.undo    one JSON line for each deed, oldest first
+    /run/tunrouter/net-4026531840/tun11.undo
+
+One JSON line says in which network namespace, then there is one for each deed, oldest first.
 
 Always true: a deed stands in the file before it is done. As long as somebody would undo it, the
 file is locked, by one lock that the guard and the undoer share; a file without a lock is what was
 left when both were killed. What is undone is struck out; what nobody can undo, or nothing is made
-of, stays where it stands until somebody deletes it, through later runs of the same name too.
+of, stays where it stands until somebody deletes it, through later runs of the same name too. What
+another namespace says, which had the same number and is gone, is never taken for what was done
+here.
 """
 
 from __future__ import annotations
 
 import errno
 import fcntl
+import json
 import os
 import stat
 import time
@@ -22,6 +27,7 @@ from typing import Final, NamedTuple
 from router.platform.base import PlatformError
 from router.platform.linux.entries import Entry, as_line, understood
 from router.platform.linux.holders import lock_holder
+from router.platform.linux.runtime import namespace_identity
 
 SUFFIX: Final = ".undo"
 FLAGS: Final = os.O_RDWR | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK
@@ -33,11 +39,13 @@ POLL: Final = 0.01
 class Line(NamedTuple):
     """One line of a journal. place: `FILE:NUMBER`, from 1.
 
-    Either an entry, or what is wrong with it."""
+    Either an entry, or what is wrong with it. is_elsewhere: it is about a network namespace that is
+    gone, not about the present one."""
 
     place: str
     entry: Entry | None
     fault: str = ""
+    is_elsewhere: bool = False
 
 
 class Journal:
@@ -49,8 +57,8 @@ class Journal:
 
     @classmethod
     def begin(cls, path: Path) -> Journal:
-        """One to write into, with room for the first deeds. A run that has just ended and has the
-        same name is waited for.
+        """One to write into, about the present network namespace. A run that has just ended and has
+        the same name is waited for.
 
         Raises OSError with its path, and PlatformError that names who does not end.
         """
@@ -60,7 +68,7 @@ class Journal:
             try:
                 journal._wait_for_lock(deadline)
                 if _is_there(journal.fileno()):
-                    journal._take_room()
+                    journal._head()
                     return journal
             except (OSError, PlatformError):
                 journal.close()
@@ -96,13 +104,13 @@ class Journal:
     def lines(self) -> list[Line]:
         """What stands there and is not struck out. Raises OSError."""
         found = []
+        about = here = namespace_identity()  # where no line says it: another version has written
         for number, line in enumerate(self._content().splitlines(), start=1):
-            if line.strip():
-                place = f"{self.path}:{number}"
-                try:
-                    found.append(Line(place, understood(line, self.path.parent)))
-                except ValueError as error:
-                    found.append(Line(place, None, str(error)))
+            name = _name(line)
+            if name is not None:
+                about = name
+            elif line.strip():
+                found.append(self._line(number, line)._replace(is_elsewhere=about != here))
         return found
 
     def strike_out(self, undone: Collection[Entry]) -> None:
@@ -112,15 +120,22 @@ class Journal:
             return  # and another run may have one under the same name
         struck = {as_line(entry).rstrip() for entry in undone}
         lines = self._content().splitlines()
-        kept = b"\n".join(b"" if line in struck else line for line in lines).rstrip()
-        if kept:
-            self._put(kept + b"\n", 0)
+        kept = [b"" if line in struck else line for line in lines]
+        if any(line.strip() and _name(line) is None for line in kept):
+            self._put(b"\n".join(kept).rstrip() + b"\n", 0)
         else:
             self.path.unlink(missing_ok=True)
 
     def close(self) -> None:
         """Let go of the file."""
         os.close(self._descriptor)
+
+    def _line(self, number: int, line: bytes) -> Line:
+        place = f"{self.path}:{number}"
+        try:
+            return Line(place, understood(line, self.path.parent))
+        except ValueError as error:
+            return Line(place, None, str(error))
 
     def _content(self) -> bytes:
         """Its complete lines. One cut off is a deed that was never done: whoever wrote it was
@@ -139,15 +154,17 @@ class Journal:
         if not is_whole:
             raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(self.path))
 
-    def _take_room(self) -> None:
-        """By an empty line: a file system that is full says so at once, and not in the middle of
-        a start. Raises OSError."""
-        if not self._content():
-            try:
-                self._put(b"\n", 0)
-            except OSError:
-                self.strike_out(())
-                raise
+    def _head(self) -> None:
+        """Say whose deeds follow. A file system that is full says so by it, at once and not in the
+        middle of a start. Raises OSError."""
+        content = self._content()
+        try:
+            here = namespace_identity()
+            if _names(content)[-1:] != [here]:
+                self._put(json.dumps({"namespace": here}).encode() + b"\n", len(content))
+        except OSError:
+            self.strike_out(())
+            raise
 
     def _wait_for_lock(self, deadline: float) -> None:
         """Until a moment of the steady clock. Raises OSError, PlatformError."""
@@ -178,6 +195,20 @@ def _open(path: Path, flags: int) -> int:
         return descriptor
     os.close(descriptor)
     raise OSError(errno.EINVAL, "is not a file", str(path))
+
+
+def _name(line: bytes) -> str | None:
+    """Of the namespace that the next lines are about, if this is a line that says so."""
+    try:
+        value = json.loads(line)
+    except (ValueError, RecursionError):
+        return None
+    name = value.get("namespace") if isinstance(value, dict) and len(value) == 1 else None
+    return name if isinstance(name, str) else None
+
+
+def _names(content: bytes) -> list[str]:
+    return [name for name in map(_name, content.splitlines()) if name is not None]
 
 
 def _is_there(descriptor: int) -> bool:

@@ -1,7 +1,8 @@
 """Undoing what runs have left whose guard and undoer were both killed.
 
 Always true: what a router that runs has done is not touched; what cannot be undone is named, stays
-written down, and keeps nothing else from being undone.
+written down, and keeps nothing else from being undone; what was done in a namespace that is gone is
+gone with it, but for the files of sockets.
 """
 
 from __future__ import annotations
@@ -11,7 +12,7 @@ from pathlib import Path
 from typing import Final
 
 from router.platform.base import Leftover
-from router.platform.linux.entries import described
+from router.platform.linux.entries import described, goes_with_namespace
 from router.platform.linux.journal import SUFFIX, Journal, Line
 from router.platform.linux.runtime import remove_runtime_directory, runtime_directory
 from router.platform.linux.undo import undo
@@ -43,6 +44,9 @@ def _undo(journal: Journal) -> Iterator[Leftover]:
     undone = []
     try:
         for line in reversed(journal.lines()):
+            if line.is_elsewhere and line.entry is not None and goes_with_namespace(line.entry):
+                undone.append(line.entry)
+                continue
             left = _undo_line(line, journal.path)
             if line.entry is not None and left.why is None:
                 undone.append(line.entry)

@@ -5,6 +5,10 @@
 Always true: two routers whose TUNs have the same name in different network namespaces never meet:
 each namespace has a directory of its own, named by its number (namespaces(7)). Which of them is the
 system's own cannot be asked without more privileges than the router needs.
+
+A number is used again when its namespace is gone, so what was written down there says whose it is,
+by the cookie of the namespace (SO_NETNS_COOKIE, from Linux 5.14 on), of which the kernel gives each
+but once, and by the boot, which not everybody's /run ends with.
 """
 
 from __future__ import annotations
@@ -12,7 +16,9 @@ from __future__ import annotations
 import contextlib
 import errno
 import os
+import socket
 import stat
+import sys
 from pathlib import Path
 from typing import Final
 
@@ -20,6 +26,9 @@ from router.platform.base import PlatformError
 
 RUN: Final = Path("/run/tunrouter")
 NAMESPACE: Final = Path("/proc/self/ns/net")
+BOOT: Final = Path("/proc/sys/kernel/random/boot_id")
+SO_NETNS_COOKIE: Final = 71
+"""asm-generic/socket.h: 8 bytes."""
 SOCKET_SUFFIX: Final = ".sock"
 """Of the control sockets in it."""
 FULL: Final = "`df /run` and `df -i /run` say whether it is full"
@@ -31,6 +40,20 @@ TRIES: Final = 10
 def runtime_directory() -> Path:
     """That of the present network namespace; it need not exist."""
     return RUN / f"net-{NAMESPACE.stat().st_ino}"
+
+
+def namespace_identity() -> str:
+    """What the present network namespace has in common with no other, as far as this kernel says.
+    Raises OSError."""
+    boot = BOOT.read_text().strip()
+    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as sock:
+        try:
+            cookie = sock.getsockopt(socket.SOL_SOCKET, SO_NETNS_COOKIE, 8)
+        except OSError as error:
+            if error.errno != errno.ENOPROTOOPT:
+                raise
+            return f"{boot}/net-{NAMESPACE.stat().st_ino}"
+    return f"{boot}/{int.from_bytes(cookie, sys.byteorder)}"
 
 
 def make_runtime_directory() -> Path:

@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 
 from router.cli import cleanup
 from router.platform.base import Leftover
-from router.platform.linux import leftovers, undo
+from router.platform.linux import journal, leftovers, runtime, undo
 from router.platform.linux.entries import (
     TABLE_BASE,
     Entry,
@@ -28,6 +28,7 @@ from router.platform.linux.entries import (
     understood,
 )
 from router.platform.linux.journal import Journal
+from router.platform.linux.runtime import namespace_identity
 
 FUZZ = settings(
     derandomize=True, max_examples=200, suppress_health_check=list(HealthCheck), deadline=None
@@ -75,6 +76,32 @@ def test_what_all_have_left_is_undone_by_the_next(place: Place) -> None:
     assert place.clean_up() == [Leftover("net/ipv4/conf/eth0/rp_filter = 1")]
     assert place.setting.read_text() == "1"
     assert not place.journal.parent.exists()
+
+
+def test_what_a_namespace_that_is_gone_has_left_is_not_undone_in_another(
+    place: Place, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its number may be used again; the files of its sockets are there all the same."""
+    stale = place.journal.with_name("tun11.sock")
+    place.write(b"")
+    with socket.socket(socket.AF_UNIX) as sock:
+        sock.bind(str(stale))
+    monkeypatch.setattr(journal, "namespace_identity", lambda: "boot/1")
+    left = Journal.begin(place.journal)
+    for entry in (OURS, RULE, ROUTE, socket_entry(str(stale))):
+        left.write(entry)
+    left.close()
+    monkeypatch.setattr(journal, "namespace_identity", lambda: "boot/2")
+    assert place.clean_up() == [Leftover(f"the socket {stale}")]
+    assert place.setting.read_text() == "2"
+    assert place.deleted == []
+    assert not place.journal.parent.exists()
+
+
+def test_an_old_kernel_names_a_namespace_by_its_number(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(runtime, "SO_NETNS_COOKIE", 9999)
+    number = Path("/proc/self/ns/net").stat().st_ino
+    assert namespace_identity().endswith(f"/net-{number}")
 
 
 def test_what_cannot_be_undone_stays_written_down(place: Place) -> None:
