@@ -1,0 +1,8 @@
+"""What holds for all property tests: the same examples in every run, on a machine of any speed."""
+
+from __future__ import annotations
+
+from hypothesis import settings
+
+settings.register_profile("seeded", derandomize=True, deadline=None)
+settings.load_profile("seeded")
