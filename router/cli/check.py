@@ -11,7 +11,7 @@ from router.cli.rules_file import load_rules, rules_file
 from router.config.loader import Loaded, RulesFileUnreadable, collector_paused
 from router.config.problems import Problem, Severity
 from router.platform import present_network
-from router.policy.deciders import Deciders
+from router.policy.coverage import Deciders
 from router.policy.findings import find_all
 from router.policy.findings.situation import Situation
 from router.policy.network import Network

@@ -7,8 +7,8 @@ import sys
 from typing import Final
 
 from router.cli import exits
-from router.control.asking import NoAnswerError, ask, find_router
-from router.engine.reload import PATIENCE as READING
+from router.control.client import NoAnswerError, ask, find_router
+from router.engine.reload.request import PATIENCE as READING
 from router.platform.base import PlatformError
 
 PATIENCE: Final = 2 * READING + 10

@@ -11,7 +11,7 @@ from router.cli import exits
 from router.cli.rules_file import good_rules, rules_file
 from router.config.model import Config
 from router.control.commands import attended
-from router.engine import rereading
+from router.engine.reload import reread
 from router.engine.router import Router
 from router.platform import present_network, this_system
 from router.platform.base import PlatformError, Supervisor, System

@@ -7,7 +7,7 @@ import sys
 from typing import Final
 
 from router.cli import exits
-from router.control.asking import NoAnswerError, ask, find_router
+from router.control.client import NoAnswerError, ask, find_router
 from router.platform.base import PlatformError
 
 ORDER: Final = ("pid", "uptime_s", "rules_file", "tun", "policies", "default", "drops", "flows")

@@ -7,10 +7,10 @@ import logging
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
 
-from router.control.conversation import Answer
+from router.control.connection import Answer
 from router.control.server import Commands, Server
 from router.control.status import status
-from router.engine.outcome import Outcome
+from router.engine.reload.outcome import Outcome
 from router.engine.router import Router
 from router.platform.base import PlatformError
 

@@ -27,8 +27,8 @@ from collections import deque
 from collections.abc import Callable, Mapping
 from typing import Final, Protocol
 
-from router.control import conversation
-from router.control.conversation import Answer, Conversation, error
+from router.control import connection
+from router.control.connection import Answer, Conversation, error
 from router.platform.base import HasFileno
 
 MOST_CLIENTS: Final = 8

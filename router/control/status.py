@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any, Final, Protocol
 
 from router.config.model import Config, Policy, Rule
-from router.egress.ways import WaysOut
+from router.outbound.all import WaysOut
 from router.flows.drops import Drops
 from router.flows.tally import Tallies, Tally
 from router.policy.resolve import effective

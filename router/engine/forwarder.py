@@ -13,16 +13,16 @@ from collections.abc import Callable, Mapping
 from typing import Protocol
 
 from router.config.model import Config, PolicyType
-from router.egress.icmp import IcmpEgress
-from router.egress.passing import PassingBy
-from router.egress.udp import UdpSockets
-from router.egress.ways import Change, WayOut, WaysOut
-from router.engine.datagrams import Datagrams
-from router.engine.errors import Errors
-from router.engine.inside import Inside
-from router.engine.queries import Queries
+from router.outbound.icmp import IcmpEgress
+from router.outbound.local_replies import PassingBy
+from router.outbound.udp import UdpSockets
+from router.outbound.all import Change, WayOut, WaysOut
+from router.engine.udp.datagrams import Datagrams
+from router.engine.icmp.errors import Errors
+from router.engine.tun_writer import Inside
+from router.engine.icmp.queries import Queries
 from router.engine.refusals import Refusals
-from router.engine.renewal import Renewal, Reviewed
+from router.engine.reload.reevaluate import Renewal, Reviewed
 from router.flows.addresses import is_forwardable, is_host_source
 from router.flows.drops import Drop, Drops
 from router.flows.reassembly import Reassembler
@@ -36,7 +36,7 @@ from router.wire.transport import destination_port
 
 
 class StreamFlows(Protocol):
-    """The TCP flows; see router.engine.streams."""
+    """The TCP flows; see router.engine.tcp.streams."""
 
     def carry(self, size: int, now: float) -> bool: ...
     def take(self, segment: ip.Packet, now: float) -> bool: ...

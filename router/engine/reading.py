@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from typing import Final
 
-from router.egress.icmp import IcmpEgress
+from router.outbound.icmp import IcmpEgress
 from router.engine.forwarder import Forwarder
 from router.flows.drops import Drop
 from router.platform.base import TunDevice

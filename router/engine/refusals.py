@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Final
 
-from router.engine.inside import Inside
+from router.engine.tun_writer import Inside
 from router.flows.drops import Drop, Drops
 from router.flows.limiter import TokenBucket
 from router.wire import icmp, ip, tcp

@@ -18,21 +18,21 @@ from ipaddress import IPv4Interface, IPv6Interface
 from typing import Final
 
 from router.config.model import Config, PolicyType
-from router.egress.descriptors import Descriptors
-from router.egress.icmp import IcmpEgress
-from router.egress.passing import PassingBy
-from router.egress.udp import UdpSockets
-from router.egress.ways import WaysOut
-from router.engine.announcing import announce
+from router.outbound.descriptors import Descriptors
+from router.outbound.icmp import IcmpEgress
+from router.outbound.local_replies import PassingBy
+from router.outbound.udp import UdpSockets
+from router.outbound.all import WaysOut
+from router.engine.policy_log import announce
 from router.engine.forwarder import Forwarder
-from router.engine.inside import Inside
-from router.engine.installed import Installed
-from router.engine.life import show_life
+from router.engine.tun_writer import Inside
+from router.engine.routes.installed import Installed
+from router.engine.watchdog import show_life
 from router.engine.loop import Loop
 from router.engine.reading import read_all, receive_all
 from router.engine.refusals import Refusals
-from router.engine.reload import Reload
-from router.engine.streams import Streams
+from router.engine.reload.request import Reload
+from router.engine.tcp.streams import Streams
 from router.flows.drops import Drop, Drops
 from router.platform.base import HasFileno, PlatformError, Supervisor, System, TunDevice
 from router.policy.network import Interface

@@ -13,7 +13,7 @@ import pytest
 
 from tests.e2e import ping
 from tests.e2e.capture import Capture
-from tests.e2e.company import within_tunnel
+from tests.e2e.coexistence import within_tunnel
 from tests.e2e.snapshot import state
 from tests.e2e.test_bad_rules import UNPRIVILEGED
 from tests.e2e.testbed import FAMILIES, V4, V6, Family, Testbed

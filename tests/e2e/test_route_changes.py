@@ -12,7 +12,7 @@ from contextlib import contextmanager
 from ipaddress import ip_address, ip_network
 from pathlib import Path
 
-from tests.e2e.company import SECOND, full_tunnel
+from tests.e2e.coexistence import SECOND, full_tunnel
 from tests.e2e.processes import Process
 from tests.e2e.test_check import OUR_PROTOCOL, installed
 from tests.e2e.testbed import FAMILIES, V4, Testbed

@@ -31,7 +31,7 @@ from pyroute2.netlink.exceptions import NetlinkError
 from router.platform.base import PlatformError
 from router.platform.linux.channel import Channel, Message
 from router.platform.linux.operations import Operations
-from router.platform.linux.rereading import Program
+from router.platform.linux.reread import Program
 from router.platform.log import log_to
 
 CONNECTION: Final = 0

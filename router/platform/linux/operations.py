@@ -25,11 +25,11 @@ from router.platform.linux.endpoints import EndpointMemory
 from router.platform.linux.holders import tun_holder
 from router.platform.linux.interfaces import LinuxInterfaces, family
 from router.platform.linux.journal import SUFFIX
-from router.platform.linux.keep import keep_routes, present_routes
+from router.platform.linux.reconcile import keep_routes, present_routes
 from router.platform.linux.leftovers import clean_up
 from router.platform.linux.own_link import OwnLink
 from router.platform.linux.present import FAMILIES, present_endpoints
-from router.platform.linux.rereading import Program
+from router.platform.linux.reread import Program
 from router.platform.linux.route_batch import add_routes
 from router.platform.linux.runtime import TRIES, make_runtime_directory, remedy
 from router.platform.linux.sockets import enlarge_buffers, icmp_socket, passing_socket

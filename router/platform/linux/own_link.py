@@ -20,7 +20,7 @@ from pyroute2.netlink.exceptions import NetlinkError
 
 from router.platform.base import Kept, PlatformError
 from router.platform.linux.interfaces import LinuxInterfaces, family
-from router.platform.linux.keep import RTPROT_KERNEL, KernelRoute, present_routes
+from router.platform.linux.reconcile import RTPROT_KERNEL, KernelRoute, present_routes
 from router.platform.linux.present import IFF_UP
 from router.platform.linux.tun import LinuxTun
 from router.platform.linux.undo import SYSCTL

@@ -32,7 +32,7 @@ from router.platform.linux.interfaces import LinuxChanges, LinuxInterfaces
 from router.platform.linux.journal import SUFFIX
 from router.platform.linux.poller import LinuxPoller
 from router.platform.linux.present import present_network
-from router.platform.linux.rereading import Output
+from router.platform.linux.reread import Output
 from router.platform.linux.reserve import Reserve
 from router.platform.linux.runtime import runtime_directory
 from router.platform.linux.sockets import bind_to_device, path

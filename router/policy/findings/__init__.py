@@ -17,7 +17,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from router.config.problems import Problem
-from router.policy.deciders import Deciders
+from router.policy.coverage import Deciders
 from router.policy.findings import account, loops, shadowing, special, system, tun, ways_out
 from router.policy.findings.situation import Situation
 

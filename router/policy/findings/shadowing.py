@@ -9,7 +9,7 @@ from collections.abc import Iterator
 
 from router.config.model import LENGTH_BITS, Config, Place, Rule
 from router.config.problems import Problem, Severity
-from router.policy.deciders import Deciders
+from router.policy.coverage import Deciders
 from router.policy.findings.situation import place_of_prefix
 from router.policy.findings.wording import plural, prefixes, rule, rules
 from router.policy.prefixes import unpack

@@ -14,7 +14,7 @@ from router.policy.plan import Plan, make_plan
 from router.policy.prefixes import HOST_MASKS, LENGTH_MASK
 from router.policy.resolve import policy_of
 from router.policy.table import RuleSet
-from router.policy.ways import WayNow, ways_now
+from router.policy.interfaces import WayNow, ways_now
 
 NO_WAY: WayNow = {}
 

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from router.control.conversation import LONGEST_REQUEST, Answer
+from router.control.connection import LONGEST_REQUEST, Answer
 from router.control.server import LOOK_AROUND, MOST_CLIENTS, PATIENCE, Server
 from tests.unit.control.rounds import Rounds
 

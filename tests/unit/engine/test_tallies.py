@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.unit.engine.memory_udp import run
+from tests.unit.engine.udp.memory import run
 from tests.unit.engine.world import OWN, RULES, World, far, reply_to
 from tests.unit.wire.packets import INSIDE, IP, UDP, IPv6, Packet, Raw, echo_request
 

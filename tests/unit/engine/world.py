@@ -11,13 +11,13 @@ from pathlib import Path
 from typing import Any
 
 from router.config.loader import load
-from router.egress.icmp import FindsPath
-from router.egress.ways import WayOut, WaysOut
+from router.outbound.icmp import FindsPath
+from router.outbound.all import WayOut, WaysOut
 from router.engine.forwarder import Forwarder
-from router.engine.inside import Inside
+from router.engine.tun_writer import Inside
 from router.engine.reading import read_all
 from router.engine.refusals import Refusals
-from router.engine.streams import Streams
+from router.engine.tcp.streams import Streams
 from router.flows import translate
 from router.flows.drops import Drops
 from router.flows.queries import Binding
@@ -25,7 +25,7 @@ from router.platform.base import Bytes, NetworkPath
 from router.policy.network import Interface
 from router.policy.table import RuleSet
 from router.wire import icmp, ip, offload
-from tests.unit.engine.memory_udp import MemorySystem, MemoryUdpSocket, udp_sockets
+from tests.unit.engine.udp.memory import MemorySystem, MemoryUdpSocket, udp_sockets
 
 PEERS = {4: ip_address("192.168.7.2").packed, 6: ip_address("fd77::2").packed}
 OWN = {"eth0": ("192.0.2.2", "2001:db8:2::2"), "wg0": ("10.8.0.2", "fd08::2")}

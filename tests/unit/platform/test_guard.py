@@ -13,7 +13,7 @@ from router.platform.base import PlatformError
 from router.platform.linux.channel import Message
 from router.platform.linux.guard import carry_out
 from router.platform.linux.operations import Operations
-from router.platform.linux.rereading import Program
+from router.platform.linux.reread import Program
 
 
 @pytest.fixture

@@ -8,7 +8,7 @@ from contextlib import closing
 from pathlib import Path
 from typing import Final
 
-from router.engine.life import show_life
+from router.engine.watchdog import show_life
 from router.engine.loop import Loop
 from router.platform.linux.poller import LinuxPoller
 from router.platform.supervisor import NotifySocket

@@ -9,7 +9,7 @@ from typing import Any, cast
 from pyroute2.netlink.exceptions import NetlinkError
 
 from router.platform.base import Kept
-from router.platform.linux.keep import KernelRoute
+from router.platform.linux.reconcile import KernelRoute
 from router.platform.linux.own_link import OwnLink
 from router.policy.network import TABLE_LOCAL, TABLE_MAIN, RouteKind
 

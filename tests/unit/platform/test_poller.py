@@ -8,7 +8,7 @@ from functools import partial
 from router.engine.loop import Loop
 from router.platform.base import BROKEN, READABLE, URGENT
 from router.platform.linux.poller import LinuxPoller
-from tests.unit.egress.test_relay import connection
+from tests.unit.outbound.test_relay import connection
 
 
 def test_whoever_takes_over_is_told_what_the_other_was_told() -> None:

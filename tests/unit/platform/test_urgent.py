@@ -11,7 +11,7 @@ import pytest
 from router.platform.base import READABLE, URGENT
 from router.platform.linux.poller import LinuxPoller
 from router.platform.linux.streams import is_at_mark
-from tests.unit.egress.test_relay import Bench
+from tests.unit.outbound.test_relay import Bench
 
 
 class UrgentBench(Bench):

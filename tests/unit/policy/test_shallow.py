@@ -5,7 +5,7 @@ from __future__ import annotations
 from hypothesis import given, settings
 
 from router.config.model import Config
-from router.policy.deciders import Deciders
+from router.policy.coverage import Deciders
 from router.policy.flatten import flatten, shallow
 from router.policy.table import RuleSet
 from tests.unit.policy import oracle

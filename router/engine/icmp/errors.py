@@ -1,0 +1,89 @@
+"""ICMP errors: whom they are about, and who is told.
+
+    from outside    by the raw socket of a way out, about a query or a datagram that has left
+    from inside     by the TUN, about an answer or a datagram that was handed in
+
+Always true: an error finds a flow that exists or goes nowhere; it neither begins, refreshes nor
+ends one (RFC 5508 REQ-6, RFC 4787 REQ-12).
+
+Errors about datagrams that have left are told to their own sockets (see `arrivals`) and are not
+looked at here, but for one that no bound socket hears: what our own IPv4 says of a neighbour that
+does not answer comes by the loopback interface. The raw socket of the way out hears it.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+from router.outbound.icmp import IcmpEgress
+from router.outbound.all import Outside, WaysOut
+from router.engine.udp.datagrams import Datagrams
+from router.engine.icmp.queries import Queries
+from router.flows import quoted
+from router.flows.drops import Drop, Drops
+from router.flows.quoted import Quote
+from router.wire import icmp, ip
+from router.wire.icmp import Error
+
+HOST_UNREACHABLE: Final = bytes(Error.HOST_UNREACHABLE.type_and_code(4))
+
+
+class Errors:
+    """Those about queries and datagrams of both families."""
+
+    def __init__(self, queries: Queries, datagrams: Datagrams, ways: WaysOut, drops: Drops) -> None:
+        self._queries = queries
+        self._datagrams = datagrams
+        self._ways = ways
+        self._drops = drops
+
+    def from_outside(self, egress: IcmpEgress, error: ip.Packet) -> None:
+        """Hand in an error that a raw socket has received. It is whole, and the kernel has looked
+        at its checksum in IPv6."""
+        quote = quoted.read(error)
+        if error.version == 4 and not icmp.has_valid_checksum(error):
+            quote = Drop.BAD_CHECKSUM
+        if isinstance(quote, Drop):
+            self._drops.count(quote)
+        elif quote.protocol == ip.UDP:
+            self._about_a_datagram(egress, error, quote)
+        else:
+            self._queries.error(egress, error, quote)
+
+    def from_inside(self, error: ip.Packet) -> Drop | None:
+        """Send on an error about something that was handed in; or why it can be about nothing that
+        was."""
+        quote = quoted.read(error)
+        if not icmp.has_valid_checksum(error):
+            quote = Drop.BAD_CHECKSUM
+        if isinstance(quote, Drop):
+            return quote
+        flows = self._datagrams if quote.protocol == ip.UDP else self._queries
+        outside = flows.outside_of(quote)
+        if outside is None or error.destination != quote.source:
+            return Drop.NO_BINDING
+        self._send_on(error, quote, outside)
+        return None
+
+    def _about_a_datagram(self, egress: IcmpEgress, error: ip.Packet, quote: Quote) -> None:
+        """Routers' words, and all of IPv6, have reached the datagram's own socket."""
+        start, way = error.payload, self._ways.of(egress)
+        unheard = error.version == 4 and error.data[start : start + 2] == HOST_UNREACHABLE
+        if unheard and way is not None and way.owns(error.source):
+            self._datagrams.host_unreachable(way, error, quote)
+
+    def _send_on(self, error: ip.Packet, quote: Quote, outside: Outside) -> None:
+        """From the address that the system sends to him with: that is whom he has answered."""
+        if error.hop_limit <= 1:
+            self._drops.count(Drop.HOP_LIMIT)
+            return
+        egress = outside.way.icmp[error.version]
+        address = ip.format_address(error.destination)
+        source = egress.path(address).source
+        if source is None:
+            self._drops.count(Drop.UNREACHABLE)
+            return
+        try:
+            egress.send_error(quoted.outward(error, quote, source, outside.number), (address, 0))
+        except OSError:
+            self._drops.count(Drop.NO_BUFFER)

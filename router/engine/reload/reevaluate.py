@@ -1,0 +1,117 @@
+"""Which flows live on when other rules take over.
+
+Always true: a flow lives on exactly if its packets still come to us and the rule that now decides
+about them either asks for the same as the one before (even where the flow has gone by `on_down`
+meanwhile), or would send a new flow the same way.
+
+Must not know: how flows are ended.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict, deque
+from collections.abc import Collection
+from dataclasses import replace
+from typing import NamedTuple
+
+from router.config.model import BUILT_IN, Config, Policy, PolicyType
+from router.outbound.all import WayOut, WaysOut
+from router.flows.tally import Tallies, Tally
+from router.policy.capture import is_captured
+from router.policy.resolve import effective, policy_of
+from router.policy.table import RuleSet
+
+
+class Reviewed(NamedTuple):
+    """How many flows live on, and how many are ended."""
+
+    kept: int = 0
+    ended: int = 0
+
+
+class Behaviour(NamedTuple):
+    """Of a policy and what its `on_down` leads to: what they do, without names and places."""
+
+    names: tuple[str, ...]
+    does: tuple[Policy, ...]
+
+
+class Renewal:
+    """From the rules of `before` to others.
+
+    ways: those of both; asked which policies are up.
+    tallies: what is counted by the former rules; those of the others are `tallies`.
+    """
+
+    def __init__(
+        self, before: Config, config: Config, rules: RuleSet, ways: WaysOut, tallies: Tallies
+    ) -> None:
+        self.tallies = tallies.renumbered(same_rules(before, config, tallies.rules()))
+        self._before = before
+        self._config = config
+        self._rules = rules
+        self._ways = ways
+        self._then = {name: behaviour(before, name) for name in before.policies}
+        self._now = {name: behaviour(config, name) for name in config.policies}
+
+    def judge(
+        self, tally: Tally, destination: bytes, protocol: int, port: int, way: WayOut
+    ) -> tuple[Tally, bool]:
+        """To what a flow that went `way` is to be counted now, and whether it lives on."""
+        version = 4 if len(destination) == 4 else 6
+        address = int.from_bytes(destination, "big")
+        decides = self._rules.decide(version, address, protocol, port)
+        then = self._then[policy_of(self._before, tally.rule)]
+        named = policy_of(self._config, decides)
+        now = self._now[named]
+        applies = effective(self._config, named, self._ways.is_up)
+        if then.does == now.does:
+            lives = True
+            applies = now.names[then.names.index(tally.policy)]
+        else:
+            lives = self._way(applies, version, address) is way
+        if named == PolicyType.BYPASS:
+            # What bypasses the TUN for some ports may now do so for all.
+            lives &= is_captured(self._config, self._rules, version, address)
+        return self.tallies.of(applies, decides), lives
+
+    def _way(self, policy: str, version: int, address: int) -> WayOut | None:
+        """The one that a new flow would go by a policy that is up."""
+        if policy == PolicyType.BYPASS:
+            return self._ways.by_system(version, address)
+        return self._ways.by_policy.get(policy)
+
+
+def behaviour(config: Config, name: str) -> Behaviour:
+    """See Behaviour."""
+    chain: dict[str, Policy] = {}
+    following: str | None = name
+    while following is not None and following not in chain:
+        policy = chain[following] = config.policies[following]
+        following = policy.on_down
+        if following is None and policy.type not in BUILT_IN:
+            following = PolicyType.REJECT.value
+    return Behaviour(tuple(chain), tuple(map(_bare, chain.values())))
+
+
+def _bare(policy: Policy) -> Policy:
+    return replace(
+        policy, name="", place=None, interface_place=None, on_down=None, on_down_place=None
+    )
+
+
+def same_rules(before: Config, after: Config, wanted: Collection[int]) -> dict[int, int]:
+    """Of the wanted ones of the former rules, by number: the numbers of those that go on, as they
+    stand in the file word for word. Of several that are equal the first is the first."""
+    texts = {before.rules[rule - 1].text for rule in wanted if rule}
+    places: dict[tuple[str, str], deque[int]] = defaultdict(deque)
+    for rule in after.rules:
+        if rule.text in texts:
+            places[rule.text, rule.policy].append(rule.index)
+    same = {}
+    for rule in before.rules:
+        if rule.text in texts and (left := places[rule.text, rule.policy]):
+            same[rule.index] = left.popleft()
+    if before.default == after.default:
+        same[0] = 0
+    return same

@@ -1,0 +1,228 @@
+"""Other rules for a router that runs.
+
+Theory of operation. Somebody asks; a process of its own reads the file (`rereading`), and its
+findings are taken in piece by piece beside the packets. Then, between two packets, the difference
+is applied: ways out of new policies are opened, routes are added before others are removed, each
+flow is judged anew by the new rules, and ways out that nobody needs any more are closed.
+
+Always true: a file with an error changes nothing, and neither does a change that the system
+refuses or that needs a restart; whoever asks while the file is being read gets the answer to a
+reading that began after he asked.
+"""
+
+from __future__ import annotations
+
+import gc
+import logging
+from collections.abc import Callable
+from functools import partial
+from typing import Final
+
+from router.config.model import Config, Place
+from router.config.problems import Problem, Severity
+from router.config.sources import Sources
+from router.outbound.all import WaysOut
+from router.engine.policy_log import announce
+from router.engine.reload.compiled import Compiled, Report, Reread
+from router.engine.forwarder import Forwarder
+from router.engine.routes.installed import Installed, NotPutBackError
+from router.engine.loop import Loop
+from router.engine.reload.outcome import Outcome, policy_changes
+from router.engine.reload.chunked_pickle import Assembly
+from router.platform.base import Pipe, PlatformError, System
+
+log = logging.getLogger(__name__)
+
+PATIENCE: Final = 120.0
+"""Seconds that reading may take; a million prefixes need a few."""
+CUT_OFF: Final = (
+    "the process that reads the rules has ended before it was done (out of memory?): "
+    "nothing has changed; try again, or look at the system's log"
+)
+TOO_LONG: Final = (
+    f"the rules could not be read within {PATIENCE:.0f} s: nothing has changed; "
+    "are the file and its lists on a disk that answers?"
+)
+
+REFUSALS: Final = (PlatformError, OSError)
+"""How a system says no."""
+
+Tell = Callable[[Outcome], None]
+
+
+class Reload:
+    """Of one router. `tell` of `ask` is called with what has come of it, once.
+
+    began, ended: called when the file is about to be read, and when the router is at rest again.
+    """
+
+    def __init__(
+        self,
+        system: System,
+        loop: Loop,
+        forwarder: Forwarder,
+        ways: WaysOut,
+        installed: Installed,
+        began: Callable[[], None],
+        ended: Callable[[], None],
+    ) -> None:
+        self._began = began
+        self._ended = ended
+        self._system = system
+        self._loop = loop
+        self._forwarder = forwarder
+        self._ways = ways
+        self._installed = installed
+        self._asked: list[Tell] = []
+        self._to_tell: list[Tell] = []
+        self._pipe: Pipe | None = None
+        self._assembly = Assembly()
+        self._broken = False
+
+    def ask(self, tell: Tell | None = None) -> None:
+        """Read the file again, soon. Whatever comes of it is a line in the log as well."""
+        self._asked.append(tell or (lambda _: None))
+        if self._pipe is None:
+            self._begin()
+
+    def close(self) -> None:
+        """Let go of a reading that is under way; who asked is not told."""
+        if self._pipe is not None:
+            self._pipe.close()
+            self._pipe = None
+            _resume_collecting()
+
+    def _begin(self) -> None:
+        self._to_tell, self._asked = self._asked, []
+        self._assembly = Assembly()
+        self._broken = False
+        self._began()
+        log.info("reading %s anew", self._forwarder.config.file)
+        try:
+            pipe = self._pipe = self._system.read_anew()
+        except REFUSALS as error:
+            self._tell(Outcome.refused(Report.saying(str(error))))
+            return
+        # Nothing of what comes is garbage, and looking for it would take longer than any piece.
+        gc.disable()
+        self._loop.watch(pipe, self._read)
+        self._loop.call_later(PATIENCE, partial(self._give_up, pipe))
+
+    def _read(self) -> None:
+        assert self._pipe is not None, "only a pipe that is open is waited for"
+        try:
+            data = self._pipe.read()
+        except BlockingIOError:
+            return
+        if data and not self._broken:
+            try:
+                self._assembly.take(data)
+            except Exception:
+                self._broken = True
+        if not data or self._broken:
+            self._loop.call_later(0.0, self._finish)
+
+    def _give_up(self, pipe: Pipe) -> None:
+        if self._pipe is pipe:
+            self._end_reading()
+            self._tell(Outcome.refused(Report.saying(TOO_LONG)))
+
+    def _finish(self) -> None:
+        """From a timer, so that sockets may be closed."""
+        if self._pipe is None:
+            return
+        self._end_reading()
+        found: Reread | None = self._assembly.value if self._assembly.complete else None
+        self._assembly = Assembly()
+        cut_off = Outcome.refused(Report.saying(CUT_OFF))
+        self._tell(self._outcome(found) if found else cut_off)
+
+    def _end_reading(self) -> None:
+        assert self._pipe is not None
+        self._loop.forget(self._pipe)
+        self._pipe.close()
+        self._pipe = None
+        _resume_collecting()
+
+    def _tell(self, outcome: Outcome) -> None:
+        if outcome.done:
+            level, last = logging.WARNING, logging.INFO
+        else:
+            level = last = logging.ERROR
+        for line in outcome.problems.lines:
+            log.log(level, "%s", line)
+        log.log(last, "%s", outcome.as_text())
+        for tell in self._to_tell:
+            tell(outcome)
+        if self._asked:
+            self._begin()
+        else:
+            self._ended()
+
+    # Applying
+
+    def _outcome(self, found: Reread) -> Outcome:
+        compiled = found.compiled
+        if compiled is None:
+            return Outcome.refused(found.problems)
+        fixed = needing_a_restart(self._forwarder.config, compiled.config)
+        if fixed:
+            return Outcome.refused(fixed)
+        try:
+            outcome = self._apply(compiled)
+        except NotPutBackError:
+            raise
+        except REFUSALS as error:
+            return Outcome.refused(Report.saying(str(error)))
+        return outcome._replace(problems=found.problems)
+
+    def _apply(self, compiled: Compiled) -> Outcome:
+        """All of it or nothing. Raises PlatformError for nothing, NotPutBackError for neither."""
+        before, config = self._forwarder.config, compiled.config
+        changes = policy_changes(before, config)
+        self._ways.take_over(config.policies.values())
+        try:
+            routes = self._installed.change(compiled)
+        except REFUSALS:
+            self._ways.take_over(before.policies.values())
+            self._ways.close_unused(self._forwarder.ways_in_use())
+            raise
+        flows = self._forwarder.change(config, compiled.rules)
+        self._ways.close_unused(self._forwarder.ways_in_use())
+        announce(config, self._ways, {*changes.added, *changes.changed})
+        return Outcome.applied(config, flows, routes, changes)
+
+
+def _resume_collecting() -> None:
+    """What there is now need never be looked at: the rules of a large file take 0.1 s."""
+    gc.freeze()
+    gc.enable()
+
+
+def needing_a_restart(before: Config, after: Config) -> Report:
+    """A problem for each part that is different and that a running router can't change."""
+    top = Place(after.file, 1, 1)
+    compared = (
+        ("the name of the TUN", before.tun.name, after.tun.name, after.tun.place),
+        ("the address of the TUN", before.tun.addresses, after.tun.addresses, after.tun.place),
+        ("the mtu of the TUN", before.tun.mtu, after.tun.mtu, after.tun.place),
+        ("the user", before.user, after.user, after.user_place),
+    )
+    problems = [
+        Problem(
+            "needs-restart",
+            Severity.ERROR,
+            place or top,
+            f"{what} is now {_shown(new)} and was {_shown(old)}: a running router can't change it",
+            "restart the router, or leave it as it was",
+        )
+        for what, old, new, place in compared
+        if old != new
+    ]
+    return Report.of(problems, Sources())
+
+
+def _shown(value: object) -> str:
+    if isinstance(value, tuple):
+        return "[" + ", ".join(map(str, value)) + "]"
+    return "left to the system" if value is None else str(value)

@@ -1,0 +1,195 @@
+"""UDP flows: which socket a datagram leaves by, and their lives.
+
+    departures    what the TUN gives, out by the socket of its mapping
+    arrivals      what the socket receives, and what the network says of what it sent
+
+Always true: the rules are asked once a flow; a flow that cannot be had is refused and no other is
+touched for it (RFC 4787 REQ-11); nothing that arrives can raise.
+"""
+
+from __future__ import annotations
+
+import secrets
+
+from router.outbound.udp import UdpEgress, UdpSockets
+from router.outbound.all import Change, Outside, WayOut
+from router.engine.udp.inbound import Arrivals
+from router.engine.udp.outbound import Departures
+from router.engine.tun_writer import Inside
+from router.engine.refusals import Refusals
+from router.engine.reload.reevaluate import Renewal, Reviewed
+from router.flows.drops import Drop, Drops
+from router.flows.quoted import Quote
+from router.flows.tally import Tally, move
+from router.flows.udp import DatagramTable, Mapping, outside_ports
+from router.platform.base import NetworkError
+from router.wire import ip, udp
+from router.wire.icmp import Error
+
+Link = Mapping[WayOut, UdpEgress]
+
+
+class Datagrams:
+    """The UDP flows of both families."""
+
+    def __init__(
+        self, inside: Inside, refusals: Refusals, drops: Drops, sockets: UdpSockets
+    ) -> None:
+        self._refusals = refusals
+        self._drops = drops
+        self._sockets = sockets
+        self._table: DatagramTable[WayOut, UdpEgress] = DatagramTable(sockets.limit)
+        self._by_inside = self._table.by_inside
+        self._arrivals = Arrivals(inside, drops, self._by_inside, refusals.peers)
+        self._departures = Departures(refusals, drops, self._arrivals.take_errors)
+        self._join = self._departures.join
+        self.flush = self._departures.flush
+        """Has to follow `carry_frame`, once for many."""
+
+    def __len__(self) -> int:
+        return len(self._table)
+
+    def carry_frame(self, frame: bytearray, size: int, now: float) -> bool:
+        """Carry the datagram that a frame from the TUN holds, if it belongs to a flow and is as
+        datagrams usually are; else nothing has happened. `flush` follows.
+
+        frame: its first `size` bytes; see router.wire.offload.
+        """
+        datagram = udp.framed(frame, size)
+        if datagram is None or datagram[3] <= 1:
+            return False
+        flow = self._by_inside.get(datagram[0])
+        if flow is None:
+            return False
+        self._join(flow, frame[datagram[1] : datagram[2]], datagram, now)
+        return True
+
+    def carry(self, packet: ip.Packet, now: float) -> bool:
+        """Send a datagram that belongs to a flow; whether it does."""
+        start = packet.payload
+        key = packet.source + packet.destination + packet.data[start : start + udp.PORTS]
+        flow = self._by_inside.get(key)
+        if flow is None or packet.is_fragment:
+            return False
+        payload = self._payload(packet)
+        if payload is not None:
+            self._departures.send(packet, payload, flow, now)
+        return True
+
+    def begin(self, packet: ip.Packet, way: WayOut, tally: Tally, now: float) -> None:
+        """Send the first datagram of a flow by a way out that has its family."""
+        payload = self._payload(packet)
+        if payload is None:
+            return
+        source_port, port = _ports(packet)
+        if self.has_sent(packet, way):
+            self._drops.count(Drop.LOOP)
+        elif not port:
+            self._refusals.refuse(packet, Error.PORT_UNREACHABLE, Drop.UDP_REFUSED, now)
+        else:
+            mapping = self._mapping(packet, source_port, way, now)
+            if mapping is not None:
+                address = (ip.format_address(packet.destination), port)
+                flow = self._table.begin(mapping, packet.destination, port, address, tally, now)
+                self._departures.send(packet, payload, flow, now)
+
+    def has_sent(self, packet: ip.Packet, way: WayOut) -> bool:
+        """Whether this is a datagram that we sent by `way` and that came back by the TUN."""
+        outside = self._table.outside(way, packet.version)
+        start = packet.payload
+        port = int.from_bytes(packet.data[start : start + 2], "big")
+        return port in outside and way.owns(packet.source)
+
+    def host_unreachable(self, way: WayOut, error: ip.Packet, quote: Quote) -> None:
+        """Hand in that our own kernel says so of a datagram, if that has left by a port of ours."""
+        mapping = self._table.outside(way, error.version).get(quote.source_port)
+        if mapping is None:
+            return
+        start = error.payload
+        reported = NetworkError(
+            *(error.source, error.data[start], error.data[start + 1], 0),
+            *(quote.destination, quote.destination_port),
+            error.data[quote.upper + udp.HEADER :],
+            error.hop_limit,
+            error.traffic_class,
+        )
+        self._arrivals.hand_in_error(mapping, reported, error.source)
+
+    def outside_of(self, quote: Quote) -> Outside | None:
+        """Who a datagram that was handed in, and that a host inside quotes, had been sent to."""
+        mapping = self._table.answered(
+            quote.source, quote.source_port, quote.destination, quote.destination_port
+        )
+        return None if mapping is None else Outside(mapping.way, mapping.outside_port)
+
+    def expire(self, now: float) -> None:
+        """End what has been idle for too long."""
+        for mapping in self._table.expire(now):
+            self._sockets.close(mapping.socket)
+
+    def forget(self, change: Change) -> None:
+        """End the flows that have lost their way; their next datagram asks the rules anew."""
+        for mapping in self._table.remove(change.way, change.lost):
+            self._sockets.close(mapping.socket)
+
+    def review(self, renewal: Renewal) -> Reviewed:
+        """Other rules have taken over: end the flows about which they say otherwise. A mapping
+        lives on as long as one of its flows does."""
+        kept = ended = 0
+        for flow in list(self._by_inside.values()):
+            address, port = flow.remote.address, flow.address[1]
+            tally, lives = renewal.judge(flow.tally, address, ip.UDP, port, flow.mapping.way)
+            move(flow, tally)
+            if lives:
+                flow.remote.forget_senders()  # who know what they are counted to
+                kept += 1
+                continue
+            ended += 1
+            mapping = self._table.end(flow)
+            if mapping is not None:
+                self._sockets.close(mapping.socket)
+        return Reviewed(kept, ended)
+
+    def ways(self) -> set[WayOut]:
+        """Those that a flow goes by."""
+        return {mapping.way for mapping in self._table.all()}
+
+    def close(self) -> None:
+        for mapping in self._table.all():
+            self._sockets.close(mapping.socket)
+
+    def _payload(self, packet: ip.Packet) -> bytes | None:
+        """What the datagram carries, or None, counted, if it is damaged."""
+        size = udp.length(packet)
+        if size is None:
+            self._drops.count(Drop.MALFORMED)
+            return None
+        if not udp.has_valid_checksum(packet, size):
+            self._drops.count(Drop.BAD_CHECKSUM)
+            return None
+        return packet.data[packet.payload + udp.HEADER : packet.payload + size]
+
+    def _mapping(self, packet: ip.Packet, source_port: int, way: WayOut, now: float) -> Link | None:
+        """The mapping of a packet's sender, made if there is none; refused where it can't be."""
+        mapping = self._table.mapping(way, packet.source, source_port)
+        if not self._table.has_room(mapping):
+            self._refusals.refuse(packet, Error.PROHIBITED, Drop.TABLE_FULL, now)
+            return None
+        if mapping is not None:
+            return mapping
+        taken = self._table.outside(way, packet.version)
+        ports = outside_ports(source_port, secrets.randbits(16), taken)
+        try:
+            egress = self._sockets.open(way, packet.version, ports)
+        except OSError:
+            self._refusals.refuse(packet, Error.PROHIBITED, Drop.TABLE_FULL, now)
+            return None
+        opened = self._table.open(way, packet.source, source_port, egress.port, egress)
+        self._sockets.watch(egress, lambda now: self._arrivals.receive(opened, now))
+        return opened
+
+
+def _ports(packet: ip.Packet) -> tuple[int, int]:
+    """Source and destination port of a datagram whose header is whole."""
+    data, start = packet.data, packet.payload
+    return data[start] << 8 | data[start + 1], data[start + 2] << 8 | data[start + 3]

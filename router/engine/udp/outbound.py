@@ -1,0 +1,177 @@
+"""UDP on its way out: datagrams of one flow that come one behind the other leave together.
+
+Always true: what is different ends a run, and what follows in another way (fragments, options)
+goes behind it, so the order within a flow is kept; each datagram leaves with its own fields; what
+fails together is tried one by one, so each sender is told of its own.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Final
+
+from router.outbound.udp import UdpEgress
+from router.outbound.all import WayOut
+from router.engine.udp.inbound import Told
+from router.engine.icmp.queries import SEND_ERRORS
+from router.engine.refusals import Refusals
+from router.flows.drops import Drop, Drops
+from router.flows.udp import Flow, Mapping
+from router.wire import ip, udp
+from router.wire.icmp import Error
+
+MOST_BYTES: Final = 65_000
+"""Of payload in one run: whole it has to fit in one packet, headers included."""
+
+Link = Mapping[WayOut, UdpEgress]
+DatagramFlow = Flow[WayOut, UdpEgress]
+
+
+class Run:
+    """Datagrams of one flow that left one behind the other with the same fields and length.
+
+    room: how many more there may be.
+    """
+
+    __slots__ = (
+        "count",
+        "dont_fragment",
+        "flow",
+        "hop_limit",
+        "payloads",
+        "room",
+        "size",
+        "traffic_class",
+    )
+
+    def __init__(
+        self,
+        flow: DatagramFlow,
+        payload: bytes | bytearray,
+        hop_limit: int,
+        traffic_class: int,
+        dont_fragment: int,
+    ) -> None:
+        self.flow = flow
+        self.payloads = payload
+        self.size = len(payload)
+        self.count = 1
+        self.hop_limit = hop_limit
+        self.traffic_class = traffic_class
+        self.dont_fragment = dont_fragment
+        self.room = 0
+
+
+class Departures:
+    """Sends, and tells senders what the kernel says of it.
+
+    take_errors: hands in what the network has reported about a mapping's datagrams.
+    """
+
+    def __init__(
+        self, refusals: Refusals, drops: Drops, take_errors: Callable[[Link], Told]
+    ) -> None:
+        self._refusals = refusals
+        self._drops = drops
+        self._take_errors = take_errors
+        self._run: Run | None = None
+
+    def join(
+        self, flow: DatagramFlow, payload: bytearray, datagram: udp.Framed, now: float
+    ) -> None:
+        """Send a datagram together with those before and behind it that are like it; `flush`
+        follows."""
+        run = self._run
+        size = len(payload)
+        _, _, _, hop_limit, traffic_class, dont_fragment = datagram
+        if (
+            run is not None
+            and run.room
+            and run.flow is flow
+            and size == run.size
+            and hop_limit == run.hop_limit
+            and traffic_class == run.traffic_class
+            and dont_fragment == run.dont_fragment
+        ):
+            run.payloads += payload
+            run.count += 1
+            run.room -= 1
+            return
+        self.flush(now)
+        run = self._run = Run(flow, payload, hop_limit, traffic_class, dont_fragment)
+        if size:
+            run.room = min(flow.mapping.socket.most_segments, MOST_BYTES // size) - 1
+
+    def flush(self, now: float) -> None:
+        """Send what may have waited for more of its kind."""
+        run = self._run
+        if run is not None:
+            self._run = None
+            self._send(run, now)
+
+    def send(self, packet: ip.Packet, payload: bytes, flow: DatagramFlow, now: float) -> None:
+        """Send a datagram alone, behind all that have been joined before."""
+        self.flush(now)
+        dont_fragment = packet.dont_fragment * ip.DONT_FRAGMENT
+        run = Run(flow, payload, packet.hop_limit, packet.traffic_class, dont_fragment)
+        self._send(run, now)
+
+    def _send(self, run: Run, now: float) -> None:
+        """An error that was reported since the last call is raised in place of sending, once."""
+        flow = run.flow
+        flow.remote.last_out = now
+        flow.size = run.size + udp.HEADER
+        try:
+            self._send_now(run)
+        except BlockingIOError:
+            for _ in range(run.count):
+                self._drops.count(Drop.NO_BUFFER)
+        except OSError as error:
+            told = self._take_errors(flow.mapping)
+            if told.reported or run.count > 1:
+                self._send_each(run, now)
+            else:
+                self._refuse(run, error, told.mtu, now)
+
+    def _send_each(self, run: Run, now: float) -> None:
+        """Once more, and one by one, so that each has its own error."""
+        for at in range(run.count):
+            payload = run.payloads[at * run.size : (at + 1) * run.size]
+            one = Run(run.flow, payload, run.hop_limit, run.traffic_class, run.dont_fragment)
+            try:
+                self._send_now(one)
+            except BlockingIOError:
+                self._drops.count(Drop.NO_BUFFER)
+            except OSError as error:
+                told = self._take_errors(run.flow.mapping)
+                self._refuse(one, error, told.mtu, now)
+
+    def _send_now(self, run: Run) -> None:
+        flow = run.flow
+        egress = flow.mapping.socket
+        hop_limit = run.hop_limit - 1
+        if not egress.sends_with(hop_limit, run.traffic_class, run.dont_fragment):
+            egress.send_with(hop_limit, run.traffic_class, run.dont_fragment)
+        if run.count == 1:
+            egress.send(run.payloads, flow.address)
+        else:
+            egress.send_run(run.payloads, run.size, flow.address)
+        tally = flow.tally
+        tally.packets_out += run.count
+        tally.bytes_out += len(run.payloads) + run.count * flow.envelope.headers
+
+    def _refuse(self, run: Run, error: OSError, mtu: int, now: float) -> None:
+        """Tell the sender what the kernel says of its datagram. mtu: of the path, or 0."""
+        what, reason = SEND_ERRORS.get(error.errno or 0, (None, Drop.NO_BUFFER))
+        if what is None:
+            self._drops.count(reason)
+            return
+        flow = run.flow
+        way, version = flow.mapping.way, flow.mapping.version
+        value = 0
+        if what is Error.TOO_BIG:
+            value = mtu or way.icmp[version].path(flow.address[0]).mtu
+        packet = flow.envelope.seal(
+            run.payloads, run.hop_limit, run.traffic_class, dont_fragment=run.dont_fragment
+        )
+        self._refusals.refuse(ip.parse(packet), what, reason, now, value)

@@ -1,0 +1,263 @@
+"""Two connected TCP sockets as if they were one connection.
+
+Theory of operation. A relay is two directions. A direction moves what its source has received to
+its sink through a *vessel* (`egress.vessels`), which is borrowed for as long as something is in it;
+so an idle connection costs its two sockets and nothing else, and what a sink does not take waits in
+one vessel, while the source is left to fill its window and stop.
+
+Always true:
+- The end of what a source sends is passed on behind the last byte, and the other direction goes on
+  (half-close). When both have ended, both sockets are closed, and the kernel delivers the rest.
+- A reset, or any other failure of one socket, resets the other at once, after what was received
+  before it: no FIN for a connection that broke, and no TIME_WAIT either; also when it breaks after
+  it has ended, and nobody is speaking any more.
+- An urgent byte (RFC 9293, section 3.8.5) is handed on as one, between the same bytes. It stands in
+  line, so one that a buffer takes before it is noticed is merely not urgent; splice(2) stops there,
+  and the word of it comes after it has, so it is looked for only then, and at the end.
+- One turn moves at most one vessel full each way, so that no connection starves another.
+
+Must not know: packets, flows, what a side is for.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import socket
+from collections.abc import Callable
+from enum import Enum, auto
+from struct import pack
+from typing import Final
+
+from router.outbound.buffers import UrgentByte, Vessel, Vessels
+from router.platform.base import BROKEN, READABLE, URGENT
+
+RESET_ON_CLOSE: Final = pack("ii", 1, 0)
+"""struct linger: on, for no time."""
+
+
+class End(Enum):
+    """How a relay ended."""
+
+    CLOSED = auto()
+    """Both sides had said all they had to say."""
+    INNER_BROKE = auto()
+    """The inner socket was reset or failed."""
+    OUTER_BROKE = auto()
+    """The outer socket was, or the relay was told to end: the inner one has been reset."""
+
+
+class _Direction:
+    """From one socket to the other.
+
+    ended: once the sink has been told of the end.
+    urgent: whether an urgent byte may be on its way.
+    """
+
+    __slots__ = ("_sink", "_source", "_vessel", "_vessels", "ended", "urgent")
+
+    def __init__(self, source: socket.socket, sink: socket.socket, vessels: Vessels) -> None:
+        self.ended = self.urgent = False
+        self._source = source
+        self._sink = sink
+        self._vessels = vessels
+        self._vessel: Vessel | None = None
+
+    @property
+    def is_held_up(self) -> bool:
+        """Whether something waits for the sink."""
+        return self._vessel is not None
+
+    def move(self) -> bool:
+        """One turn; whether there may be more to do at once. Raises _Broken."""
+        if self.ended:
+            return False
+        vessel = self._vessel
+        if vessel is None:
+            vessel = self._vessel = self._next_vessel()
+        try:
+            if not vessel.held and not self._fill(vessel):
+                return self.urgent
+            return self._drain(vessel)
+        finally:
+            if not vessel.held:
+                self._vessels.give_back(vessel)
+                self._vessel = None
+
+    def has_failed(self) -> bool:
+        """Whether the source has broken since it ended: reading says no more than that it ended."""
+        return self.ended and bool(self._source.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR))
+
+    def drop(self) -> None:
+        """Give back what was borrowed."""
+        if self._vessel is not None:
+            self._vessels.give_back(self._vessel)
+            self._vessel = None
+
+    def flush(self) -> None:
+        """Hand on what the source has received, as far as the sink takes it at once. Where a
+        broken source ends is no end of what it had to say, so the sink is not told."""
+        self.urgent = True  # for all that we know
+        with contextlib.suppress(OSError, _Broken):
+            while True:
+                vessel = self._vessel = self._vessel or self._next_vessel()
+                if not vessel.held and not vessel.fill(self._source):
+                    return
+                if not self._drain(vessel):
+                    return
+                self.drop()
+
+    def _next_vessel(self) -> Vessel:
+        if self.urgent and self._vessels.is_at_mark(self._source):
+            self.urgent = False
+            return UrgentByte()
+        return self._vessels.borrow()
+
+    def _fill(self, vessel: Vessel) -> bool:
+        """Whether there is something to hand on."""
+        try:
+            size = vessel.fill(self._source)
+        except BlockingIOError:
+            self.urgent = False
+            return False
+        except OSError as error:
+            raise _Broken(self._source) from error
+        if size:
+            return True
+        # Once the end has come, splice(2) finds it at an urgent byte already.
+        is_byte = isinstance(vessel, UrgentByte)
+        self.urgent = not is_byte and self._vessels.is_at_mark(self._source)
+        if self.urgent:
+            return False
+        self.ended = True
+        try:
+            self._sink.shutdown(socket.SHUT_WR)
+        except OSError as error:
+            raise _Broken(self._sink) from error
+        return False
+
+    def _drain(self, vessel: Vessel) -> bool:
+        """Whether the sink took everything."""
+        try:
+            while vessel.held:
+                vessel.drain(self._sink)
+        except BlockingIOError:
+            return False
+        except OSError as error:
+            raise _Broken(self._sink) from error
+        return True
+
+
+class _Broken(Exception):
+    """A socket failed."""
+
+    def __init__(self, sock: socket.socket) -> None:
+        super().__init__()
+        self.socket = sock
+
+
+class Relay:
+    """Relays until both sides have ended or one has failed.
+
+    inner, outer: the two sockets, non-blocking; the relay closes them.
+    finished: called once, when both are closed.
+    again: called when there is more to do at once; `turn` is to be called in the next round.
+    """
+
+    def __init__(
+        self,
+        inner: socket.socket,
+        outer: socket.socket,
+        vessels: Vessels,
+        finished: Callable[[End], None],
+        again: Callable[[Callable[[], None]], None],
+    ) -> None:
+        self.inner = inner
+        self.outer = outer
+        self._finished = finished
+        self._again = again
+        self._outward = _Direction(inner, outer, vessels)
+        self._inward = _Direction(outer, inner, vessels)
+        self._outward_due = self._inward_due = False
+        self._waiting = False
+        self._over = False
+
+    def start(self) -> None:
+        """Move what is there already."""
+        self._due(outward=True, inward=True)
+
+    def inner_changed(self, event: int) -> None:
+        """The inner socket has become readable, writable or broken."""
+        if event & BROKEN and self._outward.has_failed():
+            self._break(self.inner)
+            return
+        if event & URGENT:
+            self._outward.urgent = True
+        self._due(
+            outward=bool(event & (READABLE | URGENT | BROKEN)),
+            inward=self._inward.is_held_up,
+        )
+
+    def outer_changed(self, event: int) -> None:
+        """The outer socket has."""
+        if event & BROKEN and self._inward.has_failed():
+            self._break(self.outer)
+            return
+        if event & URGENT:
+            self._inward.urgent = True
+        self._due(
+            outward=self._outward.is_held_up,
+            inward=bool(event & (READABLE | URGENT | BROKEN)),
+        )
+
+    def turn(self) -> None:
+        """Move what is due."""
+        self._waiting = False
+        if self._over:
+            return
+        try:
+            if self._inward_due:
+                self._inward_due = self._inward.move()
+            if self._outward_due:
+                self._outward_due = self._outward.move()
+        except _Broken as broken:
+            self._break(broken.socket)
+            return
+        if self._inward.ended and self._outward.ended:
+            self._close(End.CLOSED)
+        elif self._inward_due or self._outward_due:
+            self._waiting = True
+            self._again(self.turn)
+
+    def reset(self) -> None:
+        """End it at once, for both sides."""
+        if not self._over:
+            self._close(End.OUTER_BROKE)
+
+    def _due(self, *, outward: bool, inward: bool) -> None:
+        self._outward_due |= outward
+        self._inward_due |= inward
+        if not self._waiting:
+            self.turn()
+
+    def _break(self, broken: socket.socket) -> None:
+        """One of the two has failed."""
+        inner = broken is self.inner
+        (self._outward if inner else self._inward).flush()
+        self._close(End.INNER_BROKE if inner else End.OUTER_BROKE)
+
+    def _close(self, how: End) -> None:
+        self._over = True
+        self._outward.drop()
+        self._inward.drop()
+        if how is not End.CLOSED:
+            reset(self.inner)
+            reset(self.outer)
+        self._finished(how)
+        self.inner.close()
+        self.outer.close()
+
+
+def reset(sock: socket.socket) -> None:
+    """Let closing it send a reset instead of a FIN."""
+    with contextlib.suppress(OSError):
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, RESET_ON_CLOSE)

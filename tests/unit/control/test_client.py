@@ -1,0 +1,157 @@
+"""The other end of the control socket: which router is asked, and what if none answers."""
+
+from __future__ import annotations
+
+import json
+import socket
+import threading
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from router.control import client
+from router.control.client import NoAnswerError, ask, find_router
+
+
+class Routers:
+    """Sockets in a directory, as routers have them."""
+
+    def __init__(self, directory: Path) -> None:
+        self._directory = directory
+        self._listeners: dict[str, socket.socket] = {}
+        self._threads: list[threading.Thread] = []
+
+    def sockets(self) -> dict[str, Path]:
+        return {path.stem: path for path in sorted(self._directory.glob("*.sock"))}
+
+    def run(self, name: str) -> socket.socket:
+        listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+        listener.bind(str(self._directory / f"{name}.sock"))
+        listener.listen()
+        self._listeners[name] = listener
+        return listener
+
+    def serve(self, name: str, behave: Callable[[socket.socket], None]) -> Path:
+        listener = self.run(name)
+
+        def once() -> None:
+            connection, _ = listener.accept()
+            with connection:
+                behave(connection)
+
+        thread = threading.Thread(target=once)
+        thread.start()
+        self._threads.append(thread)
+        return self._directory / f"{name}.sock"
+
+    def kill(self, name: str) -> None:
+        self._listeners[name].close()
+
+    def close(self) -> None:
+        for thread in self._threads:
+            thread.join()
+        for listener in self._listeners.values():
+            listener.close()
+
+
+@pytest.fixture
+def routers(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Routers]:
+    routers = Routers(tmp_path)
+    monkeypatch.setattr(asking, "control_sockets", routers.sockets)
+    yield routers
+    routers.close()
+
+
+def test_the_only_router_needs_no_name(routers: Routers) -> None:
+    routers.run("tun11")
+    assert find_router(None).name == find_router("tun11").name == "tun11.sock"
+
+
+def test_no_router(routers: Routers) -> None:
+    for tun in (None, "tun11"):
+        with pytest.raises(NoAnswerError, match="no router is running here: start one with sudo"):
+            find_router(tun)
+
+
+def test_several_routers_are_named(routers: Routers) -> None:
+    for name in ("tun0", "tun11", "tun7"):
+        routers.run(name)
+    with pytest.raises(NoAnswerError, match="running, tun0, tun11, tun7: say which by --tun NAME"):
+        find_router(None)
+    assert find_router("tun7").name == "tun7.sock"
+    with pytest.raises(NoAnswerError, match="with the TUN tun8; running: tun0, tun11, tun7"):
+        find_router("tun8")
+
+
+def test_those_that_were_killed_do_not_count(routers: Routers) -> None:
+    routers.run("tun0")
+    routers.run("tun11")
+    routers.kill("tun0")
+    assert find_router(None).name == "tun11.sock"
+    routers.kill("tun11")
+    with pytest.raises(NoAnswerError, match="no router is running"):
+        find_router(None)
+
+
+def test_the_only_one_was_killed(routers: Routers) -> None:
+    routers.run("tun0")
+    routers.kill("tun0")
+    with pytest.raises(NoAnswerError, match="no router is running"):
+        ask(find_router(None), {"command": "status"})
+
+
+def test_question_and_answer(routers: Routers) -> None:
+    def behave(connection: socket.socket) -> None:
+        request = json.loads(connection.recv(4096))
+        connection.sendall(json.dumps({"asked": request, "long": "x" * 500_000}).encode())
+
+    answer = ask(routers.serve("tun0", behave), {"command": "status"})
+    assert (answer["asked"], len(answer["long"])) == ({"command": "status"}, 500_000)
+
+
+@pytest.mark.parametrize(
+    ("said", "why"),
+    [
+        (b'{"error": "say please"}\n', "^say please$"),
+        (b'{"pid": 1, "rules": [', "ended while it answered: ask again"),
+        (b"", "ended while it answered: ask again"),
+        (b"[]\n", "of another version"),
+    ],
+)
+def test_answers_that_are_none(routers: Routers, said: bytes, why: str) -> None:
+    path = routers.serve("tun0", lambda connection: connection.sendall(said))
+    with pytest.raises(NoAnswerError, match=why):
+        ask(path, {"command": "status"})
+
+
+def test_a_refusal_before_the_request_was_read(routers: Routers) -> None:
+    path = routers.serve("tun0", lambda connection: connection.sendall(b'{"error": "full"}\n'))
+    with pytest.raises(NoAnswerError, match=r"^full$"):
+        ask(path, {"command": "x" * 2_000_000})
+
+
+def test_silence_is_an_error(routers: Routers) -> None:
+    done = threading.Event()
+
+    def behave(_connection: socket.socket) -> None:
+        done.wait()
+
+    path = routers.serve("tun0", behave)
+    try:
+        with pytest.raises(NoAnswerError, match=r"does not answer .*waited 0\.01 s"):
+            ask(path, {"command": "status"}, patience=0.01)
+    finally:
+        done.set()
+
+
+def test_who_may_not_ask_is_told_of_sudo(routers: Routers, monkeypatch: pytest.MonkeyPatch) -> None:
+    routers.run("tun0")
+
+    class Refused(socket.socket):
+        def connect(self, address: object) -> None:
+            raise PermissionError(13, "Permission denied")
+
+    monkeypatch.setattr(socket, "socket", Refused)
+    with pytest.raises(NoAnswerError, match="only root may ask the router: put sudo before it"):
+        ask(find_router(None), {"command": "status"})

@@ -1,0 +1,74 @@
+"""A value in pieces is the same value, however it comes in."""
+
+from __future__ import annotations
+
+import pickle
+from io import BytesIO
+from itertools import pairwise
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from router.engine.reload.chunked_pickle import SLICE, Assembly, write
+
+LONG = 3 * SLICE + 1
+EXAMPLES: list[Any] = [
+    None,
+    [],
+    list(range(SLICE)),
+    list(range(LONG)),
+    tuple(range(LONG)),
+    {number: str(number) for number in range(LONG)},
+    [list(range(LONG)), "between", [tuple(range(LONG))] * 3, {1: list(range(LONG))}],
+    [[[number] * LONG, number] for number in range(LONG // 10)],
+]
+
+
+def written(value: object) -> bytes:
+    stream = BytesIO()
+    write(value, stream)
+    return stream.getvalue()
+
+
+@pytest.mark.parametrize("value", EXAMPLES, ids=range(len(EXAMPLES)))
+@given(cuts=st.lists(st.floats(0, 1), max_size=8))
+def test_it_is_the_same_value(value: object, cuts: list[float]) -> None:
+    data = written(value)
+    places = [0, *sorted(int(cut * len(data)) for cut in cuts), len(data)]
+    assembly = Assembly()
+    for begin, end in pairwise(places):
+        assert not assembly.complete or begin == len(data)
+        assembly.take(data[begin:end])
+    assert assembly.complete
+    assert assembly.value == value
+    assert type(assembly.value) is type(value)
+
+
+def test_what_is_cut_off_is_never_complete() -> None:
+    data = written(EXAMPLES[-2])
+    for end in range(0, len(data), 97):
+        assembly = Assembly()
+        assembly.take(data[:end])
+        assert not assembly.complete
+
+
+def test_no_piece_is_large() -> None:
+    """Whatever the size of the whole: between two pieces there is time for other things."""
+    sizes = []
+
+    class Stream(BytesIO):
+        def write(self, data: Any) -> int:
+            sizes.append(len(data))
+            return super().write(data)
+
+    write([{number: [number] * 10} for number in range(100_000)], Stream())
+    assert max(sizes) < 64 * 1024
+    assert len(sizes) > 2 * 100_000 // SLICE
+
+
+def test_nonsense_raises() -> None:
+    assembly = Assembly()
+    with pytest.raises((pickle.UnpicklingError, ValueError, EOFError, KeyError)):
+        assembly.take(b"\0" * 7 + b"\5" + b"\0" * 9 + b"junk!" * 3)

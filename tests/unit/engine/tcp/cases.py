@@ -1,0 +1,60 @@
+"""What the tests about TCP in memory share: a request, a dial that has succeeded, a connection."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from ipaddress import ip_address
+
+from tests.unit.engine.tcp.memory import MemoryListener, MemoryStream, MemoryTcp
+from tests.unit.engine.world import World, far
+from tests.unit.wire.packets import INSIDE, IP, TCP, IPv6, Packet, decoded
+
+HOME = 9
+LAN = {4: "10.1.0.2", 6: "fd01::2"}
+"""Another machine; INSIDE is an address of this one."""
+Worlds = tuple[World, MemoryTcp]
+
+
+def segment(
+    version: int,
+    flags: str = "S",
+    *,
+    sport: int = 4000,
+    seq: int = 100,
+    payload: bytes = b"",
+    source: Mapping[int, str] = INSIDE,
+) -> bytes:
+    """What an application sends to a host of the home network."""
+    body = TCP(sport=sport, dport=80, flags=flags, seq=seq) / payload
+    if version == 4:
+        return bytes(IP(src=source[4], dst=far(4, HOME), flags="DF") / body)
+    return bytes(IPv6(src=source[6], dst=far(6, HOME)) / body)
+
+
+def dialled(
+    worlds: Worlds, version: int, sport: int = 4000, source: Mapping[int, str] = INSIDE
+) -> tuple[MemoryStream, list[Packet]]:
+    """A dial that has succeeded, and what went into the TUN then."""
+    world, memory = worlds
+    assert world.send(segment(version, sport=sport, source=source)) == []
+    sock = memory.dialled[-1]
+    sock.connected = True
+    memory.change(sock)
+    return sock, [decoded(packet) for packet in world.tun.written]
+
+
+def established(
+    worlds: Worlds, version: int, source: Mapping[int, str] = INSIDE
+) -> tuple[MemoryStream, MemoryStream]:
+    """The outer and the inner socket of a connection."""
+    outer, (request,) = dialled(worlds, version, source=source)
+    memory = worlds[1]
+    listener = listener_of(memory, request)
+    return outer, memory.connect(listener, (request.src, request[TCP].sport))
+
+
+def listener_of(memory: MemoryTcp, request: Packet) -> MemoryListener:
+    """Whom a request that went into the TUN is to."""
+    name = ip_address(request.dst).packed + request[TCP].dport.to_bytes(2, "big")
+    (listener,) = [each for each in memory.listeners if each.name == name]
+    return listener

@@ -1,0 +1,212 @@
+"""TCP sockets made of memory: a dial ends when the test says so, a listener accepts what the test
+has connected, and what is relayed goes through socket pairs whose other ends the test holds."""
+
+from __future__ import annotations
+
+import errno
+import socket
+from collections.abc import Callable
+from itertools import count
+from pathlib import Path
+from types import SimpleNamespace
+from typing import cast
+
+from router.outbound.descriptors import Descriptors
+from router.engine.tcp.dial import DESCRIPTORS_EACH
+from router.engine.tun_writer import Inside
+from router.engine.refusals import Refusals
+from router.engine.tcp.streams import Streams, Watcher
+from router.flows.drops import Drops
+from router.platform.base import (
+    BROKEN,
+    READABLE,
+    WRITABLE,
+    ConnectFailure,
+    HasFileno,
+    Heard,
+    System,
+)
+from tests.unit.engine.world import MemoryTun, World
+
+ADDRESSES = {4: bytes([192, 168, 7, 1]), 6: bytes.fromhex("fd77" + "00" * 13 + "01")}
+FIRST_PORT = 20000
+ANY_EVENT = READABLE | WRITABLE | BROKEN
+
+
+class MemoryStream:
+    """One of our sockets; `there` is the other end of its connection."""
+
+    def __init__(self, version: int) -> None:
+        self.family = socket.AF_INET if version == 4 else socket.AF_INET6
+        self._sock, self.there = socket.socketpair()
+        self._sock.setblocking(False)
+        self.there.setblocking(False)
+        self.address: tuple[str, int] | None = None
+        self.connected = self.closed = self.resets = self.is_gone = False
+        self.why = ConnectFailure(0)
+        self.heard = Heard(segments=2, received=0, silence=10.0, is_owed=False)
+        self.probes = 0
+        self.is_probing = False
+        self.fileno = self._sock.fileno
+        self.recv_into = self._sock.recv_into
+        self.send = self._sock.send
+        self.shutdown = self._sock.shutdown
+
+    def connect_ex(self, address: tuple[str, int]) -> int:
+        self.address = address
+        return errno.EINPROGRESS
+
+    def getpeername(self) -> tuple[str, int] | None:
+        if not self.connected:
+            raise OSError(errno.ENOTCONN, "")
+        return self.address
+
+    def getsockname(self) -> tuple[str, int]:
+        return ("192.0.2.2" if self.family == socket.AF_INET else "2001:db8:2::2", 50000)
+
+    def setblocking(self, flag: bool) -> None:
+        assert not flag
+
+    def setsockopt(self, level: int, name: int, value: object) -> None:
+        if (level, name) == (socket.SOL_SOCKET, socket.SO_LINGER):
+            self.resets = True
+
+    def close(self) -> None:
+        self.closed = True
+        self._sock.close()
+
+
+class MemoryListener:
+    """`waiting`: who has connected to it, each with its address; `failures`: what is raised before
+    anybody is accepted, one after the other."""
+
+    def __init__(self, address: bytes, port: int) -> None:
+        self.name = address + port.to_bytes(2, "big")
+        self.waiting: list[tuple[MemoryStream, tuple[str, int]]] = []
+        self.failures: list[OSError] = []
+        self._port = port
+
+    def getsockname(self) -> tuple[str, int]:
+        return "", self._port
+
+    def accept(self) -> tuple[MemoryStream, tuple[str, int]]:
+        if self.failures:
+            raise self.failures.pop(0)
+        if not self.waiting:
+            raise BlockingIOError
+        return self.waiting.pop(0)
+
+    def close(self) -> None:
+        pass
+
+
+class MemoryTcp:
+    """The platform's Streams, and the loop that waits for its sockets. `raises`: by the next."""
+
+    splicing = False
+    now = 1.0
+    streams: Streams
+
+    def __init__(self) -> None:
+        self.dialled: list[MemoryStream] = []
+        self.listeners: list[MemoryListener] = []
+        self.raises: OSError | None = None
+        self.later: list[Callable[[], None]] = []
+        self._changed: dict[object, Callable[[int], None]] = {}
+        self._readable: dict[object, Callable[[], None]] = {}
+        self._ports = count(FIRST_PORT)
+
+    # The platform
+
+    def dialling(self, version: int, *_: object) -> MemoryStream:
+        if self.raises is not None:
+            raise self.raises
+        self.dialled.append(MemoryStream(version))
+        return self.dialled[-1]
+
+    def listening(self, address: bytes) -> MemoryListener:
+        self.listeners.append(MemoryListener(address, next(self._ports)))
+        return self.listeners[-1]
+
+    def connected(self, sock: MemoryStream) -> None:
+        pass
+
+    def failure(self, sock: MemoryStream) -> ConnectFailure:
+        return sock.why
+
+    def is_at_mark(self, _sock: MemoryStream) -> bool:
+        return False
+
+    def is_gone(self, sock: MemoryStream) -> bool:
+        return sock.is_gone
+
+    def heard(self, sock: MemoryStream) -> Heard:
+        return sock.heard
+
+    def probe(self, sock: MemoryStream) -> None:
+        sock.probes += 1
+        sock.is_probing = True
+
+    insist = probe
+
+    def stop_probing(self, sock: MemoryStream) -> None:
+        sock.is_probing = False
+
+    # The loop
+
+    def watch(self, source: HasFileno, readable: Callable[[], None]) -> None:
+        self._readable[source] = readable
+
+    def forget(self, source: HasFileno) -> None:
+        del self._readable[source]
+
+    def call_later(self, delay: float, callback: Callable[[], None]) -> None:
+        self.later.append(callback)
+
+    def watch_changes(self, source: HasFileno, changed: Callable[[int], None]) -> None:
+        self._changed[source] = changed
+
+    redirect_changes = watch_changes
+
+    def forget_changes(self, source: HasFileno) -> None:
+        del self._changed[source]
+
+    def call_soon(self, callback: Callable[[], None]) -> None:
+        callback()
+
+    # The test
+
+    def change(self, sock: MemoryStream, event: int = ANY_EVENT) -> None:
+        """Let whoever waits for a socket know."""
+        self._changed[sock](event)
+
+    def connect(self, listener: MemoryListener, address: tuple[str, int]) -> MemoryStream:
+        """Our kernel has connected an address to a listener; the socket that is accepted."""
+        sock = MemoryStream(4 if len(listener.name) == 6 else 6)
+        listener.waiting.append((sock, address))
+        self.look_at(listener)
+        return sock
+
+    def look_at(self, listener: MemoryListener) -> None:
+        """It is readable; nothing happens while it rests."""
+        self._readable.get(listener, int)()
+
+    @property
+    def watched(self) -> int:
+        return len(self._changed)
+
+
+def tcp_world(directory: Path, most: int = 100) -> tuple[World, MemoryTcp]:
+    """A world with TCP, at most `most` connections."""
+    memory = MemoryTcp()
+    descriptors = Descriptors(2 * most * DESCRIPTORS_EACH)  # of few, half are a reserve
+
+    def streams(tun: MemoryTun, inside: Inside, refusals: Refusals, drops: Drops) -> Streams:
+        system = cast(System, SimpleNamespace(streams=memory))
+        memory.streams = Streams(
+            *(system, tun, cast(Watcher, memory), ADDRESSES, lambda _: False, descriptors),
+            *(inside, refusals, drops),
+        )
+        return memory.streams
+
+    return World(directory, streams=streams), memory

@@ -1,0 +1,291 @@
+"""TCP in memory: what an application is told while its connection is dialled, and how the two
+sockets of a connection then live and end together."""
+
+from __future__ import annotations
+
+import errno
+from ipaddress import ip_address
+from pathlib import Path
+
+import pytest
+
+from router.platform.base import ConnectFailure
+from tests.unit.engine.tcp.memory import ADDRESSES, tcp_world
+from tests.unit.engine.tcp.cases import (
+    HOME,
+    Worlds,
+    dialled,
+    established,
+    listener_of,
+    segment,
+)
+from tests.unit.engine.world import PEERS, far
+from tests.unit.wire.packets import INSIDE, TCP, decoded
+
+BOTH = pytest.mark.parametrize("version", [4, 6])
+HOST_UNREACHABLE = {4: (3, 1), 6: (1, 3)}
+PROHIBITED = {4: (3, 13), 6: (1, 1)}
+
+
+@pytest.fixture
+def worlds(tmp_path: Path) -> Worlds:
+    return tcp_world(tmp_path)
+
+
+@BOTH
+def test_a_request_is_held_until_the_way_out_has_connected(worlds: Worlds, version: int) -> None:
+    world, memory = worlds
+    assert world.send(segment(version)) == []
+    (sock,) = memory.dialled
+    assert sock.address == (far(version, HOME), 80)
+    memory.change(sock)
+    assert world.tun.written == [], "it is writable or not, but not connected"
+    sock.connected = True
+    memory.change(sock)
+    (request,) = [decoded(packet) for packet in world.tun.written]
+    assert ip_address(request.src).packed == PEERS[version]
+    assert ip_address(request.dst).packed == ADDRESSES[version]
+    assert request[TCP].flags == "S"
+    assert request[TCP].seq == 100
+
+
+@BOTH
+def test_a_reset_is_told_as_one(worlds: Worlds, version: int) -> None:
+    world, memory = worlds
+    world.send(segment(version))
+    (sock,) = memory.dialled
+    sock.why = ConnectFailure(errno.ECONNREFUSED)
+    memory.change(sock)
+    (answer,) = [decoded(packet) for packet in world.tun.written]
+    assert (answer.src, answer.dst) == (far(version, HOME), INSIDE[version])
+    assert answer[TCP].flags == "RA"
+    assert answer[TCP].ack == 101
+    assert sock.closed
+    assert (len(memory.streams), memory.watched) == (0, 0)
+
+
+@BOTH
+def test_an_icmp_error_is_told_as_one_from_whoever_sent_it(worlds: Worlds, version: int) -> None:
+    world, memory = worlds
+    world.send(segment(version))
+    (sock,) = memory.dialled
+    offender = "203.0.113.1" if version == 4 else "2001:db8:113::1"
+    told = (*HOST_UNREACHABLE[version], 0)
+    sock.why = ConnectFailure(errno.EHOSTUNREACH, told, ip_address(offender).packed)
+    memory.change(sock)
+    (answer,) = [decoded(packet) for packet in world.tun.written]
+    assert answer.src == offender
+    assert tuple(bytes(answer.payload)[:2]) == HOST_UNREACHABLE[version]
+    assert sock.closed
+
+
+@BOTH
+def test_silence_is_told_by_silence(worlds: Worlds, version: int) -> None:
+    world, memory = worlds
+    world.send(segment(version))
+    (sock,) = memory.dialled
+    sock.why = ConnectFailure(errno.ETIMEDOUT)
+    memory.change(sock)
+    assert world.tun.written == []
+    assert world.drops == {"connect-failed": 1}
+
+
+@BOTH
+@pytest.mark.parametrize("code", [errno.EMFILE, errno.ENOBUFS, errno.ENOMEM])
+def test_what_runs_out_is_refused_and_tried_again(worlds: Worlds, version: int, code: int) -> None:
+    world, memory = worlds
+    memory.raises = OSError(code, "")
+    (answer,) = world.send(segment(version))
+    assert tuple(bytes(decoded(answer).payload)[:2]) == PROHIBITED[version]
+    assert world.drops == {"table-full": 1}
+    memory.raises = None
+    assert world.send(segment(version)) == []
+    assert len(memory.dialled) == 1
+
+
+@BOTH
+def test_a_full_table_refuses_the_new_and_leaves_the_old(tmp_path: Path, version: int) -> None:
+    world, memory = tcp_world(tmp_path, most=2)
+    for sport in (4000, 4001):
+        assert world.send(segment(version, sport=sport)) == []
+    (answer,) = world.send(segment(version, sport=4002))
+    assert tuple(bytes(decoded(answer).payload)[:2]) == PROHIBITED[version]
+    assert [sock.closed for sock in memory.dialled] == [False, False]
+
+
+@BOTH
+def test_a_repeated_request_is_the_same_dial_and_a_reset_ends_it(
+    worlds: Worlds, version: int
+) -> None:
+    world, memory = worlds
+    for _ in range(3):
+        assert world.send(segment(version)) == []
+    (sock,) = memory.dialled
+    assert world.send(segment(version, "R", seq=101)) == []
+    assert sock.closed
+    assert memory.watched == 0
+
+
+@BOTH
+def test_what_nobody_waits_for_any_more_ends(worlds: Worlds, version: int) -> None:
+    world, memory = worlds
+    world.send(segment(version), now=1.0)
+    world.forwarder.expire(now=60.0)
+    assert memory.dialled[0].closed
+    assert memory.watched == 0
+
+
+@BOTH
+def test_a_segment_of_no_connection_is_reset(worlds: Worlds, version: int) -> None:
+    world, memory = worlds
+    (answer,) = world.send(segment(version, "A"))
+    assert decoded(answer)[TCP].flags == "R"
+    assert not memory.dialled
+    assert world.drops == {"no-connection": 1}
+
+
+@BOTH
+def test_whoever_was_not_dialled_for_is_not_let_in(worlds: Worlds, version: int) -> None:
+    _, memory = worlds
+    peer = str(ip_address(PEERS[version]))
+    listener = next(each for each in memory.listeners if len(each.name) == (6, 18)[version == 6])
+    stranger = memory.connect(listener, (peer, 40000))
+    assert (stranger.resets, stranger.closed) == (True, True)
+
+
+@BOTH
+def test_one_that_was_dialled_for_is_let_in_once(worlds: Worlds, version: int) -> None:
+    _, (request,) = dialled(worlds, version)
+    memory = worlds[1]
+    listener = next(
+        each
+        for each in memory.listeners
+        if each.name == ip_address(request.dst).packed + request[TCP].dport.to_bytes(2, "big")
+    )
+    alias = (request.src, request[TCP].sport)
+    assert not memory.connect(listener, alias).closed
+    assert memory.connect(listener, alias).closed
+
+
+@BOTH
+def test_bytes_go_both_ways_and_each_end_by_itself(worlds: Worlds, version: int) -> None:
+    outer, inner = established(worlds, version)
+    memory = worlds[1]
+    for source, sink in ((inner, outer), (outer, inner)):
+        source.there.send(b"hello")
+        memory.change(source)
+        assert sink.there.recv(100) == b"hello"
+    inner.there.shutdown(1)
+    memory.change(inner)
+    assert outer.there.recv(100) == b""
+    outer.there.send(b"still here")
+    memory.change(outer)
+    assert inner.there.recv(100) == b"still here"
+    outer.there.shutdown(1)
+    memory.change(outer)
+    assert inner.there.recv(100) == b""
+    assert (inner.closed, outer.closed) == (True, True)
+    assert (inner.resets, outer.resets) == (False, False)
+    assert memory.watched == 0
+
+
+@BOTH
+def test_when_the_router_stops_both_ends_are_reset(worlds: Worlds, version: int) -> None:
+    outer, inner = established(worlds, version)
+    worlds[1].streams.close()
+    assert (inner.resets, outer.resets) == (True, True)
+    assert (inner.closed, outer.closed) == (True, True)
+    assert worlds[1].watched == 0
+
+
+@BOTH
+def test_a_request_behind_a_reset_is_dialled_for(worlds: Worlds, version: int) -> None:
+    """Both are read before the loop hears that the connection has broken."""
+    outer, inner = established(worlds, version)
+    world, memory = worlds
+    inner.is_gone = True
+    reset, request = segment(version, "R", seq=101), segment(version, seq=7000)
+    (passed,) = world.send_together([reset, request])
+    assert decoded(passed)[TCP].flags == "R"
+    assert len(memory.dialled) == 2
+    assert len(memory.streams) == 1
+    inner.there.send(b"what was said before")
+    inner.there.shutdown(1)
+    memory.change(inner)
+    assert outer.there.recv(100) == b"what was said before"
+    outer.there.shutdown(1)
+    memory.change(outer)
+    assert (inner.closed, outer.closed) == (True, True)
+    assert (len(memory.streams), memory.watched) == (1, 1), "the new one, and its socket"
+
+
+@BOTH
+def test_a_request_in_the_midst_of_a_connection_is_the_kernels(
+    worlds: Worlds, version: int
+) -> None:
+    """It answers as RFC 5961 says; and a repetition of the connection's own request is its too."""
+    established(worlds, version)
+    world, memory = worlds
+    for sequence in (100, 7000):
+        (passed,) = world.send(segment(version, seq=sequence))
+        assert ip_address(decoded(passed).dst).packed == ADDRESSES[version]
+    assert len(memory.dialled) == 1
+
+
+@BOTH
+@pytest.mark.parametrize("code", [errno.EMFILE, errno.ENFILE, errno.ENOBUFS])
+def test_one_that_cannot_be_kept_is_reset_at_both_ends(
+    worlds: Worlds, version: int, code: int
+) -> None:
+    world, memory = worlds
+    outer, (request,) = dialled(worlds, version)
+    listener = listener_of(memory, request)
+    listener.failures.append(OSError(code, ""))
+    inner = memory.connect(listener, (request.src, request[TCP].sport))
+    for sock in (inner, outer):
+        assert sock.closed
+        assert sock.resets
+    assert world.drops == {"table-full": 1}
+    assert (len(memory.streams), memory.later) == (0, [])
+
+
+@BOTH
+def test_a_listener_rests_where_nobody_can_be_accepted(worlds: Worlds, version: int) -> None:
+    memory = worlds[1]
+    _, (request,) = dialled(worlds, version)
+    listener = listener_of(memory, request)
+    listener.failures += [OSError(errno.ENFILE, "")] * 2
+    inner = memory.connect(listener, (request.src, request[TCP].sport))
+    memory.look_at(listener)
+    assert len(listener.waiting) == 1, "it is not looked at for a while"
+    (again,) = memory.later
+    again()
+    memory.look_at(listener)
+    assert listener.waiting == []
+    inner.there.send(b"question")
+    memory.change(inner)
+    assert memory.dialled[-1].there.recv(100) == b"question"
+
+
+@BOTH
+def test_whatever_becomes_of_dials_their_descriptors_come_back(
+    tmp_path: Path, version: int
+) -> None:
+    """Room for one connection, again and again."""
+    worlds = tcp_world(tmp_path, most=1)
+    world, memory = worlds
+    for failed in (ConnectFailure(errno.ECONNREFUSED), ConnectFailure(errno.ETIMEDOUT)):
+        world.send(segment(version))
+        memory.dialled[-1].why = failed
+        memory.change(memory.dialled[-1])
+    memory.raises = OSError(errno.ENOBUFS, "")
+    world.send(segment(version))
+    memory.raises = None
+    outer, inner = established(worlds, version)
+    assert len(world.send(segment(version, sport=4001))) == 1, "no room for two"
+    inner.there.close()
+    outer.there.close()
+    memory.change(inner)
+    memory.change(outer)
+    assert world.send(segment(version, sport=4001)) == []
+    assert world.drops == {"connect-failed": 2, "table-full": 2}

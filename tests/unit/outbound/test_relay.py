@@ -1,0 +1,226 @@
+"""Two sockets as one connection, over real ones: by pipes and by buffers."""
+
+from __future__ import annotations
+
+import errno
+import random
+import socket
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import suppress
+
+import pytest
+
+from router.outbound.descriptors import Descriptors
+from router.outbound.relay import End, Relay, reset
+from router.outbound.buffers import Buffer, Vessels
+from router.platform.base import BROKEN, READABLE, WRITABLE
+
+SPLICING = [True, False] if sys.platform == "linux" else [False]
+ANYTHING = READABLE | WRITABLE
+
+
+def connection() -> tuple[socket.socket, socket.socket]:
+    """Both ends of a TCP connection."""
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        one = socket.create_connection(listener.getsockname())
+        other, _ = listener.accept()
+    for sock in (one, other):
+        sock.setblocking(False)
+    return one, other
+
+
+class Bench:
+    """client — inner [relay] outer — server."""
+
+    def __init__(
+        self, splicing: bool, is_at_mark: Callable[[socket.socket], bool] = lambda _: False
+    ) -> None:
+        self.client, self.inner = connection()
+        self.outer, self.server = connection()
+        self.ends: list[End] = []
+        self.soon: list[Callable[[], None]] = []
+        self.descriptors = Descriptors(1000)
+        self.vessels = Vessels(self.descriptors, splicing=splicing, is_at_mark=is_at_mark)
+        self.relay = Relay(self.inner, self.outer, self.vessels, self.ends.append, self.soon.append)
+
+    def turn(self) -> None:
+        """What a loop would do when everything has changed."""
+        if not self.ends:
+            self.relay.inner_changed(ANYTHING)
+        if not self.ends:
+            self.relay.outer_changed(ANYTHING)
+        due, self.soon[:] = self.soon[:], []
+        for callback in due:
+            callback()
+
+    def close(self) -> None:
+        for sock in (self.client, self.inner, self.outer, self.server):
+            sock.close()
+        self.vessels.close()
+
+    def pump(self, source: socket.socket, sink: socket.socket, data: bytes) -> bytes:
+        """What arrives at `sink` when `source` sends `data` and ends."""
+        heard, sent, ended = bytearray(), 0, False
+        while True:
+            with suppress(BlockingIOError):
+                if sent < len(data):
+                    sent += source.send(data[sent : sent + 70_001])
+                elif not ended:
+                    source.shutdown(socket.SHUT_WR)
+                    ended = True
+            self.turn()
+            with suppress(BlockingIOError):
+                piece = sink.recv(50_003)
+                if not piece:
+                    return bytes(heard)
+                heard += piece
+
+
+@pytest.fixture(params=SPLICING, ids=["pipes", "buffers"][: len(SPLICING)])
+def bench(request: pytest.FixtureRequest) -> Iterator[Bench]:
+    made = Bench(request.param)
+    yield made
+    made.close()
+
+
+def test_everything_arrives_both_ways_and_ends(bench: Bench) -> None:
+    up, down = random.Random(1).randbytes(3_000_000), random.Random(2).randbytes(3_000_000)
+    assert bench.pump(bench.client, bench.server, up) == up
+    assert bench.ends == []
+    assert bench.pump(bench.server, bench.client, down) == down
+    assert bench.ends == [End.CLOSED]
+    assert bench.inner.fileno() == bench.outer.fileno() == -1
+
+
+def test_an_idle_relay_holds_no_vessel(bench: Bench) -> None:
+    bench.client.send(b"hello")
+    bench.turn()
+    assert not bench.relay._outward.is_held_up
+    assert not bench.relay._inward.is_held_up
+
+
+def test_what_a_sink_does_not_take_waits_and_stops_its_source(bench: Bench) -> None:
+    data = bytes(1 << 16)
+    sent = refused = 0
+    while refused < 100:
+        try:
+            sent += bench.client.send(data)
+            refused = 0
+        except BlockingIOError:
+            refused += 1
+            bench.turn()
+    assert bench.relay._outward.is_held_up
+    assert bench.soon == [], "nobody asks again before the sink has room"
+    heard = 0
+    while heard < sent:
+        with suppress(BlockingIOError):
+            heard += len(bench.server.recv(1 << 20))
+        bench.turn()
+    assert not bench.relay._outward.is_held_up
+
+
+@pytest.mark.parametrize("side", ["client", "server"])
+def test_a_reset_is_handed_on_behind_what_was_said(bench: Bench, side: str) -> None:
+    speaker, hearer = (
+        (bench.client, bench.server) if side == "client" else (bench.server, bench.client)
+    )
+    speaker.send(b"last words")
+    reset(speaker)
+    speaker.close()
+    while not bench.ends:
+        bench.turn()
+    assert bench.ends == [End.INNER_BROKE if side == "client" else End.OUTER_BROKE]
+    assert hearer.recv(100) == b"last words"
+    with pytest.raises(ConnectionResetError):
+        hearer.recv(100)
+
+
+def test_a_reset_noticed_by_writing_flushes_the_other_direction(bench: Bench) -> None:
+    bench.server.send(b"answer")
+    reset(bench.server)
+    bench.server.close()
+    bench.client.send(b"question")
+    bench.relay.inner_changed(READABLE)
+    while not bench.ends:
+        bench.relay.outer_changed(BROKEN)
+    assert bench.client.recv(100) == b"answer"
+    with pytest.raises(ConnectionResetError):
+        bench.client.recv(100)
+
+
+@pytest.mark.parametrize("side", ["client", "server"])
+def test_a_reset_after_a_half_close_is_handed_on(bench: Bench, side: str) -> None:
+    """Nothing can be read any more from the side that resets, and nothing is being sent to it."""
+    speaker, hearer, changed = (
+        (bench.client, bench.server, bench.relay.inner_changed)
+        if side == "client"
+        else (bench.server, bench.client, bench.relay.outer_changed)
+    )
+    assert bench.pump(speaker, hearer, b"all there is to say") == b"all there is to say"
+    changed(BROKEN)
+    assert bench.ends == [], "its socket says nothing of an error"
+    reset(speaker)
+    speaker.close()
+    changed(BROKEN)
+    assert bench.ends == [End.INNER_BROKE if side == "client" else End.OUTER_BROKE]
+    assert hearer.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR) == errno.EPIPE
+    assert bench.inner.fileno() == bench.outer.fileno() == -1
+
+
+def test_whoever_writes_to_one_that_has_closed_is_told(bench: Bench) -> None:
+    bench.client.close()
+    bench.turn()
+    assert bench.server.recv(1) == b""
+    bench.server.send(b"too late")
+    bench.relay.outer_changed(READABLE)
+    bench.relay.inner_changed(BROKEN)
+    assert bench.ends == [End.INNER_BROKE]
+    assert bench.server.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR) == errno.EPIPE
+
+
+def test_a_relay_told_to_end_resets_both(bench: Bench) -> None:
+    bench.relay.reset()
+    bench.relay.reset()
+    assert bench.ends == [End.OUTER_BROKE]
+    for sock in (bench.client, bench.server):
+        with pytest.raises(ConnectionResetError):
+            sock.recv(1)
+
+
+def test_without_descriptors_a_buffer_does(monkeypatch: pytest.MonkeyPatch) -> None:
+    """No pipe to be had: the bytes go through memory."""
+
+    def none_left(flags: int) -> tuple[int, int]:
+        raise OSError(24, "Too many open files")
+
+    monkeypatch.setattr("os.pipe2", none_left, raising=False)
+    bench = Bench(splicing=True)
+    try:
+        assert bench.pump(bench.client, bench.server, b"x" * 100_000) == b"x" * 100_000
+    finally:
+        bench.close()
+
+
+def test_pipes_are_taken_from_the_budget_and_given_back() -> None:
+    bench = Bench(splicing=True)
+    bench.descriptors.others = bench.descriptors.free - 3
+    try:
+        one, other = bench.vessels.borrow(), bench.vessels.borrow()
+        taken = 2 if sys.platform == "linux" else 0
+        assert isinstance(other, Buffer)
+        assert bench.descriptors.free == 3 - taken
+        one.held = 1  # it is in use, so it is no spare one
+        bench.vessels.give_back(one)
+        bench.vessels.give_back(other)
+        assert bench.descriptors.free == 3
+    finally:
+        bench.close()
+    assert bench.descriptors.free == 3
+
+
+def test_spare_pipes_stay_in_the_budget_until_the_end(bench: Bench) -> None:
+    free = bench.descriptors.free
+    assert bench.pump(bench.client, bench.server, b"x" * 100_000) == b"x" * 100_000
+    bench.vessels.close()
+    assert bench.descriptors.free == free

@@ -1,0 +1,45 @@
+"""What a change of an interface does to the flows by it."""
+
+from __future__ import annotations
+
+from ipaddress import ip_interface
+
+import pytest
+
+from router.outbound.all import lost_families
+from router.policy.network import Interface
+
+
+def of(*addresses: str, index: int = 3, mtu: int = 1500) -> Interface:
+    return Interface("eth0", index, up=True, mtu=mtu, addresses=tuple(map(ip_interface, addresses)))
+
+
+ETH0 = of("192.0.2.2/24", "2001:db8:2::2/64")
+NARROWER = of("192.0.2.2/24", "2001:db8:2::2/64", mtu=1400)
+RICHER = of("192.0.2.3/24", "192.0.2.2/24", "2001:db8:2::2/64")
+RENUMBERED = of("192.0.2.3/24", "2001:db8:2::2/64")
+ANOTHER = of("192.0.2.2/24", "2001:db8:2::2/64", index=4)
+BOTH = {4: ETH0, 6: ETH0}
+
+
+@pytest.mark.parametrize(
+    ("after", "lost"),
+    [
+        (BOTH, set()),
+        ({4: NARROWER, 6: NARROWER}, set()),
+        ({4: RICHER, 6: RICHER}, set()),
+        ({4: RENUMBERED, 6: RENUMBERED}, {4}),
+        ({4: ANOTHER, 6: ANOTHER}, {4, 6}),
+        ({4: ETH0}, {6}),
+        ({}, {4, 6}),
+    ],
+    ids=["nothing", "another MTU", "one more", "renumbered", "another", "no IPv6", "gone"],
+)
+def test_flows_are_lost_when_they_can_be_answered_no_more(
+    after: dict[int, Interface], lost: set[int]
+) -> None:
+    assert lost_families(BOTH, after) == lost
+
+
+def test_who_was_not_there_has_lost_nothing() -> None:
+    assert not lost_families({}, BOTH)
