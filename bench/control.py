@@ -21,8 +21,8 @@ from typing import Final
 
 from bench.side_by_side import arguments, in_turn, network
 from tests.e2e import ping
-from tests.e2e.netns import Namespace
 from tests.e2e.misbehaving import Nuisance
+from tests.e2e.netns import Namespace
 from tests.e2e.status import HOME, RULES, socket_of
 from tests.e2e.testbed import V4, Testbed
 from tests.e2e.tunrouter import PROGRAM, rules, running

@@ -116,15 +116,15 @@ class Case:
         self.plan_s = time.perf_counter() - begin
         table = rule_set.table(shape.version)
         self.ranges = len(table.ranges.starts)
-        self.ways = {"table": table.lookup, "bisect": plain_bisect(table)}
-        self.times: dict[str, list[float]] = {way: [] for way in self.ways}
+        self.outbounds = {"table": table.lookup, "bisect": plain_bisect(table)}
+        self.times: dict[str, list[float]] = {outbound: [] for outbound in self.outbounds}
 
     def run(self) -> None:
-        for way, lookup in self.ways.items():
-            self.times[way].append(nanoseconds(lookup, self.probes))
+        for outbound, lookup in self.outbounds.items():
+            self.times[outbound].append(nanoseconds(lookup, self.probes))
 
-    def median(self, way: str) -> float:
-        return median(self.times[way])
+    def median(self, outbound: str) -> float:
+        return median(self.times[outbound])
 
 
 def report(shape: Shape, sizes: list[int], probe_count: int) -> None:
@@ -135,7 +135,10 @@ def report(shape: Shape, sizes: list[int], probe_count: int) -> None:
             case.run()
     reference = next(case for case in cases if case.count == REFERENCE)
     for case in cases:
-        ratios = {way: case.median(way) / reference.median(way) for way in case.ways}
+        ratios = {
+            outbound: case.median(outbound) / reference.median(outbound)
+            for outbound in case.outbounds
+        }
         print(
             f"  {case.count:>9,} prefixes, {case.ranges:>9,} ranges:"
             f"  lookup {case.median('table'):5.0f} ns, ratio {ratios['table']:.2f}"

@@ -32,7 +32,7 @@ def run(asked: Path | None) -> int:
     tell = log_problems if is_journal(sys.stderr, os.environ) else None
     file = rules_file(asked)
     try:
-        system = this_system(rereading.command(file))
+        system = this_system(reread.command(file))
     except PlatformError as error:
         return _failed(str(error)) if good_rules(file, tell=tell) else exits.BAD_RULES
     loaded = good_rules(file, tell=tell)

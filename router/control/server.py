@@ -39,7 +39,7 @@ LOOK_AROUND: Final = 1.0
 Commands = Mapping[str, Callable[[Answer], None]]
 
 
-class Watcher(conversation.Watcher, Protocol):
+class Watcher(connection.Watcher, Protocol):
     """The part of the event loop that is needed here; see router.engine.loop."""
 
     def watch(self, source: HasFileno, readable: Callable[[], None]) -> None: ...

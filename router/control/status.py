@@ -15,9 +15,9 @@ from pathlib import Path
 from typing import Any, Final, Protocol
 
 from router.config.model import Config, Policy, Rule
-from router.outbound.all import WaysOut
 from router.flows.drops import Drops
 from router.flows.tally import Tallies, Tally
+from router.outbound.all import Outbounds
 from router.policy.resolve import effective
 
 RULES_AT_ONCE: Final = 100
@@ -55,7 +55,7 @@ class Running(Protocol):
     def uptime(self) -> float: ...
 
     @property
-    def ways(self) -> WaysOut: ...
+    def outbounds(self) -> Outbounds: ...
 
     @property
     def forwarder(self) -> Forwarding: ...
@@ -126,11 +126,11 @@ def _default(config: Config, total: Tally) -> dict[str, Any]:
 
 
 def _policy(router: Running, policy: Policy, total: Tally) -> dict[str, Any]:
-    way = router.ways.by_policy.get(policy.name)
-    up = router.ways.is_up(policy.name)
+    outbound = router.outbounds.by_policy.get(policy.name)
+    up = router.outbounds.is_up(policy.name)
     interface = policy.interface
-    if way is not None and up:
-        interface = ", ".join(sorted({each.name for each in way.interfaces.values()}))
+    if outbound is not None and up:
+        interface = ", ".join(sorted({each.name for each in outbound.interfaces.values()}))
     return {
         "state": "up" if up else "down",
         "interface": interface,
@@ -139,5 +139,5 @@ def _policy(router: Running, policy: Policy, total: Tally) -> dict[str, Any]:
         "packets_in": total.packets_in,
         "bytes_in": total.bytes_in,
         "flows": total.flows,
-        "applies": effective(router.config, policy.name, router.ways.is_up),
+        "applies": effective(router.config, policy.name, router.outbounds.is_up),
     }

@@ -13,20 +13,20 @@ from collections.abc import Callable, Mapping
 from typing import Protocol
 
 from router.config.model import Config, PolicyType
-from router.outbound.icmp import IcmpEgress
-from router.outbound.local_replies import PassingBy
-from router.outbound.udp import UdpSockets
-from router.outbound.all import Change, WayOut, WaysOut
-from router.engine.udp.datagrams import Datagrams
 from router.engine.icmp.errors import Errors
-from router.engine.tun_writer import Inside
 from router.engine.icmp.queries import Queries
 from router.engine.refusals import Refusals
-from router.engine.reload.reevaluate import Renewal, Reviewed
+from router.engine.reload.reevaluate import Reevaluated, Reevaluation
+from router.engine.tun_writer import TunWriter
+from router.engine.udp.datagrams import Datagrams
 from router.flows.addresses import is_forwardable, is_host_source
 from router.flows.drops import Drop, Drops
 from router.flows.reassembly import Reassembler
 from router.flows.tally import Tallies, Tally
+from router.outbound.all import Change, Outbound, Outbounds
+from router.outbound.icmp import IcmpSocket
+from router.outbound.local_replies import LocalReplies
+from router.outbound.udp import UdpSockets
 from router.platform.base import TunDevice
 from router.policy.resolve import effective, policy_of
 from router.policy.table import RuleSet
@@ -41,11 +41,11 @@ class StreamFlows(Protocol):
     def carry(self, size: int, now: float) -> bool: ...
     def take(self, segment: ip.Packet, now: float) -> bool: ...
     def __len__(self) -> int: ...
-    def begin(self, segment: ip.Packet, way: WayOut, tally: Tally, now: float) -> None: ...
+    def begin(self, segment: ip.Packet, outbound: Outbound, tally: Tally, now: float) -> None: ...
     def from_inside(self, error: ip.Packet) -> bool: ...
     def expire(self, now: float) -> None: ...
-    def review(self, renewal: Renewal) -> Reviewed: ...
-    def ways(self) -> set[WayOut]: ...
+    def reevaluate(self, reevaluation: Reevaluation) -> Reevaluated: ...
+    def outbounds(self) -> set[Outbound]: ...
     def forget(self, change: Change) -> None: ...
 
 
@@ -63,29 +63,29 @@ class Forwarder:
         self,
         config: Config,
         rules: RuleSet,
-        ways: WaysOut,
+        outbounds: Outbounds,
         tun: TunDevice,
         peers: Mapping[int, bytes],
         first_id: int,
         sockets: UdpSockets,
-        passing: PassingBy | None = None,
-        streams: Callable[[Inside, Refusals, Drops], StreamFlows] | None = None,
+        local_replies: LocalReplies | None = None,
+        streams: Callable[[TunWriter, Refusals, Drops], StreamFlows] | None = None,
     ) -> None:
         self.drops = Drops()
         self.tallies = Tallies()
-        inside = Inside(tun, self.drops)
-        self.refusals = Refusals(inside, self.drops, peers)
-        self.streams = streams(inside, self.refusals, self.drops) if streams else None
-        self._passing = passing
-        self.queries = Queries(inside, self.refusals, self.drops, first_id)
-        self.datagrams = Datagrams(inside, self.refusals, self.drops, sockets)
-        self._errors = Errors(self.queries, self.datagrams, ways, self.drops)
+        writer = TunWriter(tun, self.drops)
+        self.refusals = Refusals(writer, self.drops, peers)
+        self.streams = streams(writer, self.refusals, self.drops) if streams else None
+        self._local_replies = local_replies
+        self.queries = Queries(writer, self.refusals, self.drops, first_id)
+        self.datagrams = Datagrams(writer, self.refusals, self.drops, sockets)
+        self._errors = Errors(self.queries, self.datagrams, outbounds, self.drops)
         self._fragments = Reassembler()
         self.config = config
         self._rules = rules
-        self._ways = ways
+        self._outbounds = outbounds
 
-    def from_tun(self, data: bytes, now: float) -> IcmpEgress | None:
+    def from_tun(self, data: bytes, now: float) -> IcmpSocket | None:
         """Do what the rules say with one packet that the system sent into the TUN.
 
         The socket that may have its answer soon, if it went on in a flow.
@@ -97,13 +97,13 @@ class Forwarder:
             return None
         return self._forward(packet, now)
 
-    def from_outside(self, egress: IcmpEgress, packet: ip.Packet, now: float) -> None:
+    def from_outside(self, sock: IcmpSocket, packet: ip.Packet, now: float) -> None:
         """Hand in what a raw socket has received: an answer, or an error about what was sent."""
         request = icmp.REQUEST_OF[packet.version].get(icmp.message_type(packet))
         if request is not None:
-            self.queries.answer(egress, packet, request, now)
+            self.queries.answer(sock, packet, request, now)
         elif icmp.is_error(packet):
-            self._errors.from_outside(egress, packet)
+            self._errors.from_outside(sock, packet)
         else:
             self.drops.count(Drop.ICMP_TYPE)
 
@@ -127,23 +127,25 @@ class Forwarder:
             self.streams.forget(change)
         self.datagrams.forget(change)
 
-    def change(self, config: Config, rules: RuleSet) -> dict[str, Reviewed]:
+    def change(self, config: Config, rules: RuleSet) -> dict[str, Reevaluated]:
         """Go over to other rules, and end the flows about which they say otherwise; what has become
         of them, by protocol."""
-        renewal = Renewal(self.config, config, rules, self._ways, self.tallies)
-        self.config, self._rules, self.tallies = config, rules, renewal.tallies
-        reviewed = {
-            "icmp": self.queries.review(renewal),
-            "udp": self.datagrams.review(renewal),
-            "tcp": self.streams.review(renewal) if self.streams is not None else Reviewed(),
+        reevaluation = Reevaluation(self.config, config, rules, self._outbounds, self.tallies)
+        self.config, self._rules, self.tallies = config, rules, reevaluation.tallies
+        reevaluated = {
+            "icmp": self.queries.reevaluate(reevaluation),
+            "udp": self.datagrams.reevaluate(reevaluation),
+            "tcp": self.streams.reevaluate(reevaluation)
+            if self.streams is not None
+            else Reevaluated(),
         }
         self.tallies.settle()
-        return reviewed
+        return reevaluated
 
-    def ways_in_use(self) -> set[WayOut]:
+    def outbounds_in_use(self) -> set[Outbound]:
         """Those that a flow goes by."""
-        in_use = self.queries.ways() | self.datagrams.ways()
-        return in_use | self.streams.ways() if self.streams is not None else in_use
+        in_use = self.queries.outbounds() | self.datagrams.outbounds()
+        return in_use | self.streams.outbounds() if self.streams is not None else in_use
 
     def flows(self) -> dict[str, int]:
         """How many there are at present, by protocol."""
@@ -157,12 +159,12 @@ class Forwarder:
         """Let go of everything that a flow holds."""
         self.datagrams.close()
 
-    def _forward(self, packet: ip.Packet, now: float) -> IcmpEgress | None:
+    def _forward(self, packet: ip.Packet, now: float) -> IcmpSocket | None:
         kind = icmp.message_type(packet)
         if kind in icmp.ANSWER_TO[packet.version] and packet.hop_limit > 1:
-            egress = self.queries.carry(packet, kind, now)
-            if egress is not None:
-                return egress
+            sock = self.queries.carry(packet, kind, now)
+            if sock is not None:
+                return sock
         if packet.protocol == ip.UDP and packet.hop_limit > 1 and self.datagrams.carry(packet, now):
             return None
         if (
@@ -186,8 +188,12 @@ class Forwarder:
             self.refusals.as_host(packet, now)
         elif icmp.is_error(packet):
             self._error_from_inside(packet)
-        elif self._passing is not None and self._passing.owns(packet.source) and is_answer(packet):
-            self._pass_by(packet, self._passing)
+        elif (
+            self._local_replies is not None
+            and self._local_replies.owns(packet.source)
+            and is_answer(packet)
+        ):
+            self._pass_by(packet, self._local_replies)
         else:
             self._by_rule(packet, now)
 
@@ -212,7 +218,7 @@ class Forwarder:
             destination_port(packet),
         )
         named = policy_of(self.config, rule)
-        policy = self.config.policies[effective(self.config, named, self._ways.is_up)]
+        policy = self.config.policies[effective(self.config, named, self._outbounds.is_up)]
         tally = self.tallies.of(policy.name, rule)
         match policy.type:
             case PolicyType.REPLY:
@@ -228,16 +234,18 @@ class Forwarder:
             case PolicyType.BYPASS:
                 self._by_system(packet, tally, now)
             case PolicyType.DIRECT | PolicyType.VPN:
-                self._by_way(packet, self._ways.by_policy[policy.name], tally, now)
+                self._by_outbound(packet, self._outbounds.by_policy[policy.name], tally, now)
 
     def _by_system(self, packet: ip.Packet, tally: Tally, now: float) -> None:
         """`bypass` in the TUN: a route knows no ports, so a rule for some of them brings the rest
         of its prefix along. It leaves as if the TUN were not there."""
-        way = self._ways.by_system(packet.version, int.from_bytes(packet.destination, "big"))
-        if way is None:
+        outbound = self._outbounds.by_system(
+            packet.version, int.from_bytes(packet.destination, "big")
+        )
+        if outbound is None:
             self.refusals.refuse(packet, Error.NO_ROUTE, Drop.UNREACHABLE, now)
         else:
-            self._by_way(packet, way, tally, now)
+            self._by_outbound(packet, outbound, tally, now)
 
     def _error_from_inside(self, error: ip.Packet) -> None:
         """About something that we have handed in; or this machine's own refusal of a packet that
@@ -247,47 +255,51 @@ class Forwarder:
         reason = self._errors.from_inside(error)
         if reason is None:
             return
-        passing = self._passing
-        if passing and passing.owns(error.source) and icmp.is_by_destination(error):
-            self._pass_by(error, passing)
+        local_replies = self._local_replies
+        if local_replies and local_replies.owns(error.source) and icmp.is_by_destination(error):
+            self._pass_by(error, local_replies)
         else:
             self.drops.count(reason)
 
-    def _pass_by(self, packet: ip.Packet, passing: PassingBy) -> None:
+    def _pass_by(self, packet: ip.Packet, local_replies: LocalReplies) -> None:
         """An answer of this machine itself, which no rule is about."""
         try:
-            passing.send(packet)
+            local_replies.send(packet)
         except OSError:
             self.drops.count(Drop.NO_BUFFER)
 
-    def _by_way(self, packet: ip.Packet, way: WayOut, tally: Tally, now: float) -> None:
+    def _by_outbound(self, packet: ip.Packet, outbound: Outbound, tally: Tally, now: float) -> None:
         """Begin a flow by a way out that is up, or say why there is none."""
         kind = icmp.message_type(packet)
         if packet.hop_limit <= 1:
             self.refusals.refuse(packet, Error.HOP_LIMIT_EXCEEDED, Drop.HOP_LIMIT, now)
-        elif packet.version not in way.icmp:
+        elif packet.version not in outbound.icmp:
             self.refusals.refuse(packet, Error.NO_ROUTE, Drop.UNREACHABLE, now)
         elif kind in icmp.ANSWER_TO[packet.version]:
-            self.queries.begin(packet, kind, way, tally, now)
+            self.queries.begin(packet, kind, outbound, tally, now)
         elif packet.protocol == ip.TCP and self.streams is not None:
-            self.streams.begin(packet, way, tally, now)
+            self.streams.begin(packet, outbound, tally, now)
         elif packet.protocol == ip.TCP:
             self.refusals.reset(packet, Drop.TCP_REFUSED)
         elif packet.protocol == ip.UDP:
-            self._datagram(packet, way, tally, now)
+            self._datagram(packet, outbound, tally, now)
         elif packet.protocol == icmp.protocol_of(packet.version):
             self.refusals.refuse(packet, Error.PROHIBITED, Drop.ICMP_TYPE, now)
         else:
             self.refusals.refuse_protocol(packet, now)
 
-    def _datagram(self, packet: ip.Packet, way: WayOut, tally: Tally, now: float) -> None:
+    def _datagram(self, packet: ip.Packet, outbound: Outbound, tally: Tally, now: float) -> None:
         """From an address of the way out itself it is of a program that answers by that address or
         has asked for it: there is nothing to translate, and its own socket is to be answered."""
-        passing = self._passing
-        if passing and way.owns(packet.source) and not self.datagrams.has_sent(packet, way):
-            self._pass_by(packet, passing)
+        local_replies = self._local_replies
+        if (
+            local_replies
+            and outbound.owns(packet.source)
+            and not self.datagrams.has_sent(packet, outbound)
+        ):
+            self._pass_by(packet, local_replies)
         else:
-            self.datagrams.begin(packet, way, tally, now)
+            self.datagrams.begin(packet, outbound, tally, now)
 
 
 def is_answer(packet: ip.Packet) -> bool:

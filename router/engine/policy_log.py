@@ -6,31 +6,31 @@ import logging
 from collections.abc import Container
 
 from router.config.model import Config
-from router.outbound.all import WayOut, WaysOut
+from router.outbound.all import Outbound, Outbounds
 from router.policy.resolve import effective
 
 log = logging.getLogger(__name__)
 
 
-def announce(config: Config, ways: WaysOut, policies: Container[str]) -> None:
+def log_policies(config: Config, outbounds: Outbounds, policies: Container[str]) -> None:
     """A line for each of these policies that has an interface."""
-    for name, way in ways.by_policy.items():
+    for name, outbound in outbounds.by_policy.items():
         if name not in policies:
             continue
-        if way.up:
-            log.info("policy %s: up by %s", name, describe(way))
+        if outbound.up:
+            log.info("policy %s: up by %s", name, describe(outbound))
         else:
             log.warning(
                 "policy %s: down, %s; until then its traffic goes to %s",
                 name,
-                ways.why_down(way),
-                effective(config, name, ways.is_up),
+                outbounds.why_down(outbound),
+                effective(config, name, outbounds.is_up),
             )
 
 
-def describe(way: WayOut) -> str:
+def describe(outbound: Outbound) -> str:
     """A way out that is up, with the addresses that it sends from."""
     sources = (
-        str(interface.source(version)) for version, interface in sorted(way.interfaces.items())
+        str(interface.source(version)) for version, interface in sorted(outbound.interfaces.items())
     )
-    return f"{way.name} from {', '.join(sources)}"
+    return f"{outbound.name} from {', '.join(sources)}"

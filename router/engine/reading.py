@@ -9,9 +9,9 @@ from __future__ import annotations
 
 from typing import Final
 
-from router.outbound.icmp import IcmpEgress
 from router.engine.forwarder import Forwarder
 from router.flows.drops import Drop
+from router.outbound.icmp import IcmpSocket
 from router.platform.base import TunDevice
 from router.wire import ip, offload
 
@@ -20,11 +20,11 @@ PROTOCOL_V6: Final = offload.HEADER + 6
 """Where in a frame the protocol stands, if it is of that family."""
 
 
-def receive_all(forwarder: Forwarder, egress: IcmpEgress, budget: int, now: float) -> None:
+def receive_all(forwarder: Forwarder, sock: IcmpSocket, budget: int, now: float) -> None:
     """Hand in what a socket has, `budget` packets at most."""
     for _ in range(budget):
         try:
-            packet = egress.receive()
+            packet = sock.receive()
         except BlockingIOError:
             return
         except ip.Malformed:
@@ -32,7 +32,7 @@ def receive_all(forwarder: Forwarder, egress: IcmpEgress, budget: int, now: floa
         except OSError:
             return  # the interface has just gone; its change is reported by itself
         else:
-            forwarder.from_outside(egress, packet, now)
+            forwarder.from_outside(sock, packet, now)
 
 
 def read_all(forwarder: Forwarder, tun: TunDevice, budget: int, now: float) -> None:
@@ -67,8 +67,8 @@ def read_all(forwarder: Forwarder, tun: TunDevice, budget: int, now: float) -> N
                 for one in offload.packets(frame, size):
                     from_tun(one, now)
                 continue
-            egress = from_tun(packet[: size - offload.HEADER].tobytes(), now)
-            if egress is not None and number == 0:
-                receive_all(forwarder, egress, 1, now)
+            sock = from_tun(packet[: size - offload.HEADER].tobytes(), now)
+            if sock is not None and number == 0:
+                receive_all(forwarder, sock, 1, now)
     finally:
         datagrams.flush(now)

@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Final
 
-from router.engine.tun_writer import Inside
+from router.engine.tun_writer import TunWriter
 from router.flows.drops import Drop, Drops
 from router.flows.limiter import TokenBucket
 from router.wire import icmp, ip, tcp
@@ -26,10 +26,10 @@ class Refusals:
     peers: by IP version, the address on the TUN that is not ours: the router, as others see it.
     """
 
-    def __init__(self, inside: Inside, drops: Drops, peers: Mapping[int, bytes]) -> None:
+    def __init__(self, writer: TunWriter, drops: Drops, peers: Mapping[int, bytes]) -> None:
         self.replies = 0
         self.peers = peers
-        self._inside = inside
+        self._writer = writer
         self._drops = drops
         self._errors = TokenBucket(ERRORS_PER_SECOND, ERROR_BURST)
 
@@ -41,14 +41,14 @@ class Refusals:
         if packet.fragment_offset or icmp.is_error(packet) or not self._errors.take(now):
             return
         source = self.peers.get(packet.version, packet.destination)
-        self._inside.hand_in(icmp.error(source, packet, what, value))
+        self._writer.deliver(icmp.error(source, packet, what, value))
 
     def pass_on(self, packet: ip.Packet, error: tuple[int, int, int], source: bytes | None) -> None:
         """Count a connection that did not come about, and tell the sender what `source` said of
         it: type, code and value of an ICMP error. None stands for the router itself."""
         self._drops.count(Drop.CONNECT_FAILED)
         source = source or self.peers.get(packet.version, packet.destination)
-        self._inside.hand_in(icmp.error_of_type(source, packet, *error))
+        self._writer.deliver(icmp.error_of_type(source, packet, *error))
 
     def refuse_protocol(self, packet: ip.Packet, now: float) -> None:
         """The IPv6 error points at the field that names the protocol (RFC 4443, section 3.4)."""
@@ -60,7 +60,7 @@ class Refusals:
         self._drops.count(reason)
         answer = tcp.reset(segment)
         if answer is not None:
-            self._inside.hand_in(answer)
+            self._writer.deliver(answer)
 
     def reject(self, packet: ip.Packet, now: float) -> None:
         """Policy `reject`."""
@@ -78,7 +78,7 @@ class Refusals:
             self._drops.count(Drop.BAD_CHECKSUM)
         else:
             self.replies += 1
-            self._inside.hand_in(icmp.echo_reply(packet))
+            self._writer.deliver(icmp.echo_reply(packet))
             return True
         return False
 

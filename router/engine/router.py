@@ -18,22 +18,22 @@ from ipaddress import IPv4Interface, IPv6Interface
 from typing import Final
 
 from router.config.model import Config, PolicyType
-from router.outbound.descriptors import Descriptors
-from router.outbound.icmp import IcmpEgress
-from router.outbound.local_replies import PassingBy
-from router.outbound.udp import UdpSockets
-from router.outbound.all import WaysOut
-from router.engine.policy_log import announce
 from router.engine.forwarder import Forwarder
-from router.engine.tun_writer import Inside
-from router.engine.routes.installed import Installed
-from router.engine.watchdog import show_life
 from router.engine.loop import Loop
+from router.engine.policy_log import log_policies
 from router.engine.reading import read_all, receive_all
 from router.engine.refusals import Refusals
 from router.engine.reload.request import Reload
+from router.engine.routes.installed import InstalledRoutes
 from router.engine.tcp.streams import Streams
+from router.engine.tun_writer import TunWriter
+from router.engine.watchdog import run_watchdog
 from router.flows.drops import Drop, Drops
+from router.outbound.all import Outbounds
+from router.outbound.descriptors import Descriptors
+from router.outbound.icmp import IcmpSocket
+from router.outbound.local_replies import LocalReplies
+from router.outbound.udp import UdpSockets
 from router.platform.base import HasFileno, PlatformError, Supervisor, System, TunDevice
 from router.policy.network import Interface
 from router.policy.table import RuleSet
@@ -85,31 +85,39 @@ class Router:
             self._loop.on_signal(signal.SIGHUP, self._hung_up)
             self._tun = self._open_tun(stack)
             self._descriptors = Descriptors(self._system.raise_descriptor_limit())
-            self._ways = self._open_ways(stack)
-            self._passing = stack.enter_context(closing(PassingBy(self._system, self._tun.name)))
+            self._outbounds = self._open_outbounds(stack)
+            self._local_replies = stack.enter_context(
+                closing(LocalReplies(self._system, self._tun.name))
+            )
             self._forwarder = Forwarder(
                 self._config,
                 rules,
-                self._ways,
+                self._outbounds,
                 self._tun,
                 peers(self._config.tun.addresses),
                 secrets.randbits(16),
                 self._udp_sockets(),
-                self._passing,
+                self._local_replies,
                 partial(self._open_streams, stack),
             )
             stack.callback(self._forwarder.close)
             self._changes = stack.enter_context(closing(self._system.watch()))
-            self._ways.refresh()
-            self._passing.refresh()
-            announce(self._config, self._ways, self._config.policies)
-            self._installed = Installed(
+            self._outbounds.refresh()
+            self._local_replies.refresh()
+            log_policies(self._config, self._outbounds, self._config.policies)
+            self._installed = InstalledRoutes(
                 self._config, rules, self._system, self._tun, self._interfaces_of, self._loop
             )
             self.reload = stack.enter_context(
                 closing(
                     Reload(
-                        *(self._system, self._loop, self._forwarder, self._ways, self._installed),
+                        *(
+                            self._system,
+                            self._loop,
+                            self._forwarder,
+                            self._outbounds,
+                            self._installed,
+                        ),
                         began=self.supervisor.reloading,
                         ended=lambda: self.supervisor.ready(self.standing()),
                     )
@@ -156,8 +164,8 @@ class Router:
         return self._tun
 
     @property
-    def ways(self) -> WaysOut:
-        return self._ways
+    def outbounds(self) -> Outbounds:
+        return self._outbounds
 
     @property
     def forwarder(self) -> Forwarder:
@@ -178,10 +186,10 @@ class Router:
     def standing(self) -> str:
         """How things stand, in one line for people."""
         parts = [f"{self._installed.route_count} routes by {self._tun.name}"]
-        ways = self._ways.by_policy.items()
+        outbounds = self._outbounds.by_policy.items()
         for word, names in (
-            ("up", [name for name, way in ways if way.up]),
-            ("down", [name for name, way in ways if not way.up]),
+            ("up", [name for name, outbound in outbounds if outbound.up]),
+            ("down", [name for name, outbound in outbounds if not outbound.up]),
         ):
             if names:
                 parts.append(f"{word}: {', '.join(names)}")
@@ -189,15 +197,13 @@ class Router:
 
     # SocketWatcher
 
-    def opened(self, egress: IcmpEgress) -> None:
+    def opened(self, sock: IcmpSocket) -> None:
         self._descriptors.others += 1
-        self._loop.watch(
-            egress, lambda: receive_all(self._forwarder, egress, BUDGET, self._loop.now)
-        )
+        self._loop.watch(sock, lambda: receive_all(self._forwarder, sock, BUDGET, self._loop.now))
 
-    def closing(self, egress: IcmpEgress) -> None:
+    def closing(self, sock: IcmpSocket) -> None:
         self._descriptors.others -= 1
-        self._loop.forget(egress)
+        self._loop.forget(sock)
 
     # Putting together
 
@@ -207,22 +213,22 @@ class Router:
         stack.callback(device.close)
         return device
 
-    def _open_ways(self, stack: ExitStack) -> WaysOut:
-        ways = WaysOut(self._system, self._config.policies.values(), self._tun, self)
-        stack.callback(ways.close)
-        return ways
+    def _open_outbounds(self, stack: ExitStack) -> Outbounds:
+        outbounds = Outbounds(self._system, self._config.policies.values(), self._tun, self)
+        stack.callback(outbounds.close)
+        return outbounds
 
     def _open_streams(
-        self, stack: ExitStack, inside: Inside, refusals: Refusals, drops: Drops
+        self, stack: ExitStack, writer: TunWriter, refusals: Refusals, drops: Drops
     ) -> Streams:
         streams = Streams(
             self._system,
             self._tun,
             self._loop,
             {address.version: address.ip.packed for address in self._config.tun.addresses},
-            self._passing.owns,
+            self._local_replies.owns,
             self._descriptors,
-            inside,
+            writer,
             refusals,
             drops,
         )
@@ -239,8 +245,8 @@ class Router:
         self._loop.watch(source, lambda: readable(self._loop.now))
 
     def _interfaces_of(self, policy: str) -> Mapping[int, Interface]:
-        way = self._ways.by_policy.get(policy)
-        return way.interfaces if way else {}
+        outbound = self._outbounds.by_policy.get(policy)
+        return outbound.interfaces if outbound else {}
 
     def _watch_everything(self) -> None:
         self._loop.watch(self._tun, self._read_tun)
@@ -252,7 +258,7 @@ class Router:
     def _start_supervision(self, stack: ExitStack) -> None:
         self.supervisor.ready(self.standing())
         stack.callback(self.supervisor.stopping)
-        show_life(self.supervisor, self._loop)
+        run_watchdog(self.supervisor, self._loop)
 
     # Running
 
@@ -277,17 +283,19 @@ class Router:
         self._changes.drain()
         if not self._settling:
             self._settling = True
-            self._loop.call_later(SETTLING, self._refresh_ways)
+            self._loop.call_later(SETTLING, self._refresh_outbounds)
 
-    def _refresh_ways(self) -> None:
+    def _refresh_outbounds(self) -> None:
         self._settling = False
-        changes = self._ways.refresh()
-        self._passing.refresh()
+        changes = self._outbounds.refresh()
+        self._local_replies.refresh()
         for change in changes:
             self._forwarder.forget(change)
-        changed = [change.way for change in changes]
-        names = [name for name, way in self._ways.by_policy.items() if way in changed]
-        announce(self._forwarder.config, self._ways, names)
+        changed = [change.outbound for change in changes]
+        names = [
+            name for name, outbound in self._outbounds.by_policy.items() if outbound in changed
+        ]
+        log_policies(self._forwarder.config, self._outbounds, names)
         try:
             self._installed.keep()
         except PlatformError as error:

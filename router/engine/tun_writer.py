@@ -15,7 +15,7 @@ from router.platform.base import Bytes, TunDevice
 from router.wire.fragments import split
 
 
-class Inside:
+class TunWriter:
     """Writes to the TUN."""
 
     def __init__(self, tun: TunDevice, drops: Drops) -> None:
@@ -26,7 +26,7 @@ class Inside:
         self.takes_runs = tun.offloads
         self._drops = drops
 
-    def hand_in(self, packet: bytes | bytearray) -> None:
+    def deliver(self, packet: bytes | bytearray) -> None:
         """Give the system one packet, in fragments where it is too long for one."""
         try:
             if len(packet) <= self.mtu:
@@ -37,7 +37,7 @@ class Inside:
         except OSError:
             self._drops.count(Drop.NO_BUFFER)
 
-    def hand_in_run(self, parts: Sequence[Bytes]) -> bool:
+    def deliver_run(self, parts: Sequence[Bytes]) -> bool:
         """Give the system many packets in one frame; False if it does not take such frames.
 
         parts: of the frame, none of whose packets may be longer than the TUN's MTU.

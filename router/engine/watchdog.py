@@ -9,8 +9,8 @@ from router.engine.loop import Loop
 from router.platform.base import Supervisor
 
 
-def show_life(supervisor: Supervisor, loop: Loop) -> None:
+def run_watchdog(supervisor: Supervisor, loop: Loop) -> None:
     """Now, and from now on as often as the supervisor wants."""
     supervisor.alive()
     if supervisor.watchdog is not None:
-        loop.call_later(supervisor.watchdog, lambda: show_life(supervisor, loop))
+        loop.call_later(supervisor.watchdog, lambda: run_watchdog(supervisor, loop))

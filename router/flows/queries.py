@@ -33,23 +33,23 @@ IDLE: Final = 60.0
 OUTSIDE_IDS: Final = range(0xC000, 0x10000)
 """A quarter of the identifiers, so that the filter is one comparison of two bits."""
 
-Way = TypeVar("Way")
+OutboundT = TypeVar("OutboundT")
 """Whatever stands for a way out; only compared."""
 
 
-class Mapping(Generic[Way]):
+class Mapping(Generic[OutboundT]):
     """One inside (source, identifier) and the outside identifiers it has had, the last in use."""
 
     __slots__ = ("bindings", "inside_id", "key", "outside_ids")
 
-    def __init__(self, key: tuple[Way, bytes, int], outside_id: int) -> None:
+    def __init__(self, key: tuple[OutboundT, bytes, int], outside_id: int) -> None:
         self.key = key
         self.inside_id = key[2]
         self.outside_ids = [outside_id]
-        self.bindings: set[Binding[Way]] = set()
+        self.bindings: set[Binding[OutboundT]] = set()
 
 
-class Binding(Generic[Way]):
+class Binding(Generic[OutboundT]):
     """One query flow.
 
     `kind` is the ICMP type of its requests, `address` the destination as sockets take it, and
@@ -64,16 +64,16 @@ class Binding(Generic[Way]):
         "kind",
         "last",
         "mapping",
+        "outbound",
         "outside_id",
         "source",
         "tally",
-        "way",
     )
 
     def __init__(
         self,
-        way: Way,
-        mapping: Mapping[Way],
+        outbound: OutboundT,
+        mapping: Mapping[OutboundT],
         kind: int,
         source: bytes,
         destination: bytes,
@@ -81,7 +81,7 @@ class Binding(Generic[Way]):
         tally: Tally,
         now: float,
     ) -> None:
-        self.way = way
+        self.outbound = outbound
         self.mapping = mapping
         self.kind = kind
         self.inside_key = inside_key(source, destination, kind, mapping.inside_id)
@@ -104,7 +104,7 @@ def outside_key(remote: bytes, kind: int, identifier: int) -> bytes:
     return remote + bytes((kind, identifier >> 8, identifier & 0xFF))
 
 
-class QueryTable(Generic[Way]):
+class QueryTable(Generic[OutboundT]):
     """The query flows of one family.
 
     limit: how many bindings at most.
@@ -114,12 +114,12 @@ class QueryTable(Generic[Way]):
 
     def __init__(self, limit: int, first: int = 0) -> None:
         self.limit = limit
-        self.by_inside: dict[bytes, Binding[Way]] = {}
-        self.by_outside: dict[bytes, Binding[Way]] = {}
-        self._mappings: dict[tuple[Way, bytes, int], Mapping[Way]] = {}
-        self._owners: dict[int, Mapping[Way]] = {}
+        self.by_inside: dict[bytes, Binding[OutboundT]] = {}
+        self.by_outside: dict[bytes, Binding[OutboundT]] = {}
+        self._mappings: dict[tuple[OutboundT, bytes, int], Mapping[OutboundT]] = {}
+        self._owners: dict[int, Mapping[OutboundT]] = {}
         self._inside_ids: dict[int, int] = {}
-        self._due: list[tuple[float, int, Binding[Way]]] = []
+        self._due: list[tuple[float, int, Binding[OutboundT]]] = []
         self._order = count()
         self._next = first % len(OUTSIDE_IDS)
 
@@ -128,7 +128,7 @@ class QueryTable(Generic[Way]):
 
     def add(
         self,
-        way: Way,
+        outbound: OutboundT,
         source: bytes,
         destination: bytes,
         kind: int,
@@ -136,16 +136,16 @@ class QueryTable(Generic[Way]):
         address: str,
         tally: Tally,
         now: float,
-    ) -> Binding[Way] | None:
+    ) -> Binding[OutboundT] | None:
         """A new binding for a request that has none; None when the table is full."""
         if len(self.by_inside) >= self.limit:
             self.expire(now)
             if len(self.by_inside) >= self.limit:
                 return None
-        mapping = self._mapping(way, source, identifier)
+        mapping = self._mapping(outbound, source, identifier)
         if mapping is None:
             return None
-        binding = Binding(way, mapping, kind, source, destination, address, tally, now)
+        binding = Binding(outbound, mapping, kind, source, destination, address, tally, now)
         tally.flows += 1
         mapping.bindings.add(binding)
         self.by_inside[binding.inside_key] = binding
@@ -173,14 +173,14 @@ class QueryTable(Generic[Way]):
                 ended += 1
         return ended
 
-    def remove(self, way: Way) -> int:
+    def remove(self, outbound: OutboundT) -> int:
         """End all bindings of a way out that is gone; how many those were."""
-        leaving = [binding for binding in self.by_inside.values() if binding.way == way]
+        leaving = [binding for binding in self.by_inside.values() if binding.outbound == outbound]
         for binding in leaving:
             self.end(binding)
         return len(leaving)
 
-    def end(self, binding: Binding[Way]) -> None:
+    def end(self, binding: Binding[OutboundT]) -> None:
         """End a binding; its mapping ends with its last one."""
         mapping = binding.mapping
         binding.tally.flows -= 1
@@ -194,8 +194,10 @@ class QueryTable(Generic[Way]):
                 del self._owners[outside_id]
             self._forget_inside_id(mapping.inside_id)
 
-    def _mapping(self, way: Way, source: bytes, identifier: int) -> Mapping[Way] | None:
-        key = (way, source, identifier)
+    def _mapping(
+        self, outbound: OutboundT, source: bytes, identifier: int
+    ) -> Mapping[OutboundT] | None:
+        key = (outbound, source, identifier)
         mapping = self._mappings.get(key)
         if mapping is not None:
             return mapping

@@ -48,7 +48,7 @@ FIRST_PATIENCE: Final = 4.0
 PATIENCE_FACTOR: Final = 2.5
 """Requests are repeated at intervals that double at most."""
 
-Way = TypeVar("Way")
+OutboundT = TypeVar("OutboundT")
 """Whatever stands for a way out; only compared."""
 
 
@@ -61,7 +61,7 @@ class State(Enum):
     LINGERING = "lingering"
 
 
-class Flow(Generic[Way]):
+class Flow(Generic[OutboundT]):
     """One connection.
 
     key         source, destination and both ports of what the application sends
@@ -78,22 +78,28 @@ class Flow(Generic[Way]):
         "interval",
         "key",
         "last",
+        "outbound",
         "request",
         "sequence",
         "state",
         "tally",
         "version",
-        "way",
     )
 
     def __init__(
-        self, key: bytes, request: bytes, sequence: int, way: Way, tally: Tally, now: float
+        self,
+        key: bytes,
+        request: bytes,
+        sequence: int,
+        outbound: OutboundT,
+        tally: Tally,
+        now: float,
     ) -> None:
         self.key = key
         self.version = 4 if len(key) == 12 else 6
         self.request = request
         self.sequence = sequence
-        self.way = way
+        self.outbound = outbound
         self.tally = tally
         self.state = State.DIALLING
         self.last = now
@@ -118,7 +124,7 @@ class Flow(Generic[Way]):
         return now - self.last > patience
 
 
-class FlowTable(Generic[Way]):
+class FlowTable(Generic[OutboundT]):
     """All flows of both families.
 
     limit: see above.
@@ -131,11 +137,11 @@ class FlowTable(Generic[Way]):
         self, limit: int, peers: Mapping[int, bytes], listeners: Mapping[int, Sequence[bytes]]
     ) -> None:
         self.limit = limit
-        self.flows: dict[bytes, Flow[Way]] = {}
-        self.rewrites: dict[bytes, Rewrite[Flow[Way]]] = {}
+        self.flows: dict[bytes, Flow[OutboundT]] = {}
+        self.rewrites: dict[bytes, Rewrite[Flow[OutboundT]]] = {}
         self._peers = peers
         self._listeners = listeners
-        self._lingering: dict[Flow[Way], None] = {}
+        self._lingering: dict[Flow[OutboundT], None] = {}
         self._next = dict.fromkeys(listeners, 0)
 
     def __len__(self) -> int:
@@ -147,17 +153,23 @@ class FlowTable(Generic[Way]):
         return len(self) >= self.limit
 
     def begin(
-        self, key: bytes, request: bytes, sequence: int, way: Way, tally: Tally, now: float
-    ) -> Flow[Way]:
+        self,
+        key: bytes,
+        request: bytes,
+        sequence: int,
+        outbound: OutboundT,
+        tally: Tally,
+        now: float,
+    ) -> Flow[OutboundT]:
         """A new flow, DIALLING. The table must not be full; a lingering flow of that key ends."""
         former = self.flows.get(key)
         if former is not None:
             self.end(former)
-        flow = self.flows[key] = Flow(key, request, sequence, way, tally, now)
+        flow = self.flows[key] = Flow(key, request, sequence, outbound, tally, now)
         tally.flows += 1
         return flow
 
-    def connected(self, flow: Flow[Way], now: float) -> Rewrite[Flow[Way]] | None:
+    def connected(self, flow: Flow[OutboundT], now: float) -> Rewrite[Flow[OutboundT]] | None:
         """DIALLING → OPENING: what turns its request into one to the listener; None when there is
         no alias left."""
         alias = self._free_alias(flow.version)
@@ -172,7 +184,7 @@ class FlowTable(Generic[Way]):
         self.rewrites[flow.answer_key] = Rewrite(flow, True, flow.answer_key, mirrored(flow.key))
         return inward
 
-    def accepted(self, alias: bytes) -> Flow[Way] | None:
+    def accepted(self, alias: bytes) -> Flow[OutboundT] | None:
         """OPENING → RELAYED: the flow whose alias has connected to a listener; None when nobody
         may have done so."""
         rewrite = self.rewrites.get(mirrored(alias))
@@ -185,7 +197,7 @@ class FlowTable(Generic[Way]):
         flow.request = b""
         return flow
 
-    def linger(self, flow: Flow[Way], now: float) -> None:
+    def linger(self, flow: Flow[OutboundT], now: float) -> None:
         """RELAYED → LINGERING: our sockets are closed. One that has ended stays so."""
         if self.flows.get(flow.key) is not flow:
             return
@@ -196,7 +208,7 @@ class FlowTable(Generic[Way]):
         flow.tally.flows -= 1
         self._lingering[flow] = None
 
-    def end(self, flow: Flow[Way]) -> None:
+    def end(self, flow: Flow[OutboundT]) -> None:
         """Forget a flow, whatever its state; one that has ended stays so."""
         if self.flows.get(flow.key) is not flow:
             return
@@ -207,13 +219,13 @@ class FlowTable(Generic[Way]):
         self.rewrites.pop(flow.answer_key, None)
         self._lingering.pop(flow, None)
 
-    def idle_longest(self, now: float) -> Flow[Way] | None:
+    def idle_longest(self, now: float) -> Flow[OutboundT] | None:
         """The relayed flow that may be ended to make room, if there is one."""
         relayed = (flow for flow in self.flows.values() if flow.state is State.RELAYED)
         oldest = min(relayed, key=lambda flow: flow.last, default=None)
         return oldest if oldest and now - oldest.last >= ESTABLISHED else None
 
-    def expired(self, now: float) -> Iterator[Flow[Way]]:
+    def expired(self, now: float) -> Iterator[Flow[OutboundT]]:
         """The flows whose time is over. Those that lingered are ended; of the others the caller
         has sockets to close first."""
         for flow in list(self.flows.values()):
@@ -233,11 +245,11 @@ class FlowTable(Generic[Way]):
             else:
                 yield flow
 
-    def of_way(self, way: Way) -> list[Flow[Way]]:
+    def of_outbound(self, outbound: OutboundT) -> list[Flow[OutboundT]]:
         """The flows of a way out."""
-        return [flow for flow in self.flows.values() if flow.way == way]
+        return [flow for flow in self.flows.values() if flow.outbound == outbound]
 
-    def living(self) -> list[Flow[Way]]:
+    def living(self) -> list[Flow[OutboundT]]:
         """The flows that are not lingering."""
         return [flow for flow in self.flows.values() if flow.state is not State.LINGERING]
 

@@ -52,7 +52,7 @@ _STRIDE: Final = 7919
 MOST_SENDERS: Final = 64
 """Ports of one remote whose envelope is remembered."""
 
-Way = TypeVar("Way")
+OutboundT = TypeVar("OutboundT")
 """Whatever stands for a way out; only compared."""
 Socket = TypeVar("Socket")
 """Whatever sends and receives for a mapping; only kept."""
@@ -60,28 +60,28 @@ Address = tuple[str, int]
 """An endpoint as sockets are told it."""
 
 
-class Mapping(Generic[Way, Socket]):
+class Mapping(Generic[OutboundT, Socket]):
     """One inside endpoint on one way out. `senders`: those who have been let in, by what
     the socket calls them."""
 
-    __slots__ = ("outside_port", "port", "remotes", "senders", "socket", "source", "way")
+    __slots__ = ("outbound", "outside_port", "port", "remotes", "senders", "socket", "source")
 
     def __init__(
-        self, way: Way, source: bytes, port: int, outside_port: int, socket: Socket
+        self, outbound: OutboundT, source: bytes, port: int, outside_port: int, socket: Socket
     ) -> None:
-        self.way = way
+        self.outbound = outbound
         self.source = source
         self.port = port
         self.outside_port = outside_port
         self.socket = socket
-        self.remotes: dict[bytes, Remote[Way, Socket]] = {}
-        self.senders: dict[bytes, Sender[Way, Socket]] = {}
+        self.remotes: dict[bytes, Remote[OutboundT, Socket]] = {}
+        self.senders: dict[bytes, Sender[OutboundT, Socket]] = {}
 
     @property
     def version(self) -> int:
         return 4 if len(self.source) == 4 else 6
 
-    def admit(self, sender: bytes, address: bytes, port: int) -> Sender[Way, Socket] | None:
+    def admit(self, sender: bytes, address: bytes, port: int) -> Sender[OutboundT, Socket] | None:
         """Let an endpoint's datagrams in from now on, and remember it as `sender`; None if its
         host has not been sent to."""
         remote = self.remotes.get(address)
@@ -96,7 +96,7 @@ class Mapping(Generic[Way, Socket]):
         return admitted
 
 
-class Remote(Generic[Way, Socket]):
+class Remote(Generic[OutboundT, Socket]):
     """A host that a mapping has sent to. `last_out` and `last_in` are set by whoever forwards.
 
     flows: those to it, by its port.
@@ -104,10 +104,10 @@ class Remote(Generic[Way, Socket]):
 
     __slots__ = ("address", "flows", "last_in", "last_out", "mapping", "only_dns", "senders")
 
-    def __init__(self, mapping: Mapping[Way, Socket], address: bytes, now: float) -> None:
+    def __init__(self, mapping: Mapping[OutboundT, Socket], address: bytes, now: float) -> None:
         self.mapping = mapping
         self.address = address
-        self.flows: dict[int, Flow[Way, Socket]] = {}
+        self.flows: dict[int, Flow[OutboundT, Socket]] = {}
         self.senders: list[bytes] = []
         self.only_dns = True
         self.last_out = now
@@ -131,7 +131,7 @@ class Remote(Generic[Way, Socket]):
         self.senders.clear()
 
 
-class Flow(Generic[Way, Socket]):
+class Flow(Generic[OutboundT, Socket]):
     """One pair of endpoints.
 
     address     the destination as sockets take it
@@ -143,8 +143,8 @@ class Flow(Generic[Way, Socket]):
 
     def __init__(
         self,
-        mapping: Mapping[Way, Socket],
-        remote: Remote[Way, Socket],
+        mapping: Mapping[OutboundT, Socket],
+        remote: Remote[OutboundT, Socket],
         port: int,
         address: Address,
         tally: Tally,
@@ -158,12 +158,12 @@ class Flow(Generic[Way, Socket]):
         self.size = 0
 
 
-class Sender(Generic[Way, Socket]):
+class Sender(Generic[OutboundT, Socket]):
     """An endpoint that answers, and the envelope of its datagrams to the inside."""
 
     __slots__ = ("envelope", "remote", "tally")
 
-    def __init__(self, remote: Remote[Way, Socket], envelope: Envelope, tally: Tally) -> None:
+    def __init__(self, remote: Remote[OutboundT, Socket], envelope: Envelope, tally: Tally) -> None:
         self.remote = remote
         self.envelope = envelope
         self.tally = tally
@@ -190,16 +190,16 @@ def outside_ports(inside_port: int, first: int, taken: Container[int]) -> Iterat
     return islice((port for port in candidates if port not in taken), MOST_TRIES)
 
 
-class DatagramTable(Generic[Way, Socket]):
+class DatagramTable(Generic[OutboundT, Socket]):
     """The UDP flows of both families."""
 
     def __init__(self, mapping_limit: int, flow_limit: int = FLOW_LIMIT) -> None:
         self.mapping_limit = mapping_limit
         self.flow_limit = flow_limit
-        self.by_inside: dict[bytes, Flow[Way, Socket]] = {}
-        self._mappings: dict[tuple[Way, bytes, int], Mapping[Way, Socket]] = {}
-        self._by_outside: dict[tuple[Way, int], dict[int, Mapping[Way, Socket]]] = {}
-        self._due: list[tuple[float, int, Remote[Way, Socket]]] = []
+        self.by_inside: dict[bytes, Flow[OutboundT, Socket]] = {}
+        self._mappings: dict[tuple[OutboundT, bytes, int], Mapping[OutboundT, Socket]] = {}
+        self._by_outside: dict[tuple[OutboundT, int], dict[int, Mapping[OutboundT, Socket]]] = {}
+        self._due: list[tuple[float, int, Remote[OutboundT, Socket]]] = []
         self._order = count()
 
     def __len__(self) -> int:
@@ -209,53 +209,57 @@ class DatagramTable(Generic[Way, Socket]):
     def mappings(self) -> int:
         return len(self._mappings)
 
-    def mapping(self, way: Way, source: bytes, port: int) -> Mapping[Way, Socket] | None:
+    def mapping(
+        self, outbound: OutboundT, source: bytes, port: int
+    ) -> Mapping[OutboundT, Socket] | None:
         """The mapping of an inside endpoint, if it has one."""
-        return self._mappings.get((way, source, port))
+        return self._mappings.get((outbound, source, port))
 
-    def outside(self, way: Way, version: int) -> dict[int, Mapping[Way, Socket]]:
+    def outside(self, outbound: OutboundT, version: int) -> dict[int, Mapping[OutboundT, Socket]]:
         """By outside port, the mappings of a way out and family; not to be changed."""
-        return self._by_outside.setdefault((way, version), {})
+        return self._by_outside.setdefault((outbound, version), {})
 
     def answered(
         self, remote: bytes, remote_port: int, inside: bytes, port: int
-    ) -> Mapping[Way, Socket] | None:
+    ) -> Mapping[OutboundT, Socket] | None:
         """The mapping by which an endpoint outside can have sent to one inside; None if there is
         none, or if it can't be told."""
         flow = self.by_inside.get(flow_key(inside, remote, port, remote_port))
         if flow is not None:
             return flow.mapping
-        mappings = (self._mappings.get((way, inside, port)) for way, _ in self._by_outside)
+        mappings = (
+            self._mappings.get((outbound, inside, port)) for outbound, _ in self._by_outside
+        )
         found = {
             mapping for mapping in mappings if mapping is not None and remote in mapping.remotes
         }
         return found.pop() if len(found) == 1 else None
 
-    def has_room(self, mapping: Mapping[Way, Socket] | None) -> bool:
+    def has_room(self, mapping: Mapping[OutboundT, Socket] | None) -> bool:
         """Whether there may be one flow more, of `mapping` or of a new one."""
         if len(self.by_inside) >= self.flow_limit:
             return False
         return mapping is not None or len(self._mappings) < self.mapping_limit
 
     def open(
-        self, way: Way, source: bytes, port: int, outside_port: int, socket: Socket
-    ) -> Mapping[Way, Socket]:
+        self, outbound: OutboundT, source: bytes, port: int, outside_port: int, socket: Socket
+    ) -> Mapping[OutboundT, Socket]:
         """A mapping for an endpoint that has none, still without flows: `begin` follows."""
-        mapping = Mapping(way, source, port, outside_port, socket)
-        outside = self.outside(way, mapping.version)
+        mapping = Mapping(outbound, source, port, outside_port, socket)
+        outside = self.outside(outbound, mapping.version)
         assert outside_port not in outside, "a port belongs to one mapping"
-        outside[outside_port] = self._mappings[way, source, port] = mapping
+        outside[outside_port] = self._mappings[outbound, source, port] = mapping
         return mapping
 
     def begin(
         self,
-        mapping: Mapping[Way, Socket],
+        mapping: Mapping[OutboundT, Socket],
         destination: bytes,
         port: int,
         address: Address,
         tally: Tally,
         now: float,
-    ) -> Flow[Way, Socket]:
+    ) -> Flow[OutboundT, Socket]:
         """A flow that does not exist yet, while there is room."""
         remote = mapping.remotes.get(destination)
         if remote is None:
@@ -269,12 +273,12 @@ class DatagramTable(Generic[Way, Socket]):
         self.by_inside[flow.key] = flow
         return flow
 
-    def expire(self, now: float) -> list[Mapping[Way, Socket]]:
+    def expire(self, now: float) -> list[Mapping[OutboundT, Socket]]:
         """End the remotes whose time is over; the mappings that ended with them.
 
         Costs no more than the remotes that were due since the last call.
         """
-        ended: list[Mapping[Way, Socket]] = []
+        ended: list[Mapping[OutboundT, Socket]] = []
         due = self._due
         while due and due[0][0] <= now:
             _, order, remote = heappop(due)
@@ -290,12 +294,14 @@ class DatagramTable(Generic[Way, Socket]):
                 ended.append(mapping)
         return ended
 
-    def remove(self, way: Way, versions: Container[int]) -> list[Mapping[Way, Socket]]:
+    def remove(
+        self, outbound: OutboundT, versions: Container[int]
+    ) -> list[Mapping[OutboundT, Socket]]:
         """End all flows of a way out that is gone for these families; its mappings."""
         leaving = [
             mapping
             for mapping in self._mappings.values()
-            if mapping.way == way and mapping.version in versions
+            if mapping.outbound == outbound and mapping.version in versions
         ]
         for mapping in leaving:
             for remote in list(mapping.remotes.values()):
@@ -303,7 +309,7 @@ class DatagramTable(Generic[Way, Socket]):
             self._close(mapping)
         return leaving
 
-    def end(self, flow: Flow[Way, Socket]) -> Mapping[Way, Socket] | None:
+    def end(self, flow: Flow[OutboundT, Socket]) -> Mapping[OutboundT, Socket] | None:
         """End one flow; its mapping, if that has ended with it."""
         remote, mapping = flow.remote, flow.mapping
         if len(remote.flows) > 1:
@@ -318,21 +324,23 @@ class DatagramTable(Generic[Way, Socket]):
         self._close(mapping)
         return mapping
 
-    def all(self) -> list[Mapping[Way, Socket]]:
+    def all(self) -> list[Mapping[OutboundT, Socket]]:
         return list(self._mappings.values())
 
-    def _look_again(self, remote: Remote[Way, Socket], order: int, now: float, soon: bool) -> None:
+    def _look_again(
+        self, remote: Remote[OutboundT, Socket], order: int, now: float, soon: bool
+    ) -> None:
         """An answer can bring the end of DNS forward, so that is looked at more often."""
         at = min(remote.ends, now + DNS_IDLE) if soon else remote.ends
         heappush(self._due, (at, order, remote))
 
-    def _end(self, remote: Remote[Way, Socket]) -> None:
+    def _end(self, remote: Remote[OutboundT, Socket]) -> None:
         for flow in remote.flows.values():
             flow.tally.flows -= 1
             del self.by_inside[flow.key]
         remote.forget_senders()
         del remote.mapping.remotes[remote.address]
 
-    def _close(self, mapping: Mapping[Way, Socket]) -> None:
-        del self._mappings[mapping.way, mapping.source, mapping.port]
-        del self._by_outside[mapping.way, mapping.version][mapping.outside_port]
+    def _close(self, mapping: Mapping[OutboundT, Socket]) -> None:
+        del self._mappings[mapping.outbound, mapping.source, mapping.port]
+        del self._by_outside[mapping.outbound, mapping.version][mapping.outside_port]

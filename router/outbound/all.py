@@ -15,8 +15,8 @@ from ipaddress import IPv4Interface, IPv6Interface
 from typing import Final, NamedTuple, Protocol
 
 from router.config.model import DEFAULT_INTERFACE, Policy
-from router.outbound.icmp import IcmpEgress, icmp_egress
 from router.flows.queries import OUTSIDE_IDS
+from router.outbound.icmp import IcmpSocket, wrap_icmp_socket
 from router.platform.base import PlatformError, System, TunDevice
 from router.policy.kernel import Kernel, PlannedRoutes
 from router.policy.network import Interface, RouteKind, SystemRoute
@@ -26,13 +26,13 @@ log = logging.getLogger(__name__)
 VERSIONS: Final = (4, 6)
 
 
-class WayOut:
+class Outbound:
     """One interface as a way out: `interface: NAME` or `interface: default` of the policies."""
 
     def __init__(self, wanted: str) -> None:
         self.wanted = wanted
         self.interfaces: dict[int, Interface] = {}
-        self.icmp: dict[int, IcmpEgress] = {}
+        self.icmp: dict[int, IcmpSocket] = {}
 
     @property
     def up(self) -> bool:
@@ -54,10 +54,10 @@ class WayOut:
         )
 
 
-class Outside(NamedTuple):
+class NatEndpoint(NamedTuple):
     """What stands outside for somebody inside: an identifier or port of ours on a way out."""
 
-    way: WayOut
+    outbound: Outbound
     number: int
 
 
@@ -65,19 +65,19 @@ class Change(NamedTuple):
     """A way out that is not as it was. `lost`: the families whose flows can be answered no more, as
     the interface is gone or another one, or an address that they may have is gone from it."""
 
-    way: WayOut
+    outbound: Outbound
     lost: frozenset[int]
 
 
 class SocketWatcher(Protocol):
     """Who is told of sockets, to wait for what they receive."""
 
-    def opened(self, egress: IcmpEgress) -> None: ...
+    def opened(self, sock: IcmpSocket) -> None: ...
 
-    def closing(self, egress: IcmpEgress) -> None: ...
+    def closing(self, sock: IcmpSocket) -> None: ...
 
 
-class WaysOut:
+class Outbounds:
     """All ways out. `tun` is our own device, which is none."""
 
     def __init__(
@@ -87,23 +87,25 @@ class WaysOut:
         self._tun = tun
         self._watcher = watcher
         self._kernel: Kernel | None = None
-        self.by_policy: dict[str, WayOut] = {}
-        self._by_interface: dict[str, WayOut] = {}
+        self.by_policy: dict[str, Outbound] = {}
+        self._by_interface: dict[str, Outbound] = {}
         self._name(policies)
 
-    def __iter__(self) -> Iterator[WayOut]:
+    def __iter__(self) -> Iterator[Outbound]:
         return iter(self._by_interface.values())
 
     def is_up(self, policy: str) -> bool:
         """Whether a policy's way out is there; built-in policies always are."""
-        way = self.by_policy.get(policy)
-        return way is None or way.up
+        outbound = self.by_policy.get(policy)
+        return outbound is None or outbound.up
 
-    def of(self, egress: IcmpEgress) -> WayOut | None:
+    def of(self, sock: IcmpSocket) -> Outbound | None:
         """The way out that a raw socket is of."""
-        return next((way for way in self if way.icmp.get(egress.version) is egress), None)
+        return next(
+            (outbound for outbound in self if outbound.icmp.get(sock.version) is sock), None
+        )
 
-    def by_system(self, version: int, address: int) -> WayOut | None:
+    def by_system(self, version: int, address: int) -> Outbound | None:
         """The way out that the system's own routes name for an address, were the TUN not there.
 
         None where they name none. What the system's routes are is read when it is first asked
@@ -117,8 +119,8 @@ class WaysOut:
         if route.interface == self._tun.name:
             return None
         if route.interface not in self._by_interface:
-            way = self._by_interface[route.interface] = WayOut(route.interface)
-            self._refresh(way, self._usable(way.wanted, self._system.interfaces.all()))
+            outbound = self._by_interface[route.interface] = Outbound(route.interface)
+            self._refresh(outbound, self._usable(outbound.wanted, self._system.interfaces.all()))
         return self._by_interface[route.interface]
 
     def refresh(self) -> list[Change]:
@@ -126,11 +128,11 @@ class WaysOut:
         self._kernel = None
         present = self._system.interfaces.all()
         changes = []
-        for way in self:
-            before = dict(way.interfaces)
-            self._refresh(way, self._usable(way.wanted, present))
-            if way.interfaces != before:
-                changes.append(Change(way, lost_families(before, way.interfaces)))
+        for outbound in self:
+            before = dict(outbound.interfaces)
+            self._refresh(outbound, self._usable(outbound.wanted, present))
+            if outbound.interfaces != before:
+                changes.append(Change(outbound, lost_families(before, outbound.interfaces)))
         return changes
 
     def take_over(self, policies: Iterable[Policy]) -> None:
@@ -139,42 +141,44 @@ class WaysOut:
         known = set(self._by_interface)
         self.by_policy.clear()
         self._name(policies)
-        new = [way for wanted, way in self._by_interface.items() if wanted not in known]
+        new = [outbound for wanted, outbound in self._by_interface.items() if wanted not in known]
         present = self._system.interfaces.all() if new else {}
-        for way in new:
-            self._refresh(way, self._usable(way.wanted, present))
+        for outbound in new:
+            self._refresh(outbound, self._usable(outbound.wanted, present))
 
-    def close_unused(self, in_use: Container[WayOut]) -> None:
+    def close_unused(self, in_use: Container[Outbound]) -> None:
         """Close what neither a policy nor a flow needs. Not while the loop is in the round in
         which one of its sockets may be readable."""
         named = set(self.by_policy.values())
-        for wanted, way in list(self._by_interface.items()):
-            if way not in named and way not in in_use:
-                self._refresh(way, {})
+        for wanted, outbound in list(self._by_interface.items()):
+            if outbound not in named and outbound not in in_use:
+                self._refresh(outbound, {})
                 del self._by_interface[wanted]
 
-    def why_down(self, way: WayOut) -> str:
+    def why_down(self, outbound: Outbound) -> str:
         """One clause that says what a way out that is down lacks."""
-        if way.wanted == DEFAULT_INTERFACE:
+        if outbound.wanted == DEFAULT_INTERFACE:
             return "no interface holds a default route"
-        interface = self._system.interfaces.all().get(way.wanted)
+        interface = self._system.interfaces.all().get(outbound.wanted)
         if interface is None:
-            return f"there is no interface {way.wanted}"
+            return f"there is no interface {outbound.wanted}"
         if not interface.up:
-            return f"interface {way.wanted} is not up"
+            return f"interface {outbound.wanted} is not up"
         if not any(map(interface.source, VERSIONS)):
-            return f"interface {way.wanted} has no usable address"
-        return f"interface {way.wanted} cannot be used, for the reason above"
+            return f"interface {outbound.wanted} has no usable address"
+        return f"interface {outbound.wanted} cannot be used, for the reason above"
 
     def close(self) -> None:
-        for way in self:
-            self._refresh(way, {})
+        for outbound in self:
+            self._refresh(outbound, {})
 
     def _name(self, policies: Iterable[Policy]) -> None:
         for policy in policies:
             if policy.interface is not None:
-                way = self._by_interface.setdefault(policy.interface, WayOut(policy.interface))
-                self.by_policy[policy.name] = way
+                outbound = self._by_interface.setdefault(
+                    policy.interface, Outbound(policy.interface)
+                )
+                self.by_policy[policy.name] = outbound
 
     def _usable(self, wanted: str, present: Mapping[str, Interface]) -> dict[int, Interface]:
         usable = {}
@@ -187,36 +191,36 @@ class WaysOut:
                 usable[version] = interface
         return usable
 
-    def _refresh(self, way: WayOut, usable: dict[int, Interface]) -> None:
+    def _refresh(self, outbound: Outbound, usable: dict[int, Interface]) -> None:
         """Open and close sockets until the way out has what `usable` says."""
         for version in VERSIONS:
-            now, then = usable.get(version), way.interfaces.get(version)
+            now, then = usable.get(version), outbound.interfaces.get(version)
             if now == then:
                 if now is not None:
                     self._keep(now)
                 continue
             if then is not None and (now is None or now.index != then.index):
-                self._close(way, version)
+                self._close(outbound, version)
             if now is not None:
-                way.interfaces[version] = now
-                self._open(way, version)
+                outbound.interfaces[version] = now
+                self._open(outbound, version)
 
-    def _open(self, way: WayOut, version: int) -> None:
+    def _open(self, outbound: Outbound, version: int) -> None:
         """A way out that cannot be opened stays down: the interface may be gone again already."""
-        interface = way.interfaces[version]
+        interface = outbound.interfaces[version]
         try:
-            self._system.prepare_way_out(interface)
-            if version in way.icmp:
-                way.icmp[version].mtu = interface.mtu
+            self._system.prepare_interface(interface)
+            if version in outbound.icmp:
+                outbound.icmp[version].mtu = interface.mtu
                 return
             sock = self._system.icmp_socket(version, interface, OUTSIDE_IDS)
             path = partial(self._system.path, version, interface)
-            way.icmp[version] = icmp_egress(version, sock, interface.mtu, path)
+            outbound.icmp[version] = wrap_icmp_socket(version, sock, interface.mtu, path)
         except (PlatformError, OSError) as error:
             log.warning("interface %s cannot be used: %s", interface.name, error)
-            self._close(way, version)
+            self._close(outbound, version)
             return
-        self._watcher.opened(way.icmp[version])
+        self._watcher.opened(outbound.icmp[version])
 
     def _keep(self, interface: Interface) -> None:
         """What it needs may have been taken away without a change of the interface itself."""
@@ -230,14 +234,14 @@ class WaysOut:
                     interface.name,
                 )
 
-        self._system.prepare_way_out_soon(interface, told)
+        self._system.request_prepare_interface(interface, told)
 
-    def _close(self, way: WayOut, version: int) -> None:
-        del way.interfaces[version]
-        egress = way.icmp.pop(version, None)
-        if egress is not None:
-            self._watcher.closing(egress)
-            egress.close()
+    def _close(self, outbound: Outbound, version: int) -> None:
+        del outbound.interfaces[version]
+        sock = outbound.icmp.pop(version, None)
+        if sock is not None:
+            self._watcher.closing(sock)
+            sock.close()
 
 
 def lost_families(

@@ -30,7 +30,7 @@ DESCRIPTORS_OF_A_PIPE: Final = 2
 BUFFER: Final = 256 << 10
 
 
-class Vessel(Protocol):
+class RelayBuffer(Protocol):
     """Holds bytes on their way. `held` says how many."""
 
     held: int
@@ -49,7 +49,7 @@ class Vessel(Protocol):
     def close(self) -> None: ...
 
 
-class Buffer:
+class MemoryBuffer:
     """See Vessel: a buffer in our own memory."""
 
     _scratch = bytearray(BUFFER)
@@ -79,7 +79,7 @@ class Buffer:
         pass
 
 
-class UrgentByte(Buffer):
+class UrgentByte(MemoryBuffer):
     """See Vessel: the one at the mark."""
 
     def fill(self, source: socket.socket) -> int:
@@ -93,7 +93,7 @@ class UrgentByte(Buffer):
 
 if sys.platform == "linux":
 
-    class Pipe:
+    class SplicePipe:
         """See Vessel: a pipe, by splice(2)."""
 
         def __init__(self) -> None:
@@ -117,7 +117,7 @@ if sys.platform == "linux":
     NOT_WAITING: Final = os.SPLICE_F_NONBLOCK | os.SPLICE_F_MOVE
 
 
-class Vessels:
+class BufferPool:
     """Where vessels are borrowed.
 
     splicing: whether pipes may be used; descriptors: theirs are taken from there.
@@ -134,31 +134,31 @@ class Vessels:
         self._descriptors = descriptors
         self.is_at_mark = is_at_mark
         self._splicing = splicing and sys.platform == "linux"
-        self._spare: list[Vessel] = []
+        self._spare: list[RelayBuffer] = []
 
-    def borrow(self) -> Vessel:
+    def borrow(self) -> RelayBuffer:
         if self._spare:
             return self._spare.pop()
         if sys.platform == "linux" and self._splicing:
             if self._descriptors.take(DESCRIPTORS_OF_A_PIPE):
                 try:
-                    return Pipe()
+                    return SplicePipe()
                 except OSError:
                     self._descriptors.give_back(DESCRIPTORS_OF_A_PIPE)
-        return Buffer()
+        return MemoryBuffer()
 
-    def give_back(self, vessel: Vessel) -> None:
+    def give_back(self, buffer: RelayBuffer) -> None:
         """An empty one is kept for others, one with something left in it is thrown away."""
-        if vessel.held or len(self._spare) >= SPARE or isinstance(vessel, Buffer):
-            self._throw_away(vessel)
+        if buffer.held or len(self._spare) >= SPARE or isinstance(buffer, MemoryBuffer):
+            self._throw_away(buffer)
         else:
-            self._spare.append(vessel)
+            self._spare.append(buffer)
 
     def close(self) -> None:
         while self._spare:
             self._throw_away(self._spare.pop())
 
-    def _throw_away(self, vessel: Vessel) -> None:
-        vessel.close()
-        if not isinstance(vessel, Buffer):
+    def _throw_away(self, buffer: RelayBuffer) -> None:
+        buffer.close()
+        if not isinstance(buffer, MemoryBuffer):
             self._descriptors.give_back(DESCRIPTORS_OF_A_PIPE)

@@ -29,7 +29,7 @@ USUAL_HOP_LIMIT: Final = 63
 """What is left of the 64 that systems begin with, after our hop."""
 
 
-class IcmpEgress(Protocol):
+class IcmpSocket(Protocol):
     """A raw socket bound to an interface, whose MTU it keeps."""
 
     version: int
@@ -58,13 +58,13 @@ FindsPath = Callable[[str], NetworkPath]
 """What is known at present of the way to an address."""
 
 
-def icmp_egress(version: int, sock: socket.socket, mtu: int, path: FindsPath) -> IcmpEgress:
+def wrap_icmp_socket(version: int, sock: socket.socket, mtu: int, path: FindsPath) -> IcmpSocket:
     """An egress by a raw socket that is bound to an interface of this MTU."""
-    kind = IcmpV4Egress if version == 4 else IcmpV6Egress
+    kind = IcmpV4Socket if version == 4 else IcmpV6Socket
     return kind(sock, mtu, path)
 
 
-class IcmpV4Egress:
+class IcmpV4Socket:
     """See IcmpEgress."""
 
     version = 4
@@ -103,7 +103,7 @@ class IcmpV4Egress:
         return ip.parse(self._socket.recv(MAX_PACKET))
 
 
-class IcmpV6Egress:
+class IcmpV6Socket:
     """See IcmpEgress."""
 
     version = 6

@@ -17,7 +17,7 @@ from router.wire import ip
 from router.wire.fragments import split
 
 
-class PassingBy:
+class LocalReplies:
     """Sends packets out by the interface that has their source address.
 
     tun: the name of our own device, whose addresses do not count.

@@ -28,7 +28,7 @@ from enum import Enum, auto
 from struct import pack
 from typing import Final
 
-from router.outbound.buffers import UrgentByte, Vessel, Vessels
+from router.outbound.buffers import BufferPool, RelayBuffer, UrgentByte
 from router.platform.base import BROKEN, READABLE, URGENT
 
 RESET_ON_CLOSE: Final = pack("ii", 1, 0)
@@ -53,35 +53,35 @@ class _Direction:
     urgent: whether an urgent byte may be on its way.
     """
 
-    __slots__ = ("_sink", "_source", "_vessel", "_vessels", "ended", "urgent")
+    __slots__ = ("_buffer", "_pool", "_sink", "_source", "ended", "urgent")
 
-    def __init__(self, source: socket.socket, sink: socket.socket, vessels: Vessels) -> None:
+    def __init__(self, source: socket.socket, sink: socket.socket, pool: BufferPool) -> None:
         self.ended = self.urgent = False
         self._source = source
         self._sink = sink
-        self._vessels = vessels
-        self._vessel: Vessel | None = None
+        self._pool = pool
+        self._buffer: RelayBuffer | None = None
 
     @property
     def is_held_up(self) -> bool:
         """Whether something waits for the sink."""
-        return self._vessel is not None
+        return self._buffer is not None
 
     def move(self) -> bool:
         """One turn; whether there may be more to do at once. Raises _Broken."""
         if self.ended:
             return False
-        vessel = self._vessel
-        if vessel is None:
-            vessel = self._vessel = self._next_vessel()
+        buffer = self._buffer
+        if buffer is None:
+            buffer = self._buffer = self._next_vessel()
         try:
-            if not vessel.held and not self._fill(vessel):
+            if not buffer.held and not self._fill(buffer):
                 return self.urgent
-            return self._drain(vessel)
+            return self._drain(buffer)
         finally:
-            if not vessel.held:
-                self._vessels.give_back(vessel)
-                self._vessel = None
+            if not buffer.held:
+                self._pool.give_back(buffer)
+                self._buffer = None
 
     def has_failed(self) -> bool:
         """Whether the source has broken since it ended: reading says no more than that it ended."""
@@ -89,9 +89,9 @@ class _Direction:
 
     def drop(self) -> None:
         """Give back what was borrowed."""
-        if self._vessel is not None:
-            self._vessels.give_back(self._vessel)
-            self._vessel = None
+        if self._buffer is not None:
+            self._pool.give_back(self._buffer)
+            self._buffer = None
 
     def flush(self) -> None:
         """Hand on what the source has received, as far as the sink takes it at once. Where a
@@ -99,23 +99,23 @@ class _Direction:
         self.urgent = True  # for all that we know
         with contextlib.suppress(OSError, _Broken):
             while True:
-                vessel = self._vessel = self._vessel or self._next_vessel()
-                if not vessel.held and not vessel.fill(self._source):
+                buffer = self._buffer = self._buffer or self._next_vessel()
+                if not buffer.held and not buffer.fill(self._source):
                     return
-                if not self._drain(vessel):
+                if not self._drain(buffer):
                     return
                 self.drop()
 
-    def _next_vessel(self) -> Vessel:
-        if self.urgent and self._vessels.is_at_mark(self._source):
+    def _next_vessel(self) -> RelayBuffer:
+        if self.urgent and self._pool.is_at_mark(self._source):
             self.urgent = False
             return UrgentByte()
-        return self._vessels.borrow()
+        return self._pool.borrow()
 
-    def _fill(self, vessel: Vessel) -> bool:
+    def _fill(self, buffer: RelayBuffer) -> bool:
         """Whether there is something to hand on."""
         try:
-            size = vessel.fill(self._source)
+            size = buffer.fill(self._source)
         except BlockingIOError:
             self.urgent = False
             return False
@@ -124,8 +124,8 @@ class _Direction:
         if size:
             return True
         # Once the end has come, splice(2) finds it at an urgent byte already.
-        is_byte = isinstance(vessel, UrgentByte)
-        self.urgent = not is_byte and self._vessels.is_at_mark(self._source)
+        is_byte = isinstance(buffer, UrgentByte)
+        self.urgent = not is_byte and self._pool.is_at_mark(self._source)
         if self.urgent:
             return False
         self.ended = True
@@ -135,11 +135,11 @@ class _Direction:
             raise _Broken(self._sink) from error
         return False
 
-    def _drain(self, vessel: Vessel) -> bool:
+    def _drain(self, buffer: RelayBuffer) -> bool:
         """Whether the sink took everything."""
         try:
-            while vessel.held:
-                vessel.drain(self._sink)
+            while buffer.held:
+                buffer.drain(self._sink)
         except BlockingIOError:
             return False
         except OSError as error:
@@ -167,7 +167,7 @@ class Relay:
         self,
         inner: socket.socket,
         outer: socket.socket,
-        vessels: Vessels,
+        pool: BufferPool,
         finished: Callable[[End], None],
         again: Callable[[Callable[[], None]], None],
     ) -> None:
@@ -175,8 +175,8 @@ class Relay:
         self.outer = outer
         self._finished = finished
         self._again = again
-        self._outward = _Direction(inner, outer, vessels)
-        self._inward = _Direction(outer, inner, vessels)
+        self._outward = _Direction(inner, outer, pool)
+        self._inward = _Direction(outer, inner, pool)
         self._outward_due = self._inward_due = False
         self._waiting = False
         self._over = False

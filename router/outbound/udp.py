@@ -13,8 +13,8 @@ import errno
 from collections.abc import Callable, Iterator, Sequence
 from typing import Final, Protocol
 
+from router.outbound.all import Outbound
 from router.outbound.descriptors import Descriptors
-from router.outbound.all import WayOut
 from router.platform.base import Arrived, Bytes, DatagramSocket, HasFileno, NetworkError
 from router.policy.network import Interface
 
@@ -22,7 +22,7 @@ TRY_ANOTHER_PORT: Final = frozenset({errno.EADDRINUSE, errno.EACCES, errno.EADDR
 UNKNOWN: Final = -1
 
 
-class UdpEgress:
+class MappingSocket:
     """A socket at an outside port, and what it sends with at present."""
 
     def __init__(self, sock: DatagramSocket, port: int) -> None:
@@ -87,27 +87,27 @@ class UdpSockets:
         self._forget = forget
         self._descriptors = descriptors
 
-    def open(self, way: WayOut, version: int, ports: Iterator[int]) -> UdpEgress:
+    def open(self, outbound: Outbound, version: int, ports: Iterator[int]) -> MappingSocket:
         """A socket at the first of `ports` that is free. Raises OSError."""
         if not self._descriptors.take(1):
             raise OSError(errno.EMFILE, "no descriptor is left for one more flow")
         try:
-            return self._open(way.interfaces[version], version, ports)
+            return self._open(outbound.interfaces[version], version, ports)
         except OSError:
             self._descriptors.give_back(1)
             raise
 
-    def _open(self, interface: Interface, version: int, ports: Iterator[int]) -> UdpEgress:
+    def _open(self, interface: Interface, version: int, ports: Iterator[int]) -> MappingSocket:
         for port in ports:
             try:
-                return UdpEgress(self._system.udp_socket(version, interface, port), port)
+                return MappingSocket(self._system.udp_socket(version, interface, port), port)
             except OSError as error:
                 if error.errno not in TRY_ANOTHER_PORT:
                     raise
         raise OSError(errno.EADDRINUSE, "no port is free")
 
-    def close(self, egress: UdpEgress) -> None:
+    def close(self, sock: MappingSocket) -> None:
         """Not while its loop is in the round in which it may be readable."""
-        self._forget(egress)
-        egress.close()
+        self._forget(sock)
+        sock.close()
         self._descriptors.give_back(1)

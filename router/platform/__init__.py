@@ -16,7 +16,7 @@ from router.policy.network import Network
 NOT_HERE: Final = f"tunrouter does not run on {sys.platform} yet; it needs Linux"
 
 
-def this_system(rereading: Sequence[str]) -> System:
+def this_system(reread: Sequence[str]) -> System:
     """The system that the router runs on.
 
     rereading: the command that reads the rules anew; see System.read_anew.
@@ -27,7 +27,7 @@ def this_system(rereading: Sequence[str]) -> System:
     if sys.platform == "linux":
         from router.platform.linux.system import LinuxSystem  # noqa: PLC0415 - Linux only
 
-        return LinuxSystem(rereading)
+        return LinuxSystem(reread)
     raise PlatformError(NOT_HERE)
 
 

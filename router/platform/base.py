@@ -161,7 +161,7 @@ class ConnectFailure(NamedTuple):
     offender: bytes | None = None
 
 
-class Heard(NamedTuple):
+class TcpInfo(NamedTuple):
     """What a socket has had from the other end of its connection.
 
     segments    how many, of any kind; modulo 2**32
@@ -173,7 +173,7 @@ class Heard(NamedTuple):
     segments: int
     received: int
     silence: float
-    is_owed: bool
+    has_unacknowledged: bool
 
 
 class Streams(Protocol):
@@ -198,16 +198,16 @@ class Streams(Protocol):
         """What became of an attempt to connect that is over."""
         ...
 
-    def is_stranded(self, sock: socket.socket) -> bool:
+    def has_lost_interface(self, sock: socket.socket) -> bool:
         """Whether the interface that a socket is bound to is gone for good."""
         ...
 
-    def is_gone(self, sock: socket.socket) -> bool:
+    def has_ended(self, sock: socket.socket) -> bool:
         """Whether the connection of a socket is over for the system, by a reset or by both ends,
         so that a request from the same port would begin another."""
         ...
 
-    def heard(self, sock: socket.socket) -> Heard:
+    def tcp_info(self, sock: socket.socket) -> TcpInfo:
         """What has come from the other end so far. Raises OSError."""
         ...
 
@@ -216,12 +216,12 @@ class Streams(Protocol):
         for a second, else when it has. Raises OSError."""
         ...
 
-    def insist(self, sock: socket.socket) -> None:
+    def start_keepalive(self, sock: socket.socket) -> None:
         """Probe likewise, and go on as the system usually does: an end that never answers breaks
         the connection. Of a socket for which `probe` was never called. Raises OSError."""
         ...
 
-    def stop_probing(self, sock: socket.socket) -> None:
+    def stop_keepalive(self, sock: socket.socket) -> None:
         """Send no more. Raises OSError."""
         ...
 
@@ -366,15 +366,15 @@ class NetworkPath(NamedTuple):
     source: bytes | None
 
 
-class Kept(NamedTuple):
+class ReconcileResult(NamedTuple):
     """What has become of what was installed, in a few words each.
 
     put_back    was missing, and is there again
     lacking     is missing still, and why
     """
 
-    put_back: list[str]
-    lacking: list[str]
+    restored: list[str]
+    failed: list[str]
 
 
 class System(Protocol):
@@ -399,7 +399,7 @@ class System(Protocol):
         """Send the prefixes to the TUN. Raises PlatformError that names the one refused."""
         ...
 
-    def keep(self, routes: Sequence[Route]) -> Kept:
+    def keep(self, routes: Sequence[Route]) -> ReconcileResult:
         """Have the TUN as it was made, with exactly these routes, whoever has changed it.
 
         What cannot be had hinders nothing else. Raises PlatformError when the TUN is gone, or when
@@ -407,14 +407,14 @@ class System(Protocol):
         """
         ...
 
-    def keep_soon(
-        self, routes: Sequence[Route], told: Callable[[Kept | PlatformError], None]
+    def request_reconcile(
+        self, routes: Sequence[Route], told: Callable[[ReconcileResult | PlatformError], None]
     ) -> None:
         """The same without waiting for it: `told` is called, at the latest by the lifeline, with
         what was missing or why routes cannot be had. Raises PlatformError."""
         ...
 
-    def prepare_way_out(self, interface: Interface) -> bool:
+    def prepare_interface(self, interface: Interface) -> bool:
         """Let packets that are bound to the interface out, and their answers in; whether anything
         had to be done for it. Raises PlatformError.
 
@@ -422,7 +422,7 @@ class System(Protocol):
         """
         ...
 
-    def prepare_way_out_soon(
+    def request_prepare_interface(
         self, interface: Interface, told: Callable[[bool | PlatformError], None]
     ) -> None:
         """The same without waiting for it, see `keep_soon`. Raises PlatformError."""
@@ -466,7 +466,7 @@ class System(Protocol):
         """Where tunnels send their packets at present, as far as the system tells."""
         ...
 
-    def endpoints_soon(self, told: Callable[[Sequence[Endpoint] | PlatformError], None]) -> None:
+    def request_endpoints(self, told: Callable[[Sequence[Endpoint] | PlatformError], None]) -> None:
         """The same without waiting for it: `told` is called, at the latest by the lifeline. Raises
         PlatformError."""
         ...
@@ -482,7 +482,7 @@ class System(Protocol):
 
     def poller(self) -> Poller: ...
 
-    def read_anew(self) -> Pipe:
+    def start_reread(self) -> Pipe:
         """Start the program that was named at the beginning, with the rights of then; what it
         writes to its standard output. Raises PlatformError."""
         ...

@@ -41,13 +41,15 @@ class Tree:
     half is the node just before it; `low[n]` is its low half plus one, or LEAF.
     """
 
-    def __init__(self, length: int, pieces: Iterable[LabelledPrefix], bits: dict[int, int]) -> None:
+    def __init__(
+        self, length: int, chunked_pickle: Iterable[LabelledPrefix], bits: dict[int, int]
+    ) -> None:
         """`length` is that of the block, which the pieces, ascending, fill."""
         self.length = length
         self.best: list[int] = []
         self.low = array("I")
         waiting: list[tuple[int, int]] = []
-        for _, piece_length, label in pieces:
+        for _, piece_length, label in chunked_pickle:
             self._add(bits[label], LEAF)
             depth = piece_length
             while waiting and waiting[-1][0] == depth:
@@ -142,27 +144,27 @@ def _routes_of_run(run: list[LabelledRun], width: int) -> Iterator[LabelledPrefi
     position = 0
     for first, length in _blocks(run[0][0], run[-1][1], width):
         last = last_address(first, length, width)
-        pieces = []
+        chunked_pickle = []
         while position < len(run) and run[position][0] <= last:
             begin, end, label = run[position]
-            pieces.append((max(begin, first), min(end, last), label))
+            chunked_pickle.append((max(begin, first), min(end, last), label))
             if end > last:
                 break
             position += 1
-        yield from _routes_of_block(first, length, pieces, width)
+        yield from _routes_of_block(first, length, chunked_pickle, width)
 
 
 def _routes_of_block(
-    first: int, length: int, pieces: list[LabelledRun], width: int
+    first: int, length: int, chunked_pickle: list[LabelledRun], width: int
 ) -> Iterator[LabelledPrefix]:
     """The fewest routes within one block that the pieces fill."""
-    labels = sorted({label for _, _, label in pieces})
+    labels = sorted({label for _, _, label in chunked_pickle})
     if len(labels) == 1:
         return iter([(first, length, labels[0])])
     bits = {label: 1 << position for position, label in enumerate(labels)}
     prefixes = (
         (start, piece_length, label)
-        for begin, end, label in pieces
+        for begin, end, label in chunked_pickle
         for start, piece_length in split_range(begin, end, width)
     )
     return Tree(length, prefixes, bits).routes(first, labels, width)

@@ -70,7 +70,7 @@ def answer(
         alone = situation.kernel_alone.choose(version, number)
         leaving = _as_the_system_does(situation, alone, number)
     elif action == FORWARD:
-        leaving = _by_way(situation, applies, version, number)
+        leaving = _by_outbound(situation, applies, version, number)
     else:
         leaving = Leaving()
     return Answer(
@@ -81,7 +81,7 @@ def answer(
         applies,
         action,
         leaving,
-        policy not in situation.ways or _may_be_up(situation, policy),
+        policy not in situation.outbounds or _may_be_up(situation, policy),
         _in_words(situation, choice),
     )
 
@@ -97,15 +97,15 @@ def _choice(situation: Situation, version: int, address: int) -> Choice:
 
 
 def _action(situation: Situation, applies: str) -> str:
-    return FORWARD if applies in situation.ways else applies
+    return FORWARD if applies in situation.outbounds else applies
 
 
-def _by_way(situation: Situation, policy: str, version: int, address: int) -> Leaving:
+def _by_outbound(situation: Situation, policy: str, version: int, address: int) -> Leaving:
     """A way out without the family sends nothing."""
     if not situation.network.readable:
         wanted = situation.config.policies[policy].interface
         return Leaving(None if wanted == DEFAULT_INTERFACE else wanted)
-    interface = situation.ways[policy].get(version)
+    interface = situation.outbounds[policy].get(version)
     if interface is None:
         return Leaving()
     route = next_hop(situation.network, interface.name, version, address)

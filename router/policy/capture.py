@@ -82,13 +82,13 @@ def plan_routes(
         mtus = [smallest(names) for names in _outcomes_by_chain(config, ranges)]
         present = {mtu for mtu in mtus if mtu is not None}
         holes = sorted(address for of, address in left_out if of == version)
-        pieces = _cut(ranges, holes) if holes else ranges
+        chunked_pickle = _cut(ranges, holes) if holes else ranges
         if len(present) == 1:
             [mtu] = present
-            blocks = fewest_blocks(pieces, mtus, WIDTHS[version])
+            blocks = fewest_blocks(chunked_pickle, mtus, WIDTHS[version])
             routes += [Route(version, first, length, mtu) for first, length in blocks]
             continue
-        planned = fewest_routes(_labelled(pieces, mtus), WIDTHS[version])
+        planned = fewest_routes(_labelled(chunked_pickle, mtus), WIDTHS[version])
         routes += [Route(version, first, length, mtu) for first, length, mtu in planned]
     return routes
 

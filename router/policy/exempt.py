@@ -17,20 +17,20 @@ from router.policy.resolve import policy_of
 from router.policy.table import RuleSet
 from router.wire.ip import UDP
 
-WayOf = Callable[[str], Mapping[int, Interface]]
+InterfacesOf = Callable[[str], Mapping[int, Interface]]
 """The interfaces of a policy at present, by IP version; none where it is down or built in."""
 
 
-def leaves_by(config: Config, policy: str, interface: str, way_of: WayOf) -> bool:
+def leaves_by(config: Config, policy: str, interface: str, interfaces_of: InterfacesOf) -> bool:
     """Whether a policy's way out is the interface, be it up or not."""
     wanted = config.policies[policy].interface
     if wanted == DEFAULT_INTERFACE:
-        return any(way.name == interface for way in way_of(policy).values())
+        return any(outbound.name == interface for outbound in interfaces_of(policy).values())
     return wanted == interface
 
 
 def exempt_endpoints(
-    config: Config, rule_set: RuleSet, way_of: WayOf, endpoints: Iterable[Endpoint]
+    config: Config, rule_set: RuleSet, interfaces_of: InterfacesOf, endpoints: Iterable[Endpoint]
 ) -> tuple[Endpoint, ...]:
     """Those that rules send into their own VPN, each once."""
     return tuple(
@@ -42,6 +42,6 @@ def exempt_endpoints(
                 config, rule_set.decide(endpoint.version, endpoint.address, UDP, endpoint.port)
             ),
             endpoint.interface,
-            way_of,
+            interfaces_of,
         )
     )

@@ -12,17 +12,17 @@ from collections.abc import Mapping
 from router.config.model import DEFAULT_INTERFACE, Policy
 from router.policy.network import TABLE_MAIN, Interface, Network, RouteKind
 
-WayNow = Mapping[int, Interface]
+InterfacesNow = Mapping[int, Interface]
 """By IP version the interface that packets would leave by; empty while the policy is down."""
 
 VERSIONS = (4, 6)
 
 
-def ways_now(policies: Mapping[str, Policy], network: Network) -> dict[str, WayNow]:
+def interfaces_now(policies: Mapping[str, Policy], network: Network) -> dict[str, InterfacesNow]:
     """The way of each policy that has an interface."""
     holders = {version: holding_default(network, version) for version in VERSIONS}
     return {
-        name: _way(policy.interface, network, holders)
+        name: _outbound(policy.interface, network, holders)
         for name, policy in policies.items()
         if policy.interface is not None
     }
@@ -43,7 +43,7 @@ def holding_default(network: Network, version: int) -> str | None:
     return min(defaults, key=lambda route: route.metric).interface if defaults else None
 
 
-def _way(wanted: str, network: Network, holders: Mapping[int, str | None]) -> WayNow:
+def _outbound(wanted: str, network: Network, holders: Mapping[int, str | None]) -> InterfacesNow:
     found = {}
     for version in VERSIONS:
         name = holders[version] if wanted == DEFAULT_INTERFACE else wanted

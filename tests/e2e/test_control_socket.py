@@ -16,8 +16,8 @@ import pytest
 from router.cli.status import status
 from router.platform import control_sockets
 from tests.e2e import ping
-from tests.e2e.netns import Namespace
 from tests.e2e.misbehaving import Nuisance
+from tests.e2e.netns import Namespace
 from tests.e2e.sockets import enter
 from tests.e2e.status import HOME, RULES, VPN, Counted, asked, socket_of
 from tests.e2e.testbed import V4, Testbed

@@ -83,7 +83,7 @@ def _talk(pair: Pair) -> None:
     assert pair.client.recv(100) == b"answer"
 
 
-def _way_of(bed: Testbed, family: Family, host: int) -> set[tuple[str, str]]:
+def _interfaces_of(bed: Testbed, family: Family, host: int) -> set[tuple[str, str]]:
     """By which interface, and from whom, new pings to a host arrive."""
     with Capture(bed.far) as far:
         assert ping.counted(bed.client, family.far(host)).received == 3
@@ -139,7 +139,7 @@ def test_flows_about_which_the_rules_say_otherwise_are_ended(
             _echo(sock)
             [arrived] = [seen for seen in far.packets() if seen.direction == "In"]
             assert (arrived.interface, arrived.source.rpartition(".")[0]) == ("vpn0", family.wg0)
-    assert _way_of(bed, family, OTHER) == {("vpn0", family.wg0)}
+    assert _interfaces_of(bed, family, OTHER) == {("vpn0", family.wg0)}
 
 
 def test_a_connection_that_is_not_captured_any_more_is_reset(
@@ -151,7 +151,7 @@ def test_a_connection_that_is_not_captured_any_more_is_reset(
         for end in (pair.client, pair.server):
             with pytest.raises(ConnectionResetError):
                 end.recv(1)
-    assert _way_of(bed, family, OTHER) == {("home0", family.client)}
+    assert _interfaces_of(bed, family, OTHER) == {("home0", family.client)}
 
 
 def test_thousands_of_connections_are_reset(bed: Testbed, router: Tunrouter) -> None:
@@ -181,10 +181,10 @@ def test_a_changed_list_counts(bed: Testbed, family: Family, router: Tunrouter) 
     with_list = written().replace("rules:", "rules:\n  - {file: list.txt, policy: office}")
     listed.write_text("".join(f"{each.far(9)}\n" for each in FAMILIES))
     assert "routes added: 2;" in router.reload(with_list)
-    assert _way_of(bed, family, OTHER) == {("home0", family.client)}
+    assert _interfaces_of(bed, family, OTHER) == {("home0", family.client)}
     listed.write_text("".join(f"{each.far(OTHER)}\n" for each in FAMILIES))
     assert "routes added: 2; routes removed: 2" in router.reload()
-    assert _way_of(bed, family, OTHER) == {("vpn0", family.wg0)}
+    assert _interfaces_of(bed, family, OTHER) == {("vpn0", family.wg0)}
 
 
 @pytest.mark.parametrize(
@@ -250,14 +250,14 @@ def test_policies_come_change_and_go(bed: Testbed, family: Family, router: Tunro
     by_eth0 = HEAD + "  other: {type: direct, interface: eth0}\n"
     by_lan0 = HEAD + "  other: {type: direct, interface: lan0}\n"
     assert "policies added: other" in router.reload(written("HOST -> other", head=by_wg0))
-    assert _way_of(bed, family, OTHER) == {("vpn0", family.wg0)}
+    assert _interfaces_of(bed, family, OTHER) == {("vpn0", family.wg0)}
     assert "policies changed: other" in router.reload(written("HOST -> other", head=by_eth0))
-    assert _way_of(bed, family, OTHER) == {("home0", family.eth0)}
+    assert _interfaces_of(bed, family, OTHER) == {("home0", family.eth0)}
     said = router.reload(written("HOST -> other", head=by_lan0))
     assert "policy other: up by lan0" in router.log
     assert "flows ended: 1 (1 icmp)" in said
     assert "policies removed: other" in router.reload(written())
-    assert _way_of(bed, family, OTHER) == {("home0", family.client)}
+    assert _interfaces_of(bed, family, OTHER) == {("home0", family.client)}
 
 
 def test_everything_is_captured_and_let_go_again(
@@ -266,10 +266,10 @@ def test_everything_is_captured_and_let_go_again(
     routes = installed(bed)
     with conversation(bed, family, HOME) as pair:
         router.reload(written("203.0.113.0/24 -> bypass", default="home"))
-        assert _way_of(bed, family, OTHER) == {("home0", family.eth0)}
+        assert _interfaces_of(bed, family, OTHER) == {("home0", family.eth0)}
         _talk(pair)
         router.reload(written())
-        assert _way_of(bed, family, OTHER) == {("home0", family.client)}
+        assert _interfaces_of(bed, family, OTHER) == {("home0", family.client)}
         _talk(pair)
     assert installed(bed) == routes
 

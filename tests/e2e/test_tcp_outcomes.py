@@ -198,10 +198,10 @@ def test_a_dial_ends_when_nobody_waits_for_it(bed: Testbed) -> None:
     with sockets.stream(bed.client, V4) as waiting:
         waiting.setblocking(False)
         waiting.connect_ex((V4.far(CAPTURED), port))
-        wait_until(lambda: _dialling(bed, port), "the router to dial")
-    wait_until(lambda: not _dialling(bed, port), "the router to stop dialling")
+        wait_until(lambda: _dialer(bed, port), "the router to dial")
+    wait_until(lambda: not _dialer(bed, port), "the router to stop dialling")
 
 
-def _dialling(bed: Testbed, port: int) -> bool:
+def _dialer(bed: Testbed, port: int) -> bool:
     shown = bed.router.run("ss", "-Htn", "state", "syn-sent", f"( dport = :{port} )").stdout
     return bool(shown.strip())

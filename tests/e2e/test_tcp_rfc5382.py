@@ -65,7 +65,7 @@ def test_req_2_simultaneous_open(bed: Testbed, family: Family) -> None:
             client.setblocking(False)
             outcome = client.connect_ex((name, sockets.port_of(far)))
             assert outcome == errno.EINPROGRESS
-            dialling = wait_until(lambda: _dialling(bed, sockets.port_of(far)), "a dial")
+            dialling = wait_until(lambda: _dialer(bed, sockets.port_of(far)), "a dial")
             far.setblocking(False)
             far.connect_ex((family.eth0, dialling))
             wait_until(lambda: select.select([], [client], [], 0)[1], "the connection")
@@ -88,7 +88,7 @@ table inet hold {{
 """The far side does not see the request, or it would refuse it: nobody listens there."""
 
 
-def _dialling(bed: Testbed, port: int) -> int:
+def _dialer(bed: Testbed, port: int) -> int:
     """The local port of the router's socket that connects to `port`; 0 if there is none."""
     shown = bed.router.run("ss", "-Htn", "state", "syn-sent", f"( dport = :{port} )").stdout
     local = shown.split()[2] if shown.strip() else ":0"

@@ -16,7 +16,7 @@ LAYERS = [
     "policy",
     "flows",
     "platform",
-    "egress",
+    "outbound",
     "engine",
     "control",
     "cli",

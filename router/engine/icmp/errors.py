@@ -15,13 +15,13 @@ from __future__ import annotations
 
 from typing import Final
 
-from router.outbound.icmp import IcmpEgress
-from router.outbound.all import Outside, WaysOut
-from router.engine.udp.datagrams import Datagrams
 from router.engine.icmp.queries import Queries
+from router.engine.udp.datagrams import Datagrams
 from router.flows import quoted
 from router.flows.drops import Drop, Drops
 from router.flows.quoted import Quote
+from router.outbound.all import NatEndpoint, Outbounds
+from router.outbound.icmp import IcmpSocket
 from router.wire import icmp, ip
 from router.wire.icmp import Error
 
@@ -31,13 +31,15 @@ HOST_UNREACHABLE: Final = bytes(Error.HOST_UNREACHABLE.type_and_code(4))
 class Errors:
     """Those about queries and datagrams of both families."""
 
-    def __init__(self, queries: Queries, datagrams: Datagrams, ways: WaysOut, drops: Drops) -> None:
+    def __init__(
+        self, queries: Queries, datagrams: Datagrams, outbounds: Outbounds, drops: Drops
+    ) -> None:
         self._queries = queries
         self._datagrams = datagrams
-        self._ways = ways
+        self._outbounds = outbounds
         self._drops = drops
 
-    def from_outside(self, egress: IcmpEgress, error: ip.Packet) -> None:
+    def from_outside(self, sock: IcmpSocket, error: ip.Packet) -> None:
         """Hand in an error that a raw socket has received. It is whole, and the kernel has looked
         at its checksum in IPv6."""
         quote = quoted.read(error)
@@ -46,9 +48,9 @@ class Errors:
         if isinstance(quote, Drop):
             self._drops.count(quote)
         elif quote.protocol == ip.UDP:
-            self._about_a_datagram(egress, error, quote)
+            self._about_a_datagram(sock, error, quote)
         else:
-            self._queries.error(egress, error, quote)
+            self._queries.error(sock, error, quote)
 
     def from_inside(self, error: ip.Packet) -> Drop | None:
         """Send on an error about something that was handed in; or why it can be about nothing that
@@ -65,25 +67,25 @@ class Errors:
         self._send_on(error, quote, outside)
         return None
 
-    def _about_a_datagram(self, egress: IcmpEgress, error: ip.Packet, quote: Quote) -> None:
+    def _about_a_datagram(self, sock: IcmpSocket, error: ip.Packet, quote: Quote) -> None:
         """Routers' words, and all of IPv6, have reached the datagram's own socket."""
-        start, way = error.payload, self._ways.of(egress)
+        start, outbound = error.payload, self._outbounds.of(sock)
         unheard = error.version == 4 and error.data[start : start + 2] == HOST_UNREACHABLE
-        if unheard and way is not None and way.owns(error.source):
-            self._datagrams.host_unreachable(way, error, quote)
+        if unheard and outbound is not None and outbound.owns(error.source):
+            self._datagrams.host_unreachable(outbound, error, quote)
 
-    def _send_on(self, error: ip.Packet, quote: Quote, outside: Outside) -> None:
+    def _send_on(self, error: ip.Packet, quote: Quote, outside: NatEndpoint) -> None:
         """From the address that the system sends to him with: that is whom he has answered."""
         if error.hop_limit <= 1:
             self._drops.count(Drop.HOP_LIMIT)
             return
-        egress = outside.way.icmp[error.version]
+        sock = outside.outbound.icmp[error.version]
         address = ip.format_address(error.destination)
-        source = egress.path(address).source
+        source = sock.path(address).source
         if source is None:
             self._drops.count(Drop.UNREACHABLE)
             return
         try:
-            egress.send_error(quoted.outward(error, quote, source, outside.number), (address, 0))
+            sock.send_error(quoted.outward(error, quote, source, outside.number), (address, 0))
         except OSError:
             self._drops.count(Drop.NO_BUFFER)

@@ -10,16 +10,16 @@ from collections.abc import Mapping
 from itertools import chain
 from typing import Final
 
-from router.outbound.icmp import IcmpEgress
-from router.outbound.all import Change, Outside, WayOut
-from router.engine.tun_writer import Inside
 from router.engine.refusals import Refusals
-from router.engine.reload.reevaluate import Renewal, Reviewed
+from router.engine.reload.reevaluate import Reevaluated, Reevaluation
+from router.engine.tun_writer import TunWriter
 from router.flows import quoted, translate
 from router.flows.drops import Drop, Drops
 from router.flows.queries import Binding, QueryTable, inside_key, outside_key
 from router.flows.quoted import Quote
 from router.flows.tally import Tally, move
+from router.outbound.all import Change, NatEndpoint, Outbound
+from router.outbound.icmp import IcmpSocket
 from router.wire import icmp, ip
 from router.wire.icmp import Error
 
@@ -49,18 +49,18 @@ class Queries:
     first_id: where among the outside identifiers to begin; any number.
     """
 
-    def __init__(self, inside: Inside, refusals: Refusals, drops: Drops, first_id: int) -> None:
-        self._inside = inside
+    def __init__(self, writer: TunWriter, refusals: Refusals, drops: Drops, first_id: int) -> None:
+        self._writer = writer
         self._refusals = refusals
         self._drops = drops
-        self._tables: dict[int, QueryTable[WayOut]] = {
+        self._tables: dict[int, QueryTable[Outbound]] = {
             version: QueryTable(LIMIT, first_id) for version in (4, 6)
         }
 
     def __len__(self) -> int:
         return sum(map(len, self._tables.values()))
 
-    def carry(self, query: ip.Packet, kind: int, now: float) -> IcmpEgress | None:
+    def carry(self, query: ip.Packet, kind: int, now: float) -> IcmpSocket | None:
         """Send a query that belongs to a flow; the socket it went by, or None if it has none."""
         start = query.payload + 4
         key = query.source + query.destination + bytes((kind,)) + query.data[start : start + 2]
@@ -68,15 +68,17 @@ class Queries:
         if binding is None:
             return None
         self._send(query, binding, now)
-        return binding.way.icmp[query.version]
+        return binding.outbound.icmp[query.version]
 
-    def begin(self, query: ip.Packet, kind: int, way: WayOut, tally: Tally, now: float) -> None:
+    def begin(
+        self, query: ip.Packet, kind: int, outbound: Outbound, tally: Tally, now: float
+    ) -> None:
         """Send the first query of a flow by a way out that has its family."""
-        if self._is_our_own(query, kind, way):
+        if self._is_our_own(query, kind, outbound):
             self._drops.count(Drop.LOOP)
             return
         binding = self._tables[query.version].add(
-            way,
+            outbound,
             query.source,
             query.destination,
             kind,
@@ -90,12 +92,12 @@ class Queries:
         else:
             self._send(query, binding, now)
 
-    def answer(self, egress: IcmpEgress, answer: ip.Packet, kind: int, now: float) -> None:
+    def answer(self, sock: IcmpSocket, answer: ip.Packet, kind: int, now: float) -> None:
         """Hand in an answer that a raw socket has received. kind: of the queries it answers."""
         data, start = answer.data, answer.payload + 4
         key = answer.source + bytes((kind,)) + data[start : start + 2]
         binding = self._tables[answer.version].by_outside.get(key)
-        if binding is None or binding.way.icmp.get(answer.version) is not egress:
+        if binding is None or binding.outbound.icmp.get(answer.version) is not sock:
             self._drops.count(Drop.NO_BINDING)
             return
         if answer.hop_limit <= 1:
@@ -106,11 +108,11 @@ class Queries:
         tally.packets_in += 1
         tally.bytes_in += len(data)
         outside_id = data[start] << 8 | data[start + 1]
-        self._inside.hand_in(
+        self._writer.deliver(
             translate.answer(answer, binding.source, outside_id, binding.inside_id)
         )
 
-    def error(self, egress: IcmpEgress, error: ip.Packet, quote: Quote) -> None:
+    def error(self, sock: IcmpSocket, error: ip.Packet, quote: Quote) -> None:
         """An error about a query of ours, told as if there were no other address than its sender's.
 
         What our own kernel says (no such neighbour, path too narrow) comes from an address of
@@ -118,24 +120,24 @@ class Queries:
         """
         key = outside_key(quote.destination, quote.kind, quote.identifier)
         binding = self._tables[error.version].by_outside.get(key)
-        if binding is None or binding.way.icmp.get(error.version) is not egress:
+        if binding is None or binding.outbound.icmp.get(error.version) is not sock:
             self._drops.count(Drop.NO_BINDING)
             return
         if error.hop_limit <= 1:
             self._drops.count(Drop.HOP_LIMIT)
             return
         source = error.source
-        if binding.way.owns(source):
+        if binding.outbound.owns(source):
             source = self._refusals.peers.get(error.version, source)
-        self._inside.hand_in(quoted.restore(error, quote, binding, source))
+        self._writer.deliver(quoted.restore(error, quote, binding, source))
 
-    def outside_of(self, quote: Quote) -> Outside | None:
+    def outside_of(self, quote: Quote) -> NatEndpoint | None:
         """Who an answer that was handed in, and that a host inside quotes, had been sent to."""
         version = 4 if len(quote.source) == 4 else 6
         asked = icmp.REQUEST_OF[version].get(quote.kind, NO_QUERY)
         key = inside_key(quote.destination, quote.source, asked, quote.identifier)
         binding = self._tables[version].by_inside.get(key)
-        return None if binding is None else Outside(binding.way, binding.outside_id)
+        return None if binding is None else NatEndpoint(binding.outbound, binding.outside_id)
 
     def expire(self, now: float) -> None:
         """End the flows that have been idle for too long."""
@@ -145,16 +147,16 @@ class Queries:
     def forget(self, change: Change) -> None:
         """End the flows that have lost their way; their next query asks the rules anew."""
         for version in change.lost:
-            self._tables[version].remove(change.way)
+            self._tables[version].remove(change.outbound)
 
-    def review(self, renewal: Renewal) -> Reviewed:
+    def reevaluate(self, reevaluation: Reevaluation) -> Reevaluated:
         """Other rules have taken over: end the flows about which they say otherwise."""
         kept = ended = 0
         for version, table in self._tables.items():
             protocol = icmp.protocol_of(version)
             for binding in list(table.by_inside.values()):
-                tally, lives = renewal.judge(
-                    binding.tally, binding.destination, protocol, 0, binding.way
+                tally, lives = reevaluation.evaluate(
+                    binding.tally, binding.destination, protocol, 0, binding.outbound
                 )
                 move(binding, tally)
                 if lives:
@@ -162,25 +164,25 @@ class Queries:
                 else:
                     table.end(binding)
                     ended += 1
-        return Reviewed(kept, ended)
+        return Reevaluated(kept, ended)
 
-    def ways(self) -> set[WayOut]:
+    def outbounds(self) -> set[Outbound]:
         """Those that a flow goes by."""
         bindings = [table.by_inside.values() for table in self._tables.values()]
-        return {binding.way for binding in chain.from_iterable(bindings)}
+        return {binding.outbound for binding in chain.from_iterable(bindings)}
 
-    def _is_our_own(self, query: ip.Packet, kind: int, way: WayOut) -> bool:
+    def _is_our_own(self, query: ip.Packet, kind: int, outbound: Outbound) -> bool:
         """Whether this is a query that we sent by `way` and that came back by the TUN."""
         key = outside_key(query.destination, kind, icmp.identifier(query))
-        return key in self._tables[query.version].by_outside and way.owns(query.source)
+        return key in self._tables[query.version].by_outside and outbound.owns(query.source)
 
-    def _send(self, query: ip.Packet, binding: Binding[WayOut], now: float) -> None:
+    def _send(self, query: ip.Packet, binding: Binding[Outbound], now: float) -> None:
         if query.version == 6 and not icmp.has_valid_checksum(query):
             self._drops.count(Drop.BAD_CHECKSUM)
             return
-        egress = binding.way.icmp[query.version]
+        sock = binding.outbound.icmp[query.version]
         try:
-            egress.send(query, binding)
+            sock.send(query, binding)
         except BlockingIOError:
             self._drops.count(Drop.NO_BUFFER)
         except OSError as error:
@@ -192,7 +194,7 @@ class Queries:
             tally.bytes_out += len(query.data)
 
     def _refuse_by_errno(
-        self, query: ip.Packet, binding: Binding[WayOut], error: OSError, now: float
+        self, query: ip.Packet, binding: Binding[Outbound], error: OSError, now: float
     ) -> None:
         what, reason = SEND_ERRORS.get(error.errno or 0, (None, Drop.NO_BUFFER))
         if what is None:
@@ -200,5 +202,5 @@ class Queries:
             return
         value = 0
         if what is Error.TOO_BIG:
-            value = binding.way.icmp[query.version].path(binding.address[0]).mtu
+            value = binding.outbound.icmp[query.version].path(binding.address[0]).mtu
         self._refusals.refuse(query, what, reason, now, value)

@@ -63,7 +63,7 @@ class _Pickler(pickle.Pickler):
         return kind, self.slices - before
 
 
-class Assembly:
+class ChunkedUnpickler:
     """Puts together what was written, as it comes in. `value` is it, once `complete`."""
 
     def __init__(self) -> None:

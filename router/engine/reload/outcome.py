@@ -8,8 +8,8 @@ from typing import Any, NamedTuple
 
 from router.config.model import Config, Policy
 from router.engine.reload.compiled import Report
+from router.engine.reload.reevaluate import Reevaluated
 from router.engine.routes.installed import RouteChanges
-from router.engine.reload.reevaluate import Reviewed
 
 
 class PolicyChanges(NamedTuple):
@@ -29,7 +29,7 @@ class Outcome(NamedTuple):
     done: bool
     problems: Report
     rules: int = 0
-    flows: Mapping[str, Reviewed] = {}
+    flows: Mapping[str, Reevaluated] = {}
     routes: RouteChanges = RouteChanges()
     policies: PolicyChanges = PolicyChanges()
 
@@ -41,7 +41,7 @@ class Outcome(NamedTuple):
     def applied(
         cls,
         config: Config,
-        flows: Mapping[str, Reviewed],
+        flows: Mapping[str, Reevaluated],
         routes: RouteChanges,
         policies: PolicyChanges,
     ) -> Outcome:

@@ -15,14 +15,14 @@ from dataclasses import replace
 from typing import NamedTuple
 
 from router.config.model import BUILT_IN, Config, Policy, PolicyType
-from router.outbound.all import WayOut, WaysOut
 from router.flows.tally import Tallies, Tally
+from router.outbound.all import Outbound, Outbounds
 from router.policy.capture import is_captured
 from router.policy.resolve import effective, policy_of
 from router.policy.table import RuleSet
 
 
-class Reviewed(NamedTuple):
+class Reevaluated(NamedTuple):
     """How many flows live on, and how many are ended."""
 
     kept: int = 0
@@ -36,7 +36,7 @@ class Behaviour(NamedTuple):
     does: tuple[Policy, ...]
 
 
-class Renewal:
+class Reevaluation:
     """From the rules of `before` to others.
 
     ways: those of both; asked which policies are up.
@@ -44,18 +44,18 @@ class Renewal:
     """
 
     def __init__(
-        self, before: Config, config: Config, rules: RuleSet, ways: WaysOut, tallies: Tallies
+        self, before: Config, config: Config, rules: RuleSet, outbounds: Outbounds, tallies: Tallies
     ) -> None:
         self.tallies = tallies.renumbered(same_rules(before, config, tallies.rules()))
         self._before = before
         self._config = config
         self._rules = rules
-        self._ways = ways
+        self._outbounds = outbounds
         self._then = {name: behaviour(before, name) for name in before.policies}
         self._now = {name: behaviour(config, name) for name in config.policies}
 
-    def judge(
-        self, tally: Tally, destination: bytes, protocol: int, port: int, way: WayOut
+    def evaluate(
+        self, tally: Tally, destination: bytes, protocol: int, port: int, outbound: Outbound
     ) -> tuple[Tally, bool]:
         """To what a flow that went `way` is to be counted now, and whether it lives on."""
         version = 4 if len(destination) == 4 else 6
@@ -64,22 +64,22 @@ class Renewal:
         then = self._then[policy_of(self._before, tally.rule)]
         named = policy_of(self._config, decides)
         now = self._now[named]
-        applies = effective(self._config, named, self._ways.is_up)
+        applies = effective(self._config, named, self._outbounds.is_up)
         if then.does == now.does:
             lives = True
             applies = now.names[then.names.index(tally.policy)]
         else:
-            lives = self._way(applies, version, address) is way
+            lives = self._outbound(applies, version, address) is outbound
         if named == PolicyType.BYPASS:
             # What bypasses the TUN for some ports may now do so for all.
             lives &= is_captured(self._config, self._rules, version, address)
         return self.tallies.of(applies, decides), lives
 
-    def _way(self, policy: str, version: int, address: int) -> WayOut | None:
+    def _outbound(self, policy: str, version: int, address: int) -> Outbound | None:
         """The one that a new flow would go by a policy that is up."""
         if policy == PolicyType.BYPASS:
-            return self._ways.by_system(version, address)
-        return self._ways.by_policy.get(policy)
+            return self._outbounds.by_system(version, address)
+        return self._outbounds.by_policy.get(policy)
 
 
 def behaviour(config: Config, name: str) -> Behaviour:

@@ -21,14 +21,14 @@ from typing import Final
 from router.config.model import Config, Place
 from router.config.problems import Problem, Severity
 from router.config.sources import Sources
-from router.outbound.all import WaysOut
-from router.engine.policy_log import announce
-from router.engine.reload.compiled import Compiled, Report, Reread
 from router.engine.forwarder import Forwarder
-from router.engine.routes.installed import Installed, NotPutBackError
 from router.engine.loop import Loop
+from router.engine.policy_log import log_policies
+from router.engine.reload.chunked_pickle import ChunkedUnpickler
+from router.engine.reload.compiled import Compiled, Report, Reread
 from router.engine.reload.outcome import Outcome, policy_changes
-from router.engine.reload.chunked_pickle import Assembly
+from router.engine.routes.installed import InstalledRoutes, RollbackFailedError
+from router.outbound.all import Outbounds
 from router.platform.base import Pipe, PlatformError, System
 
 log = logging.getLogger(__name__)
@@ -61,8 +61,8 @@ class Reload:
         system: System,
         loop: Loop,
         forwarder: Forwarder,
-        ways: WaysOut,
-        installed: Installed,
+        outbounds: Outbounds,
+        installed: InstalledRoutes,
         began: Callable[[], None],
         ended: Callable[[], None],
     ) -> None:
@@ -71,12 +71,12 @@ class Reload:
         self._system = system
         self._loop = loop
         self._forwarder = forwarder
-        self._ways = ways
+        self._outbounds = outbounds
         self._installed = installed
         self._asked: list[Tell] = []
         self._to_tell: list[Tell] = []
         self._pipe: Pipe | None = None
-        self._assembly = Assembly()
+        self._unpickler = ChunkedUnpickler()
         self._broken = False
 
     def ask(self, tell: Tell | None = None) -> None:
@@ -94,12 +94,12 @@ class Reload:
 
     def _begin(self) -> None:
         self._to_tell, self._asked = self._asked, []
-        self._assembly = Assembly()
+        self._unpickler = ChunkedUnpickler()
         self._broken = False
         self._began()
         log.info("reading %s anew", self._forwarder.config.file)
         try:
-            pipe = self._pipe = self._system.read_anew()
+            pipe = self._pipe = self._system.start_reread()
         except REFUSALS as error:
             self._tell(Outcome.refused(Report.saying(str(error))))
             return
@@ -116,7 +116,7 @@ class Reload:
             return
         if data and not self._broken:
             try:
-                self._assembly.take(data)
+                self._unpickler.take(data)
             except Exception:
                 self._broken = True
         if not data or self._broken:
@@ -132,8 +132,8 @@ class Reload:
         if self._pipe is None:
             return
         self._end_reading()
-        found: Reread | None = self._assembly.value if self._assembly.complete else None
-        self._assembly = Assembly()
+        found: Reread | None = self._unpickler.value if self._unpickler.complete else None
+        self._unpickler = ChunkedUnpickler()
         cut_off = Outcome.refused(Report.saying(CUT_OFF))
         self._tell(self._outcome(found) if found else cut_off)
 
@@ -170,7 +170,7 @@ class Reload:
             return Outcome.refused(fixed)
         try:
             outcome = self._apply(compiled)
-        except NotPutBackError:
+        except RollbackFailedError:
             raise
         except REFUSALS as error:
             return Outcome.refused(Report.saying(str(error)))
@@ -180,16 +180,16 @@ class Reload:
         """All of it or nothing. Raises PlatformError for nothing, NotPutBackError for neither."""
         before, config = self._forwarder.config, compiled.config
         changes = policy_changes(before, config)
-        self._ways.take_over(config.policies.values())
+        self._outbounds.take_over(config.policies.values())
         try:
             routes = self._installed.change(compiled)
         except REFUSALS:
-            self._ways.take_over(before.policies.values())
-            self._ways.close_unused(self._forwarder.ways_in_use())
+            self._outbounds.take_over(before.policies.values())
+            self._outbounds.close_unused(self._forwarder.outbounds_in_use())
             raise
         flows = self._forwarder.change(config, compiled.rules)
-        self._ways.close_unused(self._forwarder.ways_in_use())
-        announce(config, self._ways, {*changes.added, *changes.changed})
+        self._outbounds.close_unused(self._forwarder.outbounds_in_use())
+        log_policies(config, self._outbounds, {*changes.added, *changes.changed})
         return Outcome.applied(config, flows, routes, changes)
 
 

@@ -26,8 +26,8 @@ from router.engine.reload.compiled import Compiled, Report, Reread, dependencies
 from router.platform import present_network
 from router.policy.findings.loops import find_endpoints_in_danger
 from router.policy.findings.situation import Situation
+from router.policy.interfaces import interfaces_now
 from router.policy.table import RuleSet
-from router.policy.interfaces import ways_now
 
 
 def command(file: Path) -> Sequence[str]:
@@ -47,8 +47,10 @@ def reread(file: Path) -> Reread:
     config, rules = loaded.config, RuleSet.build(loaded.config)
     network = present_network()
     situation = Situation.of(config, rules, network)
-    ways = ways_now(config.policies, network)
-    depends_on = dependencies(config, rules, lambda name: ways.get(name, {}), network.endpoints)
+    outbounds = interfaces_now(config.policies, network)
+    depends_on = dependencies(
+        config, rules, lambda name: outbounds.get(name, {}), network.endpoints
+    )
     warnings = (f"{each.message}; {each.help}" for each in find_endpoints_in_danger(situation))
     compiled = Compiled(_without_prefixes(config), rules, situation.plan, depends_on)
     return Reread(problems.and_also(Report.saying(*warnings)), compiled)
@@ -69,7 +71,7 @@ def main() -> None:
         except Exception as error:
             why = f"{file}: cannot be read anew: {error or type(error).__name__}"
             result = Reread(Report.saying(why))
-        pieces.write(result, sys.stdout.buffer)
+        chunked_pickle.write(result, sys.stdout.buffer)
         sys.stdout.buffer.flush()
     # Whoever waits for the end does not wait until the memory of a million prefixes is tidied up.
     os._exit(0)

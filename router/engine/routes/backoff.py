@@ -15,7 +15,7 @@ CALM: Final = 2.0
 """What stays this many times as long as was waited for it is left alone again."""
 
 
-class Restraint:
+class Backoff:
     """For one thing that is put back."""
 
     def __init__(self) -> None:
@@ -23,7 +23,7 @@ class Restraint:
         self.wait = 0.0
         """Seconds that are waited between one time and the next at present."""
 
-    def put_back(self, now: float) -> None:
+    def restored(self, now: float) -> None:
         """It has just been."""
         if now - self._last > CALM * max(self.wait, FIRST):
             self.wait = 0.0

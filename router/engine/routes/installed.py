@@ -16,9 +16,9 @@ from typing import Final, NamedTuple, Protocol
 
 from router.config.model import Config
 from router.engine.reload.compiled import Compiled, Dependencies, dependencies
-from router.engine.routes.backoff import Restraint
-from router.platform.base import Kept, PlatformError, System, TunDevice
-from router.policy.exempt import WayOf
+from router.engine.routes.backoff import Backoff
+from router.platform.base import PlatformError, ReconcileResult, System, TunDevice
+from router.policy.exempt import InterfacesOf
 from router.policy.findings.loops import exemption
 from router.policy.network import Endpoint
 from router.policy.plan import Plan, make_plan
@@ -32,7 +32,7 @@ RETRY: Final = 10
 """Seconds until what cannot be put back is tried again."""
 
 
-class NotPutBackError(PlatformError):
+class RollbackFailedError(PlatformError):
     """What has been changed in part can be neither completed nor undone."""
 
 
@@ -51,7 +51,7 @@ class Clock(Protocol):
     def call_later(self, delay: float, callback: Callable[[], None]) -> None: ...
 
 
-class Installed:
+class InstalledRoutes:
     """`way_of` gives the interfaces of a policy at present."""
 
     def __init__(
@@ -60,18 +60,18 @@ class Installed:
         rules: RuleSet,
         system: System,
         tun: TunDevice,
-        way_of: WayOf,
+        interfaces_of: InterfacesOf,
         clock: Clock,
     ) -> None:
         self._clock = clock
-        self._restraint = Restraint()
+        self._backoff = Backoff()
         self._looks_later = False
-        self._lacking: list[str] = []
+        self._failed: list[str] = []
         self._config = config
         self._rules = rules
         self._system = system
         self._tun = tun
-        self._way_of = way_of
+        self._interfaces_of = interfaces_of
 
     @property
     def route_count(self) -> int:
@@ -81,7 +81,7 @@ class Installed:
         """Add the routes for the first time. Raises PlatformError that names the one refused."""
         endpoints = self._system.endpoints()
         self._depends_on = self._dependencies(endpoints)
-        self._plan = make_plan(self._config, self._rules, self._way_of, endpoints)
+        self._plan = make_plan(self._config, self._rules, self._interfaces_of, endpoints)
         self._report(self._plan.exempt)
         self._system.add_routes(self._plan.routes)
         return self._plan
@@ -91,7 +91,7 @@ class Installed:
         waiting for it: a tunnel may take its time to say where it leads, and to compare thousands
         of routes takes its own. What somebody takes away again and again is put back ever more
         seldom. Raises PlatformError."""
-        self._system.endpoints_soon(self._keep)
+        self._system.request_endpoints(self._keep)
 
     def _keep(self, endpoints: Sequence[Endpoint] | PlatformError) -> None:
         if isinstance(endpoints, PlatformError):
@@ -102,12 +102,12 @@ class Installed:
         if planned_anew:
             known = self._plan.exempt
             self._depends_on = depends_on
-            self._plan = make_plan(self._config, self._rules, self._way_of, endpoints)
+            self._plan = make_plan(self._config, self._rules, self._interfaces_of, endpoints)
             self._report([each for each in self._plan.exempt if each not in known])
-        delay = self._restraint.delay(self._clock.now)
+        delay = self._backoff.delay(self._clock.now)
         if planned_anew or not delay:
             told = partial(self._kept, planned_anew=planned_anew)
-            self._system.keep_soon(self._plan.routes, told)
+            self._system.request_reconcile(self._plan.routes, told)
         else:
             self._look_in(delay)
 
@@ -123,47 +123,47 @@ class Installed:
         except PlatformError as error:
             log.warning("%s", error)
 
-    def _kept(self, kept: Kept | PlatformError, *, planned_anew: bool) -> None:
+    def _kept(self, kept: ReconcileResult | PlatformError, *, planned_anew: bool) -> None:
         if isinstance(kept, PlatformError):
             log.warning("%s", kept)
             self._demand_tun()
             return
-        if kept.put_back and planned_anew:
+        if kept.restored and planned_anew:
             log.info("routes planned anew: %d by %s", len(self._plan.routes), self._tun.name)
-        elif kept.put_back:
-            self._restraint.put_back(self._clock.now)
-            self._tell_of(kept.put_back)
-        self._report_lacking(kept.lacking)
+        elif kept.restored:
+            self._backoff.restored(self._clock.now)
+            self._tell_of(kept.restored)
+        self._report_lacking(kept.failed)
 
     def _tell_of(self, missing: list[str]) -> None:
         """What was put back, and that it takes two to quarrel."""
         more = f" and {len(missing) - SHOWN} more" if len(missing) > SHOWN else ""
         what = ", ".join(missing[:SHOWN]) + more
-        if self._restraint.wait:
+        if self._backoff.wait:
             log.warning(
                 "another program keeps removing what is ours; put back: %s; not again for %g s: "
                 "end that program, or have it leave the routes of %s alone "
                 "(`ip monitor route` shows what it does)",
-                *(what, self._restraint.wait, self._tun.name),
+                *(what, self._backoff.wait, self._tun.name),
             )
         else:
             log.warning("another program has removed what is ours; put back: %s", what)
 
-    def _report_lacking(self, lacking: list[str]) -> None:
+    def _report_lacking(self, failed: list[str]) -> None:
         """Once; it is tried again as long as it lasts."""
-        if lacking and lacking != self._lacking:
+        if failed and failed != self._failed:
             log.warning(
                 "another program has changed what is ours, and it cannot be put back: %s. Packets "
                 "that need it pass the router by until then: end what keeps %s from being put "
                 "right; it is tried again every %d s",
-                "; ".join(lacking),
+                "; ".join(failed),
                 self._tun.name,
                 RETRY,
             )
-        elif self._lacking and not lacking:
+        elif self._failed and not failed:
             log.info("everything of %s is as it should be again", self._tun.name)
-        self._lacking = lacking
-        if lacking:
+        self._failed = failed
+        if failed:
             self._look_in(RETRY)
 
     def _demand_tun(self) -> None:
@@ -188,29 +188,29 @@ class Installed:
         self._depends_on = self._dependencies(endpoints)
         self._plan = compiled.plan
         if self._depends_on != compiled.depends_on:
-            self._plan = make_plan(self._config, self._rules, self._way_of, endpoints)
+            self._plan = make_plan(self._config, self._rules, self._interfaces_of, endpoints)
         before, after = set(former[-1].routes), set(self._plan.routes)
         try:
             if before != after:
-                self._report_lacking(self._system.keep(self._plan.routes).lacking)
+                self._report_lacking(self._system.keep(self._plan.routes).failed)
         except PlatformError as refusal:
             self._config, self._rules, self._depends_on, self._plan = former
-            self._put_back(refusal)
+            self._roll_back(refusal)
             raise
         self._report([each for each in self._plan.exempt if each not in former[-1].exempt])
         return RouteChanges(len(after - before), len(before - after))
 
-    def _put_back(self, refusal: PlatformError) -> None:
+    def _roll_back(self, refusal: PlatformError) -> None:
         try:
             self._system.keep(self._plan.routes)
         except PlatformError as error:
-            raise NotPutBackError(
+            raise RollbackFailedError(
                 f"other rules could not be applied ({refusal}), and the former routes could not be "
                 f"put back ({error}): stopping, and cleaning up now; start the router again"
             ) from error
 
     def _dependencies(self, endpoints: Sequence[Endpoint]) -> Dependencies:
-        return dependencies(self._config, self._rules, self._way_of, endpoints)
+        return dependencies(self._config, self._rules, self._interfaces_of, endpoints)
 
     @staticmethod
     def _report(exempt: Sequence[Endpoint]) -> None:

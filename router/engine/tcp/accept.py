@@ -39,7 +39,7 @@ class Watcher(Protocol):
     def call_later(self, delay: float, callback: Callable[[], None]) -> None: ...
 
 
-class Accepting:
+class Acceptor:
     """At several listeners, all of them non-blocking, which it closes in the end."""
 
     def __init__(self, watcher: Watcher) -> None:

@@ -22,16 +22,16 @@ from collections.abc import Callable
 from functools import partial
 from typing import Final, Protocol
 
-from router.outbound.descriptors import Descriptors
-from router.outbound.relay import reset
-from router.outbound.all import WayOut
-from router.engine.tun_writer import Inside
 from router.engine.icmp.queries import SEND_ERRORS
 from router.engine.refusals import Refusals
+from router.engine.tun_writer import TunWriter
 from router.flows.addresses import is_host_source
 from router.flows.drops import Drop, Drops
 from router.flows.tally import Tally
 from router.flows.tcp import Flow, FlowTable, State
+from router.outbound.all import Outbound
+from router.outbound.descriptors import Descriptors
+from router.outbound.relay import reset
 from router.platform.base import ConnectFailure, HasFileno
 from router.platform.base import Streams as StreamSockets
 from router.wire import ip, offload, tcp
@@ -57,7 +57,7 @@ class DialWatcher(Protocol):
     def forget_changes(self, source: HasFileno) -> None: ...
 
 
-class Dialling:
+class Dialer:
     """The flows of `table` that are not relayed yet, and what ends them.
 
     is_ours: whether an address is one of this machine, the TUN's included.
@@ -66,44 +66,44 @@ class Dialling:
     def __init__(
         self,
         sockets: StreamSockets,
-        table: FlowTable[WayOut],
+        table: FlowTable[Outbound],
         watcher: DialWatcher,
         is_ours: Callable[[bytes], bool],
-        inside: Inside,
+        writer: TunWriter,
         refusals: Refusals,
         drops: Drops,
         descriptors: Descriptors,
     ) -> None:
-        self.sockets: dict[Flow[WayOut], socket.socket] = {}
+        self.sockets: dict[Flow[Outbound], socket.socket] = {}
         self._system = sockets
         self._table = table
         self._watcher = watcher
         self._is_ours = is_ours
-        self._inside = inside
+        self._writer = writer
         self._refusals = refusals
         self._drops = drops
         self._descriptors = descriptors
 
-    def begin(self, request: ip.Packet, way: WayOut, tally: Tally, now: float) -> None:
+    def begin(self, request: ip.Packet, outbound: Outbound, tally: Tally, now: float) -> None:
         """Dial for a request that is whole, by a way out that is up and has its family."""
         if not self._descriptors.take(DESCRIPTORS_EACH):
             self._refuse(request, ConnectFailure(errno.EMFILE), now)
             return
         try:
-            sock = self._connecting(request, way)
+            sock = self._connecting(request, outbound)
         except OSError as error:
             self._descriptors.give_back(DESCRIPTORS_EACH)
             self._refuse(request, ConnectFailure(error.errno or 0), now)
             return
         key = request.source + request.destination + tcp.ports(request)
-        flow = self._table.begin(key, request.data, tcp.sequence(request), way, tally, now)
+        flow = self._table.begin(key, request.data, tcp.sequence(request), outbound, tally, now)
         tally.went_out(len(request.data))
         self.sockets[flow] = sock
         self._watcher.watch_changes(sock, partial(self._changed, flow))
         if _is_connected(sock):
             self._open(flow, now)  # a near host has answered by now, which spares it a wait
 
-    def take(self, flow: Flow[WayOut], segment: ip.Packet, now: float) -> bool:
+    def take(self, flow: Flow[Outbound], segment: ip.Packet, now: float) -> bool:
         """What the application sends while its flow is DIALLING; False if that ends the flow and
         may begin another."""
         request = ip.parse(flow.request)
@@ -129,7 +129,7 @@ class Dialling:
             if flow.state is State.DIALLING
         )
 
-    def abandon(self, flow: Flow[WayOut]) -> None:
+    def abandon(self, flow: Flow[Outbound]) -> None:
         """End a flow that is not relayed, whatever its state."""
         sock = self.sockets.pop(flow, None)
         if sock is not None:
@@ -139,11 +139,11 @@ class Dialling:
             self._descriptors.give_back(DESCRIPTORS_EACH)
         self._table.end(flow)
 
-    def _connecting(self, request: ip.Packet, way: WayOut) -> socket.socket:
+    def _connecting(self, request: ip.Packet, outbound: Outbound) -> socket.socket:
         """A socket that dials. Raises OSError."""
         version = request.version
         sock = self._system.dialling(
-            version, way.interfaces[version], request.hop_limit - 1, request.traffic_class
+            version, outbound.interfaces[version], request.hop_limit - 1, request.traffic_class
         )
         port = int.from_bytes(tcp.ports(request)[2:], "big")
         outcome = sock.connect_ex((ip.format_address(request.destination), port))
@@ -152,7 +152,7 @@ class Dialling:
             raise OSError(outcome, os.strerror(outcome))
         return sock
 
-    def _changed(self, flow: Flow[WayOut], _event: int) -> None:
+    def _changed(self, flow: Flow[Outbound], _event: int) -> None:
         if flow.state is not State.DIALLING:
             return
         sock, now = self.sockets[flow], self._watcher.now
@@ -163,7 +163,7 @@ class Dialling:
         elif _is_connected(sock):
             self._open(flow, now)
 
-    def _open(self, flow: Flow[WayOut], now: float) -> None:
+    def _open(self, flow: Flow[Outbound], now: float) -> None:
         """The way out has connected: the request goes on to a listener."""
         request = ip.parse(flow.request)
         rewrite = self._table.connected(flow, now)
@@ -173,7 +173,7 @@ class Dialling:
             return
         frame = bytearray(offload.NOTHING_LEFT + request.data)
         rewrite.apply(frame, offload.HEADER + request.payload)
-        self._inside.hand_in(bytes(memoryview(frame)[offload.HEADER :]))
+        self._writer.deliver(bytes(memoryview(frame)[offload.HEADER :]))
 
     def _refuse(self, request: ip.Packet, failure: ConnectFailure, now: float) -> None:
         """Tell the application what the network, or our own kernel, said."""

@@ -19,11 +19,11 @@ from collections.abc import Callable, Mapping
 from functools import partial
 from typing import Final, NamedTuple, Protocol
 
-from router.outbound.relay import Relay
-from router.outbound.all import WayOut
-from router.engine.tun_writer import Inside
+from router.engine.tun_writer import TunWriter
 from router.flows.rewrite import Rewrite
 from router.flows.tcp import Flow
+from router.outbound.all import Outbound
+from router.outbound.relay import Relay
 from router.platform.base import Streams
 from router.wire import offload, tcp
 
@@ -69,18 +69,18 @@ class Keepalive:
     def __init__(
         self,
         sockets: Streams,
-        relays: Mapping[Flow[WayOut], Relay],
+        relays: Mapping[Flow[Outbound], Relay],
         watcher: Watcher,
-        inside: Inside,
+        writer: TunWriter,
     ) -> None:
         self._sockets = sockets
         self._relays = relays
         self._watcher = watcher
-        self._inside = inside
-        self._open: dict[Flow[WayOut], _Question] = {}
+        self._writer = writer
+        self._open: dict[Flow[Outbound], _Question] = {}
 
     def holds(
-        self, frame: bytearray, size: int, start: int, rewrite: Rewrite[Flow[WayOut]]
+        self, frame: bytearray, size: int, start: int, rewrite: Rewrite[Flow[Outbound]]
     ) -> bool:
         """Whether the frame is a probe that has to wait for the far end; else nothing has happened.
 
@@ -90,29 +90,33 @@ class Keepalive:
         relay = self._relays.get(flow)
         if relay is None or rewrite.outward or not self._is_probe(frame, size, start, flow, relay):
             return False
-        heard = self._sockets.heard(relay.outer)
+        tcp_info = self._sockets.tcp_info(relay.outer)
         former = self._open.get(flow)
-        if heard.is_owed or heard.silence < FRESH or (former and former.segments != heard.segments):
+        if (
+            tcp_info.has_unacknowledged
+            or tcp_info.silence < FRESH
+            or (former and former.segments != tcp_info.segments)
+        ):
             return False
         flow.tally.went_out(size - offload.HEADER)
         rewrite.apply(frame, start)
         (probe,) = offload.packets(frame, size)
         self._sockets.probe(relay.outer)
-        question = self._open[flow] = _Question(probe, heard.segments, self._watcher.now)
+        question = self._open[flow] = _Question(probe, tcp_info.segments, self._watcher.now)
         self._watcher.call_later(LOOK_AGAIN, partial(self._look, flow, question))
         return True
 
     def _is_probe(
-        self, frame: bytearray, size: int, start: int, flow: Flow[WayOut], relay: Relay
+        self, frame: bytearray, size: int, start: int, flow: Flow[Outbound], relay: Relay
     ) -> bool:
         """Whether it repeats the number of the last byte, or of the end, that has come."""
         sequence = tcp.probe_sequence(frame, start, size)
         if sequence is None:
             return False
-        received = self._sockets.heard(relay.inner).received
+        received = self._sockets.tcp_info(relay.inner).received
         return sequence == (flow.sequence + received) & 0xFFFFFFFF
 
-    def _look(self, flow: Flow[WayOut], question: _Question) -> None:
+    def _look(self, flow: Flow[Outbound], question: _Question) -> None:
         """Whether there is an answer by now."""
         if self._open.get(flow) is not question:
             return
@@ -121,12 +125,12 @@ class Keepalive:
             del self._open[flow]
             return
         waited = self._watcher.now - question.asked
-        answered = self._sockets.heard(relay.outer).segments != question.segments
+        answered = self._sockets.tcp_info(relay.outer).segments != question.segments
         if not answered and waited < PATIENCE:
             again = partial(self._look, flow, question)
             self._watcher.call_later(max(LOOK_AGAIN, waited * GROWTH), again)
             return
         del self._open[flow]
-        self._sockets.stop_probing(relay.outer)
+        self._sockets.stop_keepalive(relay.outer)
         if answered:
-            self._inside.hand_in(question.probe)
+            self._writer.deliver(question.probe)

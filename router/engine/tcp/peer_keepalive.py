@@ -17,9 +17,9 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Final, NamedTuple
 
-from router.outbound.relay import Relay
-from router.outbound.all import WayOut
 from router.flows.tcp import Flow, source_of
+from router.outbound.all import Outbound
+from router.outbound.relay import Relay
 from router.platform.base import Streams
 
 MOST: Final = 1024
@@ -35,7 +35,7 @@ class _Look(NamedTuple):
     segments: int
 
 
-class Inquiry:
+class PeerKeepalive:
     """Asks the applications' machines of `relays`, which whoever fills them keeps up to date.
 
     is_ours: whether an address is one of this machine.
@@ -44,16 +44,16 @@ class Inquiry:
     def __init__(
         self,
         sockets: Streams,
-        relays: Mapping[Flow[WayOut], Relay],
+        relays: Mapping[Flow[Outbound], Relay],
         is_ours: Callable[[bytes], bool],
     ) -> None:
         self._sockets = sockets
         self._relays = relays
         self._is_ours = is_ours
-        self._due: list[Flow[WayOut]] = []
-        self._looks: dict[Flow[WayOut], _Look] = {}
+        self._due: list[Flow[Outbound]] = []
+        self._looks: dict[Flow[Outbound], _Look] = {}
         # And what had come from the application's machine when it was asked.
-        self._asked: dict[Flow[WayOut], int] = {}
+        self._asked: dict[Flow[Outbound], int] = {}
 
     def look(self, now: float) -> None:
         """To be called every second or so."""
@@ -67,21 +67,21 @@ class Inquiry:
             if relay is not None and not self._is_ours(source_of(flow.key)):
                 self._look_at(flow, relay, now)
 
-    def _look_at(self, flow: Flow[WayOut], relay: Relay, now: float) -> None:
+    def _look_at(self, flow: Flow[Outbound], relay: Relay, now: float) -> None:
         former = self._looks.pop(flow, None)
         if now - flow.last < QUIET or flow in self._asked:
             return
-        segments = self._sockets.heard(relay.outer).segments
+        segments = self._sockets.tcp_info(relay.outer).segments
         self._looks[flow] = _Look(now, segments)
         if former and former.segments != segments and flow.last < former.at:
-            self._asked[flow] = self._sockets.heard(relay.inner).segments
-            self._sockets.insist(relay.inner)
+            self._asked[flow] = self._sockets.tcp_info(relay.inner).segments
+            self._sockets.start_keepalive(relay.inner)
 
     def _hear_answers(self) -> None:
         for flow, segments in list(self._asked.items()):
             relay = self._relays.get(flow)
             if relay is None:
                 del self._asked[flow]
-            elif self._sockets.heard(relay.inner).segments != segments:
+            elif self._sockets.tcp_info(relay.inner).segments != segments:
                 del self._asked[flow]
-                self._sockets.stop_probing(relay.inner)
+                self._sockets.stop_keepalive(relay.inner)

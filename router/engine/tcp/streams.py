@@ -20,23 +20,23 @@ from functools import partial
 from struct import Struct
 from typing import Any, Final, Protocol
 
-from router.outbound.descriptors import Descriptors
-from router.outbound.relay import End, Relay, reset
-from router.outbound.buffers import Vessels
-from router.outbound.all import Change, WayOut
-from router.engine.tcp import accept
-from router.engine.tcp.accept import Accepting
-from router.engine.tcp.dial import DESCRIPTORS_EACH, Dialling, DialWatcher
-from router.engine.tcp.peer_keepalive import Inquiry
-from router.engine.tun_writer import Inside
-from router.engine.tcp.keepalive import QUIET, Keepalive
 from router.engine.refusals import Refusals
-from router.engine.reload.reevaluate import Renewal, Reviewed
+from router.engine.reload.reevaluate import Reevaluated, Reevaluation
+from router.engine.tcp import accept
+from router.engine.tcp.accept import Acceptor
+from router.engine.tcp.dial import DESCRIPTORS_EACH, Dialer, DialWatcher
+from router.engine.tcp.keepalive import QUIET, Keepalive
+from router.engine.tcp.peer_keepalive import PeerKeepalive
+from router.engine.tun_writer import TunWriter
 from router.flows.drops import Drop, Drops
 from router.flows.quoted_tcp import quoted_key, translated
 from router.flows.rewrite import Rewrite
 from router.flows.tally import Tally, move
 from router.flows.tcp import Flow, FlowTable, State, destination_of, mirrored
+from router.outbound.all import Change, Outbound
+from router.outbound.buffers import BufferPool
+from router.outbound.descriptors import Descriptors
+from router.outbound.relay import End, Relay, reset
 from router.platform.base import HasFileno, System, TunDevice
 from router.wire import icmp, ip, offload, tcp
 from router.wire.icmp import Error
@@ -58,7 +58,7 @@ TCP_V6: Final = offload.HEADER + ip.IPV6_HEADER
 NOTEWORTHY: Final = tcp.SYN | tcp.FIN | tcp.RST
 
 
-class Watcher(DialWatcher, accepting.Watcher, Protocol):
+class Watcher(DialWatcher, accept.Watcher, Protocol):
     """Who waits for sockets, and knows the time."""
 
     def redirect_changes(self, source: HasFileno, changed: Callable[[int], None]) -> None: ...
@@ -82,7 +82,7 @@ class Streams:
         addresses: Mapping[int, bytes],
         is_ours: Callable[[bytes], bool],
         descriptors: Descriptors,
-        inside: Inside,
+        writer: TunWriter,
         refusals: Refusals,
         drops: Drops,
     ) -> None:
@@ -92,25 +92,25 @@ class Streams:
         self._watcher = watcher
         self._own = frozenset(addresses.values())
         self._is_elsewhere = is_ours
-        self._inside = inside
+        self._writer = writer
         self._refusals = refusals
         self._drops = drops
         self._descriptors = descriptors
-        self._vessels = Vessels(
+        self._pool = BufferPool(
             descriptors, splicing=system.streams.splicing, is_at_mark=system.streams.is_at_mark
         )
-        self._relays: dict[Flow[WayOut], Relay] = {}
-        self._keepalive = Keepalive(self._sockets, self._relays, watcher, inside)
-        self._inquiry = Inquiry(self._sockets, self._relays, self._is_ours)
-        self._accepting = Accepting(watcher)
+        self._relays: dict[Flow[Outbound], Relay] = {}
+        self._keepalive = Keepalive(self._sockets, self._relays, watcher, writer)
+        self._peer_keepalive = PeerKeepalive(self._sockets, self._relays, self._is_ours)
+        self._acceptor = Acceptor(watcher)
         listening = {
             version: [self._listen(address) for _ in range(LISTENERS)]
             for version, address in addresses.items()
         }
-        self._table: FlowTable[WayOut] = FlowTable(LIMIT, refusals.peers, listening)
+        self._table: FlowTable[Outbound] = FlowTable(LIMIT, refusals.peers, listening)
         self._rewrites = self._table.rewrites
-        self._dialling = Dialling(
-            *(self._sockets, self._table, watcher, self._is_ours, inside, refusals, drops),
+        self._dialer = Dialer(
+            *(self._sockets, self._table, watcher, self._is_ours, writer, refusals, drops),
             descriptors,
         )
 
@@ -151,7 +151,7 @@ class Streams:
             tally.packets_out += 1
             tally.bytes_out += size - offload.HEADER
         rewrite.apply(frame, start)
-        self._inside.send(size)
+        self._writer.send(size)
         return True
 
     def take(self, segment: ip.Packet, now: float) -> bool:
@@ -162,7 +162,7 @@ class Streams:
         rewrite = self._rewrites.get(key)
         if rewrite is None:
             flow = self._table.flows.get(key)
-            return flow is not None and self._dialling.take(flow, segment, now)
+            return flow is not None and self._dialer.take(flow, segment, now)
         frame = bytearray(offload.NOTHING_LEFT + segment.data)
         start = offload.HEADER + segment.payload
         if not self._note(frame, start, rewrite):
@@ -174,10 +174,10 @@ class Streams:
         else:
             tally.went_out(len(segment.data))
         rewrite.apply(frame, start)
-        self._inside.hand_in(bytes(memoryview(frame)[offload.HEADER :]))
+        self._writer.deliver(bytes(memoryview(frame)[offload.HEADER :]))
         return True
 
-    def begin(self, segment: ip.Packet, way: WayOut, tally: Tally, now: float) -> None:
+    def begin(self, segment: ip.Packet, outbound: Outbound, tally: Tally, now: float) -> None:
         """The first segment of a flow, by a way out that is up and has its family."""
         if not tcp.is_whole(segment):
             self._drops.count(Drop.MALFORMED)
@@ -185,12 +185,12 @@ class Streams:
             self._drops.count(Drop.BAD_CHECKSUM)
         elif not tcp.is_request(segment):
             self._refusals.reset(segment, Drop.NO_CONNECTION)
-        elif way.owns(segment.source) and self._dialling.has_sent(segment):
+        elif outbound.owns(segment.source) and self._dialer.has_sent(segment):
             self._drops.count(Drop.LOOP)
         elif not self._has_room and not self._make_room(now):
             self._refusals.refuse(segment, Error.PROHIBITED, Drop.TABLE_FULL, now)
         else:
-            self._dialling.begin(segment, way, tally, now)
+            self._dialer.begin(segment, outbound, tally, now)
 
     def from_inside(self, error: ip.Packet) -> bool:
         """Hand in an ICMP error about a segment that the application was sent, as one about what
@@ -206,10 +206,10 @@ class Streams:
         if self._is_ours(source):
             source = self._refusals.peers[error.version]
         answer_key = rewrite.owner.answer_key
-        self._inside.hand_in(translated(error, source, answer_key))
+        self._writer.deliver(translated(error, source, answer_key))
         return True
 
-    def _note(self, frame: bytearray, start: int, rewrite: Rewrite[Flow[WayOut]]) -> bool:
+    def _note(self, frame: bytearray, start: int, rewrite: Rewrite[Flow[Outbound]]) -> bool:
         """Learn from a SYN, FIN or RST that passes; False if it does not belong to the flow."""
         flow, flags = rewrite.owner, frame[start + 13]
         if flags & tcp.FIN:
@@ -217,15 +217,15 @@ class Streams:
         sequence = int.from_bytes(frame[start + 4 : start + 8], "big")
         asks_anew = flags & tcp.SYN and not rewrite.outward and sequence != flow.sequence
         if flow.state is State.RELAYED:
-            if asks_anew and self._sockets.is_gone(self._relays[flow].inner):
+            if asks_anew and self._sockets.has_ended(self._relays[flow].inner):
                 self._table.end(flow)
                 return False
             return True
         if asks_anew:
-            self._dialling.abandon(flow)
+            self._dialer.abandon(flow)
             return False
         if flags & tcp.RST and (flow.state is State.LINGERING or sequence == flow.after_request):
-            self._dialling.abandon(flow)
+            self._dialer.abandon(flow)
         return True
 
     def _is_ours(self, address: bytes) -> bool:
@@ -239,7 +239,7 @@ class Streams:
         sock = self._sockets.listening(address)
         port: int = sock.getsockname()[1]
         name = address + port.to_bytes(2, "big")
-        self._accepting.listen(sock, partial(self._accept, name), partial(self._turn_away, name))
+        self._acceptor.listen(sock, partial(self._accept, name), partial(self._turn_away, name))
         return name
 
     def _accept(self, name: bytes, sock: socket.socket, address: Any) -> Relay | None:
@@ -262,14 +262,14 @@ class Streams:
             relay.reset()
             self._drops.count(Drop.TABLE_FULL)
 
-    def _relay(self, flow: Flow[WayOut], inner: socket.socket) -> Relay:
-        outer = self._dialling.sockets.pop(flow)
+    def _relay(self, flow: Flow[Outbound], inner: socket.socket) -> Relay:
+        outer = self._dialer.sockets.pop(flow)
         with contextlib.suppress(OSError):
             self._sockets.connected(outer)
         relay = Relay(
             inner,
             outer,
-            self._vessels,
+            self._pool,
             partial(self._finished, flow),
             self._watcher.call_soon,
         )
@@ -284,65 +284,67 @@ class Streams:
     def expire(self, now: float) -> None:
         """End what nobody waits for any more, and look whose far end asks whether anybody does."""
         for flow in self._table.expired(now):
-            self._dialling.abandon(flow)
-        self._inquiry.look(now)
+            self._dialer.abandon(flow)
+        self._peer_keepalive.look(now)
 
     def forget(self, change: Change) -> None:
         """A way out has changed: dial anew what was dialling, and reset what can be answered no
         more; whatever can still come back stays as it is."""
         stranded = []
-        for flow in self._table.of_way(change.way):
+        for flow in self._table.of_outbound(change.outbound):
             if flow.state is not State.DIALLING:
                 if self._is_stranded(flow):
                     stranded.append(flow)
             elif flow.version in change.lost:
-                self._dialling.abandon(flow)
+                self._dialer.abandon(flow)
         self._reset_all(stranded)
 
-    def _is_stranded(self, flow: Flow[WayOut]) -> bool:
+    def _is_stranded(self, flow: Flow[Outbound]) -> bool:
         """Whether the interface of a connection is gone for good, or its own address: a way out
         that is up without it has got another in its place."""
         outer = self._outer(flow)
-        if outer is None or self._sockets.is_stranded(outer):
+        if outer is None or self._sockets.has_lost_interface(outer):
             return outer is not None
-        if flow.version not in flow.way.interfaces:
+        if flow.version not in flow.outbound.interfaces:
             return False
         address = outer.getsockname()[0].partition("%")[0]
         return not self._is_elsewhere(socket.inet_pton(outer.family, address))
 
-    def review(self, renewal: Renewal) -> Reviewed:
+    def reevaluate(self, reevaluation: Reevaluation) -> Reevaluated:
         """Other rules have taken over: end the connections about which they say otherwise, at both
         ends; the request of one that is being dialled asks anew."""
         kept, ended = 0, []
         for flow in self._table.living():
             destination, port = destination_of(flow.key)
-            tally, lives = renewal.judge(flow.tally, destination, ip.TCP, port, flow.way)
+            tally, lives = reevaluation.evaluate(
+                flow.tally, destination, ip.TCP, port, flow.outbound
+            )
             move(flow, tally)
             if lives:
                 kept += 1
             else:
                 ended.append(flow)
         self._reset_all(ended)
-        return Reviewed(kept, len(ended))
+        return Reevaluated(kept, len(ended))
 
-    def ways(self) -> set[WayOut]:
+    def outbounds(self) -> set[Outbound]:
         """Those that a flow goes by."""
-        return {flow.way for flow in self._table.living()}
+        return {flow.outbound for flow in self._table.living()}
 
     def close(self) -> None:
         """Reset every connection, at both ends, and let the resets get through."""
-        for flow in [*self._dialling.sockets, *self._relays]:
+        for flow in [*self._dialer.sockets, *self._relays]:
             self._reset(flow)
             self._drain_tun()
-        self._accepting.close()
-        self._vessels.close()
+        self._acceptor.close()
+        self._pool.close()
 
-    def _outer(self, flow: Flow[WayOut]) -> socket.socket | None:
+    def _outer(self, flow: Flow[Outbound]) -> socket.socket | None:
         """The socket to the way out; a flow that lingers has none."""
         relay = self._relays.get(flow)
-        return relay.outer if relay is not None else self._dialling.sockets.get(flow)
+        return relay.outer if relay is not None else self._dialer.sockets.get(flow)
 
-    def _reset_all(self, flows: Sequence[Flow[WayOut]]) -> None:
+    def _reset_all(self, flows: Sequence[Flow[Outbound]]) -> None:
         """A few a turn: what the kernel then says to their applications has to find room in the
         TUN's queue."""
         for flow in flows[:RESETS_A_TURN]:
@@ -351,14 +353,14 @@ class Streams:
         if len(flows) > RESETS_A_TURN:
             self._watcher.call_soon(partial(self._reset_all, flows[RESETS_A_TURN:]))
 
-    def _reset(self, flow: Flow[WayOut]) -> None:
+    def _reset(self, flow: Flow[Outbound]) -> None:
         relay = self._relays.get(flow)
         if relay is not None:
             relay.reset()
         else:
-            self._dialling.abandon(flow)
+            self._dialer.abandon(flow)
 
-    def _finished(self, flow: Flow[WayOut], how: End) -> None:
+    def _finished(self, flow: Flow[Outbound], how: End) -> None:
         """A relay has ended, and is about to close its sockets; its flow may have ended before."""
         relay = self._relays.pop(flow)
         self._watcher.forget_changes(relay.outer)

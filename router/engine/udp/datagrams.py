@@ -11,39 +11,39 @@ from __future__ import annotations
 
 import secrets
 
-from router.outbound.udp import UdpEgress, UdpSockets
-from router.outbound.all import Change, Outside, WayOut
-from router.engine.udp.inbound import Arrivals
-from router.engine.udp.outbound import Departures
-from router.engine.tun_writer import Inside
 from router.engine.refusals import Refusals
-from router.engine.reload.reevaluate import Renewal, Reviewed
+from router.engine.reload.reevaluate import Reevaluated, Reevaluation
+from router.engine.tun_writer import TunWriter
+from router.engine.udp.inbound import UdpInbound
+from router.engine.udp.outbound import UdpOutbound
 from router.flows.drops import Drop, Drops
 from router.flows.quoted import Quote
 from router.flows.tally import Tally, move
 from router.flows.udp import DatagramTable, Mapping, outside_ports
+from router.outbound.all import Change, NatEndpoint, Outbound
+from router.outbound.udp import MappingSocket, UdpSockets
 from router.platform.base import NetworkError
 from router.wire import ip, udp
 from router.wire.icmp import Error
 
-Link = Mapping[WayOut, UdpEgress]
+Link = Mapping[Outbound, MappingSocket]
 
 
 class Datagrams:
     """The UDP flows of both families."""
 
     def __init__(
-        self, inside: Inside, refusals: Refusals, drops: Drops, sockets: UdpSockets
+        self, writer: TunWriter, refusals: Refusals, drops: Drops, sockets: UdpSockets
     ) -> None:
         self._refusals = refusals
         self._drops = drops
         self._sockets = sockets
-        self._table: DatagramTable[WayOut, UdpEgress] = DatagramTable(sockets.limit)
+        self._table: DatagramTable[Outbound, MappingSocket] = DatagramTable(sockets.limit)
         self._by_inside = self._table.by_inside
-        self._arrivals = Arrivals(inside, drops, self._by_inside, refusals.peers)
-        self._departures = Departures(refusals, drops, self._arrivals.take_errors)
-        self._join = self._departures.join
-        self.flush = self._departures.flush
+        self._inbound = UdpInbound(writer, drops, self._by_inside, refusals.peers)
+        self._outbound = UdpOutbound(refusals, drops, self._inbound.read_error_queue)
+        self._join = self._outbound.join
+        self.flush = self._outbound.flush
         """Has to follow `carry_frame`, once for many."""
 
     def __len__(self) -> int:
@@ -73,36 +73,36 @@ class Datagrams:
             return False
         payload = self._payload(packet)
         if payload is not None:
-            self._departures.send(packet, payload, flow, now)
+            self._outbound.send(packet, payload, flow, now)
         return True
 
-    def begin(self, packet: ip.Packet, way: WayOut, tally: Tally, now: float) -> None:
+    def begin(self, packet: ip.Packet, outbound: Outbound, tally: Tally, now: float) -> None:
         """Send the first datagram of a flow by a way out that has its family."""
         payload = self._payload(packet)
         if payload is None:
             return
         source_port, port = _ports(packet)
-        if self.has_sent(packet, way):
+        if self.has_sent(packet, outbound):
             self._drops.count(Drop.LOOP)
         elif not port:
             self._refusals.refuse(packet, Error.PORT_UNREACHABLE, Drop.UDP_REFUSED, now)
         else:
-            mapping = self._mapping(packet, source_port, way, now)
+            mapping = self._mapping(packet, source_port, outbound, now)
             if mapping is not None:
                 address = (ip.format_address(packet.destination), port)
                 flow = self._table.begin(mapping, packet.destination, port, address, tally, now)
-                self._departures.send(packet, payload, flow, now)
+                self._outbound.send(packet, payload, flow, now)
 
-    def has_sent(self, packet: ip.Packet, way: WayOut) -> bool:
+    def has_sent(self, packet: ip.Packet, outbound: Outbound) -> bool:
         """Whether this is a datagram that we sent by `way` and that came back by the TUN."""
-        outside = self._table.outside(way, packet.version)
+        outside = self._table.outside(outbound, packet.version)
         start = packet.payload
         port = int.from_bytes(packet.data[start : start + 2], "big")
-        return port in outside and way.owns(packet.source)
+        return port in outside and outbound.owns(packet.source)
 
-    def host_unreachable(self, way: WayOut, error: ip.Packet, quote: Quote) -> None:
+    def host_unreachable(self, outbound: Outbound, error: ip.Packet, quote: Quote) -> None:
         """Hand in that our own kernel says so of a datagram, if that has left by a port of ours."""
-        mapping = self._table.outside(way, error.version).get(quote.source_port)
+        mapping = self._table.outside(outbound, error.version).get(quote.source_port)
         if mapping is None:
             return
         start = error.payload
@@ -113,14 +113,14 @@ class Datagrams:
             error.hop_limit,
             error.traffic_class,
         )
-        self._arrivals.hand_in_error(mapping, reported, error.source)
+        self._inbound.deliver_error(mapping, reported, error.source)
 
-    def outside_of(self, quote: Quote) -> Outside | None:
+    def outside_of(self, quote: Quote) -> NatEndpoint | None:
         """Who a datagram that was handed in, and that a host inside quotes, had been sent to."""
         mapping = self._table.answered(
             quote.source, quote.source_port, quote.destination, quote.destination_port
         )
-        return None if mapping is None else Outside(mapping.way, mapping.outside_port)
+        return None if mapping is None else NatEndpoint(mapping.outbound, mapping.outside_port)
 
     def expire(self, now: float) -> None:
         """End what has been idle for too long."""
@@ -129,16 +129,18 @@ class Datagrams:
 
     def forget(self, change: Change) -> None:
         """End the flows that have lost their way; their next datagram asks the rules anew."""
-        for mapping in self._table.remove(change.way, change.lost):
+        for mapping in self._table.remove(change.outbound, change.lost):
             self._sockets.close(mapping.socket)
 
-    def review(self, renewal: Renewal) -> Reviewed:
+    def reevaluate(self, reevaluation: Reevaluation) -> Reevaluated:
         """Other rules have taken over: end the flows about which they say otherwise. A mapping
         lives on as long as one of its flows does."""
         kept = ended = 0
         for flow in list(self._by_inside.values()):
             address, port = flow.remote.address, flow.address[1]
-            tally, lives = renewal.judge(flow.tally, address, ip.UDP, port, flow.mapping.way)
+            tally, lives = reevaluation.evaluate(
+                flow.tally, address, ip.UDP, port, flow.mapping.outbound
+            )
             move(flow, tally)
             if lives:
                 flow.remote.forget_senders()  # who know what they are counted to
@@ -148,11 +150,11 @@ class Datagrams:
             mapping = self._table.end(flow)
             if mapping is not None:
                 self._sockets.close(mapping.socket)
-        return Reviewed(kept, ended)
+        return Reevaluated(kept, ended)
 
-    def ways(self) -> set[WayOut]:
+    def outbounds(self) -> set[Outbound]:
         """Those that a flow goes by."""
-        return {mapping.way for mapping in self._table.all()}
+        return {mapping.outbound for mapping in self._table.all()}
 
     def close(self) -> None:
         for mapping in self._table.all():
@@ -169,23 +171,25 @@ class Datagrams:
             return None
         return packet.data[packet.payload + udp.HEADER : packet.payload + size]
 
-    def _mapping(self, packet: ip.Packet, source_port: int, way: WayOut, now: float) -> Link | None:
+    def _mapping(
+        self, packet: ip.Packet, source_port: int, outbound: Outbound, now: float
+    ) -> Link | None:
         """The mapping of a packet's sender, made if there is none; refused where it can't be."""
-        mapping = self._table.mapping(way, packet.source, source_port)
+        mapping = self._table.mapping(outbound, packet.source, source_port)
         if not self._table.has_room(mapping):
             self._refusals.refuse(packet, Error.PROHIBITED, Drop.TABLE_FULL, now)
             return None
         if mapping is not None:
             return mapping
-        taken = self._table.outside(way, packet.version)
+        taken = self._table.outside(outbound, packet.version)
         ports = outside_ports(source_port, secrets.randbits(16), taken)
         try:
-            egress = self._sockets.open(way, packet.version, ports)
+            sock = self._sockets.open(outbound, packet.version, ports)
         except OSError:
             self._refusals.refuse(packet, Error.PROHIBITED, Drop.TABLE_FULL, now)
             return None
-        opened = self._table.open(way, packet.source, source_port, egress.port, egress)
-        self._sockets.watch(egress, lambda now: self._arrivals.receive(opened, now))
+        opened = self._table.open(outbound, packet.source, source_port, sock.port, sock)
+        self._sockets.watch(sock, lambda now: self._inbound.receive(opened, now))
         return opened
 
 

@@ -12,11 +12,11 @@ from collections.abc import Mapping as Lookup
 from collections.abc import Sequence
 from typing import Final
 
-from router.outbound.udp import UdpEgress
-from router.outbound.all import WayOut
-from router.engine.tun_writer import Inside
+from router.engine.tun_writer import TunWriter
 from router.flows.drops import Drop, Drops
 from router.flows.udp import Flow, Mapping, Sender, flow_key
+from router.outbound.all import Outbound
+from router.outbound.udp import MappingSocket
 from router.platform.base import Arrived, Bytes, NetworkError
 from router.wire import icmp, ip, udp
 
@@ -25,12 +25,12 @@ OWN_ERROR_HOP_LIMIT: Final = 64
 MOST_BYTES: Final = 65_000
 """Of payload in one run: whole it has to fit in one packet, headers included."""
 
-Link = Mapping[WayOut, UdpEgress]
-DatagramFlow = Flow[WayOut, UdpEgress]
-DatagramSender = Sender[WayOut, UdpEgress]
+Link = Mapping[Outbound, MappingSocket]
+DatagramFlow = Flow[Outbound, MappingSocket]
+DatagramSender = Sender[Outbound, MappingSocket]
 
 
-class Arrivals:
+class UdpInbound:
     """Hands in what the sockets of mappings have.
 
     flows: by the addresses and ports of what they send. peers: see Refusals.
@@ -38,12 +38,12 @@ class Arrivals:
 
     def __init__(
         self,
-        inside: Inside,
+        writer: TunWriter,
         drops: Drops,
         flows: Lookup[bytes, DatagramFlow],
         peers: Lookup[int, bytes],
     ) -> None:
-        self._inside = inside
+        self._writer = writer
         self._drops = drops
         self._flows = flows
         self._peers = peers
@@ -55,23 +55,23 @@ class Arrivals:
             all_arrived = mapping.socket.receive()
         except OSError:
             # Nothing is there, or an error has been reported: some are told in no other way.
-            self.take_errors(mapping)
+            self.read_error_queue(mapping)
             return
         for arrived in all_arrived:
             self._answer(mapping, arrived, now)
 
-    def take_errors(self, mapping: Link) -> Told:
+    def read_error_queue(self, mapping: Link) -> ErrorQueueResult:
         """Hand in what the network has reported about datagrams of a mapping."""
-        told = Told()
+        told = ErrorQueueResult()
         for error in mapping.socket.errors():
             if error.offender is not None:
                 told.reported = True
-                self.hand_in_error(mapping, error, error.offender)
+                self.deliver_error(mapping, error, error.offender)
             elif error.value:
                 told.mtu = error.value
         return told
 
-    def hand_in_error(self, mapping: Link, error: NetworkError, offender: bytes) -> None:
+    def deliver_error(self, mapping: Link, error: NetworkError, offender: bytes) -> None:
         """Hand in what `offender` has reported about a datagram of a mapping.
 
         What our own kernel says comes from an address of ours, which it would not accept out of the
@@ -83,7 +83,7 @@ class Arrivals:
             self._drops.count(Drop.NO_BINDING)
             return
         hop_limit = error.hop_limit - 1
-        if mapping.way.owns(offender):
+        if mapping.outbound.owns(offender):
             offender = self._peers.get(mapping.version, offender)
             hop_limit = OWN_ERROR_HOP_LIMIT
         if hop_limit < 1:
@@ -94,7 +94,7 @@ class Arrivals:
             value <<= 24
         size = max(flow.size, udp.HEADER + len(error.payload))
         message = icmp.Message(error.kind, error.code, value)
-        self._inside.hand_in(
+        self._writer.deliver(
             flow.envelope.error(
                 offender, message, error.payload, size, hop_limit, error.traffic_class
             )
@@ -119,14 +119,14 @@ class Arrivals:
         self._identification = (identification + number) % IDENTIFICATIONS
         at = 0
         if number > 1 and self._may_be_a_run(mapping, payloads):
-            at = self._hand_in_runs(mapping, sender, arrived, identification)
+            at = self._deliver_runs(mapping, sender, arrived, identification)
         for payload in payloads[at:]:
             identification = (identification + 1) % IDENTIFICATIONS or 1
-            self._inside.hand_in(
+            self._writer.deliver(
                 sender.envelope.seal(payload, hop_limit - 1, traffic_class, identification)
             )
 
-    def _hand_in_runs(
+    def _deliver_runs(
         self, mapping: Link, sender: DatagramSender, arrived: Arrived, identification: int
     ) -> int:
         """As few frames as they fit in; how many of the payloads the system has taken."""
@@ -139,23 +139,23 @@ class Arrivals:
                 arrived.traffic_class,
                 (identification + at) % IDENTIFICATIONS,
             )
-            if not self._inside.hand_in_run(parts):
+            if not self._writer.deliver_run(parts):
                 return at
         return len(payloads)
 
     def _may_be_a_run(self, mapping: Link, payloads: Sequence[Bytes]) -> bool:
         """Whether the system takes runs, none is empty, and each fits in the TUN's MTU."""
-        if not self._inside.takes_runs or not len(payloads[-1]):
+        if not self._writer.takes_runs or not len(payloads[-1]):
             return False
         header = (ip.IPV4_HEADER if mapping.version == 4 else ip.IPV6_HEADER) + udp.HEADER
-        return len(payloads[0]) + header <= self._inside.mtu
+        return len(payloads[0]) + header <= self._writer.mtu
 
     def _admit(self, mapping: Link, name: bytes) -> DatagramSender | None:
         address, port = mapping.socket.endpoint(name)
         return mapping.admit(name, address, port)
 
 
-class Told:
+class ErrorQueueResult:
     """What a socket's error queue held: whether the network reported something, and the path's MTU
     if the kernel refused a datagram by it."""
 

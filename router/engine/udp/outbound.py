@@ -10,21 +10,21 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Final
 
-from router.outbound.udp import UdpEgress
-from router.outbound.all import WayOut
-from router.engine.udp.inbound import Told
 from router.engine.icmp.queries import SEND_ERRORS
 from router.engine.refusals import Refusals
+from router.engine.udp.inbound import ErrorQueueResult
 from router.flows.drops import Drop, Drops
 from router.flows.udp import Flow, Mapping
+from router.outbound.all import Outbound
+from router.outbound.udp import MappingSocket
 from router.wire import ip, udp
 from router.wire.icmp import Error
 
 MOST_BYTES: Final = 65_000
 """Of payload in one run: whole it has to fit in one packet, headers included."""
 
-Link = Mapping[WayOut, UdpEgress]
-DatagramFlow = Flow[WayOut, UdpEgress]
+Link = Mapping[Outbound, MappingSocket]
+DatagramFlow = Flow[Outbound, MappingSocket]
 
 
 class Run:
@@ -62,18 +62,18 @@ class Run:
         self.room = 0
 
 
-class Departures:
+class UdpOutbound:
     """Sends, and tells senders what the kernel says of it.
 
     take_errors: hands in what the network has reported about a mapping's datagrams.
     """
 
     def __init__(
-        self, refusals: Refusals, drops: Drops, take_errors: Callable[[Link], Told]
+        self, refusals: Refusals, drops: Drops, read_error_queue: Callable[[Link], ErrorQueueResult]
     ) -> None:
         self._refusals = refusals
         self._drops = drops
-        self._take_errors = take_errors
+        self._read_error_queue = read_error_queue
         self._run: Run | None = None
 
     def join(
@@ -127,7 +127,7 @@ class Departures:
             for _ in range(run.count):
                 self._drops.count(Drop.NO_BUFFER)
         except OSError as error:
-            told = self._take_errors(flow.mapping)
+            told = self._read_error_queue(flow.mapping)
             if told.reported or run.count > 1:
                 self._send_each(run, now)
             else:
@@ -143,19 +143,19 @@ class Departures:
             except BlockingIOError:
                 self._drops.count(Drop.NO_BUFFER)
             except OSError as error:
-                told = self._take_errors(run.flow.mapping)
+                told = self._read_error_queue(run.flow.mapping)
                 self._refuse(one, error, told.mtu, now)
 
     def _send_now(self, run: Run) -> None:
         flow = run.flow
-        egress = flow.mapping.socket
+        sock = flow.mapping.socket
         hop_limit = run.hop_limit - 1
-        if not egress.sends_with(hop_limit, run.traffic_class, run.dont_fragment):
-            egress.send_with(hop_limit, run.traffic_class, run.dont_fragment)
+        if not sock.sends_with(hop_limit, run.traffic_class, run.dont_fragment):
+            sock.send_with(hop_limit, run.traffic_class, run.dont_fragment)
         if run.count == 1:
-            egress.send(run.payloads, flow.address)
+            sock.send(run.payloads, flow.address)
         else:
-            egress.send_run(run.payloads, run.size, flow.address)
+            sock.send_run(run.payloads, run.size, flow.address)
         tally = flow.tally
         tally.packets_out += run.count
         tally.bytes_out += len(run.payloads) + run.count * flow.envelope.headers
@@ -167,10 +167,10 @@ class Departures:
             self._drops.count(reason)
             return
         flow = run.flow
-        way, version = flow.mapping.way, flow.mapping.version
+        outbound, version = flow.mapping.outbound, flow.mapping.version
         value = 0
         if what is Error.TOO_BIG:
-            value = mtu or way.icmp[version].path(flow.address[0]).mtu
+            value = mtu or outbound.icmp[version].path(flow.address[0]).mtu
         packet = flow.envelope.seal(
             run.payloads, run.hop_limit, run.traffic_class, dont_fragment=run.dont_fragment
         )

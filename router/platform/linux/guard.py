@@ -38,14 +38,14 @@ CONNECTION: Final = 0
 """The descriptor that it is born with."""
 
 
-def main(rereading: Sequence[str]) -> int:
+def main(reread: Sequence[str]) -> int:
     """Serve until the router is gone, then undo; the exit status.
 
     rereading: the command that reads the rules anew.
     """
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, signal.SIG_IGN)
-    operations = Operations(Program(rereading))
+    operations = Operations(Program(reread))
     channel = Channel(socket.socket(fileno=CONNECTION))
     while _is_asked(channel, operations):
         try:

@@ -35,7 +35,7 @@ SOME_LEFT: Final = (
     "tries again"
 )
 
-Told = Callable[[Message | Exception], None]
+ErrorQueueResult = Callable[[Message | Exception], None]
 
 
 class Guard:
@@ -48,17 +48,17 @@ class Guard:
     their way at a time could wait for each other for ever.
     """
 
-    def __init__(self, rereading: Sequence[str]) -> None:
+    def __init__(self, reread: Sequence[str]) -> None:
         ours, theirs = socket.socketpair()
         with theirs:
             self._process = subprocess.Popen(
-                [sys.executable, "-P", "-m", GUARD, *rereading],
+                [sys.executable, "-P", "-m", GUARD, *reread],
                 stdin=theirs.fileno(),
                 start_new_session=True,
             )
         self._channel = Channel(ours)
         # Questions whose answers nobody waits for; the first of them has been sent.
-        self._later: deque[tuple[Message, Told]] = deque()
+        self._later: deque[tuple[Message, ErrorQueueResult]] = deque()
         self._is_gone = False
         # Why it is asked nothing any more although it is there.
         self._silence: str | None = None
@@ -77,7 +77,7 @@ class Guard:
         self._send(Message([operation, arguments]))
         return self._receive()
 
-    def ask_later(self, operation: str, told: Told, **arguments: Any) -> None:
+    def ask_later(self, operation: str, told: ErrorQueueResult, **arguments: Any) -> None:
         """The same, without waiting: `told` is called with what is answered or refused, by `hear`
         or before the next `ask` returns. Raises PlatformError."""
         question = Message([operation, arguments])

@@ -17,7 +17,7 @@ from ipaddress import ip_interface
 from pyroute2.iproute.linux import IPRoute
 from pyroute2.netlink.exceptions import NetlinkError
 
-from router.platform.base import Kept, PlatformError
+from router.platform.base import PlatformError, ReconcileResult
 from router.platform.linux.channel import Message
 from router.platform.linux.control_socket import control_socket
 from router.platform.linux.datagrams import BUFFER
@@ -25,10 +25,11 @@ from router.platform.linux.endpoints import EndpointMemory
 from router.platform.linux.holders import tun_holder
 from router.platform.linux.interfaces import LinuxInterfaces, family
 from router.platform.linux.journal import SUFFIX
-from router.platform.linux.reconcile import keep_routes, present_routes
 from router.platform.linux.leftovers import clean_up
 from router.platform.linux.own_link import OwnLink
+from router.platform.linux.prepared_interface import give_default_route, loosen_rp_filter
 from router.platform.linux.present import FAMILIES, present_endpoints
+from router.platform.linux.reconcile import keep_routes, present_routes
 from router.platform.linux.reread import Program
 from router.platform.linux.route_batch import add_routes
 from router.platform.linux.runtime import TRIES, make_runtime_directory, remedy
@@ -36,7 +37,6 @@ from router.platform.linux.sockets import enlarge_buffers, icmp_socket, passing_
 from router.platform.linux.streams import listening_socket
 from router.platform.linux.tun import open_tun
 from router.platform.linux.undoer import Undoer
-from router.platform.linux.way_out import give_default_route, loosen_rp_filter
 from router.policy.capture import Route
 from router.policy.prefixes import format_prefix
 
@@ -60,14 +60,14 @@ class Operations:
             "open_tun": self.open_tun,
             "add_routes": self.add_routes,
             "keep": self.keep,
-            "prepare_way_out": self.prepare_way_out,
+            "prepare_way_out": self.prepare_interface,
             "icmp_socket": self.icmp_socket,
             "passing_socket": self.passing_socket,
             "listening_socket": self.listening_socket,
             "udp_sockets": self.udp_sockets,
             "endpoints": self.endpoints,
             "control_socket": self.control_socket,
-            "read_anew": self.read_anew,
+            "read_anew": self.start_reread,
         }
 
     @property
@@ -125,12 +125,12 @@ class Operations:
                 self._keep_routes(self._link, version, kept)
             except (PlatformError, OSError) as error:
                 impaired = version in self._link.impaired
-                (kept.lacking if impaired else refused).append(f"IPv{version} routes ({error})")
+                (kept.failed if impaired else refused).append(f"IPv{version} routes ({error})")
         if refused:
             raise PlatformError("; ".join(refused))
         return Message(kept)
 
-    def prepare_way_out(self, name: str, index: int, *, routed: bool) -> Message:
+    def prepare_interface(self, name: str, index: int, *, routed: bool) -> Message:
         """See System.prepare_way_out. `routed`: whether IPv6 packets have to find a route."""
         _demand(name, index)
         undoer = self._written_down()
@@ -164,7 +164,7 @@ class Operations:
     def control_socket(self) -> Message:
         return _handed_over(control_socket(self._name, self._written_down()))
 
-    def read_anew(self) -> Message:
+    def start_reread(self) -> Message:
         """See System.read_anew."""
         return Message(None, [self.program.start()])
 
@@ -173,13 +173,13 @@ class Operations:
             raise PlatformError("there is no TUN device yet")
         return self._undoer
 
-    def _keep_routes(self, link: OwnLink, version: int, kept: Kept) -> None:
+    def _keep_routes(self, link: OwnLink, version: int, kept: ReconcileResult) -> None:
         """Of one family. Raises OSError, PlatformError."""
         present = present_routes(self._index, version)
         link.put_routes_right(version, present.kernel, kept)
         wanted = [route for route in self._routes if route.version == version]
         for route in keep_routes(self._index, wanted, present):
-            kept.put_back.append(format_prefix(*route[:3]))
+            kept.restored.append(format_prefix(*route[:3]))
 
 
 def _undoer(tun: str) -> Undoer:

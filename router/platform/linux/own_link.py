@@ -18,10 +18,10 @@ from typing import Any, Final
 from pyroute2.iproute.linux import IPRoute
 from pyroute2.netlink.exceptions import NetlinkError
 
-from router.platform.base import Kept, PlatformError
+from router.platform.base import PlatformError, ReconcileResult
 from router.platform.linux.interfaces import LinuxInterfaces, family
-from router.platform.linux.reconcile import RTPROT_KERNEL, KernelRoute, present_routes
 from router.platform.linux.present import IFF_UP
+from router.platform.linux.reconcile import RTPROT_KERNEL, KernelRoute, present_routes
 from router.platform.linux.tun import LinuxTun
 from router.platform.linux.undo import SYSCTL
 from router.policy.network import TABLE_LOCAL, TABLE_MAIN, Interface, RouteKind
@@ -76,9 +76,9 @@ class OwnLink:
             self._add(address)
         self._netlink.link("set", index=self._index, state="up")
 
-    def put_right(self) -> Kept:
+    def put_right(self) -> ReconcileResult:
         """Whatever is no longer as it was made. Raises PlatformError if the TUN is gone."""
-        kept = Kept([], [])
+        kept = ReconcileResult([], [])
         link = self._link()
         self._new.clear()
         self.impaired.clear()
@@ -95,7 +95,9 @@ class OwnLink:
             self._new.update(self._addresses)
         return kept
 
-    def put_routes_right(self, version: int, present: set[KernelRoute], kept: Kept) -> None:
+    def put_routes_right(
+        self, version: int, present: set[KernelRoute], kept: ReconcileResult
+    ) -> None:
         """The routes that come with the addresses of a family; `present` are those there are.
 
         An IPv6 address's local one does not count before it has been seen: older kernels have it
@@ -150,7 +152,7 @@ class OwnLink:
         yield f"net/ipv6/conf/{name}/disable_ipv6", 0
         yield f"net/ipv6/conf/{name}/addr_gen_mode", NO_GENERATED_ADDRESS
 
-    def _put_settings_right(self, kept: Kept) -> bool:
+    def _put_settings_right(self, kept: ReconcileResult) -> bool:
         """Whether the system may have generated addresses. To end IPv6 by a small MTU makes it
         forget the settings."""
         generated = False
@@ -162,7 +164,7 @@ class OwnLink:
                 generated |= key.endswith("addr_gen_mode")
         return generated
 
-    def _put_addresses_right(self, kept: Kept, *, generated: bool) -> None:
+    def _put_addresses_right(self, kept: ReconcileResult, *, generated: bool) -> None:
         present = self._present().addresses
         for address in present:
             if generated and address.is_link_local and address not in self._addresses:
@@ -240,16 +242,18 @@ def _shown(route: KernelRoute) -> str:
     return f"the {route.kind} route {format_prefix(route.version, route.first, route.length)}"
 
 
-def _attempt(kept: Kept, words: str, deed: Callable[..., None], **arguments: Any) -> bool:
+def _attempt(
+    kept: ReconcileResult, words: str, deed: Callable[..., None], **arguments: Any
+) -> bool:
     """Do it, and say what came of it; whether it is done."""
     try:
         deed(**arguments)
     except NetlinkError as error:
-        kept.lacking.append(f"{words} ({os.strerror(error.code)})")
+        kept.failed.append(f"{words} ({os.strerror(error.code)})")
     except OSError as error:
-        kept.lacking.append(f"{words} ({error.strerror})")
+        kept.failed.append(f"{words} ({error.strerror})")
     else:
-        kept.put_back.append(words)
+        kept.restored.append(words)
         return True
     return False
 

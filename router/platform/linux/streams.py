@@ -19,7 +19,7 @@ from ipaddress import ip_address
 from struct import Struct
 from typing import Final
 
-from router.platform.base import ConnectFailure, Heard
+from router.platform.base import ConnectFailure, TcpInfo
 from router.platform.linux import icmp_filter
 from router.platform.linux.guarded import Guard
 from router.platform.linux.interfaces import family
@@ -104,34 +104,34 @@ class LinuxStreams:
             return ConnectFailure(error)
         return what_failed(error, version, ancillary)
 
-    def is_stranded(self, sock: socket.socket) -> bool:
+    def has_lost_interface(self, sock: socket.socket) -> bool:
         try:
             sock.getsockopt(socket.SOL_SOCKET, socket.SO_BINDTODEVICE, IFNAMSIZ)
         except OSError as error:
             return error.errno == errno.ENODEV
         return False
 
-    def is_gone(self, sock: socket.socket) -> bool:
+    def has_ended(self, sock: socket.socket) -> bool:
         return sock.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, 1)[0] == TCP_CLOSE
 
-    def heard(self, sock: socket.socket) -> Heard:
+    def tcp_info(self, sock: socket.socket) -> TcpInfo:
         info = sock.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, TCP_INFO.size)
         unacked, since_data, since_ack, received, segments, unsent = TCP_INFO.unpack(info)
         silence = min(since_data, since_ack) / 1000
-        return Heard(segments, received, silence, bool(unacked or unsent))
+        return TcpInfo(segments, received, silence, bool(unacked or unsent))
 
     def probe(self, sock: socket.socket) -> None:
         sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPINTVL, NEVER_AGAIN)
         sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPCNT, MOST_PROBES)
-        self.insist(sock)
+        self.start_keepalive(sock)
 
-    def insist(self, sock: socket.socket) -> None:
+    def start_keepalive(self, sock: socket.socket) -> None:
         """TCP_KEEPIDLE restarts the timer of a socket that has SO_KEEPALIVE, and counts in for how
         long it has been idle (tcp_sock_set_keepidle_locked in net/ipv4/tcp.c): so it ends now."""
         sock.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
         sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPIDLE, LEAST_IDLE)
 
-    def stop_probing(self, sock: socket.socket) -> None:
+    def stop_keepalive(self, sock: socket.socket) -> None:
         sock.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 0)
 
     def is_at_mark(self, sock: socket.socket) -> bool:

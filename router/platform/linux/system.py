@@ -19,9 +19,9 @@ from typing import Any, Final, TypeVar
 from router.platform.account import become
 from router.platform.base import (
     Interfaces,
-    Kept,
     NetworkPath,
     PlatformError,
+    ReconcileResult,
     Streams,
     TunDevice,
 )
@@ -56,8 +56,8 @@ class LinuxSystem:
     Without, everything works the same, slower, as on a system that knows of neither.
     """
 
-    def __init__(self, rereading: Sequence[str], *, offloads: bool = True) -> None:
-        self._guard = Guard(rereading)
+    def __init__(self, reread: Sequence[str], *, offloads: bool = True) -> None:
+        self._guard = Guard(reread)
         self._offloads = offloads
         self._journal: Path | None = None
         self._routes: Sequence[Route] = ()
@@ -96,23 +96,23 @@ class LinuxSystem:
         self._guard.ask("add_routes", routes=routes)
         self._routes = routes
 
-    def keep(self, routes: Sequence[Route]) -> Kept:
+    def keep(self, routes: Sequence[Route]) -> ReconcileResult:
         known, self._routes = routes is self._routes, ()
-        kept = Kept(*self._guard.ask("keep", routes=None if known else routes).value)
+        kept = ReconcileResult(*self._guard.ask("keep", routes=None if known else routes).value)
         self._routes = routes
         return kept
 
-    def keep_soon(
-        self, routes: Sequence[Route], told: Callable[[Kept | PlatformError], None]
+    def request_reconcile(
+        self, routes: Sequence[Route], told: Callable[[ReconcileResult | PlatformError], None]
     ) -> None:
         known, self._routes = routes is self._routes, routes
         self._guard.ask_later("keep", _answered(told, _kept), routes=None if known else routes)
 
-    def prepare_way_out(self, interface: Interface) -> bool:
+    def prepare_interface(self, interface: Interface) -> bool:
         done: bool = self._guard.ask("prepare_way_out", **_way_out(interface)).value
         return done
 
-    def prepare_way_out_soon(
+    def request_prepare_interface(
         self, interface: Interface, told: Callable[[bool | PlatformError], None]
     ) -> None:
         self._guard.ask_later("prepare_way_out", _answered(told, bool), **_way_out(interface))
@@ -146,7 +146,7 @@ class LinuxSystem:
     def endpoints(self) -> Sequence[Endpoint]:
         return _endpoints(self._guard.ask("endpoints").value)
 
-    def endpoints_soon(self, told: Callable[[Sequence[Endpoint] | PlatformError], None]) -> None:
+    def request_endpoints(self, told: Callable[[Sequence[Endpoint] | PlatformError], None]) -> None:
         self._guard.ask_later("endpoints", _answered(told, _endpoints))
 
     def control_socket(self) -> socket.socket:
@@ -158,7 +158,7 @@ class LinuxSystem:
     def poller(self) -> LinuxPoller:
         return LinuxPoller()
 
-    def read_anew(self) -> Output:
+    def start_reread(self) -> Output:
         (output,) = self._guard.ask("read_anew").descriptors
         return Output(output)
 
@@ -189,8 +189,8 @@ def _endpoints(value: Any) -> Sequence[Endpoint]:
     return tuple(Endpoint(*each) for each in value)
 
 
-def _kept(value: Any) -> Kept:
-    return Kept(*value)
+def _kept(value: Any) -> ReconcileResult:
+    return ReconcileResult(*value)
 
 
 def _way_out(interface: Interface) -> dict[str, Any]:

@@ -18,7 +18,7 @@ from dataclasses import dataclass
 
 from router.config.problems import Problem
 from router.policy.coverage import Deciders
-from router.policy.findings import account, loops, shadowing, special, system, tun, ways_out
+from router.policy.findings import account, loops, outbounds, shadowing, special, system, tun
 from router.policy.findings.situation import Situation
 
 
@@ -38,5 +38,5 @@ def find_all(situation: Situation, deciders: Deciders) -> Findings:
     if not situation.network.readable:
         return Findings(problems, [])
     meetings = system.find(situation)
-    problems += [*ways_out.find(situation), *loops.find(situation), *meetings.problems]
+    problems += [*outbounds.find(situation), *loops.find(situation), *meetings.problems]
     return Findings(problems, [*meetings.notes, *loops.notes(situation)])

@@ -51,16 +51,16 @@ def _unknown_endpoints(situation: Situation) -> Iterator[Problem]:
     for version in WIDTHS:
         index = _taking_everything(situation.config, version)
         policy = situation.config.policies[situation.policy_of(index)]
-        way = situation.ways.get(policy.name, {}).get(version)
+        outbound = situation.outbounds.get(policy.name, {}).get(version)
         if (
             policy.type is PolicyType.VPN
-            and way is not None
-            and way.name not in telling
-            and way.name not in told
-            and not _has_host_route(network, way.name)
+            and outbound is not None
+            and outbound.name not in telling
+            and outbound.name not in told
+            and not _has_host_route(network, outbound.name)
         ):
-            told.add(way.name)
-            yield _unknown(situation, way.name, index, version)
+            told.add(outbound.name)
+            yield _unknown(situation, outbound.name, index, version)
 
 
 def _taking_everything(config: Config, version: int) -> int:

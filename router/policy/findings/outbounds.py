@@ -19,7 +19,7 @@ NAMES_SHOWN = 8
 def find(situation: Situation) -> Iterator[Problem]:
     """For each policy in the order of the file; what nothing names is told when it is read."""
     named = _named(situation.config)
-    for name in situation.ways:
+    for name in situation.outbounds:
         policy = situation.config.policies[name]
         if name not in named or policy.interface is None:
             continue
@@ -27,7 +27,7 @@ def find(situation: Situation) -> Iterator[Problem]:
             yield _down(situation, policy)
             continue
         for version in FAMILIES:
-            interface = situation.ways[name].get(version)
+            interface = situation.outbounds[name].get(version)
             if interface is None:
                 yield from _lacking_family(situation, policy, version)
             elif interface.asks_neighbours:
@@ -77,7 +77,7 @@ def _lacking_family(situation: Situation, policy: Policy, version: int) -> Itera
         for rule in config.rules
         if rule.policy == policy.name and next(rule.packed(version), None) is not None
     ]
-    names = sorted({way.name for way in situation.ways[policy.name].values()})
+    names = sorted({outbound.name for outbound in situation.outbounds[policy.name].values()})
     lack = f"{some(names)} has no IPv{version} address, so '{policy.name}' can't carry"
     remedy = f"send IPv{version} another way, or to 'reject', which tells programs at once"
     if users:

@@ -8,15 +8,15 @@ from dataclasses import dataclass
 from router.config.model import LENGTH_BITS, Config, Place, PolicyType, Rule
 from router.policy.capture import Route
 from router.policy.exempt import leaves_by
+from router.policy.interfaces import InterfacesNow, interfaces_now
 from router.policy.kernel import Kernel, PlannedRoutes
 from router.policy.network import Network
 from router.policy.plan import Plan, make_plan
 from router.policy.prefixes import HOST_MASKS, LENGTH_MASK
 from router.policy.resolve import policy_of
 from router.policy.table import RuleSet
-from router.policy.interfaces import WayNow, ways_now
 
-NO_WAY: WayNow = {}
+NO_WAY: InterfacesNow = {}
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,7 +27,7 @@ class Situation:
     config: Config
     rule_set: RuleSet
     network: Network
-    ways: Mapping[str, WayNow]
+    outbounds: Mapping[str, InterfacesNow]
     plan: Plan
     planned: PlannedRoutes
     kernel: Kernel
@@ -36,16 +36,16 @@ class Situation:
     @classmethod
     def of(cls, config: Config, rule_set: RuleSet, network: Network) -> Situation:
         """Everything that follows from rules and network."""
-        ways = ways_now(config.policies, network)
+        outbounds = interfaces_now(config.policies, network)
         plan = make_plan(
-            config, rule_set, lambda policy: ways.get(policy, NO_WAY), network.endpoints
+            config, rule_set, lambda policy: outbounds.get(policy, NO_WAY), network.endpoints
         )
         planned = PlannedRoutes(plan.routes)
         return cls(
             config,
             rule_set,
             network,
-            ways,
+            outbounds,
             plan,
             planned,
             Kernel(network, planned),
@@ -54,7 +54,7 @@ class Situation:
 
     def is_up(self, policy: str) -> bool:
         """Whether a policy with an interface could send now."""
-        return bool(self.ways.get(policy))
+        return bool(self.outbounds.get(policy))
 
     def enters_tun(self, version: int, address: int) -> bool:
         """Whether the kernel would send packets to an address into the TUN."""
@@ -69,7 +69,9 @@ class Situation:
 
     def leaves_by(self, policy: str, interface: str) -> bool:
         """Whether a policy's way out is the interface, be it up or not."""
-        return leaves_by(self.config, policy, interface, lambda name: self.ways.get(name, NO_WAY))
+        return leaves_by(
+            self.config, policy, interface, lambda name: self.outbounds.get(name, NO_WAY)
+        )
 
 
 def covering_place(config: Config, rule_index: int, version: int, address: int) -> Place | None:

@@ -93,7 +93,7 @@ def _overlap(
     interface: Interface,
     held: Address,
 ) -> Problem:
-    users = [name for name in situation.ways if situation.leaves_by(name, interface.name)]
+    users = [name for name in situation.outbounds if situation.leaves_by(name, interface.name)]
     remedy = _other_address(situation, address.version)
     if users:
         return Problem(

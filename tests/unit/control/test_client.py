@@ -58,7 +58,7 @@ class Routers:
 @pytest.fixture
 def routers(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Routers]:
     routers = Routers(tmp_path)
-    monkeypatch.setattr(asking, "control_sockets", routers.sockets)
+    monkeypatch.setattr(client, "control_sockets", routers.sockets)
     yield routers
     routers.close()
 

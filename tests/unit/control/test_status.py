@@ -42,7 +42,7 @@ class MemoryRouter:
         config = load(file).config
         assert config is not None
         self.config = config
-        self.ways = MemoryWays(
+        self.outbounds = MemoryWays(
             {p.name: p.interface for p in config.policies.values() if p.interface}
         )
         self.forwarder = self

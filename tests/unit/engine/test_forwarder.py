@@ -175,7 +175,7 @@ def test_the_router_itself_answers_pings(world: World, version: int) -> None:
 def test_what_the_kernel_says_of_a_request_is_told(
     world: World, version: int, code: int, expected: dict[int, tuple[int, int]]
 ) -> None:
-    world.egress("home", version).error = OSError(code, "")
+    world.sock("home", version).error = OSError(code, "")
     answers = world.send(ping(version, HOME))
     assert error_in(answers) == expected[version]
     told = int.from_bytes(bytes(decoded(answers[0]).payload)[4:8], "big")
@@ -184,9 +184,9 @@ def test_what_the_kernel_says_of_a_request_is_told(
 
 @BOTH
 def test_a_full_buffer_is_counted_and_not_told(world: World, version: int) -> None:
-    world.egress("home", version).error = BlockingIOError()
+    world.sock("home", version).error = BlockingIOError()
     assert world.send(ping(version, HOME)) == []
-    world.egress("home", version).error = OSError(errno.ENOBUFS, "")
+    world.sock("home", version).error = OSError(errno.ENOBUFS, "")
     assert world.send(ping(version, HOME)) == []
     assert world.drops == {"no-buffer": 2}
 
@@ -206,9 +206,9 @@ def test_a_request_of_ours_that_comes_back_is_a_loop(world: World, version: int)
 @BOTH
 def test_an_error_about_an_error_is_never_sent(world: World, version: int) -> None:
     request = ip.parse(ping(version, REJECT))
-    inside = ip.parse(ping(version, HOME)).source
+    writer = ip.parse(ping(version, HOME)).source
     about = ip.parse(icmp.error(request.destination, request, icmp.Error.NO_ROUTE))
-    assert world.send(icmp.error(inside, about, icmp.Error.NO_ROUTE)) == []
+    assert world.send(icmp.error(writer, about, icmp.Error.NO_ROUTE)) == []
     assert world.drops == {"no-binding": 1}
 
 
@@ -297,8 +297,8 @@ def test_damaged_packets_never_raise(world: World, version: int) -> None:
                 except ip.Malformed:
                     continue
                 if view.version == version:
-                    egress = world.egress("home", version)
-                    world.forwarder.from_outside(egress, view, 1.0)
+                    sock = world.sock("home", version)
+                    world.forwarder.from_outside(sock, view, 1.0)
     assert world.drops[Drop.MALFORMED] > 0
 
 

@@ -11,16 +11,16 @@ from pathlib import Path
 from typing import Any
 
 from router.config.loader import load
-from router.outbound.icmp import FindsPath
-from router.outbound.all import WayOut, WaysOut
 from router.engine.forwarder import Forwarder
-from router.engine.tun_writer import Inside
 from router.engine.reading import read_all
 from router.engine.refusals import Refusals
 from router.engine.tcp.streams import Streams
+from router.engine.tun_writer import TunWriter
 from router.flows import translate
 from router.flows.drops import Drops
 from router.flows.queries import Binding
+from router.outbound.all import Outbound, Outbounds
+from router.outbound.icmp import FindsPath
 from router.platform.base import Bytes, NetworkPath
 from router.policy.network import Interface
 from router.policy.table import RuleSet
@@ -125,25 +125,25 @@ class MemoryEgress:
         pass
 
 
-class MemoryWays(WaysOut):
+class MemoryWays(Outbounds):
     """See WaysOut; whatever is not `gone` is up from the start."""
 
     def __init__(self, wanted: Mapping[str, str]) -> None:
         self._by_interface = {}
         self.by_policy = {}
         for policy, interface in wanted.items():
-            way = self._by_interface.setdefault(interface, WayOut(interface))
-            self.by_policy[policy] = way
+            outbound = self._by_interface.setdefault(interface, Outbound(interface))
+            self.by_policy[policy] = outbound
             if interface in OWN:
                 addresses = tuple(ip_interface(address) for address in OWN[interface])
                 present = Interface(interface, 3, up=True, mtu=1500, addresses=addresses)
-                way.interfaces = {4: present, 6: present}
-                way.icmp = {
+                outbound.interfaces = {4: present, 6: present}
+                outbound.icmp = {
                     version: MemoryEgress(version, own)
                     for version, own in zip((4, 6), OWN[interface], strict=True)
                 }
 
-    def by_system(self, version: int, address: int) -> WayOut | None:
+    def by_system(self, version: int, address: int) -> Outbound | None:
         """The system's own routes are SYSTEM_ROUTES, all of them by eth0."""
         known = address >> (16 if version == 4 else 64) in SYSTEM_ROUTES
         return self._by_interface["eth0"] if known else None
@@ -156,7 +156,7 @@ class World:
         self,
         directory: Path,
         rules: str = RULES,
-        streams: Callable[[MemoryTun, Inside, Refusals, Drops], Streams] | None = None,
+        streams: Callable[[MemoryTun, TunWriter, Refusals, Drops], Streams] | None = None,
     ) -> None:
         file = directory / "rules.yaml"
         file.write_text(rules, encoding="utf-8")
@@ -164,12 +164,12 @@ class World:
         assert config is not None
         wanted = {p.name: p.interface for p in config.policies.values() if p.interface}
         self.tun = MemoryTun()
-        self.ways = MemoryWays(wanted)
+        self.outbounds = MemoryWays(wanted)
         self.udp = MemorySystem()
         self.forwarder = Forwarder(
             config,
             RuleSet.build(config),
-            self.ways,
+            self.outbounds,
             self.tun,
             PEERS,
             first_id=0,
@@ -187,17 +187,17 @@ class World:
         """What comes out of the TUN when `packet` arrives by the way out of `policy`."""
         self.tun.written.clear()
         view = ip.parse(packet)
-        egress = self.ways.by_policy[policy].icmp[view.version]
-        self.forwarder.from_outside(egress, view, now)
+        sock = self.outbounds.by_policy[policy].icmp[view.version]
+        self.forwarder.from_outside(sock, view, now)
         return list(self.tun.written)
 
-    def egress(self, policy: str, version: int) -> MemoryEgress:
-        egress = self.ways.by_policy[policy].icmp[version]
-        assert isinstance(egress, MemoryEgress)
-        return egress
+    def sock(self, policy: str, version: int) -> MemoryEgress:
+        sock = self.outbounds.by_policy[policy].icmp[version]
+        assert isinstance(sock, MemoryEgress)
+        return sock
 
     def sent(self, policy: str, version: int) -> Sequence[tuple[ip.Packet, int]]:
-        return self.egress(policy, version).sent
+        return self.sock(policy, version).sent
 
     def send_together(self, packets: Sequence[bytes], now: float = 1.0) -> list[bytes]:
         """What comes back when all are in the TUN before the first is read."""

@@ -22,10 +22,10 @@ def add(
     identifier: int = 7,
     *,
     kind: int = ECHO,
-    way: str = "home",
+    outbound: str = "home",
     now: float = 0.0,
 ) -> Binding[str]:
-    binding = table.add(way, source, destination, kind, identifier, "far", TALLY, now)
+    binding = table.add(outbound, source, destination, kind, identifier, "far", TALLY, now)
     assert binding is not None
     return binding
 
@@ -120,7 +120,7 @@ def test_an_older_mapping_yields_its_identifier_to_a_newcomer() -> None:
 def test_the_bindings_of_a_way_out_can_be_ended() -> None:
     table: QueryTable[str] = QueryTable(10)
     add(table)
-    kept = add(table, way="office", identifier=9)
+    kept = add(table, outbound="office", identifier=9)
     assert table.remove("home") == 1
     assert list(table.by_inside.values()) == [kept]
     assert table.expire(IDLE) == 1, "what was removed is not ended twice"

@@ -37,16 +37,16 @@ def begin(
     destination: bytes = FAR,
     port: int = 7,
     *,
-    way: str = "home",
+    outbound: str = "home",
     tally: Tally = TALLY,
     now: float = 0.0,
 ) -> Flow[str, int]:
     """What the engine does for a datagram without a flow."""
-    mapping = table.mapping(way, source, source_port)
+    mapping = table.mapping(outbound, source, source_port)
     if mapping is None:
-        taken = table.outside(way, 4 if len(source) == 4 else 6)
+        taken = table.outside(outbound, 4 if len(source) == 4 else 6)
         outside = next(outside_ports(source_port, 0, taken))
-        mapping = table.open(way, source, source_port, outside, next(_sockets))
+        mapping = table.open(outbound, source, source_port, outside, next(_sockets))
     return table.begin(mapping, destination, port, ("far", port), tally, now)
 
 
@@ -68,7 +68,7 @@ def test_req_1_the_mapping_is_endpoint_independent() -> None:
     ]
     assert len({id(flow.mapping) for flow in flows}) == 1
     assert table.mappings == 1
-    others = [begin(table, B), begin(table, source_port=4002), begin(table, way="office")]
+    others = [begin(table, B), begin(table, source_port=4002), begin(table, outbound="office")]
     assert len({id(flow.mapping) for flow in [flows[0], *others]}) == 4
 
 
@@ -78,7 +78,7 @@ def test_req_3_no_port_is_used_for_two_inside_endpoints() -> None:
     flows = [begin(table, number.to_bytes(4, "big")) for number in range(1, 101)]
     assert len({flow.mapping.outside_port for flow in flows}) == 100
     assert flows[0].mapping.outside_port == 4000
-    elsewhere = begin(table, way="office")
+    elsewhere = begin(table, outbound="office")
     assert elsewhere.mapping.outside_port == 4000, "another way out has ports of its own"
 
 
@@ -212,7 +212,7 @@ def test_the_flows_of_a_way_out_can_be_ended() -> None:
     table = Table(10)
     gone = begin(table)
     begin(table, destination=FARTHER)
-    kept = begin(table, port=9, way="office")
+    kept = begin(table, port=9, outbound="office")
     assert table.remove("home", {4}) == [gone.mapping]
     assert list(table.by_inside.values()) == [kept]
     assert table.all() == [kept.mapping]
@@ -302,8 +302,8 @@ def test_who_was_answered_is_found_by_both_endpoints() -> None:
 
 def test_by_which_of_two_ways_an_answer_came_is_told_by_its_port_or_not_at_all() -> None:
     table = Table(10)
-    home = begin(table, port=7, way="home").mapping
-    office = begin(table, port=8, way="office").mapping
+    home = begin(table, port=7, outbound="home").mapping
+    office = begin(table, port=8, outbound="office").mapping
     assert table.answered(FAR, 7, A, 4000) is home
     assert table.answered(FAR, 8, A, 4000) is office
     assert table.answered(FAR, 9, A, 4000) is None

@@ -6,9 +6,9 @@ import errno
 
 import pytest
 
+from router.outbound.all import Outbound
 from router.outbound.descriptors import RESERVE, Descriptors
 from router.outbound.udp import UdpSockets
-from router.outbound.all import WayOut
 from router.policy.network import Interface
 from tests.unit.engine.udp.memory import MemorySystem
 
@@ -41,15 +41,15 @@ def test_others_may_take_what_is_kept() -> None:
 def test_each_udp_socket_takes_one_and_gives_it_back() -> None:
     system, descriptors = MemorySystem(), Descriptors(4)
     sockets = UdpSockets(system, system.watch, system.forget, 100, descriptors)
-    way = WayOut("eth0")
-    way.interfaces = {4: LINK}
-    opened = [sockets.open(way, 4, iter([port])) for port in (5000, 5001)]
+    outbound = Outbound("eth0")
+    outbound.interfaces = {4: LINK}
+    opened = [sockets.open(outbound, 4, iter([port])) for port in (5000, 5001)]
     for egress in opened:
         sockets.watch(egress, print)
     with pytest.raises(OSError) as refused:
-        sockets.open(way, 4, iter([5002]))
+        sockets.open(outbound, 4, iter([5002]))
     assert refused.value.errno == errno.EMFILE
     sockets.close(opened.pop())
     with pytest.raises(OSError):
-        sockets.open(way, 4, iter([5000]))
-    assert sockets.open(way, 4, iter([5000, 5002])).port == 5002
+        sockets.open(outbound, 4, iter([5000]))
+    assert sockets.open(outbound, 4, iter([5000, 5002])).port == 5002

@@ -11,9 +11,9 @@ from contextlib import suppress
 
 import pytest
 
+from router.outbound.buffers import BufferPool, MemoryBuffer
 from router.outbound.descriptors import Descriptors
 from router.outbound.relay import End, Relay, reset
-from router.outbound.buffers import Buffer, Vessels
 from router.platform.base import BROKEN, READABLE, WRITABLE
 
 SPLICING = [True, False] if sys.platform == "linux" else [False]
@@ -41,8 +41,8 @@ class Bench:
         self.ends: list[End] = []
         self.soon: list[Callable[[], None]] = []
         self.descriptors = Descriptors(1000)
-        self.vessels = Vessels(self.descriptors, splicing=splicing, is_at_mark=is_at_mark)
-        self.relay = Relay(self.inner, self.outer, self.vessels, self.ends.append, self.soon.append)
+        self.pool = BufferPool(self.descriptors, splicing=splicing, is_at_mark=is_at_mark)
+        self.relay = Relay(self.inner, self.outer, self.pool, self.ends.append, self.soon.append)
 
     def turn(self) -> None:
         """What a loop would do when everything has changed."""
@@ -57,11 +57,11 @@ class Bench:
     def close(self) -> None:
         for sock in (self.client, self.inner, self.outer, self.server):
             sock.close()
-        self.vessels.close()
+        self.pool.close()
 
     def pump(self, source: socket.socket, sink: socket.socket, data: bytes) -> bytes:
         """What arrives at `sink` when `source` sends `data` and ends."""
-        heard, sent, ended = bytearray(), 0, False
+        tcp_info, sent, ended = bytearray(), 0, False
         while True:
             with suppress(BlockingIOError):
                 if sent < len(data):
@@ -73,8 +73,8 @@ class Bench:
             with suppress(BlockingIOError):
                 piece = sink.recv(50_003)
                 if not piece:
-                    return bytes(heard)
-                heard += piece
+                    return bytes(tcp_info)
+                tcp_info += piece
 
 
 @pytest.fixture(params=SPLICING, ids=["pipes", "buffers"][: len(SPLICING)])
@@ -112,10 +112,10 @@ def test_what_a_sink_does_not_take_waits_and_stops_its_source(bench: Bench) -> N
             bench.turn()
     assert bench.relay._outward.is_held_up
     assert bench.soon == [], "nobody asks again before the sink has room"
-    heard = 0
-    while heard < sent:
+    tcp_info = 0
+    while tcp_info < sent:
         with suppress(BlockingIOError):
-            heard += len(bench.server.recv(1 << 20))
+            tcp_info += len(bench.server.recv(1 << 20))
         bench.turn()
     assert not bench.relay._outward.is_held_up
 
@@ -206,13 +206,13 @@ def test_pipes_are_taken_from_the_budget_and_given_back() -> None:
     bench = Bench(splicing=True)
     bench.descriptors.others = bench.descriptors.free - 3
     try:
-        one, other = bench.vessels.borrow(), bench.vessels.borrow()
+        one, other = bench.pool.borrow(), bench.pool.borrow()
         taken = 2 if sys.platform == "linux" else 0
-        assert isinstance(other, Buffer)
+        assert isinstance(other, MemoryBuffer)
         assert bench.descriptors.free == 3 - taken
         one.held = 1  # it is in use, so it is no spare one
-        bench.vessels.give_back(one)
-        bench.vessels.give_back(other)
+        bench.pool.give_back(one)
+        bench.pool.give_back(other)
         assert bench.descriptors.free == 3
     finally:
         bench.close()
@@ -222,5 +222,5 @@ def test_pipes_are_taken_from_the_budget_and_given_back() -> None:
 def test_spare_pipes_stay_in_the_budget_until_the_end(bench: Bench) -> None:
     free = bench.descriptors.free
     assert bench.pump(bench.client, bench.server, b"x" * 100_000) == b"x" * 100_000
-    bench.vessels.close()
+    bench.pool.close()
     assert bench.descriptors.free == free

@@ -53,12 +53,12 @@ def guard(monkeypatch: pytest.MonkeyPatch) -> Iterator[Guard]:
 
 
 def test_answers_come_to_who_has_asked(guard: Guard) -> None:
-    heard: list[object] = []
-    guard.ask_later("echo", heard.append, of=1)
-    guard.ask_later("refused", heard.append, of="no room")
-    guard.ask_later("errno", heard.append, of=19)
+    tcp_info: list[object] = []
+    guard.ask_later("echo", tcp_info.append, of=1)
+    guard.ask_later("refused", tcp_info.append, of="no room")
+    guard.ask_later("errno", tcp_info.append, of=19)
     assert guard.ask("echo", of=2).value == {"of": 2}
-    first, second, third = heard
+    first, second, third = tcp_info
     assert first == ({"of": 1}, [])
     assert isinstance(second, PlatformError)
     assert isinstance(third, OSError)
@@ -66,12 +66,12 @@ def test_answers_come_to_who_has_asked(guard: Guard) -> None:
 
 
 def test_an_answer_is_heard_when_it_comes(guard: Guard) -> None:
-    heard: list[object] = []
-    guard.ask_later("echo", heard.append, of=1)
-    assert heard == []
+    tcp_info: list[object] = []
+    guard.ask_later("echo", tcp_info.append, of=1)
+    assert tcp_info == []
     select.select([guard], [], [])
     guard.hear()
-    assert heard == [({"of": 1}, [])]
+    assert tcp_info == [({"of": 1}, [])]
     with pytest.raises(PlatformError, match="no room"):
         guard.ask("refused", of="no room")
 
@@ -79,27 +79,27 @@ def test_an_answer_is_heard_when_it_comes(guard: Guard) -> None:
 def test_to_hear_what_was_heard_already_does_not_wait(guard: Guard) -> None:
     """A descriptor that was readable when the round began need not be when its turn comes: the
     answer has been taken by somebody who asked meanwhile, who may even have asked for more."""
-    heard: list[object] = []
-    guard.ask_later("echo", heard.append, of=1)
+    tcp_info: list[object] = []
+    guard.ask_later("echo", tcp_info.append, of=1)
     guard.ask("echo", of=2)
     os.kill(guard._process.pid, signal.SIGSTOP)
     _at_once(guard.hear)
-    guard.ask_later("echo", heard.append, of=3)
+    guard.ask_later("echo", tcp_info.append, of=3)
     _at_once(guard.hear)
-    assert heard == [({"of": 1}, [])]
+    assert tcp_info == [({"of": 1}, [])]
     os.kill(guard._process.pid, signal.SIGCONT)
     assert guard.ask("echo", of=4).value == {"of": 4}
-    assert heard == [({"of": 1}, []), ({"of": 3}, [])]
+    assert tcp_info == [({"of": 1}, []), ({"of": 3}, [])]
 
 
 def test_long_questions_and_long_answers_do_not_wait_for_each_other(guard: Guard) -> None:
     """Neither side reads while it writes, and no answer fits what the kernel holds of it."""
-    heard: list[object] = []
+    tcp_info: list[object] = []
     long = "x" * (4 << 20)
     for each in range(3):
-        _at_once(partial(guard.ask_later, "echo", heard.append, of=f"{each}{long}"))
+        _at_once(partial(guard.ask_later, "echo", tcp_info.append, of=f"{each}{long}"))
     assert guard.ask("echo", of="last").value == {"of": "last"}
-    assert heard == [({"of": f"{each}{long}"}, []) for each in range(3)]
+    assert tcp_info == [({"of": f"{each}{long}"}, []) for each in range(3)]
 
 
 def _at_once(action: Callable[[], None]) -> None:
@@ -111,29 +111,29 @@ def _at_once(action: Callable[[], None]) -> None:
 
 
 def test_the_end_of_the_guard_is_told_however_it_is_noticed(guard: Guard) -> None:
-    heard: list[object] = []
+    tcp_info: list[object] = []
     os.kill(guard._process.pid, signal.SIGKILL)
     guard._process.wait()
     for attempt in (
         guard.hear,
         lambda: guard.ask("echo"),
-        lambda: guard.ask_later("echo", heard.append),
+        lambda: guard.ask_later("echo", tcp_info.append),
         guard.hear,
     ):
         with pytest.raises(PlatformError, match="start the router again"):
             attempt()
-    assert heard == []
+    assert tcp_info == []
 
 
 def test_the_end_of_the_guard_before_an_answer(guard: Guard) -> None:
-    heard: list[object] = []
+    tcp_info: list[object] = []
     os.kill(guard._process.pid, signal.SIGSTOP)
-    guard.ask_later("echo", heard.append, of=1)
+    guard.ask_later("echo", tcp_info.append, of=1)
     os.kill(guard._process.pid, signal.SIGKILL)
     guard._process.wait()
     with pytest.raises(PlatformError, match="start the router again"):
         guard.hear()
-    assert heard == []
+    assert tcp_info == []
 
 
 @pytest.mark.parametrize("size", [1, 4 << 20], ids=["a short question", "a long one"])
@@ -141,22 +141,22 @@ def test_a_guard_that_is_silent_is_given_up(
     guard: Guard, monkeypatch: pytest.MonkeyPatch, size: int
 ) -> None:
     """By whoever asks, and by whoever waits for something to be heard: the run has to end."""
-    heard: list[object] = []
+    tcp_info: list[object] = []
     pid = guard._process.pid
     guard.ask("echo")
     monkeypatch.setattr(guarded, "ANSWER", 0.05)
     os.kill(pid, signal.SIGSTOP)
-    guard.ask_later("echo", heard.append)
+    guard.ask_later("echo", tcp_info.append)
     for attempt in (
         lambda: guard.ask("echo", of="x" * size),
         guard.hear,
-        lambda: guard.ask_later("echo", heard.append),
+        lambda: guard.ask_later("echo", tcp_info.append),
         lambda: guard.ask("echo"),
     ):
         with pytest.raises(PlatformError, match=rf"the guard \(pid {pid}\) does not answer"):
             attempt()
         assert select.select([guard], [], [], 0)[0]
-    assert heard == []
+    assert tcp_info == []
     os.kill(pid, signal.SIGCONT)
     guard._process.wait()
 

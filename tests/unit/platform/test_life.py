@@ -8,8 +8,8 @@ from contextlib import closing
 from pathlib import Path
 from typing import Final
 
-from router.engine.watchdog import show_life
 from router.engine.loop import Loop
+from router.engine.watchdog import run_watchdog
 from router.platform.linux.poller import LinuxPoller
 from router.platform.supervisor import NotifySocket
 
@@ -46,12 +46,12 @@ class Watcher:
 
 def test_a_loop_that_hangs_is_missed(tmp_path: Path) -> None:
     path = str(tmp_path / "notify")
-    heard: list[bytes] = []
+    tcp_info: list[bytes] = []
     with closing(Watcher(path)) as watcher, Loop(LinuxPoller()) as loop:
 
         def listen() -> None:
             watcher.miss()
-            heard.append(watcher.hear())
+            tcp_info.append(watcher.hear())
             loop.stop("it lives again")
 
         listener = threading.Thread(target=listen)
@@ -61,8 +61,8 @@ def test_a_loop_that_hangs_is_missed(tmp_path: Path) -> None:
             listener.start()
             assert watcher.missed.wait(BOUND), "signs of life came out of a loop that hangs"
 
-        show_life(NotifySocket(path, WATCHDOG), loop)
+        run_watchdog(NotifySocket(path, WATCHDOG), loop)
         loop.call_later(5 * WATCHDOG, hang)
         assert loop.run() == "it lives again"
         listener.join(BOUND)
-    assert heard == [SIGN]
+    assert tcp_info == [SIGN]

@@ -8,9 +8,9 @@ from typing import Any, cast
 
 from pyroute2.netlink.exceptions import NetlinkError
 
-from router.platform.base import Kept
-from router.platform.linux.reconcile import KernelRoute
+from router.platform.base import ReconcileResult
 from router.platform.linux.own_link import OwnLink
+from router.platform.linux.reconcile import KernelRoute
 from router.policy.network import TABLE_LOCAL, TABLE_MAIN, RouteKind
 
 V4, V6 = ip_interface("192.168.7.1/30"), ip_interface("fd77::1/126")
@@ -45,21 +45,21 @@ def own_link(netlink: Netlink) -> OwnLink:
 
 
 def test_what_is_missing_at_the_first_look_is_put_back() -> None:
-    netlink, kept = Netlink(), Kept([], [])
+    netlink, kept = Netlink(), ReconcileResult([], [])
     own_link(netlink).put_routes_right(4, set(), kept)
     assert netlink.routes == ["192.168.7.1/32", "192.168.7.0/30", "192.168.7.3/32"]
-    assert kept.lacking == []
+    assert kept.failed == []
 
 
 def test_an_ipv6_address_is_added_anew_for_its_routes() -> None:
-    netlink, kept = Netlink(), Kept([], [])
+    netlink, kept = Netlink(), ReconcileResult([], [])
     own_link(netlink).put_routes_right(6, {LOCAL_V6}, kept)
     assert netlink.addresses == [("del", "fd77::1"), ("add", "fd77::1")]
-    assert kept == Kept(["the unicast route fd77::/126"], [])
+    assert kept == ReconcileResult(["the unicast route fd77::/126"], [])
 
 
 def test_a_local_route_of_ipv6_is_missed_once_it_has_been_there() -> None:
-    netlink, kept = Netlink(), Kept([], [])
+    netlink, kept = Netlink(), ReconcileResult([], [])
     link = own_link(netlink)
     link.put_routes_right(6, {PREFIX_V6}, kept)
     assert netlink.addresses == []

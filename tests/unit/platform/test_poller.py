@@ -20,9 +20,9 @@ def test_whoever_takes_over_is_told_what_the_other_was_told() -> None:
     with Loop(LinuxPoller()) as loop, ours:
 
         def take_over(_event: int) -> None:
-            loop.redirect_changes(ours, partial(heard, by="the second"))
+            loop.redirect_changes(ours, partial(tcp_info, by="the second"))
 
-        def heard(event: int, by: str) -> None:
+        def tcp_info(event: int, by: str) -> None:
             told.append(event)
             loop.stop(by)
 

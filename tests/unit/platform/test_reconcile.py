@@ -68,10 +68,10 @@ def test_routes_are_added_before_others_are_removed(
     ends = {4: (10 << 24, (11 << 24) - 1), 6: (0xFD << 120, (0xFE << 120) - 1)}
     version = before[0].version
     table = Table(before, [(version, address) for address in ends[version]])
-    monkeypatch.setattr(keep, "add_routes", table.add)
-    monkeypatch.setattr(keep, "replace_routes", table.replace)
-    monkeypatch.setattr(keep, "delete_routes", table.delete)
-    there = keep.Present(set(before), set(), set())
-    assert set(keep.keep_routes(INDEX, after, there)) == set(after)
+    monkeypatch.setattr(reconcile, "add_routes", table.add)
+    monkeypatch.setattr(reconcile, "replace_routes", table.replace)
+    monkeypatch.setattr(reconcile, "delete_routes", table.delete)
+    there = reconcile.Present(set(before), set(), set())
+    assert set(reconcile.keep_routes(INDEX, after, there)) == set(after)
     assert table.routes == set(after)
     assert "".join(each[0] for each in table.changes) == order

@@ -13,7 +13,7 @@ import pytest
 
 from router.platform.base import PlatformError
 from router.platform.linux.channel import Message
-from router.platform.linux.guarded import Told
+from router.platform.linux.guarded import ErrorQueueResult
 from router.platform.linux.reserve import PORTION, Reserve
 
 
@@ -22,14 +22,16 @@ class MemoryGuard:
 
     def __init__(self) -> None:
         self.waited_for = 0
-        self.later: list[tuple[Told, int]] = []
+        self.later: list[tuple[ErrorQueueResult, int]] = []
 
     def open_sockets(self, operation: str, *, version: int, number: int) -> Iterator[socket.socket]:
         self.waited_for += 1
         for _ in range(number):
             yield self._open(version)
 
-    def ask_later(self, operation: str, told: Told, *, version: int, number: int) -> None:
+    def ask_later(
+        self, operation: str, told: ErrorQueueResult, *, version: int, number: int
+    ) -> None:
         assert operation == "udp_sockets"
         self.later.append((told, version))
 

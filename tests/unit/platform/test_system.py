@@ -19,7 +19,7 @@ OLD, NEW = [Route(4, 1 << 24, 8, 1500)], [Route(4, 2 << 24, 8, 1500)]
 class MemoryGuard:
     """See Guard. `refuses`: whether routes can't be changed at present."""
 
-    def __init__(self, rereading: Sequence[str]) -> None:
+    def __init__(self, reread: Sequence[str]) -> None:
         self.routes: Any = None
         self.refuses = False
 

@@ -22,7 +22,7 @@ from tests.unit.policy.configs import configs
 WG0 = Interface("wg0", 5, up=True, mtu=1420, addresses=(ip_interface("10.8.0.2/24"),))
 
 
-def way_of(policy: str) -> Mapping[int, Interface]:
+def interfaces_of(policy: str) -> Mapping[int, Interface]:
     return {4: WG0} if policy in ("office", "home") else {}
 
 
@@ -63,7 +63,7 @@ def endpoint(address: str) -> Endpoint:
 def test_what_would_loop_is_exempt(tmp_path: Path, rules: str, exempt: bool) -> None:
     config = config_of(tmp_path, rules)
     told = [endpoint("203.0.113.2"), endpoint("203.0.113.2")]
-    plan = make_plan(config, RuleSet.build(config), way_of, told)
+    plan = make_plan(config, RuleSet.build(config), interfaces_of, told)
     assert plan.exempt == ((told[0],) if exempt else ())
     if exempt:
         assert not any(covers(route, 4, told[0].address) for route in plan.routes)

@@ -12,12 +12,12 @@ from tests.unit.policy.configs import config, rule
 
 
 def with_policies(**on_down: str | None) -> Config:
-    ways = {
+    outbounds = {
         name: Policy(name, PolicyType.VPN, interface=name, on_down=target)
         for name, target in on_down.items()
     }
     base = config(rule("home", "10.0.0.0/8"), default="drop")
-    return replace(base, policies={**base.policies, **ways})
+    return replace(base, policies={**base.policies, **outbounds})
 
 
 def test_a_policy_that_is_up_applies_itself() -> None:

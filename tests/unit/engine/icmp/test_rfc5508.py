@@ -62,16 +62,16 @@ def test_req_1_queries_pass_and_the_mapping_is_endpoint_independent(
 @BOTH
 def test_req_1_every_query_with_an_identifier_passes(world: World, version: int) -> None:
     """Echo, timestamp, information, address mask and extended echo."""
-    inside = ip.parse(ping(version))
+    writer = ip.parse(ping(version))
     for kind in icmp.ANSWER_TO[version]:
         body = icmp.message(
             version,
-            inside.source,
-            inside.destination,
+            writer.source,
+            writer.destination,
             bytes((kind, 0, 0, 0, 0x12, 0x34, 0, 1)) + bytes(12),
         )
         protocol = icmp.protocol_of(version)
-        world.send(ip.build(inside.source, inside.destination, protocol, body))
+        world.send(ip.build(writer.source, writer.destination, protocol, body))
     kinds = [icmp.message_type(query) for query, _ in world.sent("home", version)]
     assert kinds == list(icmp.ANSWER_TO[version])
     for (query, outside_id), answer in zip(
@@ -155,7 +155,7 @@ def error_from_inside(world: World, version: int) -> tuple[ip.Packet, bytes]:
 def test_req_5_an_error_from_inside_about_an_answer_is_restored(world: World, version: int) -> None:
     about, error = error_from_inside(world, version)
     assert world.send(error) == []
-    ((packet, address),) = world.egress("home", version).errors
+    ((packet, address),) = world.sock("home", version).errors
     own = OWN["eth0"][version == 6]
     assert address == ip.format_address(about.source) == far(version, HOME)
     read: Packet = decoded(packet)

@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from router.engine.reload.chunked_pickle import SLICE, Assembly, write
+from router.engine.reload.chunked_pickle import SLICE, ChunkedUnpickler, write
 
 LONG = 3 * SLICE + 1
 EXAMPLES: list[Any] = [
@@ -37,7 +37,7 @@ def written(value: object) -> bytes:
 def test_it_is_the_same_value(value: object, cuts: list[float]) -> None:
     data = written(value)
     places = [0, *sorted(int(cut * len(data)) for cut in cuts), len(data)]
-    assembly = Assembly()
+    assembly = ChunkedUnpickler()
     for begin, end in pairwise(places):
         assert not assembly.complete or begin == len(data)
         assembly.take(data[begin:end])
@@ -49,7 +49,7 @@ def test_it_is_the_same_value(value: object, cuts: list[float]) -> None:
 def test_what_is_cut_off_is_never_complete() -> None:
     data = written(EXAMPLES[-2])
     for end in range(0, len(data), 97):
-        assembly = Assembly()
+        assembly = ChunkedUnpickler()
         assembly.take(data[:end])
         assert not assembly.complete
 
@@ -69,6 +69,6 @@ def test_no_piece_is_large() -> None:
 
 
 def test_nonsense_raises() -> None:
-    assembly = Assembly()
+    assembly = ChunkedUnpickler()
     with pytest.raises((pickle.UnpicklingError, ValueError, EOFError, KeyError)):
         assembly.take(b"\0" * 7 + b"\5" + b"\0" * 9 + b"junk!" * 3)

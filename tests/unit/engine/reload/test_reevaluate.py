@@ -16,7 +16,7 @@ import pytest
 
 from router.config.loader import load
 from router.config.model import Config
-from router.engine.reload.reevaluate import Reviewed, same_rules
+from router.engine.reload.reevaluate import Reevaluated, same_rules
 from router.policy.table import RuleSet
 from tests.unit.engine.world import World
 from tests.unit.wire.packets import ICMP, IP, UDP, Raw
@@ -77,7 +77,7 @@ def packet(host: int, protocol: str, port: int) -> bytes:
     return bytes(IP(src=SOURCE, dst=f"203.0.113.{host}") / body / Raw(b"hello"))
 
 
-def way(world: World, host: int, protocol: str, port: int) -> str | None:
+def outbound(world: World, host: int, protocol: str, port: int) -> str | None:
     """The interface that a packet leaves by."""
     world.send(packet(host, protocol, port))
     by = {"eth0": world.sent("home", 4), "wg0": world.sent("office", 4)}
@@ -101,10 +101,10 @@ def test_flows_live_on_as_they_would_have_begun(tmp_path: Path) -> None:
     seen = set()
     for before, after, host, protocol, port in cases():
         world, anew = World(tmp_path, before), World(tmp_path, after)
-        then, now = way(world, host, protocol, port), way(anew, host, protocol, port)
+        then, now = outbound(world, host, protocol, port), outbound(anew, host, protocol, port)
         config = anew.forwarder.config
         lives = then == now and captured(config, host)
-        expected = Reviewed(int(lives), int(not lives)) if then else Reviewed()
+        expected = Reevaluated(int(lives), int(not lives)) if then else Reevaluated()
         found = world.forwarder.change(config, RuleSet.build(config))
         assert found[protocol] == expected, f"{protocol} {host} {port}\n{before}\n{after}"
         seen.add((protocol, expected))
@@ -124,19 +124,19 @@ def _config(directory: Path, rules: str) -> Config:
     return config
 
 
-def changed(world: World, directory: Path, rules: str) -> dict[str, Reviewed]:
+def changed(world: World, directory: Path, rules: str) -> dict[str, Reevaluated]:
     config = _config(directory, rules)
     return world.forwarder.change(config, RuleSet.build(config))
 
 
 def test_who_went_by_on_down_does_so_until_the_rule_changes(world: World, tmp_path: Path) -> None:
-    assert way(world, 1, "udp", 53) == "eth0"
-    gone, home = world.ways.by_policy["backed-up"], world.ways.by_policy["home"]
+    assert outbound(world, 1, "udp", 53) == "eth0"
+    gone, home = world.outbounds.by_policy["backed-up"], world.outbounds.by_policy["home"]
     gone.interfaces, gone.icmp = home.interfaces, home.icmp
     same = "  - {cidr: 192.0.2.9, policy: drop}\n  - {cidr: 203.0.113.0/30, policy: backed-up}\n"
-    assert changed(world, tmp_path, same)["udp"] == Reviewed(kept=1)
+    assert changed(world, tmp_path, same)["udp"] == Reevaluated(kept=1)
     careful = "  - {cidr: 203.0.113.0/30, policy: careful}\n"
-    assert changed(world, tmp_path, careful)["udp"] == Reviewed(ended=1)
+    assert changed(world, tmp_path, careful)["udp"] == Reevaluated(ended=1)
 
 
 def test_a_mapping_lives_as_long_as_one_of_its_flows(world: World, tmp_path: Path) -> None:
@@ -144,11 +144,11 @@ def test_a_mapping_lives_as_long_as_one_of_its_flows(world: World, tmp_path: Pat
         world.send(packet(host, "udp", port))
     [sock] = world.udp.open
     only_dns = "  - {cidr: 203.0.113.1, port: 53, policy: backed-up}\n"
-    assert changed(world, tmp_path, only_dns)["udp"] == Reviewed(kept=1, ended=2)
+    assert changed(world, tmp_path, only_dns)["udp"] == Reevaluated(kept=1, ended=2)
     assert not sock.closed
     world.send(packet(1, "udp", 53))
     assert [payload for payload, *_ in sock.sent][-1:] == [b"hello"]
-    assert changed(world, tmp_path, "  []\n")["udp"] == Reviewed(ended=1)
+    assert changed(world, tmp_path, "  []\n")["udp"] == Reevaluated(ended=1)
     assert sock.closed
 
 
@@ -163,7 +163,7 @@ def test_rules_that_stay_keep_what_was_counted(world: World, tmp_path: Path) -> 
         (rule + many, 1, 3),
         (many + other, 50, 1),
     ):
-        assert changed(world, tmp_path, rules)["icmp"] == Reviewed(kept=1)
+        assert changed(world, tmp_path, rules)["icmp"] == Reevaluated(kept=1)
         world.send(packet(1, "icmp", 0))
         [tally] = world.forwarder.tallies.of_rule(number)
         assert (tally.policy, tally.rule) == ("home", number)

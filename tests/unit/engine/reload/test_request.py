@@ -12,11 +12,11 @@ from typing import Any, cast
 import pytest
 
 from router.config.loader import load
-from router.engine.routes.installed import Installed, NotPutBackError
 from router.engine.reload.outcome import Outcome
 from router.engine.reload.request import PATIENCE, Reload
 from router.engine.reload.reread import command
-from router.platform.base import Kept, PlatformError
+from router.engine.routes.installed import InstalledRoutes, RollbackFailedError
+from router.platform.base import PlatformError, ReconcileResult
 from router.policy.capture import Route
 from router.policy.table import RuleSet
 from tests.unit.control.rounds import Rounds
@@ -67,7 +67,7 @@ class Computer:
         self.refuses = 0
         self.cut_off: int | None = None
         self.starts = True
-        self.lacking: list[str] = []
+        self.failed: list[str] = []
 
     def endpoints(self) -> tuple[()]:
         return ()
@@ -75,14 +75,14 @@ class Computer:
     def add_routes(self, routes: Sequence[Route]) -> None:
         self.routes = list(routes)
 
-    def keep(self, routes: Sequence[Route]) -> Kept:
+    def keep(self, routes: Sequence[Route]) -> ReconcileResult:
         if self.refuses:
             self.refuses -= 1
             raise PlatformError("no room for routes: have fewer")
         self.routes = list(routes)
-        return Kept([], self.lacking)
+        return ReconcileResult([], self.failed)
 
-    def read_anew(self) -> Output:
+    def start_reread(self) -> Output:
         if not self.starts:
             raise PlatformError("no room for programs: end some")
         said = subprocess.run(command(self.file), stdout=subprocess.PIPE, check=True).stdout
@@ -98,21 +98,23 @@ class Bench:
         self.file = directory / "rules.yaml"
         self.computer = cast(Any, Computer(self.file))
         self.loop = cast(Any, Rounds())
-        forwarder, ways = self.world.forwarder, self.world.ways
+        forwarder, outbounds = self.world.forwarder, self.world.outbounds
         config = load(self.file).config
         assert config is not None
         tun: Any = self.world.tun
-        self.installed = Installed(
+        self.installed = InstalledRoutes(
             config,
             RuleSet.build(config),
             self.computer,
             tun,
-            lambda name: ways.by_policy[name].interfaces if name in ways.by_policy else {},
+            lambda name: (
+                outbounds.by_policy[name].interfaces if name in outbounds.by_policy else {}
+            ),
             self.loop,
         )
         self.installed.install()
         self.reload = Reload(
-            *(self.computer, self.loop, forwarder, ways, self.installed),
+            *(self.computer, self.loop, forwarder, outbounds, self.installed),
             began=lambda: self.stages.append("began"),
             ended=lambda: self.stages.append("ended"),
         )
@@ -199,7 +201,7 @@ def test_a_file_that_can_not_be_applied_changes_nothing(bench: Bench, text: str,
 
 
 def test_what_the_tun_lacks_hinders_no_reload(bench: Bench) -> None:
-    bench.computer.lacking = ["fd77::1/126 (Permission denied)"]
+    bench.computer.failed = ["fd77::1/126 (Permission denied)"]
     assert bench.ask(AFTER).done
     assert bench.prefixes == NEW
 
@@ -214,7 +216,7 @@ def test_what_the_system_refuses_is_put_back(bench: Bench) -> None:
 
 def test_what_can_not_be_put_back_ends_the_run(bench: Bench) -> None:
     bench.computer.refuses = 2
-    with pytest.raises(NotPutBackError, match="stopping, and cleaning up"):
+    with pytest.raises(RollbackFailedError, match="stopping, and cleaning up"):
         bench.ask(AFTER)
 
 

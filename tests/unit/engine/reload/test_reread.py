@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 
 from router.config.loader import load
+from router.engine.reload.chunked_pickle import ChunkedUnpickler
 from router.engine.reload.compiled import Reread
-from router.engine.reload.chunked_pickle import Assembly
 from router.engine.reload.reread import command
 from router.policy.prefixes import HOST_MASKS
 from router.policy.table import RuleSet
@@ -38,7 +38,7 @@ def file(tmp_path: Path) -> Path:
 def said_of(file: Path) -> Reread:
     done = subprocess.run(command(file), capture_output=True, check=True)
     assert done.stderr == b""
-    assembly = Assembly()
+    assembly = ChunkedUnpickler()
     assembly.take(done.stdout)
     assert assembly.complete
     assert isinstance(assembly.value, Reread)

@@ -10,29 +10,29 @@ from typing import Any, cast
 import pytest
 
 from router.config.loader import load
-from router.engine.routes.installed import Installed
-from router.engine.routes.backoff import CALM, FIRST, LONGEST, Restraint
-from router.platform.base import Kept
+from router.engine.routes.backoff import CALM, FIRST, LONGEST, Backoff
+from router.engine.routes.installed import InstalledRoutes
+from router.platform.base import ReconcileResult
 from router.policy.table import RuleSet
 from tests.unit.control.rounds import Rounds
 from tests.unit.engine.world import MemoryTun
 
 
 def test_now_and_then_is_at_once() -> None:
-    restraint = Restraint()
+    backoff = Backoff()
     for now in (0.0, 1.0, 2.0, 10.0):
-        assert restraint.delay(now) == 0
-        restraint.put_back(now)
+        assert backoff.delay(now) == 0
+        backoff.restored(now)
 
 
 def test_a_quarrel_comes_to_rest() -> None:
     """Somebody takes it away again 10 ms after it was put back, for an hour."""
-    restraint = Restraint()
+    backoff = Backoff()
     now, waits = 0.0, []
     while now < 3600:
-        restraint.put_back(now)
+        backoff.restored(now)
         now += 0.01
-        waits.append(restraint.delay(now))
+        waits.append(backoff.delay(now))
         now += waits[-1]
     assert waits[0] == 0
     assert waits[1] == pytest.approx(FIRST - 0.01)
@@ -42,31 +42,31 @@ def test_a_quarrel_comes_to_rest() -> None:
 
 
 def test_it_is_forgotten_when_it_is_over() -> None:
-    restraint = Restraint()
+    backoff = Backoff()
     for now in (0.0, 0.01, 0.12, 0.34):
-        restraint.put_back(now)
+        backoff.restored(now)
     later = 0.34 + CALM * LONGEST
-    restraint.put_back(later)
-    assert restraint.delay(later) == 0
+    backoff.restored(later)
+    assert backoff.delay(later) == 0
 
 
 class Quarrel:
     """A system on which whatever is put back is taken away again at once; see System."""
 
     def __init__(self) -> None:
-        self.put_back = 0
+        self.restored = 0
 
     def endpoints(self) -> tuple[()]:
         return ()
 
-    def endpoints_soon(self, told: Callable[[tuple[()]], None]) -> None:
+    def request_endpoints(self, told: Callable[[tuple[()]], None]) -> None:
         told(())
 
     def add_routes(self, routes: object) -> None: ...
 
-    def keep_soon(self, routes: object, told: Callable[[Kept], None]) -> None:
-        self.put_back += 1
-        told(Kept(["198.51.100.0/24"], []))
+    def request_reconcile(self, routes: object, told: Callable[[ReconcileResult], None]) -> None:
+        self.restored += 1
+        told(ReconcileResult(["198.51.100.0/24"], []))
 
 
 def test_a_router_gives_in_and_looks_again_by_itself(
@@ -77,14 +77,14 @@ def test_a_router_gives_in_and_looks_again_by_itself(
     config = load(file).config
     assert config is not None
     system, clock, tun = Quarrel(), Rounds(), MemoryTun()
-    installed = Installed(
+    installed = InstalledRoutes(
         *(config, RuleSet.build(config), cast(Any, system), tun, lambda _: {}), clock
     )
     installed.install()
     for _ in range(100):
         installed.keep()  # a change is reported, again and again
         clock.now += 0.01
-    assert 3 <= system.put_back <= 7
+    assert 3 <= system.restored <= 7
     first, *further = [record.getMessage() for record in caplog.records]
     assert first == "another program has removed what is ours; put back: 198.51.100.0/24"
     for number, said in enumerate(further):
@@ -93,6 +93,6 @@ def test_a_router_gives_in_and_looks_again_by_itself(
             f"not again for {FIRST * 2**number:g} s: end that program, or have it leave the "
             f"routes of {tun.name} alone (`ip monitor route` shows what it does)"
         )
-    before = system.put_back
+    before = system.restored
     clock.wait(60)
-    assert system.put_back > before, "nothing was reported meanwhile"
+    assert system.restored > before, "nothing was reported meanwhile"

@@ -10,8 +10,8 @@ from typing import Any, cast
 import pytest
 
 from router.config.loader import load
-from router.engine.routes.installed import RETRY, Installed
-from router.platform.base import Kept, PlatformError
+from router.engine.routes.installed import RETRY, InstalledRoutes
+from router.platform.base import PlatformError, ReconcileResult
 from router.policy.network import Interface
 from router.policy.table import RuleSet
 from tests.unit.control.rounds import Rounds
@@ -23,7 +23,9 @@ class Crippled:
 
     def __init__(self) -> None:
         self.interfaces = self
-        self.answer: Kept | PlatformError = Kept([], ["fd77::1/126 (Permission denied)"])
+        self.answer: ReconcileResult | PlatformError = ReconcileResult(
+            [], ["fd77::1/126 (Permission denied)"]
+        )
         self.present: dict[str, Interface] = {}
         self.asked = 0
 
@@ -33,12 +35,14 @@ class Crippled:
     def endpoints(self) -> tuple[()]:
         return ()
 
-    def endpoints_soon(self, told: Callable[[tuple[()]], None]) -> None:
+    def request_endpoints(self, told: Callable[[tuple[()]], None]) -> None:
         told(())
 
     def add_routes(self, routes: object) -> None: ...
 
-    def keep_soon(self, routes: object, told: Callable[[Kept | PlatformError], None]) -> None:
+    def request_reconcile(
+        self, routes: object, told: Callable[[ReconcileResult | PlatformError], None]
+    ) -> None:
         self.asked += 1
         told(self.answer)
 
@@ -54,14 +58,14 @@ def system() -> Crippled:
 
 
 @pytest.fixture
-def installed(tmp_path: Path, system: Crippled, clock: Rounds) -> Installed:
+def installed(tmp_path: Path, system: Crippled, clock: Rounds) -> InstalledRoutes:
     file = tmp_path / "rules.yaml"
     file.write_text("version: 1\nrules:\n  - {cidr: 198.51.100.0/24, policy: reply}\n")
     config = load(file).config
     assert config is not None
     tun = MemoryTun()
     system.present = {tun.name: Interface(tun.name, tun.index, True, tun.mtu)}
-    made = Installed(
+    made = InstalledRoutes(
         *(config, RuleSet.build(config), cast(Any, system), cast(Any, tun), lambda _: {}), clock
     )
     made.install()
@@ -69,14 +73,14 @@ def installed(tmp_path: Path, system: Crippled, clock: Rounds) -> Installed:
 
 
 def test_it_is_told_once_and_tried_again(
-    installed: Installed, system: Crippled, clock: Rounds, caplog: pytest.LogCaptureFixture
+    installed: InstalledRoutes, system: Crippled, clock: Rounds, caplog: pytest.LogCaptureFixture
 ) -> None:
     caplog.set_level(logging.INFO)
     installed.keep()
     clock.wait(5 * RETRY)
     assert system.asked >= 4
     assert caplog.text.count("fd77::1/126 (Permission denied)") == 1
-    system.answer = Kept(["fd77::1/126"], [])
+    system.answer = ReconcileResult(["fd77::1/126"], [])
     clock.wait(2 * RETRY)
     assert "put back: fd77::1/126" in caplog.text
     assert "as it should be again" in caplog.text
@@ -86,7 +90,7 @@ def test_it_is_told_once_and_tried_again(
 
 
 def test_routes_that_are_refused_do_not_end_the_run(
-    installed: Installed, system: Crippled, clock: Rounds, caplog: pytest.LogCaptureFixture
+    installed: InstalledRoutes, system: Crippled, clock: Rounds, caplog: pytest.LogCaptureFixture
 ) -> None:
     system.answer = PlatformError("the route to 198.51.100.0/24 was refused")
     installed.keep()
@@ -94,7 +98,9 @@ def test_routes_that_are_refused_do_not_end_the_run(
     assert "was refused" in caplog.text
 
 
-def test_a_tun_that_is_gone_does(installed: Installed, system: Crippled, clock: Rounds) -> None:
+def test_a_tun_that_is_gone_does(
+    installed: InstalledRoutes, system: Crippled, clock: Rounds
+) -> None:
     """Whoever reads from it would wait for ever if it was moved to another namespace."""
     system.answer = PlatformError("tun11 is gone")
     system.present.clear()

@@ -11,20 +11,20 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import cast
 
-from router.outbound.descriptors import Descriptors
-from router.engine.tcp.dial import DESCRIPTORS_EACH
-from router.engine.tun_writer import Inside
 from router.engine.refusals import Refusals
+from router.engine.tcp.dial import DESCRIPTORS_EACH
 from router.engine.tcp.streams import Streams, Watcher
+from router.engine.tun_writer import TunWriter
 from router.flows.drops import Drops
+from router.outbound.descriptors import Descriptors
 from router.platform.base import (
     BROKEN,
     READABLE,
     WRITABLE,
     ConnectFailure,
     HasFileno,
-    Heard,
     System,
+    TcpInfo,
 )
 from tests.unit.engine.world import MemoryTun, World
 
@@ -42,9 +42,9 @@ class MemoryStream:
         self._sock.setblocking(False)
         self.there.setblocking(False)
         self.address: tuple[str, int] | None = None
-        self.connected = self.closed = self.resets = self.is_gone = False
+        self.connected = self.closed = self.resets = self.has_ended = False
         self.why = ConnectFailure(0)
-        self.heard = Heard(segments=2, received=0, silence=10.0, is_owed=False)
+        self.tcp_info = TcpInfo(segments=2, received=0, silence=10.0, has_unacknowledged=False)
         self.probes = 0
         self.is_probing = False
         self.fileno = self._sock.fileno
@@ -137,19 +137,19 @@ class MemoryTcp:
     def is_at_mark(self, _sock: MemoryStream) -> bool:
         return False
 
-    def is_gone(self, sock: MemoryStream) -> bool:
-        return sock.is_gone
+    def has_ended(self, sock: MemoryStream) -> bool:
+        return sock.has_ended
 
-    def heard(self, sock: MemoryStream) -> Heard:
-        return sock.heard
+    def tcp_info(self, sock: MemoryStream) -> TcpInfo:
+        return sock.tcp_info
 
     def probe(self, sock: MemoryStream) -> None:
         sock.probes += 1
         sock.is_probing = True
 
-    insist = probe
+    start_keepalive = probe
 
-    def stop_probing(self, sock: MemoryStream) -> None:
+    def stop_keepalive(self, sock: MemoryStream) -> None:
         sock.is_probing = False
 
     # The loop
@@ -201,11 +201,11 @@ def tcp_world(directory: Path, most: int = 100) -> tuple[World, MemoryTcp]:
     memory = MemoryTcp()
     descriptors = Descriptors(2 * most * DESCRIPTORS_EACH)  # of few, half are a reserve
 
-    def streams(tun: MemoryTun, inside: Inside, refusals: Refusals, drops: Drops) -> Streams:
+    def streams(tun: MemoryTun, writer: TunWriter, refusals: Refusals, drops: Drops) -> Streams:
         system = cast(System, SimpleNamespace(streams=memory))
         memory.streams = Streams(
             *(system, tun, cast(Watcher, memory), ADDRESSES, lambda _: False, descriptors),
-            *(inside, refusals, drops),
+            *(writer, refusals, drops),
         )
         return memory.streams
 

@@ -9,8 +9,8 @@ from typing import Any
 import pytest
 
 from router.engine.tcp import keepalive
-from tests.unit.engine.tcp.memory import tcp_world
 from tests.unit.engine.tcp.cases import established, segment
+from tests.unit.engine.tcp.memory import tcp_world
 from tests.unit.wire.packets import TCP, decoded
 
 REQUEST = 100
@@ -28,7 +28,7 @@ class Conversation:
         self.version = version
         self.world, self.memory = tcp_world(directory)
         self.outer, self.inner = established((self.world, self.memory), version)
-        self.inner.heard = self.inner.heard._replace(received=SAID)
+        self.inner.tcp_info = self.inner.tcp_info._replace(received=SAID)
         self.memory.now = 1000.0
 
     def send(self, **fields: Any) -> list[bytes]:
@@ -39,7 +39,9 @@ class Conversation:
 
     def answer(self) -> None:
         """The far end says something."""
-        self.outer.heard = self.outer.heard._replace(segments=self.outer.heard.segments + 1)
+        self.outer.tcp_info = self.outer.tcp_info._replace(
+            segments=self.outer.tcp_info.segments + 1
+        )
 
     def look(self, after: float) -> list[bytes]:
         """What goes on to our kernel when time has passed."""
@@ -126,19 +128,21 @@ def test_nobody_probes_right_after_something_has_passed(conversation: Conversati
 
 
 @pytest.mark.parametrize(
-    "heard", [{"is_owed": True}, {"silence": 0.1}], ids=["is waited for anyhow", "has just spoken"]
+    "tcp_info",
+    [{"has_unacknowledged": True}, {"silence": 0.1}],
+    ids=["is waited for anyhow", "has just spoken"],
 )
 def test_a_far_end_that_need_not_be_asked_is_not(
-    conversation: Conversation, heard: dict[str, Any]
+    conversation: Conversation, tcp_info: dict[str, Any]
 ) -> None:
-    conversation.outer.heard = conversation.outer.heard._replace(**heard)
+    conversation.outer.tcp_info = conversation.outer.tcp_info._replace(**tcp_info)
     assert len(conversation.send()) == 1
     assert conversation.outer.probes == 0
 
 
 def test_numbers_begin_anew(conversation: Conversation) -> None:
     received = 2**32 - REQUEST
-    conversation.inner.heard = conversation.inner.heard._replace(received=received)
+    conversation.inner.tcp_info = conversation.inner.tcp_info._replace(received=received)
     assert conversation.send(seq=0) == []
 
 

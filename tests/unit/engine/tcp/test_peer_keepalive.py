@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 
 from router.engine.tcp import peer_keepalive
-from tests.unit.engine.tcp.memory import MemoryStream, tcp_world
 from tests.unit.engine.tcp.cases import LAN, Worlds, established, segment
+from tests.unit.engine.tcp.memory import MemoryStream, tcp_world
 from tests.unit.wire.packets import INSIDE
 
 BOTH = pytest.mark.parametrize("version", [4, 6])
@@ -17,7 +17,7 @@ LONG_AFTER = 1000.0
 
 def hear(sock: MemoryStream) -> None:
     """A segment comes in at one of our sockets."""
-    sock.heard = sock.heard._replace(segments=sock.heard.segments + 1)
+    sock.tcp_info = sock.tcp_info._replace(segments=sock.tcp_info.segments + 1)
 
 
 def look(worlds: Worlds, now: float) -> None:
@@ -65,7 +65,7 @@ def test_what_passes_on_inside_is_no_question(worlds: Worlds, version: int) -> N
     look(worlds, LONG_AFTER)
     hear(outer)
     worlds[0].send(segment(version, "A", seq=101, source=LAN), LONG_AFTER + 1)
-    look(worlds, LONG_AFTER + 1 + inquiry.QUIET)
+    look(worlds, LONG_AFTER + 1 + peer_keepalive.QUIET)
     assert inner.probes == 0
 
 
@@ -109,7 +109,7 @@ def test_one_that_ends_while_it_is_asked_is_forgotten(worlds: Worlds, version: i
 def test_many_are_looked_at_in_turn(
     worlds: Worlds, version: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(inquiry, "MOST", 2)
+    monkeypatch.setattr(peer_keepalive, "MOST", 2)
     pairs = [
         established(worlds, version, {4: f"10.1.0.{host}", 6: f"fd01::{host}"})
         for host in range(2, 7)

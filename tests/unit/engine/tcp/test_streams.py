@@ -10,7 +10,6 @@ from pathlib import Path
 import pytest
 
 from router.platform.base import ConnectFailure
-from tests.unit.engine.tcp.memory import ADDRESSES, tcp_world
 from tests.unit.engine.tcp.cases import (
     HOME,
     Worlds,
@@ -19,6 +18,7 @@ from tests.unit.engine.tcp.cases import (
     listener_of,
     segment,
 )
+from tests.unit.engine.tcp.memory import ADDRESSES, tcp_world
 from tests.unit.engine.world import PEERS, far
 from tests.unit.wire.packets import INSIDE, TCP, decoded
 
@@ -203,7 +203,7 @@ def test_a_request_behind_a_reset_is_dialled_for(worlds: Worlds, version: int) -
     """Both are read before the loop hears that the connection has broken."""
     outer, inner = established(worlds, version)
     world, memory = worlds
-    inner.is_gone = True
+    inner.has_ended = True
     reset, request = segment(version, "R", seq=101), segment(version, seq=7000)
     (passed,) = world.send_together([reset, request])
     assert decoded(passed)[TCP].flags == "R"

@@ -7,8 +7,8 @@ from __future__ import annotations
 
 import pytest
 
-from router.outbound.icmp import IcmpEgress
 from router.flows.udp import IDLE
+from router.outbound.icmp import IcmpSocket
 from router.platform.base import NetworkPath
 from router.wire import icmp, ip
 from router.wire.icmp import Error
@@ -41,7 +41,7 @@ def refused(about: ip.Packet, what: Error = Error.PORT_UNREACHABLE) -> bytes:
 
 
 def sent_on(world: World, version: int) -> list[tuple[bytes, str]]:
-    return world.egress("home", version).errors
+    return world.sock("home", version).errors
 
 
 @BOTH
@@ -80,14 +80,14 @@ def test_a_router_between_may_say_so(world: World, version: int) -> None:
 def test_req_5_without_a_flow_it_is_dropped(world: World, version: int) -> None:
     """Another port inside, another host outside, and ports the other way round."""
     answered(world, version)
-    inside = INSIDE[version]
+    writer = INSIDE[version]
     for source, sport, dport in (
         (far(version, HOME), 7, 4001),
         (far(version, HOME2), 7, 4000),
         (far(version, HOME2), 4000, 7),
     ):
         body = UDP(sport=sport, dport=dport) / Raw(b"late")
-        header = IP(src=source, dst=inside) if version == 4 else IPv6(src=source, dst=inside)
+        header = IP(src=source, dst=writer) if version == 4 else IPv6(src=source, dst=writer)
         assert world.send(refused(ip.parse(bytes(header / body)))) == []
     assert sent_on(world, version) == []
     assert world.drops == {"no-binding": 3}
@@ -138,8 +138,8 @@ def test_req_6_it_neither_refreshes_nor_ends_a_mapping(world: World, version: in
 @BOTH
 def test_it_comes_from_the_address_that_the_system_sends_with(world: World, version: int) -> None:
     own = ip.parse(datagram(version, source="192.0.2.9" if version == 4 else "2001:db8:2::9"))
-    egress: IcmpEgress = world.egress("home", version)
-    egress.path = lambda _address: NetworkPath(1500, own.source)
+    sock: IcmpSocket = world.sock("home", version)
+    sock.path = lambda _address: NetworkPath(1500, own.source)
     world.send(refused(answered(world, version)))
     ((packet, _),) = sent_on(world, version)
     read = ip.parse(packet)
@@ -149,7 +149,7 @@ def test_it_comes_from_the_address_that_the_system_sends_with(world: World, vers
 
 @BOTH
 def test_without_a_way_to_him_it_is_dropped(world: World, version: int) -> None:
-    world.egress("home", version).path = lambda _address: NetworkPath(1280, None)
+    world.sock("home", version).path = lambda _address: NetworkPath(1280, None)
     world.send(refused(answered(world, version)))
     assert sent_on(world, version) == []
     assert world.drops == {"unreachable": 1}

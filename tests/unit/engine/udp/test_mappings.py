@@ -7,8 +7,8 @@ import errno
 
 import pytest
 
-from router.outbound.all import Change
 from router.flows.udp import IDLE
+from router.outbound.all import Change
 from tests.unit.engine.udp.cases import (
     BOTH,
     HOME,
@@ -56,10 +56,10 @@ def test_req_3_and_4_two_hosts_with_one_port_have_two_of_one_parity(
     assert first.port == 5061
     assert second.port != 5061
     assert second.port % 2 == 1
-    for sock, inside in ((second, LOCAL_HOST[version]), (first, INSIDE[version])):
+    for sock, writer in ((second, LOCAL_HOST[version]), (first, INSIDE[version])):
         sock.incoming = [received(b"yours", endpoint(version), 60, 0)]
         (handed_in,) = world.receive(sock)
-        assert (decoded(handed_in).dst, decoded(handed_in)[UDP].dport) == (inside, 5061)
+        assert (decoded(handed_in).dst, decoded(handed_in)[UDP].dport) == (writer, 5061)
 
 
 @BOTH
@@ -167,7 +167,7 @@ def test_a_way_out_that_changes_ends_its_flows(world: World, version: int) -> No
     world.send(datagram(version))
     world.send(datagram(version, OFFICE))
     home, office = world.udp.open
-    world.forwarder.forget(Change(world.ways.by_policy["home"], frozenset({4, 6})))
+    world.forwarder.forget(Change(world.outbounds.by_policy["home"], frozenset({4, 6})))
     assert (home.closed, office.closed) == (True, False)
     world.send(datagram(version))
     assert len(world.udp.open) == 2
