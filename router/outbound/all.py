@@ -15,7 +15,7 @@ from ipaddress import IPv4Interface, IPv6Interface
 from typing import Final, NamedTuple, Protocol
 
 from router.config.model import DEFAULT_INTERFACE, Policy
-from router.flows.queries import OUTSIDE_IDS
+from router.flows.icmp import OUTSIDE_IDS
 from router.outbound.icmp import IcmpSocket, wrap_icmp_socket
 from router.platform.base import PlatformError, System, TunDevice
 from router.policy.kernel import Kernel, PlannedRoutes

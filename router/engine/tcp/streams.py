@@ -29,8 +29,8 @@ from router.engine.tcp.keepalive import QUIET, Keepalive
 from router.engine.tcp.peer_keepalive import PeerKeepalive
 from router.engine.tun_writer import TunWriter
 from router.flows.drops import Drop, Drops
-from router.flows.quoted_tcp import quoted_key, translated
-from router.flows.rewrite import Rewrite
+from router.flows.nat.quoted_tcp import quoted_key, translated
+from router.flows.nat.rewrite import Rewrite
 from router.flows.tally import Tally, move
 from router.flows.tcp import Flow, FlowTable, State, destination_of, mirrored
 from router.outbound.all import Change, Outbound

@@ -17,7 +17,7 @@ from router.engine.tun_writer import TunWriter
 from router.engine.udp.inbound import UdpInbound
 from router.engine.udp.outbound import UdpOutbound
 from router.flows.drops import Drop, Drops
-from router.flows.quoted import Quote
+from router.flows.nat.quoted import Quote
 from router.flows.tally import Tally, move
 from router.flows.udp import DatagramTable, Mapping, outside_ports
 from router.outbound.all import Change, NatEndpoint, Outbound

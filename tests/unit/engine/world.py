@@ -16,9 +16,9 @@ from router.engine.reading import read_all
 from router.engine.refusals import Refusals
 from router.engine.tcp.streams import Streams
 from router.engine.tun_writer import TunWriter
-from router.flows import translate
 from router.flows.drops import Drops
-from router.flows.queries import Binding
+from router.flows.icmp import Binding
+from router.flows.nat import translate
 from router.outbound.all import Outbound, Outbounds
 from router.outbound.icmp import FindsPath
 from router.platform.base import Bytes, NetworkPath
