@@ -33,7 +33,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from enum import Enum
 from typing import Final, Generic, TypeVar
 
-from router.flows.rewrite import Rewrite
+from router.flows.nat.rewrite import Rewrite
 from router.flows.tally import Tally
 
 ALIAS_PORTS: Final = range(1024, 65536)

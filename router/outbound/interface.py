@@ -17,7 +17,7 @@ from ipaddress import IPv4Interface, IPv6Interface
 from typing import Final
 
 from router.config.model import DEFAULT_INTERFACE
-from router.flows.queries import OUTSIDE_IDS
+from router.flows.icmp import OUTSIDE_IDS
 from router.outbound.base import ChangeWatcher, ChannelWatcher, Dial, DialRequest
 from router.outbound.dial import SocketDial
 from router.outbound.icmp import SocketChannel, open_channel

@@ -12,10 +12,10 @@ from router.engine.errnos import SEND_ERRORS
 from router.engine.refusals import Refusals
 from router.engine.reload.reevaluate import Reevaluated, Reevaluation
 from router.engine.tun_writer import TunWriter
-from router.flows import quoted, translate
 from router.flows.drops import Drop, Drops
-from router.flows.queries import Binding, QueryTable, inside_key, outside_key
-from router.flows.quoted import Quote
+from router.flows.icmp import Binding, QueryTable, inside_key, outside_key
+from router.flows.nat import quoted, translate
+from router.flows.nat.quoted import Quote
 from router.flows.tally import Tally, move
 from router.outbound.base import Change, NatEndpoint, Outbound, QueryChannel
 from router.wire import icmp, ip

@@ -22,8 +22,8 @@ from router.engine.tcp.dial import Dialer
 from router.engine.tcp.keepalive import QUIET, Keepalive
 from router.engine.tun_writer import TunWriter
 from router.flows.drops import Drop, Drops
-from router.flows.quoted_tcp import quoted_key, translated
-from router.flows.rewrite import Rewrite
+from router.flows.nat.quoted_tcp import quoted_key, translated
+from router.flows.nat.rewrite import Rewrite
 from router.flows.tcp import Flow, FlowTable, State, mirrored
 from router.outbound.base import Outbound
 from router.wire import icmp, ip, offload, tcp

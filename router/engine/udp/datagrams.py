@@ -19,7 +19,7 @@ from router.engine.udp.inbound import UdpInbound
 from router.engine.udp.outbound import UdpOutbound
 from router.engine.udp.sockets import MappingSockets
 from router.flows.drops import Drop, Drops
-from router.flows.quoted import Quote
+from router.flows.nat.quoted import Quote
 from router.flows.tally import Tally, move
 from router.flows.udp import DatagramTable, Mapping, outside_ports
 from router.outbound.base import Change, DatagramChannel, NatEndpoint, Outbound

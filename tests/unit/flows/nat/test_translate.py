@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from router.flows import translate
+from router.flows.nat import translate
 from router.wire import icmp, ip
 from tests.unit.wire.packets import FAR, ICMP, INSIDE, IP, decoded, echo_request
 

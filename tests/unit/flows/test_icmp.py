@@ -6,7 +6,7 @@ from random import Random
 
 import pytest
 
-from router.flows.queries import IDLE, OUTSIDE_IDS, Binding, QueryTable, inside_key, outside_key
+from router.flows.icmp import IDLE, OUTSIDE_IDS, Binding, QueryTable, inside_key, outside_key
 from router.flows.tally import Tally
 
 TALLY = Tally("home", 1)

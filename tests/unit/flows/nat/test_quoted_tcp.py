@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from router.flows.quoted_tcp import quoted_key, translated
+from router.flows.nat.quoted_tcp import quoted_key, translated
 from router.flows.tcp import mirrored
 from router.wire import icmp, ip
 from router.wire.icmp import Error

@@ -13,7 +13,7 @@ from struct import unpack_from
 from typing import Any, Final, NamedTuple
 
 from router.flows.drops import Drop
-from router.flows.queries import Binding
+from router.flows.icmp import Binding
 from router.wire import icmp, ip, udp
 from router.wire.checksum import checksum, is_valid, ones_complement_sum, update
 

@@ -13,13 +13,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from router.flows import quoted
 from router.flows.drops import Drop
-from router.flows.queries import Binding, QueryTable
+from router.flows.icmp import Binding, QueryTable
+from router.flows.nat import quoted
 from router.flows.tally import Tally
 from router.wire import icmp, ip
 from router.wire.icmp import Error
-from tests.unit.flows.damaged import damaged
+from tests.unit.flows.nat.damaged import damaged
 from tests.unit.wire.packets import (
     FAR,
     ICMP,

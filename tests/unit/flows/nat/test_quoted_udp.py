@@ -12,11 +12,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from router.flows import quoted
 from router.flows.drops import Drop
+from router.flows.nat import quoted
 from router.wire import icmp, ip
 from router.wire.icmp import Error
-from tests.unit.flows.damaged import damaged
+from tests.unit.flows.nat.damaged import damaged
 from tests.unit.wire.packets import FAR, INSIDE, IP, UDP, IPv6, IPv6ExtHdrFragment, Packet, Raw
 
 BOTH = pytest.mark.parametrize("version", [4, 6])

@@ -7,7 +7,7 @@ from ipaddress import ip_address
 from hypothesis import given
 from hypothesis import strategies as st
 
-from router.flows.rewrite import Rewrite
+from router.flows.nat.rewrite import Rewrite
 from router.wire import ip, offload, tcp
 from router.wire.checksum import checksum, ones_complement_sum
 from tests.unit.wire.packets import IP, TCP, IPv6
