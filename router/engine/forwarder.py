@@ -28,8 +28,8 @@ from router.outbound.icmp import IcmpSocket
 from router.outbound.local_replies import LocalReplies
 from router.outbound.udp import UdpSockets
 from router.platform.base import TunDevice
+from router.policy.match.table import RuleSet
 from router.policy.resolve import effective, policy_of
-from router.policy.table import RuleSet
 from router.wire import icmp, ip, tcp
 from router.wire.icmp import Error
 from router.wire.transport import destination_port

@@ -35,8 +35,8 @@ from router.outbound.icmp import IcmpSocket
 from router.outbound.local_replies import LocalReplies
 from router.outbound.udp import UdpSockets
 from router.platform.base import HasFileno, PlatformError, Supervisor, System, TunDevice
+from router.policy.match.table import RuleSet
 from router.policy.network import Interface
-from router.policy.table import RuleSet
 
 log = logging.getLogger(__name__)
 

@@ -18,8 +18,8 @@ from router.config.model import DEFAULT_INTERFACE, Policy
 from router.flows.queries import OUTSIDE_IDS
 from router.outbound.icmp import IcmpSocket, wrap_icmp_socket
 from router.platform.base import PlatformError, System, TunDevice
-from router.policy.kernel import Kernel, PlannedRoutes
 from router.policy.network import Interface, RouteKind, SystemRoute
+from router.policy.routes.fib import Kernel, PlannedRoutes
 
 log = logging.getLogger(__name__)
 

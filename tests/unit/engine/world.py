@@ -22,8 +22,8 @@ from router.flows.queries import Binding
 from router.outbound.all import Outbound, Outbounds
 from router.outbound.icmp import FindsPath
 from router.platform.base import Bytes, NetworkPath
+from router.policy.match.table import RuleSet
 from router.policy.network import Interface
-from router.policy.table import RuleSet
 from router.wire import icmp, ip, offload
 from tests.unit.engine.udp.memory import MemorySystem, MemoryUdpSocket, udp_sockets
 

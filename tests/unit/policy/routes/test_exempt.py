@@ -12,11 +12,11 @@ from hypothesis import strategies as st
 
 from router.config.loader import load
 from router.config.model import Config
-from router.policy.capture import Route, is_captured, plan_routes
+from router.policy.match.table import RuleSet
 from router.policy.network import Endpoint, Interface
-from router.policy.plan import make_plan
 from router.policy.prefixes import HOST_MASKS
-from router.policy.table import RuleSet
+from router.policy.routes.capture import Route, is_captured, plan_routes
+from router.policy.routes.plan import make_plan
 from tests.unit.policy.configs import configs
 
 WG0 = Interface("wg0", 5, up=True, mtu=1420, addresses=(ip_interface("10.8.0.2/24"),))

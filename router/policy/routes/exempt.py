@@ -12,9 +12,9 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping
 
 from router.config.model import DEFAULT_INTERFACE, Config
+from router.policy.match.table import RuleSet
 from router.policy.network import Endpoint, Interface
 from router.policy.resolve import policy_of
-from router.policy.table import RuleSet
 from router.wire.ip import UDP
 
 InterfacesOf = Callable[[str], Mapping[int, Interface]]
