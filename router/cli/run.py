@@ -20,7 +20,7 @@ from router.platform.supervisor import supervisor_of
 from router.policy.findings import account
 from router.policy.findings.loops import find_endpoints_in_danger
 from router.policy.findings.situation import Situation
-from router.policy.table import RuleSet
+from router.policy.match.table import RuleSet
 
 log = logging.getLogger("tunrouter")
 

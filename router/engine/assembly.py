@@ -33,7 +33,7 @@ from router.outbound.descriptors import Descriptors
 from router.outbound.local_addresses import LocalAddresses
 from router.outbound.local_replies import LocalReplies
 from router.platform.base import HasFileno, System, TunDevice
-from router.policy.table import RuleSet
+from router.policy.match.table import RuleSet
 
 BUDGET: Final = 64
 """Packets from one descriptor before the others have their turn."""

@@ -27,7 +27,7 @@ from router.engine.summary import state, summary
 from router.engine.watchdog import run_watchdog
 from router.outbound.all import Outbounds
 from router.platform.base import PlatformError, Supervisor, System, TunDevice
-from router.policy.table import RuleSet
+from router.policy.match.table import RuleSet
 
 log = logging.getLogger(__name__)
 

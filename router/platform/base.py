@@ -14,8 +14,8 @@ from collections.abc import Callable, Iterator, Sequence
 from ipaddress import IPv4Interface, IPv6Interface
 from typing import Final, NamedTuple, Protocol
 
-from router.policy.capture import Route
 from router.policy.network import Endpoint, Interface, Network
+from router.policy.routes.capture import Route
 
 
 class PlatformError(Exception):

@@ -18,7 +18,9 @@ from heapq import nsmallest
 from typing import NamedTuple
 
 from router.config.model import LENGTH_BITS, Config, Rule
-from router.policy.flatten import Chain
+from router.policy.match.flatten import Chain
+from router.policy.match.table import RuleSet
+from router.policy.match.traffic import WITH_PORTS, TrafficClasses, describe, protocol_name
 from router.policy.prefixes import (
     HOST_MASKS,
     LENGTH_MASK,
@@ -27,8 +29,6 @@ from router.policy.prefixes import (
     format_prefix,
     unpack,
 )
-from router.policy.table import RuleSet
-from router.policy.traffic import WITH_PORTS, TrafficClasses, describe, protocol_name
 
 NEAR_MISSES = 5
 

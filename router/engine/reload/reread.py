@@ -27,7 +27,7 @@ from router.platform import present_network
 from router.policy.findings.loops import find_endpoints_in_danger
 from router.policy.findings.situation import Situation
 from router.policy.interfaces import facts_of, interfaces_now
-from router.policy.table import RuleSet
+from router.policy.match.table import RuleSet
 
 
 def command(file: Path) -> Sequence[str]:

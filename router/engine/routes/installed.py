@@ -20,9 +20,9 @@ from router.engine.routes.backoff import Backoff
 from router.platform.base import PlatformError, ReconcileResult, System, TunDevice
 from router.policy.findings.loops import exemption
 from router.policy.interfaces import FactsOf
+from router.policy.match.table import RuleSet
 from router.policy.network import Endpoint
-from router.policy.plan import Plan, make_plan
-from router.policy.table import RuleSet
+from router.policy.routes.plan import Plan, make_plan
 
 log = logging.getLogger(__name__)
 

@@ -37,8 +37,8 @@ from router.platform.linux.sockets import enlarge_buffers, icmp_socket, passing_
 from router.platform.linux.streams import listening_socket
 from router.platform.linux.tun import open_tun
 from router.platform.linux.undoer import Undoer
-from router.policy.capture import Route
 from router.policy.prefixes import format_prefix
+from router.policy.routes.capture import Route
 
 
 class Operations:

@@ -26,8 +26,8 @@ from router.platform.linux.route_batch import (
     delete_routes,
     replace_routes,
 )
-from router.policy.capture import Route
 from router.policy.network import TABLE_MAIN, RouteKind
+from router.policy.routes.capture import Route
 
 IPV6: Final = 6
 RTPROT_KERNEL: Final = 2

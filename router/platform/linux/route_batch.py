@@ -18,8 +18,8 @@ from struct import Struct
 from typing import Final
 
 from router.platform.base import PlatformError
-from router.policy.capture import Route
 from router.policy.prefixes import format_prefix
+from router.policy.routes.capture import Route
 
 NLMSGHDR: Final = Struct("=IHHII")
 RTMSG: Final = Struct("=BBBBBBBBI")

@@ -38,8 +38,8 @@ from router.platform.linux.runtime import runtime_directory
 from router.platform.linux.sockets import bind_to_device, path
 from router.platform.linux.streams import LinuxStreams
 from router.platform.linux.tun import LinuxTun
-from router.policy.capture import Route
 from router.policy.network import Endpoint, Interface, Network
+from router.policy.routes.capture import Route
 
 log = logging.getLogger(__name__)
 

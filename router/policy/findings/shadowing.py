@@ -9,11 +9,11 @@ from collections.abc import Iterator
 
 from router.config.model import LENGTH_BITS, Config, Place, Rule
 from router.config.problems import Problem, Severity
-from router.policy.coverage import Deciders
 from router.policy.findings.situation import place_of_prefix
 from router.policy.findings.wording import plural, prefixes, rule, rules
+from router.policy.match.coverage import Deciders
+from router.policy.match.shadows import Shadow, ShadowKind, find_shadows
 from router.policy.prefixes import unpack
-from router.policy.shadows import Shadow, ShadowKind, find_shadows
 
 FAMILIES = (4, 6)
 

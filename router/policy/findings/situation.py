@@ -6,15 +6,15 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
 from router.config.model import LENGTH_BITS, Config, Place, PolicyType, Rule
-from router.policy.capture import Route
-from router.policy.exempt import leaves_by
 from router.policy.interfaces import InterfacesNow, facts_of, interfaces_now
-from router.policy.kernel import Kernel, PlannedRoutes
+from router.policy.match.table import RuleSet
 from router.policy.network import Network
-from router.policy.plan import Plan, make_plan
 from router.policy.prefixes import HOST_MASKS, LENGTH_MASK
 from router.policy.resolve import policy_of
-from router.policy.table import RuleSet
+from router.policy.routes.capture import Route
+from router.policy.routes.exempt import leaves_by
+from router.policy.routes.fib import Kernel, PlannedRoutes
+from router.policy.routes.plan import Plan, make_plan
 
 
 @dataclass(frozen=True, slots=True)

@@ -29,7 +29,7 @@ from router.outbound.local_addresses import LocalAddresses
 from router.outbound.local_replies import LocalReplies
 from router.platform.base import Bytes, System
 from router.platform.base import Streams as StreamSockets
-from router.policy.table import RuleSet
+from router.policy.match.table import RuleSet
 from router.wire import icmp, ip, offload
 from tests.unit.engine.memory_outbound import Dials, MemoryChannel, MemoryOutbound
 from tests.unit.engine.tcp.memory import MemoryTcp

@@ -8,7 +8,7 @@ import pytest
 from pyroute2.netlink.rtnl.rtmsg import rtmsg
 
 from router.platform.linux.route_batch import NLM_F_ACK, NLM_F_CREATE, RTPROT_TUNROUTER, encode
-from router.policy.capture import Route
+from router.policy.routes.capture import Route
 
 
 @pytest.mark.parametrize(

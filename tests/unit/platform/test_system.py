@@ -11,7 +11,7 @@ from router.platform.base import PlatformError
 from router.platform.linux import system
 from router.platform.linux.channel import Message
 from router.platform.linux.system import LinuxSystem
-from router.policy.capture import Route
+from router.policy.routes.capture import Route
 
 OLD, NEW = [Route(4, 1 << 24, 8, 1500)], [Route(4, 2 << 24, 8, 1500)]
 

@@ -17,8 +17,8 @@ from router.engine.reload.request import PATIENCE, Reload
 from router.engine.reload.reread import command
 from router.engine.routes.installed import InstalledRoutes, RollbackFailedError
 from router.platform.base import PlatformError, ReconcileResult
-from router.policy.capture import Route
-from router.policy.table import RuleSet
+from router.policy.match.table import RuleSet
+from router.policy.routes.capture import Route
 from tests.unit.control.rounds import Rounds
 from tests.unit.engine.world import World
 from tests.unit.wire.packets import ICMP, IP

@@ -17,12 +17,12 @@ from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from typing import NamedTuple
 
 from router.config.model import Config, PolicyType
-from router.policy.aggregate import LabelledRange, fewest_blocks, fewest_routes
-from router.policy.flatten import Chain, Ranges
+from router.policy.match.flatten import Chain, Ranges
+from router.policy.match.table import RuleSet
+from router.policy.match.traffic import TrafficClasses
 from router.policy.prefixes import WIDTHS, join_ranges
 from router.policy.resolve import policy_of
-from router.policy.table import RuleSet
-from router.policy.traffic import TrafficClasses
+from router.policy.routes.aggregate import LabelledRange, fewest_blocks, fewest_routes
 
 
 class Route(NamedTuple):

@@ -14,12 +14,12 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 from router.config.model import Config, Tun
-from router.policy.capture import Route, plan_routes
-from router.policy.exempt import exempt_endpoints
 from router.policy.interfaces import FactsOf
+from router.policy.match.table import RuleSet
 from router.policy.network import Endpoint
 from router.policy.resolve import effective
-from router.policy.table import RuleSet
+from router.policy.routes.capture import Route, plan_routes
+from router.policy.routes.exempt import exempt_endpoints
 from router.wire.ip import IPV6_MIN_MTU
 
 

@@ -17,10 +17,10 @@ from bisect import bisect_right
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 from router.config.model import LENGTH_BITS, Config, Rule
-from router.policy.flatten import Chain, Ranges, flatten
+from router.policy.match.flatten import Chain, Ranges, flatten
+from router.policy.match.traffic import TrafficClasses
 from router.policy.prefixes import HOST_MASKS, LENGTH_MASK
 from router.policy.resolve import policy_of
-from router.policy.traffic import TrafficClasses
 
 FAMILIES = (4, 6)
 

@@ -23,8 +23,8 @@ from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
 from router.config.model import Config
-from router.policy.flatten import Chain, Ranges, flatten, shallow
-from router.policy.traffic import Condition, condition
+from router.policy.match.flatten import Chain, Ranges, flatten, shallow
+from router.policy.match.traffic import Condition, condition
 
 BUCKET_BITS = 18
 ENTRY_BITS = 64

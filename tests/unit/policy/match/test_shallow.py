@@ -5,9 +5,9 @@ from __future__ import annotations
 from hypothesis import given, settings
 
 from router.config.model import Config
-from router.policy.coverage import Deciders
-from router.policy.flatten import flatten, shallow
-from router.policy.table import RuleSet
+from router.policy.match.coverage import Deciders
+from router.policy.match.flatten import flatten, shallow
+from router.policy.match.table import RuleSet
 from tests.unit.policy import oracle
 from tests.unit.policy.configs import configs
 

@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from router.config.model import Config, Rule
-from router.policy.traffic import TrafficClasses, condition, describe
+from router.policy.match.traffic import TrafficClasses, condition, describe
 from tests.unit.policy import oracle
 from tests.unit.policy.configs import config, configs, ports, protocol_sets, rule
 

@@ -13,9 +13,9 @@ from collections.abc import Iterable
 
 from router.config.model import DEFAULT_INTERFACE, Config
 from router.policy.interfaces import FactsOf
+from router.policy.match.table import RuleSet
 from router.policy.network import Endpoint
 from router.policy.resolve import policy_of
-from router.policy.table import RuleSet
 from router.wire.ip import UDP
 
 

@@ -7,9 +7,9 @@ from ipaddress import ip_address
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from router.policy.capture import Route
-from router.policy.kernel import Choice, Kernel, PlannedRoutes, next_hop
 from router.policy.network import Network, RouteKind, SystemRoute, TableLookup
+from router.policy.routes.capture import Route
+from router.policy.routes.fib import Choice, Kernel, PlannedRoutes, next_hop
 from tests.unit.check.networks import LAPTOP, route
 
 PROPERTIES = settings(derandomize=True, deadline=None, max_examples=300)

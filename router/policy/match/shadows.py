@@ -22,8 +22,8 @@ from enum import StrEnum
 from itertools import islice
 
 from router.config.model import Config, Rule
-from router.policy.coverage import FAMILIES, Deciders
-from router.policy.flatten import Chain
+from router.policy.match.coverage import FAMILIES, Deciders
+from router.policy.match.flatten import Chain
 from router.policy.prefixes import unpack
 from router.policy.resolve import policy_of
 

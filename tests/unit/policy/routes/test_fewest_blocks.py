@@ -6,8 +6,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from router.config.model import Config
-from router.policy.aggregate import fewest_blocks, fewest_routes
-from router.policy.flatten import flatten
+from router.policy.match.flatten import flatten
+from router.policy.routes.aggregate import fewest_blocks, fewest_routes
 from tests.unit.policy.configs import WIDTHS, configs
 
 

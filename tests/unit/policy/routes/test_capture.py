@@ -9,15 +9,15 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from router.config.model import Config
-from router.policy.aggregate import LabelledPrefix, LabelledRange, fewest_routes
-from router.policy.capture import (
+from router.policy.match.table import RuleSet
+from router.policy.prefixes import format_prefix, split_range
+from router.policy.routes.aggregate import LabelledPrefix, LabelledRange, fewest_routes
+from router.policy.routes.capture import (
     Route,
     captured_ranges,
     is_captured,
     plan_routes,
 )
-from router.policy.prefixes import format_prefix, split_range
-from router.policy.table import RuleSet
 from tests.unit.policy import oracle
 from tests.unit.policy.configs import MTUS, WIDTHS, config, configs, rule
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from hypothesis import given, settings
 
 from router.config.model import LENGTH_BITS, Config
-from router.policy.shadows import EXAMPLES, Shadow, ShadowKind, find_shadows
+from router.policy.match.shadows import EXAMPLES, Shadow, ShadowKind, find_shadows
 from tests.unit.policy import oracle
 from tests.unit.policy.configs import WIDTHS, config, configs, large_list, prefix, rule
 

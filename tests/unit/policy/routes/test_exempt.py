@@ -11,12 +11,12 @@ from hypothesis import strategies as st
 
 from router.config.loader import load
 from router.config.model import Config
-from router.policy.capture import Route, is_captured, plan_routes
 from router.policy.interfaces import OutboundFacts
+from router.policy.match.table import RuleSet
 from router.policy.network import Endpoint
-from router.policy.plan import make_plan
 from router.policy.prefixes import HOST_MASKS
-from router.policy.table import RuleSet
+from router.policy.routes.capture import Route, is_captured, plan_routes
+from router.policy.routes.plan import make_plan
 from tests.unit.policy.configs import configs
 
 WG0 = OutboundFacts(1420, ["wg0"])

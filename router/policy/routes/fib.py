@@ -16,7 +16,6 @@ from bisect import bisect_left
 from collections.abc import Iterable, Iterator, Sequence
 from operator import itemgetter
 
-from router.policy.capture import Route
 from router.policy.network import (
     TABLE_MAIN,
     Network,
@@ -25,6 +24,7 @@ from router.policy.network import (
     TableLookup,
 )
 from router.policy.prefixes import HOST_MASKS, WIDTHS
+from router.policy.routes.capture import Route
 
 Choice = SystemRoute | Route | None
 """A Route is one of ours, into the TUN; None: there is no route."""

@@ -9,8 +9,8 @@ import pytest
 from hypothesis import given, settings
 
 from router.config.model import LENGTH_BITS, Config, Prefix, PrefixList
-from router.policy.flatten import flatten
-from router.policy.table import CROWDED, RuleSet
+from router.policy.match.flatten import flatten
+from router.policy.match.table import CROWDED, RuleSet
 from tests.unit.policy import oracle
 from tests.unit.policy.configs import PLACE, WIDTHS, config, configs, large_list, rule
 
