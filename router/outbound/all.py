@@ -18,6 +18,7 @@ from router.config.model import DEFAULT_INTERFACE, Policy
 from router.flows.queries import OUTSIDE_IDS
 from router.outbound.icmp import IcmpSocket, wrap_icmp_socket
 from router.platform.base import PlatformError, System, TunDevice
+from router.platform.reason import reason
 from router.policy.kernel import Kernel, PlannedRoutes
 from router.policy.network import Interface, RouteKind, SystemRoute
 
@@ -217,7 +218,7 @@ class Outbounds:
             path = partial(self._system.path, version, interface)
             outbound.icmp[version] = wrap_icmp_socket(version, sock, interface.mtu, path)
         except (PlatformError, OSError) as error:
-            log.warning("interface %s cannot be used: %s", interface.name, error)
+            log.warning("interface %s cannot be used: %s", interface.name, reason(error))
             self._close(outbound, version)
             return
         self._watcher.opened(outbound.icmp[version])
