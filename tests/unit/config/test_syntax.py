@@ -9,9 +9,13 @@ import pytest
 import yaml
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from yaml.cyaml import CParser
 
-from router.config.document import PythonParser, SyntaxProblemError, parse_document
+from router.config.document import (
+    PythonParser,
+    SyntaxProblemError,
+    _fastest_parser,
+    parse_document,
+)
 from router.config.syntax import explain_syntax
 from tests.unit.config.test_fuzz import PUNCTUATION, WORDS
 
@@ -105,7 +109,7 @@ def test_keys_nested_without_end() -> None:
 )
 def test_the_wording_of_the_parser_changes_nothing(text: str) -> None:
     text = text.replace("\r\n", "\n").replace("\0", "")
-    for parser in (PythonParser, CParser):
+    for parser in (PythonParser, _fastest_parser):
         error = parsing_error(parser(text))
         if error is not None:
             assert explain_syntax("rules.yaml", text, worded_otherwise(error)) == explain_syntax(
