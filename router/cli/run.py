@@ -16,6 +16,7 @@ from router.engine.router import Router
 from router.platform import present_network, this_system
 from router.platform.base import PlatformError, Supervisor, System
 from router.platform.log import is_journal, log_problems, log_to
+from router.platform.reason import reason
 from router.platform.supervisor import supervisor_of
 from router.policy.findings import account
 from router.policy.findings.loops import find_endpoints_in_danger
@@ -54,7 +55,7 @@ def _run(config: Config, system: System, supervisor: Supervisor) -> int:
     except PlatformError as error:
         return _failed(str(error))
     except OSError as error:
-        return _failed(f"the system refuses what the router needs: {error}")
+        return _failed(f"the system refuses what the router needs: {reason(error)}")
     return exits.OK
 
 

@@ -154,7 +154,9 @@ def _reason(error: Exception) -> str:
         return "the compressed data is damaged"
     if isinstance(error, OSError):
         return error.strerror or "input/output error"
-    return str(error).replace("embedded null byte", "the path has a NUL character")
+    if isinstance(error, ListError):
+        return str(error)
+    return "the path has a character that none can have"
 
 
 def _pieces(path: Path) -> Iterator[tuple[int, list[str]]]:

@@ -24,6 +24,7 @@ from router.outbound.icmp import SocketChannel, open_channel
 from router.outbound.local_addresses import LocalAddresses
 from router.outbound.udp import SocketDatagrams, open_datagrams
 from router.platform.base import NetworkPath, PlatformError, System
+from router.platform.reason import reason
 from router.policy.network import Interface
 from router.wire import icmp, ip
 
@@ -175,7 +176,7 @@ class InterfaceOutbound:
             path = partial(self._system.path, version, interface)
             channel = open_channel(self, version, sock, interface.mtu, path)
         except (PlatformError, OSError) as error:
-            log.warning("interface %s cannot be used: %s", interface.name, error)
+            log.warning("interface %s cannot be used: %s", interface.name, reason(error))
             self._close(version)
             return
         self._channels[version] = channel

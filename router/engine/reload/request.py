@@ -30,6 +30,7 @@ from router.engine.reload.outcome import Outcome, policy_changes
 from router.engine.routes.installed import InstalledRoutes, RollbackFailedError
 from router.outbound.all import Outbounds
 from router.platform.base import Pipe, PlatformError, System
+from router.platform.reason import reason
 
 log = logging.getLogger(__name__)
 
@@ -101,7 +102,7 @@ class Reload:
         try:
             pipe = self._pipe = self._system.start_reread()
         except REFUSALS as error:
-            self._tell(Outcome.refused(Report.saying(str(error))))
+            self._tell(Outcome.refused(Report.saying(reason(error))))
             return
         # Nothing of what comes is garbage, and looking for it would take longer than any piece.
         gc.disable()
@@ -173,7 +174,7 @@ class Reload:
         except RollbackFailedError:
             raise
         except REFUSALS as error:
-            return Outcome.refused(Report.saying(str(error)))
+            return Outcome.refused(Report.saying(reason(error)))
         return outcome._replace(problems=found.problems)
 
     def _apply(self, compiled: Compiled) -> Outcome:

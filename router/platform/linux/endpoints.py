@@ -8,6 +8,7 @@ Sources: linux/wireguard.h; https://www.wireguard.com/xplatform/ (the `get` oper
 
 from __future__ import annotations
 
+import os
 import socket
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -143,7 +144,7 @@ def _of_kernel(name: str) -> Iterator[Endpoint]:
         with WireGuard() as wireguard:
             messages = list(wireguard.info(name))
     except NetlinkError as error:
-        raise OSError(error.code, str(error)) from error
+        raise OSError(error.code, os.strerror(error.code)) from error
     for message in messages:
         for peer in message.get_attr("WGDEVICE_A_PEERS") or ():
             endpoint = peer.get_attr("WGPEER_A_ENDPOINT")

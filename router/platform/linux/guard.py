@@ -33,6 +33,7 @@ from router.platform.linux.channel import Channel, Message
 from router.platform.linux.operations import Operations
 from router.platform.linux.reread import Program
 from router.platform.log import log_to
+from router.platform.reason import reason
 
 CONNECTION: Final = 0
 """The descriptor that it is born with."""
@@ -80,9 +81,11 @@ def carry_out(operations: Operations, request: Message) -> Message:
     except NetlinkError as error:
         return Message({"errno": error.code})
     except OSError as error:
-        return Message({"errno": error.errno} if error.errno else {"refused": str(error)})
+        return Message({"errno": error.errno} if error.errno else {"refused": reason(error)})
     except Exception as error:  # whatever is wrong with a request must not end the guard
-        return Message({"refused": f"the guard makes nothing of {_short(request.value)}: {error}"})
+        return Message(
+            {"refused": f"the guard makes nothing of {_short(request.value)}: {reason(error)}"}
+        )
     return Message({"value": done.value}, done.descriptors)
 
 

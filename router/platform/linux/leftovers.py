@@ -16,6 +16,7 @@ from router.platform.linux.entries import described, goes_with_namespace
 from router.platform.linux.journal import SUFFIX, Journal, Line
 from router.platform.linux.runtime import remove_runtime_directory, runtime_directory
 from router.platform.linux.undo import undo
+from router.platform.reason import reason
 
 NOT_OURS: Final = (
     "another version of tunrouter has written it, or it is damaged; let that version clean up, or "
@@ -62,6 +63,6 @@ def _undo_line(line: Line, path: Path) -> Leftover:
     try:
         undo(line.entry)
     except OSError as error:
-        why = f"{error}: `sudo tunrouter cleanup` tries again as long as {path} has it"
+        why = f"{reason(error)}: `sudo tunrouter cleanup` tries again as long as {path} has it"
         return Leftover(described(line.entry), why)
     return Leftover(described(line.entry))

@@ -37,6 +37,7 @@ from router.platform.linux.sockets import enlarge_buffers, icmp_socket, passing_
 from router.platform.linux.streams import listening_socket
 from router.platform.linux.tun import open_tun
 from router.platform.linux.undoer import Undoer
+from router.platform.reason import reason
 from router.policy.prefixes import format_prefix
 from router.policy.routes.capture import Route
 
@@ -97,7 +98,7 @@ class Operations:
             raise
         except (NetlinkError, OSError) as error:
             tun.close()
-            raise PlatformError(f"{tun.name} cannot be configured: {error}") from error
+            raise PlatformError(f"{tun.name} cannot be configured: {reason(error)}") from error
         return Message(({"name": tun.name, "offloads": tun.offloads}, leftovers), [tun.fileno()])
 
     def add_routes(self, routes: Sequence[Sequence[int]]) -> Message:
@@ -118,14 +119,16 @@ class Operations:
         try:
             kept = self._link.put_right()
         except (NetlinkError, OSError) as error:
-            raise PlatformError(f"{self._name} cannot be looked at: {error}") from error
+            raise PlatformError(f"{self._name} cannot be looked at: {reason(error)}") from error
         refused: list[str] = []
         for version, _ in FAMILIES:
             try:
                 self._keep_routes(self._link, version, kept)
             except (PlatformError, OSError) as error:
                 impaired = version in self._link.impaired
-                (kept.failed if impaired else refused).append(f"IPv{version} routes ({error})")
+                (kept.failed if impaired else refused).append(
+                    f"IPv{version} routes ({reason(error)})"
+                )
         if refused:
             raise PlatformError("; ".join(refused))
         return Message(kept)
@@ -139,7 +142,7 @@ class Operations:
             if routed:
                 done |= give_default_route(self._netlink, name, index, self._index, undoer)
         except (NetlinkError, OSError) as error:
-            raise PlatformError(f"{name} cannot be made ready: {error}") from error
+            raise PlatformError(f"{name} cannot be made ready: {reason(error)}") from error
         return Message(done)
 
     def icmp_socket(self, version: int, name: str, first_id: int, after_last: int) -> Message:
@@ -192,7 +195,8 @@ def _undoer(tun: str) -> Undoer:
         return Undoer(make_runtime_directory() / (tun + SUFFIX))
     except OSError as error:
         raise PlatformError(
-            f"what is to be undone in the end cannot be written down: {error}: {remedy(error)}"
+            "what is to be undone in the end cannot be written down: "
+            f"{reason(error)}: {remedy(error)}"
         ) from error
 
 

@@ -10,12 +10,14 @@ from __future__ import annotations
 
 import errno
 import logging
+import os
 import stat
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, Final
 
 from router.platform.linux.entries import Entry, described
+from router.platform.reason import reason
 
 log = logging.getLogger(__name__)
 
@@ -32,7 +34,7 @@ def undo_all(entries: Sequence[Entry]) -> list[Entry]:
         try:
             undo(entry)
         except OSError as error:
-            log.error("could not undo %s: %s", described(entry), error)  # noqa: TRY400 - for people
+            log.error("could not undo %s: %s", described(entry), reason(error))  # noqa: TRY400 - for people
         else:
             undone.append(entry)
     return undone
@@ -77,7 +79,7 @@ def _netlink(what: str, attributes: dict[str, Any]) -> None:
             getattr(netlink, what)("del", **attributes)
         except NetlinkError as error:
             if error.code not in GONE:
-                raise OSError(error.code, str(error)) from error
+                raise OSError(error.code, os.strerror(error.code)) from error
 
 
 _UNDO: Final[dict[str, Callable[[Entry], None]]] = {

@@ -25,6 +25,7 @@ from router.platform.linux.journal import Journal
 from router.platform.linux.runtime import remove_runtime_directory
 from router.platform.linux.undo import undo_all
 from router.platform.log import log_to
+from router.platform.reason import reason
 
 log = logging.getLogger(__name__)
 
@@ -136,7 +137,7 @@ def _strike_out(journal: Journal, undone: list[Entry]) -> bool:
     try:
         journal.strike_out(undone)
     except OSError as error:
-        log.error("what is undone cannot be struck out: %s", error)  # noqa: TRY400 - for people
+        log.error("what is undone cannot be struck out: %s", reason(error))  # noqa: TRY400 - for people
         return False
     finally:
         journal.close()
@@ -153,7 +154,8 @@ def main(journal: Journal) -> int:
     try:
         _write_down(journal, entries)
     except (OSError, ValueError) as error:
-        log.error("what a run does cannot be written down: %s", error)  # noqa: TRY400 - for people
+        why = reason(error) if isinstance(error, OSError) else error
+        log.error("what a run does cannot be written down: %s", why)  # noqa: TRY400 - for people
         status = 1
     undone = undo_all(entries)
     is_struck_out = _strike_out(journal, undone)
