@@ -9,6 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from router.config.model import Config
+from router.config.ranges import split_range
 from router.policy.aggregate import LabelledPrefix, LabelledRange, fewest_routes
 from router.policy.capture import (
     Route,
@@ -16,7 +17,7 @@ from router.policy.capture import (
     is_captured,
     plan_routes,
 )
-from router.policy.prefixes import format_prefix, split_range
+from router.policy.prefixes import format_prefix
 from router.policy.table import RuleSet
 from tests.unit.policy import oracle
 from tests.unit.policy.configs import MTUS, WIDTHS, config, configs, rule
