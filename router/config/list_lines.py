@@ -74,17 +74,9 @@ class ListReader:
         self._line = number
 
     def finish(self, mention: Place, findings: Findings) -> None:
-        """What can be said only once the whole file has been read."""
+        """What can be said only once the whole file has been read, and rules name it."""
         file = self._prefixes.file
-        for severity, code in (
-            (Severity.ERROR, "bad-list-line"),
-            (Severity.WARNING, "host-bits-set"),
-        ):
-            more = self._found[severity] - REPORTED
-            if more > 0:
-                message = f"{more} more lines of {quoted(file)} are like those reported"
-                remedy = "is this the file that was meant?"
-                self.problems.append(Problem(code, severity, mention, message, remedy))
+        self.count_rest(mention)
         if self._prefixes.empty and not self._found[Severity.ERROR]:
             message = f"no network stands in the list {quoted(file)}"
             findings.warning("empty-list", mention, message, "add one, or remove the list")
@@ -93,6 +85,19 @@ class ListReader:
         self._report_repeated("network", prefixes.v6, partial(prefixes.place, 6))
         ranges = [(each.version, each.packed) for each in prefixes.ranges]
         self._report_repeated("range", ranges, lambda position: prefixes.ranges[position].place)
+
+    def count_rest(self, mention: Place | None) -> None:
+        """Once the whole file has been read: how many lines are like those that were reported."""
+        for severity, code in (
+            (Severity.ERROR, "bad-list-line"),
+            (Severity.WARNING, "host-bits-set"),
+        ):
+            more = self._found[severity] - REPORTED
+            if more > 0:
+                file = quoted(self._prefixes.file)
+                message = f"{more} more lines of {file} are like those reported"
+                remedy = "is this the file that was meant?"
+                self.problems.append(Problem(code, severity, mention, message, remedy))
 
     def _untidy(self, line: str, number: int) -> None:
         text = line.partition("#")[0].strip()

@@ -11,5 +11,6 @@ Pure: no sockets, clocks, logs or files. The modules, from the bottom:
     resolve    which policy applies when one is down
     deciders   who decides what in every range, and which rules could go
     shadows    rules that can never match, or that change nothing
+    list_algebra   list files joined and subtracted, by netaddr
     explain    why an address gets the rule it gets
 """
