@@ -57,6 +57,7 @@ def _parser() -> Parser:
     _add_rules_file(service)
     service.set_defaults(command=_service)
     _add_reload(commands)
+    _add_lists(commands)
     schema = commands.add_parser("schema", help="print the JSON Schema of rules files, for editors")
     schema.set_defaults(command=_schema)
     return parser
@@ -109,6 +110,27 @@ def _add_reload(commands: _Commands[Parser]) -> None:
     reload.add_argument("--json", action="store_true")
     _add_tun(reload)
     reload.set_defaults(command=_reload)
+
+
+def _add_lists(commands: _Commands[Parser]) -> None:
+    lists = commands.add_parser(
+        "lists",
+        help="join, subtract and compare list files",
+        description="List files as sets of addresses: networks and ranges, one a line, gzip too; "
+        "'-' is the standard input. What is printed is the fewest networks, IPv4 first.",
+    )
+    operations = lists.add_subparsers(required=True, metavar="OPERATION", dest="operation")
+    merge = operations.add_parser("merge", help="print what is in any of the files")
+    merge.add_argument("files", metavar="FILE", nargs="+")
+    minus = operations.add_parser("minus", help="print what is in the first and in no other file")
+    minus.add_argument("first", metavar="FILE")
+    minus.add_argument("files", metavar="FILE", nargs="+", help="what to take away")
+    diff = operations.add_parser(
+        "diff", help="print what is in OLD alone, with '- ' before it, and in NEW alone, with '+ '"
+    )
+    diff.add_argument("first", metavar="OLD")
+    diff.add_argument("files", metavar="NEW", nargs=1)
+    lists.set_defaults(command=_lists, first=None)
 
 
 def _add_tun(parser: Parser) -> None:
@@ -178,6 +200,13 @@ def _reload(options: argparse.Namespace) -> int:
     from router.cli.reload import reload  # noqa: PLC0415
 
     return reload(options.tun, as_json=options.json)
+
+
+def _lists(options: argparse.Namespace) -> int:
+    from router.cli.lists import lists  # noqa: PLC0415
+
+    first = [] if options.first is None else [options.first]
+    return lists(options.operation, [*first, *options.files])
 
 
 def _schema(_options: argparse.Namespace) -> int:

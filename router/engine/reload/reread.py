@@ -56,7 +56,7 @@ def reread(file: Path) -> Reread:
 
 
 def _without_prefixes(config: Config) -> Config:
-    rules = tuple(replace(rule, prefixes=(), lists=()) for rule in config.rules)
+    rules = tuple(replace(rule, prefixes=(), ranges=(), lists=()) for rule in config.rules)
     return replace(config, rules=rules)
 
 

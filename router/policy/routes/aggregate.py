@@ -18,7 +18,8 @@ from __future__ import annotations
 from array import array
 from collections.abc import Iterable, Iterator, Sequence
 
-from router.policy.prefixes import last_address, split_range
+from router.config.ranges import split_range
+from router.policy.prefixes import last_address
 
 LabelledRange = tuple[int, int, int | None]
 """(first, last, label); None: no route may cover it."""

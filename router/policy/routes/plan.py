@@ -47,7 +47,9 @@ def make_plan(
         frozenset((endpoint.version, endpoint.address) for endpoint in exempt),
     )
     prefixes = sum(
-        len(rule.prefixes) + sum(len(each.v4) + len(each.v6) for each in rule.lists)
+        len(rule.prefixes)
+        + sum(len(each.v4) + len(each.v6) for each in rule.lists)
+        + sum(len(each.packed) for version in (4, 6) for each in rule.all_ranges(version))
         for rule in config.rules
     )
     return Plan(config.tun, routes, len(config.rules), prefixes, exempt)

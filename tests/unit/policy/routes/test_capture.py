@@ -9,8 +9,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from router.config.model import Config
+from router.config.ranges import split_range
 from router.policy.match.table import RuleSet
-from router.policy.prefixes import format_prefix, split_range
+from router.policy.prefixes import format_prefix
 from router.policy.routes.aggregate import LabelledPrefix, LabelledRange, fewest_routes
 from router.policy.routes.capture import (
     Route,
