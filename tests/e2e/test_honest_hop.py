@@ -18,8 +18,7 @@ import pytest
 
 from tests.e2e import ping, probes
 from tests.e2e.capture import Capture
-from tests.e2e.hops import all_answered
-from tests.e2e.netns import Namespace
+from tests.e2e.hops import hops
 from tests.e2e.testbed import FAMILIES, V4, Family, Testbed
 from tests.e2e.tunrouter import Tunrouter, rules, running
 from tests.e2e.wait import wait_until
@@ -27,7 +26,6 @@ from tests.e2e.wait import wait_until
 TTL = re.compile(r"\bttl=(\d+)")
 ERROR = re.compile(r"From (\S+) icmp_seq=\d+ (.*)|ping: (local error: .*)")
 """Who says what; about which ping is the gateway's affair: Linux limits the errors of a route."""
-HOP = re.compile(r"^ *\d+(?:\.\|--)? +(\S+)", re.MULTILINE)
 
 ANSWERING, UNREACHABLE, PROHIBITED, BLACK_HOLE, NOBODY = 1, 97, 98, 99, 77
 """Hosts of a far net: the last four by special routes of the gateways, see `_special_routes`."""
@@ -183,25 +181,20 @@ def test_a_neighbour_that_is_not_there(bed: Testbed, tmp_path: Path, family: Fam
 @pytest.mark.parametrize(
     "command",
     [
-        ["traceroute", "-n", "-I", "-q", "2", "-w", "5"],
+        ["traceroute", "-n", "-I", "-q", "2", "-w", "20"],
         ["mtr", "-n", "-r", "-c", "2", "-i", "0.2", "-G", "2"],
     ],
     ids=lambda command: str(command[0]),
 )
 def test_traces(bed: Testbed, tmp_path: Path, family: Family, way: Way, command: list[str]) -> None:
     host = way.host(family, ANSWERING)
+    asked = *command, f"-{family.version}"
     with bare(bed):
-        expected = hops(bed.router, command, family, host)
+        expected = [hop.address for hop in hops(bed.router, host, *asked)]
     assert len(expected) == 2, expected
     with running(bed.router, tmp_path, RULES):
-        seen = hops(bed.router, command, family, host)
+        seen = [hop.address for hop in hops(bed.router, host, *asked)]
     assert seen == [family.tun_peer, *expected]
-
-
-def hops(namespace: Namespace, command: list[str], family: Family, host: str) -> list[str]:
-    """The addresses of the hops, in their order."""
-    asked = *command, f"-{family.version}", host
-    return all_answered(lambda: HOP.findall(namespace.run(*asked).stdout))
 
 
 @pytest.mark.parametrize("options", [[], ["-M", "do"], ["-Q", "0xb8"], ["-t", "33"]], ids=str)
