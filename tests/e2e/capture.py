@@ -105,7 +105,8 @@ class Capture:
     def raw_packets(self) -> list[Raw]:
         """The packets that have been written down so far, the last one perhaps in part."""
         found: list[Raw] = []
-        for line in self._process.stdout.splitlines():
+        whole_lines, _, _ = self._process.stdout.rpartition("\n")
+        for line in whole_lines.splitlines():
             if match := LINE.match(line):
                 found.append(Raw(match["interface"], match["direction"], b""))
             elif found and (dump := HEX.match(line)):
