@@ -94,12 +94,13 @@ def iperf(bed: Testbed) -> Iterator[None]:
 def test_iperf3(
     bed: Testbed, family: Family, host: int, iperf: None, options: tuple[str, ...]
 ) -> None:
-    """For a time: an amount may be sent and declared done before its server has read any of it."""
+    """For a time: an amount may be sent and declared done before its server has read any of it. The
+    two ends count at different moments, so that either may have counted more than the other."""
     command = ("iperf3", "-J", "-c", family.far(host), "-t", "1", *options)
     found = json.loads(bed.client.run(*command, timeout=60).stdout)
     assert "error" not in found, found["error"]
     sent, received = (found["end"][each]["bytes"] for each in ("sum_sent", "sum_received"))
-    assert sent >= received >= IPERF_LEAST
+    assert min(sent, received) >= IPERF_LEAST
 
 
 # ssh
