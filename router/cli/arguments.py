@@ -28,7 +28,7 @@ class Parser(argparse.ArgumentParser):
         self._by_name: dict[str, argparse.Action] = {}
         super().__init__(allow_abbrev=False, exit_on_error=False, **settings)
 
-    def add_argument(self, *names: str, **settings: Any) -> argparse.Action:  # type: ignore[override]
+    def add_argument(self, *names: str, **settings: Any) -> argparse.Action:
         """See argparse. `type` takes a text and raises ArgumentTypeError, which says what it should
         be."""
         action = super().add_argument(*names, **settings)
