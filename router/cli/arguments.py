@@ -10,6 +10,7 @@ Must not know: which commands there are.
 from __future__ import annotations
 
 import argparse
+import sys
 from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Any, NoReturn
@@ -47,12 +48,13 @@ class Parser(argparse.ArgumentParser):
 
     def parse_known_args(self, args: Any = None, namespace: Any = None) -> Any:
         """Both for the command line and, called by argparse, for what follows a command."""
+        arguments = sys.argv[1:] if args is None else list(args)
         try:
-            options, rest = super().parse_known_args(args, namespace)
+            options, rest = super().parse_known_args(arguments, namespace)
         except _BadValueError as error:
             self._refuse(str(error))
         except argparse.ArgumentError as error:
-            self._refuse(self._fault(error.argument_name, args))
+            self._refuse(self._fault(error.argument_name, arguments))
         if rest:
             self._refuse(self._surplus(rest[0]))
         return options, rest
@@ -66,7 +68,7 @@ class Parser(argparse.ArgumentParser):
         if action is None:
             return self._missing()
         if isinstance(action, argparse._SubParsersAction):
-            command = next(each for each in arguments if not each.startswith("-"))
+            command = next((each for each in arguments if each[:1] != "-"), arguments[-1])
             return f"there is no command {quoted(command)}: {self._hint(command, action.choices)}"
         takes = "takes no value" if action.nargs == 0 else "needs a value"
         return f"{name} {takes}: {self._hint()}"

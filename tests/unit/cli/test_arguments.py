@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import sys
 from typing import Any
 
 import pytest
@@ -13,6 +14,8 @@ FAULTS = [
     ([], "tunrouter: error: COMMAND is missing: see tunrouter --help"),
     (["chek"], "tunrouter: error: there is no command 'chek': did you mean 'check'?"),
     (["?"], "tunrouter: error: there is no command '?': see tunrouter --help"),
+    (["--", "-x"], "tunrouter: error: there is no command '-x': see tunrouter --help"),
+    ([""], "tunrouter: error: there is no command '': see tunrouter --help"),
     (
         ["reload", "--verbose"],
         "tunrouter reload: error: there is no option '--verbose': see tunrouter reload --help",
@@ -89,6 +92,15 @@ def test_what_argparse_says_changes_nothing(
 
     monkeypatch.setattr(argparse, "ArgumentError", WordedOtherwise)
     assert said(arguments, capsys) == message + "\n"
+
+
+def test_the_arguments_of_the_process(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sys, "argv", ["tunrouter", "chek"])
+    with pytest.raises(SystemExit):
+        main()
+    assert "there is no command 'chek'" in capsys.readouterr().err
 
 
 def test_help_and_version(capsys: pytest.CaptureFixture[str]) -> None:
