@@ -11,13 +11,19 @@ Must not know: clocks. Time is an argument, in seconds.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from struct import pack
+from struct import pack_into
 from typing import Final
 
 from router.flows.drops import Drop
 from router.wire import ip
-from router.wire.checksum import checksum
 from router.wire.fragments import FRAGMENT_HEADER
+from router.wire.headers import (
+    V4_FRAGMENT,
+    V4_IDENTIFICATION,
+    V4_TOTAL_LENGTH,
+    V6_PAYLOAD_LENGTH,
+    fill_in_v4_checksum,
+)
 
 TIMEOUT: Final = {4: 30.0, 6: 60.0}
 """Seconds, as Linux has it for IPv4 (net.ipv4.ipfrag_time) and RFC 8200 4.5 for IPv6."""
@@ -125,10 +131,11 @@ class Reassembler:
 
 def _key(fragment: ip.Packet) -> Key:
     """IPv4 tells datagrams apart by protocol too (RFC 791); IPv6 by the 32-bit identification."""
+    source, destination, data = fragment.source, fragment.destination, fragment.data
     if fragment.version == 4:
-        return fragment.source, fragment.destination, fragment.protocol, fragment.data[4:6]
-    at = fragment.payload - 4
-    return fragment.source, fragment.destination, ip.FRAGMENT, fragment.data[at : at + 4]
+        identification = data[V4_IDENTIFICATION : V4_IDENTIFICATION + 2]
+        return source, destination, fragment.protocol, identification
+    return source, destination, ip.FRAGMENT, data[fragment.payload - 4 : fragment.payload]
 
 
 def _whole(datagram: _Datagram) -> ip.Packet | Drop:
@@ -154,10 +161,9 @@ def _too_long(first: ip.Packet, length: int) -> bool:
 
 def _whole_v4(first: ip.Packet, body: bytes) -> bytes:
     header = bytearray(first.data[: first.payload])
-    header[2:4] = pack("!H", len(header) + len(body))
-    header[6:8] = b"\0\0"
-    header[10:12] = b"\0\0"
-    header[10:12] = checksum(header).to_bytes(2, "big")
+    pack_into("!H", header, V4_TOTAL_LENGTH, len(header) + len(body))
+    pack_into("!H", header, V4_FRAGMENT, 0)
+    fill_in_v4_checksum(header, 0, len(header))
     return bytes(header) + body
 
 
@@ -166,5 +172,6 @@ def _whole_v6(first: ip.Packet, body: bytes) -> bytes:
     fragment_header = first.payload - FRAGMENT_HEADER
     unfragmentable = bytearray(first.data[:fragment_header])
     unfragmentable[ip.names_fragment_header(first)] = first.data[fragment_header]
-    unfragmentable[4:6] = pack("!H", len(unfragmentable) - ip.IPV6_HEADER + len(body))
+    length = len(unfragmentable) - ip.IPV6_HEADER + len(body)
+    pack_into("!H", unfragmentable, V6_PAYLOAD_LENGTH, length)
     return bytes(unfragmentable) + body

@@ -24,6 +24,7 @@ from router.outbound.all import Change, NatEndpoint, Outbound
 from router.outbound.udp import MappingSocket, UdpSockets
 from router.platform.base import NetworkError
 from router.wire import ip, udp
+from router.wire.headers import PORTS
 from router.wire.icmp import Error
 
 Link = Mapping[Outbound, MappingSocket]
@@ -67,7 +68,7 @@ class Datagrams:
     def carry(self, packet: ip.Packet, now: float) -> bool:
         """Send a datagram that belongs to a flow; whether it does."""
         start = packet.payload
-        key = packet.source + packet.destination + packet.data[start : start + udp.PORTS]
+        key = packet.source + packet.destination + packet.data[start : start + PORTS]
         flow = self._by_inside.get(key)
         if flow is None or packet.is_fragment:
             return False

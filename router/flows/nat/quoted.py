@@ -15,22 +15,29 @@ from typing import Any, Final, NamedTuple
 from router.flows.drops import Drop
 from router.flows.icmp import Binding
 from router.wire import icmp, ip, udp
-from router.wire.checksum import checksum, is_valid, ones_complement_sum, update
+from router.wire.checksum import is_valid, ones_complement_sum, update
+from router.wire.fragments import FRAGMENT_HEADER
+from router.wire.headers import (
+    DESTINATION,
+    DESTINATION_PORT,
+    HOP_LIMIT,
+    ICMP_CHECKSUM,
+    ICMP_HEADER,
+    ICMP_IDENTIFIER,
+    PROTOCOL,
+    SOURCE,
+    UDP_CHECKSUM,
+    V4_FRAGMENT,
+    fill_in_v4_checksum,
+)
 
-ERROR_HEADER: Final = 8
 FORWARDED: Final = {
     4: frozenset({icmp.UNREACHABLE, icmp.TIME_EXCEEDED, icmp.PARAMETER_PROBLEM}),
     6: frozenset(range(icmp.UNREACHABLE_V6, icmp.PARAMETER_PROBLEM_V6 + 1)),
 }
 """Not source quench and redirects, which are no business of anybody behind us."""
-SOURCE: Final = {4: 12, 6: 8}
-DESTINATION: Final = {4: 16, 6: 24}
-"""Where the addresses stand in a header."""
-IDENTIFIER: Final = 4
-DESTINATION_PORT: Final = 2
-"""Where they stand in the header of a query, and of a datagram."""
-CHECKSUM: Final = {ip.ICMP: 2, ip.ICMPV6: 2, ip.UDP: udp.CHECKSUM}
-NEEDED: Final = {ip.ICMP: IDENTIFIER + 2, ip.ICMPV6: IDENTIFIER + 2, ip.UDP: udp.HEADER}
+CHECKSUM: Final = {ip.ICMP: ICMP_CHECKSUM, ip.ICMPV6: ICMP_CHECKSUM, ip.UDP: UDP_CHECKSUM}
+NEEDED: Final = {ip.ICMP: ICMP_IDENTIFIER + 2, ip.ICMPV6: ICMP_IDENTIFIER + 2, ip.UDP: udp.HEADER}
 """How much of the upper header must be quoted for the flow to be known, and what it is found by to
 be changed. RFC 792 and RFC 4443 ask for no less than 8 bytes."""
 
@@ -59,7 +66,7 @@ class Quote(NamedTuple):
     @property
     def identifier(self) -> int:
         """Of a message that has one."""
-        return int.from_bytes(self.fields[IDENTIFIER : IDENTIFIER + 2], "big")
+        return int.from_bytes(self.fields[ICMP_IDENTIFIER : ICMP_IDENTIFIER + 2], "big")
 
     @property
     def source_port(self) -> int:
@@ -77,7 +84,7 @@ def read(error: ip.Packet) -> Quote | Drop:
 
     error: an ICMP error, unfragmented; its own checksum is the caller's affair.
     """
-    header = error.payload + ERROR_HEADER
+    header = error.payload + ICMP_HEADER
     if len(error.data) < header + 1:
         return Drop.MALFORMED
     if error.data[error.payload] not in FORWARDED[error.version]:
@@ -92,7 +99,7 @@ def restore(error: ip.Packet, quote: Quote, binding: Binding[Any], source: bytes
     """The error as the sender of the query is to see it, from the router `source`."""
     packet = bytearray(error.data)
     at = quote.header + SOURCE[error.version]
-    _change_quote(packet, quote, at, binding.source, IDENTIFIER, binding.inside_id)
+    _change_quote(packet, quote, at, binding.source, ICMP_IDENTIFIER, binding.inside_id)
     _finish(packet, error, source, binding.source)
     return bytes(packet)
 
@@ -105,7 +112,7 @@ def outward(error: ip.Packet, quote: Quote, ours: bytes, number: int) -> bytes:
     """
     packet = bytearray(error.data)
     at = quote.header + DESTINATION[error.version]
-    number_at = DESTINATION_PORT if quote.protocol == ip.UDP else IDENTIFIER
+    number_at = DESTINATION_PORT if quote.protocol == ip.UDP else ICMP_IDENTIFIER
     _change_quote(packet, quote, at, ours, number_at, number)
     _finish(packet, error, ours, error.destination)
     return bytes(packet)
@@ -131,22 +138,22 @@ def _upper_v4(data: bytes, header: int) -> tuple[int, int] | Drop:
         return Drop.MALFORMED
     if not is_valid(data[header : header + length]):
         return Drop.BAD_CHECKSUM
-    if (data[header + 6] & 0x1F) << 8 | data[header + 7]:
+    if unpack_from("!H", data, header + V4_FRAGMENT)[0] & ip.FRAGMENT_OFFSET:
         return Drop.NO_BINDING
-    return data[header + 9], header + length
+    return data[header + PROTOCOL[4]], header + length
 
 
 def _upper_v6(data: bytes, header: int) -> tuple[int, int] | Drop:
     """Behind a fragment header at most: we send no other, and fragments of what is too long."""
     if len(data) < header + ip.IPV6_HEADER:
         return Drop.MALFORMED
-    protocol, upper = data[header + 6], header + ip.IPV6_HEADER
+    protocol, upper = data[header + PROTOCOL[6]], header + ip.IPV6_HEADER
     if protocol == ip.FRAGMENT:
-        if len(data) < upper + 8:
+        if len(data) < upper + FRAGMENT_HEADER:
             return Drop.MALFORMED
         if unpack_from("!H", data, upper + 2)[0] & 0xFFF8:
             return Drop.NO_BINDING
-        protocol, upper = data[upper], upper + 8
+        protocol, upper = data[upper], upper + FRAGMENT_HEADER
     return protocol, upper
 
 
@@ -161,7 +168,7 @@ def _change_quote(
     old = ones_complement_sum(packet[at : at + len(address)])
     packet[at : at + len(address)] = address
     if len(address) == 4:
-        _fill_in_header_checksum(packet, quote.header, quote.upper)
+        fill_in_v4_checksum(packet, quote.header, quote.upper)
     number_at += quote.upper
     old_number = int.from_bytes(packet[number_at : number_at + 2], "big")
     packet[number_at : number_at + 2] = number.to_bytes(2, "big")
@@ -180,18 +187,14 @@ def _change_quote(
 def _finish(packet: bytearray, error: ip.Packet, source: bytes, destination: bytes) -> None:
     """Addresses, one hop less to live, and the checksums of the error itself."""
     start, version, size = error.payload, error.version, len(source)
-    packet[8 if version == 4 else 7] -= 1
+    packet[HOP_LIMIT[version]] -= 1
     packet[SOURCE[version] : SOURCE[version] + size] = source
     packet[DESTINATION[version] : DESTINATION[version] + size] = destination
     if version == 4:
-        _fill_in_header_checksum(packet, 0, start)
+        fill_in_v4_checksum(packet, 0, start)
     packet[start:] = icmp.message(version, source, destination, _without_checksum(packet[start:]))
 
 
 def _without_checksum(message: bytearray) -> bytes:
-    return bytes(message[:2]) + b"\0\0" + bytes(message[4:])
-
-
-def _fill_in_header_checksum(packet: bytearray, start: int, end: int) -> None:
-    packet[start + 10 : start + 12] = b"\0\0"
-    packet[start + 10 : start + 12] = checksum(packet[start:end]).to_bytes(2, "big")
+    message[ICMP_CHECKSUM : ICMP_CHECKSUM + 2] = b"\0\0"
+    return bytes(message)

@@ -14,10 +14,9 @@ from typing import Final, Generic, TypeVar
 
 from router.wire import offload
 from router.wire.checksum import ones_complement_sum
+from router.wire.headers import PORTS, TCP_CHECKSUM
 
 _FIELD: Final = Struct("!H")
-_CHECKSUM: Final = 16
-"""Where in a TCP header it stands."""
 
 Owner = TypeVar("Owner")
 
@@ -44,18 +43,18 @@ class Rewrite(Generic[Owner]):
         """old, new: source, destination and both ports: 12 bytes for IPv4, 36 for IPv6."""
         self.owner = owner
         self.outward = outward
-        self._addresses = new[:-4]
-        self._ports = new[-4:]
-        self._addresses_at = offload.HEADER + (12 if len(new) == 12 else 8)
-        self._header_change = _change(old[:-4], new[:-4])
+        self._addresses = new[:-PORTS]
+        self._ports = new[-PORTS:]
+        self._addresses_at = offload.AT_V4_ADDRESSES if len(new) == 12 else offload.AT_V6_ADDRESSES
+        self._header_change = _change(old[:-PORTS], new[:-PORTS])
         self._all_change = _change(old, new)
 
     def apply(self, frame: bytearray, start: int) -> None:
         """Rewrite a frame in place. `start` is where in it TCP begins."""
         at = self._addresses_at
         frame[at : at + len(self._addresses)] = self._addresses
-        frame[start : start + 4] = self._ports
-        at = start + _CHECKSUM
+        frame[start : start + PORTS] = self._ports
+        at = start + TCP_CHECKSUM
         field = frame[at] << 8 | frame[at + 1]
         if frame[0] & offload.NEEDS_CHECKSUM:
             field = (field + self._header_change) % 0xFFFF or 0xFFFF
@@ -63,7 +62,7 @@ class Rewrite(Generic[Owner]):
             field = (((field ^ 0xFFFF) + self._all_change) % 0xFFFF or 0xFFFF) ^ 0xFFFF
         _FIELD.pack_into(frame, at, field)
         if len(self._addresses) == 8:
-            at = offload.HEADER + 10
+            at = offload.AT_V4_CHECKSUM
             field = (frame[at] << 8 | frame[at + 1]) ^ 0xFFFF
             field = ((field + self._header_change) % 0xFFFF or 0xFFFF) ^ 0xFFFF
             _FIELD.pack_into(frame, at, field)
