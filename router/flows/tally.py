@@ -13,7 +13,6 @@ Must not know: packets, and what is done with them.
 from __future__ import annotations
 
 from collections.abc import Collection, Iterator, Mapping
-from typing import Protocol
 
 
 class Tally:
@@ -50,19 +49,6 @@ class Tally:
         self.packets_in += other.packets_in
         self.bytes_in += other.bytes_in
         self.flows += other.flows
-
-
-class Counted(Protocol):
-    """A flow."""
-
-    tally: Tally
-
-
-def move(flow: Counted, tally: Tally) -> None:
-    """Count a flow that exists to another tally from now on."""
-    flow.tally.flows -= 1
-    tally.flows += 1
-    flow.tally = tally
 
 
 class Tallies:

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import errno
 from collections.abc import Mapping
-from itertools import chain
 from typing import Final
 
 from router.engine.refusals import Refusals
@@ -17,7 +16,7 @@ from router.flows.drops import Drop, Drops
 from router.flows.icmp import Binding, QueryTable, inside_key, outside_key
 from router.flows.nat import quoted, translate
 from router.flows.nat.quoted import Quote
-from router.flows.tally import Tally, move
+from router.flows.tally import Tally
 from router.outbound.all import Change, NatEndpoint, Outbound
 from router.outbound.icmp import IcmpSocket
 from router.wire import icmp, ip
@@ -147,18 +146,18 @@ class Queries:
     def forget(self, change: Change) -> None:
         """End the flows that have lost their way; their next query asks the rules anew."""
         for version in change.lost:
-            self._tables[version].remove(change.outbound)
+            self._tables[version].remove(change.outbound, change.lost)
 
     def reevaluate(self, reevaluation: Reevaluation) -> Reevaluated:
         """Other rules have taken over: end the flows about which they say otherwise."""
         kept = ended = 0
-        for version, table in self._tables.items():
-            protocol = icmp.protocol_of(version)
-            for binding in list(table.by_inside.values()):
+        for table in self._tables.values():
+            for binding in table.flows():
                 tally, lives = reevaluation.evaluate(
-                    binding.tally, binding.destination, protocol, 0, binding.outbound
+                    *(binding.tally, binding.destination, binding.protocol),
+                    *(binding.destination_port, binding.outbound),
                 )
-                move(binding, tally)
+                binding.move(tally)
                 if lives:
                     kept += 1
                 else:
@@ -168,8 +167,7 @@ class Queries:
 
     def outbounds(self) -> set[Outbound]:
         """Those that a flow goes by."""
-        bindings = [table.by_inside.values() for table in self._tables.values()]
-        return {binding.outbound for binding in chain.from_iterable(bindings)}
+        return set().union(*(table.outbounds() for table in self._tables.values()))
 
     def _is_our_own(self, query: ip.Packet, kind: int, outbound: Outbound) -> bool:
         """Whether this is a query that we sent by `way` and that came back by the TUN."""

@@ -31,8 +31,8 @@ from router.engine.tun_writer import TunWriter
 from router.flows.drops import Drop, Drops
 from router.flows.nat.quoted_tcp import quoted_key, translated
 from router.flows.nat.rewrite import Rewrite
-from router.flows.tally import Tally, move
-from router.flows.tcp import Flow, FlowTable, State, destination_of, mirrored
+from router.flows.tally import Tally
+from router.flows.tcp import Flow, FlowTable, State, mirrored
 from router.outbound.all import Change, Outbound
 from router.outbound.buffers import BufferPool
 from router.outbound.descriptors import Descriptors
@@ -161,7 +161,7 @@ class Streams:
         key = segment.source + segment.destination + tcp.ports(segment)
         rewrite = self._rewrites.get(key)
         if rewrite is None:
-            flow = self._table.flows.get(key)
+            flow = self._table.by_inside.get(key)
             return flow is not None and self._dialer.take(flow, segment, now)
         frame = bytearray(offload.NOTHING_LEFT + segment.data)
         start = offload.HEADER + segment.payload
@@ -291,7 +291,9 @@ class Streams:
         """A way out has changed: dial anew what was dialling, and reset what can be answered no
         more; whatever can still come back stays as it is."""
         stranded = []
-        for flow in self._table.of_outbound(change.outbound):
+        for flow in self._table.flows():
+            if flow.outbound != change.outbound:
+                continue
             if flow.state is not State.DIALLING:
                 if self._is_stranded(flow):
                     stranded.append(flow)
@@ -314,12 +316,11 @@ class Streams:
         """Other rules have taken over: end the connections about which they say otherwise, at both
         ends; the request of one that is being dialled asks anew."""
         kept, ended = 0, []
-        for flow in self._table.living():
-            destination, port = destination_of(flow.key)
+        for flow in self._table.flows():
             tally, lives = reevaluation.evaluate(
-                flow.tally, destination, ip.TCP, port, flow.outbound
+                flow.tally, flow.destination, flow.protocol, flow.destination_port, flow.outbound
             )
-            move(flow, tally)
+            flow.move(tally)
             if lives:
                 kept += 1
             else:
@@ -329,7 +330,7 @@ class Streams:
 
     def outbounds(self) -> set[Outbound]:
         """Those that a flow goes by."""
-        return {flow.outbound for flow in self._table.living()}
+        return self._table.outbounds()
 
     def close(self) -> None:
         """Reset every connection, at both ends, and let the resets get through."""
