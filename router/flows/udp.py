@@ -15,7 +15,7 @@ Life of a remote, which ends with all its flows; a mapping ends with its last re
 Datagrams of both directions keep a remote alive (REQ-6), ICMP errors neither do that nor end
 anything (REQ-12).
 
-Always true: an outside port of a way out and family belongs to one mapping (REQ-3); there are at
+Always true: an outside port of an outbound and family belongs to one mapping (REQ-3); there are at
 most `mapping_limit` mappings and `flow_limit` flows, and what exists is never ended to make room
 for what is new (REQ-11).
 

@@ -65,8 +65,8 @@ _FIELD: Final = Struct("!H")
 def fill_in_v4_checksum(packet: bytearray, start: int, end: int) -> None:
     """Compute the checksum of the IPv4 header that stands in packet[start:end], and put it there.
 
-    The sum of router.wire.checksum, said again because every ICMP answer comes here: a header has
-    an even length and is never all zero, which spares two calls.
+    Every ICMP answer passes here, so the sum of router.wire.checksum is inlined: a header has an
+    even length and is never all zero, which spares two calls.
     """
     field = start + V4_CHECKSUM
     _FIELD.pack_into(packet, field, 0)

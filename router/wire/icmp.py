@@ -64,7 +64,7 @@ class Error(Enum):
 
 
 class Message(NamedTuple):
-    """What an error says: type, code, and the 32 bits behind the checksum."""
+    """The fields of an error: type, code, and the 32 bits behind the checksum."""
 
     kind: int
     code: int
@@ -77,7 +77,7 @@ def protocol_of(version: int) -> int:
 
 
 def is_error(packet: ip.Packet) -> bool:
-    """Whether `packet` is an ICMP error (or too short to be told from one)."""
+    """Whether `packet` is an ICMP error (or too short to have a type)."""
     if packet.protocol != protocol_of(packet.version):
         return False
     if packet.payload >= len(packet.data):
@@ -105,7 +105,7 @@ def is_echo_request(packet: ip.Packet) -> bool:
 
 
 def is_by_destination(error: ip.Packet) -> bool:
-    """Whether an ICMP error comes from the very host that the packet it quotes was for."""
+    """Whether the source of an ICMP error is the destination of the packet that it quotes."""
     at = error.payload + ICMP_HEADER + DESTINATION[error.version]
     return error.data[at : at + len(error.source)] == error.source
 

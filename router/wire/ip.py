@@ -1,7 +1,7 @@
 """One IP packet as a checked view: what the rest of the router may rely on without looking again.
 
-Always true of a Packet: its headers lie wholly inside `data`, `data` ends where the packet says
-that it ends, and `payload` is where the upper-layer header begins (behind every IPv6 extension
+Always true of a Packet: its headers lie wholly inside `data`, `data` has the length that the
+header states, and `payload` is where the upper-layer header begins (behind every IPv6 extension
 header that can be passed over). Nothing is promised about what the payload holds.
 
 The IPv4 header checksum is not verified: packets come from the kernel, which has done so.
@@ -52,7 +52,7 @@ IPV6_MIN_MTU: Final = 1280
 
 
 class Malformed(ValueError):
-    """The bytes are not an IP packet; the message says why."""
+    """The bytes are not an IP packet; the message has the reason."""
 
 
 class Packet:
@@ -219,7 +219,7 @@ def _extension_size(protocol: int, field: int) -> int:
 
 
 def names_fragment_header(fragment: Packet) -> int:
-    """Where in an IPv6 fragment the byte stands that says that the fragment header follows."""
+    """The offset in an IPv6 fragment of the next-header byte that names the fragment header."""
     data, at, offset = fragment.data, V6_NEXT_HEADER, IPV6_HEADER
     while offset < fragment.payload - 8:
         at, offset = offset, offset + _extension_size(data[at], data[offset + 1])

@@ -1,15 +1,15 @@
-"""Frames of a TUN device: what the system left to be done, and the packet.
+"""Frames of a TUN device: a packet, and the offloads that are still to be done for it.
 
 A frame is a header of HEADER bytes and a packet. The header is a struct virtio_net_hdr
-(linux/virtio_net.h); where a system knows of no such thing it is all zero, and the packet is as it
-would be on a wire. Otherwise it says one or both of:
+(linux/virtio_net.h); on a system that has none it is all zero, and the packet is as it would be on
+a wire. Otherwise it has one or both of:
 
 - NEEDS_CHECKSUM: the TCP or UDP checksum field holds the sum of the pseudo-header alone, not
-  complemented, and whoever has hardware for it sums up the rest;
+  complemented; the rest is to be added;
 - a segmentation: the packet stands for many, of `segment size` bytes of payload each.
 
-Flow traffic is rewritten as it is. Everything else is looked at after `packets`, so that nothing
-else in the router ever sees what was left to be done.
+Flow traffic is rewritten as it is. Everything else is read after `packets`, so that no other part
+of the router has to know of offloads.
 """
 
 from __future__ import annotations
@@ -57,7 +57,7 @@ NEEDS_CHECKSUM: Final = 1
 SEGMENT_TCP_V4: Final = 1
 SEGMENT_TCP_V6: Final = 4
 SEGMENT_UDP: Final = 5
-"""We write these and never read them: the system is not asked to leave cutting UDP to us."""
+"""We write these and never read them: UDP segmentation is not enabled for what we read."""
 SEGMENT_ECN: Final = 0x80
 
 CWR: Final = 0x80
@@ -87,7 +87,7 @@ def _complete(packet: bytearray, start: int, field: int) -> None:
 
 
 def _segments(packet: bytearray, start: int, size: int) -> Iterator[bytes]:
-    """Ordinary segments for one long one, as a card would cut it (TSO)."""
+    """Ordinary segments for one long one, as TSO hardware cuts it."""
     if len(packet) < start + tcp.HEADER:
         yield bytes(packet)
         return

@@ -1,4 +1,4 @@
-"""TCP, as far as a router reads and speaks it itself (RFC 9293): flags, numbers, the reset."""
+"""TCP, as far as a router reads and sends it itself (RFC 9293): flags, sequence numbers, resets."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ SYN: Final = 0x02
 RST: Final = 0x04
 ACK: Final = 0x10
 GARBAGE: Final = 1
-"""Bytes that a keepalive probe may have of it."""
+"""Bytes of payload that a keepalive probe may have (RFC 9293, 3.8.4)."""
 
 
 def is_whole(segment: ip.Packet) -> bool:
-    """Whether it is unfragmented and has its whole header; what follows may be asked only then."""
+    """Whether it is unfragmented and has its whole header; the functions below require it."""
     data, start = segment.data, segment.payload
     if segment.is_fragment or len(data) < start + HEADER:
         return False
@@ -31,7 +31,7 @@ def flags(segment: ip.Packet) -> int:
 
 
 def is_request(segment: ip.Packet) -> bool:
-    """Whether it asks for a connection: SYN, and none of ACK, RST and FIN."""
+    """Whether it requests a connection: SYN, and none of ACK, RST and FIN."""
     return flags(segment) & (SYN | ACK | RST | FIN) == SYN
 
 

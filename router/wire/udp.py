@@ -217,8 +217,8 @@ class Envelope:
         payload: as much of the datagram's as is known; size: of the whole datagram with its UDP
         header, which is at least that.
 
-        The checksum in the quote is right where the whole payload is known; else it says that
-        there is none. The quote is cut where RFC 1812 4.3.2.3 and RFC 4443 2.4 c say so.
+        The checksum in the quote is right where the whole payload is known; else it is
+        zero, which means none. The quote has the length of RFC 1812 4.3.2.3 and RFC 4443 2.4 c.
         """
         if size == HEADER + len(payload):
             quote = self.seal(payload, UNKNOWN_HOP_LIMIT)

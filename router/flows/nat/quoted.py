@@ -1,10 +1,11 @@
-"""ICMP errors: which flow they are about, and how the other side is to read them.
+"""Translation of ICMP errors about ICMP queries and UDP datagrams: of the error and of its quote.
 
-An error quotes the beginning of the packet that caused it, as that left us: from our address, under
-the outside identifier. Its sender is to find the packet that it sent: its own address, its own
-identifier, every checksum that is in the quote right again (RFC 5508, REQ-3 to REQ-5). How much is
-quoted is up to who sent the error; an RFC 4884 extension behind the quote stays where it is. Errors
-from inside, about an answer or a datagram that was handed in, go the other way by the same rules.
+An error quotes the beginning of the packet that caused it, with our address and the outside
+identifier or port. It is translated to quote the packet as its sender inside sent it: with the
+inside address and identifier, and with every quoted checksum correct (RFC 5508, REQ-3 to REQ-5).
+The length of the quote depends on the sender of the error; an RFC 4884 extension behind it stays.
+Errors from the inside, about a packet that was delivered there, are translated in the other
+direction by the same rules.
 """
 
 from __future__ import annotations
@@ -35,11 +36,11 @@ FORWARDED: Final = {
     4: frozenset({icmp.UNREACHABLE, icmp.TIME_EXCEEDED, icmp.PARAMETER_PROBLEM}),
     6: frozenset(range(icmp.UNREACHABLE_V6, icmp.PARAMETER_PROBLEM_V6 + 1)),
 }
-"""Not source quench and redirects, which are no business of anybody behind us."""
+"""Not source quench and redirects, which concern the link of the router alone."""
 CHECKSUM: Final = {ip.ICMP: ICMP_CHECKSUM, ip.ICMPV6: ICMP_CHECKSUM, ip.UDP: UDP_CHECKSUM}
 NEEDED: Final = {ip.ICMP: ICMP_IDENTIFIER + 2, ip.ICMPV6: ICMP_IDENTIFIER + 2, ip.UDP: udp.HEADER}
-"""How much of the upper header must be quoted for the flow to be known, and what it is found by to
-be changed. RFC 792 and RFC 4443 ask for no less than 8 bytes."""
+"""How many bytes of the upper header must be quoted to find the flow and to translate the quote.
+RFC 792 and RFC 4443 require no less than 8."""
 
 
 class Quote(NamedTuple):
@@ -80,7 +81,7 @@ class Quote(NamedTuple):
 
 
 def read(error: ip.Packet) -> Quote | Drop:
-    """What an ICMP error quotes, or why it can be about nothing that we have sent or handed in.
+    """The packet that an ICMP error quotes, or why no flow can have that packet.
 
     error: an ICMP error, unfragmented; its own checksum is the caller's affair.
     """
@@ -96,7 +97,7 @@ def read(error: ip.Packet) -> Quote | Drop:
 
 
 def restore(error: ip.Packet, quote: Quote, binding: Binding[Any], source: bytes) -> bytes:
-    """The error as the sender of the query is to see it, from the router `source`."""
+    """The error to the sender of the query, from the address `source`."""
     packet = bytearray(error.data)
     at = quote.header + SOURCE[error.version]
     _change_quote(packet, quote, at, binding.source, ICMP_IDENTIFIER, binding.inside_id)
@@ -105,10 +106,10 @@ def restore(error: ip.Packet, quote: Quote, binding: Binding[Any], source: bytes
 
 
 def outward(error: ip.Packet, quote: Quote, ours: bytes, number: int) -> bytes:
-    """An error from inside, about what was handed in, as whoever sent that is to see it: from us,
-    about what he sent to us.
+    """The error from the inside about a packet delivered there, to the sender of that packet: from
+    our address, about the packet as it was sent to us.
 
-    ours, number: our address on the way out, and the identifier or port there that he answered.
+    ours, number: our address on the outbound, and the outside identifier or port.
     """
     packet = bytearray(error.data)
     at = quote.header + DESTINATION[error.version]
@@ -132,7 +133,8 @@ def _quote(error: ip.Packet, header: int, protocol: int, upper: int) -> Quote | 
 
 
 def _upper_v4(data: bytes, header: int) -> tuple[int, int] | Drop:
-    """Protocol and place of what follows the quoted header, which must be sound: RFC 5508 REQ-3."""
+    """Protocol and offset of what follows the quoted header, whose checksum must be right (RFC 5508
+    REQ-3)."""
     length = (data[header] & 0x0F) << 2
     if length < ip.IPV4_HEADER or len(data) < header + length:
         return Drop.MALFORMED
@@ -144,7 +146,7 @@ def _upper_v4(data: bytes, header: int) -> tuple[int, int] | Drop:
 
 
 def _upper_v6(data: bytes, header: int) -> tuple[int, int] | Drop:
-    """Behind a fragment header at most: we send no other, and fragments of what is too long."""
+    """Likewise. Only a fragment header is passed over: we send no other extension header."""
     if len(data) < header + ip.IPV6_HEADER:
         return Drop.MALFORMED
     protocol, upper = data[header + PROTOCOL[6]], header + ip.IPV6_HEADER
@@ -185,7 +187,7 @@ def _change_quote(
 
 
 def _finish(packet: bytearray, error: ip.Packet, source: bytes, destination: bytes) -> None:
-    """Addresses, one hop less to live, and the checksums of the error itself."""
+    """Set the addresses, the hop limit and the checksums of the error itself."""
     start, version, size = error.payload, error.version, len(source)
     packet[HOP_LIMIT[version]] -= 1
     packet[SOURCE[version] : SOURCE[version] + size] = source

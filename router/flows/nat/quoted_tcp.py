@@ -1,10 +1,10 @@
-"""ICMP errors from inside about segments that an application was sent, for our own kernel to see.
+"""Translation of ICMP errors from the inside about TCP segments to an application, for our kernel.
 
-A router or host on the way to the application says that a segment was too big or that nobody is
-there. What it quotes went from the host that the application talks to; the kernel that sent it
-knows it as a segment from a listener of ours to an alias (see flows.tcp). It acts on what is quoted
-of the ports and the sequence number, so addresses and ports are put back; the checksum of the
-quoted segment says nothing, as only its beginning is there.
+A router or host on the path to the application reports that a segment was too big or that the
+application is unreachable. The quote has the address of the application's destination; our kernel
+sent the segment from a listener to an alias (see router.flows.tcp). The kernel matches the quoted
+addresses, ports and sequence number, so addresses and ports are translated back; the checksum of
+the quoted segment stays, as only the beginning of the segment is there.
 """
 
 from __future__ import annotations
@@ -44,9 +44,9 @@ def quoted_key(error: ip.Packet) -> bytes | None:
 
 
 def translated(error: ip.Packet, source: bytes, key: bytes) -> bytes:
-    """The error as the kernel is to see it: from `source`, about a segment of `key`.
+    """The error to our kernel: from `source`, about a segment of `key`.
 
-    error: one that `quoted_key` has understood; key: source, destination and ports.
+    error: one of which `quoted_key` has found the key; key: source, destination and ports.
     """
     quote = bytearray(error.data[error.payload + ICMP_HEADER :])
     if error.version == 4:

@@ -1,6 +1,6 @@
-"""Other addresses and ports for TCP segments, with their checksums adjusted (RFC 1624).
+"""Translation of addresses and ports of TCP segments, with checksums adjusted (RFC 1624).
 
-A Rewrite is made once a flow and direction; what a segment costs is two slices and two sums.
+A Rewrite is made once for each flow and direction; a segment costs two slices and two sums.
 
 The checksum of a frame that is marked NEEDS_CHECKSUM is the *uncomplemented* sum of the
 pseudo-header, so only the addresses count in it. Of any other it is the complement of the sum of
@@ -22,10 +22,10 @@ Owner = TypeVar("Owner")
 
 
 class Rewrite(Generic[Owner]):
-    """Turns segments of one direction of a flow into those of another.
+    """The translation of the segments of one direction of a flow.
 
-    owner: whatever it belongs to.
-    outward: whether it leads to the application, not to us.
+    owner: the flow.
+    outward: whether the segments go to the application, not to a listener of ours.
     addresses, ports: new source and destination, as they stand in the headers.
     """
 
@@ -69,7 +69,7 @@ class Rewrite(Generic[Owner]):
 
 
 def _change(old: bytes, new: bytes) -> int:
-    """What to add to a ones' complement sum in which `old` is replaced by `new`; never zero, so
-    that no sum of something becomes that of nothing."""
+    """The number to add to a ones' complement sum in which `old` is replaced by `new`; never zero,
+    so that no sum becomes +0, the sum of zeros alone."""
     difference = ones_complement_sum(new) - ones_complement_sum(old)
     return difference % 0xFFFF or 0xFFFF

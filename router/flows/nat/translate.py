@@ -1,9 +1,9 @@
-"""ICMP queries and their answers, rewritten between their inside and their outside identifier.
+"""Translation of ICMP queries and their answers between inside and outside identifier.
 
-The packet is otherwise as it came, with one hop less to live; the source of an IPv4 request is
-left zero for the kernel to fill in (raw(7), IP_HDRINCL). A wrong checksum stays as wrong as it was
-in IPv4, where the field is adjusted; in IPv6, where the addresses are part of the sum and the
-kernel computes it, callers check first.
+The packet is otherwise unchanged but for the hop limit, which is decremented; the source of an IPv4
+request is zero, so that the kernel fills it in (raw(7), IP_HDRINCL). In IPv4 the ICMP checksum is
+adjusted, so a wrong one stays wrong by as much; in IPv6, where the addresses are part of the sum
+and the kernel computes it, callers check it first.
 """
 
 from __future__ import annotations
@@ -48,7 +48,7 @@ def request_v6(request: ip.Packet, outside_id: int) -> bytearray:
 
 
 def answer(packet: ip.Packet, inside: bytes, outside_id: int, inside_id: int) -> bytearray:
-    """The packet to hand in for the answer `packet`, addressed to `inside`."""
+    """The packet to deliver for the answer `packet`, addressed to `inside`."""
     if packet.version == 4:
         return _answer_v4(packet, inside, outside_id, inside_id)
     return _answer_v6(packet, inside, inside_id)
@@ -67,7 +67,7 @@ def _answer_v4(packet: ip.Packet, inside: bytes, outside_id: int, inside_id: int
 
 
 def _answer_v6(packet: ip.Packet, inside: bytes, inside_id: int) -> bytearray:
-    """The kernel has verified the checksum of what a raw socket gets, so it is computed anew."""
+    """The kernel has verified the checksum of what a raw socket receives: it is computed anew."""
     answer = bytearray(packet.data)
     start = packet.payload
     answer[V6_HOP_LIMIT] -= 1
