@@ -20,6 +20,7 @@ from router.flows.tally import Tally
 from router.outbound.all import Change, NatEndpoint, Outbound
 from router.outbound.icmp import IcmpSocket
 from router.wire import icmp, ip
+from router.wire.headers import ICMP_IDENTIFIER
 from router.wire.icmp import Error
 
 LIMIT: Final = 32_768
@@ -61,7 +62,7 @@ class Queries:
 
     def carry(self, query: ip.Packet, kind: int, now: float) -> IcmpSocket | None:
         """Send a query that belongs to a flow; the socket it went by, or None if it has none."""
-        start = query.payload + 4
+        start = query.payload + ICMP_IDENTIFIER
         key = query.source + query.destination + bytes((kind,)) + query.data[start : start + 2]
         binding = self._tables[query.version].by_inside.get(key)
         if binding is None:
@@ -93,7 +94,7 @@ class Queries:
 
     def answer(self, sock: IcmpSocket, answer: ip.Packet, kind: int, now: float) -> None:
         """Hand in an answer that a raw socket has received. kind: of the queries it answers."""
-        data, start = answer.data, answer.payload + 4
+        data, start = answer.data, answer.payload + ICMP_IDENTIFIER
         key = answer.source + bytes((kind,)) + data[start : start + 2]
         binding = self._tables[answer.version].by_outside.get(key)
         if binding is None or binding.outbound.icmp.get(answer.version) is not sock:

@@ -39,7 +39,15 @@ from router.outbound.descriptors import Descriptors
 from router.outbound.relay import End, Relay, reset
 from router.platform.base import HasFileno, System, TunDevice
 from router.wire import icmp, ip, offload, tcp
+from router.wire.headers import TCP_FLAGS, TCP_SEQUENCE
 from router.wire.icmp import Error
+from router.wire.offload import (
+    AT_V4_ADDRESSES,
+    AT_V4_FRAGMENT,
+    AT_V4_PROTOCOL,
+    AT_V6_ADDRESSES,
+    AT_V6_NEXT_HEADER,
+)
 
 LIMIT: Final = 16_384
 """Connections at most; a further one is refused, unless one has been idle for longer than
@@ -51,10 +59,10 @@ RESETS_A_TURN: Final = 32
 
 KEY_V4: Final = Struct("12s")
 KEY_V6: Final = Struct("36s")
-AT_V4: Final = offload.HEADER + 12
-AT_V6: Final = offload.HEADER + 8
 TCP_V4: Final = offload.HEADER + ip.IPV4_HEADER
 TCP_V6: Final = offload.HEADER + ip.IPV6_HEADER
+FRAGMENT_BITS: Final = (ip.MORE_FRAGMENTS | ip.FRAGMENT_OFFSET) >> 8
+"""In the high byte of the field of flags and fragment offset."""
 NOTEWORTHY: Final = tcp.SYN | tcp.FIN | tcp.RST
 
 
@@ -125,12 +133,16 @@ class Streams:
         frame = self._frame
         first = frame[offload.HEADER]
         if first == 0x45:
-            if frame[19] != ip.TCP or frame[16] & 0x3F or frame[17]:
+            if (
+                frame[AT_V4_PROTOCOL] != ip.TCP
+                or frame[AT_V4_FRAGMENT] & FRAGMENT_BITS
+                or frame[AT_V4_FRAGMENT + 1]
+            ):
                 return False
-            (key,) = KEY_V4.unpack_from(frame, AT_V4)
+            (key,) = KEY_V4.unpack_from(frame, AT_V4_ADDRESSES)
             start = TCP_V4
-        elif first >> 4 == 6 and frame[16] == ip.TCP:
-            (key,) = KEY_V6.unpack_from(frame, AT_V6)
+        elif first >> 4 == 6 and frame[AT_V6_NEXT_HEADER] == ip.TCP:
+            (key,) = KEY_V6.unpack_from(frame, AT_V6_ADDRESSES)
             start = TCP_V6
         else:
             return False
@@ -138,7 +150,7 @@ class Streams:
         if rewrite is None or size < start + tcp.HEADER:
             return False
         flow = rewrite.owner
-        if frame[start + 13] & NOTEWORTHY and not self._note(frame, start, rewrite):
+        if frame[start + TCP_FLAGS] & NOTEWORTHY and not self._note(frame, start, rewrite):
             return False
         if now - flow.last > QUIET and self._keepalive.holds(frame, size, start, rewrite):
             return True
@@ -211,10 +223,11 @@ class Streams:
 
     def _note(self, frame: bytearray, start: int, rewrite: Rewrite[Flow[Outbound]]) -> bool:
         """Learn from a SYN, FIN or RST that passes; False if it does not belong to the flow."""
-        flow, flags = rewrite.owner, frame[start + 13]
+        flow, flags = rewrite.owner, frame[start + TCP_FLAGS]
         if flags & tcp.FIN:
             flow.fins |= 1 + rewrite.outward
-        sequence = int.from_bytes(frame[start + 4 : start + 8], "big")
+        at = start + TCP_SEQUENCE
+        sequence = int.from_bytes(frame[at : at + 4], "big")
         asks_anew = flags & tcp.SYN and not rewrite.outward and sequence != flow.sequence
         if flow.state is State.RELAYED:
             if asks_anew and self._sockets.has_ended(self._relays[flow].inner):
