@@ -30,7 +30,7 @@ class Expiring(Protocol):
 
     def expires(self, now: float, /) -> float:
         """A time not after `now` if it has expired; else the earliest at which it can expire,
-        whatever is sent and received until then; NEVER if it does not by itself."""
+        whatever is sent and received until then. Finite."""
 
 
 ItemT = TypeVar("ItemT", bound=Expiring)
@@ -69,11 +69,13 @@ class ExpiryQueue(Generic[ItemT]):
         """Take out the items that have expired. Costs what was due since the last call."""
         heap = self._heap
         while heap and heap[0][0] <= now:
-            at, _, item = heappop(heap)
-            if item.due != at:
-                continue  # it has left, or was examined for an earlier time
-            self.cancel(item)
-            if item.expires(now) <= now:
+            due, order, item = heappop(heap)
+            if item.due != due:
+                continue  # it has left, or was scheduled for an earlier time meanwhile
+            at = item.expires(now)
+            if at <= now:
+                self.cancel(item)
                 yield item
             else:
-                self.schedule(item, now)
+                item.due = at
+                heappush(heap, (at, order, item))

@@ -51,12 +51,6 @@ def test_an_expiry_that_is_brought_forward_is_scheduled_anew() -> None:
     assert list(queue.expired(1000.0)) == []
 
 
-def test_an_item_that_never_expires_is_not_held() -> None:
-    queue: ExpiryQueue[Item] = ExpiryQueue()
-    queue.schedule(Item(0.0, NEVER), 0.0)
-    assert len(queue) == 0
-
-
 def test_items_that_have_left_hold_no_memory_for_long() -> None:
     queue: ExpiryQueue[Item] = ExpiryQueue()
     held = Item(0.0, 7440.0)
