@@ -1,5 +1,5 @@
 """Network address translation of packets: other addresses, ports and identifiers, in headers and in
 what ICMP errors quote, with every checksum adjusted or computed anew.
 
-Pure: bytes in, bytes out. Which flow a packet belongs to is for the caller to find.
+Pure: bytes in, bytes out. The caller has found the flow of a packet.
 """

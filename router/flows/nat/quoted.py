@@ -1,10 +1,11 @@
-"""ICMP errors: which flow they are about, and how the other side is to read them.
+"""Translation of ICMP errors about ICMP queries and UDP datagrams: of the error and of its quote.
 
-An error quotes the beginning of the packet that caused it, as that left us: from our address, under
-the outside identifier. Its sender is to find the packet that it sent: its own address, its own
-identifier, every checksum that is in the quote right again (RFC 5508, REQ-3 to REQ-5). How much is
-quoted is up to who sent the error; an RFC 4884 extension behind the quote stays where it is. Errors
-from inside, about an answer or a datagram that was handed in, go the other way by the same rules.
+An error quotes the beginning of the packet that caused it, with our address and the outside
+identifier or port. It is translated to quote the packet as its sender inside sent it: with the
+inside address and identifier, and with every quoted checksum correct (RFC 5508, REQ-3 to REQ-5).
+The length of the quote depends on the sender of the error; an RFC 4884 extension behind it stays.
+Errors from the inside, about a packet that was delivered there, are translated in the other
+direction by the same rules.
 """
 
 from __future__ import annotations
@@ -15,24 +16,31 @@ from typing import Any, Final, NamedTuple
 from router.flows.drops import Drop
 from router.flows.icmp import Binding
 from router.wire import icmp, ip, udp
-from router.wire.checksum import checksum, is_valid, ones_complement_sum, update
+from router.wire.checksum import is_valid, ones_complement_sum, update
+from router.wire.fragments import FRAGMENT_HEADER
+from router.wire.headers import (
+    DESTINATION,
+    DESTINATION_PORT,
+    HOP_LIMIT,
+    ICMP_CHECKSUM,
+    ICMP_HEADER,
+    ICMP_IDENTIFIER,
+    PROTOCOL,
+    SOURCE,
+    UDP_CHECKSUM,
+    V4_FRAGMENT,
+    fill_in_v4_checksum,
+)
 
-ERROR_HEADER: Final = 8
 FORWARDED: Final = {
     4: frozenset({icmp.UNREACHABLE, icmp.TIME_EXCEEDED, icmp.PARAMETER_PROBLEM}),
     6: frozenset(range(icmp.UNREACHABLE_V6, icmp.PARAMETER_PROBLEM_V6 + 1)),
 }
-"""Not source quench and redirects, which are no business of anybody behind us."""
-SOURCE: Final = {4: 12, 6: 8}
-DESTINATION: Final = {4: 16, 6: 24}
-"""Where the addresses stand in a header."""
-IDENTIFIER: Final = 4
-DESTINATION_PORT: Final = 2
-"""Where they stand in the header of a query, and of a datagram."""
-CHECKSUM: Final = {ip.ICMP: 2, ip.ICMPV6: 2, ip.UDP: udp.CHECKSUM}
-NEEDED: Final = {ip.ICMP: IDENTIFIER + 2, ip.ICMPV6: IDENTIFIER + 2, ip.UDP: udp.HEADER}
-"""How much of the upper header must be quoted for the flow to be known, and what it is found by to
-be changed. RFC 792 and RFC 4443 ask for no less than 8 bytes."""
+"""Not source quench and redirects, which concern the link of the router alone."""
+CHECKSUM: Final = {ip.ICMP: ICMP_CHECKSUM, ip.ICMPV6: ICMP_CHECKSUM, ip.UDP: UDP_CHECKSUM}
+NEEDED: Final = {ip.ICMP: ICMP_IDENTIFIER + 2, ip.ICMPV6: ICMP_IDENTIFIER + 2, ip.UDP: udp.HEADER}
+"""How many bytes of the upper header must be quoted to find the flow and to translate the quote.
+RFC 792 and RFC 4443 require no less than 8."""
 
 
 class Quote(NamedTuple):
@@ -59,7 +67,7 @@ class Quote(NamedTuple):
     @property
     def identifier(self) -> int:
         """Of a message that has one."""
-        return int.from_bytes(self.fields[IDENTIFIER : IDENTIFIER + 2], "big")
+        return int.from_bytes(self.fields[ICMP_IDENTIFIER : ICMP_IDENTIFIER + 2], "big")
 
     @property
     def source_port(self) -> int:
@@ -73,11 +81,11 @@ class Quote(NamedTuple):
 
 
 def read(error: ip.Packet) -> Quote | Drop:
-    """What an ICMP error quotes, or why it can be about nothing that we have sent or handed in.
+    """The packet that an ICMP error quotes, or why no flow can have that packet.
 
     error: an ICMP error, unfragmented; its own checksum is the caller's affair.
     """
-    header = error.payload + ERROR_HEADER
+    header = error.payload + ICMP_HEADER
     if len(error.data) < header + 1:
         return Drop.MALFORMED
     if error.data[error.payload] not in FORWARDED[error.version]:
@@ -89,23 +97,23 @@ def read(error: ip.Packet) -> Quote | Drop:
 
 
 def restore(error: ip.Packet, quote: Quote, binding: Binding[Any], source: bytes) -> bytes:
-    """The error as the sender of the query is to see it, from the router `source`."""
+    """The error to the sender of the query, from the address `source`."""
     packet = bytearray(error.data)
     at = quote.header + SOURCE[error.version]
-    _change_quote(packet, quote, at, binding.source, IDENTIFIER, binding.inside_id)
+    _change_quote(packet, quote, at, binding.source, ICMP_IDENTIFIER, binding.inside_id)
     _finish(packet, error, source, binding.source)
     return bytes(packet)
 
 
 def outward(error: ip.Packet, quote: Quote, ours: bytes, number: int) -> bytes:
-    """An error from inside, about what was handed in, as whoever sent that is to see it: from us,
-    about what he sent to us.
+    """The error from the inside about a packet delivered there, to the sender of that packet: from
+    our address, about the packet as it was sent to us.
 
-    ours, number: our address on the way out, and the identifier or port there that he answered.
+    ours, number: our address on the outbound, and the outside identifier or port.
     """
     packet = bytearray(error.data)
     at = quote.header + DESTINATION[error.version]
-    number_at = DESTINATION_PORT if quote.protocol == ip.UDP else IDENTIFIER
+    number_at = DESTINATION_PORT if quote.protocol == ip.UDP else ICMP_IDENTIFIER
     _change_quote(packet, quote, at, ours, number_at, number)
     _finish(packet, error, ours, error.destination)
     return bytes(packet)
@@ -125,28 +133,29 @@ def _quote(error: ip.Packet, header: int, protocol: int, upper: int) -> Quote | 
 
 
 def _upper_v4(data: bytes, header: int) -> tuple[int, int] | Drop:
-    """Protocol and place of what follows the quoted header, which must be sound: RFC 5508 REQ-3."""
+    """Protocol and offset of what follows the quoted header, whose checksum must be right (RFC 5508
+    REQ-3)."""
     length = (data[header] & 0x0F) << 2
     if length < ip.IPV4_HEADER or len(data) < header + length:
         return Drop.MALFORMED
     if not is_valid(data[header : header + length]):
         return Drop.BAD_CHECKSUM
-    if (data[header + 6] & 0x1F) << 8 | data[header + 7]:
+    if unpack_from("!H", data, header + V4_FRAGMENT)[0] & ip.FRAGMENT_OFFSET:
         return Drop.NO_BINDING
-    return data[header + 9], header + length
+    return data[header + PROTOCOL[4]], header + length
 
 
 def _upper_v6(data: bytes, header: int) -> tuple[int, int] | Drop:
-    """Behind a fragment header at most: we send no other, and fragments of what is too long."""
+    """Likewise. Only a fragment header is passed over: we send no other extension header."""
     if len(data) < header + ip.IPV6_HEADER:
         return Drop.MALFORMED
-    protocol, upper = data[header + 6], header + ip.IPV6_HEADER
+    protocol, upper = data[header + PROTOCOL[6]], header + ip.IPV6_HEADER
     if protocol == ip.FRAGMENT:
-        if len(data) < upper + 8:
+        if len(data) < upper + FRAGMENT_HEADER:
             return Drop.MALFORMED
         if unpack_from("!H", data, upper + 2)[0] & 0xFFF8:
             return Drop.NO_BINDING
-        protocol, upper = data[upper], upper + 8
+        protocol, upper = data[upper], upper + FRAGMENT_HEADER
     return protocol, upper
 
 
@@ -161,7 +170,7 @@ def _change_quote(
     old = ones_complement_sum(packet[at : at + len(address)])
     packet[at : at + len(address)] = address
     if len(address) == 4:
-        _fill_in_header_checksum(packet, quote.header, quote.upper)
+        fill_in_v4_checksum(packet, quote.header, quote.upper)
     number_at += quote.upper
     old_number = int.from_bytes(packet[number_at : number_at + 2], "big")
     packet[number_at : number_at + 2] = number.to_bytes(2, "big")
@@ -178,20 +187,16 @@ def _change_quote(
 
 
 def _finish(packet: bytearray, error: ip.Packet, source: bytes, destination: bytes) -> None:
-    """Addresses, one hop less to live, and the checksums of the error itself."""
+    """Set the addresses, the hop limit and the checksums of the error itself."""
     start, version, size = error.payload, error.version, len(source)
-    packet[8 if version == 4 else 7] -= 1
+    packet[HOP_LIMIT[version]] -= 1
     packet[SOURCE[version] : SOURCE[version] + size] = source
     packet[DESTINATION[version] : DESTINATION[version] + size] = destination
     if version == 4:
-        _fill_in_header_checksum(packet, 0, start)
+        fill_in_v4_checksum(packet, 0, start)
     packet[start:] = icmp.message(version, source, destination, _without_checksum(packet[start:]))
 
 
 def _without_checksum(message: bytearray) -> bytes:
-    return bytes(message[:2]) + b"\0\0" + bytes(message[4:])
-
-
-def _fill_in_header_checksum(packet: bytearray, start: int, end: int) -> None:
-    packet[start + 10 : start + 12] = b"\0\0"
-    packet[start + 10 : start + 12] = checksum(packet[start:end]).to_bytes(2, "big")
+    message[ICMP_CHECKSUM : ICMP_CHECKSUM + 2] = b"\0\0"
+    return bytes(message)

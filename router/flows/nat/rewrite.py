@@ -1,6 +1,6 @@
-"""Other addresses and ports for TCP segments, with their checksums adjusted (RFC 1624).
+"""Translation of addresses and ports of TCP segments, with checksums adjusted (RFC 1624).
 
-A Rewrite is made once a flow and direction; what a segment costs is two slices and two sums.
+A Rewrite is made once for each flow and direction; a segment costs two slices and two sums.
 
 The checksum of a frame that is marked NEEDS_CHECKSUM is the *uncomplemented* sum of the
 pseudo-header, so only the addresses count in it. Of any other it is the complement of the sum of
@@ -14,19 +14,18 @@ from typing import Final, Generic, TypeVar
 
 from router.wire import offload
 from router.wire.checksum import ones_complement_sum
+from router.wire.headers import PORTS, TCP_CHECKSUM
 
 _FIELD: Final = Struct("!H")
-_CHECKSUM: Final = 16
-"""Where in a TCP header it stands."""
 
 Owner = TypeVar("Owner")
 
 
 class Rewrite(Generic[Owner]):
-    """Turns segments of one direction of a flow into those of another.
+    """The translation of the segments of one direction of a flow.
 
-    owner: whatever it belongs to.
-    outward: whether it leads to the application, not to us.
+    owner: the flow.
+    outward: whether the segments go to the application, not to a listener of ours.
     addresses, ports: new source and destination, as they stand in the headers.
     """
 
@@ -44,18 +43,18 @@ class Rewrite(Generic[Owner]):
         """old, new: source, destination and both ports: 12 bytes for IPv4, 36 for IPv6."""
         self.owner = owner
         self.outward = outward
-        self._addresses = new[:-4]
-        self._ports = new[-4:]
-        self._addresses_at = offload.HEADER + (12 if len(new) == 12 else 8)
-        self._header_change = _change(old[:-4], new[:-4])
+        self._addresses = new[:-PORTS]
+        self._ports = new[-PORTS:]
+        self._addresses_at = offload.AT_V4_ADDRESSES if len(new) == 12 else offload.AT_V6_ADDRESSES
+        self._header_change = _change(old[:-PORTS], new[:-PORTS])
         self._all_change = _change(old, new)
 
     def apply(self, frame: bytearray, start: int) -> None:
         """Rewrite a frame in place. `start` is where in it TCP begins."""
         at = self._addresses_at
         frame[at : at + len(self._addresses)] = self._addresses
-        frame[start : start + 4] = self._ports
-        at = start + _CHECKSUM
+        frame[start : start + PORTS] = self._ports
+        at = start + TCP_CHECKSUM
         field = frame[at] << 8 | frame[at + 1]
         if frame[0] & offload.NEEDS_CHECKSUM:
             field = (field + self._header_change) % 0xFFFF or 0xFFFF
@@ -63,14 +62,14 @@ class Rewrite(Generic[Owner]):
             field = (((field ^ 0xFFFF) + self._all_change) % 0xFFFF or 0xFFFF) ^ 0xFFFF
         _FIELD.pack_into(frame, at, field)
         if len(self._addresses) == 8:
-            at = offload.HEADER + 10
+            at = offload.AT_V4_CHECKSUM
             field = (frame[at] << 8 | frame[at + 1]) ^ 0xFFFF
             field = ((field + self._header_change) % 0xFFFF or 0xFFFF) ^ 0xFFFF
             _FIELD.pack_into(frame, at, field)
 
 
 def _change(old: bytes, new: bytes) -> int:
-    """What to add to a ones' complement sum in which `old` is replaced by `new`; never zero, so
-    that no sum of something becomes that of nothing."""
+    """The number to add to a ones' complement sum in which `old` is replaced by `new`; never zero,
+    so that no sum becomes +0, the sum of zeros alone."""
     difference = ones_complement_sum(new) - ones_complement_sum(old)
     return difference % 0xFFFF or 0xFFFF
