@@ -7,7 +7,7 @@ import sys
 from typing import Final
 
 from router.cli import exits
-from router.control.client import NoAnswerError, ask, find_router
+from router.control.client import NoAnswerError, find_router, request
 from router.engine.reload.request import PATIENCE as READING
 from router.platform.base import PlatformError
 
@@ -18,7 +18,7 @@ PATIENCE: Final = 2 * READING + 10
 def reload(tun: str | None, *, as_json: bool) -> int:
     """Have the router with a TUN, or the only one, read its rules again; the exit status."""
     try:
-        answer = ask(find_router(tun), {"command": "reload"}, PATIENCE)
+        answer = request(find_router(tun), {"command": "reload"}, PATIENCE)
     except (NoAnswerError, PlatformError) as error:
         print(f"tunrouter reload: {error}", file=sys.stderr)
         return exits.FAILED

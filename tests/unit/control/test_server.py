@@ -11,12 +11,12 @@ from typing import Any
 import pytest
 
 from router.control.connection import LONGEST_REQUEST, Answer
-from router.control.server import LOOK_AROUND, MOST_CLIENTS, PATIENCE, Server
+from router.control.server import CHECK_INTERVAL, MOST_CLIENTS, PATIENCE, Server
 from tests.unit.control.rounds import Rounds
 
 ENOUGH = 20
 """Rounds for any short exchange."""
-LATE = int(PATIENCE + 2 * LOOK_AROUND)
+LATE = int(PATIENCE + 2 * CHECK_INTERVAL)
 PIECE = b"x" * 4096
 PIECES = 1000
 
