@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from router.config.interfaces import interface_fault
-from router.platform.linux.present import RTPROT_TUNROUTER
+from router.platform.linux.netlink.constants import RTPROT_TUNROUTER
 
 Entry = dict[str, Any]
 

@@ -18,20 +18,21 @@ from pyroute2.iproute.linux import IPRoute
 from pyroute2.netlink.exceptions import NetlinkError
 
 from router.platform.base import PlatformError, ReconcileResult
+from router.platform.families import FAMILY
 from router.platform.linux.channel import Message
 from router.platform.linux.control_socket import control_socket
 from router.platform.linux.datagrams import BUFFER
 from router.platform.linux.endpoints import EndpointMemory
 from router.platform.linux.holders import tun_holder
-from router.platform.linux.interfaces import LinuxInterfaces, family
+from router.platform.linux.interfaces import LinuxInterfaces
 from router.platform.linux.journal import SUFFIX
 from router.platform.linux.leftovers import clean_up
+from router.platform.linux.netlink.batch import add_routes
 from router.platform.linux.own_link import OwnLink
 from router.platform.linux.prepared_interface import give_default_route, loosen_rp_filter
-from router.platform.linux.present import FAMILIES, present_endpoints
+from router.platform.linux.present import present_endpoints
 from router.platform.linux.reconcile import keep_routes, present_routes
 from router.platform.linux.reread import Program
-from router.platform.linux.route_batch import add_routes
 from router.platform.linux.runtime import TRIES, make_runtime_directory, remedy
 from router.platform.linux.sockets import enlarge_buffers, icmp_socket, passing_socket
 from router.platform.linux.streams import listening_socket
@@ -120,7 +121,7 @@ class Operations:
         except (NetlinkError, OSError) as error:
             raise PlatformError(f"{self._name} cannot be looked at: {error}") from error
         refused: list[str] = []
-        for version, _ in FAMILIES:
+        for version in FAMILY:
             try:
                 self._keep_routes(self._link, version, kept)
             except (PlatformError, OSError) as error:
@@ -153,7 +154,7 @@ class Operations:
 
     def udp_sockets(self, version: int, number: int) -> Message:
         """Sockets with larger buffers than everybody may have, not bound to anything yet."""
-        sockets = [socket.socket(family(version), socket.SOCK_DGRAM) for _ in range(number)]
+        sockets = [socket.socket(FAMILY[version], socket.SOCK_DGRAM) for _ in range(number)]
         for sock in sockets:
             enlarge_buffers(sock, BUFFER)
         return _handed_over(*sockets)

@@ -19,24 +19,26 @@ from pyroute2.iproute.linux import IPRoute
 from pyroute2.netlink.exceptions import NetlinkError
 
 from router.platform.base import PlatformError, ReconcileResult
-from router.platform.linux.interfaces import LinuxInterfaces, family
-from router.platform.linux.present import IFF_UP
-from router.platform.linux.reconcile import RTPROT_KERNEL, KernelRoute, present_routes
+from router.platform.families import FAMILY
+from router.platform.linux.interfaces import LinuxInterfaces
+from router.platform.linux.netlink.constants import (
+    IFA_F_NODAD,
+    IFF_UP,
+    IN6_ADDR_GEN_MODE_NONE,
+    RTPROT_KERNEL,
+)
+from router.platform.linux.reconcile import KernelRoute, present_routes
 from router.platform.linux.tun import LinuxTun
 from router.platform.linux.undo import SYSCTL
 from router.policy.network import TABLE_LOCAL, TABLE_MAIN, Interface, RouteKind
 from router.policy.prefixes import format_prefix
 
-NO_GENERATED_ADDRESS: Final = 1
-"""IN6_ADDR_GEN_MODE_NONE: no link-local address, so no router solicitations from the TUN."""
 LOOSE: Final = 2
 """rp_filter: strict, it would drop answers by addresses that are not routed to the TUN (a hop of a
 traceroute)."""
 QUEUE: Final = 4096
 """Packets that the system may send before they are read. With the usual 500, a thousand programs
 that connect at once lose half of their requests, and repeat them after a second."""
-IFA_F_NODAD: Final = 0x02
-"""Nobody else is on the link, and the address can be listened at without waiting."""
 NO_BROADCAST: Final = 31
 """An IPv4 network of this length or longer has no broadcast address (RFC 3021)."""
 ROUTE_TYPES: Final = {
@@ -150,7 +152,7 @@ class OwnLink:
         name = self._present().name
         yield f"net/ipv4/conf/{name}/rp_filter", LOOSE
         yield f"net/ipv6/conf/{name}/disable_ipv6", 0
-        yield f"net/ipv6/conf/{name}/addr_gen_mode", NO_GENERATED_ADDRESS
+        yield f"net/ipv6/conf/{name}/addr_gen_mode", IN6_ADDR_GEN_MODE_NONE
 
     def _put_settings_right(self, kept: ReconcileResult) -> bool:
         """Whether the system may have generated addresses. To end IPv6 by a small MTU makes it
@@ -211,7 +213,7 @@ class OwnLink:
         kind, scope = ROUTE_TYPES[route.kind]
         self._netlink.route(
             "add",
-            family=family(route.version),
+            family=FAMILY[route.version],
             dst=format_prefix(route.version, route.first, route.length),
             oif=self._index,
             table=route.table,

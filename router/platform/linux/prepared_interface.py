@@ -12,6 +12,7 @@
 from __future__ import annotations
 
 import errno
+import socket
 from pathlib import Path
 from typing import Any, Final
 
@@ -25,8 +26,8 @@ from router.platform.linux.entries import (
     rule_entry,
     sysctl_entry,
 )
-from router.platform.linux.interfaces import default_routes, family
-from router.platform.linux.route_batch import RTPROT_TUNROUTER
+from router.platform.linux.kernel_routes import default_routes
+from router.platform.linux.netlink.constants import RTPROT_TUNROUTER
 from router.platform.linux.undo import SYSCTL
 from router.platform.linux.undoer import Undoer
 
@@ -55,7 +56,7 @@ def give_default_route(
         return False
     table = TABLE_BASE + tun_index
     route = {
-        "family": family(6),
+        "family": socket.AF_INET6,
         "dst": "default",
         "oif": index,
         "table": table,
@@ -63,7 +64,7 @@ def give_default_route(
         "proto": RTPROT_TUNROUTER,
     }
     rule = {
-        "family": family(6),
+        "family": socket.AF_INET6,
         "oifname": interface,
         "table": table,
         "priority": RULE_PRIORITY,

@@ -7,30 +7,26 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Final, NamedTuple
 
-from router.platform.linux.dump import RTM_GETROUTE, attributes, dump, number
-from router.platform.linux.interfaces import family
-from router.platform.linux.present import (
-    KINDS,
+from router.platform.families import FAMILY
+from router.platform.linux.kernel_routes import KINDS
+from router.platform.linux.netlink.batch import add_routes, delete_routes, replace_routes
+from router.platform.linux.netlink.constants import (
     RTA_DST,
+    RTA_METRICS,
     RTA_OIF,
     RTA_PRIORITY,
     RTA_TABLE,
-    RTMSG,
-    rtnetlink,
-)
-from router.platform.linux.route_batch import (
-    RTA_METRICS,
     RTAX_MTU,
+    RTM_GETROUTE,
+    RTPROT_KERNEL,
     RTPROT_TUNROUTER,
-    add_routes,
-    delete_routes,
-    replace_routes,
 )
+from router.platform.linux.netlink.dump import dump, rtnetlink
+from router.platform.linux.netlink.messages import RTMSG, attributes, number
 from router.policy.capture import Route
 from router.policy.network import TABLE_MAIN, RouteKind
 
 IPV6: Final = 6
-RTPROT_KERNEL: Final = 2
 
 
 class KernelRoute(NamedTuple):
@@ -84,7 +80,7 @@ def present_routes(index: int, version: int) -> Present:
     found = Present(set(), set(), set())
     foreign = None
     with rtnetlink() as netlink:
-        for fields, route in dump(netlink, RTM_GETROUTE, family(version), RTMSG):
+        for fields, route in dump(netlink, RTM_GETROUTE, FAMILY[version], RTMSG):
             _, length, _, tos, table, protocol, _, kind, _ = fields
             table = number(route.get(RTA_TABLE), table)
             first = int.from_bytes(route.get(RTA_DST, b""), "big")

@@ -20,15 +20,13 @@ from struct import Struct
 from typing import Final
 
 from router.platform.base import ConnectFailure, TcpInfo
+from router.platform.families import FAMILY
 from router.platform.linux import icmp_filter
+from router.platform.linux.error_queue import ERROR_SIZE, RECVERR, parse_extended_error
 from router.platform.linux.guarded import Guard
-from router.platform.linux.interfaces import family
 from router.platform.linux.sockets import bind_to_device
 from router.policy.network import Interface
 
-IP_RECVERR: Final = 11
-IPV6_RECVERR: Final = 25
-MSG_ERRQUEUE: Final = 0x2000
 USUAL: Final = -1
 """The system's own hop limit."""
 TOWARDS_APPLICATIONS: Final = b"reno"
@@ -50,14 +48,7 @@ MOST_PROBES: Final = 127
 """The bounds of TCP_KEEPIDLE, TCP_KEEPINTVL (both in seconds) and TCP_KEEPCNT."""
 BACKLOG: Final = 4096
 
-EXTENDED_ERROR: Final = Struct("=IBBBBII")
-"""struct sock_extended_err: errno, origin, type, code, padding, info, data; the offender's address
-follows."""
-ORIGIN_ICMP: Final = {4: 2, 6: 3}
-"""SO_EE_ORIGIN_ICMP, SO_EE_ORIGIN_ICMP6."""
-OFFENDER: Final = {4: (EXTENDED_ERROR.size + 4, 4), 6: (EXTENDED_ERROR.size + 8, 16)}
-"""Where in a sockaddr_in or sockaddr_in6 behind that the address is, and its size."""
-ANCILLARY_SPACE: Final = socket.CMSG_SPACE(EXTENDED_ERROR.size + 28)
+ANCILLARY_SPACE: Final = socket.CMSG_SPACE(ERROR_SIZE)
 
 LOAD_WORD: Final = 0x20  # ld  [k]      4 bytes
 INTERFACE_INDEX: Final = 0xFFFFF000 + 8  # SKF_AD_OFF + SKF_AD_IFINDEX
@@ -73,7 +64,7 @@ class LinuxStreams:
     def dialling(
         self, version: int, interface: Interface, hop_limit: int, traffic_class: int
     ) -> socket.socket:
-        sock = socket.socket(family(version), socket.SOCK_STREAM | socket.SOCK_NONBLOCK)
+        sock = socket.socket(FAMILY[version], socket.SOCK_STREAM | socket.SOCK_NONBLOCK)
         try:
             bind_to_device(sock, interface.name)
             sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
@@ -99,7 +90,7 @@ class LinuxStreams:
             return ConnectFailure(0)
         version = 4 if sock.family == socket.AF_INET else 6
         try:
-            _, ancillary, _, _ = sock.recvmsg(1, ANCILLARY_SPACE, MSG_ERRQUEUE)
+            _, ancillary, _, _ = sock.recvmsg(1, ANCILLARY_SPACE, socket.MSG_ERRQUEUE)
         except OSError:
             return ConnectFailure(error)
         return what_failed(error, version, ancillary)
@@ -147,7 +138,7 @@ class LinuxStreams:
 def listening_socket(device: str, index: int, address: str) -> socket.socket:
     """See Streams.listening; the TUN by name and index. Raises OSError."""
     version = 6 if ":" in address else 4
-    sock = socket.socket(family(version), socket.SOCK_STREAM | socket.SOCK_NONBLOCK)
+    sock = socket.socket(FAMILY[version], socket.SOCK_STREAM | socket.SOCK_NONBLOCK)
     try:
         bind_to_device(sock, device)
         icmp_filter.attach(sock, _received_by(index))
@@ -172,8 +163,13 @@ def is_at_mark(sock: socket.socket) -> bool:
 def _options(version: int) -> tuple[int, int, int, int]:
     """Level, hop limit, traffic class, error queue."""
     if version == 4:
-        return socket.IPPROTO_IP, socket.IP_TTL, socket.IP_TOS, IP_RECVERR
-    return socket.IPPROTO_IPV6, socket.IPV6_UNICAST_HOPS, socket.IPV6_TCLASS, IPV6_RECVERR
+        return socket.IPPROTO_IP, socket.IP_TTL, socket.IP_TOS, RECVERR[4]
+    return (
+        socket.IPPROTO_IPV6,
+        socket.IPV6_UNICAST_HOPS,
+        socket.IPV6_TCLASS,
+        RECVERR[6],
+    )
 
 
 def what_failed(
@@ -183,13 +179,13 @@ def what_failed(
     nobody answered has no ICMP error beside it."""
     level, _, _, kind = _options(version)
     for found_level, found_kind, data in ancillary:
-        if (found_level, found_kind) != (level, kind) or len(data) < EXTENDED_ERROR.size:
+        if (found_level, found_kind) != (level, kind):
             continue
-        code, origin, icmp_type, icmp_code, _, info, _ = EXTENDED_ERROR.unpack_from(data)
-        if origin != ORIGIN_ICMP[version] or error == errno.ETIMEDOUT or code != error:
+        found = parse_extended_error(data, version)
+        if found is None or found.offender is None or found.error != error:
             continue
-        at, size = OFFENDER[version]
-        return ConnectFailure(error, (icmp_type, icmp_code, info), data[at : at + size])
+        if error != errno.ETIMEDOUT:
+            return ConnectFailure(error, (found.kind, found.code, found.info), found.offender)
     return ConnectFailure(error)
 
 

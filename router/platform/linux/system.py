@@ -25,10 +25,11 @@ from router.platform.base import (
     Streams,
     TunDevice,
 )
+from router.platform.linux.changes import LinuxChanges
 from router.platform.linux.channel import Message
 from router.platform.linux.datagrams import LinuxDatagramSocket, udp_socket
 from router.platform.linux.guarded import Guard
-from router.platform.linux.interfaces import LinuxChanges, LinuxInterfaces
+from router.platform.linux.interfaces import LinuxInterfaces
 from router.platform.linux.journal import SUFFIX
 from router.platform.linux.poller import LinuxPoller
 from router.platform.linux.present import present_network

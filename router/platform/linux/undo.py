@@ -8,7 +8,6 @@ Always true: only what is exactly as we left it is undone; what somebody changed
 
 from __future__ import annotations
 
-import errno
 import logging
 import stat
 from collections.abc import Callable, Sequence
@@ -16,13 +15,11 @@ from pathlib import Path
 from typing import Any, Final
 
 from router.platform.linux.entries import Entry, described
+from router.platform.linux.netlink.constants import GONE
 
 log = logging.getLogger(__name__)
 
 SYSCTL: Final = Path("/proc/sys")
-
-GONE: Final = frozenset({errno.ENOENT, errno.ESRCH, errno.ENODEV})
-"""What the kernel says of a rule or route that is not there."""
 
 
 def undo_all(entries: Sequence[Entry]) -> list[Entry]:

@@ -8,7 +8,7 @@ import socket
 
 import pytest
 
-from router.platform.linux.interfaces import MOST_REPORTS, LinuxChanges
+from router.platform.linux.changes import MOST_REPORTS, LinuxChanges
 
 
 class Reports(socket.socket):

@@ -6,8 +6,9 @@ import socket
 
 import pytest
 
-from router.platform.linux.dump import RTM_GETADDR, dump
-from router.platform.linux.present import IFADDRMSG, rtnetlink
+from router.platform.linux.netlink.constants import RTM_GETADDR
+from router.platform.linux.netlink.dump import dump, rtnetlink
+from router.platform.linux.netlink.messages import IFADDRMSG
 
 AF_UNKNOWN = 12
 """DECnet, which has left Linux."""

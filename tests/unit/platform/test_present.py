@@ -12,7 +12,7 @@ import pytest
 from pyroute2.netlink.generic.wireguard import wgmsg
 
 from router.platform.linux import endpoints, present
-from router.platform.linux.dump import attributes
+from router.platform.linux.netlink.messages import attributes
 from router.platform.linux.present import present_network
 from router.platform.resolver import read_dns_servers
 from router.policy.network import TABLE_LOCAL, Endpoint, Interface, RouteKind
