@@ -28,7 +28,6 @@ from router.platform.linux.interfaces import LinuxInterfaces
 from router.platform.linux.journal import SUFFIX
 from router.platform.linux.leftovers import clean_up
 from router.platform.linux.netlink.batch import add_routes
-from router.platform.linux.own_link import OwnLink
 from router.platform.linux.prepared_interface import give_default_route, loosen_rp_filter
 from router.platform.linux.present import present_endpoints
 from router.platform.linux.reconcile import keep_routes, present_routes
@@ -37,6 +36,7 @@ from router.platform.linux.runtime import TRIES, make_runtime_directory, remedy
 from router.platform.linux.sockets import enlarge_buffers, icmp_socket, passing_socket
 from router.platform.linux.streams import listening_socket
 from router.platform.linux.tun import open_tun
+from router.platform.linux.tun_interface.interface import TunInterface
 from router.platform.linux.undoer import Undoer
 from router.policy.capture import Route
 from router.policy.prefixes import format_prefix
@@ -54,7 +54,7 @@ class Operations:
         self._undoer: Undoer | None = None
         self._name = ""
         self._index = 0
-        self._link: OwnLink | None = None
+        self._interface: TunInterface | None = None
         self._routes: list[Route] = []
         self._endpoints = EndpointMemory()
         self.by_name: Mapping[str, Callable[..., Message]] = {
@@ -91,8 +91,10 @@ class Operations:
         self._name, self._index = tun.name, tun.index
         try:
             self._undoer = _undoer(tun.name)
-            self._link = OwnLink(self._netlink, tun, [ip_interface(each) for each in addresses])
-            self._link.configure()
+            self._interface = TunInterface(
+                self._netlink, tun, [ip_interface(each) for each in addresses]
+            )
+            self._interface.configure()
         except PlatformError:
             tun.close()
             raise
@@ -103,9 +105,9 @@ class Operations:
 
     def add_routes(self, routes: Sequence[Sequence[int]]) -> Message:
         """Send the prefixes to the TUN."""
-        if self._link is None:
+        if self._interface is None:
             raise PlatformError("there is no TUN device yet")
-        self._link.look()
+        self._interface.address_routes.learn()
         self._routes = [Route(*route) for route in routes]
         add_routes(self._index, self._routes)
         return Message(None)
@@ -114,18 +116,18 @@ class Operations:
         """See System.keep; None means the routes of last time."""
         if routes is not None:
             self._routes = [Route(*route) for route in routes]
-        if self._link is None:
+        if self._interface is None:
             raise PlatformError("there is no TUN device yet")
         try:
-            kept = self._link.put_right()
+            kept = self._interface.restore()
         except (NetlinkError, OSError) as error:
             raise PlatformError(f"{self._name} cannot be looked at: {error}") from error
         refused: list[str] = []
         for version in FAMILY:
             try:
-                self._keep_routes(self._link, version, kept)
+                self._keep_routes(self._interface, version, kept)
             except (PlatformError, OSError) as error:
-                impaired = version in self._link.impaired
+                impaired = version in self._interface.impaired
                 (kept.failed if impaired else refused).append(f"IPv{version} routes ({error})")
         if refused:
             raise PlatformError("; ".join(refused))
@@ -174,10 +176,10 @@ class Operations:
             raise PlatformError("there is no TUN device yet")
         return self._undoer
 
-    def _keep_routes(self, link: OwnLink, version: int, kept: ReconcileResult) -> None:
+    def _keep_routes(self, interface: TunInterface, version: int, kept: ReconcileResult) -> None:
         """Of one family. Raises OSError, PlatformError."""
         present = present_routes(self._index, version)
-        link.put_routes_right(version, present.kernel, kept)
+        interface.address_routes.restore(version, present.kernel, kept)
         wanted = [route for route in self._routes if route.version == version]
         for route in keep_routes(self._index, wanted, present):
             kept.restored.append(format_prefix(*route[:3]))
