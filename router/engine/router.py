@@ -251,8 +251,8 @@ class Router:
     def _watch_everything(self) -> None:
         self._loop.watch(self._tun, self._read_tun)
         self._loop.watch(self._changes, self._interfaces_changed)
-        lifeline = self._system.lifeline()
-        self._loop.watch(lifeline, lifeline.hear)
+        guard = self._system.guard()
+        self._loop.watch(guard, guard.dispatch)
         self._loop.call_later(EXPIRY_INTERVAL, self._expire)
 
     def _start_supervision(self, stack: ExitStack) -> None:
@@ -299,7 +299,7 @@ class Router:
         try:
             self._installed.keep()
         except PlatformError as error:
-            log.warning("%s", error)  # if the guard is gone, the lifeline says so as well
+            log.warning("%s", error)  # if the guard has ended, its dispatch raises too
         if changes:
             self.supervisor.now(self.standing())
 

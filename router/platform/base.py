@@ -346,12 +346,12 @@ class Supervisor(Protocol):
     def stopping(self) -> None: ...
 
 
-class Lifeline(HasFileno, Protocol):
-    """What ties the router to whatever would clean up after a kill."""
+class GuardConnection(HasFileno, Protocol):
+    """The connection to the process that undoes the router's changes when the router is killed."""
 
-    def hear(self) -> None:
-        """Pass on what has come, if anything, or raise PlatformError because whatever would clean
-        up is gone itself."""
+    def dispatch(self) -> None:
+        """Call back for the replies that have arrived, if any. Raises PlatformError when that
+        process has ended or does not reply."""
         ...
 
 
@@ -410,8 +410,8 @@ class System(Protocol):
     def request_reconcile(
         self, routes: Sequence[Route], told: Callable[[ReconcileResult | PlatformError], None]
     ) -> None:
-        """The same without waiting for it: `told` is called, at the latest by the lifeline, with
-        what was missing or why routes cannot be had. Raises PlatformError."""
+        """The same without waiting: `told` is called with the result or the error, at the latest by
+        the guard's `dispatch`. Raises PlatformError."""
         ...
 
     def prepare_interface(self, interface: Interface) -> bool:
@@ -467,8 +467,8 @@ class System(Protocol):
         ...
 
     def request_endpoints(self, told: Callable[[Sequence[Endpoint] | PlatformError], None]) -> None:
-        """The same without waiting for it: `told` is called, at the latest by the lifeline. Raises
-        PlatformError."""
+        """The same without waiting: `told` is called, at the latest by the guard's `dispatch`.
+        Raises PlatformError."""
         ...
 
     def control_socket(self) -> socket.socket:
@@ -487,7 +487,7 @@ class System(Protocol):
         writes to its standard output. Raises PlatformError."""
         ...
 
-    def lifeline(self) -> Lifeline: ...
+    def guard(self) -> GuardConnection: ...
 
     def close(self) -> None:
         """Undo everything that was changed and does not go by itself."""

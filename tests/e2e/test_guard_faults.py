@@ -161,7 +161,7 @@ def test_without_room_for_one_more_deed_a_way_out_stays_down(bed: Testbed, tmp_p
         wait_until(lambda: "policy office: down" in router.log, "the VPN to be seen to go")
         with _no_longer(router.processes()[UNDOER], journal):
             bed.open_tunnel()
-            reason = "interface wg0 cannot be used: wg0 cannot be made ready: "
+            reason = "interface wg0 cannot be used: wg0 cannot be prepared: "
             wait_until(lambda: reason in router.log, "it to be refused")
             assert f"'{journal}'" in router.log
             for family in FAMILIES:

@@ -52,7 +52,7 @@ class Present(NamedTuple):
     kernel: set[KernelRoute]
 
 
-def keep_routes(index: int, wanted: Sequence[Route], there: Present) -> list[Route]:
+def reconcile_routes(index: int, wanted: Sequence[Route], there: Present) -> list[Route]:
     """Have exactly these routes of ours by an interface, before those of others for the same
     prefixes; the ones that were missing or came second. `there` are those of the same family.
 

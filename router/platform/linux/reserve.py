@@ -11,8 +11,8 @@ import socket
 from collections import deque
 from typing import Final
 
-from router.platform.linux.channel import Message
-from router.platform.linux.guarded import Guard
+from router.platform.privileged.channel import Message
+from router.platform.privileged.client import GuardClient
 
 PORTION: Final = 16
 """Sockets asked for at a time, and as few as are left when that is done."""
@@ -21,7 +21,7 @@ PORTION: Final = 16
 class Reserve:
     """Of one family."""
 
-    def __init__(self, guard: Guard, version: int) -> None:
+    def __init__(self, guard: GuardClient, version: int) -> None:
         self._guard = guard
         self._asked = {"version": version, "number": PORTION}
         self._fresh: deque[socket.socket] = deque()
@@ -34,7 +34,7 @@ class Reserve:
         taken = self._fresh.popleft()
         if len(self._fresh) <= PORTION and not self._is_coming:
             self._is_coming = True
-            self._guard.ask_later("udp_sockets", self._came, **self._asked)
+            self._guard.request("udp_sockets", self._came, **self._asked)
         return taken
 
     def close(self) -> None:

@@ -52,7 +52,7 @@ def icmp_socket(version: int, device: str, echo_ids: range) -> socket.socket:
     return sock
 
 
-def passing_socket(version: int, device: str) -> socket.socket:
+def raw_socket(version: int, device: str) -> socket.socket:
     """See Streams.passing. Raises OSError."""
     sock = socket.socket(
         socket.AF_INET if version == 4 else socket.AF_INET6,

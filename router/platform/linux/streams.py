@@ -23,8 +23,8 @@ from router.platform.base import ConnectFailure, TcpInfo
 from router.platform.families import FAMILY
 from router.platform.linux import icmp_filter
 from router.platform.linux.error_queue import ERROR_SIZE, RECVERR, parse_extended_error
-from router.platform.linux.guarded import Guard
 from router.platform.linux.sockets import bind_to_device
+from router.platform.privileged.client import GuardClient
 from router.policy.network import Interface
 
 USUAL: Final = -1
@@ -57,7 +57,7 @@ INTERFACE_INDEX: Final = 0xFFFFF000 + 8  # SKF_AD_OFF + SKF_AD_IFINDEX
 class LinuxStreams:
     """See Streams."""
 
-    def __init__(self, guard: Guard, *, splicing: bool) -> None:
+    def __init__(self, guard: GuardClient, *, splicing: bool) -> None:
         self._guard = guard
         self.splicing = splicing
 
@@ -132,7 +132,7 @@ class LinuxStreams:
         return self._guard.open_socket("listening_socket", address=str(ip_address(address)))
 
     def passing(self, version: int, interface: Interface) -> socket.socket:
-        return self._guard.open_socket("passing_socket", version=version, name=interface.name)
+        return self._guard.open_socket("raw_socket", version=version, name=interface.name)
 
 
 def listening_socket(device: str, index: int, address: str) -> socket.socket:

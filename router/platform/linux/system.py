@@ -26,9 +26,7 @@ from router.platform.base import (
     TunDevice,
 )
 from router.platform.linux.changes import LinuxChanges
-from router.platform.linux.channel import Message
 from router.platform.linux.datagrams import LinuxDatagramSocket, udp_socket
-from router.platform.linux.guarded import Guard
 from router.platform.linux.interfaces import LinuxInterfaces
 from router.platform.linux.journal import SUFFIX
 from router.platform.linux.poller import LinuxPoller
@@ -39,12 +37,15 @@ from router.platform.linux.runtime import runtime_directory
 from router.platform.linux.sockets import bind_to_device, path
 from router.platform.linux.streams import LinuxStreams
 from router.platform.linux.tun import LinuxTun
+from router.platform.privileged.channel import Message
+from router.platform.privileged.client import GuardClient
 from router.policy.capture import Route
 from router.policy.network import Endpoint, Interface, Network
 
 log = logging.getLogger(__name__)
 
 PR_SET_NO_NEW_PRIVS: Final = 38
+GUARD: Final = "router.platform.linux.guard"
 
 T = TypeVar("T")
 
@@ -58,7 +59,7 @@ class LinuxSystem:
     """
 
     def __init__(self, reread: Sequence[str], *, offloads: bool = True) -> None:
-        self._guard = Guard(reread)
+        self._guard = GuardClient(GUARD, reread)
         self._offloads = offloads
         self._journal: Path | None = None
         self._routes: Sequence[Route] = ()
@@ -74,7 +75,7 @@ class LinuxSystem:
     def open_tun(
         self, name: str | None, mtu: int, addresses: Sequence[IPv4Interface | IPv6Interface]
     ) -> TunDevice:
-        (tun, leftovers), descriptors = self._guard.ask(
+        (tun, leftovers), descriptors = self._guard.call(
             "open_tun",
             name=name,
             mtu=mtu,
@@ -94,12 +95,14 @@ class LinuxSystem:
         return LinuxTun(descriptors[0], mtu=mtu, **tun)
 
     def add_routes(self, routes: Sequence[Route]) -> None:
-        self._guard.ask("add_routes", routes=routes)
+        self._guard.call("add_routes", routes=routes)
         self._routes = routes
 
     def keep(self, routes: Sequence[Route]) -> ReconcileResult:
         known, self._routes = routes is self._routes, ()
-        kept = ReconcileResult(*self._guard.ask("keep", routes=None if known else routes).value)
+        kept = ReconcileResult(
+            *self._guard.call("reconcile", routes=None if known else routes).value
+        )
         self._routes = routes
         return kept
 
@@ -107,16 +110,16 @@ class LinuxSystem:
         self, routes: Sequence[Route], told: Callable[[ReconcileResult | PlatformError], None]
     ) -> None:
         known, self._routes = routes is self._routes, routes
-        self._guard.ask_later("keep", _answered(told, _kept), routes=None if known else routes)
+        self._guard.request("reconcile", _answered(told, _kept), routes=None if known else routes)
 
     def prepare_interface(self, interface: Interface) -> bool:
-        done: bool = self._guard.ask("prepare_way_out", **_way_out(interface)).value
+        done: bool = self._guard.call("prepare_interface", **_way_out(interface)).value
         return done
 
     def request_prepare_interface(
         self, interface: Interface, told: Callable[[bool | PlatformError], None]
     ) -> None:
-        self._guard.ask_later("prepare_way_out", _answered(told, bool), **_way_out(interface))
+        self._guard.request("prepare_interface", _answered(told, bool), **_way_out(interface))
 
     def icmp_socket(self, version: int, interface: Interface, echo_ids: range) -> socket.socket:
         return self._guard.open_socket(
@@ -145,10 +148,10 @@ class LinuxSystem:
         return udp_socket(self._udp[version].take(), version, interface, port)
 
     def endpoints(self) -> Sequence[Endpoint]:
-        return _endpoints(self._guard.ask("endpoints").value)
+        return _endpoints(self._guard.call("endpoints").value)
 
     def request_endpoints(self, told: Callable[[Sequence[Endpoint] | PlatformError], None]) -> None:
-        self._guard.ask_later("endpoints", _answered(told, _endpoints))
+        self._guard.request("endpoints", _answered(told, _endpoints))
 
     def control_socket(self) -> socket.socket:
         return self._guard.open_socket("control_socket")
@@ -160,10 +163,10 @@ class LinuxSystem:
         return LinuxPoller()
 
     def start_reread(self) -> Output:
-        (output,) = self._guard.ask("read_anew").descriptors
+        (output,) = self._guard.call("start_reread").descriptors
         return Output(output)
 
-    def lifeline(self) -> Guard:
+    def guard(self) -> GuardClient:
         return self._guard
 
     def close(self) -> None:

@@ -66,15 +66,18 @@ def _remove_socket(entry: Entry) -> None:
 
 def _netlink(what: str, attributes: dict[str, Any]) -> None:
     """Delete a rule or route; it may be gone already, with the interface or by another hand."""
-    from pyroute2.iproute.linux import IPRoute  # noqa: PLC0415 - the waiting process has none
-    from pyroute2.netlink.exceptions import NetlinkError  # noqa: PLC0415
+    from pyroute2.iproute.linux import IPRoute  # noqa: PLC0415 - the waiting process needs none
 
-    with IPRoute() as netlink:
-        try:
+    from router.platform.linux.netlink.errors import (  # noqa: PLC0415 - likewise
+        netlink_errors_as_os_errors,
+    )
+
+    try:
+        with IPRoute() as netlink, netlink_errors_as_os_errors():
             getattr(netlink, what)("del", **attributes)
-        except NetlinkError as error:
-            if error.code not in GONE:
-                raise OSError(error.code, str(error)) from error
+    except OSError as error:
+        if error.errno not in GONE:
+            raise
 
 
 _UNDO: Final[dict[str, Callable[[Entry], None]]] = {

@@ -9,7 +9,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from router.platform.linux.channel import LARGEST, SIZE, Channel, Message
+from router.platform.privileged.channel import LARGEST, SIZE, Channel, Message
 
 Pair = tuple[Channel, socket.socket]
 

@@ -72,6 +72,6 @@ def test_routes_are_added_before_others_are_removed(
     monkeypatch.setattr(reconcile, "replace_routes", table.replace)
     monkeypatch.setattr(reconcile, "delete_routes", table.delete)
     there = reconcile.Present(set(before), set(), set())
-    assert set(reconcile.keep_routes(INDEX, after, there)) == set(after)
+    assert set(reconcile.reconcile_routes(INDEX, after, there)) == set(after)
     assert table.routes == set(after)
     assert "".join(each[0] for each in table.changes) == order

@@ -12,9 +12,9 @@ from typing import Any, cast
 import pytest
 
 from router.platform.base import PlatformError
-from router.platform.linux.channel import Message
-from router.platform.linux.guarded import ErrorQueueResult
 from router.platform.linux.reserve import PORTION, Reserve
+from router.platform.privileged.channel import Message
+from router.platform.privileged.client import Done
 
 
 class MemoryGuard:
@@ -22,22 +22,20 @@ class MemoryGuard:
 
     def __init__(self) -> None:
         self.waited_for = 0
-        self.later: list[tuple[ErrorQueueResult, int]] = []
+        self.later: list[tuple[Done, int]] = []
 
     def open_sockets(self, operation: str, *, version: int, number: int) -> Iterator[socket.socket]:
         self.waited_for += 1
         for _ in range(number):
             yield self._open(version)
 
-    def ask_later(
-        self, operation: str, told: ErrorQueueResult, *, version: int, number: int
-    ) -> None:
+    def request(self, operation: str, done: Done, *, version: int, number: int) -> None:
         assert operation == "udp_sockets"
-        self.later.append((told, version))
+        self.later.append((done, version))
 
     def answer(self, count: int = PORTION) -> None:
-        told, version = self.later.pop(0)
-        told(Message(None, [self._open(version).detach() for _ in range(count)]))
+        done, version = self.later.pop(0)
+        done(Message(None, [self._open(version).detach() for _ in range(count)]))
 
     @staticmethod
     def _open(version: int) -> socket.socket:
@@ -102,8 +100,8 @@ def test_none_that_come_are_asked_for_again(
     guard: MemoryGuard, reserve: Reserve, answer: Message | Exception
 ) -> None:
     take(reserve, 1)
-    told, _ = guard.later.pop()
-    told(answer)
+    done, _ = guard.later.pop()
+    done(answer)
     take(reserve, 1)
     assert len(guard.later) == 1
     take(reserve, PORTION)

@@ -9,21 +9,21 @@ import pytest
 
 from router.platform.base import PlatformError
 from router.platform.linux import system
-from router.platform.linux.channel import Message
 from router.platform.linux.system import LinuxSystem
+from router.platform.privileged.channel import Message
 from router.policy.capture import Route
 
 OLD, NEW = [Route(4, 1 << 24, 8, 1500)], [Route(4, 2 << 24, 8, 1500)]
 
 
 class MemoryGuard:
-    """See Guard. `refuses`: whether routes can't be changed at present."""
+    """See GuardClient. `refuses`: whether routes can't be changed at present."""
 
     def __init__(self, reread: Sequence[str]) -> None:
         self.routes: Any = None
         self.refuses = False
 
-    def ask(self, operation: str, **arguments: Any) -> Message:
+    def call(self, operation: str, **arguments: Any) -> Message:
         if arguments["routes"] is not None:
             self.routes = arguments["routes"]
         if self.refuses:
@@ -37,7 +37,7 @@ def test_routes_that_were_refused_are_not_taken_for_those_of_last_time(
     """The guard knows those that it was given last, be they refused: the former ones must be sent
     again to be put back."""
     guard = MemoryGuard(())
-    monkeypatch.setattr(system, "Guard", lambda _: guard)
+    monkeypatch.setattr(system, "GuardClient", lambda *_: guard)
     linux = LinuxSystem(())
     linux.add_routes(OLD)
     guard.refuses = True
