@@ -14,7 +14,9 @@ from router.control.commands import attended
 from router.engine.reload import reread
 from router.engine.router import Router
 from router.platform import present_network, this_system
-from router.platform.base import PlatformError, Supervisor, System
+from router.platform.base.errors import PlatformError
+from router.platform.base.processes import Supervisor
+from router.platform.base.system import System
 from router.platform.log import is_journal, log_problems, log_to
 from router.platform.supervisor import supervisor_of
 from router.policy.findings import account

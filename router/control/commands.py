@@ -12,7 +12,7 @@ from router.control.server import Commands, Server
 from router.control.status import status
 from router.engine.reload.outcome import Outcome
 from router.engine.router import Router
-from router.platform.base import PlatformError
+from router.platform.base.errors import PlatformError
 
 log = logging.getLogger(__name__)
 

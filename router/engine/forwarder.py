@@ -27,7 +27,7 @@ from router.outbound.all import Change, Outbound, Outbounds
 from router.outbound.icmp import IcmpSocket
 from router.outbound.local_replies import LocalReplies
 from router.outbound.udp import UdpSockets
-from router.platform.base import TunDevice
+from router.platform.base.tun import TunDevice
 from router.policy.resolve import effective, policy_of
 from router.policy.table import RuleSet
 from router.wire import icmp, ip, tcp

@@ -12,7 +12,7 @@ from typing import Final
 from router.engine.forwarder import Forwarder
 from router.flows.drops import Drop
 from router.outbound.icmp import IcmpSocket
-from router.platform.base import TunDevice
+from router.platform.base.tun import TunDevice
 from router.wire import ip, offload
 
 PROTOCOL_V4: Final = offload.HEADER + 9

@@ -34,7 +34,11 @@ from router.outbound.descriptors import Descriptors
 from router.outbound.icmp import IcmpSocket
 from router.outbound.local_replies import LocalReplies
 from router.outbound.udp import UdpSockets
-from router.platform.base import HasFileno, PlatformError, Supervisor, System, TunDevice
+from router.platform.base.descriptors import HasFileno
+from router.platform.base.errors import PlatformError
+from router.platform.base.processes import Supervisor
+from router.platform.base.system import System
+from router.platform.base.tun import TunDevice
 from router.policy.network import Interface
 from router.policy.table import RuleSet
 

@@ -6,7 +6,7 @@ Always true: they come from the event loop, so that they are missed when it hang
 from __future__ import annotations
 
 from router.engine.loop import Loop
-from router.platform.base import Supervisor
+from router.platform.base.processes import Supervisor
 
 
 def run_watchdog(supervisor: Supervisor, loop: Loop) -> None:

@@ -17,7 +17,9 @@ from typing import Final, NamedTuple, Protocol
 from router.config.model import DEFAULT_INTERFACE, Policy
 from router.flows.queries import OUTSIDE_IDS
 from router.outbound.icmp import IcmpSocket, wrap_icmp_socket
-from router.platform.base import PlatformError, System, TunDevice
+from router.platform.base.errors import PlatformError
+from router.platform.base.system import System
+from router.platform.base.tun import TunDevice
 from router.policy.kernel import Kernel, PlannedRoutes
 from router.policy.network import Interface, RouteKind, SystemRoute
 

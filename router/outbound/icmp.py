@@ -19,7 +19,7 @@ from typing import Any, Final, Protocol
 from router.flows.addresses import UNSPECIFIED_V6
 from router.flows.queries import Binding
 from router.flows.translate import request_v4, request_v6
-from router.platform.base import NetworkPath
+from router.platform.base.facts import NetworkPath
 from router.wire import ip
 from router.wire.fragments import split
 

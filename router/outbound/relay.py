@@ -29,7 +29,7 @@ from struct import pack
 from typing import Final
 
 from router.outbound.buffers import BufferPool, RelayBuffer, UrgentByte
-from router.platform.base import BROKEN, READABLE, URGENT
+from router.platform.base.descriptors import BROKEN, READABLE, URGENT
 
 RESET_ON_CLOSE: Final = pack("ii", 1, 0)
 """struct linger: on, for no time."""

@@ -15,7 +15,8 @@ from typing import Final, Protocol
 
 from router.outbound.all import Outbound
 from router.outbound.descriptors import Descriptors
-from router.platform.base import Arrived, Bytes, DatagramSocket, HasFileno, NetworkError
+from router.platform.base.descriptors import Bytes, HasFileno
+from router.platform.base.sockets import Arrived, DatagramSocket, NetworkError
 from router.policy.network import Interface
 
 TRY_ANOTHER_PORT: Final = frozenset({errno.EADDRINUSE, errno.EACCES, errno.EADDRNOTAVAIL})

@@ -10,7 +10,9 @@ from pathlib import Path
 from typing import Final
 
 from router.platform.account import find_account
-from router.platform.base import Leftover, PlatformError, System
+from router.platform.base.errors import PlatformError
+from router.platform.base.processes import Leftover
+from router.platform.base.system import System
 from router.policy.network import Network
 
 NOT_HERE: Final = f"tunrouter does not run on {sys.platform} yet; it needs Linux"

@@ -29,7 +29,9 @@ from router.engine.reload.compiled import Compiled, Report, Reread
 from router.engine.reload.outcome import Outcome, policy_changes
 from router.engine.routes.installed import InstalledRoutes, RollbackFailedError
 from router.outbound.all import Outbounds
-from router.platform.base import Pipe, PlatformError, System
+from router.platform.base.errors import PlatformError
+from router.platform.base.processes import Pipe
+from router.platform.base.system import System
 
 log = logging.getLogger(__name__)
 

@@ -17,7 +17,10 @@ from typing import Final, NamedTuple, Protocol
 from router.config.model import Config
 from router.engine.reload.compiled import Compiled, Dependencies, dependencies
 from router.engine.routes.backoff import Backoff
-from router.platform.base import PlatformError, ReconcileResult, System, TunDevice
+from router.platform.base.errors import PlatformError
+from router.platform.base.routes import ReconcileResult
+from router.platform.base.system import System
+from router.platform.base.tun import TunDevice
 from router.policy.exempt import InterfacesOf
 from router.policy.findings.loops import exemption
 from router.policy.network import Endpoint
@@ -192,7 +195,7 @@ class InstalledRoutes:
         before, after = set(former[-1].routes), set(self._plan.routes)
         try:
             if before != after:
-                self._report_lacking(self._system.keep(self._plan.routes).failed)
+                self._report_lacking(self._system.reconcile(self._plan.routes).failed)
         except PlatformError as refusal:
             self._config, self._rules, self._depends_on, self._plan = former
             self._roll_back(refusal)
@@ -202,7 +205,7 @@ class InstalledRoutes:
 
     def _roll_back(self, refusal: PlatformError) -> None:
         try:
-            self._system.keep(self._plan.routes)
+            self._system.reconcile(self._plan.routes)
         except PlatformError as error:
             raise RollbackFailedError(
                 f"other rules could not be applied ({refusal}), and the former routes could not be "

@@ -32,8 +32,8 @@ from router.flows.tcp import Flow, FlowTable, State
 from router.outbound.all import Outbound
 from router.outbound.descriptors import Descriptors
 from router.outbound.relay import reset
-from router.platform.base import ConnectFailure, HasFileno
-from router.platform.base import Streams as StreamSockets
+from router.platform.base.descriptors import HasFileno
+from router.platform.base.tcp import ConnectFailure, TcpSockets
 from router.wire import ip, offload, tcp
 from router.wire.icmp import Error
 
@@ -65,7 +65,7 @@ class Dialer:
 
     def __init__(
         self,
-        sockets: StreamSockets,
+        sockets: TcpSockets,
         table: FlowTable[Outbound],
         watcher: DialWatcher,
         is_ours: Callable[[bytes], bool],

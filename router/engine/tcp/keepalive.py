@@ -24,7 +24,7 @@ from router.flows.rewrite import Rewrite
 from router.flows.tcp import Flow
 from router.outbound.all import Outbound
 from router.outbound.relay import Relay
-from router.platform.base import Streams
+from router.platform.base.tcp import TcpSockets
 from router.wire import offload, tcp
 
 QUIET: Final = 0.5
@@ -68,7 +68,7 @@ class Keepalive:
 
     def __init__(
         self,
-        sockets: Streams,
+        sockets: TcpSockets,
         relays: Mapping[Flow[Outbound], Relay],
         watcher: Watcher,
         writer: TunWriter,

@@ -37,7 +37,9 @@ from router.outbound.all import Change, Outbound
 from router.outbound.buffers import BufferPool
 from router.outbound.descriptors import Descriptors
 from router.outbound.relay import End, Relay, reset
-from router.platform.base import HasFileno, System, TunDevice
+from router.platform.base.descriptors import HasFileno
+from router.platform.base.system import System
+from router.platform.base.tun import TunDevice
 from router.wire import icmp, ip, offload, tcp
 from router.wire.icmp import Error
 

@@ -22,7 +22,7 @@ from router.flows.tally import Tally, move
 from router.flows.udp import DatagramTable, Mapping, outside_ports
 from router.outbound.all import Change, NatEndpoint, Outbound
 from router.outbound.udp import MappingSocket, UdpSockets
-from router.platform.base import NetworkError
+from router.platform.base.sockets import NetworkError
 from router.wire import ip, udp
 from router.wire.icmp import Error
 

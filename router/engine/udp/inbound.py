@@ -17,7 +17,8 @@ from router.flows.drops import Drop, Drops
 from router.flows.udp import Flow, Mapping, Sender, flow_key
 from router.outbound.all import Outbound
 from router.outbound.udp import MappingSocket
-from router.platform.base import Arrived, Bytes, NetworkError
+from router.platform.base.descriptors import Bytes
+from router.platform.base.sockets import Arrived, NetworkError
 from router.wire import icmp, ip, udp
 
 IDENTIFICATIONS: Final = 0x10000

@@ -18,7 +18,7 @@ import socket
 from pathlib import Path
 from typing import Final
 
-from router.platform.base import PlatformError
+from router.platform.base.errors import PlatformError
 from router.platform.linux.entries import socket_entry
 from router.platform.linux.runtime import (
     SOCKET_SUFFIX,

@@ -14,7 +14,8 @@ from functools import cache
 from struct import pack
 from typing import Final
 
-from router.platform.base import Arrived, Bytes, NetworkError
+from router.platform.base.descriptors import Bytes
+from router.platform.base.sockets import Arrived, NetworkError
 from router.platform.families import LEVEL
 from router.platform.linux.error_queue import (
     IP_RECVERR,

@@ -24,7 +24,7 @@ from collections.abc import Collection
 from pathlib import Path
 from typing import Final, NamedTuple
 
-from router.platform.base import PlatformError
+from router.platform.base.errors import PlatformError
 from router.platform.linux.entries import Entry, as_line, understood
 from router.platform.linux.holders import lock_holder
 from router.platform.linux.runtime import namespace_identity

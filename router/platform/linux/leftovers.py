@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Final
 
-from router.platform.base import Leftover
+from router.platform.base.processes import Leftover
 from router.platform.linux.entries import described, goes_with_namespace
 from router.platform.linux.journal import SUFFIX, Journal, Line
 from router.platform.linux.runtime import remove_runtime_directory, runtime_directory

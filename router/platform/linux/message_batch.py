@@ -16,7 +16,7 @@ from functools import lru_cache
 from struct import Struct
 from typing import Final
 
-from router.platform.base import Arrived
+from router.platform.base.sockets import Arrived
 
 COUNT: Final = 64
 STRIDE: Final = 1 << 16

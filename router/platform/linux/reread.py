@@ -14,7 +14,7 @@ import subprocess
 from collections.abc import Sequence
 from typing import Final
 
-from router.platform.base import PlatformError
+from router.platform.base.errors import PlatformError
 
 CAPACITY: Final = 1 << 20
 """Bytes in the pipe at most, so that the program need not wait for every turn of ours."""

@@ -22,7 +22,7 @@ import sys
 from pathlib import Path
 from typing import Final
 
-from router.platform.base import PlatformError
+from router.platform.base.errors import PlatformError
 
 RUN: Final = Path("/run/tunrouter")
 NAMESPACE: Final = Path("/proc/self/ns/net")

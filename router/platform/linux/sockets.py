@@ -10,7 +10,7 @@ import contextlib
 import socket
 from typing import Final
 
-from router.platform.base import NetworkPath
+from router.platform.base.facts import NetworkPath
 from router.platform.linux import icmp_filter
 from router.policy.network import Interface
 
@@ -53,7 +53,7 @@ def icmp_socket(version: int, device: str, echo_ids: range) -> socket.socket:
 
 
 def raw_socket(version: int, device: str) -> socket.socket:
-    """See Streams.passing. Raises OSError."""
+    """See Sockets.raw_socket. Raises OSError."""
     sock = socket.socket(
         socket.AF_INET if version == 4 else socket.AF_INET6,
         socket.SOCK_RAW | socket.SOCK_NONBLOCK,

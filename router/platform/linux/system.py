@@ -17,14 +17,11 @@ from pathlib import Path
 from typing import Any, Final, TypeVar
 
 from router.platform.account import become
-from router.platform.base import (
-    Interfaces,
-    NetworkPath,
-    PlatformError,
-    ReconcileResult,
-    Streams,
-    TunDevice,
-)
+from router.platform.base.errors import PlatformError
+from router.platform.base.facts import Interfaces, NetworkPath
+from router.platform.base.routes import ReconcileResult
+from router.platform.base.tcp import TcpSockets
+from router.platform.base.tun import TunDevice
 from router.platform.linux.changes import LinuxChanges
 from router.platform.linux.datagrams import LinuxDatagramSocket, udp_socket
 from router.platform.linux.interfaces import LinuxInterfaces
@@ -35,7 +32,7 @@ from router.platform.linux.reread import Output
 from router.platform.linux.reserve import Reserve
 from router.platform.linux.runtime import runtime_directory
 from router.platform.linux.sockets import bind_to_device, path
-from router.platform.linux.streams import LinuxStreams
+from router.platform.linux.tcp import LinuxTcpSockets
 from router.platform.linux.tun import LinuxTun
 from router.platform.privileged.channel import Message
 from router.platform.privileged.client import GuardClient
@@ -65,7 +62,7 @@ class LinuxSystem:
         self._routes: Sequence[Route] = ()
         self._udp = {version: Reserve(self._guard, version) for version in (4, 6)}
         self.interfaces: Interfaces = LinuxInterfaces()
-        self.streams: Streams = LinuxStreams(self._guard, splicing=offloads)
+        self.streams: TcpSockets = LinuxTcpSockets(self._guard, splicing=offloads)
 
     def drop_privileges(self, user: str) -> None:
         become(user)
@@ -98,7 +95,7 @@ class LinuxSystem:
         self._guard.call("add_routes", routes=routes)
         self._routes = routes
 
-    def keep(self, routes: Sequence[Route]) -> ReconcileResult:
+    def reconcile(self, routes: Sequence[Route]) -> ReconcileResult:
         known, self._routes = routes is self._routes, ()
         kept = ReconcileResult(
             *self._guard.call("reconcile", routes=None if known else routes).value
@@ -120,6 +117,9 @@ class LinuxSystem:
         self, interface: Interface, told: Callable[[bool | PlatformError], None]
     ) -> None:
         self._guard.request("prepare_interface", _answered(told, bool), **_way_out(interface))
+
+    def raw_socket(self, version: int, interface: Interface) -> socket.socket:
+        return self._guard.open_socket("raw_socket", version=version, name=interface.name)
 
     def icmp_socket(self, version: int, interface: Interface, echo_ids: range) -> socket.socket:
         return self._guard.open_socket(

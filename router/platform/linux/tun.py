@@ -18,7 +18,8 @@ from fcntl import ioctl
 from struct import Struct, pack
 from typing import Final
 
-from router.platform.base import Bytes, PlatformError
+from router.platform.base.descriptors import Bytes
+from router.platform.base.errors import PlatformError
 from router.wire import offload
 
 DEVICE: Final = "/dev/net/tun"

@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, Final
 
-from router.platform.base import PlatformError
+from router.platform.base.errors import PlatformError
 from router.platform.privileged.channel import Channel, Message
 
 EXIT_TIMEOUT: Final = 15.0

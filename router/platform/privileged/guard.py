@@ -13,7 +13,8 @@ import socket
 from collections.abc import Callable, Mapping
 from typing import Any, Final, Protocol
 
-from router.platform.base import HasFileno, PlatformError
+from router.platform.base.descriptors import HasFileno
+from router.platform.base.errors import PlatformError
 from router.platform.privileged.channel import Channel, Message
 
 CONNECTION: Final = 0

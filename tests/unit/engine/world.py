@@ -21,7 +21,8 @@ from router.flows.drops import Drops
 from router.flows.queries import Binding
 from router.outbound.all import Outbound, Outbounds
 from router.outbound.icmp import FindsPath
-from router.platform.base import Bytes, NetworkPath
+from router.platform.base.descriptors import Bytes
+from router.platform.base.facts import NetworkPath
 from router.policy.network import Interface
 from router.policy.table import RuleSet
 from router.wire import icmp, ip, offload

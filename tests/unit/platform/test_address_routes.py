@@ -8,7 +8,7 @@ from typing import Any, cast
 
 from pyroute2.netlink.exceptions import NetlinkError
 
-from router.platform.base import ReconcileResult
+from router.platform.base.routes import ReconcileResult
 from router.platform.linux.reconcile import KernelRoute
 from router.platform.linux.tun_interface.address_routes import AddressRoutes
 from router.platform.linux.tun_interface.addresses import TunAddresses

@@ -9,8 +9,8 @@ from ipaddress import ip_address
 
 import pytest
 
-from router.platform.base import ConnectFailure
-from router.platform.linux.streams import what_failed
+from router.platform.base.tcp import ConnectFailure
+from router.platform.linux.tcp import what_failed
 
 Ancillary = list[tuple[int, int, bytes]]
 

@@ -8,7 +8,7 @@ from typing import Any, NoReturn
 
 import pytest
 
-from router.platform.base import PlatformError
+from router.platform.base.errors import PlatformError
 from router.platform.linux.operations.all import LinuxOperations
 from router.platform.linux.reread import Program
 from router.platform.privileged.channel import Message

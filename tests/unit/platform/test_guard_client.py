@@ -16,7 +16,7 @@ from types import SimpleNamespace
 
 import pytest
 
-from router.platform.base import PlatformError
+from router.platform.base.errors import PlatformError
 from router.platform.privileged import client
 from router.platform.privileged.client import GuardClient
 

@@ -15,7 +15,7 @@ from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 from router.cli import cleanup
-from router.platform.base import Leftover
+from router.platform.base.processes import Leftover
 from router.platform.linux import journal, leftovers, runtime, undo
 from router.platform.linux.entries import (
     TABLE_BASE,

@@ -6,7 +6,7 @@ import socket
 from functools import partial
 
 from router.engine.loop import Loop
-from router.platform.base import BROKEN, READABLE, URGENT
+from router.platform.base.descriptors import BROKEN, READABLE, URGENT
 from router.platform.linux.poller import LinuxPoller
 from tests.unit.outbound.test_relay import connection
 

@@ -11,7 +11,7 @@ from typing import Any, cast
 
 import pytest
 
-from router.platform.base import PlatformError
+from router.platform.base.errors import PlatformError
 from router.platform.linux.reserve import PORTION, Reserve
 from router.platform.privileged.channel import Message
 from router.platform.privileged.client import Done

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from router.platform.base import PlatformError
+from router.platform.base.errors import PlatformError
 from router.platform.linux import system
 from router.platform.linux.system import LinuxSystem
 from router.platform.privileged.channel import Message
@@ -42,7 +42,7 @@ def test_routes_that_were_refused_are_not_taken_for_those_of_last_time(
     linux.add_routes(OLD)
     guard.refuses = True
     with pytest.raises(PlatformError):
-        linux.keep(NEW)
+        linux.reconcile(NEW)
     guard.refuses = False
-    linux.keep(OLD)
+    linux.reconcile(OLD)
     assert guard.routes is OLD

@@ -18,7 +18,7 @@ from pathlib import Path
 
 import pytest
 
-from router.platform.base import PlatformError
+from router.platform.base.errors import PlatformError
 from router.platform.linux import journal as journals
 from router.platform.linux import undoer as undoers
 from router.platform.linux.entries import Entry, as_line, socket_entry, sysctl_entry

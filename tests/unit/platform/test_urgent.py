@@ -8,9 +8,9 @@ from contextlib import suppress
 
 import pytest
 
-from router.platform.base import READABLE, URGENT
+from router.platform.base.descriptors import READABLE, URGENT
 from router.platform.linux.poller import LinuxPoller
-from router.platform.linux.streams import is_at_mark
+from router.platform.linux.tcp import is_at_mark
 from tests.unit.outbound.test_relay import Bench
 
 

@@ -13,7 +13,7 @@ import socket
 from collections.abc import Iterator, Sequence
 from typing import Final
 
-from router.platform.base import PlatformError
+from router.platform.base.errors import PlatformError
 from router.platform.linux.netlink.constants import (
     NLM_F_ACK,
     NLM_F_CREATE,

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from ipaddress import ip_interface
 
-from router.platform.base import PlatformError
+from router.platform.base.errors import PlatformError
 from router.platform.linux.holders import tun_holder
 from router.platform.linux.interfaces import LinuxInterfaces
 

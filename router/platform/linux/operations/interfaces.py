@@ -7,7 +7,7 @@ import socket
 from pyroute2.iproute.linux import IPRoute
 from pyroute2.netlink.exceptions import NetlinkError
 
-from router.platform.base import PlatformError
+from router.platform.base.errors import PlatformError
 from router.platform.linux.endpoints import EndpointMemory
 from router.platform.linux.operations.tun import TunOperations
 from router.platform.linux.prepared_interface import give_default_route, loosen_rp_filter

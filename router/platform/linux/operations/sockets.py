@@ -9,7 +9,7 @@ from router.platform.linux.control_socket import control_socket
 from router.platform.linux.datagrams import BUFFER
 from router.platform.linux.operations.tun import TunOperations
 from router.platform.linux.sockets import enlarge_buffers, icmp_socket, raw_socket
-from router.platform.linux.streams import listening_socket
+from router.platform.linux.tcp import listening_socket
 from router.platform.privileged.channel import Message
 
 

@@ -9,7 +9,8 @@ from ipaddress import ip_interface
 from pyroute2.iproute.linux import IPRoute
 from pyroute2.netlink.exceptions import NetlinkError
 
-from router.platform.base import PlatformError, ReconcileResult
+from router.platform.base.errors import PlatformError
+from router.platform.base.routes import ReconcileResult
 from router.platform.families import FAMILY
 from router.platform.linux.journal import SUFFIX
 from router.platform.linux.leftovers import clean_up

@@ -6,7 +6,7 @@ from typing import Final
 
 from pyroute2.iproute.linux import IPRoute
 
-from router.platform.base import ReconcileResult
+from router.platform.base.routes import ReconcileResult
 from router.platform.families import FAMILY
 from router.platform.linux.netlink.constants import RTPROT_KERNEL
 from router.platform.linux.reconcile import KernelRoute, present_routes

@@ -11,7 +11,7 @@ from ipaddress import IPv4Interface, IPv6Interface
 
 from pyroute2.iproute.linux import IPRoute
 
-from router.platform.base import ReconcileResult
+from router.platform.base.routes import ReconcileResult
 from router.platform.linux.netlink.constants import IFA_F_NODAD
 from router.platform.linux.tun_interface.attempt import attempt
 

@@ -8,7 +8,7 @@ from typing import Any
 
 from pyroute2.netlink.exceptions import NetlinkError
 
-from router.platform.base import ReconcileResult
+from router.platform.base.routes import ReconcileResult
 
 
 def attempt(

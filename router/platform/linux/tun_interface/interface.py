@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from pyroute2.iproute.linux import IPRoute
 
-from router.platform.base import ReconcileResult
+from router.platform.base.routes import ReconcileResult
 from router.platform.linux.tun import LinuxTun
 from router.platform.linux.tun_interface.address_routes import AddressRoutes
 from router.platform.linux.tun_interface.addresses import Address, TunAddresses

@@ -8,7 +8,8 @@ from typing import Any, Final
 from pyroute2.iproute.linux import IPRoute
 from pyroute2.netlink.exceptions import NetlinkError
 
-from router.platform.base import PlatformError, ReconcileResult
+from router.platform.base.errors import PlatformError
+from router.platform.base.routes import ReconcileResult
 from router.platform.linux.interfaces import LinuxInterfaces
 from router.platform.linux.netlink.constants import IFF_UP
 from router.platform.linux.tun import LinuxTun

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Final, NamedTuple
 
-from router.platform.base import ReconcileResult
+from router.platform.base.routes import ReconcileResult
 from router.platform.linux.netlink.constants import IN6_ADDR_GEN_MODE_NONE
 from router.platform.linux.tun_interface.attempt import attempt
 from router.platform.linux.undo import SYSCTL

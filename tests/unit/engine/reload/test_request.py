@@ -16,7 +16,8 @@ from router.engine.reload.outcome import Outcome
 from router.engine.reload.request import PATIENCE, Reload
 from router.engine.reload.reread import command
 from router.engine.routes.installed import InstalledRoutes, RollbackFailedError
-from router.platform.base import PlatformError, ReconcileResult
+from router.platform.base.errors import PlatformError
+from router.platform.base.routes import ReconcileResult
 from router.policy.capture import Route
 from router.policy.table import RuleSet
 from tests.unit.control.rounds import Rounds
@@ -75,7 +76,7 @@ class Computer:
     def add_routes(self, routes: Sequence[Route]) -> None:
         self.routes = list(routes)
 
-    def keep(self, routes: Sequence[Route]) -> ReconcileResult:
+    def reconcile(self, routes: Sequence[Route]) -> ReconcileResult:
         if self.refuses:
             self.refuses -= 1
             raise PlatformError("no room for routes: have fewer")

@@ -11,7 +11,8 @@ import pytest
 
 from router.config.loader import load
 from router.engine.routes.installed import RETRY, InstalledRoutes
-from router.platform.base import PlatformError, ReconcileResult
+from router.platform.base.errors import PlatformError
+from router.platform.base.routes import ReconcileResult
 from router.policy.network import Interface
 from router.policy.table import RuleSet
 from tests.unit.control.rounds import Rounds

@@ -17,15 +17,9 @@ from router.engine.tcp.streams import Streams, Watcher
 from router.engine.tun_writer import TunWriter
 from router.flows.drops import Drops
 from router.outbound.descriptors import Descriptors
-from router.platform.base import (
-    BROKEN,
-    READABLE,
-    WRITABLE,
-    ConnectFailure,
-    HasFileno,
-    System,
-    TcpInfo,
-)
+from router.platform.base.descriptors import BROKEN, READABLE, WRITABLE, HasFileno
+from router.platform.base.system import System
+from router.platform.base.tcp import ConnectFailure, TcpInfo
 from tests.unit.engine.world import MemoryTun, World
 
 ADDRESSES = {4: bytes([192, 168, 7, 1]), 6: bytes.fromhex("fd77" + "00" * 13 + "01")}

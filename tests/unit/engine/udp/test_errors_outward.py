@@ -9,7 +9,7 @@ import pytest
 
 from router.flows.udp import IDLE
 from router.outbound.icmp import IcmpSocket
-from router.platform.base import NetworkPath
+from router.platform.base.facts import NetworkPath
 from router.wire import icmp, ip
 from router.wire.icmp import Error
 from tests.unit.engine.udp.cases import (

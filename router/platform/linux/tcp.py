@@ -19,7 +19,7 @@ from ipaddress import ip_address
 from struct import Struct
 from typing import Final
 
-from router.platform.base import ConnectFailure, TcpInfo
+from router.platform.base.tcp import ConnectFailure, TcpInfo
 from router.platform.families import FAMILY
 from router.platform.linux import icmp_filter
 from router.platform.linux.error_queue import ERROR_SIZE, RECVERR, parse_extended_error
@@ -54,8 +54,8 @@ LOAD_WORD: Final = 0x20  # ld  [k]      4 bytes
 INTERFACE_INDEX: Final = 0xFFFFF000 + 8  # SKF_AD_OFF + SKF_AD_IFINDEX
 
 
-class LinuxStreams:
-    """See Streams."""
+class LinuxTcpSockets:
+    """See TcpSockets."""
 
     def __init__(self, guard: GuardClient, *, splicing: bool) -> None:
         self._guard = guard
@@ -131,12 +131,9 @@ class LinuxStreams:
     def listening(self, address: bytes) -> socket.socket:
         return self._guard.open_socket("listening_socket", address=str(ip_address(address)))
 
-    def passing(self, version: int, interface: Interface) -> socket.socket:
-        return self._guard.open_socket("raw_socket", version=version, name=interface.name)
-
 
 def listening_socket(device: str, index: int, address: str) -> socket.socket:
-    """See Streams.listening; the TUN by name and index. Raises OSError."""
+    """See TcpSockets.listening; the TUN by name and index. Raises OSError."""
     version = 6 if ":" in address else 4
     sock = socket.socket(FAMILY[version], socket.SOCK_STREAM | socket.SOCK_NONBLOCK)
     try:
@@ -156,7 +153,7 @@ def listening_socket(device: str, index: int, address: str) -> socket.socket:
 
 
 def is_at_mark(sock: socket.socket) -> bool:
-    """See Streams.is_at_mark (tcp(7), sockatmark(3))."""
+    """See TcpSockets.is_at_mark (tcp(7), sockatmark(3))."""
     return bool(int.from_bytes(fcntl.ioctl(sock, SIOCATMARK, bytes(4)), sys.byteorder))
 
 
