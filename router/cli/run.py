@@ -51,7 +51,7 @@ def _run(config: Config, system: System, supervisor: Supervisor) -> int:
     try:
         _warn(config)
         router = Router(config, system, supervisor, attended)
-        system.drop_privileges(config.user)
+        system.processes.drop_privileges(config.user)
         router.run()
     except PlatformError as error:
         return _failed(str(error))

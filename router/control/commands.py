@@ -21,7 +21,7 @@ log = logging.getLogger(__name__)
 def attended(router: Router) -> Iterator[None]:
     """Serve the control socket of a router; without one it routes all the same."""
     try:
-        listener = router.system.control_socket()
+        listener = router.system.processes.control_socket()
     except PlatformError as error:
         log.warning("%s; this router can be neither asked nor told", error)
         yield

@@ -88,7 +88,7 @@ class Router:
             stack.callback(self._system.close)
             self._loop.on_signal(signal.SIGHUP, self._hung_up)
             self._tun = self._open_tun(stack)
-            self._descriptors = Descriptors(self._system.raise_descriptor_limit())
+            self._descriptors = Descriptors(self._system.processes.raise_descriptor_limit())
             self._outbounds = self._open_outbounds(stack)
             self._local_replies = stack.enter_context(
                 closing(LocalReplies(self._system, self._tun.name))
@@ -105,7 +105,7 @@ class Router:
                 partial(self._open_streams, stack),
             )
             stack.callback(self._forwarder.close)
-            self._changes = stack.enter_context(closing(self._system.watch()))
+            self._changes = stack.enter_context(closing(self._system.facts.watch()))
             self._outbounds.refresh()
             self._local_replies.refresh()
             log_policies(self._config, self._outbounds, self._config.policies)
@@ -116,7 +116,7 @@ class Router:
                 closing(
                     Reload(
                         *(
-                            self._system,
+                            self._system.processes,
                             self._loop,
                             self._forwarder,
                             self._outbounds,
@@ -139,7 +139,7 @@ class Router:
                 self.uptime,
             )
             self._start_supervision(stack)
-            self._descriptors.others = self._system.open_descriptors()
+            self._descriptors.others = self._system.processes.open_descriptors()
             gc.freeze()  # to look for garbage among a hundred thousand rules would take 0.1 s
             why = self._loop.run()
             log.info("%s: stopping", why)
@@ -213,7 +213,7 @@ class Router:
 
     def _open_tun(self, stack: ExitStack) -> TunDevice:
         tun = self._config.tun
-        device = self._system.open_tun(tun.name, tun.mtu, tun.addresses)
+        device = self._system.tuns.open_tun(tun.name, tun.mtu, tun.addresses)
         stack.callback(device.close)
         return device
 
@@ -226,7 +226,7 @@ class Router:
         self, stack: ExitStack, writer: TunWriter, refusals: Refusals, drops: Drops
     ) -> Streams:
         streams = Streams(
-            self._system,
+            self._system.tcp,
             self._tun,
             self._loop,
             {address.version: address.ip.packed for address in self._config.tun.addresses},
@@ -242,7 +242,9 @@ class Router:
     def _udp_sockets(self) -> UdpSockets:
         """A quarter of the descriptors at most: others need some too."""
         limit = min(MOST_UDP_SOCKETS, self._descriptors.limit // 4)
-        return UdpSockets(self._system, self._watch_at, self._loop.forget, limit, self._descriptors)
+        return UdpSockets(
+            self._system.sockets, self._watch_at, self._loop.forget, limit, self._descriptors
+        )
 
     def _watch_at(self, source: HasFileno, readable: Callable[[float], None]) -> None:
         """Wait for a source whose reader wants to know the time."""
@@ -255,7 +257,7 @@ class Router:
     def _watch_everything(self) -> None:
         self._loop.watch(self._tun, self._read_tun)
         self._loop.watch(self._changes, self._interfaces_changed)
-        guard = self._system.guard()
+        guard = self._system.processes.guard()
         self._loop.watch(guard, guard.dispatch)
         self._loop.call_later(EXPIRY_INTERVAL, self._expire)
 

@@ -114,7 +114,7 @@ class Outbounds:
         after a change.
         """
         if self._kernel is None:
-            self._kernel = Kernel(self._system.network(), PlannedRoutes([]))
+            self._kernel = Kernel(self._system.facts.network(), PlannedRoutes([]))
         route = self._kernel.choose(version, address)
         if not isinstance(route, SystemRoute) or route.kind is not RouteKind.UNICAST:
             return None
@@ -211,12 +211,12 @@ class Outbounds:
         """A way out that cannot be opened stays down: the interface may be gone again already."""
         interface = outbound.interfaces[version]
         try:
-            self._system.prepare_interface(interface)
+            self._system.routes.prepare_interface(interface)
             if version in outbound.icmp:
                 outbound.icmp[version].mtu = interface.mtu
                 return
-            sock = self._system.icmp_socket(version, interface, OUTSIDE_IDS)
-            path = partial(self._system.path, version, interface)
+            sock = self._system.sockets.icmp_socket(version, interface, OUTSIDE_IDS)
+            path = partial(self._system.facts.path, version, interface)
             outbound.icmp[version] = wrap_icmp_socket(version, sock, interface.mtu, path)
         except (PlatformError, OSError) as error:
             log.warning("interface %s cannot be used: %s", interface.name, error)
@@ -236,7 +236,7 @@ class Outbounds:
                     interface.name,
                 )
 
-        self._system.request_prepare_interface(interface, told)
+        self._system.routes.request_prepare_interface(interface, told)
 
     def _close(self, outbound: Outbound, version: int) -> None:
         del outbound.interfaces[version]

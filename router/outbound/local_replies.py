@@ -67,5 +67,5 @@ class LocalReplies:
     def _socket(self, version: int, interface: Interface) -> socket.socket:
         key = (version, interface.index)
         if key not in self._sockets:
-            self._sockets[key] = self._system.raw_socket(version, interface)
+            self._sockets[key] = self._system.sockets.raw_socket(version, interface)
         return self._sockets[key]

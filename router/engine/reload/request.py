@@ -30,8 +30,7 @@ from router.engine.reload.outcome import Outcome, policy_changes
 from router.engine.routes.installed import InstalledRoutes, RollbackFailedError
 from router.outbound.all import Outbounds
 from router.platform.base.errors import PlatformError
-from router.platform.base.processes import Pipe
-from router.platform.base.system import System
+from router.platform.base.processes import Pipe, Processes
 
 log = logging.getLogger(__name__)
 
@@ -60,7 +59,7 @@ class Reload:
 
     def __init__(
         self,
-        system: System,
+        processes: Processes,
         loop: Loop,
         forwarder: Forwarder,
         outbounds: Outbounds,
@@ -70,7 +69,7 @@ class Reload:
     ) -> None:
         self._began = began
         self._ended = ended
-        self._system = system
+        self._processes = processes
         self._loop = loop
         self._forwarder = forwarder
         self._outbounds = outbounds
@@ -101,7 +100,7 @@ class Reload:
         self._began()
         log.info("reading %s anew", self._forwarder.config.file)
         try:
-            pipe = self._pipe = self._system.start_reread()
+            pipe = self._pipe = self._processes.start_reread()
         except REFUSALS as error:
             self._tell(Outcome.refused(Report.saying(str(error))))
             return

@@ -82,11 +82,11 @@ class InstalledRoutes:
 
     def install(self) -> Plan:
         """Add the routes for the first time. Raises PlatformError that names the one refused."""
-        endpoints = self._system.endpoints()
+        endpoints = self._system.facts.endpoints()
         self._depends_on = self._dependencies(endpoints)
         self._plan = make_plan(self._config, self._rules, self._interfaces_of, endpoints)
         self._report(self._plan.exempt)
-        self._system.add_routes(self._plan.routes)
+        self._system.routes.add_routes(self._plan.routes)
         return self._plan
 
     def keep(self) -> None:
@@ -94,7 +94,7 @@ class InstalledRoutes:
         waiting for it: a tunnel may take its time to say where it leads, and to compare thousands
         of routes takes its own. What somebody takes away again and again is put back ever more
         seldom. Raises PlatformError."""
-        self._system.request_endpoints(self._keep)
+        self._system.facts.request_endpoints(self._keep)
 
     def _keep(self, endpoints: Sequence[Endpoint] | PlatformError) -> None:
         if isinstance(endpoints, PlatformError):
@@ -110,7 +110,7 @@ class InstalledRoutes:
         delay = self._backoff.delay(self._clock.now)
         if planned_anew or not delay:
             told = partial(self._kept, planned_anew=planned_anew)
-            self._system.request_reconcile(self._plan.routes, told)
+            self._system.routes.request_reconcile(self._plan.routes, told)
         else:
             self._look_in(delay)
 
@@ -185,7 +185,7 @@ class InstalledRoutes:
     def change(self, compiled: Compiled) -> RouteChanges:
         """Go over to other rules. Raises PlatformError when that is refused, and everything is as
         it was, or NotPutBackError."""
-        endpoints = self._system.endpoints()  # and whatever was to be kept until now
+        endpoints = self._system.facts.endpoints()  # and whatever was to be kept until now
         former = self._config, self._rules, self._depends_on, self._plan
         self._config, self._rules = compiled.config, compiled.rules
         self._depends_on = self._dependencies(endpoints)
@@ -195,7 +195,7 @@ class InstalledRoutes:
         before, after = set(former[-1].routes), set(self._plan.routes)
         try:
             if before != after:
-                self._report_lacking(self._system.reconcile(self._plan.routes).failed)
+                self._report_lacking(self._system.routes.reconcile(self._plan.routes).failed)
         except PlatformError as refusal:
             self._config, self._rules, self._depends_on, self._plan = former
             self._roll_back(refusal)
@@ -205,7 +205,7 @@ class InstalledRoutes:
 
     def _roll_back(self, refusal: PlatformError) -> None:
         try:
-            self._system.reconcile(self._plan.routes)
+            self._system.routes.reconcile(self._plan.routes)
         except PlatformError as error:
             raise RollbackFailedError(
                 f"other rules could not be applied ({refusal}), and the former routes could not be "

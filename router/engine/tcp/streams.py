@@ -38,7 +38,7 @@ from router.outbound.buffers import BufferPool
 from router.outbound.descriptors import Descriptors
 from router.outbound.relay import End, Relay, reset
 from router.platform.base.descriptors import HasFileno
-from router.platform.base.system import System
+from router.platform.base.tcp import TcpSockets
 from router.platform.base.tun import TunDevice
 from router.wire import icmp, ip, offload, tcp
 from router.wire.icmp import Error
@@ -78,7 +78,7 @@ class Streams:
 
     def __init__(
         self,
-        system: System,
+        sockets: TcpSockets,
         tun: TunDevice,
         watcher: Watcher,
         addresses: Mapping[int, bytes],
@@ -88,7 +88,7 @@ class Streams:
         refusals: Refusals,
         drops: Drops,
     ) -> None:
-        self._sockets = system.streams
+        self._sockets = sockets
         self._tun = tun
         self._frame = tun.frame
         self._watcher = watcher
@@ -99,7 +99,7 @@ class Streams:
         self._drops = drops
         self._descriptors = descriptors
         self._pool = BufferPool(
-            descriptors, splicing=system.streams.splicing, is_at_mark=system.streams.is_at_mark
+            descriptors, splicing=sockets.splicing, is_at_mark=sockets.is_at_mark
         )
         self._relays: dict[Flow[Outbound], Relay] = {}
         self._keepalive = Keepalive(self._sockets, self._relays, watcher, writer)

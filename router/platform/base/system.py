@@ -1,5 +1,5 @@
-"""All that the router needs of a system. A module that needs one part of it names that part's
-Protocol alone."""
+"""All that the router needs of a system, by purpose. A module that needs one part of it should name
+that part's Protocol alone."""
 
 from __future__ import annotations
 
@@ -14,11 +14,29 @@ from router.platform.base.tcp import TcpSockets
 from router.platform.base.tun import Tuns
 
 
-class System(Tuns, RouteInstaller, Sockets, Facts, Processes, Protocol):
+class System(Protocol):
     """One run's."""
 
-    interfaces: Interfaces
-    streams: TcpSockets
+    @property
+    def tuns(self) -> Tuns: ...
+
+    @property
+    def routes(self) -> RouteInstaller: ...
+
+    @property
+    def sockets(self) -> Sockets: ...
+
+    @property
+    def tcp(self) -> TcpSockets: ...
+
+    @property
+    def interfaces(self) -> Interfaces: ...
+
+    @property
+    def facts(self) -> Facts: ...
+
+    @property
+    def processes(self) -> Processes: ...
 
     def poller(self) -> Poller: ...
 

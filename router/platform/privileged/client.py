@@ -11,7 +11,7 @@ import time
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, TypeVar
 
 from router.platform.base.errors import PlatformError
 from router.platform.privileged.channel import Channel, Message
@@ -33,6 +33,8 @@ NOT_ALL_UNDONE: Final = (
     "some changes could not be undone; the lines above name them, and `sudo tunrouter cleanup` "
     "tries again"
 )
+
+T = TypeVar("T")
 
 Done = Callable[[Message | Exception], None]
 """Called once with the reply to a request, or with PlatformError or OSError."""
@@ -186,6 +188,18 @@ class GuardClient:
         if "errno" in reply:
             raise OSError(reply["errno"], os.strerror(reply["errno"]))
         return Message(reply["value"], descriptors)
+
+
+def value_callback(done: Callable[[T | PlatformError], None], read: Callable[[Any], T]) -> Done:
+    """Call `done` with what `read` returns for the value of a reply, or with the error."""
+
+    def call_back(reply: Message | Exception) -> None:
+        if isinstance(reply, Message):
+            done(read(reply.value))
+        else:
+            done(PlatformError(str(reply)))
+
+    return call_back
 
 
 def _is_removed_soon(file: Path) -> bool:

@@ -63,7 +63,8 @@ class Computer:
 
     def __init__(self, file: Path) -> None:
         self.file = file
-        self.routes: list[Route] = []
+        self.facts = self.routes = self
+        self.present: list[Route] = []
         self.outputs: list[Output] = []
         self.refuses = 0
         self.cut_off: int | None = None
@@ -74,13 +75,13 @@ class Computer:
         return ()
 
     def add_routes(self, routes: Sequence[Route]) -> None:
-        self.routes = list(routes)
+        self.present = list(routes)
 
     def reconcile(self, routes: Sequence[Route]) -> ReconcileResult:
         if self.refuses:
             self.refuses -= 1
             raise PlatformError("no room for routes: have fewer")
-        self.routes = list(routes)
+        self.present = list(routes)
         return ReconcileResult([], self.failed)
 
     def start_reread(self) -> Output:
@@ -136,7 +137,7 @@ class Bench:
 
     @property
     def prefixes(self) -> list[tuple[int, int, int]]:
-        return [route[:3] for route in self.computer.routes]
+        return [route[:3] for route in self.computer.present]
 
 
 @pytest.fixture

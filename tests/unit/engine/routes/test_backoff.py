@@ -54,6 +54,7 @@ class Quarrel:
     """A system on which whatever is put back is taken away again at once; see System."""
 
     def __init__(self) -> None:
+        self.facts = self.routes = self
         self.restored = 0
 
     def endpoints(self) -> tuple[()]:

@@ -23,7 +23,7 @@ class Crippled:
     """A system that gives the TUN no IPv6; see System."""
 
     def __init__(self) -> None:
-        self.interfaces = self
+        self.interfaces = self.facts = self.routes = self
         self.answer: ReconcileResult | PlatformError = ReconcileResult(
             [], ["fd77::1/126 (Permission denied)"]
         )

@@ -8,7 +8,6 @@ import socket
 from collections.abc import Callable
 from itertools import count
 from pathlib import Path
-from types import SimpleNamespace
 from typing import cast
 
 from router.engine.refusals import Refusals
@@ -18,8 +17,7 @@ from router.engine.tun_writer import TunWriter
 from router.flows.drops import Drops
 from router.outbound.descriptors import Descriptors
 from router.platform.base.descriptors import BROKEN, READABLE, WRITABLE, HasFileno
-from router.platform.base.system import System
-from router.platform.base.tcp import ConnectFailure, TcpInfo
+from router.platform.base.tcp import ConnectFailure, TcpInfo, TcpSockets
 from tests.unit.engine.world import MemoryTun, World
 
 ADDRESSES = {4: bytes([192, 168, 7, 1]), 6: bytes.fromhex("fd77" + "00" * 13 + "01")}
@@ -196,9 +194,15 @@ def tcp_world(directory: Path, most: int = 100) -> tuple[World, MemoryTcp]:
     descriptors = Descriptors(2 * most * DESCRIPTORS_EACH)  # of few, half are a reserve
 
     def streams(tun: MemoryTun, writer: TunWriter, refusals: Refusals, drops: Drops) -> Streams:
-        system = cast(System, SimpleNamespace(streams=memory))
         memory.streams = Streams(
-            *(system, tun, cast(Watcher, memory), ADDRESSES, lambda _: False, descriptors),
+            *(
+                cast(TcpSockets, memory),
+                tun,
+                cast(Watcher, memory),
+                ADDRESSES,
+                lambda _: False,
+                descriptors,
+            ),
             *(writer, refusals, drops),
         )
         return memory.streams
