@@ -1,4 +1,4 @@
-"""Whose rights the router has once it runs (setuid(2), initgroups(3))."""
+"""The account that the router runs as (setuid(2), initgroups(3))."""
 
 from __future__ import annotations
 

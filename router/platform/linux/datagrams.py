@@ -1,8 +1,8 @@
 """UDP sockets that leave by one interface only, and their error queues (ip(7), ipv6(7), udp(7)).
 
-The error queue (IP_RECVERR) holds each ICMP error about what the socket has sent: who reported it,
-its type and code, and as much of the datagram as it quotes (linux/errqueue.h). The kernel also
-notes there the path's MTU when it refuses a datagram that is too long itself.
+The error queue (`error_queue`) holds each ICMP error about what the socket has sent, with its
+sender and as much of the datagram as it quotes. When the kernel itself refuses a datagram that is
+too long, it queues an error with the path's MTU.
 """
 
 from __future__ import annotations
@@ -53,10 +53,10 @@ ERROR_SPACE: Final = 256
 def udp_socket(
     sock: socket.socket, version: int, interface: Interface, port: int
 ) -> LinuxDatagramSocket:
-    """See System.udp_socket. `sock`: bound to nothing yet; closed when this fails.
+    """See Sockets.udp_socket. `sock`: bound to nothing yet; closed when this fails.
 
-    At no address in particular: the kernel chooses the source by destination, as always, and a
-    port that a program of this machine has at any address is not free.
+    At the unspecified address: the kernel chooses the source by destination, and a port that a
+    program of this machine has at any address is not free.
     """
     try:
         sock.setblocking(False)

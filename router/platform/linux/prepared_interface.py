@@ -5,7 +5,7 @@
    interface's own, so 2 (loose) on the interface suffices (Documentation/networking/ip-sysctl).
 2. IPv6 without a default route. A bound IPv4 socket without a route takes the destination to be
    on the link, which is right for a tunnel; IPv6 says "Network is unreachable". A default route in
-   a table of its own, found by `oif`, mends that. Its rule comes behind the main table's, so that
+   a table of its own, found by `oif`, provides one. Its rule comes behind the main table's, so that
    any route by the interface that the system has is used first.
 """
 
@@ -36,7 +36,7 @@ LOOSE: Final = "2"
 
 
 def loosen_rp_filter(interface: str, undoer: Undoer) -> bool:
-    """Accept answers whose reverse route is the TUN; whether anything had to be done."""
+    """Accept answers whose reverse route is the TUN; whether that changed anything."""
     own = f"net/ipv4/conf/{interface}/rp_filter"
     before = _read(own)
     effective = {_read("net/ipv4/conf/all/rp_filter"), before}
@@ -51,7 +51,7 @@ def give_default_route(
     netlink: IPRoute, interface: str, index: int, tun_index: int, undoer: Undoer
 ) -> bool:
     """Let bound IPv6 sockets send anywhere by an interface that has no default route; whether
-    anything had to be done."""
+    that changed anything."""
     if _has_default(index, 6):
         return False
     table = TABLE_BASE + tun_index
@@ -60,7 +60,7 @@ def give_default_route(
         "dst": "default",
         "oif": index,
         "table": table,
-        "priority": index,  # one route for each interface: IPv6 tells them by metric
+        "priority": index,  # one route for each interface, which IPv6 tells apart by metric
         "proto": RTPROT_TUNROUTER,
     }
     rule = {

@@ -60,4 +60,4 @@ def present_endpoints(memory: EndpointMemory) -> tuple[Endpoint, ...]:
             interfaces, kernel_tunnels = read_interfaces(netlink)
     except OSError:
         return ()
-    return read_endpoints(interfaces, kernel_tunnels, [], asking=memory)
+    return read_endpoints(interfaces, kernel_tunnels, [], read=memory)

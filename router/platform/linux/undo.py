@@ -1,9 +1,10 @@
-"""How to undo what outlives the process: see `entries`.
+"""Undoing what outlives the process; see `entries`.
 
-A route, an address or a device goes with the TUN's descriptor; these do not, and are written down
-before they are done (`undoer`, `journal`).
+A route, an address or a device goes with the TUN's descriptor. The changes here do not, and are
+recorded before they are made (`undoer`, `journal`).
 
-Always true: only what is exactly as we left it is undone; what somebody changed meanwhile is his.
+Always true: only what is exactly as this router left it is undone; what another program has changed
+since stays.
 """
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, Final
 
-from router.platform.linux.entries import Entry, described
+from router.platform.linux.entries import Entry, describe
 from router.platform.linux.netlink.constants import GONE
 
 log = logging.getLogger(__name__)
@@ -23,13 +24,13 @@ SYSCTL: Final = Path("/proc/sys")
 
 
 def undo_all(entries: Sequence[Entry]) -> list[Entry]:
-    """Undo, the last first; what is undone. The rest is logged."""
+    """Undo, the last first, and log what fails; the entries that are undone."""
     undone = []
     for entry in reversed(entries):
         try:
             undo(entry)
         except OSError as error:
-            log.error("could not undo %s: %s", described(entry), error)  # noqa: TRY400 - for people
+            log.error("could not undo %s: %s", describe(entry), error)  # noqa: TRY400 - for people
         else:
             undone.append(entry)
     return undone
@@ -65,7 +66,8 @@ def _remove_socket(entry: Entry) -> None:
 
 
 def _netlink(what: str, attributes: dict[str, Any]) -> None:
-    """Delete a rule or route; it may be gone already, with the interface or by another hand."""
+    """Delete a rule or route; it may be gone already, with its interface or by
+    another program."""
     from pyroute2.iproute.linux import IPRoute  # noqa: PLC0415 - the waiting process needs none
 
     from router.platform.linux.netlink.errors import (  # noqa: PLC0415 - likewise

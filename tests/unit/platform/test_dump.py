@@ -1,4 +1,4 @@
-"""What the kernel lists, of the family that was asked for and no other."""
+"""Dumps contain the requested family and no other."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ AF_UNKNOWN = 12
 
 @pytest.mark.parametrize("family", [socket.AF_INET, socket.AF_INET6, AF_UNKNOWN])
 def test_nothing_of_other_families_is_listed(family: int) -> None:
-    """A kernel lists the addresses of all families when it is asked for one that it has not, as it
+    """A kernel lists the addresses of all families when a request names one that it has not, as it
     is for IPv6 where it was started without."""
     with rtnetlink() as netlink:
         assert {fields[0] for fields, _ in dump(netlink, RTM_GETADDR, family, IFADDRMSG)} <= {

@@ -1,4 +1,4 @@
-"""Of keeping routes, the order: nothing that stays captured is without a route in between."""
+"""The order of reconciling: an address that stays captured always has a route."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ FD, FD_LOW, FD_HIGH = (0xFD << 120, 8), (0xFD << 120, 9), (0xFD << 120 | 1 << 11
 
 
 class Table:
-    """The kernel's, as far as it is asked; `probes` are looked up after each change."""
+    """The kernel's routing table; `probes` are looked up after each change."""
 
     def __init__(self, routes: Sequence[Route], probes: Sequence[tuple[int, int]]) -> None:
         self.routes = set(routes)
