@@ -10,7 +10,7 @@ from pathlib import Path
 from router.cli import exits
 from router.cli.rules_file import good_rules, rules_file
 from router.config.model import Config
-from router.control.commands import attended
+from router.control.commands import serve_control
 from router.engine.reload import reread
 from router.engine.router import Router
 from router.platform import present_network, this_system
@@ -50,7 +50,7 @@ def run(asked: Path | None) -> int:
 def _run(config: Config, system: System, supervisor: Supervisor) -> int:
     try:
         _warn(config)
-        router = Router(config, system, supervisor, attended)
+        router = Router(config, system, supervisor, serve_control)
         system.processes.drop_privileges(config.user)
         router.run()
     except PlatformError as error:

@@ -1,4 +1,4 @@
-"""Which commands a running router knows, and the server that they are asked by."""
+"""The commands that a running router answers, and their server."""
 
 from __future__ import annotations
 
@@ -18,12 +18,12 @@ log = logging.getLogger(__name__)
 
 
 @contextmanager
-def attended(router: Router) -> Iterator[None]:
+def serve_control(router: Router) -> Iterator[None]:
     """Serve the control socket of a router; without one it routes all the same."""
     try:
         listener = router.system.processes.control_socket()
     except PlatformError as error:
-        log.warning("%s; this router can be neither asked nor told", error)
+        log.warning("%s; `status` and `reload` do not reach this router", error)
         yield
         return
     with closing(Server(listener, router.loop, commands(router))):

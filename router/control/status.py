@@ -24,6 +24,12 @@ RULES_AT_ONCE: Final = 100
 """A quarter of a millisecond's worth."""
 
 
+class Counted(Protocol):
+    """What carries flows: see router.engine.carriers."""
+
+    def counts(self) -> Mapping[str, int]: ...
+
+
 class Forwarding(Protocol):
     """What counts: see router.engine.forwarder."""
 
@@ -33,7 +39,8 @@ class Forwarding(Protocol):
     @property
     def tallies(self) -> Tallies: ...
 
-    def flows(self) -> Mapping[str, int]: ...
+    @property
+    def carriers(self) -> Counted: ...
 
 
 class Named(Protocol):
@@ -85,7 +92,7 @@ def status(router: Running) -> Iterator[bytes]:
             for name, policy in config.policies.items()
         },
         "drops": router.forwarder.drops.nonzero(),
-        "flows": router.forwarder.flows(),
+        "flows": router.forwarder.carriers.counts(),
     }
     yield b"], %b}\n" % _inside(tail)
 
@@ -130,7 +137,7 @@ def _policy(router: Running, policy: Policy, total: Tally) -> dict[str, Any]:
     up = router.outbounds.is_up(policy.name)
     interface = policy.interface
     if outbound is not None and up:
-        interface = ", ".join(sorted({each.name for each in outbound.interfaces.values()}))
+        interface = ", ".join(outbound.interface_names)
     return {
         "state": "up" if up else "down",
         "interface": interface,

@@ -6,7 +6,7 @@ import logging
 from collections.abc import Container
 
 from router.config.model import Config
-from router.outbound.all import Outbound, Outbounds
+from router.outbound.all import Outbounds
 from router.policy.resolve import effective
 
 log = logging.getLogger(__name__)
@@ -18,19 +18,11 @@ def log_policies(config: Config, outbounds: Outbounds, policies: Container[str])
         if name not in policies:
             continue
         if outbound.up:
-            log.info("policy %s: up by %s", name, describe(outbound))
+            log.info("policy %s: up by %s", name, outbound.describe())
         else:
             log.warning(
                 "policy %s: down, %s; until then its traffic goes to %s",
                 name,
-                outbounds.why_down(outbound),
+                outbound.why_down(),
                 effective(config, name, outbounds.is_up),
             )
-
-
-def describe(outbound: Outbound) -> str:
-    """A way out that is up, with the addresses that it sends from."""
-    sources = (
-        str(interface.source(version)) for version, interface in sorted(outbound.interfaces.items())
-    )
-    return f"{outbound.name} from {', '.join(sources)}"

@@ -11,7 +11,7 @@ from typing import Final
 
 from router.engine.forwarder import Forwarder
 from router.flows.drops import Drop
-from router.outbound.icmp import IcmpSocket
+from router.outbound.base import QueryChannel
 from router.platform.base.tun import TunDevice
 from router.wire import ip, offload
 
@@ -20,31 +20,31 @@ PROTOCOL_V6: Final = offload.HEADER + 6
 """Where in a frame the protocol stands, if it is of that family."""
 
 
-def receive_all(forwarder: Forwarder, sock: IcmpSocket, budget: int, now: float) -> None:
-    """Hand in what a socket has, `budget` packets at most."""
+def receive_all(forwarder: Forwarder, channel: QueryChannel, budget: int, now: float) -> None:
+    """Deliver what a channel has received, `budget` packets at most."""
     for _ in range(budget):
         try:
-            packet = sock.receive()
+            packet = channel.receive()
         except BlockingIOError:
             return
         except ip.Malformed:
             forwarder.drops.count(Drop.MALFORMED)
         except OSError:
-            return  # the interface has just gone; its change is reported by itself
+            return  # the interface has just gone, which is reported as its change
         else:
-            forwarder.from_outside(sock, packet, now)
+            forwarder.from_outside(channel, packet, now)
 
 
 def read_all(forwarder: Forwarder, tun: TunDevice, budget: int, now: float) -> None:
     """Forward what the TUN has, `budget` packets at most. Raises OSError when the TUN is gone.
 
-    Behind the first packet, the way out that it took is asked for its answer: a host on the same
-    machine or switch has given it by then, which spares that answer a wait. Elsewhere the question
+    After the first packet, the channel that it left by is read once: a host on the same machine or
+    switch has answered by then, which saves the answer a round of polling. Elsewhere the attempt
     costs a microsecond a round.
     """
     streams, datagrams, from_tun, receive, frame = (
-        forwarder.streams,
-        forwarder.datagrams,
+        forwarder.carriers.streams,
+        forwarder.carriers.datagrams,
         forwarder.from_tun,
         tun.receive,
         tun.frame,
@@ -61,14 +61,14 @@ def read_all(forwarder: Forwarder, tun: TunDevice, budget: int, now: float) -> N
             if may_be_udp and datagrams.carry_frame(frame, size, now):
                 continue
             may_be_tcp = ip.TCP in (four, six)
-            if may_be_tcp and streams is not None and streams.carry(size, now):
+            if may_be_tcp and streams.carry(size, now):
                 continue
             if frame[0] or frame[1]:
                 for one in offload.packets(frame, size):
                     from_tun(one, now)
                 continue
-            sock = from_tun(packet[: size - offload.HEADER].tobytes(), now)
-            if sock is not None and number == 0:
-                receive_all(forwarder, sock, 1, now)
+            channel = from_tun(packet[: size - offload.HEADER].tobytes(), now)
+            if channel is not None and number == 0:
+                receive_all(forwarder, channel, 1, now)
     finally:
         datagrams.flush(now)

@@ -50,6 +50,17 @@ class Refusals:
         source = source or self.peers.get(packet.version, packet.destination)
         self._writer.deliver(icmp.error_of_type(source, packet, *error))
 
+    def refuse_uncarried(self, packet: ip.Packet, now: float) -> None:
+        """A packet that its outbound does not carry."""
+        if packet.protocol == ip.TCP:
+            self.reset(packet, Drop.TCP_REFUSED)
+        elif packet.protocol == ip.UDP:
+            self.refuse(packet, Error.PROHIBITED, Drop.UDP_REFUSED, now)
+        elif packet.protocol == icmp.protocol_of(packet.version):
+            self.refuse(packet, Error.PROHIBITED, Drop.ICMP_TYPE, now)
+        else:
+            self.refuse_protocol(packet, now)
+
     def refuse_protocol(self, packet: ip.Packet, now: float) -> None:
         """The IPv6 error points at the field that names the protocol (RFC 4443, section 3.4)."""
         pointer = packet.protocol_field if packet.version == 6 else 0

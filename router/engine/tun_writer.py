@@ -52,7 +52,7 @@ class TunWriter:
             self._drops.count(Drop.NO_BUFFER)
         return True
 
-    def send(self, size: int) -> None:
+    def deliver_frame(self, size: int) -> None:
         """Give the system the first `size` bytes of the TUN's frame."""
         try:
             self._send(size)

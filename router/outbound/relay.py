@@ -25,14 +25,10 @@ import contextlib
 import socket
 from collections.abc import Callable
 from enum import Enum, auto
-from struct import pack
-from typing import Final
 
 from router.outbound.buffers import BufferPool, RelayBuffer, UrgentByte
 from router.platform.base.descriptors import BROKEN, READABLE, URGENT
-
-RESET_ON_CLOSE: Final = pack("ii", 1, 0)
-"""struct linger: on, for no time."""
+from router.platform.tcp_socket import reset_on_close, take_error
 
 
 class End(Enum):
@@ -73,7 +69,7 @@ class _Direction:
             return False
         buffer = self._buffer
         if buffer is None:
-            buffer = self._buffer = self._next_vessel()
+            buffer = self._buffer = self._next_buffer()
         try:
             if not buffer.held and not self._fill(buffer):
                 return self.urgent
@@ -85,7 +81,7 @@ class _Direction:
 
     def has_failed(self) -> bool:
         """Whether the source has broken since it ended: reading says no more than that it ended."""
-        return self.ended and bool(self._source.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR))
+        return self.ended and bool(take_error(self._source))
 
     def drop(self) -> None:
         """Give back what was borrowed."""
@@ -99,14 +95,14 @@ class _Direction:
         self.urgent = True  # for all that we know
         with contextlib.suppress(OSError, _Broken):
             while True:
-                buffer = self._buffer = self._buffer or self._next_vessel()
+                buffer = self._buffer = self._buffer or self._next_buffer()
                 if not buffer.held and not buffer.fill(self._source):
                     return
                 if not self._drain(buffer):
                     return
                 self.drop()
 
-    def _next_vessel(self) -> RelayBuffer:
+    def _next_buffer(self) -> RelayBuffer:
         if self.urgent and self._pool.is_at_mark(self._source):
             self.urgent = False
             return UrgentByte()
@@ -250,14 +246,8 @@ class Relay:
         self._outward.drop()
         self._inward.drop()
         if how is not End.CLOSED:
-            reset(self.inner)
-            reset(self.outer)
+            reset_on_close(self.inner)
+            reset_on_close(self.outer)
         self._finished(how)
         self.inner.close()
         self.outer.close()
-
-
-def reset(sock: socket.socket) -> None:
-    """Let closing it send a reset instead of a FIN."""
-    with contextlib.suppress(OSError):
-        sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, RESET_ON_CLOSE)

@@ -9,28 +9,27 @@ Must not know: how endpoints are found out, how routes are installed.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable
 
 from router.config.model import DEFAULT_INTERFACE, Config
-from router.policy.network import Endpoint, Interface
+from router.policy.interfaces import FactsOf
+from router.policy.network import Endpoint
 from router.policy.resolve import policy_of
 from router.policy.table import RuleSet
 from router.wire.ip import UDP
 
-InterfacesOf = Callable[[str], Mapping[int, Interface]]
-"""The interfaces of a policy at present, by IP version; none where it is down or built in."""
 
-
-def leaves_by(config: Config, policy: str, interface: str, interfaces_of: InterfacesOf) -> bool:
-    """Whether a policy's way out is the interface, be it up or not."""
+def leaves_by(config: Config, policy: str, interface: str, facts_of: FactsOf) -> bool:
+    """Whether a policy's packets leave by the interface, be it up or not."""
     wanted = config.policies[policy].interface
+    facts = facts_of(policy)
     if wanted == DEFAULT_INTERFACE:
-        return any(outbound.name == interface for outbound in interfaces_of(policy).values())
+        return facts is not None and interface in facts.interfaces
     return wanted == interface
 
 
 def exempt_endpoints(
-    config: Config, rule_set: RuleSet, interfaces_of: InterfacesOf, endpoints: Iterable[Endpoint]
+    config: Config, rule_set: RuleSet, facts_of: FactsOf, endpoints: Iterable[Endpoint]
 ) -> tuple[Endpoint, ...]:
     """Those that rules send into their own VPN, each once."""
     return tuple(
@@ -42,6 +41,6 @@ def exempt_endpoints(
                 config, rule_set.decide(endpoint.version, endpoint.address, UDP, endpoint.port)
             ),
             endpoint.interface,
-            interfaces_of,
+            facts_of,
         )
     )

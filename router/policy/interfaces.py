@@ -7,7 +7,8 @@ Must not know: how a system is asked, sockets.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
+from typing import NamedTuple
 
 from router.config.model import DEFAULT_INTERFACE, Policy
 from router.policy.network import TABLE_MAIN, Interface, Network, RouteKind
@@ -15,7 +16,35 @@ from router.policy.network import TABLE_MAIN, Interface, Network, RouteKind
 InterfacesNow = Mapping[int, Interface]
 """By IP version the interface that packets would leave by; empty while the policy is down."""
 
+
+class OutboundFacts(NamedTuple):
+    """What routes depend on of a policy that is up.
+
+    mtu: the largest packet in bytes that it carries in all of its families.
+    interfaces: the names of those that its packets leave by.
+    """
+
+    mtu: int
+    interfaces: Sequence[str]
+
+
+FactsOf = Callable[[str], OutboundFacts | None]
+"""By policy; None where it is down or built in."""
+
 VERSIONS = (4, 6)
+
+
+def facts_of(interfaces: Mapping[str, InterfacesNow]) -> FactsOf:
+    """The facts of policies whose interfaces are known; see interfaces_now."""
+
+    def of_policy(policy: str) -> OutboundFacts | None:
+        used = interfaces.get(policy, {}).values()
+        if not used:
+            return None
+        names = sorted({interface.name for interface in used})
+        return OutboundFacts(min(interface.mtu for interface in used), names)
+
+    return of_policy
 
 
 def interfaces_now(policies: Mapping[str, Policy], network: Network) -> dict[str, InterfacesNow]:

@@ -15,7 +15,8 @@ from dataclasses import dataclass
 
 from router.config.model import Config, Tun
 from router.policy.capture import Route, plan_routes
-from router.policy.exempt import InterfacesOf, exempt_endpoints
+from router.policy.exempt import exempt_endpoints
+from router.policy.interfaces import FactsOf
 from router.policy.network import Endpoint
 from router.policy.resolve import effective
 from router.policy.table import RuleSet
@@ -35,14 +36,14 @@ class Plan:
 
 
 def make_plan(
-    config: Config, rule_set: RuleSet, interfaces_of: InterfacesOf, endpoints: Iterable[Endpoint]
+    config: Config, rule_set: RuleSet, facts_of: FactsOf, endpoints: Iterable[Endpoint]
 ) -> Plan:
-    """The plan for ways out that are as `way_of` says, and VPNs with these endpoints."""
-    exempt = exempt_endpoints(config, rule_set, interfaces_of, endpoints)
+    """The plan for outbounds that are as `facts_of` says, and VPNs with these endpoints."""
+    exempt = exempt_endpoints(config, rule_set, facts_of, endpoints)
     routes = plan_routes(
         config,
         rule_set,
-        lambda policy: route_mtu(config, policy, interfaces_of),
+        lambda policy: route_mtu(config, policy, facts_of),
         frozenset((endpoint.version, endpoint.address) for endpoint in exempt),
     )
     prefixes = sum(
@@ -52,11 +53,12 @@ def make_plan(
     return Plan(config.tun, routes, len(config.rules), prefixes, exempt)
 
 
-def route_mtu(config: Config, policy: str, interfaces_of: InterfacesOf) -> int:
+def route_mtu(config: Config, policy: str, facts_of: FactsOf) -> int:
     """The largest packet in bytes by a policy, or by what its on_down leads to while it is down.
 
     Not below 1280 bytes, which every IPv6 link must take (RFC 8200, section 5).
     """
-    applies = effective(config, policy, lambda name: bool(interfaces_of(name)))
-    mtus = [interface.mtu for interface in interfaces_of(applies).values()]
-    return max(min([config.tun.mtu, *mtus]), IPV6_MIN_MTU)
+    applies = effective(config, policy, lambda name: facts_of(name) is not None)
+    facts = facts_of(applies)
+    mtu = config.tun.mtu if facts is None else min(config.tun.mtu, facts.mtu)
+    return max(mtu, IPV6_MIN_MTU)

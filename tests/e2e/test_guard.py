@@ -328,7 +328,7 @@ def test_packets_do_not_wait_for_a_busy_guard(bed: Testbed, tmp_path: Path) -> N
         finally:
             os.kill(guard, signal.SIGCONT)
             bed.router.ip("addr del 127.0.0.7/8 dev lo")
-        wait_until(lambda: "put back: " + V4.far(HOME) in run.log, "it to catch up")
+        wait_until(lambda: "restored: " + V4.far(HOME) in run.log, "it to catch up")
         assert route in bed.router.run("ip", "route").stdout
 
 

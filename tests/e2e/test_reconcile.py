@@ -116,7 +116,7 @@ def test_what_others_take_away_is_put_back(
         demand_traffic(bed, *FAMILIES)
         demand_other_rules(bed, router)
         wait_for_state(bed.router, with_us)
-        assert "cannot be put back" not in router.log
+        assert "cannot be restored" not in router.log
     wait_for_state(bed.router, before)
 
 
@@ -146,7 +146,7 @@ def test_what_cannot_be_put_back_hinders_nothing_else(bed: Testbed, tmp_path: Pa
         _in_mounts_of(router, "mount -o remount,bind,ro /proc/sys/net/ipv6")
         run_all(bed.router, f"sysctl -q net.ipv6.conf.{TUN}.disable_ipv6=1")
         wait_until(
-            lambda: "it cannot be put back" in router.log, "a word", detail=lambda: router.log
+            lambda: "it cannot be restored" in router.log, "a word", detail=lambda: router.log
         )
         for word in ("disable_ipv6=0 (Read-only file system)", f"{V6.tun}/126", "IPv6 routes"):
             assert word in router.log
@@ -157,7 +157,7 @@ def test_what_cannot_be_put_back_hinders_nothing_else(bed: Testbed, tmp_path: Pa
         assert router.reload(MORE).startswith("reloaded")
         assert len(installed(bed)) == len(of_v4) + 1
         assert router.reload(SPLIT).startswith("reloaded")
-        assert router.log.count("it cannot be put back") == 1
+        assert router.log.count("it cannot be restored") == 1
         _in_mounts_of(router, "umount /proc/sys/net/ipv6")
         run_all(bed.router, f"ip -4 route flush dev {TUN} proto 116")  # somebody does something
         wait_for_state(bed.router, with_us)

@@ -23,7 +23,7 @@ RULES: Final = rules(
     *(f"{family.far(WANTED)} -> home" for family in FAMILIES),
     *(f"{family.far(OTHER)} -> office" for family in FAMILIES),
 )
-AGAIN: Final = re.compile(r"keeps removing what is ours; put back: (.*); not again for ([\d.]+) s")
+AGAIN: Final = re.compile(r"keeps removing what is ours; restored: (.*); not again for ([\d.]+) s")
 
 
 def _waits(router: Tunrouter) -> list[float]:

@@ -20,8 +20,7 @@ from router.engine.udp.datagrams import Datagrams
 from router.flows import quoted
 from router.flows.drops import Drop, Drops
 from router.flows.quoted import Quote
-from router.outbound.all import NatEndpoint, Outbounds
-from router.outbound.icmp import IcmpSocket
+from router.outbound.base import NatEndpoint, QueryChannel
 from router.wire import icmp, ip
 from router.wire.icmp import Error
 
@@ -31,15 +30,12 @@ HOST_UNREACHABLE: Final = bytes(Error.HOST_UNREACHABLE.type_and_code(4))
 class Errors:
     """Those about queries and datagrams of both families."""
 
-    def __init__(
-        self, queries: Queries, datagrams: Datagrams, outbounds: Outbounds, drops: Drops
-    ) -> None:
+    def __init__(self, queries: Queries, datagrams: Datagrams, drops: Drops) -> None:
         self._queries = queries
         self._datagrams = datagrams
-        self._outbounds = outbounds
         self._drops = drops
 
-    def from_outside(self, sock: IcmpSocket, error: ip.Packet) -> None:
+    def from_outside(self, channel: QueryChannel, error: ip.Packet) -> None:
         """Hand in an error that a raw socket has received. It is whole, and the kernel has looked
         at its checksum in IPv6."""
         quote = quoted.read(error)
@@ -48,9 +44,9 @@ class Errors:
         if isinstance(quote, Drop):
             self._drops.count(quote)
         elif quote.protocol == ip.UDP:
-            self._about_a_datagram(sock, error, quote)
+            self._about_a_datagram(channel, error, quote)
         else:
-            self._queries.error(sock, error, quote)
+            self._queries.error(channel, error, quote)
 
     def from_inside(self, error: ip.Packet) -> Drop | None:
         """Send on an error about something that was handed in; or why it can be about nothing that
@@ -67,25 +63,26 @@ class Errors:
         self._send_on(error, quote, outside)
         return None
 
-    def _about_a_datagram(self, sock: IcmpSocket, error: ip.Packet, quote: Quote) -> None:
-        """Routers' words, and all of IPv6, have reached the datagram's own socket."""
-        start, outbound = error.payload, self._outbounds.of(sock)
-        unheard = error.version == 4 and error.data[start : start + 2] == HOST_UNREACHABLE
-        if unheard and outbound is not None and outbound.owns(error.source):
-            self._datagrams.host_unreachable(outbound, error, quote)
+    def _about_a_datagram(self, channel: QueryChannel, error: ip.Packet, quote: Quote) -> None:
+        """Errors of other routers, and all of IPv6, have reached the datagram's own socket."""
+        start = error.payload
+        is_missed = error.version == 4 and error.data[start : start + 2] == HOST_UNREACHABLE
+        if is_missed and channel.outbound.owns(error.source):
+            self._datagrams.host_unreachable(channel.outbound, error, quote)
 
     def _send_on(self, error: ip.Packet, quote: Quote, outside: NatEndpoint) -> None:
-        """From the address that the system sends to him with: that is whom he has answered."""
+        """From the address that the system sends from towards the error's destination: that is the
+        host which has sent the packet that the error is about."""
         if error.hop_limit <= 1:
             self._drops.count(Drop.HOP_LIMIT)
             return
-        sock = outside.outbound.icmp[error.version]
+        channel = outside.outbound.queries(error.version)
         address = ip.format_address(error.destination)
-        source = sock.path(address).source
-        if source is None:
+        source = outside.outbound.path(error.version, address).source
+        if source is None or channel is None:
             self._drops.count(Drop.UNREACHABLE)
             return
         try:
-            sock.send_error(quoted.outward(error, quote, source, outside.number), (address, 0))
+            channel.send_error(quoted.outward(error, quote, source, outside.number), address)
         except OSError:
             self._drops.count(Drop.NO_BUFFER)

@@ -5,11 +5,10 @@ Always true: errors from the network neither begin, refresh nor end a flow (RFC 
 
 from __future__ import annotations
 
-import errno
-from collections.abc import Mapping
 from itertools import chain
 from typing import Final
 
+from router.engine.errnos import SEND_ERRORS
 from router.engine.refusals import Refusals
 from router.engine.reload.reevaluate import Reevaluated, Reevaluation
 from router.engine.tun_writer import TunWriter
@@ -18,8 +17,7 @@ from router.flows.drops import Drop, Drops
 from router.flows.queries import Binding, QueryTable, inside_key, outside_key
 from router.flows.quoted import Quote
 from router.flows.tally import Tally, move
-from router.outbound.all import Change, NatEndpoint, Outbound
-from router.outbound.icmp import IcmpSocket
+from router.outbound.base import Change, NatEndpoint, Outbound, QueryChannel
 from router.wire import icmp, ip
 from router.wire.icmp import Error
 
@@ -28,19 +26,6 @@ LIMIT: Final = 32_768
 
 NO_QUERY: Final = 255
 """A type that no query has, so that no flow is found."""
-
-SEND_ERRORS: Final[Mapping[int, tuple[Error, Drop]]] = {
-    errno.ENETUNREACH: (Error.NO_ROUTE, Drop.UNREACHABLE),
-    errno.ENETDOWN: (Error.NO_ROUTE, Drop.UNREACHABLE),
-    errno.ENODEV: (Error.NO_ROUTE, Drop.UNREACHABLE),
-    errno.ENXIO: (Error.NO_ROUTE, Drop.UNREACHABLE),
-    errno.EADDRNOTAVAIL: (Error.NO_ROUTE, Drop.UNREACHABLE),
-    errno.EHOSTUNREACH: (Error.HOST_UNREACHABLE, Drop.UNREACHABLE),
-    errno.EACCES: (Error.PROHIBITED, Drop.UNREACHABLE),
-    errno.EPERM: (Error.PROHIBITED, Drop.UNREACHABLE),
-    errno.EMSGSIZE: (Error.TOO_BIG, Drop.TOO_BIG),
-}
-"""What the kernel says of a packet that we send is what its sender is told."""
 
 
 class Queries:
@@ -60,15 +45,14 @@ class Queries:
     def __len__(self) -> int:
         return sum(map(len, self._tables.values()))
 
-    def carry(self, query: ip.Packet, kind: int, now: float) -> IcmpSocket | None:
+    def carry(self, query: ip.Packet, kind: int, now: float) -> QueryChannel | None:
         """Send a query that belongs to a flow; the socket it went by, or None if it has none."""
         start = query.payload + 4
         key = query.source + query.destination + bytes((kind,)) + query.data[start : start + 2]
         binding = self._tables[query.version].by_inside.get(key)
         if binding is None:
             return None
-        self._send(query, binding, now)
-        return binding.outbound.icmp[query.version]
+        return self._send(query, binding, now)
 
     def begin(
         self, query: ip.Packet, kind: int, outbound: Outbound, tally: Tally, now: float
@@ -92,12 +76,12 @@ class Queries:
         else:
             self._send(query, binding, now)
 
-    def answer(self, sock: IcmpSocket, answer: ip.Packet, kind: int, now: float) -> None:
+    def answer(self, channel: QueryChannel, answer: ip.Packet, kind: int, now: float) -> None:
         """Hand in an answer that a raw socket has received. kind: of the queries it answers."""
         data, start = answer.data, answer.payload + 4
         key = answer.source + bytes((kind,)) + data[start : start + 2]
         binding = self._tables[answer.version].by_outside.get(key)
-        if binding is None or binding.outbound.icmp.get(answer.version) is not sock:
+        if binding is None or binding.outbound is not channel.outbound:
             self._drops.count(Drop.NO_BINDING)
             return
         if answer.hop_limit <= 1:
@@ -112,7 +96,7 @@ class Queries:
             translate.answer(answer, binding.source, outside_id, binding.inside_id)
         )
 
-    def error(self, sock: IcmpSocket, error: ip.Packet, quote: Quote) -> None:
+    def error(self, channel: QueryChannel, error: ip.Packet, quote: Quote) -> None:
         """An error about a query of ours, told as if there were no other address than its sender's.
 
         What our own kernel says (no such neighbour, path too narrow) comes from an address of
@@ -120,7 +104,7 @@ class Queries:
         """
         key = outside_key(quote.destination, quote.kind, quote.identifier)
         binding = self._tables[error.version].by_outside.get(key)
-        if binding is None or binding.outbound.icmp.get(error.version) is not sock:
+        if binding is None or binding.outbound is not channel.outbound:
             self._drops.count(Drop.NO_BINDING)
             return
         if error.hop_limit <= 1:
@@ -176,13 +160,19 @@ class Queries:
         key = outside_key(query.destination, kind, icmp.identifier(query))
         return key in self._tables[query.version].by_outside and outbound.owns(query.source)
 
-    def _send(self, query: ip.Packet, binding: Binding[Outbound], now: float) -> None:
+    def _send(
+        self, query: ip.Packet, binding: Binding[Outbound], now: float
+    ) -> QueryChannel | None:
+        """The channel that the query went by; None where its outbound has none."""
+        channel = binding.outbound.queries(query.version)
+        if channel is None:
+            self._refusals.refuse(query, Error.NO_ROUTE, Drop.UNREACHABLE, now)
+            return None
         if query.version == 6 and not icmp.has_valid_checksum(query):
             self._drops.count(Drop.BAD_CHECKSUM)
-            return
-        sock = binding.outbound.icmp[query.version]
+            return channel
         try:
-            sock.send(query, binding)
+            channel.send(query, binding)
         except BlockingIOError:
             self._drops.count(Drop.NO_BUFFER)
         except OSError as error:
@@ -192,6 +182,7 @@ class Queries:
             tally = binding.tally
             tally.packets_out += 1
             tally.bytes_out += len(query.data)
+        return channel
 
     def _refuse_by_errno(
         self, query: ip.Packet, binding: Binding[Outbound], error: OSError, now: float
@@ -202,5 +193,5 @@ class Queries:
             return
         value = 0
         if what is Error.TOO_BIG:
-            value = binding.outbound.icmp[query.version].path(binding.address[0]).mtu
+            value = binding.outbound.path(query.version, binding.address[0]).mtu
         self._refusals.refuse(query, what, reason, now, value)

@@ -7,7 +7,8 @@ from typing import NamedTuple
 
 from router.config.model import Config
 from router.config.problems import LineSource, Problem
-from router.policy.exempt import InterfacesOf, exempt_endpoints
+from router.policy.exempt import exempt_endpoints
+from router.policy.interfaces import FactsOf
 from router.policy.network import Endpoint
 from router.policy.plan import Plan, route_mtu
 from router.policy.table import RuleSet
@@ -65,8 +66,8 @@ class Reread(NamedTuple):
 
 
 def dependencies(
-    config: Config, rules: RuleSet, interfaces_of: InterfacesOf, endpoints: Sequence[Endpoint]
+    config: Config, rules: RuleSet, facts_of: FactsOf, endpoints: Sequence[Endpoint]
 ) -> Dependencies:
     """Of a plan that is made now; see make_plan."""
-    mtus = [route_mtu(config, name, interfaces_of) for name in config.policies]
-    return *mtus, exempt_endpoints(config, rules, interfaces_of, endpoints)
+    mtus = [route_mtu(config, name, facts_of) for name in config.policies]
+    return *mtus, exempt_endpoints(config, rules, facts_of, endpoints)

@@ -16,7 +16,8 @@ from typing import NamedTuple
 
 from router.config.model import BUILT_IN, Config, Policy, PolicyType
 from router.flows.tally import Tallies, Tally
-from router.outbound.all import Outbound, Outbounds
+from router.outbound.all import Outbounds
+from router.outbound.base import Outbound
 from router.policy.capture import is_captured
 from router.policy.resolve import effective, policy_of
 from router.policy.table import RuleSet

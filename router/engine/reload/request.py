@@ -186,10 +186,10 @@ class Reload:
             routes = self._installed.change(compiled)
         except REFUSALS:
             self._outbounds.take_over(before.policies.values())
-            self._outbounds.close_unused(self._forwarder.outbounds_in_use())
+            self._outbounds.close_unused(self._forwarder.carriers.outbounds())
             raise
         flows = self._forwarder.change(config, compiled.rules)
-        self._outbounds.close_unused(self._forwarder.outbounds_in_use())
+        self._outbounds.close_unused(self._forwarder.carriers.outbounds())
         log_policies(config, self._outbounds, {*changes.added, *changes.changed})
         return Outcome.applied(config, flows, routes, changes)
 

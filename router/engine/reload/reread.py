@@ -26,7 +26,7 @@ from router.engine.reload.compiled import Compiled, Report, Reread, dependencies
 from router.platform import present_network
 from router.policy.findings.loops import find_endpoints_in_danger
 from router.policy.findings.situation import Situation
-from router.policy.interfaces import interfaces_now
+from router.policy.interfaces import facts_of, interfaces_now
 from router.policy.table import RuleSet
 
 
@@ -47,10 +47,8 @@ def reread(file: Path) -> Reread:
     config, rules = loaded.config, RuleSet.build(loaded.config)
     network = present_network()
     situation = Situation.of(config, rules, network)
-    outbounds = interfaces_now(config.policies, network)
-    depends_on = dependencies(
-        config, rules, lambda name: outbounds.get(name, {}), network.endpoints
-    )
+    facts = facts_of(interfaces_now(config.policies, network))
+    depends_on = dependencies(config, rules, facts, network.endpoints)
     warnings = (f"{each.message}; {each.help}" for each in find_endpoints_in_danger(situation))
     compiled = Compiled(_without_prefixes(config), rules, situation.plan, depends_on)
     return Reread(problems.and_also(Report.saying(*warnings)), compiled)

@@ -1,7 +1,8 @@
-"""Not to quarrel: two programs that put the same thing right again and again would do nothing else.
+"""Back-off for what another program keeps removing: two programs that correct the same thing again
+and again would do nothing else.
 
-Always true: what is taken away now and then is put back at once; what is taken away again as soon
-as it is back is put back ever more seldom, until it is left alone for a while.
+Always true: what is removed now and then is restored at once; what is removed again as soon as it
+is restored is restored after a delay that doubles, until it stays for a while.
 """
 
 from __future__ import annotations
@@ -9,22 +10,22 @@ from __future__ import annotations
 from typing import Final
 
 FIRST: Final = 0.1
-"""Seconds to wait after something was put back for the second time in a row."""
+"""Seconds to wait after something was restored for the second time in a row."""
 LONGEST: Final = 30.0
 CALM: Final = 2.0
-"""What stays this many times as long as was waited for it is left alone again."""
+"""What stays this many times as long as the delay was ends the back-off."""
 
 
 class Backoff:
-    """For one thing that is put back."""
+    """Of one thing that is restored."""
 
     def __init__(self) -> None:
         self._last = float("-inf")
         self.wait = 0.0
-        """Seconds that are waited between one time and the next at present."""
+        """The present delay in seconds."""
 
     def restored(self, now: float) -> None:
-        """It has just been."""
+        """It has just been restored."""
         if now - self._last > CALM * max(self.wait, FIRST):
             self.wait = 0.0
         else:
@@ -32,5 +33,5 @@ class Backoff:
         self._last = now
 
     def delay(self, now: float) -> float:
-        """Seconds until it may be put back again; 0 if it may be now."""
+        """Seconds until it may be restored again; 0 if it may be now."""
         return max(0.0, self._last + self.wait - now)

@@ -1,83 +1,63 @@
-"""Dial first: an application's request, held until the way out has connected.
+"""Dial first: a connection request of an application, held until the outbound has connected.
 
-Theory of operation. A request (SYN) is kept while a socket that is bound to the way out connects.
-What the network says of that is what the application is told: a reset for a reset, an ICMP error
-for an ICMP error, from the router that sent it, nothing for nothing. Once connected, the request
-goes on to a listener of ours, rewritten so that our kernel ends the connection on a real socket;
-who accepts it there takes the outer socket over.
+Theory of operation. A request (SYN) is kept while the outbound dials. The application then gets
+what the network has reported: a reset for a reset, an ICMP error for an ICMP error, from the router
+that sent it, and no answer where there was none. Once connected, the request goes on to a listener
+of ours, rewritten so that our kernel ends the connection on a real socket; `connections`, which
+accepts it there, takes the outer socket over.
 
-Always true: an application is never told of success before the way out has connected; a socket is
-in `sockets` exactly as long as its flow is DIALLING or OPENING; an attempt that has failed leaves
-neither a flow nor a socket behind.
+Always true: an application gets no SYN-ACK before the outbound has connected; a dial is in `dials`
+exactly as long as its flow is DIALLING or OPENING; a dial that has failed leaves neither a flow nor
+a socket behind.
 
-Must not know: how segments pass and sockets are relayed once the connection is there.
+Must not know: how segments pass and sockets are relayed once the connection exists.
 """
 
 from __future__ import annotations
 
 import errno
-import os
 import socket
 from collections.abc import Callable
 from functools import partial
-from typing import Final, Protocol
+from typing import Final
 
-from router.engine.icmp.queries import SEND_ERRORS
+from router.engine.errnos import EXHAUSTED, RESETS, SEND_ERRORS
 from router.engine.refusals import Refusals
 from router.engine.tun_writer import TunWriter
 from router.flows.addresses import is_host_source
 from router.flows.drops import Drop, Drops
 from router.flows.tally import Tally
 from router.flows.tcp import Flow, FlowTable, State
-from router.outbound.all import Outbound
+from router.outbound.base import Dial, DialRequest, Outbound
 from router.outbound.descriptors import Descriptors
-from router.outbound.relay import reset
-from router.platform.base.descriptors import HasFileno
-from router.platform.base.tcp import ConnectFailure, TcpSockets
+from router.platform.base.tcp import ConnectFailure
 from router.wire import ip, offload, tcp
 from router.wire.icmp import Error
 
-EXHAUSTED: Final = frozenset(
-    {errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM, errno.EAGAIN, errno.EADDRNOTAVAIL}
-)
-"""What stands for a lack of descriptors, memory or ports; connect() says EAGAIN and EADDRNOTAVAIL
-when no local port is left."""
 DESCRIPTORS_EACH: Final = 2
 """Of a connection: the socket that dials, and the one that will be accepted."""
-RESETS: Final = frozenset({errno.ECONNREFUSED, errno.ECONNRESET, errno.EPIPE})
-
-
-class DialWatcher(Protocol):
-    """Who waits until sockets have connected, and knows the time."""
-
-    now: float
-
-    def watch_changes(self, source: HasFileno, changed: Callable[[int], None]) -> None: ...
-
-    def forget_changes(self, source: HasFileno) -> None: ...
 
 
 class Dialer:
     """The flows of `table` that are not relayed yet, and what ends them.
 
-    is_ours: whether an address is one of this machine, the TUN's included.
+    now: the time of the loop's present round. is_ours: whether an address is one of this machine,
+    the TUN's included.
     """
 
     def __init__(
         self,
-        sockets: TcpSockets,
         table: FlowTable[Outbound],
-        watcher: DialWatcher,
+        now: Callable[[], float],
         is_ours: Callable[[bytes], bool],
         writer: TunWriter,
         refusals: Refusals,
         drops: Drops,
         descriptors: Descriptors,
     ) -> None:
-        self.sockets: dict[Flow[Outbound], socket.socket] = {}
-        self._system = sockets
+        self.dials: dict[Flow[Outbound], Dial] = {}
         self._table = table
-        self._watcher = watcher
+        self._now = now
         self._is_ours = is_ours
         self._writer = writer
         self._refusals = refusals
@@ -85,26 +65,25 @@ class Dialer:
         self._descriptors = descriptors
 
     def begin(self, request: ip.Packet, outbound: Outbound, tally: Tally, now: float) -> None:
-        """Dial for a request that is whole, by a way out that is up and has its family."""
+        """Dial for a whole request, by an outbound that is up and reaches its family."""
         if not self._descriptors.take(DESCRIPTORS_EACH):
             self._refuse(request, ConnectFailure(errno.EMFILE), now)
             return
+        key = request.source + request.destination + tcp.ports(request)
         try:
-            sock = self._connecting(request, outbound)
+            dial = outbound.dial(dial_request(request), partial(self._changed, key))
         except OSError as error:
             self._descriptors.give_back(DESCRIPTORS_EACH)
             self._refuse(request, ConnectFailure(error.errno or 0), now)
             return
-        key = request.source + request.destination + tcp.ports(request)
         flow = self._table.begin(key, request.data, tcp.sequence(request), outbound, tally, now)
         tally.went_out(len(request.data))
-        self.sockets[flow] = sock
-        self._watcher.watch_changes(sock, partial(self._changed, flow))
-        if _is_connected(sock):
-            self._open(flow, now)  # a near host has answered by now, which spares it a wait
+        self.dials[flow] = dial
+        if dial.is_connected:
+            self._open(flow, now)  # a near host has answered by now, which saves a round of polling
 
     def take(self, flow: Flow[Outbound], segment: ip.Packet, now: float) -> bool:
-        """What the application sends while its flow is DIALLING; False if that ends the flow and
+        """A segment of the application while its flow is DIALLING; False if that ends the flow and
         may begin another."""
         request = ip.parse(flow.request)
         if not tcp.is_request(segment):
@@ -119,52 +98,42 @@ class Dialer:
         return False
 
     def has_sent(self, request: ip.Packet) -> bool:
-        """Whether this is a request that a socket of ours has sent and that came back."""
+        """Whether this is a request that a dial of ours has sent and that came back."""
         port = int.from_bytes(tcp.ports(request)[:2], "big")
         destination = request.destination + tcp.ports(request)[2:]
         size = len(request.source)
         return any(
-            flow.key[size:-4] + flow.key[-2:] == destination and sock.getsockname()[1] == port
-            for flow, sock in self.sockets.items()
+            flow.key[size:-4] + flow.key[-2:] == destination and dial.source_port == port
+            for flow, dial in self.dials.items()
             if flow.state is State.DIALLING
         )
 
+    def release(self, flow: Flow[Outbound]) -> socket.socket:
+        """The connected socket of a flow that was accepted, now the caller's; see Dial.release."""
+        return self.dials.pop(flow).release()
+
     def abandon(self, flow: Flow[Outbound]) -> None:
         """End a flow that is not relayed, whatever its state."""
-        sock = self.sockets.pop(flow, None)
-        if sock is not None:
-            self._watcher.forget_changes(sock)
-            reset(sock)
-            sock.close()
+        dial = self.dials.pop(flow, None)
+        if dial is not None:
+            dial.abandon()
             self._descriptors.give_back(DESCRIPTORS_EACH)
         self._table.end(flow)
 
-    def _connecting(self, request: ip.Packet, outbound: Outbound) -> socket.socket:
-        """A socket that dials. Raises OSError."""
-        version = request.version
-        sock = self._system.dialling(
-            version, outbound.interfaces[version], request.hop_limit - 1, request.traffic_class
-        )
-        port = int.from_bytes(tcp.ports(request)[2:], "big")
-        outcome = sock.connect_ex((ip.format_address(request.destination), port))
-        if outcome not in (0, errno.EINPROGRESS):
-            sock.close()
-            raise OSError(outcome, os.strerror(outcome))
-        return sock
-
-    def _changed(self, flow: Flow[Outbound], _event: int) -> None:
-        if flow.state is not State.DIALLING:
+    def _changed(self, key: bytes, _event: int) -> None:
+        flow = self._table.flows.get(key)
+        dial = self.dials.get(flow) if flow is not None else None
+        if flow is None or dial is None or flow.state is not State.DIALLING:
             return
-        sock, now = self.sockets[flow], self._watcher.now
-        failure = self._system.failure(sock)
-        if failure.error:
-            self._refuse(ip.parse(flow.request), failure, now)
+        failure = dial.failure
+        if failure is not None:
+            self._refuse(ip.parse(flow.request), failure, self._now())
             self.abandon(flow)
-        elif _is_connected(sock):
-            self._open(flow, now)
+        elif dial.is_connected:
+            self._open(flow, self._now())
 
     def _open(self, flow: Flow[Outbound], now: float) -> None:
-        """The way out has connected: the request goes on to a listener."""
+        """The outbound has connected: the request goes on to a listener."""
         request = ip.parse(flow.request)
         rewrite = self._table.connected(flow, now)
         if rewrite is None:
@@ -176,10 +145,10 @@ class Dialer:
         self._writer.deliver(bytes(memoryview(frame)[offload.HEADER :]))
 
     def _refuse(self, request: ip.Packet, failure: ConnectFailure, now: float) -> None:
-        """Tell the application what the network, or our own kernel, said."""
+        """Answer the application with what the network, or our own kernel, has reported."""
         if failure.icmp is not None and failure.offender is not None:
-            told = is_host_source(failure.offender) and not self._is_ours(failure.offender)
-            self._refusals.pass_on(request, failure.icmp, failure.offender if told else None)
+            named = is_host_source(failure.offender) and not self._is_ours(failure.offender)
+            self._refusals.pass_on(request, failure.icmp, failure.offender if named else None)
         elif failure.error in RESETS:
             self._refusals.reset(request, Drop.CONNECT_FAILED)
         elif failure.error in EXHAUSTED:
@@ -190,12 +159,10 @@ class Dialer:
             what, reason = SEND_ERRORS.get(
                 failure.error, (Error.HOST_UNREACHABLE, Drop.UNREACHABLE)
             )
-            self._refusals.refuse(request, what or Error.HOST_UNREACHABLE, reason, now)
+            self._refusals.refuse(request, what, reason, now)
 
 
-def _is_connected(sock: socket.socket) -> bool:
-    try:
-        sock.getpeername()
-    except OSError:
-        return False
-    return True
+def dial_request(request: ip.Packet) -> DialRequest:
+    """What to dial for a SYN that is whole and has hops left."""
+    port = int.from_bytes(tcp.ports(request)[2:], "big")
+    return DialRequest(request.destination, port, request.hop_limit - 1, request.traffic_class)

@@ -22,7 +22,7 @@ from typing import Final, NamedTuple, Protocol
 from router.engine.tun_writer import TunWriter
 from router.flows.rewrite import Rewrite
 from router.flows.tcp import Flow
-from router.outbound.all import Outbound
+from router.outbound.base import Outbound
 from router.outbound.relay import Relay
 from router.platform.base.tcp import TcpSockets
 from router.wire import offload, tcp

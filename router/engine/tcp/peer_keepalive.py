@@ -18,7 +18,7 @@ from collections.abc import Callable, Mapping
 from typing import Final, NamedTuple
 
 from router.flows.tcp import Flow, source_of
-from router.outbound.all import Outbound
+from router.outbound.base import Outbound
 from router.outbound.relay import Relay
 from router.platform.base.tcp import TcpSockets
 

@@ -1,10 +1,11 @@
 """UDP flows: which socket a datagram leaves by, and their lives.
 
-    departures    what the TUN gives, out by the socket of its mapping
-    arrivals      what the socket receives, and what the network says of what it sent
+    outbound    from the TUN, out by the channel of the mapping
+    inbound     what the channel receives: datagrams, and errors about those that were sent
+    sockets     channels, within a budget
 
-Always true: the rules are asked once a flow; a flow that cannot be had is refused and no other is
-touched for it (RFC 4787 REQ-11); nothing that arrives can raise.
+Always true: the rules are evaluated once a flow; a flow that cannot be had is refused and no other
+is touched for it (RFC 4787 REQ-11); nothing that arrives can raise.
 """
 
 from __future__ import annotations
@@ -16,29 +17,29 @@ from router.engine.reload.reevaluate import Reevaluated, Reevaluation
 from router.engine.tun_writer import TunWriter
 from router.engine.udp.inbound import UdpInbound
 from router.engine.udp.outbound import UdpOutbound
+from router.engine.udp.sockets import MappingSockets
 from router.flows.drops import Drop, Drops
 from router.flows.quoted import Quote
 from router.flows.tally import Tally, move
 from router.flows.udp import DatagramTable, Mapping, outside_ports
-from router.outbound.all import Change, NatEndpoint, Outbound
-from router.outbound.udp import MappingSocket, UdpSockets
+from router.outbound.base import Change, DatagramChannel, NatEndpoint, Outbound
 from router.platform.base.sockets import NetworkError
 from router.wire import ip, udp
 from router.wire.icmp import Error
 
-Link = Mapping[Outbound, MappingSocket]
+Link = Mapping[Outbound, DatagramChannel]
 
 
 class Datagrams:
     """The UDP flows of both families."""
 
     def __init__(
-        self, writer: TunWriter, refusals: Refusals, drops: Drops, sockets: UdpSockets
+        self, writer: TunWriter, refusals: Refusals, drops: Drops, sockets: MappingSockets
     ) -> None:
         self._refusals = refusals
         self._drops = drops
         self._sockets = sockets
-        self._table: DatagramTable[Outbound, MappingSocket] = DatagramTable(sockets.limit)
+        self._table: DatagramTable[Outbound, DatagramChannel] = DatagramTable(sockets.limit)
         self._by_inside = self._table.by_inside
         self._inbound = UdpInbound(writer, drops, self._by_inside, refusals.peers)
         self._outbound = UdpOutbound(refusals, drops, self._inbound.read_error_queue)

@@ -15,8 +15,7 @@ from typing import Final
 from router.engine.tun_writer import TunWriter
 from router.flows.drops import Drop, Drops
 from router.flows.udp import Flow, Mapping, Sender, flow_key
-from router.outbound.all import Outbound
-from router.outbound.udp import MappingSocket
+from router.outbound.base import DatagramChannel, Outbound
 from router.platform.base.descriptors import Bytes
 from router.platform.base.sockets import Arrived, NetworkError
 from router.wire import icmp, ip, udp
@@ -26,9 +25,9 @@ OWN_ERROR_HOP_LIMIT: Final = 64
 MOST_BYTES: Final = 65_000
 """Of payload in one run: whole it has to fit in one packet, headers included."""
 
-Link = Mapping[Outbound, MappingSocket]
-DatagramFlow = Flow[Outbound, MappingSocket]
-DatagramSender = Sender[Outbound, MappingSocket]
+Link = Mapping[Outbound, DatagramChannel]
+DatagramFlow = Flow[Outbound, DatagramChannel]
+DatagramSender = Sender[Outbound, DatagramChannel]
 
 
 class UdpInbound:

@@ -10,21 +10,20 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Final
 
-from router.engine.icmp.queries import SEND_ERRORS
+from router.engine.errnos import SEND_ERRORS
 from router.engine.refusals import Refusals
 from router.engine.udp.inbound import ErrorQueueResult
 from router.flows.drops import Drop, Drops
 from router.flows.udp import Flow, Mapping
-from router.outbound.all import Outbound
-from router.outbound.udp import MappingSocket
+from router.outbound.base import DatagramChannel, Outbound
 from router.wire import ip, udp
 from router.wire.icmp import Error
 
 MOST_BYTES: Final = 65_000
 """Of payload in one run: whole it has to fit in one packet, headers included."""
 
-Link = Mapping[Outbound, MappingSocket]
-DatagramFlow = Flow[Outbound, MappingSocket]
+Link = Mapping[Outbound, DatagramChannel]
+DatagramFlow = Flow[Outbound, DatagramChannel]
 
 
 class Run:
@@ -170,7 +169,7 @@ class UdpOutbound:
         outbound, version = flow.mapping.outbound, flow.mapping.version
         value = 0
         if what is Error.TOO_BIG:
-            value = mtu or outbound.icmp[version].path(flow.address[0]).mtu
+            value = mtu or outbound.path(version, flow.address[0]).mtu
         packet = flow.envelope.seal(
             run.payloads, run.hop_limit, run.traffic_class, dont_fragment=run.dont_fragment
         )

@@ -8,15 +8,13 @@ from dataclasses import dataclass
 from router.config.model import LENGTH_BITS, Config, Place, PolicyType, Rule
 from router.policy.capture import Route
 from router.policy.exempt import leaves_by
-from router.policy.interfaces import InterfacesNow, interfaces_now
+from router.policy.interfaces import InterfacesNow, facts_of, interfaces_now
 from router.policy.kernel import Kernel, PlannedRoutes
 from router.policy.network import Network
 from router.policy.plan import Plan, make_plan
 from router.policy.prefixes import HOST_MASKS, LENGTH_MASK
 from router.policy.resolve import policy_of
 from router.policy.table import RuleSet
-
-NO_WAY: InterfacesNow = {}
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,9 +35,7 @@ class Situation:
     def of(cls, config: Config, rule_set: RuleSet, network: Network) -> Situation:
         """Everything that follows from rules and network."""
         outbounds = interfaces_now(config.policies, network)
-        plan = make_plan(
-            config, rule_set, lambda policy: outbounds.get(policy, NO_WAY), network.endpoints
-        )
+        plan = make_plan(config, rule_set, facts_of(outbounds), network.endpoints)
         planned = PlannedRoutes(plan.routes)
         return cls(
             config,
@@ -69,9 +65,7 @@ class Situation:
 
     def leaves_by(self, policy: str, interface: str) -> bool:
         """Whether a policy's way out is the interface, be it up or not."""
-        return leaves_by(
-            self.config, policy, interface, lambda name: self.outbounds.get(name, NO_WAY)
-        )
+        return leaves_by(self.config, policy, interface, facts_of(self.outbounds))
 
 
 def covering_place(config: Config, rule_index: int, version: int, address: int) -> Place | None:

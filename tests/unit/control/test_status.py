@@ -14,7 +14,9 @@ from router.config.loader import load
 from router.control.status import RULES_AT_ONCE, status
 from router.flows.drops import Drop, Drops
 from router.flows.tally import Tallies
-from tests.unit.engine.world import MemoryWays
+from tests.unit.engine.tcp.memory import MemoryTcp
+from tests.unit.engine.udp.memory import MemorySystem
+from tests.unit.engine.world import MemoryOutbounds
 
 RULES = """
 version: 1
@@ -42,14 +44,12 @@ class MemoryRouter:
         config = load(file).config
         assert config is not None
         self.config = config
-        self.outbounds = MemoryWays(
-            {p.name: p.interface for p in config.policies.values() if p.interface}
-        )
-        self.forwarder = self
+        self.outbounds = MemoryOutbounds(config.policies.values(), MemorySystem(), MemoryTcp())
+        self.forwarder = self.carriers = self
         self.tallies = Tallies()
         self.drops = Drops()
 
-    def flows(self) -> dict[str, int]:
+    def counts(self) -> dict[str, int]:
         return {"icmp": 1, "udp": 0, "tcp": 4}
 
 

@@ -122,6 +122,7 @@ def test_reject_resets_tcp_and_prohibits_udp(world: World, version: int, host: i
 
 @BOTH
 def test_what_cannot_be_carried_is_refused_honestly(world: World, version: int) -> None:
+    world.outbound("home").protocols.remove(ip.TCP)
     (answer,) = world.send(bytes(header(version, HOME) / TCP(dport=80, flags="S", seq=5)))
     assert decoded(answer)[TCP].flags == "RA"
     other = header(version, HOME)
@@ -175,7 +176,7 @@ def test_the_router_itself_answers_pings(world: World, version: int) -> None:
 def test_what_the_kernel_says_of_a_request_is_told(
     world: World, version: int, code: int, expected: dict[int, tuple[int, int]]
 ) -> None:
-    world.sock("home", version).error = OSError(code, "")
+    world.channel("home", version).error = OSError(code, "")
     answers = world.send(ping(version, HOME))
     assert error_in(answers) == expected[version]
     told = int.from_bytes(bytes(decoded(answers[0]).payload)[4:8], "big")
@@ -184,9 +185,9 @@ def test_what_the_kernel_says_of_a_request_is_told(
 
 @BOTH
 def test_a_full_buffer_is_counted_and_not_told(world: World, version: int) -> None:
-    world.sock("home", version).error = BlockingIOError()
+    world.channel("home", version).error = BlockingIOError()
     assert world.send(ping(version, HOME)) == []
-    world.sock("home", version).error = OSError(errno.ENOBUFS, "")
+    world.channel("home", version).error = OSError(errno.ENOBUFS, "")
     assert world.send(ping(version, HOME)) == []
     assert world.drops == {"no-buffer": 2}
 
@@ -297,7 +298,7 @@ def test_damaged_packets_never_raise(world: World, version: int) -> None:
                 except ip.Malformed:
                     continue
                 if view.version == version:
-                    sock = world.sock("home", version)
+                    sock = world.channel("home", version)
                     world.forwarder.from_outside(sock, view, 1.0)
     assert world.drops[Drop.MALFORMED] > 0
 

@@ -55,7 +55,7 @@ def test_pings_and_their_answers(world: World, version: int) -> None:
     world.answer("home", reply_to(request, outside_id, own))
     assert counted(world) == {("home", HOME): (3, 3 * size, 1, size)}
     assert flows(world) == {("home", HOME): 1}
-    assert world.forwarder.flows() == {"icmp": 1, "udp": 0, "tcp": 0}
+    assert world.carriers.counts() == {"icmp": 1, "udp": 0, "tcp": 0}
     world.forwarder.expire(100.0)
     assert flows(world) == {("home", HOME): 0}
     assert counted(world) == {("home", HOME): (3, 3 * size, 1, size)}, "what was, was"
@@ -101,7 +101,7 @@ def test_datagrams_alone_and_together(world: World, version: int) -> None:
     sock.incoming = [run([b"x" * 50, b"x" * 50, b"x" * 20], (far(version, HOME), 7))]
     world.receive(sock)
     assert counted(world) == {("home", HOME): (*out, 3, 120 + 3 * headers)}
-    assert world.forwarder.flows() == {"icmp": 0, "udp": 1, "tcp": 0}
+    assert world.carriers.counts() == {"icmp": 0, "udp": 1, "tcp": 0}
 
 
 @BOTH

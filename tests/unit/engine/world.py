@@ -1,33 +1,42 @@
 """A forwarder with everything around it made of memory: a TUN that keeps what is written to it,
-ways out that keep what is sent by them. The rules are those of a real rules file."""
+outbounds that keep what is sent by them. The rules are those of a real rules file."""
 
 from __future__ import annotations
 
 import errno
-from collections.abc import Callable, Mapping, Sequence
-from functools import partial
-from ipaddress import ip_address, ip_interface
+from collections.abc import Iterable, Mapping, Sequence
+from ipaddress import ip_address
 from pathlib import Path
-from typing import Any
+from types import SimpleNamespace
+from typing import Any, cast
 
 from router.config.loader import load
+from router.config.model import Policy, PolicyType
+from router.engine.carriers import Carriers
 from router.engine.forwarder import Forwarder
+from router.engine.icmp.queries import Queries
 from router.engine.reading import read_all
 from router.engine.refusals import Refusals
-from router.engine.tcp.streams import Streams
+from router.engine.tcp.dial import DESCRIPTORS_EACH
+from router.engine.tcp.streams import Streams, Watcher
 from router.engine.tun_writer import TunWriter
-from router.flows import translate
+from router.engine.udp.datagrams import Datagrams
 from router.flows.drops import Drops
-from router.flows.queries import Binding
-from router.outbound.all import Outbound, Outbounds
-from router.outbound.icmp import FindsPath
+from router.outbound.all import Kind, Outbounds, Surroundings
+from router.outbound.base import Outbound
+from router.outbound.descriptors import Descriptors
+from router.outbound.local_addresses import LocalAddresses
+from router.outbound.local_replies import LocalReplies
 from router.platform.base.descriptors import Bytes
-from router.platform.base.facts import NetworkPath
-from router.policy.network import Interface
+from router.platform.base.system import System
+from router.platform.base.tcp import TcpSockets
 from router.policy.table import RuleSet
 from router.wire import icmp, ip, offload
-from tests.unit.engine.udp.memory import MemorySystem, MemoryUdpSocket, udp_sockets
+from tests.unit.engine.memory_outbound import Dials, MemoryChannel, MemoryOutbound
+from tests.unit.engine.tcp.memory import MemoryTcp
+from tests.unit.engine.udp.memory import MemorySystem, MemoryUdpSocket, mapping_sockets
 
+TUN_ADDRESSES = {4: bytes([192, 168, 7, 1]), 6: bytes.fromhex("fd77" + "00" * 13 + "01")}
 PEERS = {4: ip_address("192.168.7.2").packed, 6: ip_address("fd77::2").packed}
 OWN = {"eth0": ("192.0.2.2", "2001:db8:2::2"), "wg0": ("10.8.0.2", "fd08::2")}
 
@@ -91,91 +100,69 @@ class MemoryTun:
         pass
 
 
-class MemoryEgress:
-    """See IcmpEgress. `error` is raised by the next send."""
+class MemoryOutbounds(Outbounds):
+    """See Outbounds; policies with the same interface share one, and all but `gone` are up."""
 
-    mtu = 1500
+    def __init__(self, policies: Iterable[Policy], udp: MemorySystem, tcp: Dials) -> None:
+        self.by_interface: dict[str, MemoryOutbound] = {}
 
-    def __init__(self, version: int, own: str) -> None:
-        self.path: FindsPath = lambda _address: NetworkPath(1300, ip_address(own).packed)
-        self.version = version
-        self.sent: list[tuple[ip.Packet, int]] = []
-        self.errors: list[tuple[bytes, str]] = []
-        self.error: OSError | None = None
+        def make(policy: Policy, _surroundings: Surroundings) -> MemoryOutbound:
+            name = policy.interface or ""
+            own = dict(zip((4, 6), OWN.get(name, ()), strict=False))
+            outbound = self.by_interface[name] = MemoryOutbound(name, own, udp, tcp)
+            return outbound
 
-    def fileno(self) -> int:
-        raise AssertionError("nobody waits for memory")
-
-    def send(self, request: ip.Packet, binding: Binding[Any]) -> None:
-        if self.error:
-            error, self.error = self.error, None
-            raise error
-        if request.version == 4:
-            translate.request_v4(request, binding.inside_id, binding.outside_id)
-        else:
-            translate.request_v6(request, binding.outside_id)
-        self.sent.append((request, binding.outside_id))
-
-    def send_error(self, packet: bytes, address: tuple[str, int]) -> None:
-        self.errors.append((packet, address[0]))
-
-    def receive(self) -> ip.Packet:
-        raise BlockingIOError
-
-    def close(self) -> None:
-        pass
-
-
-class MemoryWays(Outbounds):
-    """See WaysOut; whatever is not `gone` is up from the start."""
-
-    def __init__(self, wanted: Mapping[str, str]) -> None:
-        self._by_interface = {}
-        self.by_policy = {}
-        for policy, interface in wanted.items():
-            outbound = self._by_interface.setdefault(interface, Outbound(interface))
-            self.by_policy[policy] = outbound
-            if interface in OWN:
-                addresses = tuple(ip_interface(address) for address in OWN[interface])
-                present = Interface(interface, 3, up=True, mtu=1500, addresses=addresses)
-                outbound.interfaces = {4: present, 6: present}
-                outbound.icmp = {
-                    version: MemoryEgress(version, own)
-                    for version, own in zip((4, 6), OWN[interface], strict=True)
-                }
+        kind = Kind(lambda policy: policy.interface, make)
+        system = cast(System, SimpleNamespace(interfaces=SimpleNamespace(all=dict)))
+        surroundings = Surroundings(
+            system, "tun11", LocalAddresses("tun11"), *(cast(Any, None),) * 2
+        )
+        super().__init__(policies, surroundings, {PolicyType.DIRECT: kind, PolicyType.VPN: kind})
 
     def by_system(self, version: int, address: int) -> Outbound | None:
         """The system's own routes are SYSTEM_ROUTES, all of them by eth0."""
         known = address >> (16 if version == 4 else 64) in SYSTEM_ROUTES
-        return self._by_interface["eth0"] if known else None
+        return self.by_interface["eth0"] if known else None
 
 
 class World:
-    """What a test does: put a packet in, look at what came out where."""
+    """What a test does: put a packet in, look at what came out where.
 
-    def __init__(
-        self,
-        directory: Path,
-        rules: str = RULES,
-        streams: Callable[[MemoryTun, TunWriter, Refusals, Drops], Streams] | None = None,
-    ) -> None:
+    most: connections at a time.
+    """
+
+    def __init__(self, directory: Path, rules: str = RULES, most: int = 100) -> None:
         file = directory / "rules.yaml"
         file.write_text(rules, encoding="utf-8")
         config = load(file).config
         assert config is not None
-        wanted = {p.name: p.interface for p in config.policies.values() if p.interface}
         self.tun = MemoryTun()
-        self.outbounds = MemoryWays(wanted)
         self.udp = MemorySystem()
+        self.tcp = MemoryTcp()
+        self.outbounds = MemoryOutbounds(config.policies.values(), self.udp, self.tcp)
+        drops = Drops()
+        writer = TunWriter(self.tun, drops)
+        refusals = Refusals(writer, drops, PEERS)
+        descriptors = Descriptors(2 * most * DESCRIPTORS_EACH)  # of few, half are a reserve
+        sockets, loop = cast(TcpSockets, self.tcp), cast(Watcher, self.tcp)
+        streams = Streams(
+            *(sockets, self.tun, loop, TUN_ADDRESSES, lambda _: False, descriptors),
+            *(writer, refusals, drops),
+        )
+        self.carriers = Carriers(
+            Queries(writer, refusals, drops, first_id=0),
+            Datagrams(writer, refusals, drops, mapping_sockets(self.udp)),
+            streams,
+            drops,
+        )
         self.forwarder = Forwarder(
             config,
             RuleSet.build(config),
             self.outbounds,
-            self.tun,
-            PEERS,
-            first_id=0,
-            sockets=udp_sockets(self.udp),
-            streams=partial(streams, self.tun) if streams else None,
+            self.carriers,
+            LocalReplies(cast(System, None), LocalAddresses(self.tun.name)),
+            refusals,
+            drops,
         )
 
     def send(self, packet: bytes, now: float = 1.0) -> list[bytes]:
@@ -188,17 +175,19 @@ class World:
         """What comes out of the TUN when `packet` arrives by the way out of `policy`."""
         self.tun.written.clear()
         view = ip.parse(packet)
-        sock = self.outbounds.by_policy[policy].icmp[view.version]
-        self.forwarder.from_outside(sock, view, now)
+        self.forwarder.from_outside(self.channel(policy, view.version), view, now)
         return list(self.tun.written)
 
-    def sock(self, policy: str, version: int) -> MemoryEgress:
-        sock = self.outbounds.by_policy[policy].icmp[version]
-        assert isinstance(sock, MemoryEgress)
-        return sock
+    def outbound(self, policy: str) -> MemoryOutbound:
+        outbound = self.outbounds.by_policy[policy]
+        assert isinstance(outbound, MemoryOutbound)
+        return outbound
+
+    def channel(self, policy: str, version: int) -> MemoryChannel:
+        return self.outbound(policy).channels[version]
 
     def sent(self, policy: str, version: int) -> Sequence[tuple[ip.Packet, int]]:
-        return self.sock(policy, version).sent
+        return self.channel(policy, version).sent
 
     def send_together(self, packets: Sequence[bytes], now: float = 1.0) -> list[bytes]:
         """What comes back when all are in the TUN before the first is read."""

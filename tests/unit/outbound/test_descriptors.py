@@ -6,13 +6,11 @@ import errno
 
 import pytest
 
-from router.outbound.all import Outbound
+from router.engine.udp.sockets import MappingSockets
 from router.outbound.descriptors import RESERVE, Descriptors
-from router.outbound.udp import UdpSockets
-from router.policy.network import Interface
+from tests.unit.engine.memory_outbound import MemoryOutbound
+from tests.unit.engine.tcp.memory import MemoryTcp
 from tests.unit.engine.udp.memory import MemorySystem
-
-LINK = Interface("eth0", 2, up=True, mtu=1500)
 
 
 def test_what_is_taken_is_gone_until_it_is_given_back() -> None:
@@ -40,12 +38,11 @@ def test_others_may_take_what_is_kept() -> None:
 
 def test_each_udp_socket_takes_one_and_gives_it_back() -> None:
     system, descriptors = MemorySystem(), Descriptors(4)
-    sockets = UdpSockets(system, system.watch, system.forget, 100, descriptors)
-    outbound = Outbound("eth0")
-    outbound.interfaces = {4: LINK}
+    sockets = MappingSockets(system.watch, system.forget, 100, descriptors)
+    outbound = MemoryOutbound("home", {4: "192.0.2.2"}, system, MemoryTcp())
     opened = [sockets.open(outbound, 4, iter([port])) for port in (5000, 5001)]
-    for egress in opened:
-        sockets.watch(egress, print)
+    for channel in opened:
+        sockets.watch(channel, print)
     with pytest.raises(OSError) as refused:
         sockets.open(outbound, 4, iter([5002]))
     assert refused.value.errno == errno.EMFILE

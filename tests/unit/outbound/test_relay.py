@@ -13,8 +13,9 @@ import pytest
 
 from router.outbound.buffers import BufferPool, MemoryBuffer
 from router.outbound.descriptors import Descriptors
-from router.outbound.relay import End, Relay, reset
+from router.outbound.relay import End, Relay
 from router.platform.base.descriptors import BROKEN, READABLE, WRITABLE
+from router.platform.tcp_socket import reset_on_close
 
 SPLICING = [True, False] if sys.platform == "linux" else [False]
 ANYTHING = READABLE | WRITABLE
@@ -126,7 +127,7 @@ def test_a_reset_is_handed_on_behind_what_was_said(bench: Bench, side: str) -> N
         (bench.client, bench.server) if side == "client" else (bench.server, bench.client)
     )
     speaker.send(b"last words")
-    reset(speaker)
+    reset_on_close(speaker)
     speaker.close()
     while not bench.ends:
         bench.turn()
@@ -138,7 +139,7 @@ def test_a_reset_is_handed_on_behind_what_was_said(bench: Bench, side: str) -> N
 
 def test_a_reset_noticed_by_writing_flushes_the_other_direction(bench: Bench) -> None:
     bench.server.send(b"answer")
-    reset(bench.server)
+    reset_on_close(bench.server)
     bench.server.close()
     bench.client.send(b"question")
     bench.relay.inner_changed(READABLE)
@@ -160,7 +161,7 @@ def test_a_reset_after_a_half_close_is_handed_on(bench: Bench, side: str) -> Non
     assert bench.pump(speaker, hearer, b"all there is to say") == b"all there is to say"
     changed(BROKEN)
     assert bench.ends == [], "its socket says nothing of an error"
-    reset(speaker)
+    reset_on_close(speaker)
     speaker.close()
     changed(BROKEN)
     assert bench.ends == [End.INNER_BROKE if side == "client" else End.OUTER_BROKE]

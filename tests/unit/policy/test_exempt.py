@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from ipaddress import ip_address, ip_interface
+from ipaddress import ip_address
 from pathlib import Path
 
 import pytest
@@ -13,17 +12,18 @@ from hypothesis import strategies as st
 from router.config.loader import load
 from router.config.model import Config
 from router.policy.capture import Route, is_captured, plan_routes
-from router.policy.network import Endpoint, Interface
+from router.policy.interfaces import OutboundFacts
+from router.policy.network import Endpoint
 from router.policy.plan import make_plan
 from router.policy.prefixes import HOST_MASKS
 from router.policy.table import RuleSet
 from tests.unit.policy.configs import configs
 
-WG0 = Interface("wg0", 5, up=True, mtu=1420, addresses=(ip_interface("10.8.0.2/24"),))
+WG0 = OutboundFacts(1420, ["wg0"])
 
 
-def interfaces_of(policy: str) -> Mapping[int, Interface]:
-    return {4: WG0} if policy in ("office", "home") else {}
+def facts(policy: str) -> OutboundFacts | None:
+    return WG0 if policy in ("office", "home") else None
 
 
 def config_of(directory: Path, rules: str) -> Config:
@@ -63,7 +63,7 @@ def endpoint(address: str) -> Endpoint:
 def test_what_would_loop_is_exempt(tmp_path: Path, rules: str, exempt: bool) -> None:
     config = config_of(tmp_path, rules)
     told = [endpoint("203.0.113.2"), endpoint("203.0.113.2")]
-    plan = make_plan(config, RuleSet.build(config), interfaces_of, told)
+    plan = make_plan(config, RuleSet.build(config), facts, told)
     assert plan.exempt == ((told[0],) if exempt else ())
     if exempt:
         assert not any(covers(route, 4, told[0].address) for route in plan.routes)

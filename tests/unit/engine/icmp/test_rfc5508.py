@@ -155,7 +155,7 @@ def error_from_inside(world: World, version: int) -> tuple[ip.Packet, bytes]:
 def test_req_5_an_error_from_inside_about_an_answer_is_restored(world: World, version: int) -> None:
     about, error = error_from_inside(world, version)
     assert world.send(error) == []
-    ((packet, address),) = world.sock("home", version).errors
+    ((packet, address),) = world.channel("home", version).errors
     own = OWN["eth0"][version == 6]
     assert address == ip.format_address(about.source) == far(version, HOME)
     read: Packet = decoded(packet)
@@ -200,7 +200,7 @@ def test_req_6_errors_neither_refresh_nor_end_a_session(world: World, version: i
     world.send(ping(version, HOME + 1), now=200.0)
     world.answer("home", error_about_last_to(world, version, HOME + 1), now=200.0 + IDLE - 1)
     world.forwarder.expire(200.0 + IDLE)
-    assert len(world.forwarder.queries) == 0, "the error has not refreshed it"
+    assert len(world.carriers.queries) == 0, "the error has not refreshed it"
 
 
 def error_about_last_to(world: World, version: int, host: int) -> bytes:
@@ -215,7 +215,7 @@ def test_req_8_refusal_is_administratively_prohibited(world: World, version: int
     (by_policy,) = world.send(ping(version, REJECT))
     message = bytes(decoded(by_policy).payload)
     assert (message[0], message[1]) == ((3, 13) if version == 4 else (1, 1))
-    table = world.forwarder.queries._tables[version]
+    table = world.carriers.queries._tables[version]
     table.limit = 0
     (for_want_of_room,) = world.send(ping(version))
     message = bytes(decoded(for_want_of_room).payload)

@@ -131,8 +131,8 @@ def changed(world: World, directory: Path, rules: str) -> dict[str, Reevaluated]
 
 def test_who_went_by_on_down_does_so_until_the_rule_changes(world: World, tmp_path: Path) -> None:
     assert outbound(world, 1, "udp", 53) == "eth0"
-    gone, home = world.outbounds.by_policy["backed-up"], world.outbounds.by_policy["home"]
-    gone.interfaces, gone.icmp = home.interfaces, home.icmp
+    gone = world.outbound("backed-up")
+    gone.own = world.outbound("home").own
     same = "  - {cidr: 192.0.2.9, policy: drop}\n  - {cidr: 203.0.113.0/30, policy: backed-up}\n"
     assert changed(world, tmp_path, same)["udp"] == Reevaluated(kept=1)
     careful = "  - {cidr: 203.0.113.0/30, policy: careful}\n"

@@ -109,9 +109,7 @@ class Bench:
             RuleSet.build(config),
             self.computer,
             tun,
-            lambda name: (
-                outbounds.by_policy[name].interfaces if name in outbounds.by_policy else {}
-            ),
+            outbounds.facts,
             self.loop,
         )
         self.installed.install()

@@ -79,18 +79,18 @@ def test_a_router_gives_in_and_looks_again_by_itself(
     assert config is not None
     system, clock, tun = Quarrel(), Rounds(), MemoryTun()
     installed = InstalledRoutes(
-        *(config, RuleSet.build(config), cast(Any, system), tun, lambda _: {}), clock
+        *(config, RuleSet.build(config), cast(Any, system), tun, lambda _: None), clock
     )
     installed.install()
     for _ in range(100):
-        installed.keep()  # a change is reported, again and again
+        installed.reconcile()  # a change is reported, again and again
         clock.now += 0.01
     assert 3 <= system.restored <= 7
     first, *further = [record.getMessage() for record in caplog.records]
-    assert first == "another program has removed what is ours; put back: 198.51.100.0/24"
+    assert first == "another program has removed what is ours; restored: 198.51.100.0/24"
     for number, said in enumerate(further):
         assert said == (
-            "another program keeps removing what is ours; put back: 198.51.100.0/24; "
+            "another program keeps removing what is ours; restored: 198.51.100.0/24; "
             f"not again for {FIRST * 2**number:g} s: end that program, or have it leave the "
             f"routes of {tun.name} alone (`ip monitor route` shows what it does)"
         )

@@ -67,7 +67,7 @@ def installed(tmp_path: Path, system: Crippled, clock: Rounds) -> InstalledRoute
     tun = MemoryTun()
     system.present = {tun.name: Interface(tun.name, tun.index, True, tun.mtu)}
     made = InstalledRoutes(
-        *(config, RuleSet.build(config), cast(Any, system), cast(Any, tun), lambda _: {}), clock
+        *(config, RuleSet.build(config), cast(Any, system), cast(Any, tun), lambda _: None), clock
     )
     made.install()
     return made
@@ -77,14 +77,14 @@ def test_it_is_told_once_and_tried_again(
     installed: InstalledRoutes, system: Crippled, clock: Rounds, caplog: pytest.LogCaptureFixture
 ) -> None:
     caplog.set_level(logging.INFO)
-    installed.keep()
+    installed.reconcile()
     clock.wait(5 * RETRY)
     assert system.asked >= 4
     assert caplog.text.count("fd77::1/126 (Permission denied)") == 1
     system.answer = ReconcileResult(["fd77::1/126"], [])
     clock.wait(2 * RETRY)
-    assert "put back: fd77::1/126" in caplog.text
-    assert "as it should be again" in caplog.text
+    assert "restored: fd77::1/126" in caplog.text
+    assert "is restored" in caplog.text
     asked = system.asked
     clock.wait(5 * RETRY)
     assert system.asked == asked, "there is nothing more to try"
@@ -94,7 +94,7 @@ def test_routes_that_are_refused_do_not_end_the_run(
     installed: InstalledRoutes, system: Crippled, clock: Rounds, caplog: pytest.LogCaptureFixture
 ) -> None:
     system.answer = PlatformError("the route to 198.51.100.0/24 was refused")
-    installed.keep()
+    installed.reconcile()
     clock.wait(1)
     assert "was refused" in caplog.text
 
@@ -105,6 +105,6 @@ def test_a_tun_that_is_gone_does(
     """Whoever reads from it would wait for ever if it was moved to another namespace."""
     system.answer = PlatformError("tun11 is gone")
     system.present.clear()
-    installed.keep()
+    installed.reconcile()
     with pytest.raises(PlatformError, match=r"is gone: .* start the router again"):
         clock.wait(1)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from ipaddress import ip_address
+from pathlib import Path
 
 from tests.unit.engine.tcp.memory import MemoryListener, MemoryStream, MemoryTcp
 from tests.unit.engine.world import World, far
@@ -13,6 +14,12 @@ HOME = 9
 LAN = {4: "10.1.0.2", 6: "fd01::2"}
 """Another machine; INSIDE is an address of this one."""
 Worlds = tuple[World, MemoryTcp]
+
+
+def tcp_world(directory: Path, most: int = 100) -> Worlds:
+    """A world and its TCP, at most `most` connections."""
+    world = World(directory, most=most)
+    return world, world.tcp
 
 
 def segment(

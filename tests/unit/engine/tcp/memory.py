@@ -3,24 +3,17 @@ has connected, and what is relayed goes through socket pairs whose other ends th
 
 from __future__ import annotations
 
-import errno
 import socket
 from collections.abc import Callable
 from itertools import count
-from pathlib import Path
 from typing import cast
 
-from router.engine.refusals import Refusals
-from router.engine.tcp.dial import DESCRIPTORS_EACH
-from router.engine.tcp.streams import Streams, Watcher
-from router.engine.tun_writer import TunWriter
-from router.flows.drops import Drops
-from router.outbound.descriptors import Descriptors
+from router.outbound.base import DialRequest
 from router.platform.base.descriptors import BROKEN, READABLE, WRITABLE, HasFileno
-from router.platform.base.tcp import ConnectFailure, TcpInfo, TcpSockets
-from tests.unit.engine.world import MemoryTun, World
+from router.platform.base.tcp import ConnectFailure, TcpInfo
+from router.platform.tcp_socket import reset_on_close
+from router.wire import ip
 
-ADDRESSES = {4: bytes([192, 168, 7, 1]), 6: bytes.fromhex("fd77" + "00" * 13 + "01")}
 FIRST_PORT = 20000
 ANY_EVENT = READABLE | WRITABLE | BROKEN
 
@@ -43,15 +36,6 @@ class MemoryStream:
         self.recv_into = self._sock.recv_into
         self.send = self._sock.send
         self.shutdown = self._sock.shutdown
-
-    def connect_ex(self, address: tuple[str, int]) -> int:
-        self.address = address
-        return errno.EINPROGRESS
-
-    def getpeername(self) -> tuple[str, int] | None:
-        if not self.connected:
-            raise OSError(errno.ENOTCONN, "")
-        return self.address
 
     def getsockname(self) -> tuple[str, int]:
         return ("192.0.2.2" if self.family == socket.AF_INET else "2001:db8:2::2", 50000)
@@ -92,15 +76,45 @@ class MemoryListener:
         pass
 
 
+class MemoryDial:
+    """See Dial. The test says when it is connected, or why it has failed."""
+
+    source_port = 50000
+
+    def __init__(self, stream: MemoryStream, tcp: MemoryTcp) -> None:
+        self.stream = stream
+        self.sock = cast(socket.socket, stream)
+        self._tcp = tcp
+
+    @property
+    def is_connected(self) -> bool:
+        return self.stream.connected
+
+    @property
+    def failure(self) -> ConnectFailure | None:
+        return self.stream.why if self.stream.why.error else None
+
+    def release(self) -> socket.socket:
+        return self.sock
+
+    def abandon(self) -> None:
+        self._tcp.forget_changes(self.stream)
+        reset_on_close(self.sock)
+        self.sock.close()
+
+
 class MemoryTcp:
-    """The platform's Streams, and the loop that waits for its sockets. `raises`: by the next."""
+    """What dials for an outbound, the platform's Streams, and the loop that polls the sockets.
+
+    raises: what the next dial raises. requests: what was dialled, with its socket in `dialled`.
+    """
 
     splicing = False
     now = 1.0
-    streams: Streams
 
     def __init__(self) -> None:
         self.dialled: list[MemoryStream] = []
+        self.requests: list[DialRequest] = []
         self.listeners: list[MemoryListener] = []
         self.raises: OSError | None = None
         self.later: list[Callable[[], None]] = []
@@ -108,23 +122,23 @@ class MemoryTcp:
         self._readable: dict[object, Callable[[], None]] = {}
         self._ports = count(FIRST_PORT)
 
-    # The platform
+    # The outbound
 
-    def dialling(self, version: int, *_: object) -> MemoryStream:
+    def dial(self, request: DialRequest, changed: Callable[[int], None]) -> MemoryDial:
         if self.raises is not None:
             raise self.raises
-        self.dialled.append(MemoryStream(version))
-        return self.dialled[-1]
+        stream = MemoryStream(request.version)
+        stream.address = (ip.format_address(request.destination), request.port)
+        self.requests.append(request)
+        self.dialled.append(stream)
+        self.watch_changes(stream, changed)
+        return MemoryDial(stream, self)
+
+    # The platform
 
     def listening(self, address: bytes) -> MemoryListener:
         self.listeners.append(MemoryListener(address, next(self._ports)))
         return self.listeners[-1]
-
-    def connected(self, sock: MemoryStream) -> None:
-        pass
-
-    def failure(self, sock: MemoryStream) -> ConnectFailure:
-        return sock.why
 
     def is_at_mark(self, _sock: MemoryStream) -> bool:
         return False
@@ -186,25 +200,3 @@ class MemoryTcp:
     @property
     def watched(self) -> int:
         return len(self._changed)
-
-
-def tcp_world(directory: Path, most: int = 100) -> tuple[World, MemoryTcp]:
-    """A world with TCP, at most `most` connections."""
-    memory = MemoryTcp()
-    descriptors = Descriptors(2 * most * DESCRIPTORS_EACH)  # of few, half are a reserve
-
-    def streams(tun: MemoryTun, writer: TunWriter, refusals: Refusals, drops: Drops) -> Streams:
-        memory.streams = Streams(
-            *(
-                cast(TcpSockets, memory),
-                tun,
-                cast(Watcher, memory),
-                ADDRESSES,
-                lambda _: False,
-                descriptors,
-            ),
-            *(writer, refusals, drops),
-        )
-        return memory.streams
-
-    return World(directory, streams=streams), memory

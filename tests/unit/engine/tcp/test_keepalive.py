@@ -9,8 +9,7 @@ from typing import Any
 import pytest
 
 from router.engine.tcp import keepalive
-from tests.unit.engine.tcp.cases import established, segment
-from tests.unit.engine.tcp.memory import tcp_world
+from tests.unit.engine.tcp.cases import established, segment, tcp_world
 from tests.unit.wire.packets import TCP, decoded
 
 REQUEST = 100

@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 
 from router.engine.tcp import peer_keepalive
-from tests.unit.engine.tcp.cases import LAN, Worlds, established, segment
-from tests.unit.engine.tcp.memory import MemoryStream, tcp_world
+from tests.unit.engine.tcp.cases import LAN, Worlds, established, segment, tcp_world
+from tests.unit.engine.tcp.memory import MemoryStream
 from tests.unit.wire.packets import INSIDE
 
 BOTH = pytest.mark.parametrize("version", [4, 6])

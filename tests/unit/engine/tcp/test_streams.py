@@ -17,9 +17,9 @@ from tests.unit.engine.tcp.cases import (
     established,
     listener_of,
     segment,
+    tcp_world,
 )
-from tests.unit.engine.tcp.memory import ADDRESSES, tcp_world
-from tests.unit.engine.world import PEERS, far
+from tests.unit.engine.world import PEERS, TUN_ADDRESSES, far
 from tests.unit.wire.packets import INSIDE, TCP, decoded
 
 BOTH = pytest.mark.parametrize("version", [4, 6])
@@ -44,7 +44,7 @@ def test_a_request_is_held_until_the_way_out_has_connected(worlds: Worlds, versi
     memory.change(sock)
     (request,) = [decoded(packet) for packet in world.tun.written]
     assert ip_address(request.src).packed == PEERS[version]
-    assert ip_address(request.dst).packed == ADDRESSES[version]
+    assert ip_address(request.dst).packed == TUN_ADDRESSES[version]
     assert request[TCP].flags == "S"
     assert request[TCP].seq == 100
 
@@ -61,7 +61,7 @@ def test_a_reset_is_told_as_one(worlds: Worlds, version: int) -> None:
     assert answer[TCP].flags == "RA"
     assert answer[TCP].ack == 101
     assert sock.closed
-    assert (len(memory.streams), memory.watched) == (0, 0)
+    assert (len(world.carriers.streams), memory.watched) == (0, 0)
 
 
 @BOTH
@@ -192,7 +192,7 @@ def test_bytes_go_both_ways_and_each_end_by_itself(worlds: Worlds, version: int)
 @BOTH
 def test_when_the_router_stops_both_ends_are_reset(worlds: Worlds, version: int) -> None:
     outer, inner = established(worlds, version)
-    worlds[1].streams.close()
+    worlds[0].carriers.streams.close()
     assert (inner.resets, outer.resets) == (True, True)
     assert (inner.closed, outer.closed) == (True, True)
     assert worlds[1].watched == 0
@@ -208,7 +208,7 @@ def test_a_request_behind_a_reset_is_dialled_for(worlds: Worlds, version: int) -
     (passed,) = world.send_together([reset, request])
     assert decoded(passed)[TCP].flags == "R"
     assert len(memory.dialled) == 2
-    assert len(memory.streams) == 1
+    assert len(world.carriers.streams) == 1
     inner.there.send(b"what was said before")
     inner.there.shutdown(1)
     memory.change(inner)
@@ -216,7 +216,7 @@ def test_a_request_behind_a_reset_is_dialled_for(worlds: Worlds, version: int) -
     outer.there.shutdown(1)
     memory.change(outer)
     assert (inner.closed, outer.closed) == (True, True)
-    assert (len(memory.streams), memory.watched) == (1, 1), "the new one, and its socket"
+    assert (len(world.carriers.streams), memory.watched) == (1, 1), "the new one, and its socket"
 
 
 @BOTH
@@ -228,7 +228,7 @@ def test_a_request_in_the_midst_of_a_connection_is_the_kernels(
     world, memory = worlds
     for sequence in (100, 7000):
         (passed,) = world.send(segment(version, seq=sequence))
-        assert ip_address(decoded(passed).dst).packed == ADDRESSES[version]
+        assert ip_address(decoded(passed).dst).packed == TUN_ADDRESSES[version]
     assert len(memory.dialled) == 1
 
 
@@ -246,7 +246,7 @@ def test_one_that_cannot_be_kept_is_reset_at_both_ends(
         assert sock.closed
         assert sock.resets
     assert world.drops == {"table-full": 1}
-    assert (len(memory.streams), memory.later) == (0, [])
+    assert (len(world.carriers.streams), memory.later) == (0, [])
 
 
 @BOTH

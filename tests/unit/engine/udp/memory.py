@@ -8,8 +8,8 @@ from ipaddress import ip_address
 from itertools import count
 from typing import NamedTuple
 
+from router.engine.udp.sockets import MappingSockets
 from router.outbound.descriptors import Descriptors
-from router.outbound.udp import UdpSockets
 from router.platform.base.descriptors import Bytes, HasFileno
 from router.platform.base.sockets import Arrived, NetworkError
 from router.policy.network import Interface
@@ -148,5 +148,5 @@ class MemorySystem:
         del self.readers[source.fileno()]
 
 
-def udp_sockets(system: MemorySystem, limit: int = 100) -> UdpSockets:
-    return UdpSockets(system, system.watch, system.forget, limit, Descriptors(2 * limit))
+def mapping_sockets(system: MemorySystem, limit: int = 100) -> MappingSockets:
+    return MappingSockets(system.watch, system.forget, limit, Descriptors(2 * limit))

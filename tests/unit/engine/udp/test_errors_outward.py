@@ -8,7 +8,6 @@ from __future__ import annotations
 import pytest
 
 from router.flows.udp import IDLE
-from router.outbound.icmp import IcmpSocket
 from router.platform.base.facts import NetworkPath
 from router.wire import icmp, ip
 from router.wire.icmp import Error
@@ -41,7 +40,7 @@ def refused(about: ip.Packet, what: Error = Error.PORT_UNREACHABLE) -> bytes:
 
 
 def sent_on(world: World, version: int) -> list[tuple[bytes, str]]:
-    return world.sock("home", version).errors
+    return world.channel("home", version).errors
 
 
 @BOTH
@@ -138,8 +137,7 @@ def test_req_6_it_neither_refreshes_nor_ends_a_mapping(world: World, version: in
 @BOTH
 def test_it_comes_from_the_address_that_the_system_sends_with(world: World, version: int) -> None:
     own = ip.parse(datagram(version, source="192.0.2.9" if version == 4 else "2001:db8:2::9"))
-    sock: IcmpSocket = world.sock("home", version)
-    sock.path = lambda _address: NetworkPath(1500, own.source)
+    world.outbound("home").path = lambda version, address: NetworkPath(1500, own.source)
     world.send(refused(answered(world, version)))
     ((packet, _),) = sent_on(world, version)
     read = ip.parse(packet)
@@ -149,7 +147,7 @@ def test_it_comes_from_the_address_that_the_system_sends_with(world: World, vers
 
 @BOTH
 def test_without_a_way_to_him_it_is_dropped(world: World, version: int) -> None:
-    world.sock("home", version).path = lambda _address: NetworkPath(1280, None)
+    world.outbound("home").path = lambda version, address: NetworkPath(1280, None)
     world.send(refused(answered(world, version)))
     assert sent_on(world, version) == []
     assert world.drops == {"unreachable": 1}

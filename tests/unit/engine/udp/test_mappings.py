@@ -8,7 +8,7 @@ import errno
 import pytest
 
 from router.flows.udp import IDLE
-from router.outbound.all import Change
+from router.outbound.base import Change
 from tests.unit.engine.udp.cases import (
     BOTH,
     HOME,
@@ -42,7 +42,7 @@ def test_req_1_one_socket_for_an_inside_endpoint_whatever_the_destination(
     ]
     world.send(datagram(version, OFFICE))
     assert {sock.interface for sock in world.udp.open} == {"eth0", "wg0"}
-    assert len(world.forwarder.datagrams) == 5
+    assert len(world.carriers.datagrams) == 5
 
 
 @BOTH
@@ -159,7 +159,7 @@ def test_req_11_no_port_refuses_the_new_flow(world: World, version: int) -> None
     assert error_in(world.send(datagram(version)))[1] == PROHIBITED[version]
     assert world.drops == {"table-full": 1}
     assert not world.udp.open
-    assert len(world.forwarder.datagrams) == 0
+    assert len(world.carriers.datagrams) == 0
 
 
 @BOTH
@@ -167,10 +167,10 @@ def test_a_way_out_that_changes_ends_its_flows(world: World, version: int) -> No
     world.send(datagram(version))
     world.send(datagram(version, OFFICE))
     home, office = world.udp.open
-    world.forwarder.forget(Change(world.outbounds.by_policy["home"], frozenset({4, 6})))
+    world.carriers.forget(Change(world.outbounds.by_policy["home"], frozenset({4, 6})))
     assert (home.closed, office.closed) == (True, False)
     world.send(datagram(version))
     assert len(world.udp.open) == 2
-    world.forwarder.close()
+    world.carriers.close()
     assert not world.udp.open
     assert not world.udp.readers

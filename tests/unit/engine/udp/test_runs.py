@@ -133,7 +133,7 @@ def test_a_checksum_that_is_left_to_us_is_not_wrong(world: World, version: int) 
     header = offload.FIELDS.pack(offload.NEEDS_CHECKSUM, 0, 0, 0, start, 6)
     world.send_together([])
     world.tun.frame[: offload.HEADER + len(packet)] = header + packet
-    datagrams = world.forwarder.datagrams
+    datagrams = world.carriers.datagrams
     assert datagrams.carry_frame(world.tun.frame, offload.HEADER + len(packet), 1.0)
     datagrams.flush(1.0)
     assert [sent.payload for sent in sock.sent] == [b"hello"]

@@ -6,7 +6,7 @@ from ipaddress import ip_interface
 
 import pytest
 
-from router.outbound.all import lost_families
+from router.outbound.interface import lost_families
 from router.policy.network import Interface
 
 

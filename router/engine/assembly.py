@@ -1,0 +1,125 @@
+"""The parts of a run, opened and connected to each other.
+
+Always true: a part is closed before those that it uses; a part that cannot be opened leaves none
+open behind it.
+
+Must not know: how long the run lasts, and what happens in it.
+"""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import Callable, Mapping
+from contextlib import ExitStack, closing
+from functools import partial
+from ipaddress import IPv4Interface, IPv6Interface
+from typing import Final, NamedTuple
+
+from router.config.model import Config
+from router.engine.carriers import Carriers
+from router.engine.forwarder import Forwarder
+from router.engine.icmp.queries import Queries
+from router.engine.loop import Loop
+from router.engine.reading import receive_all
+from router.engine.refusals import Refusals
+from router.engine.tcp.streams import Streams
+from router.engine.tun_writer import TunWriter
+from router.engine.udp.datagrams import Datagrams
+from router.engine.udp.sockets import MappingSockets
+from router.flows.drops import Drops
+from router.outbound.all import Outbounds, Surroundings
+from router.outbound.base import QueryChannel
+from router.outbound.descriptors import Descriptors
+from router.outbound.local_addresses import LocalAddresses
+from router.outbound.local_replies import LocalReplies
+from router.platform.base.descriptors import HasFileno
+from router.platform.base.system import System
+from router.platform.base.tun import TunDevice
+from router.policy.table import RuleSet
+
+BUDGET: Final = 64
+"""Packets from one descriptor before the others have their turn."""
+MOST_UDP_SOCKETS: Final = 16_384
+"""As many inside endpoints can have UDP flows at a time; see docs/limits.md."""
+
+
+class Parts(NamedTuple):
+    """What a run consists of, apart from its event loop and its routes."""
+
+    tun: TunDevice
+    descriptors: Descriptors
+    outbounds: Outbounds
+    local_replies: LocalReplies
+    forwarder: Forwarder
+
+
+def assemble(config: Config, rules: RuleSet, system: System, loop: Loop, stack: ExitStack) -> Parts:
+    """Open everything but routes; `stack` closes it. Raises PlatformError, OSError."""
+    tun = system.tuns.open_tun(config.tun.name, config.tun.mtu, config.tun.addresses)
+    stack.callback(tun.close)
+    descriptors = Descriptors(system.processes.raise_descriptor_limit())
+    channels = Channels(loop, descriptors)
+    addresses = LocalAddresses(tun.name)
+    outbounds = Outbounds(
+        config.policies.values(), Surroundings(system, tun.name, addresses, channels, loop)
+    )
+    stack.callback(outbounds.close)
+    local_replies = stack.enter_context(closing(LocalReplies(system, addresses)))
+    drops = Drops()
+    writer = TunWriter(tun, drops)
+    refusals = Refusals(writer, drops, peers(config.tun.addresses))
+    own: Mapping[int, bytes] = {
+        address.version: address.ip.packed for address in config.tun.addresses
+    }
+    streams = Streams(
+        *(system.tcp, tun, loop, own, addresses.has, descriptors, writer, refusals, drops)
+    )
+    queries = Queries(writer, refusals, drops, first_id=secrets.randbits(16))
+    datagrams = Datagrams(writer, refusals, drops, _mapping_sockets(loop, descriptors))
+    carriers = stack.enter_context(closing(Carriers(queries, datagrams, streams, drops)))
+    forwarder = Forwarder(config, rules, outbounds, carriers, local_replies, refusals, drops)
+    channels.forwarder = forwarder
+    return Parts(tun, descriptors, outbounds, local_replies, forwarder)
+
+
+class Channels:
+    """Reads from the query channels that are open, see ChannelWatcher.
+
+    forwarder: what is read goes there; set before the first channel is opened.
+    """
+
+    forwarder: Forwarder
+
+    def __init__(self, loop: Loop, descriptors: Descriptors) -> None:
+        self._loop = loop
+        self._descriptors = descriptors
+
+    def opened(self, channel: QueryChannel) -> None:
+        self._descriptors.others += 1
+        self._loop.watch(channel, partial(self._read, channel))
+
+    def closing(self, channel: QueryChannel) -> None:
+        self._descriptors.others -= 1
+        self._loop.forget(channel)
+
+    def _read(self, channel: QueryChannel) -> None:
+        receive_all(self.forwarder, channel, BUDGET, self._loop.now)
+
+
+def peers(addresses: tuple[IPv4Interface | IPv6Interface, ...]) -> Mapping[int, bytes]:
+    """By IP version, the other host address of the TUN's subnet: the router's, as others see it."""
+    found: dict[int, bytes] = {}
+    for address in addresses:
+        hosts = (host for host in address.network.hosts() if host != address.ip)
+        found[address.version] = next(hosts).packed
+    return found
+
+
+def _mapping_sockets(loop: Loop, descriptors: Descriptors) -> MappingSockets:
+    """A quarter of the descriptors at most: others need some too."""
+
+    def watch(source: HasFileno, readable: Callable[[float], None]) -> None:
+        loop.watch(source, lambda: readable(loop.now))
+
+    limit = min(MOST_UDP_SOCKETS, descriptors.limit // 4)
+    return MappingSockets(watch, loop.forget, limit, descriptors)

@@ -1,0 +1,68 @@
+"""What carries the flows of each protocol, and the life that they have in common.
+
+Must not know: rules, and which packet goes to which carrier.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Protocol
+
+from router.engine.icmp.errors import Errors
+from router.engine.icmp.queries import Queries
+from router.engine.reload.reevaluate import Reevaluated, Reevaluation
+from router.engine.tcp.streams import Streams
+from router.engine.udp.datagrams import Datagrams
+from router.flows.drops import Drops
+from router.outbound.base import Change, Outbound
+
+
+class Carrier(Protocol):
+    """The flows of one protocol."""
+
+    def __len__(self) -> int: ...
+    def expire(self, now: float) -> None: ...
+    def forget(self, change: Change) -> None: ...
+    def reevaluate(self, reevaluation: Reevaluation) -> Reevaluated: ...
+    def outbounds(self) -> set[Outbound]: ...
+
+
+class Carriers:
+    """The flows of all protocols, and the ICMP errors about them."""
+
+    def __init__(
+        self, queries: Queries, datagrams: Datagrams, streams: Streams, drops: Drops
+    ) -> None:
+        self.queries = queries
+        self.datagrams = datagrams
+        self.streams = streams
+        self.errors = Errors(queries, datagrams, drops)
+        self._all: Mapping[str, Carrier] = {"icmp": queries, "udp": datagrams, "tcp": streams}
+
+    def expire(self, now: float) -> None:
+        """End flows that have been idle for too long."""
+        for carrier in self._all.values():
+            carrier.expire(now)
+
+    def forget(self, change: Change) -> None:
+        """End the flows that a change of their outbound has left without one; for the next packet
+        of their application the rules are evaluated anew."""
+        for carrier in self._all.values():
+            carrier.forget(change)
+
+    def reevaluate(self, reevaluation: Reevaluation) -> dict[str, Reevaluated]:
+        """End the flows about which other rules say otherwise; what became of them, by protocol."""
+        return {name: each.reevaluate(reevaluation) for name, each in self._all.items()}
+
+    def outbounds(self) -> set[Outbound]:
+        """Those that a flow uses."""
+        return {each for carrier in self._all.values() for each in carrier.outbounds()}
+
+    def counts(self) -> dict[str, int]:
+        """How many flows there are at present, by protocol."""
+        return {name: len(carrier) for name, carrier in self._all.items()}
+
+    def close(self) -> None:
+        """Release everything that a flow holds."""
+        self.streams.close()
+        self.datagrams.close()

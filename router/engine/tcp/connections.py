@@ -1,0 +1,174 @@
+"""Connections that exist: accepted from our own kernel, relayed, reset.
+
+Theory of operation. `dial` has let the application's request through to a listener of ours, so our
+kernel connects the flow's alias to it. Only such a connection is accepted: it and the socket that
+has dialled become one relay (router.outbound.relay), which closes both when it ends.
+
+Always true: a flow is in `relays` exactly as long as its two sockets are relayed; each has taken
+DESCRIPTORS_EACH from the budget until then.
+
+Must not know: how segments are rewritten, what the rules say.
+"""
+
+from __future__ import annotations
+
+import socket
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from functools import partial
+from typing import Any, Final, Protocol
+
+from router.engine.tcp import accept
+from router.engine.tcp.accept import Acceptor
+from router.engine.tcp.dial import DESCRIPTORS_EACH, Dialer
+from router.flows.drops import Drop, Drops
+from router.flows.tcp import Flow, FlowTable
+from router.outbound.base import Outbound
+from router.outbound.buffers import BufferPool
+from router.outbound.descriptors import Descriptors
+from router.outbound.relay import End, Relay
+from router.platform.base.descriptors import HasFileno
+from router.platform.base.tcp import TcpSockets
+from router.platform.tcp_socket import reset_on_close
+
+LISTENERS: Final = 4
+"""For each family. A connection that we end first keeps its alias busy for a minute; with four
+listeners there are aliases for 4,000 a second."""
+RESETS_A_TURN: Final = 32
+"""What the kernel then sends to their applications has to find room in the TUN's queue."""
+
+
+class Watcher(accept.Watcher, Protocol):
+    """The part of the event loop that connections need; see router.engine.loop."""
+
+    now: float
+
+    def watch_changes(self, source: HasFileno, changed: Callable[[int], None]) -> None: ...
+
+    def redirect_changes(self, source: HasFileno, changed: Callable[[int], None]) -> None: ...
+
+    def forget_changes(self, source: HasFileno) -> None: ...
+
+    def call_soon(self, callback: Callable[[], None]) -> None: ...
+
+
+class Listener:
+    """name: its address and port, 6 or 18 bytes."""
+
+    def __init__(self, sock: socket.socket, address: bytes) -> None:
+        self.sock = sock
+        port: int = sock.getsockname()[1]
+        self.name = address + port.to_bytes(2, "big")
+
+
+def open_listeners(
+    sockets: TcpSockets, addresses: Mapping[int, bytes]
+) -> Mapping[int, Sequence[Listener]]:
+    """LISTENERS at each address of the TUN, by IP version. Raises OSError."""
+    return {
+        version: [Listener(sockets.listening(address), address) for _ in range(LISTENERS)]
+        for version, address in addresses.items()
+    }
+
+
+class Connections:
+    """The relayed flows of `table`, and the listeners that their inner sockets come from.
+
+    descriptors: those of relays and of their buffers are taken from there.
+    """
+
+    def __init__(
+        self,
+        sockets: TcpSockets,
+        table: FlowTable[Outbound],
+        dialer: Dialer,
+        listeners: Iterable[Listener],
+        watcher: Watcher,
+        descriptors: Descriptors,
+        drops: Drops,
+    ) -> None:
+        self.relays: dict[Flow[Outbound], Relay] = {}
+        self._table = table
+        self._dialer = dialer
+        self._watcher = watcher
+        self._descriptors = descriptors
+        self._drops = drops
+        self._pool = BufferPool(
+            descriptors, splicing=sockets.splicing, is_at_mark=sockets.is_at_mark
+        )
+        self._acceptor = Acceptor(watcher)
+        for each in listeners:
+            self._acceptor.listen(
+                each.sock,
+                partial(self._accept, each.name),
+                partial(self._turn_away, each.name),
+            )
+
+    def outer_socket(self, flow: Flow[Outbound]) -> socket.socket | None:
+        """The socket to the outbound; a flow that lingers has none."""
+        relay = self.relays.get(flow)
+        if relay is not None:
+            return relay.outer
+        dial = self._dialer.dials.get(flow)
+        return None if dial is None else dial.sock
+
+    def reset(self, flow: Flow[Outbound]) -> None:
+        """End a flow at once, at both ends."""
+        relay = self.relays.get(flow)
+        if relay is not None:
+            relay.reset()
+        else:
+            self._dialer.abandon(flow)
+
+    def reset_all(self, flows: Sequence[Flow[Outbound]]) -> None:
+        """Reset flows, RESETS_A_TURN in each round of the loop; those that linger are left."""
+        for flow in flows[:RESETS_A_TURN]:
+            if self.outer_socket(flow) is not None:
+                self.reset(flow)
+        if len(flows) > RESETS_A_TURN:
+            self._watcher.call_soon(partial(self.reset_all, flows[RESETS_A_TURN:]))
+
+    def close(self) -> None:
+        """Close the listeners. Flows are reset before."""
+        self._acceptor.close()
+        self._pool.close()
+
+    def _accept(self, name: bytes, sock: socket.socket, address: Any) -> Relay | None:
+        """A connection from `address` to the listener `name`; its relay, if a flow waits for it."""
+        sock.setblocking(False)
+        host, port, *_ = address
+        source = socket.inet_pton(sock.family, host)
+        alias = source + name[:-2] + port.to_bytes(2, "big") + name[-2:]
+        flow = self._table.accepted(alias)
+        if flow is not None:
+            return self._relay(flow, sock)
+        reset_on_close(sock)
+        sock.close()
+        return None
+
+    def _turn_away(self, name: bytes, sock: socket.socket, address: Any) -> None:
+        """Accept and reset: no descriptor is left to keep the connection with."""
+        relay = self._accept(name, sock, address)
+        if relay is not None:
+            relay.reset()
+            self._drops.count(Drop.TABLE_FULL)
+
+    def _relay(self, flow: Flow[Outbound], inner: socket.socket) -> Relay:
+        outer = self._dialer.release(flow)
+        finished = partial(self._finished, flow)
+        relay = Relay(inner, outer, self._pool, finished, self._watcher.call_soon)
+        self.relays[flow] = relay
+        self._watcher.redirect_changes(outer, relay.outer_changed)
+        self._watcher.watch_changes(inner, relay.inner_changed)
+        relay.start()
+        return relay
+
+    def _finished(self, flow: Flow[Outbound], how: End) -> None:
+        """A relay has ended, and is about to close its sockets; its flow may have ended before."""
+        relay = self.relays.pop(flow)
+        self._watcher.forget_changes(relay.outer)
+        self._watcher.forget_changes(relay.inner)
+        self._descriptors.give_back(DESCRIPTORS_EACH)
+        if how is End.INNER_BROKE:
+            self._table.end(flow)
+        else:
+            self._table.linger(flow, self._watcher.now)

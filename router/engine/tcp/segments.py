@@ -1,0 +1,163 @@
+"""TCP segments on their way: rewritten and written back into the TUN.
+
+Theory of operation. A segment of the application becomes one from the flow's alias to a listener of
+ours, and what our kernel sends to the alias comes from the host that the application has connected
+to (router.flows.tcp). `carry` does that in the TUN's frame for what segments usually are; `take` is
+the slow way for the rest.
+
+Always true: a SYN that our kernel would take for a new connection is not let in undialled, however
+soon it follows the end of the one before.
+
+Must not know: sockets, but that a flow has some.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from struct import Struct
+from typing import Final
+
+from router.engine.refusals import Refusals
+from router.engine.tcp.dial import Dialer
+from router.engine.tcp.keepalive import QUIET, Keepalive
+from router.engine.tun_writer import TunWriter
+from router.flows.drops import Drop, Drops
+from router.flows.quoted_tcp import quoted_key, translated
+from router.flows.rewrite import Rewrite
+from router.flows.tcp import Flow, FlowTable, State, mirrored
+from router.outbound.base import Outbound
+from router.wire import icmp, ip, offload, tcp
+
+KEY_V4: Final = Struct("12s")
+KEY_V6: Final = Struct("36s")
+AT_V4: Final = offload.HEADER + 12
+AT_V6: Final = offload.HEADER + 8
+TCP_V4: Final = offload.HEADER + ip.IPV4_HEADER
+TCP_V6: Final = offload.HEADER + ip.IPV6_HEADER
+NOTEWORTHY: Final = tcp.SYN | tcp.FIN | tcp.RST
+
+
+class Segments:
+    """Segments of the flows of `table`.
+
+    frame: where the TUN leaves what it has read; see TunDevice.
+    is_ours: whether an address is one of this machine, from which the kernel takes no packet that
+    comes in by the TUN.
+    has_ended: whether our kernel has ended the inner connection of a flow that is relayed.
+    """
+
+    def __init__(
+        self,
+        frame: bytearray,
+        table: FlowTable[Outbound],
+        dialer: Dialer,
+        keepalive: Keepalive,
+        is_ours: Callable[[bytes], bool],
+        has_ended: Callable[[Flow[Outbound]], bool],
+        writer: TunWriter,
+        refusals: Refusals,
+        drops: Drops,
+    ) -> None:
+        self._frame = frame
+        self._table = table
+        self._rewrites = table.rewrites
+        self._dialer = dialer
+        self._keepalive = keepalive
+        self._is_ours = is_ours
+        self._has_ended = has_ended
+        self._writer = writer
+        self._refusals = refusals
+        self._drops = drops
+
+    def carry(self, size: int, now: float) -> bool:
+        """Rewrite the frame that has just been received and write it back, if it belongs to a flow
+        and is as frames usually are; else nothing has happened. `size`: header included."""
+        frame = self._frame
+        first = frame[offload.HEADER]
+        if first == 0x45:
+            if frame[19] != ip.TCP or frame[16] & 0x3F or frame[17]:
+                return False
+            (key,) = KEY_V4.unpack_from(frame, AT_V4)
+            start = TCP_V4
+        elif first >> 4 == 6 and frame[16] == ip.TCP:
+            (key,) = KEY_V6.unpack_from(frame, AT_V6)
+            start = TCP_V6
+        else:
+            return False
+        rewrite = self._rewrites.get(key)
+        if rewrite is None or size < start + tcp.HEADER:
+            return False
+        flow = rewrite.owner
+        if frame[start + 13] & NOTEWORTHY and not self._note(frame, start, rewrite):
+            return False
+        if now - flow.last > QUIET and self._keepalive.holds(frame, size, start, rewrite):
+            return True
+        flow.last = now
+        tally = flow.tally
+        if rewrite.outward:
+            tally.packets_in += 1
+            tally.bytes_in += size - offload.HEADER
+        else:
+            tally.packets_out += 1
+            tally.bytes_out += size - offload.HEADER
+        rewrite.apply(frame, start)
+        self._writer.deliver_frame(size)
+        return True
+
+    def take(self, segment: ip.Packet, now: float) -> bool:
+        """The same for an unusual segment, or one of a flow that is still dialling."""
+        if not tcp.is_whole(segment):
+            return False
+        key = segment.source + segment.destination + tcp.ports(segment)
+        rewrite = self._rewrites.get(key)
+        if rewrite is None:
+            flow = self._table.flows.get(key)
+            return flow is not None and self._dialer.take(flow, segment, now)
+        frame = bytearray(offload.NOTHING_LEFT + segment.data)
+        start = offload.HEADER + segment.payload
+        if not self._note(frame, start, rewrite):
+            return False
+        rewrite.owner.last = now
+        tally = rewrite.owner.tally
+        if rewrite.outward:
+            tally.came_in(len(segment.data))
+        else:
+            tally.went_out(len(segment.data))
+        rewrite.apply(frame, start)
+        self._writer.deliver(bytes(memoryview(frame)[offload.HEADER :]))
+        return True
+
+    def error_from_inside(self, error: ip.Packet) -> bool:
+        """Write an ICMP error about a segment that the application was sent, as one about what our
+        kernel sent; False if it is about no flow. It ends nothing (RFC 5382 REQ-10)."""
+        key = quoted_key(error)
+        rewrite = self._rewrites.get(mirrored(key)) if key else None
+        if rewrite is None or rewrite.outward:
+            return False
+        if not icmp.has_valid_checksum(error):
+            self._drops.count(Drop.BAD_CHECKSUM)
+            return True
+        source = error.source
+        if self._is_ours(source):
+            source = self._refusals.peers[error.version]
+        self._writer.deliver(translated(error, source, rewrite.owner.answer_key))
+        return True
+
+    def _note(self, frame: bytearray, start: int, rewrite: Rewrite[Flow[Outbound]]) -> bool:
+        """Record a SYN, FIN or RST that passes; False if it does not belong to the flow."""
+        flow, flags = rewrite.owner, frame[start + 13]
+        if flags & tcp.FIN:
+            flow.fins |= 1 + rewrite.outward
+        sequence = int.from_bytes(frame[start + 4 : start + 8], "big")
+        opens_another = flags & tcp.SYN and not rewrite.outward and sequence != flow.sequence
+        if flow.state is State.RELAYED:
+            if opens_another and self._has_ended(flow):
+                self._table.end(flow)
+                return False
+            return True
+        if opens_another:
+            self._dialer.abandon(flow)
+            return False
+        if flags & tcp.RST and (flow.state is State.LINGERING or sequence == flow.after_request):
+            self._dialer.abandon(flow)
+        return True

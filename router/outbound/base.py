@@ -1,0 +1,258 @@
+"""The Outbound protocol: what a way out carries, and how.
+
+The engine and the control socket know ways out by this protocol alone. A further kind is one module
+that implements `ManagedOutbound`, one reader of its policy (router.config.policies) and one entry
+in `router.outbound.all.KINDS`.
+
+Always true: an outbound decides nothing about rules. What it opens is bound to where it leads, so
+that nothing it sends enters the TUN again. It belongs to one event loop, and no method waits.
+
+Must not know: flow tables, the TUN device, how rules are written.
+"""
+
+from __future__ import annotations
+
+import socket
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import Any, NamedTuple, Protocol
+
+from router.flows.queries import Binding
+from router.platform.base.descriptors import Bytes, HasFileno
+from router.platform.base.facts import NetworkPath
+from router.platform.base.sockets import Arrived, NetworkError
+from router.platform.base.tcp import ConnectFailure
+from router.policy.network import Interface
+from router.wire import ip
+
+
+class DialRequest(NamedTuple):
+    """A TCP connection to open.
+
+    destination: 4 or 16 bytes, in network order.
+    hop_limit, traffic_class: of its first segment as it leaves.
+    """
+
+    destination: bytes
+    port: int
+    hop_limit: int
+    traffic_class: int
+
+    @property
+    def version(self) -> int:
+        return 4 if len(self.destination) == 4 else 6
+
+
+class Dial(Protocol):
+    """An attempt to open a connection. It ends by `release` or `abandon`, one of them, once."""
+
+    @property
+    def source_port(self) -> int:
+        """The local port of the attempt."""
+        ...
+
+    @property
+    def is_connected(self) -> bool: ...
+
+    @property
+    def failure(self) -> ConnectFailure | None:
+        """Why the attempt has failed; None while it has not. Reading it clears it."""
+        ...
+
+    @property
+    def sock(self) -> socket.socket:
+        """The socket that carries the connection."""
+        ...
+
+    def release(self) -> socket.socket:
+        """The connected socket, now the caller's, for which `changed` is still called: the loop
+        watches it."""
+        ...
+
+    def abandon(self) -> None:
+        """End the attempt, or reset the connection."""
+        ...
+
+
+class DatagramChannel(Protocol):
+    """A UDP socket at one outside port, non-blocking, readable for datagrams and for errors.
+
+    All methods but `close` and `sends_with` raise OSError, and BlockingIOError when there is
+    nothing to read or no room to send; a reported error is raised once and then found by `errors`.
+
+    most_segments: how many datagrams `send_run` takes; 1 where the system has no segmentation.
+    """
+
+    port: int
+    most_segments: int
+
+    def fileno(self) -> int: ...
+
+    def sends_with(self, hop_limit: int, traffic_class: int, dont_fragment: int) -> bool:
+        """Whether the next datagram leaves with these header fields."""
+        ...
+
+    def send_with(self, hop_limit: int, traffic_class: int, dont_fragment: int) -> None:
+        """Set the header fields of the datagrams to come."""
+        ...
+
+    @property
+    def send(self) -> Callable[[Bytes, tuple[str, int]], object]:
+        """`send(payload, (address, port))`."""
+        ...
+
+    @property
+    def send_run(self) -> Callable[[Bytes, int, tuple[str, int]], object]:
+        """`send_run(payloads, size, (address, port))` sends several datagrams of `size` bytes, of
+        which the last may be shorter."""
+        ...
+
+    @property
+    def receive(self) -> Callable[[], Sequence[Arrived]]:
+        """What has arrived, a bounded number of datagrams."""
+        ...
+
+    @property
+    def endpoint(self) -> Callable[[bytes], tuple[bytes, int]]:
+        """Address and port of an `Arrived.sender`."""
+        ...
+
+    @property
+    def errors(self) -> Callable[[], Iterator[NetworkError]]:
+        """Take the reported errors, oldest first. Raises nothing."""
+        ...
+
+    @property
+    def close(self) -> Callable[[], None]: ...
+
+
+class QueryChannel(Protocol):
+    """What carries the ICMP queries of one family, and receives answers and ICMP errors.
+
+    There is one for each outbound and family. `outbound`: the one that it belongs to.
+    """
+
+    version: int
+    outbound: Outbound
+
+    def fileno(self) -> int: ...
+
+    def send(self, query: ip.Packet, binding: Binding[Any]) -> None:
+        """Send a query with the outside identifier of its binding. Raises OSError."""
+        ...
+
+    def send_error(self, packet: bytes, address: str) -> None:
+        """Send an ICMP error, given as a whole packet from our address. Raises OSError."""
+        ...
+
+    def receive(self) -> ip.Packet:
+        """The next packet that the filter passed. An IPv6 packet has the destination `::`.
+
+        Raises BlockingIOError when there is none, OSError, and ip.Malformed.
+        """
+        ...
+
+
+class Outbound(Protocol):
+    """A way out."""
+
+    @property
+    def up(self) -> bool:
+        """Whether it carries anything at present."""
+        ...
+
+    def reaches(self, version: int) -> bool:
+        """Whether it has a way for a family at present."""
+        ...
+
+    def carries(self, version: int, protocol: int) -> bool:
+        """Whether it carries an IP protocol of a family that it reaches."""
+        ...
+
+    def dial(self, request: DialRequest, changed: Callable[[int], None]) -> Dial:
+        """Open a connection, which may take several round trips.
+
+        changed: called from the loop whenever the attempt may have got further, with what happened
+        to its socket (READABLE, WRITABLE, BROKEN of router.platform.base).
+        Raises OSError when the attempt fails at once.
+        """
+        ...
+
+    def open_datagrams(self, version: int, ports: Iterator[int]) -> DatagramChannel:
+        """A channel at the first of `ports` that is free. Raises OSError."""
+        ...
+
+    def queries(self, version: int) -> QueryChannel | None:
+        """The channel for ICMP queries of a family; None where they are not carried."""
+        ...
+
+    def path(self, version: int, address: str) -> NetworkPath:
+        """The path MTU and the source address towards an address."""
+        ...
+
+    @property
+    def mtu(self) -> int | None:
+        """The largest packet in bytes that all of its families carry; None while it is down."""
+        ...
+
+    @property
+    def interface_names(self) -> Sequence[str]:
+        """The interfaces by which its packets leave at present, sorted."""
+        ...
+
+    def owns(self, address: bytes) -> bool:
+        """Whether an address, 4 or 16 bytes, is one that its packets can have as their source."""
+        ...
+
+    def has_lost(self, sock: socket.socket) -> bool:
+        """Whether nothing can arrive any more for a socket that `dial` has opened."""
+        ...
+
+    def describe(self) -> str:
+        """In a few words for people: how it leaves, and from which addresses."""
+        ...
+
+
+class ManagedOutbound(Outbound, Protocol):
+    """An outbound as `router.outbound.all` keeps it."""
+
+    def refresh(self, present: Mapping[str, Interface]) -> frozenset[int] | None:
+        """Follow the system's present interfaces. The families whose flows can be answered no
+        more, none of them where the change spares them; None when nothing has changed."""
+        ...
+
+    def why_down(self) -> str:
+        """One clause that names what it lacks."""
+        ...
+
+    def close(self) -> None: ...
+
+
+class ChannelWatcher(Protocol):
+    """What reads from the query channels that outbounds open."""
+
+    def opened(self, channel: QueryChannel) -> None: ...
+
+    def closing(self, channel: QueryChannel) -> None: ...
+
+
+class ChangeWatcher(Protocol):
+    """The part of the event loop that dials need; see router.engine.loop."""
+
+    def watch_changes(self, source: HasFileno, changed: Callable[[int], None]) -> None: ...
+
+    def forget_changes(self, source: HasFileno) -> None: ...
+
+
+class NatEndpoint(NamedTuple):
+    """The outside of a binding or mapping: the outbound, and the outside identifier or port."""
+
+    outbound: Outbound
+    number: int
+
+
+class Change(NamedTuple):
+    """An outbound that has changed. `lost`: the families whose flows can be answered no more, as
+    the interface is gone or replaced, or an address that they may have is gone from it."""
+
+    outbound: Outbound
+    lost: frozenset[int]

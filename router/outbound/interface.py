@@ -1,0 +1,223 @@
+"""A network interface as an outbound: the policies `direct` and `vpn`.
+
+Always true: it has sockets for a family only while its interface is up and has an address of that
+family that other networks can answer to; sockets are bound to the interface, so an interface that
+comes back with another index gets new ones.
+
+Must not know: which policies lead here, other outbounds.
+"""
+
+from __future__ import annotations
+
+import logging
+import socket
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from functools import partial
+from ipaddress import IPv4Interface, IPv6Interface
+from typing import Final
+
+from router.config.model import DEFAULT_INTERFACE
+from router.flows.queries import OUTSIDE_IDS
+from router.outbound.base import ChangeWatcher, ChannelWatcher, Dial, DialRequest
+from router.outbound.dial import SocketDial
+from router.outbound.icmp import SocketChannel, open_channel
+from router.outbound.local_addresses import LocalAddresses
+from router.outbound.udp import SocketDatagrams, open_datagrams
+from router.platform.base.errors import PlatformError
+from router.platform.base.facts import NetworkPath
+from router.platform.base.system import System
+from router.policy.network import Interface
+from router.wire import icmp, ip
+
+log = logging.getLogger(__name__)
+
+VERSIONS: Final = (4, 6)
+
+
+class InterfaceOutbound:
+    """See ManagedOutbound.
+
+    wanted: the interface's name, or `default` for the one that holds the default route.
+    tun: the name of our own device, which does not count as holding that route.
+    addresses: those of this machine, kept up to date by their owner.
+    """
+
+    def __init__(
+        self,
+        wanted: str,
+        tun: str,
+        system: System,
+        addresses: LocalAddresses,
+        channels: ChannelWatcher,
+        loop: ChangeWatcher,
+    ) -> None:
+        self.wanted = wanted
+        self._tun = tun
+        self._system = system
+        self._addresses = addresses
+        self._watcher = channels
+        self._loop = loop
+        self._interfaces: dict[int, Interface] = {}
+        self._channels: dict[int, SocketChannel] = {}
+        self.queries = self._channels.get
+
+    # What it is
+
+    @property
+    def up(self) -> bool:
+        return bool(self._interfaces)
+
+    @property
+    def mtu(self) -> int | None:
+        return min((each.mtu for each in self._interfaces.values()), default=None)
+
+    @property
+    def interface_names(self) -> Sequence[str]:
+        return sorted({each.name for each in self._interfaces.values()})
+
+    def owns(self, address: bytes) -> bool:
+        interface = self._interfaces.get(4 if len(address) == 4 else 6)
+        return interface is not None and any(
+            own.ip.packed == address for own in interface.addresses
+        )
+
+    def describe(self) -> str:
+        """`eth0 from 192.0.2.2`, or `default (eth0) from 192.0.2.2`."""
+        sources = [str(each.source(version)) for version, each in sorted(self._interfaces.items())]
+        names = ", ".join(self.interface_names)
+        name = f"{self.wanted} ({names})" if self.wanted == DEFAULT_INTERFACE else names
+        return f"{name} from {', '.join(sources)}"
+
+    def why_down(self) -> str:
+        if self.wanted == DEFAULT_INTERFACE:
+            return "no interface holds a default route"
+        interface = self._system.interfaces.all().get(self.wanted)
+        if interface is None:
+            return f"there is no interface {self.wanted}"
+        if not interface.up:
+            return f"interface {self.wanted} is not up"
+        if not any(map(interface.source, VERSIONS)):
+            return f"interface {self.wanted} has no usable address"
+        return f"interface {self.wanted} cannot be used, for the reason above"
+
+    # What it carries
+
+    def reaches(self, version: int) -> bool:
+        return version in self._interfaces
+
+    def carries(self, version: int, protocol: int) -> bool:
+        return protocol in (ip.TCP, ip.UDP, icmp.protocol_of(version))
+
+    def dial(self, request: DialRequest, changed: Callable[[int], None]) -> Dial:
+        interface = self._interfaces[request.version]
+        return SocketDial(self._system.tcp, self._loop, interface, request, changed)
+
+    def open_datagrams(self, version: int, ports: Iterator[int]) -> SocketDatagrams:
+        return open_datagrams(self._system.sockets, version, self._interfaces[version], ports)
+
+    def path(self, version: int, address: str) -> NetworkPath:
+        return self._system.facts.path(version, self._interfaces[version], address)
+
+    def has_lost(self, sock: socket.socket) -> bool:
+        """Its interface is gone for good, or its own address is: an outbound that is up without
+        that address has got another in its place."""
+        if self._system.tcp.has_lost_interface(sock):
+            return True
+        if (4 if sock.family == socket.AF_INET else 6) not in self._interfaces:
+            return False
+        address = sock.getsockname()[0].partition("%")[0]
+        return not self._addresses.has(socket.inet_pton(sock.family, address))
+
+    # Following the system
+
+    def refresh(self, present: Mapping[str, Interface]) -> frozenset[int] | None:
+        before = dict(self._interfaces)
+        self._use(self._usable(present))
+        if self._interfaces == before:
+            return None
+        return lost_families(before, self._interfaces)
+
+    def close(self) -> None:
+        self._use({})
+
+    def _usable(self, present: Mapping[str, Interface]) -> dict[int, Interface]:
+        usable = {}
+        for version in VERSIONS:
+            name: str | None = self.wanted
+            if name == DEFAULT_INTERFACE:
+                name = self._system.interfaces.holding_default(version, self._tun)
+            interface = present.get(name) if name else None
+            if interface and interface.up and interface.source(version):
+                usable[version] = interface
+        return usable
+
+    def _use(self, usable: Mapping[int, Interface]) -> None:
+        """Open and close sockets until there are those for `usable`."""
+        for version in VERSIONS:
+            now, then = usable.get(version), self._interfaces.get(version)
+            if now == then:
+                if now is not None:
+                    self._keep_prepared(now)
+                continue
+            if then is not None and (now is None or now.index != then.index):
+                self._close(version)
+            if now is not None:
+                self._interfaces[version] = now
+                self._open(version)
+
+    def _open(self, version: int) -> None:
+        """Where that fails the outbound stays down: the interface may be gone again already."""
+        interface = self._interfaces[version]
+        try:
+            self._system.routes.prepare_interface(interface)
+            if version in self._channels:
+                self._channels[version].mtu = interface.mtu
+                return
+            sock = self._system.sockets.icmp_socket(version, interface, OUTSIDE_IDS)
+            path = partial(self._system.facts.path, version, interface)
+            channel = open_channel(self, version, sock, interface.mtu, path)
+        except (PlatformError, OSError) as error:
+            log.warning("interface %s cannot be used: %s", interface.name, error)
+            self._close(version)
+            return
+        self._channels[version] = channel
+        self._watcher.opened(channel)
+
+    def _keep_prepared(self, interface: Interface) -> None:
+        """Another program may have undone what it needs without a change of the interface."""
+
+        def done(changed: bool | PlatformError) -> None:
+            if isinstance(changed, PlatformError):
+                log.warning("interface %s cannot be kept prepared: %s", interface.name, changed)
+            elif changed:
+                log.warning(
+                    "interface %s: another program has undone what its answers need; done again",
+                    interface.name,
+                )
+
+        self._system.routes.request_prepare_interface(interface, done)
+
+    def _close(self, version: int) -> None:
+        del self._interfaces[version]
+        channel = self._channels.pop(version, None)
+        if channel is not None:
+            self._watcher.closing(channel)
+            channel.close()
+
+
+def lost_families(
+    before: Mapping[int, Interface], after: Mapping[int, Interface]
+) -> frozenset[int]:
+    """The families whose flows can be answered no more: the interface is gone or replaced, or an
+    address that a flow may have is gone from it."""
+    return frozenset(
+        version
+        for version, then in before.items()
+        if version not in after
+        or after[version].index != then.index
+        or not _of(version, then) <= _of(version, after[version])
+    )
+
+
+def _of(version: int, interface: Interface) -> set[IPv4Interface | IPv6Interface]:
+    return {address for address in interface.addresses if address.version == version}

@@ -1,0 +1,114 @@
+"""An outbound without an interface: what is sent by it stays in memory, and a test plays the far
+end."""
+
+from __future__ import annotations
+
+import socket
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from ipaddress import ip_address
+from typing import Any, Protocol, cast
+
+from router.flows import translate
+from router.flows.queries import Binding
+from router.outbound.base import DatagramChannel, Dial, DialRequest, Outbound
+from router.outbound.udp import open_datagrams
+from router.platform.base.facts import NetworkPath
+from router.policy.network import Interface
+from router.wire import ip
+from tests.unit.engine.udp.memory import MemorySystem
+
+PATH_MTU = 1300
+
+
+class MemoryChannel:
+    """See QueryChannel. `error` is raised by the next send."""
+
+    def __init__(self, version: int, outbound: Outbound) -> None:
+        self.version = version
+        self.outbound = outbound
+        self.sent: list[tuple[ip.Packet, int]] = []
+        self.errors: list[tuple[bytes, str]] = []
+        self.error: OSError | None = None
+
+    def fileno(self) -> int:
+        raise AssertionError("memory is not polled")
+
+    def send(self, query: ip.Packet, binding: Binding[Any]) -> None:
+        if self.error:
+            error, self.error = self.error, None
+            raise error
+        if query.version == 4:
+            translate.request_v4(query, binding.inside_id, binding.outside_id)
+        else:
+            translate.request_v6(query, binding.outside_id)
+        self.sent.append((query, binding.outside_id))
+
+    def send_error(self, packet: bytes, address: str) -> None:
+        self.errors.append((packet, address))
+
+    def receive(self) -> ip.Packet:
+        raise BlockingIOError
+
+    def close(self) -> None:
+        pass
+
+
+class Dials(Protocol):
+    """What opens connections in memory; see tests.unit.engine.tcp.memory."""
+
+    def dial(self, request: DialRequest, changed: Callable[[int], None]) -> Dial: ...
+
+
+class MemoryOutbound:
+    """See ManagedOutbound. own: its addresses by IP version; without any it is down."""
+
+    mtu: int | None = 1500
+
+    def __init__(self, name: str, own: Mapping[int, str], udp: MemorySystem, tcp: Dials) -> None:
+        self.name = name
+        self.own = {version: ip_address(address).packed for version, address in own.items()}
+        self.protocols = {ip.TCP, ip.UDP, ip.ICMP, ip.ICMPV6}
+        self.channels = {version: MemoryChannel(version, self) for version in own}
+        self.dial = tcp.dial
+        self.queries = self.channels.get
+        self.path = self._path
+        self._udp = udp
+
+    @property
+    def up(self) -> bool:
+        return bool(self.own)
+
+    @property
+    def interface_names(self) -> Sequence[str]:
+        return [self.name] if self.up else []
+
+    def reaches(self, version: int) -> bool:
+        return version in self.own
+
+    def carries(self, version: int, protocol: int) -> bool:
+        return protocol in self.protocols
+
+    def open_datagrams(self, version: int, ports: Iterator[int]) -> DatagramChannel:
+        return open_datagrams(self._udp, version, cast(Interface, self), ports)
+
+    def _path(self, version: int, address: str) -> NetworkPath:
+        return NetworkPath(PATH_MTU, self.own[version])
+
+    def owns(self, address: bytes) -> bool:
+        return address in self.own.values()
+
+    def has_lost(self, sock: socket.socket) -> bool:
+        return not self.up
+
+    def describe(self) -> str:
+        return self.name
+
+    def why_down(self) -> str:
+        return f"{self.name} is not there"
+
+    def refresh(self, present: Mapping[str, Interface]) -> frozenset[int] | None:
+        return None
+
+    def close(self) -> None:
+        self.own = {}
+        self.channels.clear()
