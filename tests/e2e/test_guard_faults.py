@@ -101,7 +101,7 @@ def test_a_guard_that_hangs_ends_the_run(bed: Testbed, tmp_path: Path) -> None:
         os.kill(guard, signal.SIGSTOP)
         try:
             assert router.reload().startswith("not reloaded: ")
-            assert f"error: the guard (pid {guard}) does not answer" in router.log
+            assert f"error: the guard (pid {guard}) has not replied" in router.log
             assert f"sudo kill -KILL {guard}" in router.log
         finally:
             os.kill(guard, signal.SIGCONT)
