@@ -15,25 +15,40 @@ LINUX_ONLY := ^(router/platform/linux|tests/unit/platform)/
 AS_ROOT := scripts/as-root
 ROOTLESS_BENCHES := $(basename $(notdir $(wildcard bench/load_rules.py bench/lookup.py)))
 
-.PHONY: help run check e2e test bench packages clean
+.PHONY: help run check e2e test test-lowest test-newest bench lock packages clean
 
 help:
 	@echo 'make run     make the virtual environment, install, and start the router on $(RULES)'
 	@echo 'make test    everything: check and e2e; installs the Debian packages they need'
 	@echo 'make check   ruff, mypy for Linux and macOS, unit tests; needs no root'
 	@echo 'make e2e     end-to-end tests in network namespaces; needs root (by sudo)'
+	@echo 'make test-lowest, make test-newest'
+	@echo '             check, with the lowest and the newest versions that pyproject.toml allows'
 	@echo 'make bench   measure against the bare path and, where installed, sing-box; needs root'
+	@echo 'make lock    renew requirements/*.lock, the versions and hashes that are installed'
 	@echo 'make clean   remove the virtual environment and what the tools cached'
 
 run: $(VENV)/run.stamp
 	@$(AS_ROOT) $(VENV)/bin/tunrouter run -c $(RULES)
 
+define CHECK
+$(PYTHON) -m ruff check .
+$(PYTHON) -m ruff format --check .
+$(PYTHON) -m mypy --platform linux
+$(PYTHON) -m mypy --platform darwin --exclude '$(LINUX_ONLY)' router tests/unit
+$(PYTHON) -m pytest -n 2 tests/unit $(PYTEST_ARGS)
+endef
+
 check: $(VENV)/test.stamp
-	$(PYTHON) -m ruff check .
-	$(PYTHON) -m ruff format --check .
-	$(PYTHON) -m mypy --platform linux
-	$(PYTHON) -m mypy --platform darwin --exclude '$(LINUX_ONLY)' router tests/unit
-	$(PYTHON) -m pytest -n 2 tests/unit $(PYTEST_ARGS)
+	$(CHECK)
+
+# Both install anew each time: what is the newest changes without a change here.
+test-lowest test-newest: test-%:
+	@scripts/make-venv .venv-$* $*
+	$(CHECK)
+
+test-lowest: PYTHON := .venv-lowest/bin/python
+test-newest: PYTHON := .venv-newest/bin/python
 
 e2e: $(VENV)/test.stamp packages
 	$(AS_ROOT) $(PYTHON) -m pytest -p no:cacheprovider -n $(E2E_JOBS) --dist loadfile \
@@ -62,15 +77,19 @@ bench: $(VENV)/test.stamp packages
 packages:
 	@scripts/install-debian-packages
 
+lock:
+	@scripts/renew-locks
+
 clean:
-	rm -rf $(VENV) build dist *.egg-info .mypy_cache .pytest_cache .ruff_cache .hypothesis
+	rm -rf $(VENV) .venv-lock .venv-lowest .venv-newest build dist *.egg-info
+	rm -rf .mypy_cache .pytest_cache .ruff_cache .hypothesis
 	find router tests bench -name __pycache__ -type d -prune -exec rm -rf {} +
 
-# Installed anew whenever pyproject.toml changes; the source itself is used in place.
-$(VENV)/run.stamp: pyproject.toml
-	@scripts/make-venv $(VENV) .
+# Installed anew whenever pyproject.toml or a lock changes; the source itself is used in place.
+$(VENV)/run.stamp: pyproject.toml requirements/run.lock
+	@scripts/make-venv $(VENV) run
 	@touch $@
 
-$(VENV)/test.stamp: pyproject.toml
-	@scripts/make-venv $(VENV) '.[test]'
+$(VENV)/test.stamp: pyproject.toml requirements/test.lock
+	@scripts/make-venv $(VENV) test
 	@touch $@ $(VENV)/run.stamp

@@ -203,7 +203,7 @@ def install_routes() -> float:
     from ipaddress import ip_interface  # noqa: PLC0415 - Linux alone, like the rest of this
 
     from router.platform.linux.system import LinuxSystem  # noqa: PLC0415
-    from router.policy.capture import Route  # noqa: PLC0415
+    from router.policy.routes.capture import Route  # noqa: PLC0415
 
     libc = ctypes.CDLL(None, use_errno=True)
     if libc.unshare(CLONE_NEWNET) != 0:

@@ -21,8 +21,8 @@ from statistics import median
 from typing import NamedTuple
 
 from router.config.model import LENGTH_BITS, Config, Place, PrefixList, Rule, Tun
-from router.policy.capture import plan_routes
-from router.policy.table import PlainTable, RuleSet, Table
+from router.policy.match.table import PlainTable, RuleSet, Table
+from router.policy.routes.capture import plan_routes
 
 WIDTHS = {4: 32, 6: 128}
 REFERENCE = 10_000

@@ -6,6 +6,7 @@
     check        all problems, then the plan; report and plan_text print them
     explain      what becomes of packets to one address
     reload       other rules for the running router
+    lists        list files joined, subtracted, compared
     status       what the running router does; status_text prints it for people
     terminal     colours and progress, where somebody looks
 

@@ -11,11 +11,11 @@ from router.cli.rules_file import load_rules, rules_file
 from router.config.loader import Loaded, RulesFileUnreadable, collector_paused
 from router.config.problems import Problem, Severity
 from router.platform import present_network
-from router.policy.coverage import Deciders
 from router.policy.findings import find_all
 from router.policy.findings.situation import Situation
+from router.policy.match.coverage import Deciders
+from router.policy.match.table import RuleSet
 from router.policy.network import Network
-from router.policy.table import RuleSet
 
 
 def check(asked: Path | None, form: str, *, strict: bool) -> int:

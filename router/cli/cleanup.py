@@ -8,6 +8,7 @@ from router.cli import exits
 from router.config.problems import harmless
 from router.platform import clean_up
 from router.platform.base.errors import PlatformError
+from router.platform.reason import reason
 
 
 def cleanup() -> int:
@@ -25,7 +26,7 @@ def cleanup() -> int:
         print(f"tunrouter: {error}", file=sys.stderr)
         return exits.FAILED
     except OSError as error:
-        print(f"tunrouter: what runs have left cannot be read: {error}", file=sys.stderr)
+        print(f"tunrouter: what runs have left cannot be read: {reason(error)}", file=sys.stderr)
         return exits.FAILED
     if not found:
         print("nothing to clean up: no run has left anything behind")

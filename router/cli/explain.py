@@ -17,8 +17,8 @@ from router.config.problems import quoted
 from router.platform import present_network
 from router.policy.answer import FORWARD, Answer, answer
 from router.policy.findings.situation import Situation
-from router.policy.table import RuleSet
-from router.policy.traffic import PROTOCOL_NUMBERS, WITH_PORTS
+from router.policy.match.table import RuleSet
+from router.policy.match.traffic import PROTOCOL_NUMBERS, WITH_PORTS
 
 Address = IPv4Address | IPv6Address
 

@@ -11,6 +11,7 @@ from pathlib import Path
 
 from router import __version__
 from router.cli import exits
+from router.cli.arguments import Parser
 
 PROTOCOLS = ("icmp", "tcp", "udp")
 LAST_PORT = 65535
@@ -35,10 +36,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     return status
 
 
-def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
-        prog="tunrouter", description="Routes traffic by the rules of one YAML file."
-    )
+def _parser() -> Parser:
+    parser = Parser(prog="tunrouter", description="Routes traffic by the rules of one YAML file.")
     parser.add_argument("--version", action="version", version=f"tunrouter {__version__}")
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
     _add_run(commands)
@@ -52,10 +51,13 @@ def _parser() -> argparse.ArgumentParser:
     service = commands.add_parser(
         "service", help="print a service for systemd or launchd, with how to install it"
     )
-    service.add_argument("kind", choices=("systemd", "launchd"))
+    service.add_argument(
+        "kind", choices=("systemd", "launchd"), metavar="KIND", help="systemd or launchd"
+    )
     _add_rules_file(service)
     service.set_defaults(command=_service)
     _add_reload(commands)
+    _add_lists(commands)
     schema = commands.add_parser("schema", help="print the JSON Schema of rules files, for editors")
     schema.set_defaults(command=_schema)
     return parser
@@ -64,13 +66,13 @@ def _parser() -> argparse.ArgumentParser:
 _Commands = argparse._SubParsersAction
 
 
-def _add_run(commands: _Commands[argparse.ArgumentParser]) -> None:
+def _add_run(commands: _Commands[Parser]) -> None:
     run = commands.add_parser("run", help="route by the rules until interrupted (needs root)")
     _add_rules_file(run)
     run.set_defaults(command=_run)
 
 
-def _add_check(commands: _Commands[argparse.ArgumentParser]) -> None:
+def _add_check(commands: _Commands[Parser]) -> None:
     check = commands.add_parser(
         "check", help="show all problems with the rules, then what run would install"
     )
@@ -80,7 +82,7 @@ def _add_check(commands: _Commands[argparse.ArgumentParser]) -> None:
     check.set_defaults(command=_check)
 
 
-def _add_explain(commands: _Commands[argparse.ArgumentParser]) -> None:
+def _add_explain(commands: _Commands[Parser]) -> None:
     explain = commands.add_parser(
         "explain", help="show which rule decides about an address, and what would happen"
     )
@@ -92,7 +94,7 @@ def _add_explain(commands: _Commands[argparse.ArgumentParser]) -> None:
     explain.set_defaults(command=_explain)
 
 
-def _add_status(commands: _Commands[argparse.ArgumentParser]) -> None:
+def _add_status(commands: _Commands[Parser]) -> None:
     status = commands.add_parser(
         "status", help="show what the running router does: policies, rules, drops (needs root)"
     )
@@ -101,7 +103,7 @@ def _add_status(commands: _Commands[argparse.ArgumentParser]) -> None:
     status.set_defaults(command=_status)
 
 
-def _add_reload(commands: _Commands[argparse.ArgumentParser]) -> None:
+def _add_reload(commands: _Commands[Parser]) -> None:
     reload = commands.add_parser(
         "reload", help="have the running router read its rules again (needs root)"
     )
@@ -110,13 +112,34 @@ def _add_reload(commands: _Commands[argparse.ArgumentParser]) -> None:
     reload.set_defaults(command=_reload)
 
 
-def _add_tun(parser: argparse.ArgumentParser) -> None:
+def _add_lists(commands: _Commands[Parser]) -> None:
+    lists = commands.add_parser(
+        "lists",
+        help="join, subtract and compare list files",
+        description="List files as sets of addresses: networks and ranges, one a line, gzip too; "
+        "'-' is the standard input. What is printed is the fewest networks, IPv4 first.",
+    )
+    operations = lists.add_subparsers(required=True, metavar="OPERATION", dest="operation")
+    merge = operations.add_parser("merge", help="print what is in any of the files")
+    merge.add_argument("files", metavar="FILE", nargs="+")
+    minus = operations.add_parser("minus", help="print what is in the first and in no other file")
+    minus.add_argument("first", metavar="FILE")
+    minus.add_argument("files", metavar="FILE", nargs="+", help="what to take away")
+    diff = operations.add_parser(
+        "diff", help="print what is in OLD alone, with '- ' before it, and in NEW alone, with '+ '"
+    )
+    diff.add_argument("first", metavar="OLD")
+    diff.add_argument("files", metavar="NEW", nargs=1)
+    lists.set_defaults(command=_lists, first=None)
+
+
+def _add_tun(parser: Parser) -> None:
     parser.add_argument(
         "--tun", metavar="NAME", help="of the router to ask, where more than one is running"
     )
 
 
-def _add_rules_file(parser: argparse.ArgumentParser) -> None:
+def _add_rules_file(parser: Parser) -> None:
     parser.add_argument(
         "-c",
         "--config",
@@ -128,7 +151,7 @@ def _add_rules_file(parser: argparse.ArgumentParser) -> None:
 
 def _port(text: str) -> int:
     if not (text.isascii() and text.isdecimal() and 1 <= int(text[:9]) <= LAST_PORT):
-        raise argparse.ArgumentTypeError(f"a port is a number from 1 to {LAST_PORT}, not {text!r}")
+        raise argparse.ArgumentTypeError(f"a port is a number from 1 to {LAST_PORT}")
     return int(text)
 
 
@@ -177,6 +200,13 @@ def _reload(options: argparse.Namespace) -> int:
     from router.cli.reload import reload  # noqa: PLC0415
 
     return reload(options.tun, as_json=options.json)
+
+
+def _lists(options: argparse.Namespace) -> int:
+    from router.cli.lists import lists  # noqa: PLC0415
+
+    first = [] if options.first is None else [options.first]
+    return lists(options.operation, [*first, *options.files])
 
 
 def _schema(_options: argparse.Namespace) -> int:

@@ -12,10 +12,10 @@ from typing import Any, Final, TextIO
 from router.cli.rules_file import print_problems
 from router.config.problems import Problem, Severity
 from router.config.sources import Sources
-from router.policy.capture import Route, outcomes
 from router.policy.findings.situation import Situation
+from router.policy.match.traffic import TrafficClasses
 from router.policy.prefixes import HOST_MASKS, format_prefix
-from router.policy.traffic import TrafficClasses
+from router.policy.routes.capture import Route, outcomes
 
 ROUTES_SHOWN: Final = 20
 CHAINS_SEARCHED: Final = 64

@@ -18,11 +18,12 @@ from router.platform.base.errors import PlatformError
 from router.platform.base.processes import Supervisor
 from router.platform.base.system import System
 from router.platform.log import is_journal, log_problems, log_to
+from router.platform.reason import reason
 from router.platform.supervisor import supervisor_of
 from router.policy.findings import account
 from router.policy.findings.loops import find_endpoints_in_danger
 from router.policy.findings.situation import Situation
-from router.policy.table import RuleSet
+from router.policy.match.table import RuleSet
 
 log = logging.getLogger("tunrouter")
 
@@ -56,7 +57,7 @@ def _run(config: Config, system: System, supervisor: Supervisor) -> int:
     except PlatformError as error:
         return _failed(str(error))
     except OSError as error:
-        return _failed(f"the system refuses what the router needs: {error}")
+        return _failed(f"the system refuses what the router needs: {reason(error)}")
     return exits.OK
 
 

@@ -11,15 +11,10 @@ from __future__ import annotations
 
 import re
 import socket
-from ipaddress import (
-    IPv4Address,
-    IPv4Network,
-    IPv6Network,
-    ip_address,
-    summarize_address_range,
-)
+from ipaddress import IPv4Network, IPv6Network
 from typing import NamedTuple
 
+from router.config.model import LENGTH_BITS
 from router.config.problems import quoted
 
 BITS = {4: 32, 6: 128}
@@ -27,6 +22,10 @@ LENGTHS = {str(length): length for length in range(129)}
 """Prefix lengths as they may be written: no sign, no leading zeros."""
 
 EXAMPLE = "10.0.0.0/8"
+
+SHORTEST_MASK = 8
+"""Bits: of two addresses with a blank between them, the second is rather an address than a shorter
+netmask."""
 
 
 class Cidr(NamedTuple):
@@ -36,6 +35,11 @@ class Cidr(NamedTuple):
     first: int
     length: int
     host_bits: bool = False
+
+    @property
+    def packed(self) -> int:
+        """See router.config.model.LENGTH_BITS."""
+        return self.first << LENGTH_BITS | self.length
 
     def __str__(self) -> str:
         return network_text(self.version, self.first, self.length)
@@ -81,7 +85,7 @@ def explain_cidr(text: str) -> BadCidrError:
         return BadCidrError("an address is missing", f"write it as {EXAMPLE}")
     if text != text.strip():
         return BadCidrError(f"{quoted(text)} has blanks around it", "remove them")
-    for reason in (_several, _decorated, _range, _wildcard):
+    for reason in (_masked, _several, _decorated, _range, _wildcard):
         fault = reason(text)
         if fault is not None:
             return fault
@@ -91,6 +95,19 @@ def explain_cidr(text: str) -> BadCidrError:
     if not re.fullmatch(r"[0-9.]+", host):
         return _named(text, host)
     return _v4_host(text, host, slash + tail) or _tail(text, host, tail, 4)
+
+
+def _masked(text: str) -> BadCidrError | None:
+    """`10.0.0.0 255.0.0.0`, as routers and `route` write it."""
+    host, *rest = text.split()
+    if len(rest) != 1 or not (_is_host(host) and _is_host(rest[0])):
+        return None
+    from router.config.notations import from_mask  # noqa: PLC0415 - imports netaddr
+
+    network = from_mask(host, rest[0])
+    if network is None or int(network.partition("/")[2]) < SHORTEST_MASK:
+        return None
+    return BadCidrError(f"{quoted(text)} has a netmask, not a prefix length", f"write {network}")
 
 
 def _several(text: str) -> BadCidrError | None:
@@ -129,27 +146,16 @@ def _range(text: str) -> BadCidrError | None:
     first, dash, last = text.partition("-")
     if not dash or not (_is_host(first.strip()) and _is_host(last.strip())):
         return None
-    fault = f"{quoted(text)} is a range of addresses"
-    begin, end = ip_address(first.strip()), ip_address(last.strip())
-    try:
-        networks = [str(each) for each in summarize_address_range(begin, end)]
-    except (TypeError, ValueError):
-        return BadCidrError(fault, f"write networks, as {EXAMPLE}")
-    shown = ", ".join(networks[:4]) + (", …" if len(networks) > 4 else "")
-    return BadCidrError(fault, f"write the networks it consists of: [{shown}]")
+    return BadCidrError(f"{quoted(text)} is a range of addresses", "write one of them")
 
 
 def _wildcard(text: str) -> BadCidrError | None:
     if "*" not in text:
         return None
-    parts = text.split(".")
-    known = parts[: parts.index("*")] if "*" in parts else []
-    if 0 < len(known) < 4 and all(part.isdecimal() for part in known):
-        network = ".".join([*known, *["0"] * (4 - len(known))])
-        remedy = f"write {network}/{8 * len(known)}"
-    else:
-        remedy = f"write a network with its prefix length, as {EXAMPLE}"
-    return BadCidrError(f"{quoted(text)} has a wildcard", remedy)
+    from router.config.notations import from_glob  # noqa: PLC0415 - imports netaddr
+
+    meant = from_glob(text) or f"a network with its prefix length, as {EXAMPLE}"
+    return BadCidrError(f"{quoted(text)} has a wildcard", f"write {meant}")
 
 
 def _named(text: str, host: str) -> BadCidrError:
@@ -217,9 +223,10 @@ def _tail(text: str, host: str, tail: str, version: int) -> BadCidrError:
             f"{quoted(text)} has no prefix length behind the '/'",
             f"write {host}/{bits} for this one address, or a shorter length for a network",
         )
-    if "." in tail:
-        length = _mask_length(tail)
-        remedy = f"write {host}/{length}" if length is not None else f"write it as {EXAMPLE}"
+    if "." in tail or ":" in tail:
+        from router.config.notations import from_mask  # noqa: PLC0415 - imports netaddr
+
+        remedy = f"write {from_mask(host, tail) or f'it as {EXAMPLE}'}"
         return BadCidrError(f"{quoted(text)} has a netmask, not a prefix length", remedy)
     if not re.fullmatch(r"[0-9]+", tail):
         return BadCidrError(
@@ -235,18 +242,6 @@ def _tail(text: str, host: str, tail: str, version: int) -> BadCidrError:
         f"the prefix length {quoted(tail, 12)} is over {bits}",
         f"IPv{version} prefix lengths go from 0 to {bits}",
     )
-
-
-def _mask_length(mask: str) -> int | None:
-    """The prefix length of a netmask (255.0.0.0) or its inverse (0.255.255.255)."""
-    try:
-        value = int(IPv4Address(mask))
-    except ValueError:
-        return None
-    if value >> 31 == 0:
-        value ^= 0xFFFFFFFF
-    length = value.bit_count()
-    return length if value == 0xFFFFFFFF << (32 - length) & 0xFFFFFFFF else None
 
 
 def _is_host(text: str) -> bool:

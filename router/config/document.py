@@ -23,9 +23,8 @@ from yaml.scanner import Scanner
 
 from router.config.model import Place
 from router.config.problems import Problem, Severity, harmless, quoted
-from router.config.syntax import explain_syntax
+from router.config.syntax import CLOSE_BRACKETS, MAXIMUM_DEPTH, TOO_DEEP, explain_syntax
 
-MAXIMUM_DEPTH = 32
 MAXIMUM_ALIASED = 1_000_000
 """Nodes that all aliases together may stand for."""
 
@@ -148,11 +147,12 @@ def parse_document(file: str, text: str, pure_python: bool = False) -> Document:
         root = composer.compose(parser)
     except yaml.MarkedYAMLError as error:
         raise SyntaxProblemError(explain_syntax(file, text, error)) from None
-    except (yaml.YAMLError, ValueError, OverflowError) as error:
-        # A %YAML directive or an escape such as "\UFFFFFFFF" with a number out of bounds.
-        message = f"the YAML can't be read: {harmless(str(error))}"
+    except (yaml.YAMLError, ValueError, OverflowError):
+        # A %YAML directive or an escape such as "\UFFFFFFFF". Only PyYAML's parser gets here.
+        message = "a number in an escape or a directive is out of bounds"
+        place = Place(file, getattr(parser, "line", 0) + 1, 1)
         raise SyntaxProblemError(
-            Problem("yaml-syntax", Severity.ERROR, Place(file, 1, 1), message, "correct the number")
+            Problem("yaml-syntax", Severity.ERROR, place, message, "correct the number")
         ) from None
     return Document(file, text, root)
 
@@ -216,8 +216,8 @@ class _Composer:
             self._refuse(
                 mark,
                 "yaml-syntax",
-                f"the values are nested more than {MAXIMUM_DEPTH} deep",
-                "close the brackets that were left open; rules need no more than four levels",
+                TOO_DEEP,
+                CLOSE_BRACKETS,
             )
         if event.tag is not None:
             self._check_tag(event)

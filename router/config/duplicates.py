@@ -1,8 +1,8 @@
-"""The same network written twice where the second can't have an effect.
+"""The same network or range written twice where the second can't have an effect.
 
-Always true: only networks of the rules file are compared, within one rule and between rules that
-ask for the same protocols and ports; what rules hide from each other beyond that is for the policy
-layer to say.
+Always true: only networks and ranges of the rules file are compared, within one rule and between
+rules that ask for the same protocols and ports; what rules hide from each other beyond that is for
+the policy layer to say.
 
 Must not know: policies.
 """
@@ -13,14 +13,15 @@ from collections.abc import Iterable
 
 from router.config.cidr import network_text
 from router.config.fields import Findings
-from router.config.model import LENGTH_BITS, Prefix, Rule
+from router.config.model import LENGTH_BITS, Place, Prefix, Range, Rule
 
 _Condition = tuple[frozenset[str], tuple[tuple[int, int], ...]]
+_Key = int | tuple[int, tuple[int, ...]]
 
 
 def check_duplicates(findings: Findings, rules: Iterable[Rule]) -> None:
     """Warn at every repetition, naming the first place."""
-    seen: dict[_Condition, dict[int, tuple[Rule, Prefix]]] = {}
+    seen: dict[_Condition, dict[_Key, tuple[Rule, Prefix | Range]]] = {}
     for rule in rules:
         first = seen.setdefault((rule.protocols, rule.ports), {})
         for prefix in rule.prefixes:
@@ -29,18 +30,27 @@ def check_duplicates(findings: Findings, rules: Iterable[Rule]) -> None:
             key = packed << 1 | (prefix.version == 6)
             earlier = first.setdefault(key, (rule, prefix))
             if earlier[1] is not prefix:
-                _report(findings, rule, prefix, *earlier)
+                network = network_text(prefix.version, prefix.first, prefix.length)
+                _report(findings, network, rule, prefix.place, *earlier)
+        for each in rule.ranges:
+            earlier = first.setdefault((each.version, each.packed), (rule, each))
+            if earlier[1] is not each:
+                _report(findings, str(each), rule, each.place, *earlier)
 
 
 def _report(
-    findings: Findings, rule: Rule, prefix: Prefix, first_rule: Rule, first: Prefix
+    findings: Findings,
+    what: str,
+    rule: Rule,
+    place: Place,
+    first_rule: Rule,
+    first: Prefix | Range,
 ) -> None:
-    network = network_text(prefix.version, prefix.first, prefix.length)
     where = f"line {first.place.line}, column {first.place.column}"
     if rule is first_rule:
-        message = f"{network} is already in this rule, on {where}"
+        message = f"{what} is already in this rule, on {where}"
         remedy = "remove one of the two"
     else:
-        message = f"{network} is already in rule {first_rule.index}, on {where}"
-        remedy = f"rule {first_rule.index} matches first: remove the network here or there"
-    findings.warning("duplicate-cidr", prefix.place, message, remedy)
+        message = f"{what} is already in rule {first_rule.index}, on {where}"
+        remedy = f"rule {first_rule.index} matches first: remove it here or there"
+    findings.warning("duplicate-cidr", place, message, remedy)

@@ -1,4 +1,4 @@
-"""The lines of a list file: one network each, packed into a PrefixList.
+"""The lines of a list file: one network or range each, packed into a PrefixList.
 
 Always true: '#' begins a comment anywhere; a bare address is one host; lists don't nest. Of the bad
 lines of one file the first REPORTED are told one by one, then their number, so that naming the
@@ -10,12 +10,15 @@ Must not know: where lines come from, rules or policies.
 from __future__ import annotations
 
 import struct
+from collections.abc import Callable, Hashable, Sequence
+from functools import partial
 from socket import AF_INET, AF_INET6, inet_pton
 
-from router.config.cidr import BadCidrError, parse_cidr
+from router.config.cidr import BadCidrError, Cidr
 from router.config.fields import Findings
-from router.config.model import LENGTH_BITS, Place, PrefixList
+from router.config.model import LENGTH_BITS, Place, PrefixList, Range
 from router.config.problems import Problem, Severity, quoted
+from router.config.ranges import BadRangeError, parse_networks
 from router.config.sources import MAXIMUM_LINE, Sources
 
 REPORTED = 100
@@ -42,7 +45,7 @@ class ListReader:
         """Add the networks of some lines.
 
         This runs a million times in a second, so a tidy line is decided here, without a call of
-        our own; everything else (comments, blanks, host bits, mistakes) goes to _untidy.
+        our own; everything else (comments, blanks, host bits, ranges, mistakes) goes to _untidy.
         """
         add_v4, add_line_v4 = self._prefixes.v4.append, self._prefixes.lines_v4.append
         add_v6, add_line_v6 = self._prefixes.v6.append, self._prefixes.lines_v6.append
@@ -71,22 +74,30 @@ class ListReader:
         self._line = number
 
     def finish(self, mention: Place, findings: Findings) -> None:
-        """What can be said only once the whole file has been read."""
+        """What can be said only once the whole file has been read, and rules name it."""
         file = self._prefixes.file
+        self.count_rest(mention)
+        if self._prefixes.empty and not self._found[Severity.ERROR]:
+            message = f"no network stands in the list {quoted(file)}"
+            findings.warning("empty-list", mention, message, "add one, or remove the list")
+        prefixes = self._prefixes
+        self._report_repeated("network", prefixes.v4, partial(prefixes.place, 4))
+        self._report_repeated("network", prefixes.v6, partial(prefixes.place, 6))
+        ranges = [(each.version, each.packed) for each in prefixes.ranges]
+        self._report_repeated("range", ranges, lambda position: prefixes.ranges[position].place)
+
+    def count_rest(self, mention: Place | None) -> None:
+        """Once the whole file has been read: how many lines are like those that were reported."""
         for severity, code in (
             (Severity.ERROR, "bad-list-line"),
             (Severity.WARNING, "host-bits-set"),
         ):
             more = self._found[severity] - REPORTED
             if more > 0:
-                message = f"{more} more lines of {quoted(file)} are like those reported"
+                file = quoted(self._prefixes.file)
+                message = f"{more} more lines of {file} are like those reported"
                 remedy = "is this the file that was meant?"
                 self.problems.append(Problem(code, severity, mention, message, remedy))
-        if not self._prefixes.v4 and not self._prefixes.v6 and not self._found[Severity.ERROR]:
-            message = f"no network stands in the list {quoted(file)}"
-            findings.warning("empty-list", mention, message, "add one, or remove the list")
-        self._report_repeated(4)
-        self._report_repeated(6)
 
     def _untidy(self, line: str, number: int) -> None:
         text = line.partition("#")[0].strip()
@@ -98,18 +109,29 @@ class ListReader:
             self._report("nested-list", (number, line), message, remedy)
             return
         try:
-            cidr = parse_cidr(text)
+            networks = parse_networks(text)
         except BadCidrError as error:
             message, remedy = self._explain(text, error)
-            self._report("bad-list-line", (number, line), message, remedy)
+            if message == error.message and isinstance(error, BadRangeError):
+                self._report("bad-range", (number, line), message, remedy)
+            else:
+                self._report("bad-list-line", (number, line), message, remedy)
             return
-        packed = cidr.first << LENGTH_BITS | cidr.length
-        self._prefixes.packed(cidr.version).append(packed)
-        lines = self._prefixes.lines_v4 if cidr.version == 4 else self._prefixes.lines_v6
-        lines.append(number)
-        if cidr.host_bits:
-            message = f"{quoted(text)} has host bits set; the network {cidr} is used"
-            self._report("host-bits-set", (number, line), message, f"write {cidr}")
+        if len(networks) > 1:
+            packed = tuple(network.packed for network in networks)
+            place = Place(self._prefixes.file, number, 1)
+            self._prefixes.ranges.append(Range(networks[0].version, packed, place))
+        else:
+            self._add(networks[0], text, (number, line))
+
+    def _add(self, network: Cidr, text: str, where: tuple[int, str]) -> None:
+        prefixes = self._prefixes
+        prefixes.packed(network.version).append(network.packed)
+        lines = prefixes.lines_v4 if network.version == 4 else prefixes.lines_v6
+        lines.append(where[0])
+        if network.host_bits:
+            message = f"{quoted(text)} has host bits set; the network {network} is used"
+            self._report("host-bits-set", where, message, f"write {network}")
 
     def _explain(self, text: str, error: BadCidrError) -> tuple[str, str]:
         if text.startswith(("- ", '"', "'")):
@@ -134,19 +156,20 @@ class ListReader:
         self._sources.remember(self._prefixes.file, number, shown)
         self.problems.append(Problem(code, severity, place, message, remedy))
 
-    def _report_repeated(self, version: int) -> None:
-        """One warning for all repetitions of a family within the file, at the first of them."""
-        packed = self._prefixes.packed(version)
-        repeated = len(packed) - len(set(packed))
+    def _report_repeated(
+        self, kind: str, found: Sequence[Hashable], place: Callable[[int], Place]
+    ) -> None:
+        """One warning for all repetitions of a kind within the file, at the first of them."""
+        repeated = len(found) - len(set(found))
         if not repeated:
             return
-        seen: dict[int, int] = {}
-        for position, value in enumerate(packed):
+        seen: dict[Hashable, int] = {}
+        for position, value in enumerate(found):
             if seen.setdefault(value, position) != position:
                 break
-        here = self._prefixes.place(version, position)
-        before = self._prefixes.place(version, seen[value])
-        message = f"this network is already on line {before.line}"
+        here = place(position)
+        before = place(seen[value])
+        message = f"this {kind} is already on line {before.line}"
         if repeated > 1:
             message += f"; in all, {repeated} lines of this list repeat others"
         width = len(self._sources.line(here.file, here.line) or " ")

@@ -14,8 +14,8 @@ import stat
 import zlib
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from io import BufferedReader
 from pathlib import Path
-from typing import IO, Any
 
 from router.config.document import Scalar
 from router.config.fields import Findings
@@ -72,12 +72,12 @@ class ListLibrary:
                 "list-loop",
                 node,
                 f"the list {quoted(node.text)} is the rules file itself",
-                "name a file with one network a line",
+                "name a file with one network or range a line",
             )
             return None
         if not stat.S_ISREG(found.st_mode):
             what = "a directory" if stat.S_ISDIR(found.st_mode) else "not a regular file"
-            self._unreadable(node, f"is {what}", "name a file with one network a line")
+            self._unreadable(node, f"is {what}", "name a file with one network or range a line")
             return None
         identity = (found.st_dev, found.st_ino)
         if identity not in self._listed:
@@ -100,14 +100,15 @@ class ListLibrary:
     def _read(self, each: _Listed, progress: Progress | None, done: int, total: int) -> None:
         reader = ListReader(each.prefixes, self._sources)
         try:
-            for position, lines in _pieces(each.path):
-                reader.take(lines)
-                if progress is not None:
-                    progress(min(done + position, total), total)
+            with each.path.open("rb") as raw:
+                for lines in pieces(raw, zipped=each.path.suffix == ".gz"):
+                    reader.take(lines)
+                    if progress is not None:
+                        progress(min(done + raw.tell(), total), total)
         except PermissionError:
             self._unreadable(each.mention, "may not be read", "chmod a+r it", each.prefixes.file)
         except (OSError, EOFError, zlib.error, ListError) as error:
-            why = f"can't be read: {_reason(error)}"
+            why = f"can't be read: {reason(error)}"
             self._unreadable(each.mention, why, "make the file anew", each.prefixes.file)
         else:
             reader.finish(each.mention, self._findings)
@@ -139,7 +140,7 @@ class ListLibrary:
         elif number == errno.EACCES:
             self._unreadable(node, "may not be read", "chmod its directories a+x")
         else:
-            self._unreadable(node, f"can't be read: {_reason(error)}", "correct the path")
+            self._unreadable(node, f"can't be read: {reason(error)}", "correct the path")
 
     def _unreadable(self, where: Scalar | Place, why: str, remedy: str, name: str = "") -> None:
         name = where.text if isinstance(where, Scalar) else name
@@ -147,45 +148,41 @@ class ListLibrary:
         self._findings.error("unreadable-list", where, message, remedy)
 
 
-def _reason(error: Exception) -> str:
+def reason(error: Exception) -> str:
+    """Why a list can't be opened or read, in words, of an error that `pieces` raises or open()."""
     if isinstance(error, EOFError):
         return "the compressed data ends too soon"
     if isinstance(error, (zlib.error, gzip.BadGzipFile)):
         return "the compressed data is damaged"
     if isinstance(error, OSError):
         return error.strerror or "input/output error"
-    return str(error).replace("embedded null byte", "the path has a NUL character")
+    if isinstance(error, ListError):
+        return str(error)
+    return "the path has a character that none can have"
 
 
-def _pieces(path: Path) -> Iterator[tuple[int, list[str]]]:
-    """The lines of a plain or compressed file, some thousands at a time.
+def pieces(raw: BufferedReader, *, zipped: bool = False) -> Iterator[list[str]]:
+    """The lines of a plain or compressed file, some thousands at a time, without their newline.
 
-    Yields the position in the file (in bytes, compressed ones where it is) and the lines without
-    their newline. Lines are Latin-1 text, which can't fail and is right for all that may be meant
-    as a network. Raises OSError, EOFError, zlib.error, ListError.
+    `zipped`: it must be compressed; else it may be. Lines are Latin-1 text, which can't fail and is
+    right for all that may be meant as a network. Raises OSError, EOFError, zlib.error, ListError.
     """
-    with path.open("rb") as raw:
-        stream = _unpacked(path, raw)
-        rest = ""
-        first = True
-        while piece := stream.read(PIECE):
-            if first:
-                _refuse_utf16(piece)
-                piece = piece.removeprefix(b"\xef\xbb\xbf")
-                first = False
-            lines = (rest + piece.decode("latin-1")).split("\n")
-            rest = lines.pop()
-            if len(rest) > MAXIMUM_LINE:
-                raise ListError(f"it has a line of more than {MAXIMUM_LINE} bytes")
-            yield raw.tell(), lines
-        if rest:
-            yield raw.tell(), [rest]
-
-
-def _unpacked(path: Path, raw: Any) -> IO[bytes]:
-    if raw.peek(2)[:2] == GZIP_MAGIC or path.suffix == ".gz":
-        return gzip.GzipFile(fileobj=raw)  # type: ignore[return-value]
-    return raw  # type: ignore[no-any-return]
+    zipped = zipped or raw.peek(2)[:2] == GZIP_MAGIC
+    stream = gzip.GzipFile(fileobj=raw) if zipped else raw
+    rest = ""
+    first = True
+    while piece := stream.read(PIECE):
+        if first:
+            _refuse_utf16(piece)
+            piece = piece.removeprefix(b"\xef\xbb\xbf")
+            first = False
+        lines = (rest + piece.decode("latin-1")).split("\n")
+        rest = lines.pop()
+        if len(rest) > MAXIMUM_LINE:
+            raise ListError(f"it has a line of more than {MAXIMUM_LINE} bytes")
+        yield lines
+    if rest:
+        yield [rest]
 
 
 def _refuse_utf16(piece: bytes) -> None:

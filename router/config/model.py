@@ -13,7 +13,8 @@ from array import array
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
-from ipaddress import IPv4Interface, IPv6Interface
+from ipaddress import IPv4Address, IPv4Interface, IPv6Address, IPv6Interface
+from itertools import chain
 from typing import NamedTuple
 
 from router.config.schema import DEFAULT_USER
@@ -70,11 +71,36 @@ class Prefix(NamedTuple):
     place: Place
 
 
+class Range(NamedTuple):
+    """A range of addresses that is no single network, and stands as `a - b` where `place` says.
+
+    `packed`: the fewest networks that it is, ascending.
+    """
+
+    version: int
+    packed: tuple[int, ...]
+    place: Place
+
+    @property
+    def first(self) -> int:
+        return self.packed[0] >> LENGTH_BITS
+
+    @property
+    def last(self) -> int:
+        packed, bits = self.packed[-1], 32 if self.version == 4 else 128
+        return packed >> LENGTH_BITS | (1 << bits - (packed & 0xFF)) - 1
+
+    def __str__(self) -> str:
+        """As in 192.0.2.10-192.0.2.99."""
+        address = IPv4Address if self.version == 4 else IPv6Address
+        return f"{address(self.first)}-{address(self.last)}"
+
+
 @dataclass(slots=True)
 class PrefixList:
     """The CIDRs of one list file, packed (see LENGTH_BITS), in the order of the file.
 
-    `lines_v4[i]` is the line of `v4[i]`.
+    `lines_v4[i]` is the line of `v4[i]`. Ranges stand apart.
     """
 
     file: str
@@ -82,9 +108,15 @@ class PrefixList:
     v6: list[int] = field(default_factory=list)
     lines_v4: array[int] = field(default_factory=lambda: array("I"))
     lines_v6: array[int] = field(default_factory=lambda: array("I"))
+    ranges: list[Range] = field(default_factory=list)
 
     def packed(self, version: int) -> array[int] | list[int]:
+        """The CIDRs of one family, without those that ranges are."""
         return self.v4 if version == 4 else self.v6
+
+    @property
+    def empty(self) -> bool:
+        return not (self.v4 or self.v6 or self.ranges)
 
     def place(self, version: int, position: int) -> Place:
         lines = self.lines_v4 if version == 4 else self.lines_v6
@@ -103,6 +135,7 @@ class Rule:
     policy: str
     policy_place: Place
     prefixes: tuple[Prefix, ...] = ()
+    ranges: tuple[Range, ...] = ()
     lists: tuple[PrefixList, ...] = ()
     protocols: frozenset[str] = frozenset()
     ports: tuple[tuple[int, int], ...] = ()
@@ -114,12 +147,23 @@ class Rule:
         return bool(self.protocols or self.ports)
 
     def packed(self, version: int) -> Iterator[int]:
-        """All prefixes of one family, packed, with repetitions, in the order of the file."""
-        for prefix in self.prefixes:
-            if prefix.version == version:
-                yield prefix.first << LENGTH_BITS | prefix.length
-        for prefix_list in self.lists:
-            yield from prefix_list.packed(version)
+        """All prefixes of one family, packed, with repetitions: CIDRs, then those of ranges."""
+        of_ranges = chain.from_iterable(each.packed for each in self.all_ranges(version))
+        return chain(self.cidrs(version), of_ranges)
+
+    def cidrs(self, version: int) -> Iterator[int]:
+        """The CIDRs of one family, packed, with repetitions, in the order of the file."""
+        own = (
+            prefix.first << LENGTH_BITS | prefix.length
+            for prefix in self.prefixes
+            if prefix.version == version
+        )
+        return chain(own, *(prefix_list.packed(version) for prefix_list in self.lists))
+
+    def all_ranges(self, version: int) -> Iterator[Range]:
+        """The ranges of one family, of the rules file and of the lists."""
+        for ranges in (self.ranges, *(prefix_list.ranges for prefix_list in self.lists)):
+            yield from (each for each in ranges if each.version == version)
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,7 +8,7 @@ Must not know: which rule hides which, or how lookups work.
 
 from __future__ import annotations
 
-from router.config.cidr import BadCidrError, parse_cidr
+from router.config.cidr import BadCidrError, Cidr
 from router.config.document import Mapping, Node, Scalar, Sequence
 from router.config.fields import (
     Entry,
@@ -20,10 +20,11 @@ from router.config.fields import (
     wrong_type,
 )
 from router.config.lists import ListLibrary
-from router.config.model import Place, Prefix, PrefixList, Rule
+from router.config.model import Place, Prefix, PrefixList, Range, Rule
 from router.config.policies import PolicyTable
 from router.config.ports import read_conditions
 from router.config.problems import quoted
+from router.config.ranges import BadRangeError, parse_networks
 from router.config.schema import RULE_KEYS
 
 SAMPLE = "{cidr: 10.0.0.0/8, policy: bypass}"
@@ -56,7 +57,7 @@ def _rule(
         wrong_type(findings, node, f"rule {index}", "a mapping", f"'{SAMPLE}'")
         return None
     keys = read_keys(findings, node, RULE_KEYS, "a rule")
-    prefixes = _prefixes(findings, keys["cidr"].value) if "cidr" in keys else ()
+    prefixes, ranges = _destinations(findings, keys["cidr"].value) if "cidr" in keys else ((), ())
     lists = _lists(findings, keys["file"].value, library) if "file" in keys else ()
     if "cidr" not in keys and "file" not in keys:
         _report_no_destination(findings, index, node)
@@ -68,6 +69,7 @@ def _rule(
         policy=policy,
         policy_place=policy_place,
         prefixes=prefixes,
+        ranges=ranges,
         lists=lists,
         protocols=protocols,
         ports=ports,
@@ -97,20 +99,34 @@ def _policy(
     return name or "", findings.place(entry.value)
 
 
-def _prefixes(findings: Findings, node: Node) -> tuple[Prefix, ...]:
-    prefixes = []
+def _destinations(findings: Findings, node: Node) -> tuple[tuple[Prefix, ...], tuple[Range, ...]]:
+    prefixes, ranges = [], []
     for item in as_items(findings, node, "'cidr'", "cidr: 10.0.0.0/8", "empty-rule"):
-        try:
-            cidr = parse_cidr(item.text)
-        except BadCidrError as error:
-            findings.error("bad-cidr", item, error.message, error.remedy)
-            continue
-        if cidr.host_bits:
-            message = f"{quoted(item.text)} has host bits set; the network {cidr} is used"
-            findings.warning("host-bits-set", item, message, f"write {cidr}")
+        networks = _networks(findings, item)
         place = findings.place(item)
-        prefixes.append(Prefix(cidr.version, cidr.first, cidr.length, place))
-    return tuple(prefixes)
+        if len(networks) > 1:
+            packed = tuple(network.packed for network in networks)
+            ranges.append(Range(networks[0].version, packed, place))
+        else:
+            prefixes += [Prefix(each.version, each.first, each.length, place) for each in networks]
+    return tuple(prefixes), tuple(ranges)
+
+
+def _networks(findings: Findings, item: Scalar) -> tuple[Cidr, ...]:
+    """One network, or those of a range; nothing after a report."""
+    try:
+        networks = parse_networks(item.text)
+    except BadRangeError as error:
+        findings.error("bad-range", item, error.message, error.remedy)
+        return ()
+    except BadCidrError as error:
+        findings.error("bad-cidr", item, error.message, error.remedy)
+        return ()
+    network = networks[0]
+    if network.host_bits:
+        message = f"{quoted(item.text)} has host bits set; the network {network} is used"
+        findings.warning("host-bits-set", item, message, f"write {network}")
+    return networks
 
 
 def _lists(findings: Findings, node: Node, library: ListLibrary) -> tuple[PrefixList, ...]:

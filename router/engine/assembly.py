@@ -35,7 +35,7 @@ from router.outbound.local_replies import LocalReplies
 from router.platform.base.descriptors import HasFileno
 from router.platform.base.system import System
 from router.platform.base.tun import TunDevice
-from router.policy.table import RuleSet
+from router.policy.match.table import RuleSet
 
 BUDGET: Final = 64
 """Packets from one descriptor before the others have their turn."""

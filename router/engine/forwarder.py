@@ -20,8 +20,8 @@ from router.flows.tally import Tallies, Tally
 from router.outbound.all import Outbounds
 from router.outbound.base import Outbound, QueryChannel
 from router.outbound.local_replies import LocalReplies
+from router.policy.match.table import RuleSet
 from router.policy.resolve import effective, policy_of
-from router.policy.table import RuleSet
 from router.wire import icmp, ip, tcp
 from router.wire.icmp import Error
 from router.wire.transport import destination_port

@@ -7,17 +7,12 @@ packet. What a packet is worth is for the forwarder to say.
 
 from __future__ import annotations
 
-from typing import Final
-
 from router.engine.forwarder import Forwarder
 from router.flows.drops import Drop
 from router.outbound.base import QueryChannel
 from router.platform.base.tun import TunDevice
 from router.wire import ip, offload
-
-PROTOCOL_V4: Final = offload.HEADER + 9
-PROTOCOL_V6: Final = offload.HEADER + 6
-"""Where in a frame the protocol stands, if it is of that family."""
+from router.wire.offload import AT_V4_PROTOCOL, AT_V6_NEXT_HEADER
 
 
 def receive_all(forwarder: Forwarder, channel: QueryChannel, budget: int, now: float) -> None:
@@ -56,7 +51,7 @@ def read_all(forwarder: Forwarder, tun: TunDevice, budget: int, now: float) -> N
                 size = receive()
             except BlockingIOError:
                 return
-            four, six = frame[PROTOCOL_V4], frame[PROTOCOL_V6]
+            four, six = frame[AT_V4_PROTOCOL], frame[AT_V6_NEXT_HEADER]
             may_be_udp = ip.UDP in (four, six)
             if may_be_udp and datagrams.carry_frame(frame, size, now):
                 continue

@@ -30,7 +30,7 @@ from router.platform.base.errors import PlatformError
 from router.platform.base.processes import Supervisor
 from router.platform.base.system import System
 from router.platform.base.tun import TunDevice
-from router.policy.table import RuleSet
+from router.policy.match.table import RuleSet
 
 log = logging.getLogger(__name__)
 

@@ -1,4 +1,4 @@
-"""What kind of address it is, as far as a router has to know (RFC 1812 5.3.7, RFC 4291, RFC 6890).
+"""Classes of addresses that a router distinguishes (RFC 1812 5.3.7, RFC 4291, RFC 6890).
 
 Addresses are bytes in network order, 4 or 16 of them.
 """
@@ -13,7 +13,7 @@ LIMITED_BROADCAST: Final = b"\xff" * 4
 
 
 def is_host_source(address: bytes) -> bool:
-    """Whether a forwarded packet may have this source: one host, and not on its own link only."""
+    """Whether a forwarded packet may have this source: a unicast address, not link-local."""
     if len(address) == 4:
         first = address[0]
         return first not in (0, 127) and first < 224 and address[:2] != b"\xa9\xfe"
@@ -23,7 +23,8 @@ def is_host_source(address: bytes) -> bool:
 
 
 def is_forwardable(address: bytes) -> bool:
-    """Whether packets to this destination may be sent on: no group, broadcast, loopback or link."""
+    """Whether packets to this destination may be forwarded: not multicast, broadcast, loopback or
+    IPv6 link-local."""
     if len(address) == 4:
         first = address[0]
         return first not in (0, 127) and not 224 <= first <= 239 and address != LIMITED_BROADCAST

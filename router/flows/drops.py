@@ -1,7 +1,7 @@
 """Why a packet was not forwarded: the one list of reasons, each of them counted.
 
-A reason is what a user reads in `status` and in the summary at the end, so it says what was wrong
-with the packet or which limit was met, not where in the code that was found.
+Users read a reason in `status` and in the summary at the end, so it names what was wrong with the
+packet or which limit was reached, not the place in the code.
 """
 
 from __future__ import annotations
@@ -16,45 +16,45 @@ class Drop(StrEnum):
     REJECTED = "rejected"
     """By a `reject` rule, or by a policy that is down and rejects."""
     TCP_REFUSED = "tcp-refused"
-    """TCP by a way out that carries no TCP, or to the router itself."""
+    """TCP by an outbound that carries no TCP, or to the router itself."""
     CONNECT_FAILED = "connect-failed"
-    """TCP, and the other side refused it or could not be reached: as it said itself."""
+    """TCP that the destination refused, or that the network reported as unreachable."""
     NO_CONNECTION = "no-connection"
-    """A TCP segment in the middle of a connection that the router does not know."""
+    """A TCP segment that is no request and belongs to no flow."""
     UDP_REFUSED = "udp-refused"
-    """UDP by a way out that carries no UDP."""
+    """UDP by an outbound that carries no UDP."""
     PROTOCOL_REFUSED = "protocol-refused"
     """Any other protocol, and ICMP queries that cannot be forwarded."""
     HOP_LIMIT = "hop-limit"
     """TTL or hop limit used up."""
     UNREACHABLE = "unreachable"
-    """The way out has no route or no address for it."""
+    """The outbound has no route or no address for it."""
     TOO_BIG = "too-big"
-    """Larger than the way out carries, and not to be fragmented."""
+    """Larger than the path MTU of the outbound, and not to be fragmented."""
     TABLE_FULL = "table-full"
-    """No room for another flow: too many, or no descriptor, port or memory left for it."""
+    """No room for another flow: too many, or no descriptor, port or memory left."""
 
     POLICY = "drop"
     """By a `drop` rule."""
     LOOP = "loop"
-    """A packet that we sent came back to us."""
+    """A packet of ours that came back by the TUN."""
     MALFORMED = "malformed"
     """Not an IP packet, or cut off."""
     BAD_CHECKSUM = "bad-checksum"
     BAD_SOURCE = "bad-source"
     """A source that no host can have."""
     MULTICAST = "multicast"
-    """To a group, to all, or to this link only."""
+    """To a multicast group, a broadcast, loopback or link-local address."""
     FRAGMENT = "fragment"
     """A fragment that could not be put together."""
     ICMP_TYPE = "icmp-type"
     """An ICMP message that is never forwarded."""
     NO_BINDING = "no-binding"
-    """From outside, and belongs to no flow of ours."""
+    """From outside, and belongs to no flow."""
     FILTERED = "filtered"
     """From a host that the flow has never sent to."""
     NO_BUFFER = "no-buffer"
-    """The way out, or the TUN, took no more at that moment."""
+    """The outbound or the TUN had no buffer space for it."""
 
 
 class Drops:

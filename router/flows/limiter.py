@@ -1,7 +1,7 @@
-"""A token bucket: how many errors we may send (RFC 4443, section 2.4 f).
+"""A token bucket, which limits the rate of ICMP errors (RFC 4443, section 2.4 f).
 
-Linux allows 1,000 a second with a burst of 50 for a whole host (net.ipv4.icmp_msgs_per_sec), but
-none of its own counts here: this is one bucket for all errors that the router makes itself.
+Linux allows 1,000 a second with a burst of 50 for a whole host (net.ipv4.icmp_msgs_per_sec); the
+errors of the kernel do not count here: one bucket limits all errors that the router builds.
 """
 
 from __future__ import annotations

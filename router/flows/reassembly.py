@@ -1,9 +1,9 @@
-"""Putting fragments together (RFC 791 3.2, RFC 815, RFC 8200 4.5, RFC 5722).
+"""Reassembly of fragments (RFC 791 3.2, RFC 815, RFC 8200 4.5, RFC 5722).
 
-Always true: memory is bounded by LIMIT_BYTES and LIMIT_DATAGRAMS, the oldest datagram makes room;
-a datagram is given up when its time is over, when two fragments overlap without being the same, or
-when they contradict each other; what comes out is a whole packet as its sender would have sent it
-on a link without limits.
+Always true: memory is bounded by LIMIT_BYTES and LIMIT_DATAGRAMS, beyond which the oldest datagram
+is dropped; a datagram is dropped when its time is over, when two fragments overlap without being
+the same, or when they contradict each other; the result is a whole packet as its sender would have
+sent it on a link with a sufficient MTU.
 
 Must not know: clocks. Time is an argument, in seconds.
 """
@@ -11,13 +11,19 @@ Must not know: clocks. Time is an argument, in seconds.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from struct import pack
+from struct import pack_into
 from typing import Final
 
 from router.flows.drops import Drop
 from router.wire import ip
-from router.wire.checksum import checksum
 from router.wire.fragments import FRAGMENT_HEADER
+from router.wire.headers import (
+    V4_FRAGMENT,
+    V4_IDENTIFICATION,
+    V4_TOTAL_LENGTH,
+    V6_PAYLOAD_LENGTH,
+    fill_in_v4_checksum,
+)
 
 TIMEOUT: Final = {4: 30.0, 6: 60.0}
 """Seconds, as Linux has it for IPv4 (net.ipv4.ipfrag_time) and RFC 8200 4.5 for IPv6."""
@@ -29,7 +35,7 @@ Key = tuple[bytes, bytes, int, bytes]
 
 
 class _Datagram:
-    """Fragments of one datagram: bodies by offset. `length` is known with the last fragment."""
+    """Fragments of one datagram: bodies by offset. length: of the whole, by its last fragment."""
 
     __slots__ = ("deadline", "first", "length", "parts", "size")
 
@@ -45,7 +51,7 @@ class _Datagram:
         return self.first is not None and self.size == self.length
 
     def add(self, fragment: ip.Packet) -> bool:
-        """Keep a fragment; False when it cannot belong together with the others."""
+        """Keep a fragment; False when it contradicts the others."""
         offset, body = fragment.fragment_offset, bytes(fragment.body)
         end = offset + len(body)
         if offset in self.parts and self.parts[offset] == body:
@@ -78,7 +84,7 @@ class _Datagram:
 
 
 class Reassembler:
-    """The datagrams of which fragments are still missing."""
+    """The datagrams of which fragments are missing."""
 
     def __init__(self) -> None:
         self._waiting: dict[Key, _Datagram] = {}
@@ -88,8 +94,8 @@ class Reassembler:
         return len(self._waiting)
 
     def add(self, fragment: ip.Packet, now: float) -> ip.Packet | Drop | None:
-        """The whole packet if `fragment` was the last one missing; a reason if the datagram had
-        to be given up for it; else None."""
+        """The whole packet if `fragment` was the last one missing; a reason if a datagram was
+        dropped for it; else None."""
         key = _key(fragment)
         datagram = self._waiting.get(key)
         if datagram is None:
@@ -105,8 +111,8 @@ class Reassembler:
         return self._make_room()
 
     def expire(self, now: float) -> Iterator[ip.Packet | None]:
-        """Give up the datagrams whose time is over: of each its first fragment, which an error may
-        quote, or None if that has not come."""
+        """Drop the datagrams whose time is over: of each its first fragment, which an error may
+        quote, or None if that has not arrived."""
         over = [key for key, datagram in self._waiting.items() if datagram.deadline <= now]
         for key in over:
             yield self._forget(key).first
@@ -124,11 +130,12 @@ class Reassembler:
 
 
 def _key(fragment: ip.Packet) -> Key:
-    """IPv4 tells datagrams apart by protocol too (RFC 791); IPv6 by the 32-bit identification."""
+    """In IPv4 the protocol is part of it (RFC 791); in IPv6 the identification has 32 bits."""
+    source, destination, data = fragment.source, fragment.destination, fragment.data
     if fragment.version == 4:
-        return fragment.source, fragment.destination, fragment.protocol, fragment.data[4:6]
-    at = fragment.payload - 4
-    return fragment.source, fragment.destination, ip.FRAGMENT, fragment.data[at : at + 4]
+        identification = data[V4_IDENTIFICATION : V4_IDENTIFICATION + 2]
+        return source, destination, fragment.protocol, identification
+    return source, destination, ip.FRAGMENT, data[fragment.payload - 4 : fragment.payload]
 
 
 def _whole(datagram: _Datagram) -> ip.Packet | Drop:
@@ -154,17 +161,17 @@ def _too_long(first: ip.Packet, length: int) -> bool:
 
 def _whole_v4(first: ip.Packet, body: bytes) -> bytes:
     header = bytearray(first.data[: first.payload])
-    header[2:4] = pack("!H", len(header) + len(body))
-    header[6:8] = b"\0\0"
-    header[10:12] = b"\0\0"
-    header[10:12] = checksum(header).to_bytes(2, "big")
+    pack_into("!H", header, V4_TOTAL_LENGTH, len(header) + len(body))
+    pack_into("!H", header, V4_FRAGMENT, 0)
+    fill_in_v4_checksum(header, 0, len(header))
     return bytes(header) + body
 
 
 def _whole_v6(first: ip.Packet, body: bytes) -> bytes:
-    """The fragment header goes; what named it names what it named."""
+    """Without the fragment header; the header before it names the protocol that it named."""
     fragment_header = first.payload - FRAGMENT_HEADER
     unfragmentable = bytearray(first.data[:fragment_header])
     unfragmentable[ip.names_fragment_header(first)] = first.data[fragment_header]
-    unfragmentable[4:6] = pack("!H", len(unfragmentable) - ip.IPV6_HEADER + len(body))
+    length = len(unfragmentable) - ip.IPV6_HEADER + len(body)
+    pack_into("!H", unfragmentable, V6_PAYLOAD_LENGTH, length)
     return bytes(unfragmentable) + body

@@ -1,25 +1,24 @@
-"""Who carried how much: packets, bytes and flows, by policy and by the rule that chose it.
+"""Counters of packets, bytes and flows, by policy and by the rule that chose it.
 
-A *tally* stands for one policy and one rule. Every flow knows its own, so that a packet costs two
-additions and no look-up; what a policy or a rule comes to is the sum over its tallies, and is made
-when somebody asks.
+A *tally* stands for one policy and one rule. Every flow has a reference to its own, so that a
+packet costs two additions and no look-up; the total of a policy or a rule is the sum over its
+tallies, and is computed on demand.
 
-Always true: the policy is the one that applied, be it by the `on_down` of the one that the rule
-names; `flows` is the number of flows that exist and have this tally.
+Always true: the policy is the one that applied, also where that is the `on_down` of the one that
+the rule names; `flows` is the number of flows in the tables that have this tally.
 
-Must not know: packets, and what is done with them.
+Must not know: packets, flows.
 """
 
 from __future__ import annotations
 
 from collections.abc import Collection, Iterator, Mapping
-from typing import Protocol
 
 
 class Tally:
-    """What went by a policy because of a rule. rule: its index; 0 stands for the default.
+    """The traffic of a policy because of a rule. rule: its index; 0 stands for the default.
 
-    `out` is what came from the inside, `in` what was answered; bytes are those of whole IP packets.
+    `out` is from the inside, `in` to the inside; bytes are those of whole IP packets.
     """
 
     __slots__ = ("bytes_in", "bytes_out", "flows", "packets_in", "packets_out", "policy", "rule")
@@ -34,12 +33,12 @@ class Tally:
         self.flows = 0
 
     def went_out(self, size: int) -> None:
-        """Count a packet of `size` bytes."""
+        """Count a packet of `size` bytes from the inside."""
         self.packets_out += 1
         self.bytes_out += size
 
     def came_in(self, size: int) -> None:
-        """Count an answer of `size` bytes."""
+        """Count a packet of `size` bytes to the inside."""
         self.packets_in += 1
         self.bytes_in += size
 
@@ -52,25 +51,12 @@ class Tally:
         self.flows += other.flows
 
 
-class Counted(Protocol):
-    """A flow."""
-
-    tally: Tally
-
-
-def move(flow: Counted, tally: Tally) -> None:
-    """Count a flow that exists to another tally from now on."""
-    flow.tally.flows -= 1
-    tally.flows += 1
-    flow.tally = tally
-
-
 class Tallies:
-    """All of one run. There is a tally for what has occurred, not for every rule."""
+    """All of one run. A tally is made when its rule and policy first apply."""
 
     def __init__(self) -> None:
         self.former: list[Tally] = []
-        """Those of rules that are gone: they still count for their policies."""
+        """Those of rules that no longer exist: they still count for their policies."""
         self._by_rule: dict[int, dict[str, Tally]] = {}
 
     def __iter__(self) -> Iterator[Tally]:
@@ -79,7 +65,7 @@ class Tallies:
         yield from self.former
 
     def of(self, policy: str, rule: int) -> Tally:
-        """The one of a policy and rule."""
+        """The tally of a policy and rule."""
         tallies = self._by_rule.get(rule)
         if tallies is None:
             tallies = self._by_rule[rule] = {}
@@ -89,9 +75,10 @@ class Tallies:
         return tally
 
     def renumbered(self, numbers: Mapping[int, int]) -> Tallies:
-        """These, for other rules; `settle` follows when all flows have their new ones.
+        """The same tallies under the numbers of other rules; `settle` follows when all flows have
+        been moved.
 
-        numbers: of the rules that go on, by their former ones.
+        numbers: of the rules that still exist, by their former ones.
         """
         renumbered = Tallies()
         renumbered.former = list(self.former)
@@ -103,7 +90,7 @@ class Tallies:
         return renumbered
 
     def settle(self) -> None:
-        """Let every tally know the number of its rule; of what is former keep the sums."""
+        """Set the rule number of every tally; merge the former tallies of each policy."""
         for rule, tallies in self._by_rule.items():
             for tally in tallies.values():
                 tally.rule = rule
@@ -113,9 +100,9 @@ class Tallies:
         self.former = list(sums.values())
 
     def rules(self) -> Collection[int]:
-        """The numbers of those that have one."""
+        """The numbers of the rules that have a tally."""
         return self._by_rule.keys()
 
     def of_rule(self, rule: int) -> Collection[Tally]:
-        """Those of a rule, one for each policy that has applied."""
+        """The tallies of a rule, one for each policy that has applied."""
         return self._by_rule.get(rule, {}).values()

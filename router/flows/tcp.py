@@ -1,28 +1,29 @@
-"""TCP flows: which connection of an application is which connection of ours.
+"""TCP flows: an application's connection, and the connection to a listener of ours that it becomes.
 
-Theory of operation. An application's segments are found by `inside key`: its address and port, and
-the ones it wants to reach. Once the way out has connected, the flow gets an *alias*: an address
-and port that our own kernel believes to have a connection from, and one of our listeners that it
-believes it is to. A flow then has two rewrites: what the application sends becomes what the alias
-sends to the listener, and what the kernel answers the alias comes from whom the application asked.
+Theory of operation. An application's segments are found by the key of the flow: its address and
+port, and those of its destination. Once the outbound has connected, the flow gets an *alias*: the
+address and port that our own kernel has the connection from, and one of our listeners, which it is
+to. A flow then has two rewrites: a segment of the application becomes one from the alias to the
+listener, and a segment of the kernel to the alias becomes one from the application's destination.
 
 What may be done in a state:
 
-    DIALLING    the way out is connecting. The request is kept; repetitions of it only show that
-                the application still waits. Nothing is sent to it but a refusal.
+    DIALLING    the outbound is connecting. The request is kept; retransmissions of it only show
+                that the application still waits. Nothing is sent to it but a refusal.
     OPENING     connected; the request went to the listener. Both rewrites work. Only a flow in
                 this state may be accepted, once, by its alias.
     RELAYED     accepted. The sockets decide when it ends; segments of any kind only pass. Only when
-                our kernel has ended the inner one and the application asks anew is the flow ended
-                while the sockets still are; its relay finishes by itself.
+                our kernel has ended the inner one and the application sends a new request is the
+                flow ended before its sockets; its relay finishes by itself.
     LINGERING   our sockets are closed, the kernel may still be sending what they left. Both
                 rewrites work until a reset, or for as long as TIME_WAIT lasts after both FINs, or
                 until nothing has passed for TRANSITORY seconds. It makes room for any new flow.
 
 Always true: at most `limit` flows are in the first three states and at most `limit` linger; an
-alias belongs to one flow; aliases are handed out in turn, so that one is used again as late as
+alias belongs to one flow; aliases are assigned in turn, so that one is used again as late as
 possible; an established flow is never ended for being idle less than ESTABLISHED seconds
-(RFC 5382 REQ-5), and after that only to make room.
+(RFC 5382 REQ-5), and after that only to make room. The table holds the flows that do not linger:
+those that linger are neither counted, listed nor re-evaluated.
 
 Must not know: packets as a whole, sockets, rules. Time is an argument, in seconds.
 """
@@ -31,25 +32,27 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from enum import Enum
-from typing import Final, Generic, TypeVar
+from typing import Final
 
-from router.flows.rewrite import Rewrite
+from router.flows import flow as common
+from router.flows.expiry import NEVER, ExpiryQueue
+from router.flows.flow import OutboundT
+from router.flows.nat.rewrite import Rewrite
 from router.flows.tally import Tally
+from router.wire import ip
 
 ALIAS_PORTS: Final = range(1024, 65536)
 TRANSITORY: Final = 240.0
-"""RFC 5382 REQ-5 asks for 4 minutes at least."""
+"""RFC 5382 REQ-5 requires 4 minutes at least."""
 ESTABLISHED: Final = 7440.0
-"""RFC 5382 REQ-5 asks for 2 hours 4 minutes at least."""
+"""RFC 5382 REQ-5 requires 2 hours 4 minutes at least."""
 TIME_WAIT: Final = 60.0
 """Seconds for which Linux keeps a closed connection (TCP_TIMEWAIT_LEN)."""
 FIRST_PATIENCE: Final = 4.0
 """Seconds for the second request; the first comes after one (RFC 6298), or three (RFC 1122)."""
+BOTH_FINS: Final = 3
 PATIENCE_FACTOR: Final = 2.5
 """Requests are repeated at intervals that double at most."""
-
-OutboundT = TypeVar("OutboundT")
-"""Whatever stands for a way out; only compared."""
 
 
 class State(Enum):
@@ -61,30 +64,32 @@ class State(Enum):
     LINGERING = "lingering"
 
 
-class Flow(Generic[OutboundT]):
+class Flow(common.Flow[OutboundT]):
     """One connection.
 
-    key         source, destination and both ports of what the application sends
+    key         source, destination and both ports of the application's segments
     request     its SYN, a whole packet; empty once accepted
     sequence    the sequence number of that
-    alias       source, destination and both ports of what the listener is sent
-    last        when anything last passed
+    alias       source, destination and both ports of the segments to the listener
+    answer_key  the same of the listener's segments
+    fins        1 if the application has sent a FIN, plus 2 if the listener has
     """
 
     __slots__ = (
         "alias",
         "answer_key",
+        "due",
         "fins",
         "interval",
-        "key",
         "last",
         "outbound",
         "request",
         "sequence",
         "state",
-        "tally",
-        "version",
     )
+
+    last: float
+    outbound: OutboundT
 
     def __init__(
         self,
@@ -95,37 +100,60 @@ class Flow(Generic[OutboundT]):
         tally: Tally,
         now: float,
     ) -> None:
-        self.key = key
-        self.version = 4 if len(key) == 12 else 6
+        super().__init__(key, tally, now)
         self.request = request
         self.sequence = sequence
         self.outbound = outbound
-        self.tally = tally
         self.state = State.DIALLING
         self.last = now
+        self.due = NEVER
         self.interval = 0.0
         self.alias = b""
         self.answer_key = b""
         self.fins = 0
 
     @property
+    def protocol(self) -> int:
+        return ip.TCP
+
+    @property
+    def source_port(self) -> int:
+        return int.from_bytes(self.key[-4:-2], "big")
+
+    @property
+    def destination_port(self) -> int:
+        return int.from_bytes(self.key[-2:], "big")
+
+    @property
     def after_request(self) -> int:
-        """The sequence number of a reset by which the application gives up, once answered."""
+        """The sequence number of a reset by which the application gives up once it has a reply."""
         return (self.sequence + 1) & 0xFFFFFFFF
 
     def repeated(self, now: float) -> None:
-        """The application has sent its request again."""
+        """Note that the application has retransmitted its request."""
         self.interval = max(self.interval, now - self.last)
         self.last = now
 
-    def is_given_up(self, now: float) -> bool:
-        """Whether the application would have asked again by now if it were still waiting."""
-        patience = max(FIRST_PATIENCE, self.interval * PATIENCE_FACTOR)
-        return now - self.last > patience
+    def expires(self, now: float) -> float:
+        """See router.flows.expiry. A flow that dials expires when the application would have
+        retransmitted its request if it were still waiting; of an established flow, this is when it
+        may be ended to make room. A FIN can bring the end of one that lingers forward to TIME_WAIT
+        seconds from now."""
+        match self.state:
+            case State.DIALLING:
+                return self.last + max(FIRST_PATIENCE, self.interval * PATIENCE_FACTOR)
+            case State.OPENING:
+                return self.last + TRANSITORY
+            case State.RELAYED:
+                return self.last + ESTABLISHED
+            case State.LINGERING if self.fins == BOTH_FINS:
+                return self.last + TIME_WAIT
+            case State.LINGERING:
+                return min(self.last + TRANSITORY, now + TIME_WAIT)
 
 
-class FlowTable(Generic[OutboundT]):
-    """All flows of both families.
+class FlowTable(common.FlowTable[OutboundT, Flow[OutboundT]]):
+    """The flows of both families.
 
     limit: see above.
     peers: by IP version, the address that aliases have.
@@ -136,17 +164,15 @@ class FlowTable(Generic[OutboundT]):
     def __init__(
         self, limit: int, peers: Mapping[int, bytes], listeners: Mapping[int, Sequence[bytes]]
     ) -> None:
+        super().__init__()
         self.limit = limit
-        self.flows: dict[bytes, Flow[OutboundT]] = {}
         self.rewrites: dict[bytes, Rewrite[Flow[OutboundT]]] = {}
         self._peers = peers
         self._listeners = listeners
-        self._lingering: dict[Flow[OutboundT], None] = {}
+        self._lingering: dict[bytes, Flow[OutboundT]] = {}
+        self._idle: dict[Flow[OutboundT], None] = {}
+        self._expiry: ExpiryQueue[Flow[OutboundT]] = ExpiryQueue()
         self._next = dict.fromkeys(listeners, 0)
-
-    def __len__(self) -> int:
-        """The flows that are not lingering."""
-        return len(self.flows) - len(self._lingering)
 
     @property
     def is_full(self) -> bool:
@@ -162,11 +188,12 @@ class FlowTable(Generic[OutboundT]):
         now: float,
     ) -> Flow[OutboundT]:
         """A new flow, DIALLING. The table must not be full; a lingering flow of that key ends."""
-        former = self.flows.get(key)
+        former = self._lingering.get(key)
         if former is not None:
             self.end(former)
-        flow = self.flows[key] = Flow(key, request, sequence, outbound, tally, now)
-        tally.flows += 1
+        flow = Flow(key, request, sequence, outbound, tally, now)
+        self._insert(flow)
+        self._expiry.schedule(flow, now)
         return flow
 
     def connected(self, flow: Flow[OutboundT], now: float) -> Rewrite[Flow[OutboundT]] | None:
@@ -185,8 +212,8 @@ class FlowTable(Generic[OutboundT]):
         return inward
 
     def accepted(self, alias: bytes) -> Flow[OutboundT] | None:
-        """OPENING → RELAYED: the flow whose alias has connected to a listener; None when nobody
-        may have done so."""
+        """OPENING → RELAYED: the flow whose alias has connected to a listener; None if there is no
+        such flow in that state."""
         rewrite = self.rewrites.get(mirrored(alias))
         if rewrite is None or not rewrite.outward:
             return None
@@ -199,59 +226,51 @@ class FlowTable(Generic[OutboundT]):
 
     def linger(self, flow: Flow[OutboundT], now: float) -> None:
         """RELAYED → LINGERING: our sockets are closed. One that has ended stays so."""
-        if self.flows.get(flow.key) is not flow:
+        if self.by_inside.get(flow.key) is not flow:
             return
         if len(self._lingering) >= self.limit:
-            self.end(next(iter(self._lingering)))
+            self.end(next(iter(self._lingering.values())))
+        self._delete(flow)
+        self._idle.pop(flow, None)
         flow.state = State.LINGERING
         flow.last = now
-        flow.tally.flows -= 1
-        self._lingering[flow] = None
+        self._lingering[flow.key] = flow
+        self._expiry.schedule(flow, now)
 
     def end(self, flow: Flow[OutboundT]) -> None:
-        """Forget a flow, whatever its state; one that has ended stays so."""
-        if self.flows.get(flow.key) is not flow:
+        """End a flow, whatever its state; one that has ended stays so. The caller has closed its
+        sockets."""
+        if self.by_inside.get(flow.key) is flow:
+            self._delete(flow)
+            self._idle.pop(flow, None)
+        elif self._lingering.get(flow.key) is flow:
+            del self._lingering[flow.key]
+        else:
             return
-        if flow not in self._lingering:
-            flow.tally.flows -= 1
-        del self.flows[flow.key]
+        self._expiry.cancel(flow)
         self.rewrites.pop(flow.key, None)
         self.rewrites.pop(flow.answer_key, None)
-        self._lingering.pop(flow, None)
 
     def idle_longest(self, now: float) -> Flow[OutboundT] | None:
-        """The relayed flow that may be ended to make room, if there is one."""
-        relayed = (flow for flow in self.flows.values() if flow.state is State.RELAYED)
-        oldest = min(relayed, key=lambda flow: flow.last, default=None)
-        return oldest if oldest and now - oldest.last >= ESTABLISHED else None
+        """The relayed flow that may be ended to make room, as far as `expired` has found it."""
+        while self._idle:
+            flow = next(iter(self._idle))
+            if flow.expires(now) <= now:
+                return flow
+            del self._idle[flow]  # it has been used meanwhile
+            self._expiry.schedule(flow, now)
+        return None
 
     def expired(self, now: float) -> Iterator[Flow[OutboundT]]:
-        """The flows whose time is over. Those that lingered are ended; of the others the caller
-        has sockets to close first."""
-        for flow in list(self.flows.values()):
-            match flow.state:
-                case State.DIALLING:
-                    over = flow.is_given_up(now)
-                case State.OPENING:
-                    over = now - flow.last >= TRANSITORY
-                case State.LINGERING:
-                    over = now - flow.last >= (TIME_WAIT if flow.fins == 3 else TRANSITORY)
-                case State.RELAYED:
-                    over = False
-            if not over:
-                continue
-            if flow.state is State.LINGERING:
+        """The flows that did not get established in time: the caller closes their sockets and ends
+        them. Those that lingered are ended here."""
+        for flow in self._expiry.expired(now):
+            if flow.state is State.RELAYED:
+                self._idle[flow] = None
+            elif flow.state is State.LINGERING:
                 self.end(flow)
             else:
                 yield flow
-
-    def of_outbound(self, outbound: OutboundT) -> list[Flow[OutboundT]]:
-        """The flows of a way out."""
-        return [flow for flow in self.flows.values() if flow.outbound == outbound]
-
-    def living(self) -> list[Flow[OutboundT]]:
-        """The flows that are not lingering."""
-        return [flow for flow in self.flows.values() if flow.state is not State.LINGERING]
 
     def _free_alias(self, version: int) -> bytes | None:
         listeners = self._listeners.get(version, ())
@@ -267,18 +286,12 @@ class FlowTable(Generic[OutboundT]):
         return None
 
 
-def destination_of(key: bytes) -> tuple[bytes, int]:
-    """Address and port that the segments of a key go to."""
-    size = (len(key) - 4) // 2
-    return key[size : 2 * size], int.from_bytes(key[-2:], "big")
-
-
 def source_of(key: bytes) -> bytes:
-    """Address that the segments of a key come from."""
+    """Source address of the segments of a key."""
     return key[: (len(key) - 4) // 2]
 
 
 def mirrored(key: bytes) -> bytes:
-    """The key of the segments that go the other way."""
+    """The key of the segments in the other direction."""
     size = (len(key) - 4) // 2
     return key[size : 2 * size] + key[:size] + key[-2:] + key[-4:-2]

@@ -1,21 +1,21 @@
-"""UDP flows: which datagram leaves by which port, and whose answers come in.
+"""UDP flows: the outside port of each inside endpoint, and which hosts may reply to it.
 
-Theory of operation. A *mapping* stands for one inside (address, port) on one way out and holds the
+Theory of operation. A *mapping* stands for one inside (address, port) on one outbound and holds the
 outside port that everything from there leaves by, whatever its destination: endpoint-independent
 mapping (RFC 4787 REQ-1). A *remote* is a host that a mapping has sent to, and the permission for
 that host, from any port of its own, to send back: address-dependent filtering (REQ-8). A *flow* is
-one (source, source port, destination, destination port); the rules are asked once for each.
+one (source, source port, destination, destination port); the rules are looked up once for each.
 
 Life of a remote, which ends with all its flows; a mapping ends with its last remote:
 
-    asked      sent to, no answer since           ends IDLE seconds after the last datagram
-    answered   has answered since the last one    likewise; DNS_IDLE seconds after the answer if
-                                                  nothing but DNS was asked of it
+    unreplied  no reply since the last datagram   ends IDLE seconds after that datagram
+    replied    the last datagram was a reply      likewise; DNS_IDLE seconds after the reply if
+                                                  nothing but DNS was sent to it
 
 Datagrams of both directions keep a remote alive (REQ-6), ICMP errors neither do that nor end
 anything (REQ-12).
 
-Always true: an outside port of a way out and family belongs to one mapping (REQ-3); there are at
+Always true: an outside port of an outbound and family belongs to one mapping (REQ-3); there are at
 most `mapping_limit` mappings and `flow_limit` flows, and what exists is never ended to make room
 for what is new (REQ-11).
 
@@ -25,44 +25,46 @@ order, 4 or 16 of them.
 
 from __future__ import annotations
 
-from collections.abc import Container, Iterator
-from heapq import heappop, heappush
-from itertools import chain, count, islice
+from collections.abc import Callable, Container, Iterator
+from itertools import chain, islice
 from typing import Final, Generic, TypeVar
 
+from router.flows.expiry import NEVER, ExpiryQueue
+from router.flows.flow import Flow as CommonFlow
+from router.flows.flow import FlowTable, OutboundT
 from router.flows.tally import Tally
+from router.wire import ip
 from router.wire.udp import Envelope
 
 IDLE: Final = 300.0
 """RFC 4787 REQ-5: 2 minutes at least, 5 recommended."""
 DNS_PORT: Final = 53
 DNS_IDLE: Final = 10.0
-"""REQ-5 lets well-known ports have less. Enough for a resolver that asks again by the same port."""
+"""REQ-5 allows less for well-known ports. Enough for a resolver that repeats its query by the same
+port."""
 FLOW_LIMIT: Final = 65_536
 
 WELL_KNOWN: Final = range(1024)
-"""Ports of this machine's own services, which may start while a mapping lives: not taken, although
-RFC 4787 REQ-3 b would rather have one of them replaced by another."""
+"""Ports of this machine's own services, which may start while a mapping exists: not taken, although
+RFC 4787 REQ-3 b prefers to replace one of them by another."""
 OTHERS: Final = range(0x8000, 0x10000)
-"""Where a port that cannot be had is replaced from: above what services listen on."""
+"""What replaces a port that is not available: above the ports that services listen on."""
 MOST_TRIES: Final = 64
 """Ports that are tried before a flow is refused: each costs a system call."""
 _STRIDE: Final = 7919
 """A prime, so that steps of it reach every port of a range."""
 MOST_SENDERS: Final = 64
-"""Ports of one remote whose envelope is remembered."""
+"""Ports of one remote whose envelope is cached."""
 
-OutboundT = TypeVar("OutboundT")
-"""Whatever stands for a way out; only compared."""
 Socket = TypeVar("Socket")
-"""Whatever sends and receives for a mapping; only kept."""
+"""What sends and receives for a mapping; only kept."""
 Address = tuple[str, int]
-"""An endpoint as sockets are told it."""
+"""An endpoint as sockets take it."""
 
 
 class Mapping(Generic[OutboundT, Socket]):
-    """One inside endpoint on one way out. `senders`: those who have been let in, by what
-    the socket calls them."""
+    """One inside endpoint on one outbound. senders: the endpoints admitted so far, by the address
+    that the socket reports."""
 
     __slots__ = ("outbound", "outside_port", "port", "remotes", "senders", "socket", "source")
 
@@ -82,8 +84,8 @@ class Mapping(Generic[OutboundT, Socket]):
         return 4 if len(self.source) == 4 else 6
 
     def admit(self, sender: bytes, address: bytes, port: int) -> Sender[OutboundT, Socket] | None:
-        """Let an endpoint's datagrams in from now on, and remember it as `sender`; None if its
-        host has not been sent to."""
+        """Admit an endpoint's datagrams, and cache it as `sender`; None if the mapping has not sent
+        to its host."""
         remote = self.remotes.get(address)
         if remote is None:
             return None
@@ -97,12 +99,12 @@ class Mapping(Generic[OutboundT, Socket]):
 
 
 class Remote(Generic[OutboundT, Socket]):
-    """A host that a mapping has sent to. `last_out` and `last_in` are set by whoever forwards.
+    """A host that a mapping has sent to. The code that forwards sets `last_out` and `last_in`.
 
     flows: those to it, by its port.
     """
 
-    __slots__ = ("address", "flows", "last_in", "last_out", "mapping", "only_dns", "senders")
+    __slots__ = ("address", "due", "flows", "last_in", "last_out", "mapping", "only_dns", "senders")
 
     def __init__(self, mapping: Mapping[OutboundT, Socket], address: bytes, now: float) -> None:
         self.mapping = mapping
@@ -112,34 +114,38 @@ class Remote(Generic[OutboundT, Socket]):
         self.only_dns = True
         self.last_out = now
         self.last_in = float("-inf")
+        self.due = NEVER
 
-    @property
-    def ends(self) -> float:
-        """When, if nothing more is sent or received."""
+    def expires(self, now: float) -> float:
+        """See router.flows.expiry. A reply can bring the end of DNS forward to DNS_IDLE seconds
+        from now."""
+        if not self.only_dns:
+            return max(self.last_in, self.last_out) + IDLE
         if self.last_in >= self.last_out:
-            return self.last_in + (DNS_IDLE if self.only_dns else IDLE)
-        return self.last_out + IDLE
+            return self.last_in + DNS_IDLE
+        return min(self.last_out + IDLE, now + DNS_IDLE)
 
     def tally_of(self, port: int) -> Tally:
         """For what comes from a port: that of the flow to it; where there is none, the first's."""
         return (self.flows.get(port) or next(iter(self.flows.values()))).tally
 
     def forget_senders(self) -> None:
-        """Let them be admitted anew."""
+        """Drop the cached endpoints; each is admitted anew."""
         for sender in self.senders:
             del self.mapping.senders[sender]
         self.senders.clear()
 
 
-class Flow(Generic[OutboundT, Socket]):
+class Flow(CommonFlow[OutboundT], Generic[OutboundT, Socket]):
     """One pair of endpoints.
 
     address     the destination as sockets take it
     envelope    that of its datagrams
-    size        of the last datagram sent, UDP header included, in bytes; set by whoever forwards
+    size        of the last datagram sent, UDP header included, in bytes; set by the code that
+                forwards
     """
 
-    __slots__ = ("address", "envelope", "key", "mapping", "remote", "size", "tally")
+    __slots__ = ("address", "envelope", "mapping", "remote", "size")
 
     def __init__(
         self,
@@ -148,18 +154,44 @@ class Flow(Generic[OutboundT, Socket]):
         port: int,
         address: Address,
         tally: Tally,
+        now: float,
     ) -> None:
+        key = flow_key(mapping.source, remote.address, mapping.port, port)
+        super().__init__(key, tally, now)
         self.mapping = mapping
         self.remote = remote
         self.address = address
         self.envelope = Envelope(mapping.source, mapping.port, remote.address, port)
-        self.tally = tally
-        self.key = flow_key(mapping.source, remote.address, mapping.port, port)
         self.size = 0
+
+    @property
+    def protocol(self) -> int:
+        return ip.UDP
+
+    @property
+    def source_port(self) -> int:
+        return self.mapping.port
+
+    @property
+    def destination_port(self) -> int:
+        return self.address[1]
+
+    @property
+    def outbound(self) -> OutboundT:
+        return self.mapping.outbound
+
+    @property
+    def last(self) -> float:
+        """Of the last datagram to or from its remote, which flows to several ports share."""
+        return max(self.remote.last_out, self.remote.last_in)
+
+    def move(self, tally: Tally) -> None:
+        super().move(tally)
+        self.remote.forget_senders()  # which hold the tally that they are counted to
 
 
 class Sender(Generic[OutboundT, Socket]):
-    """An endpoint that answers, and the envelope of its datagrams to the inside."""
+    """An endpoint that replies, and the envelope of its datagrams to the inside."""
 
     __slots__ = ("envelope", "remote", "tally")
 
@@ -170,7 +202,8 @@ class Sender(Generic[OutboundT, Socket]):
 
 
 def flow_key(source: bytes, destination: bytes, source_port: int, destination_port: int) -> bytes:
-    """What a datagram is found by: the bytes as they stand in its packet, one behind the other."""
+    """The key of a datagram: addresses and ports as they stand in its packet, one behind the
+    other."""
     return (
         source + destination + source_port.to_bytes(2, "big") + destination_port.to_bytes(2, "big")
     )
@@ -190,20 +223,22 @@ def outside_ports(inside_port: int, first: int, taken: Container[int]) -> Iterat
     return islice((port for port in candidates if port not in taken), MOST_TRIES)
 
 
-class DatagramTable(Generic[OutboundT, Socket]):
-    """The UDP flows of both families."""
+class DatagramTable(FlowTable[OutboundT, Flow[OutboundT, Socket]], Generic[OutboundT, Socket]):
+    """The UDP flows of both families.
 
-    def __init__(self, mapping_limit: int, flow_limit: int = FLOW_LIMIT) -> None:
+    close: called with the socket of each mapping that has ended.
+    """
+
+    def __init__(
+        self, mapping_limit: int, close: Callable[[Socket], None], flow_limit: int = FLOW_LIMIT
+    ) -> None:
+        super().__init__()
         self.mapping_limit = mapping_limit
         self.flow_limit = flow_limit
-        self.by_inside: dict[bytes, Flow[OutboundT, Socket]] = {}
+        self._close_socket = close
         self._mappings: dict[tuple[OutboundT, bytes, int], Mapping[OutboundT, Socket]] = {}
         self._by_outside: dict[tuple[OutboundT, int], dict[int, Mapping[OutboundT, Socket]]] = {}
-        self._due: list[tuple[float, int, Remote[OutboundT, Socket]]] = []
-        self._order = count()
-
-    def __len__(self) -> int:
-        return len(self.by_inside)
+        self._expiry: ExpiryQueue[Remote[OutboundT, Socket]] = ExpiryQueue()
 
     @property
     def mappings(self) -> int:
@@ -216,14 +251,14 @@ class DatagramTable(Generic[OutboundT, Socket]):
         return self._mappings.get((outbound, source, port))
 
     def outside(self, outbound: OutboundT, version: int) -> dict[int, Mapping[OutboundT, Socket]]:
-        """By outside port, the mappings of a way out and family; not to be changed."""
+        """By outside port, the mappings of an outbound and family; not to be changed."""
         return self._by_outside.setdefault((outbound, version), {})
 
-    def answered(
+    def replied_to(
         self, remote: bytes, remote_port: int, inside: bytes, port: int
     ) -> Mapping[OutboundT, Socket] | None:
         """The mapping by which an endpoint outside can have sent to one inside; None if there is
-        none, or if it can't be told."""
+        none, or more than one."""
         flow = self.by_inside.get(flow_key(inside, remote, port, remote_port))
         if flow is not None:
             return flow.mapping
@@ -264,83 +299,37 @@ class DatagramTable(Generic[OutboundT, Socket]):
         remote = mapping.remotes.get(destination)
         if remote is None:
             remote = mapping.remotes[destination] = Remote(mapping, destination, now)
-            self._look_again(remote, next(self._order), now, port == DNS_PORT)
         remote.only_dns &= port == DNS_PORT
-        flow = Flow(mapping, remote, port, address, tally)
-        tally.flows += 1
-        remote.forget_senders()  # one of them may be whom this flow is to
+        flow = Flow(mapping, remote, port, address, tally, now)
+        remote.forget_senders()  # the destination may be among them, counted to another flow
         remote.flows[port] = flow
-        self.by_inside[flow.key] = flow
+        self._insert(flow)
+        self._expiry.schedule(remote, now)
         return flow
 
-    def expire(self, now: float) -> list[Mapping[OutboundT, Socket]]:
-        """End the remotes whose time is over; the mappings that ended with them.
+    def expire(self, now: float) -> None:
+        """End the remotes that have expired, and the mappings of which they were the last."""
+        for remote in self._expiry.expired(now):
+            for flow in list(remote.flows.values()):
+                self.end(flow)
 
-        Costs no more than the remotes that were due since the last call.
-        """
-        ended: list[Mapping[OutboundT, Socket]] = []
-        due = self._due
-        while due and due[0][0] <= now:
-            _, order, remote = heappop(due)
-            mapping = remote.mapping
-            if mapping.remotes.get(remote.address) is not remote:
-                continue
-            if remote.ends > now:
-                self._look_again(remote, order, now, remote.only_dns)
-                continue
-            self._end(remote)
-            if not mapping.remotes:
-                self._close(mapping)
-                ended.append(mapping)
-        return ended
-
-    def remove(
-        self, outbound: OutboundT, versions: Container[int]
-    ) -> list[Mapping[OutboundT, Socket]]:
-        """End all flows of a way out that is gone for these families; its mappings."""
-        leaving = [
-            mapping
-            for mapping in self._mappings.values()
-            if mapping.outbound == outbound and mapping.version in versions
-        ]
-        for mapping in leaving:
-            for remote in list(mapping.remotes.values()):
-                self._end(remote)
-            self._close(mapping)
-        return leaving
-
-    def end(self, flow: Flow[OutboundT, Socket]) -> Mapping[OutboundT, Socket] | None:
-        """End one flow; its mapping, if that has ended with it."""
+    def end(self, flow: Flow[OutboundT, Socket]) -> None:
+        """End a flow; its remote ends with its last one, and so does its mapping."""
         remote, mapping = flow.remote, flow.mapping
-        if len(remote.flows) > 1:
-            flow.tally.flows -= 1
-            del self.by_inside[flow.key]
-            del remote.flows[flow.address[1]]
-            remote.forget_senders()  # one of them may be whom this flow was to
-            return None
-        self._end(remote)
-        if mapping.remotes:
-            return None
-        self._close(mapping)
-        return mapping
+        self._delete(flow)
+        del remote.flows[flow.address[1]]
+        remote.forget_senders()  # the destination may be among them, counted to this flow
+        if remote.flows:
+            return
+        self._expiry.cancel(remote)
+        del mapping.remotes[remote.address]
+        if not mapping.remotes:
+            self._close(mapping)
 
     def all(self) -> list[Mapping[OutboundT, Socket]]:
         return list(self._mappings.values())
 
-    def _look_again(
-        self, remote: Remote[OutboundT, Socket], order: int, now: float, soon: bool
-    ) -> None:
-        """An answer can bring the end of DNS forward, so that is looked at more often."""
-        at = min(remote.ends, now + DNS_IDLE) if soon else remote.ends
-        heappush(self._due, (at, order, remote))
-
-    def _end(self, remote: Remote[OutboundT, Socket]) -> None:
-        for flow in remote.flows.values():
-            flow.tally.flows -= 1
-            del self.by_inside[flow.key]
-        remote.forget_senders()
-        del remote.mapping.remotes[remote.address]
-
     def _close(self, mapping: Mapping[OutboundT, Socket]) -> None:
         del self._mappings[mapping.outbound, mapping.source, mapping.port]
         del self._by_outside[mapping.outbound, mapping.version][mapping.outside_port]
+        self._close_socket(mapping.socket)

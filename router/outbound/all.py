@@ -23,8 +23,8 @@ from router.outbound.interface import InterfaceOutbound
 from router.outbound.local_addresses import LocalAddresses
 from router.platform.base.system import System
 from router.policy.interfaces import OutboundFacts
-from router.policy.kernel import Kernel, PlannedRoutes
 from router.policy.network import RouteKind, SystemRoute
+from router.policy.routes.fib import Kernel, PlannedRoutes
 
 
 class Surroundings(NamedTuple):

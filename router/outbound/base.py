@@ -16,7 +16,7 @@ import socket
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple, Protocol
 
-from router.flows.queries import Binding
+from router.flows.icmp import Binding
 from router.platform.base.descriptors import Bytes, HasFileno
 from router.platform.base.facts import NetworkPath
 from router.platform.base.sockets import Arrived, NetworkError

@@ -14,8 +14,8 @@ from collections.abc import Callable
 from typing import Any, Final, Protocol
 
 from router.flows.addresses import UNSPECIFIED_V6
-from router.flows.queries import Binding
-from router.flows.translate import request_v4, request_v6
+from router.flows.icmp import Binding
+from router.flows.nat.translate import request_v4, request_v6
 from router.outbound.base import Outbound, QueryChannel
 from router.platform.base.facts import NetworkPath
 from router.platform.icmpv6_socket import Icmpv6Socket

@@ -17,7 +17,7 @@ from ipaddress import IPv4Interface, IPv6Interface
 from typing import Final
 
 from router.config.model import DEFAULT_INTERFACE
-from router.flows.queries import OUTSIDE_IDS
+from router.flows.icmp import OUTSIDE_IDS
 from router.outbound.base import ChangeWatcher, ChannelWatcher, Dial, DialRequest
 from router.outbound.dial import SocketDial
 from router.outbound.icmp import SocketChannel, open_channel
@@ -26,6 +26,7 @@ from router.outbound.udp import SocketDatagrams, open_datagrams
 from router.platform.base.errors import PlatformError
 from router.platform.base.facts import NetworkPath
 from router.platform.base.system import System
+from router.platform.reason import reason
 from router.policy.network import Interface
 from router.wire import icmp, ip
 
@@ -177,7 +178,7 @@ class InterfaceOutbound:
             path = partial(self._system.facts.path, version, interface)
             channel = open_channel(self, version, sock, interface.mtu, path)
         except (PlatformError, OSError) as error:
-            log.warning("interface %s cannot be used: %s", interface.name, error)
+            log.warning("interface %s cannot be used: %s", interface.name, reason(error))
             self._close(version)
             return
         self._channels[version] = channel

@@ -57,7 +57,7 @@ class SocketDatagrams:
 
 
 class OpensUdp(Protocol):
-    """The part of a system that this module needs; see router.platform.base.System."""
+    """The part of Sockets that this module needs; see router.platform.base.sockets."""
 
     def udp_socket(self, version: int, interface: Interface, port: int) -> DatagramSocket: ...
 

@@ -1,15 +1,15 @@
-"""What the rules say about an address: lookup, the routes to install, and what to tell people.
+"""What the rules decide about an address: lookup, the routes to install, explanations and findings.
 
 Pure: no sockets, clocks, logs or files. The modules, from the bottom:
 
-    prefixes   ranges and prefixes as integers; their text
-    traffic    protocols and ports: what a rule asks of a flow, and whether one rule covers another
-    flatten    rules -> disjoint ranges, each with its chain of rules
-    table      ranges -> lookup of one address; the decision for a flow
-    aggregate  ranges with a label each -> the fewest routes
-    capture    which addresses enter the TUN, and by which routes
-    resolve    which policy applies when one is down
-    deciders   who decides what in every range, and which rules could go
-    shadows    rules that can never match, or that change nothing
-    explain    why an address gets the rule it gets
+    prefixes    ranges and prefixes as integers; their text
+    network     interfaces, routes and endpoints of the system at one moment
+    interfaces  which interface each policy has at present
+    resolve     which policy applies while one is down
+    match/      which rule decides for a flow, and which rules decide nothing
+    routes/     which routes lead into the TUN, and which route the kernel would take
+    list_algebra   list files joined and subtracted, by netaddr
+    explain     why an address gets the rule it gets
+    findings/   what `check` finds in rules and network
+    answer      what becomes of a packet to one address
 """

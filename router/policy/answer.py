@@ -17,13 +17,13 @@ from dataclasses import dataclass
 from ipaddress import IPv4Address, IPv6Address
 
 from router.config.model import DEFAULT_INTERFACE, PolicyType
-from router.policy.capture import Route
 from router.policy.explain import Explanation, explain
 from router.policy.findings.situation import Situation
-from router.policy.kernel import Choice, next_hop
 from router.policy.network import Interface, RouteKind, SystemRoute
 from router.policy.prefixes import format_address, format_prefix
 from router.policy.resolve import effective
+from router.policy.routes.capture import Route
+from router.policy.routes.fib import Choice, next_hop
 
 Address = IPv4Address | IPv6Address
 

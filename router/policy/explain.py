@@ -15,20 +15,21 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from heapq import nsmallest
+from operator import itemgetter
 from typing import NamedTuple
 
 from router.config.model import LENGTH_BITS, Config, Rule
-from router.policy.flatten import Chain
+from router.policy.match.flatten import Chain
+from router.policy.match.table import RuleSet
+from router.policy.match.traffic import WITH_PORTS, TrafficClasses, describe, protocol_name
 from router.policy.prefixes import (
     HOST_MASKS,
     LENGTH_MASK,
     WIDTHS,
+    as_written,
     format_address,
-    format_prefix,
     unpack,
 )
-from router.policy.table import RuleSet
-from router.policy.traffic import WITH_PORTS, TrafficClasses, describe, protocol_name
 
 NEAR_MISSES = 5
 
@@ -119,14 +120,14 @@ def _near_misses(
 ) -> list[Skipped]:
     """The rules with the nearest prefixes, out of those that do not cover the address."""
     missed = (
-        (gap, rule.index, packed)
+        (gap, rule.index, packed, rule)
         for rule in rules
         if rule.index not in covering
         for gap, packed in _nearest(rule, version, address)
     )
     return [
-        Skipped(index, _why_missed(version, packed, address))
-        for _, index, packed in nsmallest(NEAR_MISSES, missed)
+        Skipped(rule.index, _why_missed(rule, version, packed, address))
+        for _, _, packed, rule in nsmallest(NEAR_MISSES, missed, key=itemgetter(0, 1, 2))
     ]
 
 
@@ -145,9 +146,9 @@ def _nearest(rule: Rule, version: int, address: int) -> Iterator[tuple[int, int]
         yield best, nearest
 
 
-def _why_missed(version: int, packed: int, address: int) -> str:
+def _why_missed(rule: Rule, version: int, packed: int, address: int) -> str:
     first, length = unpack(packed)
-    prefix = format_prefix(version, first, length)
+    prefix = as_written(rule, version, packed)
     if first > address:
         return f"{prefix} begins at {format_address(version, first)}"
     last = first | HOST_MASKS[version][length]

@@ -3,7 +3,7 @@
 Always true: addresses are ints of the family's width, ranges are inclusive at both ends, a prefix
 is (first, length) with no host bits set.
 
-Must not know: rules, policies, routes.
+Must not know: policies, routes, what rules do.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from ipaddress import IPv4Address, IPv6Address
 
-from router.config.model import LENGTH_BITS
+from router.config.model import LENGTH_BITS, Range, Rule
 
 WIDTHS = {4: 32, 6: 128}
 """Bits in an address of each family."""
@@ -30,23 +30,14 @@ def unpack(packed: int) -> tuple[int, int]:
     return packed >> LENGTH_BITS, packed & LENGTH_MASK
 
 
+def pack(first: int, length: int) -> int:
+    """The opposite of unpack."""
+    return first << LENGTH_BITS | length
+
+
 def last_address(first: int, length: int, width: int) -> int:
     """The highest address inside a prefix of a family of `width` bits."""
     return first | ((1 << (width - length)) - 1)
-
-
-def split_range(first: int, last: int, width: int) -> Iterator[tuple[int, int]]:
-    """The fewest prefixes that are exactly the range [first, last], ascending.
-
-    At each step the largest block that starts at `first`, is aligned and does not pass `last`.
-    """
-    end = last + 1
-    while first < end:
-        aligned = (first & -first).bit_length() - 1 if first else width
-        fitting = (end - first).bit_length() - 1
-        bits = min(aligned, fitting)
-        yield first, width - bits
-        first += 1 << bits
 
 
 def join_ranges(ranges: Iterable[tuple[int, int]]) -> Iterator[tuple[int, int]]:
@@ -71,3 +62,18 @@ def format_address(version: int, address: int) -> str:
 def format_prefix(version: int, first: int, length: int) -> str:
     """As in `10.0.0.0/8` or `2001:db8::/32`."""
     return f"{format_address(version, first)}/{length}"
+
+
+def range_with(rule: Rule, version: int, packed: int) -> Range | None:
+    """The range of a rule that one of its prefixes is part of; None for a CIDR."""
+    first = packed >> LENGTH_BITS
+    for each in rule.all_ranges(version):
+        if each.first <= first <= each.last and packed in each.packed:
+            return each
+    return None
+
+
+def as_written(rule: Rule, version: int, packed: int) -> str:
+    """One of a rule's prefixes for people: by itself, or the range that it is part of."""
+    whole = range_with(rule, version, packed)
+    return str(whole) if whole else format_prefix(version, *unpack(packed))

@@ -3,7 +3,7 @@
 The ones' complement sum of 16-bit words equals the number that the bytes spell, modulo 0xFFFF, so
 one `int.from_bytes` and one division sum a whole packet in C: a 64-byte ping in 0.3 µs, 64 KB in
 30 µs. The residue 0 stands for both zeros of ones' complement; a sum of all-zero bytes is +0 and
-every other multiple of 0xFFFF is -0 (0xFFFF), which is told apart here.
+every other multiple of 0xFFFF is -0 (0xFFFF), which are distinguished here.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from __future__ import annotations
 def ones_complement_sum(data: bytes | bytearray | memoryview, initial: int = 0) -> int:
     """The folded 16-bit ones' complement sum of `data`, added to `initial`.
 
-    An odd last byte counts as the high half of a word, as RFC 1071 asks.
+    An odd last byte counts as the high half of a word, as RFC 1071 requires.
     """
     number = int.from_bytes(data, "big")
     if len(data) & 1:

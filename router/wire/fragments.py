@@ -3,16 +3,23 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from struct import pack
+from struct import Struct, pack
 from typing import Final
 
 from router.wire import ip
-from router.wire.checksum import checksum
+from router.wire.headers import (
+    V4_TOTAL_LENGTH,
+    V6_NEXT_HEADER,
+    V6_PAYLOAD_LENGTH,
+    fill_in_v4_checksum,
+)
 
 FRAGMENT_HEADER: Final = 8
 COPIED: Final = 0x80
 END_OF_OPTIONS: Final = 0
 NO_OPERATION: Final = 1
+_LENGTH_TO_FRAGMENT: Final = Struct("!HHH")
+"""Total length, identification, and flags with fragment offset: one behind the other in IPv4."""
 
 
 def split(packet: bytes | bytearray, mtu: int, identification: int = 0) -> Iterator[bytes]:
@@ -31,7 +38,8 @@ def _split_v4(packet: bytes | bytearray, mtu: int, identification: int) -> Itera
     length = (packet[0] & 0x0F) << 2
     first = bytes(packet[:length])
     later = _header_of_later(first)
-    identification = int.from_bytes(packet[4:6], "big") or identification
+    _, own_identification, _ = _LENGTH_TO_FRAGMENT.unpack_from(packet, V4_TOTAL_LENGTH)
+    identification = own_identification or identification
     body = memoryview(packet)[length:]
     offset = 0
     while offset < len(body):
@@ -45,9 +53,9 @@ def _split_v4(packet: bytes | bytearray, mtu: int, identification: int) -> Itera
 
 def _finished_v4(header: bytes, part: memoryview, identification: int, field: int) -> bytes:
     whole = bytearray(header)
-    whole[2:8] = pack("!HHH", len(header) + len(part), identification, field)
-    whole[10:12] = b"\0\0"
-    whole[10:12] = checksum(whole).to_bytes(2, "big")
+    length = len(header) + len(part)
+    _LENGTH_TO_FRAGMENT.pack_into(whole, V4_TOTAL_LENGTH, length, identification, field)
+    fill_in_v4_checksum(whole, 0, len(whole))
     return bytes(whole) + part
 
 
@@ -82,9 +90,9 @@ def _split_v6(packet: bytes | bytearray, mtu: int, identification: int) -> Itera
         part = body[offset : offset + room]
         more = len(body) - offset > room
         yield (
-            header[:4]
+            header[:V6_PAYLOAD_LENGTH]
             + pack("!HB", FRAGMENT_HEADER + len(part), ip.FRAGMENT)
-            + header[7:]
-            + pack("!BBHI", header[6], 0, offset | more, identification)
+            + header[V6_NEXT_HEADER + 1 :]
+            + pack("!BBHI", header[V6_NEXT_HEADER], 0, offset | more, identification)
             + part
         )

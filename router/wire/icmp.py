@@ -13,6 +13,7 @@ from typing import Final, NamedTuple
 
 from router.wire import ip
 from router.wire.checksum import checksum, is_valid, pseudo_header
+from router.wire.headers import DESTINATION, ICMP_CHECKSUM, ICMP_HEADER, ICMP_IDENTIFIER
 
 ECHO_REPLY: Final = 0
 ECHO_REQUEST: Final = 8
@@ -29,9 +30,6 @@ REQUEST_OF: Final[dict[int, dict[int, int]]] = {
     version: {answer: request for request, answer in pairs.items()}
     for version, pairs in ANSWER_TO.items()
 }
-QUERY_HEADER: Final = 8
-"""Type, code, checksum, identifier, sequence number."""
-
 UNREACHABLE: Final = 3
 REDIRECT: Final = 5
 TIME_EXCEEDED: Final = 11
@@ -66,7 +64,7 @@ class Error(Enum):
 
 
 class Message(NamedTuple):
-    """What an error says: type, code, and the 32 bits behind the checksum."""
+    """The fields of an error: type, code, and the 32 bits behind the checksum."""
 
     kind: int
     code: int
@@ -79,7 +77,7 @@ def protocol_of(version: int) -> int:
 
 
 def is_error(packet: ip.Packet) -> bool:
-    """Whether `packet` is an ICMP error (or too short to be told from one)."""
+    """Whether `packet` is an ICMP error (or too short to have a type)."""
     if packet.protocol != protocol_of(packet.version):
         return False
     if packet.payload >= len(packet.data):
@@ -93,7 +91,7 @@ def message_type(packet: ip.Packet) -> int:
     data, start = packet.data, packet.payload
     if (
         packet.protocol != (ip.ICMP if packet.version == 4 else ip.ICMPV6)
-        or len(data) < start + QUERY_HEADER
+        or len(data) < start + ICMP_HEADER
         or packet.more_fragments
         or packet.fragment_offset
     ):
@@ -107,14 +105,14 @@ def is_echo_request(packet: ip.Packet) -> bool:
 
 
 def is_by_destination(error: ip.Packet) -> bool:
-    """Whether an ICMP error comes from the very host that the packet it quotes was for."""
-    at = error.payload + 8 + (16 if error.version == 4 else 24)
+    """Whether the source of an ICMP error is the destination of the packet that it quotes."""
+    at = error.payload + ICMP_HEADER + DESTINATION[error.version]
     return error.data[at : at + len(error.source)] == error.source
 
 
 def identifier(packet: ip.Packet) -> int:
     """The identifier of a query or an answer."""
-    start = packet.payload + 4
+    start = packet.payload + ICMP_IDENTIFIER
     return packet.data[start] << 8 | packet.data[start + 1]
 
 
@@ -132,7 +130,8 @@ def message(version: int, source: bytes, destination: bytes, body: bytes) -> byt
     initial = 0
     if version == 6:
         initial = pseudo_header(source, destination, len(body), ip.ICMPV6)
-    return body[:2] + checksum(body, initial).to_bytes(2, "big") + body[4:]
+    field = checksum(body, initial).to_bytes(2, "big")
+    return body[:ICMP_CHECKSUM] + field + body[ICMP_CHECKSUM + 2 :]
 
 
 def echo_reply(request: ip.Packet) -> bytes:
@@ -142,7 +141,7 @@ def echo_reply(request: ip.Packet) -> bytes:
     """
     version, data = request.version, request.data
     kind = ECHO_REPLY if version == 4 else ECHO_REPLY_V6
-    body = bytes((kind, 0, 0, 0)) + data[request.payload + 4 :]
+    body = bytes((kind, 0, 0, 0)) + data[request.payload + ICMP_IDENTIFIER :]
     body = message(version, request.destination, request.source, body)
     return ip.build(
         request.destination,
@@ -170,7 +169,7 @@ def error_of_type(source: bytes, about: ip.Packet, kind: int, code: int, value: 
     """
     version = about.version
     header = ip.IPV4_HEADER if version == 4 else ip.IPV6_HEADER
-    quote = about.data[: QUOTE_LIMIT[version] - header - 8]
+    quote = about.data[: QUOTE_LIMIT[version] - header - ICMP_HEADER]
     body = pack("!BBHI", kind, code, 0, value) + quote
     body = message(version, source, about.source, body)
     return ip.build(

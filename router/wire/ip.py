@@ -1,7 +1,7 @@
 """One IP packet as a checked view: what the rest of the router may rely on without looking again.
 
-Always true of a Packet: its headers lie wholly inside `data`, `data` ends where the packet says
-that it ends, and `payload` is where the upper-layer header begins (behind every IPv6 extension
+Always true of a Packet: its headers lie wholly inside `data`, `data` has the length that the
+header states, and `payload` is where the upper-layer header begins (behind every IPv6 extension
 header that can be passed over). Nothing is promised about what the payload holds.
 
 The IPv4 header checksum is not verified: packets come from the kernel, which has done so.
@@ -13,7 +13,17 @@ from ipaddress import ip_address
 from struct import pack, unpack_from
 from typing import Final
 
-from router.wire.checksum import checksum
+from router.wire.headers import (
+    V4_FIELDS,
+    V4_FRAGMENT,
+    V4_PROTOCOL,
+    V6_DESTINATION,
+    V6_HOP_LIMIT,
+    V6_NEXT_HEADER,
+    V6_PAYLOAD_LENGTH,
+    V6_SOURCE,
+    fill_in_v4_checksum,
+)
 
 ICMP: Final = 1
 TCP: Final = 6
@@ -36,11 +46,13 @@ IPV4_HEADER: Final = 20
 IPV6_HEADER: Final = 40
 DONT_FRAGMENT: Final = 0x4000
 MORE_FRAGMENTS: Final = 0x2000
+FRAGMENT_OFFSET: Final = 0x1FFF
+"""Parts of the IPv4 field of flags and fragment offset, which counts in units of 8 bytes."""
 IPV6_MIN_MTU: Final = 1280
 
 
 class Malformed(ValueError):
-    """The bytes are not an IP packet; the message says why."""
+    """The bytes are not an IP packet; the message has the reason."""
 
 
 class Packet:
@@ -98,7 +110,7 @@ class Packet:
     def dont_fragment(self) -> bool:
         """Whether it may not leave in fragments: IPv4 with DF, IPv6 unless it came in some."""
         if self.version == 4:
-            return bool(self.data[6] & 0x40)
+            return bool(self.data[V4_FRAGMENT] & (DONT_FRAGMENT >> 8))
         return not self.reassembled
 
     @property
@@ -120,23 +132,22 @@ def parse(data: bytes) -> Packet:
     size = len(data)
     if size < IPV4_HEADER:
         raise Malformed(f"IPv4 header cut off at {size} bytes")
-    header = (data[0] & 0x0F) << 2
-    length = data[2] << 8 | data[3]
+    first, length, fragment, hop_limit, protocol, source, destination = V4_FIELDS.unpack_from(data)
+    header = (first & 0x0F) << 2
     if not IPV4_HEADER <= header <= length <= size:
         raise Malformed(f"IPv4 header of {header} bytes, length {length}, {size} bytes there")
     packet = Packet()
     packet.version = 4
     packet.data = data if length == size else data[:length]
     packet.payload = header
-    packet.protocol = data[9]
-    packet.protocol_field = 9
-    packet.source = data[12:16]
-    packet.destination = data[16:20]
-    packet.hop_limit = data[8]
-    flags = data[6]
+    packet.protocol = protocol
+    packet.protocol_field = V4_PROTOCOL
+    packet.source = source
+    packet.destination = destination
+    packet.hop_limit = hop_limit
     packet.reassembled = False
-    packet.more_fragments = flags & 0x20 != 0
-    packet.fragment_offset = ((flags & 0x1F) << 8 | data[7]) << 3
+    packet.more_fragments = fragment & MORE_FRAGMENTS != 0
+    packet.fragment_offset = (fragment & FRAGMENT_OFFSET) << 3
     return packet
 
 
@@ -152,18 +163,18 @@ def _parse_ipv6(data: bytes) -> Packet:
     size = len(data)
     if size < IPV6_HEADER:
         raise Malformed(f"IPv6 header cut off at {size} bytes")
-    length = IPV6_HEADER + (data[4] << 8 | data[5])
+    length = IPV6_HEADER + (data[V6_PAYLOAD_LENGTH] << 8 | data[V6_PAYLOAD_LENGTH + 1])
     if length > size:
         raise Malformed(f"IPv6 length {length}, {size} bytes there")
     packet = Packet()
     packet.version = 6
     packet.data = data if length == size else data[:length]
     packet.payload = IPV6_HEADER
-    packet.protocol = data[6]
-    packet.protocol_field = 6
-    packet.source = data[8:24]
-    packet.destination = data[24:40]
-    packet.hop_limit = data[7]
+    packet.protocol = data[V6_NEXT_HEADER]
+    packet.protocol_field = V6_NEXT_HEADER
+    packet.source = data[V6_SOURCE]
+    packet.destination = data[V6_DESTINATION]
+    packet.hop_limit = data[V6_HOP_LIMIT]
     packet.reassembled = False
     packet.more_fragments = False
     packet.fragment_offset = 0
@@ -208,8 +219,8 @@ def _extension_size(protocol: int, field: int) -> int:
 
 
 def names_fragment_header(fragment: Packet) -> int:
-    """Where in an IPv6 fragment the byte stands that says that the fragment header follows."""
-    data, at, offset = fragment.data, 6, IPV6_HEADER
+    """The offset in an IPv6 fragment of the next-header byte that names the fragment header."""
+    data, at, offset = fragment.data, V6_NEXT_HEADER, IPV6_HEADER
     while offset < fragment.payload - 8:
         at, offset = offset, offset + _extension_size(data[at], data[offset + 1])
     return at
@@ -247,7 +258,7 @@ def build(  # the fields of a header are what they are
                 destination,
             )
         )
-        header[10:12] = checksum(header).to_bytes(2, "big")
+        fill_in_v4_checksum(header, 0, IPV4_HEADER)
         return bytes(header) + payload
     word = 6 << 28 | traffic_class << 20
     return pack("!IHBB", word, len(payload), protocol, hop_limit) + source + destination + payload

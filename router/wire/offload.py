@@ -1,36 +1,63 @@
-"""Frames of a TUN device: what the system left to be done, and the packet.
+"""Frames of a TUN device: a packet, and the offloads that are still to be done for it.
 
 A frame is a header of HEADER bytes and a packet. The header is a struct virtio_net_hdr
-(linux/virtio_net.h); where a system knows of no such thing it is all zero, and the packet is as it
-would be on a wire. Otherwise it says one or both of:
+(linux/virtio_net.h); on a system that has none it is all zero, and the packet is as it would be on
+a wire. Otherwise it has one or both of:
 
 - NEEDS_CHECKSUM: the TCP or UDP checksum field holds the sum of the pseudo-header alone, not
-  complemented, and whoever has hardware for it sums up the rest;
+  complemented; the rest is to be added;
 - a segmentation: the packet stands for many, of `segment size` bytes of payload each.
 
-Flow traffic is rewritten as it is. Everything else is looked at after `packets`, so that nothing
-else in the router ever sees what was left to be done.
+Flow traffic is rewritten as it is. Everything else is read after `packets`, so that no other part
+of the router has to know of offloads.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator
-from struct import Struct
+from struct import Struct, pack_into, unpack_from
 from typing import Final
 
-from router.wire import ip
+from router.wire import ip, tcp
 from router.wire.checksum import checksum, pseudo_header
+from router.wire.headers import (
+    TCP_CHECKSUM,
+    TCP_DATA_OFFSET,
+    TCP_FLAGS,
+    TCP_SEQUENCE,
+    V4_ADDRESSES,
+    V4_CHECKSUM,
+    V4_DESTINATION,
+    V4_FRAGMENT,
+    V4_IDENTIFICATION,
+    V4_PROTOCOL,
+    V4_SOURCE,
+    V4_TOTAL_LENGTH,
+    V6_ADDRESSES,
+    V6_DESTINATION,
+    V6_NEXT_HEADER,
+    V6_PAYLOAD_LENGTH,
+    V6_SOURCE,
+    fill_in_v4_checksum,
+)
 
 HEADER: Final = 10
 FIELDS: Final = Struct("=BBHHHH")
 """Flags, segmentation, header length, segment size, where the sum starts, where it goes behind."""
 NOTHING_LEFT: Final = bytes(HEADER)
+AT_V4_FRAGMENT: Final = HEADER + V4_FRAGMENT
+AT_V4_PROTOCOL: Final = HEADER + V4_PROTOCOL
+AT_V4_CHECKSUM: Final = HEADER + V4_CHECKSUM
+AT_V4_ADDRESSES: Final = HEADER + V4_ADDRESSES.start
+AT_V6_NEXT_HEADER: Final = HEADER + V6_NEXT_HEADER
+AT_V6_ADDRESSES: Final = HEADER + V6_ADDRESSES.start
+"""Where those fields stand in a frame, if its packet is of that family."""
 
 NEEDS_CHECKSUM: Final = 1
 SEGMENT_TCP_V4: Final = 1
 SEGMENT_TCP_V6: Final = 4
 SEGMENT_UDP: Final = 5
-"""We write these and never read them: the system is not asked to leave cutting UDP to us."""
+"""We write these and never read them: UDP segmentation is not enabled for what we read."""
 SEGMENT_ECN: Final = 0x80
 
 CWR: Final = 0x80
@@ -60,20 +87,19 @@ def _complete(packet: bytearray, start: int, field: int) -> None:
 
 
 def _segments(packet: bytearray, start: int, size: int) -> Iterator[bytes]:
-    """Ordinary segments for one long one, as a card would cut it (TSO)."""
-    if len(packet) < start + 20:
+    """Ordinary segments for one long one, as TSO hardware cuts it."""
+    if len(packet) < start + tcp.HEADER:
         yield bytes(packet)
         return
-    body = start + (packet[start + 12] >> 4) * 4
-    flags = packet[start + 13]
-    sequence = int.from_bytes(packet[start + 4 : start + 8], "big")
+    body = start + (packet[start + TCP_DATA_OFFSET] >> 4) * 4
+    flags = packet[start + TCP_FLAGS]
+    (sequence,) = unpack_from("!I", packet, start + TCP_SEQUENCE)
     payload = memoryview(packet)[body:]
     for number, at in enumerate(range(0, max(len(payload), 1), size)):
         segment = packet[:body] + payload[at : at + size]
         mask = 0xFF if at + size >= len(payload) else 0xFF ^ ONLY_ON_LAST
-        segment[start + 13] = flags & (mask if at == 0 else mask & ~CWR)
-        position = (sequence + at) & 0xFFFFFFFF
-        segment[start + 4 : start + 8] = position.to_bytes(4, "big")
+        segment[start + TCP_FLAGS] = flags & (mask if at == 0 else mask & ~CWR)
+        pack_into("!I", segment, start + TCP_SEQUENCE, sequence + at & 0xFFFFFFFF)
         _finish(segment, start, number)
         yield bytes(segment)
 
@@ -81,16 +107,15 @@ def _segments(packet: bytearray, start: int, size: int) -> Iterator[bytes]:
 def _finish(segment: bytearray, start: int, number: int) -> None:
     """Lengths, identification and checksums of one segment; TCP begins at `start`."""
     if segment[0] >> 4 == 4:
-        segment[2:4] = len(segment).to_bytes(2, "big")
-        identification = int.from_bytes(segment[4:6], "big") + number
-        segment[4:6] = (identification & 0xFFFF).to_bytes(2, "big")
-        segment[10:12] = b"\0\0"
-        segment[10:12] = checksum(segment[:start]).to_bytes(2, "big")
-        source, destination = segment[12:16], segment[16:20]
+        pack_into("!H", segment, V4_TOTAL_LENGTH, len(segment))
+        (identification,) = unpack_from("!H", segment, V4_IDENTIFICATION)
+        pack_into("!H", segment, V4_IDENTIFICATION, identification + number & 0xFFFF)
+        fill_in_v4_checksum(segment, 0, start)
+        source, destination = segment[V4_SOURCE], segment[V4_DESTINATION]
     else:
-        segment[4:6] = (len(segment) - ip.IPV6_HEADER).to_bytes(2, "big")
-        source, destination = segment[8:24], segment[24:40]
-    segment[start + 16 : start + 18] = b"\0\0"
+        pack_into("!H", segment, V6_PAYLOAD_LENGTH, len(segment) - ip.IPV6_HEADER)
+        source, destination = segment[V6_SOURCE], segment[V6_DESTINATION]
+    field = start + TCP_CHECKSUM
+    pack_into("!H", segment, field, 0)
     initial = pseudo_header(bytes(source), bytes(destination), len(segment) - start, ip.TCP)
-    field = checksum(memoryview(segment)[start:], initial)
-    segment[start + 16 : start + 18] = field.to_bytes(2, "big")
+    pack_into("!H", segment, field, checksum(memoryview(segment)[start:], initial))

@@ -1,4 +1,4 @@
-"""TCP, as far as a router reads and speaks it itself (RFC 9293): flags, numbers, the reset."""
+"""TCP, as far as a router reads and sends it itself (RFC 9293): flags, sequence numbers, resets."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from typing import Final
 
 from router.wire import ip
 from router.wire.checksum import checksum, is_valid, pseudo_header
+from router.wire.headers import PORTS, TCP_CHECKSUM, TCP_DATA_OFFSET, TCP_FLAGS, TCP_SEQUENCE
 
 HEADER: Final = 20
 FIN: Final = 0x01
@@ -14,28 +15,28 @@ SYN: Final = 0x02
 RST: Final = 0x04
 ACK: Final = 0x10
 GARBAGE: Final = 1
-"""Bytes that a keepalive probe may have of it."""
+"""Bytes of payload that a keepalive probe may have (RFC 9293, 3.8.4)."""
 
 
 def is_whole(segment: ip.Packet) -> bool:
-    """Whether it is unfragmented and has its whole header; what follows may be asked only then."""
+    """Whether it is unfragmented and has its whole header; the functions below require it."""
     data, start = segment.data, segment.payload
     if segment.is_fragment or len(data) < start + HEADER:
         return False
-    return HEADER <= (data[start + 12] >> 4) * 4 <= len(data) - start
+    return HEADER <= (data[start + TCP_DATA_OFFSET] >> 4) * 4 <= len(data) - start
 
 
 def flags(segment: ip.Packet) -> int:
-    return segment.data[segment.payload + 13]
+    return segment.data[segment.payload + TCP_FLAGS]
 
 
 def is_request(segment: ip.Packet) -> bool:
-    """Whether it asks for a connection: SYN, and none of ACK, RST and FIN."""
+    """Whether it requests a connection: SYN, and none of ACK, RST and FIN."""
     return flags(segment) & (SYN | ACK | RST | FIN) == SYN
 
 
 def sequence(segment: ip.Packet) -> int:
-    start = segment.payload + 4
+    start = segment.payload + TCP_SEQUENCE
     return int.from_bytes(segment.data[start : start + 4], "big")
 
 
@@ -45,15 +46,16 @@ def probe_sequence(frame: bytearray, start: int, size: int) -> int | None:
 
     start, size: where TCP begins in the frame, and where the frame ends.
     """
-    payload = size - start - (frame[start + 12] >> 4) * 4
-    if frame[start + 13] & (FIN | SYN | RST | ACK) != ACK or payload > GARBAGE:
+    payload = size - start - (frame[start + TCP_DATA_OFFSET] >> 4) * 4
+    if frame[start + TCP_FLAGS] & (FIN | SYN | RST | ACK) != ACK or payload > GARBAGE:
         return None
-    return int.from_bytes(frame[start + 4 : start + 8], "big")
+    start += TCP_SEQUENCE
+    return int.from_bytes(frame[start : start + 4], "big")
 
 
 def ports(segment: ip.Packet) -> bytes:
     """Source and destination port, as they stand in the header."""
-    return segment.data[segment.payload : segment.payload + 4]
+    return segment.data[segment.payload : segment.payload + PORTS]
 
 
 def has_valid_checksum(segment: ip.Packet) -> bool:
@@ -84,5 +86,6 @@ def reset(segment: ip.Packet) -> bytes | None:
         answer = (0, (position + length) & 0xFFFFFFFF, RST | ACK)
     body = pack("!HHIIBBHHH", destination_port, source_port, *answer[:2], 0x50, answer[2], 0, 0, 0)
     initial = pseudo_header(segment.destination, segment.source, HEADER, ip.TCP)
-    body = body[:16] + checksum(body, initial).to_bytes(2, "big") + body[18:]
+    field = checksum(body, initial).to_bytes(2, "big")
+    body = body[:TCP_CHECKSUM] + field + body[TCP_CHECKSUM + 2 :]
     return ip.build(segment.destination, segment.source, ip.TCP, body)

@@ -12,12 +12,9 @@ from typing import Final, NamedTuple
 
 from router.wire import icmp, ip, offload
 from router.wire.checksum import is_valid, ones_complement_sum, pseudo_header
+from router.wire.headers import UDP_CHECKSUM, UDP_LENGTH
 
 HEADER: Final = 8
-CHECKSUM: Final = 6
-"""Where the checksum is in the header."""
-PORTS: Final = 4
-"""Bytes of the header that hold the ports, source first."""
 UNKNOWN_HOP_LIMIT: Final = 1
 """In a quote: what is left of the hop limit where most errors arise."""
 
@@ -36,7 +33,8 @@ def length(packet: ip.Packet) -> int | None:
     data, start = packet.data, packet.payload
     if len(data) < start + HEADER:
         return None
-    stated = data[start + 4] << 8 | data[start + 5]
+    field = start + UDP_LENGTH
+    stated = data[field] << 8 | data[field + 1]
     return stated if HEADER <= stated <= len(data) - start else None
 
 
@@ -59,7 +57,7 @@ def framed(frame: bytearray, size: int) -> Framed | None:
     """The datagram that the first `size` bytes of a frame hold (see router.wire.offload); None if
     it is none, is damaged, or has options, extension headers, fragments or padding."""
     if frame[offload.HEADER] == 0x45:
-        if frame[offload.HEADER + 9] != ip.UDP:
+        if frame[offload.AT_V4_PROTOCOL] != ip.UDP:
             return None
         tos, total, fragment, hop_limit, key, length, field = _FRAMED_V4.unpack_from(
             frame, offload.HEADER
@@ -67,7 +65,7 @@ def framed(frame: bytearray, size: int) -> Framed | None:
         start = offload.HEADER + ip.IPV4_HEADER
         unusual = fragment & ~ip.DONT_FRAGMENT or total != size - offload.HEADER
         traffic_class, dont_fragment, addresses = tos, fragment, 8
-    elif frame[offload.HEADER] >> 4 == 6 and frame[offload.HEADER + 6] == ip.UDP:
+    elif frame[offload.HEADER] >> 4 == 6 and frame[offload.AT_V6_NEXT_HEADER] == ip.UDP:
         word, total, hop_limit, key, length, field = _FRAMED_V6.unpack_from(frame, offload.HEADER)
         start = offload.HEADER + ip.IPV6_HEADER
         unusual = total != size - start
@@ -90,7 +88,8 @@ def has_valid_checksum(packet: ip.Packet, size: int) -> bool:
     Zero means that there is none, which IPv4 alone allows (RFC 768; RFC 8200, section 8.1).
     """
     data, start = packet.data, packet.payload
-    if not data[start + 6] and not data[start + 7]:
+    field = start + UDP_CHECKSUM
+    if not data[field] and not data[field + 1]:
         return packet.version == 4
     if start == (ip.IPV4_HEADER if packet.version == 4 else ip.IPV6_HEADER):
         # The addresses stand right before the datagram: one sum over all three.
@@ -169,7 +168,12 @@ class Envelope:
         unfinished = (self._address_sum + ip.UDP + total) % 0xFFFF or 0xFFFF
         return [
             offload.FIELDS.pack(
-                offload.NEEDS_CHECKSUM, offload.SEGMENT_UDP, start + HEADER, size, start, CHECKSUM
+                offload.NEEDS_CHECKSUM,
+                offload.SEGMENT_UDP,
+                start + HEADER,
+                size,
+                start,
+                UDP_CHECKSUM,
             ),
             self.header(total, unfinished, hop_limit, traffic_class, identification),
             *payloads,
@@ -213,8 +217,8 @@ class Envelope:
         payload: as much of the datagram's as is known; size: of the whole datagram with its UDP
         header, which is at least that.
 
-        The checksum in the quote is right where the whole payload is known; else it says that
-        there is none. The quote is cut where RFC 1812 4.3.2.3 and RFC 4443 2.4 c say so.
+        The checksum in the quote is right where the whole payload is known; else it is
+        zero, which means none. The quote has the length of RFC 1812 4.3.2.3 and RFC 4443 2.4 c.
         """
         if size == HEADER + len(payload):
             quote = self.seal(payload, UNKNOWN_HOP_LIMIT)

@@ -20,6 +20,7 @@ LINE = re.compile(
     r"^\S+ +(?P<interface>\S+) +(?P<direction>\S+) +IP6? "
     r"(?P<source>\S+) > (?P<destination>\S+): (?P<text>.*)$"
 )
+HEX = re.compile(r"^\t0x[0-9a-f]+: +([0-9a-f ]+)$")
 ICMP = "icmp or (icmp6 and not (ip6[40] >= 130 and ip6[40] <= 143))"
 """Pings and errors, without IPv6's neighbour discovery, which comes and goes by itself."""
 
@@ -43,15 +44,26 @@ class Seen(NamedTuple):
     text: str
 
 
-class Capture:
-    """`with Capture(namespace, "tcp or udp") as capture:` listens on all interfaces."""
+class Raw(NamedTuple):
+    """The bytes of one packet, from its IP header on."""
 
-    def __init__(self, namespace: Namespace, expression: str = ICMP) -> None:
+    interface: str
+    direction: str
+    data: bytes
+
+
+class Capture:
+    """`with Capture(namespace, "tcp or udp") as capture:` listens on all interfaces.
+
+    raw: keep the bytes of the packets too, for raw_packets().
+    """
+
+    def __init__(self, namespace: Namespace, expression: str = ICMP, *, raw: bool = False) -> None:
         self._namespace = namespace
         self._marker_net = "127.77.0.0/16"
         self._process = namespace.start(
             *("tcpdump", "-n", "-l", "--immediate-mode", "-i", "any"),
-            *("-B", BUFFER_KIB, "-s", LENGTH),
+            *("-B", BUFFER_KIB, "-s", LENGTH, *(["-x"] if raw else [])),
             f"({expression}) or (icmp and dst net {self._marker_net})",
         )
 
@@ -89,6 +101,17 @@ class Capture:
         matches = map(LINE.match, self._process.stdout.splitlines())
         seen = [Seen(*match.groups()) for match in matches if match]
         return [packet for packet in seen if not _is_marker(packet)]
+
+    def raw_packets(self) -> list[Raw]:
+        """The packets that have been written down so far, the last one perhaps in part."""
+        found: list[Raw] = []
+        whole_lines, _, _ = self._process.stdout.rpartition("\n")
+        for line in whole_lines.splitlines():
+            if match := LINE.match(line):
+                found.append(Raw(match["interface"], match["direction"], b""))
+            elif found and (dump := HEX.match(line)):
+                found[-1] = found[-1]._replace(data=found[-1].data + bytes.fromhex(dump[1]))
+        return found
 
     def arrivals(self, destination: str) -> set[tuple[str, str]]:
         """(interface, source) of the echo requests that came in for `destination`."""

@@ -114,6 +114,22 @@ class FullTunnel:
 
 
 @contextmanager
+def _endpoint_by_eth0(bed: Testbed) -> Iterator[None]:
+    """Keeps wg0's own packets out of the full tunnel, as a VPN client does.
+
+    Otherwise they pass through wg1, each end of wg0 takes the other's address within wg1 for its
+    endpoint (roaming), and wg0 does not recover when wg1 is down. Whether that happens depends on
+    the source address that a version of wireguard-go answers from.
+    """
+    route = f"{V4.vpn_outside} via {V4.gateway}"
+    bed.router.ip(f"route add {route}")
+    try:
+        yield
+    finally:
+        bed.router.ip(f"route del {route}")
+
+
+@contextmanager
 def full_tunnel(bed: Testbed, directory: Path) -> Iterator[FullTunnel]:
     """A full tunnel that is yet to be brought up; afterwards it is down."""
     near = WireGuard(bed.router, SECOND, ())
@@ -123,7 +139,7 @@ def full_tunnel(bed: Testbed, directory: Path) -> Iterator[FullTunnel]:
         within = Within(bed.router, holder)
         # wg-quick sets it and leaves it so.
         bed.router.sysctl(ipv4__conf__all__src_valid_mark=1)
-        with _far_end(bed, near.public_key) as far_end:
+        with _endpoint_by_eth0(bed), _far_end(bed, near.public_key) as far_end:
             config = directory / f"{SECOND}.conf"
             config.touch(mode=0o600)
             config.write_text(

@@ -110,3 +110,31 @@ def icmp_timestamp(namespace: Namespace, address: str) -> str:
     """Sends an ICMP timestamp request and waits for the reply that has its identifier."""
     done = namespace.run(sys.executable, "-c", TIMESTAMP, address, "10")
     return done.stdout.strip()
+
+
+PATH_MTU = """
+import errno, socket, sys
+IP_MTU_DISCOVER, IP_MTU, IPV6_MTU_DISCOVER, IPV6_MTU, DO = 10, 14, 23, 24, 2  # linux/in.h, in6.h
+address, size = sys.argv[1], int(sys.argv[2])
+six = ":" in address
+level = socket.IPPROTO_IPV6 if six else socket.IPPROTO_IP
+with socket.socket(socket.AF_INET6 if six else socket.AF_INET, socket.SOCK_DGRAM) as s:
+    s.setsockopt(level, IPV6_MTU_DISCOVER if six else IP_MTU_DISCOVER, DO)
+    s.connect((address, 9))
+    if size:
+        try:
+            s.send(bytes(size))
+        except OSError as error:
+            print(errno.errorcode[error.errno], end=" ")
+    print(s.getsockopt(level, IPV6_MTU if six else IP_MTU))
+"""
+
+
+def path_mtu(namespace: Namespace, address: str) -> int:
+    """The MTU of the path to an address, as far as the kernel knows it."""
+    return int(namespace.run(sys.executable, "-c", PATH_MTU, address, "0").stdout)
+
+
+def too_long(namespace: Namespace, address: str, size: int) -> str:
+    """Sends a datagram of `size` bytes that may not be fragmented. The error and the path's MTU."""
+    return namespace.run(sys.executable, "-c", PATH_MTU, address, str(size)).stdout.strip()

@@ -1,24 +1,30 @@
 """A program that wants a route gone: it deletes it, and again each time that it is back.
 
-    python quarrel.py 198.51.100.1
+    python route_conflict.py 198.51.100.1
 
 Writes a line for each time; ends by a signal.
 """
 
 from __future__ import annotations
 
-import subprocess
 import sys
+from contextlib import suppress
+from typing import Final
 
 from pyroute2 import IPRoute
+from pyroute2.netlink.exceptions import NetlinkError
 from pyroute2.netlink.rtnl import RTMGRP_IPV4_ROUTE
+
+ANY: Final = {"scope": 255, "proto": 0, "type": 0}
+"""RT_SCOPE_NOWHERE, RTPROT_UNSPEC, RTN_UNSPEC of linux/rtnetlink.h: whatever the route's are."""
 
 
 def main(address: str) -> None:
-    with IPRoute() as events:
+    with IPRoute() as events, IPRoute() as routes:
         events.bind(RTMGRP_IPV4_ROUTE)
         while True:
-            if subprocess.run(["ip", "route", "delete", address], check=False).returncode == 0:
+            with suppress(NetlinkError):  # it is not there
+                routes.route("del", dst=f"{address}/32", **ANY)
                 print("deleted", flush=True)
             while not any(
                 message["event"] == "RTM_NEWROUTE" and message.get("dst") == address

@@ -163,7 +163,7 @@ def test_without_room_for_one_more_deed_a_way_out_stays_down(bed: Testbed, tmp_p
             bed.open_tunnel()
             reason = "interface wg0 cannot be used: wg0 cannot be prepared: "
             wait_until(lambda: reason in router.log, "it to be refused")
-            assert f"'{journal}'" in router.log
+            assert f": {journal}" in router.log
             for family in FAMILIES:
                 assert ping.answered(bed.client, family.far(HOME)).received == 3
             assert ping.answered(bed.client, V4.far(VPN), count=1).received == 0

@@ -7,6 +7,7 @@ import re
 import select
 import socket
 from collections.abc import Iterator
+from contextlib import contextmanager
 
 import pytest
 
@@ -18,6 +19,8 @@ from tests.e2e.testbed import V6, Family, Testbed
 from tests.e2e.tunrouter import TUN, Tunrouter, running
 from tests.e2e.wait import wait_until
 
+PAST_THE_ROUTER = 7700
+"""A routing table."""
 FREEBIND = {4: (socket.IPPROTO_IP, 15), 6: (socket.IPPROTO_IPV6, 78)}
 
 
@@ -103,18 +106,28 @@ def test_the_peer_itself_has_no_port_open(bed: Testbed, family: Family) -> None:
                 sockets.connected(namespace, family, family.tun_peer, port)
 
 
+@contextmanager
+def past_the_router(bed: Testbed, family: Family) -> Iterator[None]:
+    """The client's packets to a captured host do not enter the TUN. By a rule: a route of the
+    router's that is removed is put back at once."""
+    route = f"{family.far(HOME)} via {family.gateway} dev eth0 table {PAST_THE_ROUTER}"
+    rule = f"iif lan0 to {family.far(HOME)} lookup {PAST_THE_ROUTER} pref 100".split()
+    bed.router.ip(f"route add {route}")
+    bed.router.run("ip", f"-{family.version}", "rule", "add", *rule)
+    try:
+        yield
+    finally:
+        bed.router.run("ip", f"-{family.version}", "rule", "del", *rule)
+        bed.router.ip(f"route del {route}")
+
+
 def test_a_segment_of_no_connection_is_reset(bed: Testbed, family: Family) -> None:
     """What goes on after the router has begun anew is told so, instead of waiting for ever."""
     with conversation(bed, family, HOME) as pair:
-        host = f"{family.far(HOME)}/{family.host_bits}"
-        bed.router.ip(f"route del {host} dev {TUN}")
-        try:
-            with sockets.listener(bed.far) as listener:
-                port = sockets.port_of(listener)
-                stranger = sockets.connected(bed.client, family, family.far(HOME), port)
-                server, _ = listener.accept()
-        finally:
-            bed.router.ip(f"route add {host} dev {TUN}" + " metric 1" * (family.version == 6))
+        with past_the_router(bed, family), sockets.listener(bed.far) as listener:
+            port = sockets.port_of(listener)
+            stranger = sockets.connected(bed.client, family, family.far(HOME), port)
+            server, _ = listener.accept()
         with stranger, server:
             stranger.sendall(b"anybody there?")
             with pytest.raises(ConnectionResetError):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from tests.e2e import netns, ping, probes
 from tests.e2e.capture import Capture
+from tests.e2e.hops import ANSWERED, Hop, hops
 from tests.e2e.snapshot import state
 from tests.e2e.testbed import Family, Testbed, opened_testbed
 
@@ -55,6 +56,21 @@ def test_a_foreign_source_does_not_pass_the_tunnel(bed: Testbed, family: Family)
         with Capture(bed.far) as far:
             assert ping.unanswered(bed.client, family.office(2)).received == 0
             assert far.arrivals(family.office(2)) == set()
+    finally:
+        bed.router.ip(f"route del {family.office(2)} dev wg0")
+
+
+def test_a_hop_is_found_whatever_the_tracing_program_makes_of_its_answer(
+    bed: Testbed, family: Family
+) -> None:
+    """This one does not wait for answers, and has ended before they arrive."""
+    bed.router.ip(f"route add {family.office(2)} dev wg0")
+    try:
+        found = hops(bed.router, family.office(2), "traceroute", "-n", "-I", "-w", "0.000001")
+        assert found == [
+            Hop(family.vpn_wg0, is_router=True, code=0),
+            Hop(family.office(2), is_router=False, code=ANSWERED),
+        ]
     finally:
         bed.router.ip(f"route del {family.office(2)} dev wg0")
 

@@ -17,9 +17,9 @@ from typing import Final
 
 from router.engine.icmp.queries import Queries
 from router.engine.udp.datagrams import Datagrams
-from router.flows import quoted
 from router.flows.drops import Drop, Drops
-from router.flows.quoted import Quote
+from router.flows.nat import quoted
+from router.flows.nat.quoted import Quote
 from router.outbound.base import NatEndpoint, QueryChannel
 from router.wire import icmp, ip
 from router.wire.icmp import Error

@@ -5,20 +5,20 @@ Always true: errors from the network neither begin, refresh nor end a flow (RFC 
 
 from __future__ import annotations
 
-from itertools import chain
 from typing import Final
 
 from router.engine.errnos import SEND_ERRORS
 from router.engine.refusals import Refusals
 from router.engine.reload.reevaluate import Reevaluated, Reevaluation
 from router.engine.tun_writer import TunWriter
-from router.flows import quoted, translate
 from router.flows.drops import Drop, Drops
-from router.flows.queries import Binding, QueryTable, inside_key, outside_key
-from router.flows.quoted import Quote
-from router.flows.tally import Tally, move
+from router.flows.icmp import Binding, QueryTable, inside_key, outside_key
+from router.flows.nat import quoted, translate
+from router.flows.nat.quoted import Quote
+from router.flows.tally import Tally
 from router.outbound.base import Change, NatEndpoint, Outbound, QueryChannel
 from router.wire import icmp, ip
+from router.wire.headers import ICMP_IDENTIFIER
 from router.wire.icmp import Error
 
 LIMIT: Final = 32_768
@@ -47,7 +47,7 @@ class Queries:
 
     def carry(self, query: ip.Packet, kind: int, now: float) -> QueryChannel | None:
         """Send a query that belongs to a flow; the socket it went by, or None if it has none."""
-        start = query.payload + 4
+        start = query.payload + ICMP_IDENTIFIER
         key = query.source + query.destination + bytes((kind,)) + query.data[start : start + 2]
         binding = self._tables[query.version].by_inside.get(key)
         if binding is None:
@@ -78,7 +78,7 @@ class Queries:
 
     def answer(self, channel: QueryChannel, answer: ip.Packet, kind: int, now: float) -> None:
         """Hand in an answer that a raw socket has received. kind: of the queries it answers."""
-        data, start = answer.data, answer.payload + 4
+        data, start = answer.data, answer.payload + ICMP_IDENTIFIER
         key = answer.source + bytes((kind,)) + data[start : start + 2]
         binding = self._tables[answer.version].by_outside.get(key)
         if binding is None or binding.outbound is not channel.outbound:
@@ -131,29 +131,20 @@ class Queries:
     def forget(self, change: Change) -> None:
         """End the flows that have lost their way; their next query asks the rules anew."""
         for version in change.lost:
-            self._tables[version].remove(change.outbound)
+            self._tables[version].remove(change.outbound, change.lost)
 
     def reevaluate(self, reevaluation: Reevaluation) -> Reevaluated:
         """Other rules have taken over: end the flows about which they say otherwise."""
-        kept = ended = 0
-        for version, table in self._tables.items():
-            protocol = icmp.protocol_of(version)
-            for binding in list(table.by_inside.values()):
-                tally, lives = reevaluation.evaluate(
-                    binding.tally, binding.destination, protocol, 0, binding.outbound
-                )
-                move(binding, tally)
-                if lives:
-                    kept += 1
-                else:
-                    table.end(binding)
-                    ended += 1
-        return Reevaluated(kept, ended)
+        kept, ended = reevaluation.divide(
+            binding for table in self._tables.values() for binding in table.flows()
+        )
+        for binding in ended:
+            self._tables[binding.version].end(binding)
+        return Reevaluated(kept, len(ended))
 
     def outbounds(self) -> set[Outbound]:
         """Those that a flow goes by."""
-        bindings = [table.by_inside.values() for table in self._tables.values()]
-        return {binding.outbound for binding in chain.from_iterable(bindings)}
+        return set().union(*(table.outbounds() for table in self._tables.values()))
 
     def _is_our_own(self, query: ip.Packet, kind: int, outbound: Outbound) -> bool:
         """Whether this is a query that we sent by `way` and that came back by the TUN."""

@@ -7,11 +7,11 @@ from typing import NamedTuple
 
 from router.config.model import Config
 from router.config.problems import LineSource, Problem
-from router.policy.exempt import exempt_endpoints
 from router.policy.interfaces import FactsOf
+from router.policy.match.table import RuleSet
 from router.policy.network import Endpoint
-from router.policy.plan import Plan, route_mtu
-from router.policy.table import RuleSet
+from router.policy.routes.exempt import exempt_endpoints
+from router.policy.routes.plan import Plan, route_mtu
 
 Dependencies = tuple[object, ...]
 """What a plan depends on besides the rules: as long as it is equal, so is the plan."""

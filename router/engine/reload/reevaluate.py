@@ -10,17 +10,18 @@ Must not know: how flows are ended.
 from __future__ import annotations
 
 from collections import defaultdict, deque
-from collections.abc import Collection
+from collections.abc import Collection, Iterable
 from dataclasses import replace
 from typing import NamedTuple
 
 from router.config.model import BUILT_IN, Config, Policy, PolicyType
+from router.flows.flow import Flow, FlowT
 from router.flows.tally import Tallies, Tally
 from router.outbound.all import Outbounds
 from router.outbound.base import Outbound
-from router.policy.capture import is_captured
+from router.policy.match.table import RuleSet
 from router.policy.resolve import effective, policy_of
-from router.policy.table import RuleSet
+from router.policy.routes.capture import is_captured
 
 
 class Reevaluated(NamedTuple):
@@ -40,8 +41,8 @@ class Behaviour(NamedTuple):
 class Reevaluation:
     """From the rules of `before` to others.
 
-    ways: those of both; asked which policies are up.
-    tallies: what is counted by the former rules; those of the others are `tallies`.
+    outbounds: those of both. tallies: those of the former rules; those of the others are
+    `tallies`.
     """
 
     def __init__(
@@ -55,22 +56,32 @@ class Reevaluation:
         self._then = {name: behaviour(before, name) for name in before.policies}
         self._now = {name: behaviour(config, name) for name in config.policies}
 
-    def evaluate(
-        self, tally: Tally, destination: bytes, protocol: int, port: int, outbound: Outbound
-    ) -> tuple[Tally, bool]:
-        """To what a flow that went `way` is to be counted now, and whether it lives on."""
-        version = 4 if len(destination) == 4 else 6
-        address = int.from_bytes(destination, "big")
-        decides = self._rules.decide(version, address, protocol, port)
-        then = self._then[policy_of(self._before, tally.rule)]
+    def divide(self, flows: Iterable[FlowT]) -> tuple[int, list[FlowT]]:
+        """Count each flow to the tally of the rule that now decides about it; how many live on, and
+        those that have to end."""
+        kept, ended = 0, []
+        for flow in flows:
+            tally, lives = self._evaluate(flow)
+            flow.move(tally)
+            if lives:
+                kept += 1
+            else:
+                ended.append(flow)
+        return kept, ended
+
+    def _evaluate(self, flow: Flow[Outbound]) -> tuple[Tally, bool]:
+        """The tally that a flow counts in now, and whether it lives on."""
+        version, address = flow.version, int.from_bytes(flow.destination, "big")
+        decides = self._rules.decide(version, address, flow.protocol, flow.destination_port)
+        then = self._then[policy_of(self._before, flow.tally.rule)]
         named = policy_of(self._config, decides)
         now = self._now[named]
         applies = effective(self._config, named, self._outbounds.is_up)
         if then.does == now.does:
             lives = True
-            applies = now.names[then.names.index(tally.policy)]
+            applies = now.names[then.names.index(flow.tally.policy)]
         else:
-            lives = self._outbound(applies, version, address) is outbound
+            lives = self._outbound(applies, version, address) is flow.outbound
         if named == PolicyType.BYPASS:
             # What bypasses the TUN for some ports may now do so for all.
             lives &= is_captured(self._config, self._rules, version, address)

@@ -31,6 +31,7 @@ from router.engine.routes.installed import InstalledRoutes, RollbackFailedError
 from router.outbound.all import Outbounds
 from router.platform.base.errors import PlatformError
 from router.platform.base.processes import Pipe, Processes
+from router.platform.reason import reason
 
 log = logging.getLogger(__name__)
 
@@ -102,7 +103,7 @@ class Reload:
         try:
             pipe = self._pipe = self._processes.start_reread()
         except REFUSALS as error:
-            self._tell(Outcome.refused(Report.saying(str(error))))
+            self._tell(Outcome.refused(Report.saying(reason(error))))
             return
         # Nothing of what comes is garbage, and looking for it would take longer than any piece.
         gc.disable()
@@ -174,7 +175,7 @@ class Reload:
         except RollbackFailedError:
             raise
         except REFUSALS as error:
-            return Outcome.refused(Report.saying(str(error)))
+            return Outcome.refused(Report.saying(reason(error)))
         return outcome._replace(problems=found.problems)
 
     def _apply(self, compiled: Compiled) -> Outcome:

@@ -24,10 +24,11 @@ from router.config.sources import Sources
 from router.engine.reload import chunked_pickle
 from router.engine.reload.compiled import Compiled, Report, Reread, dependencies
 from router.platform import present_network
+from router.platform.reason import reason
 from router.policy.findings.loops import find_endpoints_in_danger
 from router.policy.findings.situation import Situation
 from router.policy.interfaces import facts_of, interfaces_now
-from router.policy.table import RuleSet
+from router.policy.match.table import RuleSet
 
 
 def command(file: Path) -> Sequence[str]:
@@ -55,7 +56,7 @@ def reread(file: Path) -> Reread:
 
 
 def _without_prefixes(config: Config) -> Config:
-    rules = tuple(replace(rule, prefixes=(), lists=()) for rule in config.rules)
+    rules = tuple(replace(rule, prefixes=(), ranges=(), lists=()) for rule in config.rules)
     return replace(config, rules=rules)
 
 
@@ -67,7 +68,7 @@ def main() -> None:
         try:
             result = reread(file)
         except Exception as error:
-            why = f"{file}: cannot be read anew: {error or type(error).__name__}"
+            why = f"{file}: cannot be read anew: {reason(error)}"
             result = Reread(Report.saying(why))
         chunked_pickle.write(result, sys.stdout.buffer)
         sys.stdout.buffer.flush()

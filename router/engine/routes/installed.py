@@ -23,9 +23,9 @@ from router.platform.base.system import System
 from router.platform.base.tun import TunDevice
 from router.policy.findings.loops import exemption
 from router.policy.interfaces import FactsOf
+from router.policy.match.table import RuleSet
 from router.policy.network import Endpoint
-from router.policy.plan import Plan, make_plan
-from router.policy.table import RuleSet
+from router.policy.routes.plan import Plan, make_plan
 
 log = logging.getLogger(__name__)
 

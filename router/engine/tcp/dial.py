@@ -121,7 +121,7 @@ class Dialer:
         self._table.end(flow)
 
     def _changed(self, key: bytes, _event: int) -> None:
-        flow = self._table.flows.get(key)
+        flow = self._table.by_inside.get(key)
         dial = self.dials.get(flow) if flow is not None else None
         if flow is None or dial is None or flow.state is not State.DIALLING:
             return

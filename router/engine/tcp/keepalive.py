@@ -20,7 +20,7 @@ from functools import partial
 from typing import Final, NamedTuple, Protocol
 
 from router.engine.tun_writer import TunWriter
-from router.flows.rewrite import Rewrite
+from router.flows.nat.rewrite import Rewrite
 from router.flows.tcp import Flow
 from router.outbound.base import Outbound
 from router.outbound.relay import Relay

@@ -22,18 +22,26 @@ from router.engine.tcp.dial import Dialer
 from router.engine.tcp.keepalive import QUIET, Keepalive
 from router.engine.tun_writer import TunWriter
 from router.flows.drops import Drop, Drops
-from router.flows.quoted_tcp import quoted_key, translated
-from router.flows.rewrite import Rewrite
+from router.flows.nat.quoted_tcp import quoted_key, translated
+from router.flows.nat.rewrite import Rewrite
 from router.flows.tcp import Flow, FlowTable, State, mirrored
 from router.outbound.base import Outbound
 from router.wire import icmp, ip, offload, tcp
+from router.wire.headers import TCP_FLAGS, TCP_SEQUENCE
+from router.wire.offload import (
+    AT_V4_ADDRESSES,
+    AT_V4_FRAGMENT,
+    AT_V4_PROTOCOL,
+    AT_V6_ADDRESSES,
+    AT_V6_NEXT_HEADER,
+)
 
 KEY_V4: Final = Struct("12s")
 KEY_V6: Final = Struct("36s")
-AT_V4: Final = offload.HEADER + 12
-AT_V6: Final = offload.HEADER + 8
 TCP_V4: Final = offload.HEADER + ip.IPV4_HEADER
 TCP_V6: Final = offload.HEADER + ip.IPV6_HEADER
+FRAGMENT_BITS: Final = (ip.MORE_FRAGMENTS | ip.FRAGMENT_OFFSET) >> 8
+"""In the high byte of the field of flags and fragment offset."""
 NOTEWORTHY: Final = tcp.SYN | tcp.FIN | tcp.RST
 
 
@@ -75,12 +83,16 @@ class Segments:
         frame = self._frame
         first = frame[offload.HEADER]
         if first == 0x45:
-            if frame[19] != ip.TCP or frame[16] & 0x3F or frame[17]:
+            if (
+                frame[AT_V4_PROTOCOL] != ip.TCP
+                or frame[AT_V4_FRAGMENT] & FRAGMENT_BITS
+                or frame[AT_V4_FRAGMENT + 1]
+            ):
                 return False
-            (key,) = KEY_V4.unpack_from(frame, AT_V4)
+            (key,) = KEY_V4.unpack_from(frame, AT_V4_ADDRESSES)
             start = TCP_V4
-        elif first >> 4 == 6 and frame[16] == ip.TCP:
-            (key,) = KEY_V6.unpack_from(frame, AT_V6)
+        elif first >> 4 == 6 and frame[AT_V6_NEXT_HEADER] == ip.TCP:
+            (key,) = KEY_V6.unpack_from(frame, AT_V6_ADDRESSES)
             start = TCP_V6
         else:
             return False
@@ -88,7 +100,7 @@ class Segments:
         if rewrite is None or size < start + tcp.HEADER:
             return False
         flow = rewrite.owner
-        if frame[start + 13] & NOTEWORTHY and not self._note(frame, start, rewrite):
+        if frame[start + TCP_FLAGS] & NOTEWORTHY and not self._note(frame, start, rewrite):
             return False
         if now - flow.last > QUIET and self._keepalive.holds(frame, size, start, rewrite):
             return True
@@ -111,7 +123,7 @@ class Segments:
         key = segment.source + segment.destination + tcp.ports(segment)
         rewrite = self._rewrites.get(key)
         if rewrite is None:
-            flow = self._table.flows.get(key)
+            flow = self._table.by_inside.get(key)
             return flow is not None and self._dialer.take(flow, segment, now)
         frame = bytearray(offload.NOTHING_LEFT + segment.data)
         start = offload.HEADER + segment.payload
@@ -145,10 +157,11 @@ class Segments:
 
     def _note(self, frame: bytearray, start: int, rewrite: Rewrite[Flow[Outbound]]) -> bool:
         """Record a SYN, FIN or RST that passes; False if it does not belong to the flow."""
-        flow, flags = rewrite.owner, frame[start + 13]
+        flow, flags = rewrite.owner, frame[start + TCP_FLAGS]
         if flags & tcp.FIN:
             flow.fins |= 1 + rewrite.outward
-        sequence = int.from_bytes(frame[start + 4 : start + 8], "big")
+        at = start + TCP_SEQUENCE
+        sequence = int.from_bytes(frame[at : at + 4], "big")
         opens_another = flags & tcp.SYN and not rewrite.outward and sequence != flow.sequence
         if flow.state is State.RELAYED:
             if opens_another and self._has_ended(flow):

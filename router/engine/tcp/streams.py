@@ -26,8 +26,8 @@ from router.engine.tcp.peer_keepalive import PeerKeepalive
 from router.engine.tcp.segments import Segments
 from router.engine.tun_writer import TunWriter
 from router.flows.drops import Drop, Drops
-from router.flows.tally import Tally, move
-from router.flows.tcp import Flow, FlowTable, State, destination_of
+from router.flows.tally import Tally
+from router.flows.tcp import Flow, FlowTable, State
 from router.outbound.base import Change, Outbound
 from router.outbound.descriptors import Descriptors
 from router.platform.base.tcp import TcpSockets
@@ -133,7 +133,7 @@ class Streams:
         """An outbound has changed: dial anew what was dialling, and reset connections for which
         nothing can arrive any more; others stay as they are."""
         lost = []
-        for flow in self._table.of_outbound(change.outbound):
+        for flow in self._table.of_outbound(change.outbound, (4, 6)):
             if flow.state is not State.DIALLING:
                 outer = self._connections.outer_socket(flow)
                 if outer is not None and change.outbound.has_lost(outer):
@@ -145,23 +145,13 @@ class Streams:
     def reevaluate(self, reevaluation: Reevaluation) -> Reevaluated:
         """Other rules have taken over: end the connections about which they say otherwise, at both
         ends; the request of one that is being dialled is evaluated anew when it is repeated."""
-        kept, ended = 0, []
-        for flow in self._table.living():
-            destination, port = destination_of(flow.key)
-            tally, lives = reevaluation.evaluate(
-                flow.tally, destination, ip.TCP, port, flow.outbound
-            )
-            move(flow, tally)
-            if lives:
-                kept += 1
-            else:
-                ended.append(flow)
+        kept, ended = reevaluation.divide(self._table.flows())
         self._connections.reset_all(ended)
         return Reevaluated(kept, len(ended))
 
     def outbounds(self) -> set[Outbound]:
         """Those that a flow uses."""
-        return {flow.outbound for flow in self._table.living()}
+        return self._table.outbounds()
 
     def close(self) -> None:
         """Reset every connection, at both ends, and let the resets get through."""

@@ -19,12 +19,13 @@ from router.engine.udp.inbound import UdpInbound
 from router.engine.udp.outbound import UdpOutbound
 from router.engine.udp.sockets import MappingSockets
 from router.flows.drops import Drop, Drops
-from router.flows.quoted import Quote
-from router.flows.tally import Tally, move
+from router.flows.nat.quoted import Quote
+from router.flows.tally import Tally
 from router.flows.udp import DatagramTable, Mapping, outside_ports
 from router.outbound.base import Change, DatagramChannel, NatEndpoint, Outbound
 from router.platform.base.sockets import NetworkError
 from router.wire import ip, udp
+from router.wire.headers import PORTS
 from router.wire.icmp import Error
 
 Link = Mapping[Outbound, DatagramChannel]
@@ -39,7 +40,9 @@ class Datagrams:
         self._refusals = refusals
         self._drops = drops
         self._sockets = sockets
-        self._table: DatagramTable[Outbound, DatagramChannel] = DatagramTable(sockets.limit)
+        self._table: DatagramTable[Outbound, DatagramChannel] = DatagramTable(
+            sockets.limit, sockets.close
+        )
         self._by_inside = self._table.by_inside
         self._inbound = UdpInbound(writer, drops, self._by_inside, refusals.peers)
         self._outbound = UdpOutbound(refusals, drops, self._inbound.read_error_queue)
@@ -68,7 +71,7 @@ class Datagrams:
     def carry(self, packet: ip.Packet, now: float) -> bool:
         """Send a datagram that belongs to a flow; whether it does."""
         start = packet.payload
-        key = packet.source + packet.destination + packet.data[start : start + udp.PORTS]
+        key = packet.source + packet.destination + packet.data[start : start + PORTS]
         flow = self._by_inside.get(key)
         if flow is None or packet.is_fragment:
             return False
@@ -118,44 +121,30 @@ class Datagrams:
 
     def outside_of(self, quote: Quote) -> NatEndpoint | None:
         """Who a datagram that was handed in, and that a host inside quotes, had been sent to."""
-        mapping = self._table.answered(
+        mapping = self._table.replied_to(
             quote.source, quote.source_port, quote.destination, quote.destination_port
         )
         return None if mapping is None else NatEndpoint(mapping.outbound, mapping.outside_port)
 
     def expire(self, now: float) -> None:
         """End what has been idle for too long."""
-        for mapping in self._table.expire(now):
-            self._sockets.close(mapping.socket)
+        self._table.expire(now)
 
     def forget(self, change: Change) -> None:
         """End the flows that have lost their way; their next datagram asks the rules anew."""
-        for mapping in self._table.remove(change.outbound, change.lost):
-            self._sockets.close(mapping.socket)
+        self._table.remove(change.outbound, change.lost)
 
     def reevaluate(self, reevaluation: Reevaluation) -> Reevaluated:
         """Other rules have taken over: end the flows about which they say otherwise. A mapping
         lives on as long as one of its flows does."""
-        kept = ended = 0
-        for flow in list(self._by_inside.values()):
-            address, port = flow.remote.address, flow.address[1]
-            tally, lives = reevaluation.evaluate(
-                flow.tally, address, ip.UDP, port, flow.mapping.outbound
-            )
-            move(flow, tally)
-            if lives:
-                flow.remote.forget_senders()  # who know what they are counted to
-                kept += 1
-                continue
-            ended += 1
-            mapping = self._table.end(flow)
-            if mapping is not None:
-                self._sockets.close(mapping.socket)
-        return Reevaluated(kept, ended)
+        kept, ended = reevaluation.divide(self._table.flows())
+        for flow in ended:
+            self._table.end(flow)
+        return Reevaluated(kept, len(ended))
 
     def outbounds(self) -> set[Outbound]:
         """Those that a flow goes by."""
-        return {mapping.outbound for mapping in self._table.all()}
+        return self._table.outbounds()
 
     def close(self) -> None:
         for mapping in self._table.all():

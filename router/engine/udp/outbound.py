@@ -116,7 +116,9 @@ class UdpOutbound:
         self._send(run, now)
 
     def _send(self, run: Run, now: float) -> None:
-        """An error that was reported since the last call is raised in place of sending, once."""
+        """An error that was reported since the last call is raised in place of sending, once; its
+        report may have been read already, because Linux queues that before it sets the error
+        (__udp4_lib_err in net/ipv4/udp.c). One with an MTU is of this datagram."""
         flow = run.flow
         flow.remote.last_out = now
         flow.size = run.size + udp.HEADER
@@ -127,10 +129,10 @@ class UdpOutbound:
                 self._drops.count(Drop.NO_BUFFER)
         except OSError as error:
             told = self._read_error_queue(flow.mapping)
-            if told.reported or run.count > 1:
-                self._send_each(run, now)
-            else:
+            if run.count == 1 and told.mtu and not told.reported:
                 self._refuse(run, error, told.mtu, now)
+            else:
+                self._send_each(run, now)
 
     def _send_each(self, run: Run, now: float) -> None:
         """Once more, and one by one, so that each has its own error."""

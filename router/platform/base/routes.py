@@ -6,8 +6,8 @@ from collections.abc import Callable, Sequence
 from typing import NamedTuple, Protocol
 
 from router.platform.base.errors import PlatformError
-from router.policy.capture import Route
 from router.policy.network import Interface
+from router.policy.routes.capture import Route
 
 
 class ReconcileResult(NamedTuple):

@@ -16,6 +16,7 @@ from router.platform.linux.entries import describe, goes_with_namespace
 from router.platform.linux.journal import SUFFIX, Journal, Line
 from router.platform.linux.runtime import remove_runtime_directory, runtime_directory
 from router.platform.linux.undo import undo
+from router.platform.reason import reason
 
 NOT_OURS: Final = (
     "another version of tunrouter wrote it, or it is damaged; let that version clean up, or "
@@ -62,6 +63,6 @@ def _undo_line(line: Line, path: Path) -> Leftover:
     try:
         undo(line.entry)
     except OSError as error:
-        why = f"{error}: `sudo tunrouter cleanup` tries again as long as it is in {path}"
+        why = f"{reason(error)}: `sudo tunrouter cleanup` tries again as long as it is in {path}"
         return Leftover(describe(line.entry), why)
     return Leftover(describe(line.entry))

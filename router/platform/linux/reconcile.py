@@ -23,8 +23,8 @@ from router.platform.linux.netlink.constants import (
 )
 from router.platform.linux.netlink.dump import dump, rtnetlink
 from router.platform.linux.netlink.messages import RTMSG, attributes, number
-from router.policy.capture import Route
 from router.policy.network import TABLE_MAIN, RouteKind
+from router.policy.routes.capture import Route
 
 IPV6: Final = 6
 

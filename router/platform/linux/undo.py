@@ -17,6 +17,7 @@ from typing import Any, Final
 
 from router.platform.linux.entries import Entry, describe
 from router.platform.linux.netlink.constants import GONE
+from router.platform.reason import reason
 
 log = logging.getLogger(__name__)
 
@@ -30,7 +31,7 @@ def undo_all(entries: Sequence[Entry]) -> list[Entry]:
         try:
             undo(entry)
         except OSError as error:
-            log.error("could not undo %s: %s", describe(entry), error)  # noqa: TRY400 - for people
+            log.error("could not undo %s: %s", describe(entry), reason(error))  # noqa: TRY400 - for people
         else:
             undone.append(entry)
     return undone

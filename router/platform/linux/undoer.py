@@ -25,6 +25,7 @@ from router.platform.linux.journal import Journal
 from router.platform.linux.runtime import remove_runtime_directory
 from router.platform.linux.undo import undo_all
 from router.platform.log import log_to
+from router.platform.reason import reason
 
 log = logging.getLogger(__name__)
 
@@ -135,7 +136,7 @@ def _close_journal(journal: Journal, undone: list[Entry]) -> bool:
     try:
         journal.remove_entries(undone)
     except OSError as error:
-        log.error("the journal of changes cannot be updated: %s", error)  # noqa: TRY400 - for people
+        log.error("the journal of changes cannot be updated: %s", reason(error))  # noqa: TRY400 - for people
         return False
     finally:
         journal.close()
@@ -152,7 +153,8 @@ def main(journal: Journal) -> int:
     try:
         _record_all(journal, entries)
     except (OSError, ValueError) as error:
-        log.error("changes to undo cannot be recorded: %s", error)  # noqa: TRY400 - for people
+        why = reason(error) if isinstance(error, OSError) else error
+        log.error("changes to undo cannot be recorded: %s", why)  # noqa: TRY400 - for people
         status = 1
     undone = undo_all(entries)
     is_updated = _close_journal(journal, undone)

@@ -15,6 +15,7 @@ from typing import Any, Final, TypeVar
 
 from router.platform.base.errors import PlatformError
 from router.platform.privileged.channel import Channel, Message
+from router.platform.reason import reason
 
 EXIT_TIMEOUT: Final = 15.0
 """Seconds in which the guard has to end; it needs a fraction of one."""
@@ -197,7 +198,7 @@ def value_callback(done: Callable[[T | PlatformError], None], read: Callable[[An
         if isinstance(reply, Message):
             done(read(reply.value))
         else:
-            done(PlatformError(str(reply)))
+            done(PlatformError(reason(reply)))
 
     return call_back
 

@@ -16,6 +16,7 @@ from typing import Any, Final, Protocol
 from router.platform.base.descriptors import HasFileno
 from router.platform.base.errors import PlatformError
 from router.platform.privileged.channel import Channel, Message
+from router.platform.reason import reason
 
 CONNECTION: Final = 0
 """The descriptor that the guard inherits."""
@@ -64,9 +65,9 @@ def carry_out(operations: Operations, request: Message) -> Message:
     except PlatformError as error:
         return Message({"refused": str(error)})
     except OSError as error:
-        return Message({"errno": error.errno} if error.errno else {"refused": str(error)})
+        return Message({"errno": error.errno} if error.errno else {"refused": reason(error)})
     except Exception as error:  # no invalid request may end the guard
-        why = f"invalid request to the guard: {_short(request.value)}: {error}"
+        why = f"invalid request to the guard: {_short(request.value)}: {reason(error)}"
         return Message({"refused": why})
     return Message({"value": result.value}, result.descriptors)
 

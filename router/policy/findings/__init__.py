@@ -17,9 +17,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from router.config.problems import Problem
-from router.policy.coverage import Deciders
 from router.policy.findings import account, loops, outbounds, shadowing, special, system, tun
 from router.policy.findings.situation import Situation
+from router.policy.match.coverage import Deciders
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,15 +7,18 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from router.config.model import LENGTH_BITS, Config, Place, Rule
+from router.config.model import Config, Place, Range, Rule
 from router.config.problems import Problem, Severity
-from router.policy.coverage import Deciders
 from router.policy.findings.situation import place_of_prefix
-from router.policy.findings.wording import plural, prefixes, rule, rules
-from router.policy.prefixes import unpack
-from router.policy.shadows import Shadow, ShadowKind, find_shadows
+from router.policy.findings.wording import plural, rule, rules, some
+from router.policy.match.coverage import Deciders
+from router.policy.match.shadows import Shadow, ShadowKind, find_shadows
+from router.policy.prefixes import as_written, format_prefix, pack, unpack
 
 FAMILIES = (4, 6)
+
+Key = int | tuple[int, ...]
+"""A packed prefix that stands by itself, or all those that a range is."""
 
 
 def find(config: Config, deciders: Deciders) -> Iterator[Problem]:
@@ -50,7 +53,10 @@ def _shadowed(config: Config, judged: Rule, shadow: Shadow) -> Problem:
 
 def _partly(config: Config, judged: Rule, shadow: Shadow) -> Problem:
     first = shadow.prefixes[0]
-    what = prefixes(shadow.prefixes, shadow.count)
+    what = some(
+        (as_written(judged, version, pack(at, length)) for version, at, length in shadow.prefixes),
+        shadow.count,
+    )
     never = plural(shadow.count, "never matches", "never match")
     verb = plural(len(shadow.by), "decides", "decide")
     return Problem(
@@ -86,51 +92,62 @@ def _duplicates(config: Config, told: set[int]) -> Iterator[Problem]:
     if not any(each.lists for each in config.rules) or len(config.rules) < 2:
         return
     for version in FAMILIES:
-        seen: dict[object, dict[int, int]] = {}
+        seen: dict[object, dict[Key, int]] = {}
         for judged in config.rules:
             owners = seen.setdefault((judged.protocols, judged.ports), {})
             if owners and judged.index not in told:
                 yield from _repeated(config, judged, version, owners)
-            for packed in judged.packed(version):
-                owners.setdefault(packed, judged.index)
+            for key in _keys(judged, version):
+                owners.setdefault(key, judged.index)
+
+
+def _keys(judged: Rule, version: int) -> Iterator[Key]:
+    yield from judged.cidrs(version)
+    yield from (each.packed for each in judged.all_ranges(version))
+
+
+def _keys_in_file(judged: Rule, version: int) -> set[Key]:
+    """Of the rules file itself, without those of lists."""
+    own: set[Key] = {each.packed for each in judged.ranges if each.version == version}
+    own.update(pack(*each[1:3]) for each in judged.prefixes if each.version == version)
+    return own
 
 
 def _repeated(
-    config: Config, judged: Rule, version: int, owners: dict[int, int]
+    config: Config, judged: Rule, version: int, owners: dict[Key, int]
 ) -> Iterator[Problem]:
     """One finding for each earlier rule."""
-    found: dict[int, list[int]] = {}
-    for packed in judged.packed(version):
-        owner = owners.get(packed)
+    found: dict[int, list[Key]] = {}
+    for key in _keys(judged, version):
+        owner = owners.get(key)
         if owner is not None:
-            found.setdefault(owner, []).append(packed)
-    own = {
-        prefix.first << LENGTH_BITS | prefix.length
-        for prefix in judged.prefixes
-        if prefix.version == version
-    }
+            found.setdefault(owner, []).append(key)
+    own = _keys_in_file(judged, version)
     for owner, repeated in sorted(found.items()):
-        in_file = {
-            prefix.first << LENGTH_BITS | prefix.length
-            for prefix in config.rules[owner - 1].prefixes
-            if prefix.version == version
-        }
-        untold = [packed for packed in repeated if packed not in own or packed not in in_file]
+        told = own & _keys_in_file(config.rules[owner - 1], version)
+        untold = [key for key in repeated if key not in told]
         if untold:
             yield _repetition(config, judged, version, owner, untold)
 
 
+def _text(version: int, key: Key, place: Place) -> str:
+    if isinstance(key, int):
+        return format_prefix(version, *unpack(key))
+    return str(Range(version, key, place))
+
+
 def _repetition(
-    config: Config, judged: Rule, version: int, owner: int, repeated: list[int]
+    config: Config, judged: Rule, version: int, owner: int, repeated: list[Key]
 ) -> Problem:
-    named = [(version, *unpack(packed)) for packed in repeated[:3]]
-    place: Place = place_of_prefix(judged, *named[0])
+    first = repeated[0] if isinstance(repeated[0], int) else repeated[0][0]
+    place: Place = place_of_prefix(judged, version, *unpack(first))
+    named = [_text(version, key, place) for key in repeated[:3]]
     verb = plural(len(repeated), "is", "are")
     return Problem(
         "duplicate-cidr",
         Severity.WARNING,
         place,
-        f"{prefixes(named, len(repeated))} of rule {judged.index} {verb} already in "
+        f"{some(named, len(repeated))} of rule {judged.index} {verb} already in "
         f"{rule(config, owner)}",
         f"rule {owner} matches first: remove {plural(len(repeated), 'it', 'them')} here or there",
     )

@@ -6,15 +6,15 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
 from router.config.model import LENGTH_BITS, Config, Place, PolicyType, Rule
-from router.policy.capture import Route
-from router.policy.exempt import leaves_by
 from router.policy.interfaces import InterfacesNow, facts_of, interfaces_now
-from router.policy.kernel import Kernel, PlannedRoutes
+from router.policy.match.table import RuleSet
 from router.policy.network import Network
-from router.policy.plan import Plan, make_plan
-from router.policy.prefixes import HOST_MASKS, LENGTH_MASK
+from router.policy.prefixes import HOST_MASKS, LENGTH_MASK, range_with
 from router.policy.resolve import policy_of
-from router.policy.table import RuleSet
+from router.policy.routes.capture import Route
+from router.policy.routes.exempt import leaves_by
+from router.policy.routes.fib import Kernel, PlannedRoutes
+from router.policy.routes.plan import Plan, make_plan
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,10 +96,15 @@ def _places(rule: Rule, version: int, address: int) -> Iterator[tuple[int, Place
         for position, packed in enumerate(each.packed(version)):
             if address ^ (packed >> LENGTH_BITS) <= masks[packed & LENGTH_MASK]:
                 yield packed, each.place(version, position)
+    for whole in rule.all_ranges(version):
+        if whole.first <= address <= whole.last:
+            for packed in whole.packed:
+                if address ^ (packed >> LENGTH_BITS) <= masks[packed & LENGTH_MASK]:
+                    yield packed, whole.place
 
 
 def place_of_prefix(rule: Rule, version: int, first: int, length: int) -> Place:
-    """Where one of a rule's own prefixes stands first."""
+    """Where one of a rule's own prefixes stands first, by itself or else as part of a range."""
     for prefix in rule.prefixes:
         if (prefix.version, prefix.first, prefix.length) == (version, first, length):
             return prefix.place
@@ -108,7 +113,8 @@ def place_of_prefix(rule: Rule, version: int, first: int, length: int) -> Place:
         packed = each.packed(version)
         if wanted in packed:
             return each.place(version, packed.index(wanted))
-    return rule.place
+    whole = range_with(rule, version, wanted)
+    return whole.place if whole else rule.place
 
 
 def captures(policy: str) -> bool:

@@ -14,10 +14,10 @@ from itertools import islice
 
 from router.config.model import Place
 from router.config.problems import Problem, Severity
-from router.policy.capture import Route
 from router.policy.findings.situation import Situation, captures, covering_place
 from router.policy.findings.wording import plural, prefixes, some
 from router.policy.network import TABLE_MAIN, RouteKind, SystemRoute
+from router.policy.routes.capture import Route
 
 SEARCHED = 64
 """Of our routes inside one of the system's, those that are looked at to say which policies."""

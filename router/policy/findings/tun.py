@@ -7,11 +7,11 @@ from ipaddress import IPv4Interface, IPv6Interface, ip_interface
 
 from router.config.model import Place
 from router.config.problems import Problem, Severity
-from router.policy.capture import captured_ranges
 from router.policy.findings.situation import Situation, captures, covering
 from router.policy.findings.wording import prefixes, rule
 from router.policy.network import Interface
 from router.policy.prefixes import format_prefix, unpack
+from router.policy.routes.capture import captured_ranges
 
 Address = IPv4Interface | IPv6Interface
 

@@ -11,7 +11,7 @@ from collections import defaultdict
 from pathlib import Path
 
 from router.config.loader import load
-from router.policy.table import RuleSet
+from router.policy.match.table import RuleSet
 
 RULES = 100_000
 SEED = 7

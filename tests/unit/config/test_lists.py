@@ -186,6 +186,16 @@ def test_names_that_can_not_be_lists(tmp_path: Path, name: str, code: str) -> No
     assert [problem.code for problem in load(rules).problems] == [code]
 
 
+def test_a_name_that_no_file_can_have_is_said_to_be_so(tmp_path: Path) -> None:
+    rules = tmp_path / "rules.yaml"
+    for name in ('"a\\0b"', '"\\uD800"'):
+        rules.write_text(RULES.replace("list.txt", name))
+        (problem,) = load(rules, pure_python=True).problems
+        assert problem.message.endswith(
+            "can't be read: the path has a character that none can have"
+        )
+
+
 def test_a_line_without_end_is_not_read_to_its_end(tmp_path: Path) -> None:
     result = load_list(tmp_path, gzip.compress(b"\0" * (64 << 20)), "list.gz")
     (problem,) = result.problems

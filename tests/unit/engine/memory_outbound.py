@@ -8,8 +8,8 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from ipaddress import ip_address
 from typing import Any, Protocol, cast
 
-from router.flows import translate
-from router.flows.queries import Binding
+from router.flows.icmp import Binding
+from router.flows.nat import translate
 from router.outbound.base import DatagramChannel, Dial, DialRequest, Outbound
 from router.outbound.udp import open_datagrams
 from router.platform.base.facts import NetworkPath

@@ -8,7 +8,7 @@ from random import Random
 import pytest
 
 from router.flows.drops import Drop
-from router.flows.queries import IDLE
+from router.flows.icmp import IDLE
 from router.wire import icmp, ip
 from tests.unit.engine.world import OWN, World, far, reply_to
 from tests.unit.wire.packets import (

@@ -30,7 +30,7 @@ from router.outbound.local_replies import LocalReplies
 from router.platform.base.descriptors import Bytes
 from router.platform.base.system import System
 from router.platform.base.tcp import TcpSockets
-from router.policy.table import RuleSet
+from router.policy.match.table import RuleSet
 from router.wire import icmp, ip, offload
 from tests.unit.engine.memory_outbound import Dials, MemoryChannel, MemoryOutbound
 from tests.unit.engine.tcp.memory import MemoryTcp

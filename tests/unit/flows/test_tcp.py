@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+from random import Random
+
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from router.flows.tally import Tally
 from router.flows.tcp import (
     ALIAS_PORTS,
+    BOTH_FINS,
     ESTABLISHED,
     TIME_WAIT,
     TRANSITORY,
@@ -101,7 +105,7 @@ def test_a_new_flow_of_the_same_key_ends_the_former() -> None:
     flow = begun(flows)
     assert former.answer_key not in flows.rewrites
     flows.end(former)
-    assert flows.flows[key(0)] is flow
+    assert flows.by_inside[key(0)] is flow
 
 
 def test_a_flow_that_has_ended_stays_so_and_takes_nothing_from_others() -> None:
@@ -140,7 +144,7 @@ def test_no_alias_left() -> None:
     assert flows.connected(begun(flows, count), 0.0) is None
 
 
-def test_a_dial_is_given_up_when_the_application_asks_no_more() -> None:
+def test_a_dial_is_given_up_when_the_application_retransmits_no_more() -> None:
     """Requests of Linux: after 1, 2, 3, 4, 5, then at doubling intervals; of RFC 6298: doubling."""
     for times in ([1, 2, 3, 4, 5, 7, 11, 19, 35, 67], [1, 3, 7, 15, 31, 63], [3, 9, 21, 45]):
         flows = table()
@@ -154,9 +158,38 @@ def test_a_dial_is_given_up_when_the_application_asks_no_more() -> None:
 def test_req_5_an_established_flow_is_never_ended_for_being_idle() -> None:
     flows = table(limit=1)
     flow = relayed(flows)
-    assert list(flows.expired(1e9)) == []
+    assert list(flows.expired(ESTABLISHED - 1)) == []
     assert flows.idle_longest(ESTABLISHED - 1) is None
+    assert list(flows.expired(ESTABLISHED)) == []
     assert flows.idle_longest(ESTABLISHED) is flow
+    flow.last = ESTABLISHED
+    assert flows.idle_longest(ESTABLISHED + 1) is None, "it has been used meanwhile"
+    assert list(flows.expired(2 * ESTABLISHED)) == []
+    assert flows.idle_longest(2 * ESTABLISHED) is flow
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_the_flow_that_is_idle_longest_against_a_scan(seed: int) -> None:
+    random = Random(seed)
+    flows = table()
+    now = 0.0
+    for number in range(60):
+        relayed(flows, number, now)
+        now += random.choice([0.0, 1.0, 200.0])
+    for _ in range(400):
+        now += random.choice([1.0, 30.0, 300.0])
+        for flow in random.sample(flows.flows(), len(flows) // 10):
+            flow.last = now
+        assert list(flows.expired(now)) == []
+        oldest = min(flows.flows(), key=lambda flow: flow.last, default=None)
+        found = flows.idle_longest(now)
+        if oldest is None or now - oldest.last < ESTABLISHED:
+            assert found is None
+        else:
+            assert found is not None
+            assert found.last == oldest.last
+            if random.random() < 0.5:
+                flows.linger(found, now) if random.random() < 0.5 else flows.end(found)
 
 
 def test_req_5_transitory_flows_last_four_minutes() -> None:
@@ -172,24 +205,48 @@ def test_req_5_transitory_flows_last_four_minutes() -> None:
 def test_a_closed_flow_lingers_as_long_as_time_wait() -> None:
     flows = table()
     flow = relayed(flows)
-    flow.fins = 3
+    flow.fins = BOTH_FINS
     flows.linger(flow, 10.0)
     assert list(flows.expired(10 + TIME_WAIT - 1)) == []
-    assert flow.key in flows.flows
+    assert flow.key in flows.rewrites
     assert list(flows.expired(10 + TIME_WAIT)) == []
-    assert flow.key not in flows.flows
+    assert flow.key not in flows.rewrites
+
+
+def test_a_fin_brings_the_end_of_a_flow_that_lingers_forward() -> None:
+    flows = table()
+    flow = relayed(flows)
+    flow.fins = 1
+    flows.linger(flow, 0.0)
+    flow.fins, flow.last = BOTH_FINS, 50.0
+    assert list(flows.expired(50 + TIME_WAIT - 1)) == []
+    assert flow.key in flows.rewrites
+    assert list(flows.expired(50 + TIME_WAIT)) == []
+    assert flow.key not in flows.rewrites
+
+
+def test_only_flows_that_do_not_linger_are_listed_and_removed() -> None:
+    flows = table()
+    dialling, lingering = begun(flows, 1), relayed(flows, 2)
+    flows.linger(lingering, 0.0)
+    assert flows.flows() == [dialling]
+    assert flows.outbounds() == {"home"}
+    flows.remove("home", {4})
+    assert (len(flows), flows.outbounds()) == (0, set())
+    assert lingering.key in flows.rewrites
 
 
 @settings(max_examples=50)
 @given(st.lists(st.tuples(st.integers(0, 5), st.integers(0, 3)), max_size=60))
 def test_whatever_happens_the_tables_agree(steps: list[tuple[int, int]]) -> None:
     flows = table(limit=4)
+    known: dict[int, Flow[str]] = {}
     before = TALLY.flows
     for now, (number, step) in enumerate(steps):
-        flow = flows.flows.get(key(number))
+        flow = known.get(number)
         if step == 0 and not flows.is_full:
             if flow is None or flow.state is State.LINGERING:
-                begun(flows, number, now)
+                known[number] = begun(flows, number, now)
         elif flow is None:
             continue
         elif step == 1 and flow.state is State.DIALLING:
@@ -200,11 +257,11 @@ def test_whatever_happens_the_tables_agree(steps: list[tuple[int, int]]) -> None
             if flow.state is State.RELAYED:
                 flows.linger(flow, now)
             else:
-                flows.end(flow)
-        assert len(flows) == TALLY.flows - before <= 4
+                flows.end(known.pop(number))
+        assert len(flows) == len(flows.flows()) == TALLY.flows - before <= 4
         expected = {
             name
-            for flow in flows.flows.values()
+            for flow in known.values()
             if flow.state is not State.DIALLING
             for name in (flow.key, flow.answer_key)
         }

@@ -11,12 +11,12 @@ from router.flows.tally import Tally
 from router.flows.udp import (
     DNS_IDLE,
     DNS_PORT,
+    FLOW_LIMIT,
     IDLE,
     MOST_SENDERS,
     MOST_TRIES,
     DatagramTable,
     Flow,
-    Mapping,
     flow_key,
     outside_ports,
 )
@@ -26,8 +26,21 @@ A6 = b"\xfd" + bytes(14) + b"\1"
 FAR, FARTHER = b"\xc6\x33\x64\1", b"\xc6\x33\x64\2"
 TALLY = Tally("home", 1)
 
-Table = DatagramTable[str, int]
 _sockets = count()
+
+
+class Table(DatagramTable[str, int]):
+    """Knows which of its sockets were closed since it was asked last."""
+
+    def __init__(self, mapping_limit: int, flow_limit: int = FLOW_LIMIT) -> None:
+        self.closed: list[int] = []
+        super().__init__(mapping_limit, self.closed.append, flow_limit)
+
+    def expired(self, now: float) -> list[int]:
+        """The sockets that expiry has closed."""
+        self.closed.clear()
+        self.expire(now)
+        return list(self.closed)
 
 
 def begin(
@@ -109,8 +122,8 @@ def test_req_5_a_mapping_ends_five_minutes_after_its_last_datagram() -> None:
     assert IDLE >= 120
     table = Table(10)
     flow = begin(table)
-    assert table.expire(IDLE - 0.1) == []
-    assert table.expire(IDLE) == [flow.mapping]
+    assert table.expired(IDLE - 0.1) == []
+    assert table.expired(IDLE) == [flow.mapping.socket]
     assert (len(table), table.mappings) == (0, 0)
     assert table.mapping("home", A, 4000) is None
     assert begin(table, B, now=IDLE).mapping.outside_port == 4000, "its port is free again"
@@ -122,28 +135,28 @@ def test_req_6_datagrams_of_both_directions_refresh(direction: str) -> None:
     table = Table(10)
     flow = begin(table)
     setattr(flow.remote, direction, 200.0)
-    assert table.expire(IDLE + 199.9) == []
-    assert table.expire(IDLE + 200.0) == [flow.mapping]
+    assert table.expired(IDLE + 199.9) == []
+    assert table.expired(IDLE + 200.0) == [flow.mapping.socket]
 
 
 def test_a_mapping_lives_as_long_as_one_of_its_remotes() -> None:
     table = Table(10)
     first = begin(table)
     second = begin(table, destination=FARTHER, now=100.0)
-    assert table.expire(IDLE) == []
+    assert table.expired(IDLE) == []
     assert list(table.by_inside.values()) == [second]
     assert first.mapping.admit(b"far 7", FAR, 7) is None, "the permission has ended"
-    assert table.expire(IDLE + 100) == [first.mapping]
+    assert table.expired(IDLE + 100) == [first.mapping.socket]
 
 
 def test_dns_ends_soon_after_the_answer_and_not_before() -> None:
     table = Table(10)
     flow = begin(table, port=DNS_PORT)
-    assert table.expire(IDLE - 1) == []
+    assert table.expired(IDLE - 1) == []
     flow.remote.last_out = 400.0
     flow.remote.last_in = 403.0
-    assert table.expire(403.0 + DNS_IDLE - 0.1) == []
-    assert table.expire(403.0 + 2 * DNS_IDLE) == [flow.mapping]
+    assert table.expired(403.0 + DNS_IDLE - 0.1) == []
+    assert table.expired(403.0 + 2 * DNS_IDLE) == [flow.mapping.socket]
 
 
 def test_a_host_that_answers_more_than_dns_is_kept() -> None:
@@ -151,12 +164,12 @@ def test_a_host_that_answers_more_than_dns_is_kept() -> None:
     flow = begin(table, port=DNS_PORT)
     begin(table, port=7)
     flow.remote.last_in = 1.0
-    assert table.expire(IDLE) == []
-    assert table.expire(IDLE + 1.0) == [flow.mapping]
+    assert table.expired(IDLE) == []
+    assert table.expired(IDLE + 1.0) == [flow.mapping.socket]
 
 
 def test_req_8_filtering_is_address_dependent() -> None:
-    """RFC 4787 REQ-8: who was sent to may answer, from any port; nobody else may."""
+    """RFC 4787 REQ-8: a host that was sent to may reply, from any port; no other host may."""
     mapping = begin(Table(10)).mapping
     assert mapping.admit(b"far 7", FAR, 7)
     assert mapping.admit(b"far 9", FAR, 9)
@@ -177,7 +190,7 @@ def test_the_senders_of_a_remote_are_bounded_and_end_with_it() -> None:
 
 
 def test_an_answer_counts_for_the_flow_that_it_answers() -> None:
-    table: Table = DatagramTable(10)
+    table = Table(10)
     one, other = Tally("home", 1), Tally("home", 2)
     mapping = begin(table, port=7, tally=one).mapping
     early = mapping.admit(b"early", FAR, 8)
@@ -213,16 +226,19 @@ def test_the_flows_of_a_way_out_can_be_ended() -> None:
     gone = begin(table)
     begin(table, destination=FARTHER)
     kept = begin(table, port=9, outbound="office")
-    assert table.remove("home", {4}) == [gone.mapping]
-    assert list(table.by_inside.values()) == [kept]
+    table.remove("home", {6})
+    assert table.closed == [], "the other family is still there"
+    table.remove("home", {4})
+    assert table.closed == [gone.mapping.socket]
+    assert table.flows() == [kept]
     assert table.all() == [kept.mapping]
-    assert table.expire(IDLE) == [kept.mapping], "what was removed is not ended twice"
+    assert table.expired(IDLE) == [kept.mapping.socket], "what was removed is not ended twice"
 
 
 @pytest.mark.parametrize("seed", range(6))
 def test_against_a_model(seed: int) -> None:
     """Random datagrams, answers and time. The model is a list of all that has ever been sent and
-    received, and asks it anew each time."""
+    received, searched anew each time."""
     random = Random(seed)
     table = Table(12, flow_limit=40)
     alive: dict[tuple[bytes, int, bytes], list[Flow[str, int]]] = {}
@@ -231,7 +247,7 @@ def test_against_a_model(seed: int) -> None:
     now = 0.0
     for _ in range(4000):
         now += random.choice([0.0, 0.5, 3.0, 20.0])
-        ended = table.expire(now)
+        ended = table.expired(now)
         model_expire(alive, last, now, ended)
         source, source_port = random.choice([A, B, A6]), random.choice([4000, 4001, 4002, 53])
         far = random.choice([FAR, FARTHER]) if len(source) == 4 else A6
@@ -272,7 +288,7 @@ def model_expire(
     alive: dict[tuple[bytes, int, bytes], list[Flow[str, int]]],
     last: dict[tuple[bytes, int, bytes], tuple[float, float]],
     now: float,
-    ended: list[Mapping[str, int]],
+    ended: list[int],
 ) -> None:
     """Everything long over must be gone; what is just due may be looked at a little later when
     its end was brought forward, by DNS_IDLE at most."""
@@ -286,24 +302,22 @@ def model_expire(
             del alive[key], last[key]
         else:
             assert end > now - DNS_IDLE if only_dns else end > now
-    used = {key[:2] for key in alive}
-    for mapping in ended:
-        assert (mapping.source, mapping.port) not in used
+    assert not {flows[0].mapping.socket for flows in alive.values()} & set(ended)
 
 
-def test_who_was_answered_is_found_by_both_endpoints() -> None:
+def test_the_mapping_of_a_reply_is_found_by_both_endpoints() -> None:
     table = Table(10)
     mapping = begin(table).mapping
-    assert table.answered(FAR, 7, A, 4000) is mapping
-    assert table.answered(FAR, 999, A, 4000) is mapping, "from another port of the host"
+    assert table.replied_to(FAR, 7, A, 4000) is mapping
+    assert table.replied_to(FAR, 999, A, 4000) is mapping, "from another port of the host"
     for stranger in ((FARTHER, 7, A, 4000), (FAR, 7, B, 4000), (FAR, 7, A, 4001)):
-        assert table.answered(*stranger) is None
+        assert table.replied_to(*stranger) is None
 
 
-def test_by_which_of_two_ways_an_answer_came_is_told_by_its_port_or_not_at_all() -> None:
+def test_of_two_outbounds_the_one_of_a_reply_is_found_by_its_port_or_not_at_all() -> None:
     table = Table(10)
     home = begin(table, port=7, outbound="home").mapping
     office = begin(table, port=8, outbound="office").mapping
-    assert table.answered(FAR, 7, A, 4000) is home
-    assert table.answered(FAR, 8, A, 4000) is office
-    assert table.answered(FAR, 9, A, 4000) is None
+    assert table.replied_to(FAR, 7, A, 4000) is home
+    assert table.replied_to(FAR, 8, A, 4000) is office
+    assert table.replied_to(FAR, 9, A, 4000) is None

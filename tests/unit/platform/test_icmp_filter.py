@@ -8,7 +8,7 @@ from collections.abc import Callable
 
 import pytest
 
-from router.flows.queries import OUTSIDE_IDS
+from router.flows.icmp import OUTSIDE_IDS
 from router.platform.linux import icmp_filter
 from router.wire import icmp, ip
 from router.wire.icmp import Error

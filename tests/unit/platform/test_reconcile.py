@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 import pytest
 
 from router.platform.linux import reconcile
-from router.policy.capture import Route
+from router.policy.routes.capture import Route
 
 INDEX = 7
 TEN, TEN_LOW, TEN_HIGH = (10 << 24, 8), (10 << 24, 9), (10 << 24 | 1 << 23, 9)

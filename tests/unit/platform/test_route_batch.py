@@ -9,7 +9,7 @@ from pyroute2.netlink.rtnl.rtmsg import rtmsg
 
 from router.platform.linux.netlink.batch import encode
 from router.platform.linux.netlink.constants import NLM_F_ACK, NLM_F_CREATE, RTPROT_TUNROUTER
-from router.policy.capture import Route
+from router.policy.routes.capture import Route
 
 
 @pytest.mark.parametrize(

@@ -9,7 +9,7 @@ import pytest
 from router.platform.base.errors import PlatformError
 from router.platform.linux.client.routes import LinuxRoutes
 from router.platform.privileged.channel import Message
-from router.policy.capture import Route
+from router.policy.routes.capture import Route
 
 OLD, NEW = [Route(4, 1 << 24, 8, 1500)], [Route(4, 2 << 24, 8, 1500)]
 

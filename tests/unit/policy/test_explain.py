@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from router.config.model import Config
 from router.policy.explain import NEAR_MISSES, Branch, Explanation, Skipped, explain
-from router.policy.table import RuleSet
+from router.policy.match.table import RuleSet
 from tests.unit.policy import oracle
 from tests.unit.policy.configs import config, configs, large_list, rule
 

@@ -8,12 +8,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from router.config.ranges import split_range
 from router.policy.prefixes import (
     HOST_MASKS,
     format_address,
     format_prefix,
     join_ranges,
-    split_range,
     unpack,
 )
 from tests.unit.policy.configs import WIDTHS

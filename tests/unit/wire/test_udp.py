@@ -10,6 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from router.wire import icmp, ip, offload, udp
+from router.wire.headers import UDP_CHECKSUM
 from tests.unit.wire.packets import (
     FAR,
     INSIDE,
@@ -178,7 +179,7 @@ def test_a_quote_of_a_part_says_how_long_the_whole_was(version: int) -> None:
 
 def frame_of(packet: bytes, flags: int = 0) -> bytearray:
     start = 20 if packet[0] >> 4 == 4 else 40
-    return bytearray(offload.FIELDS.pack(flags, 0, 0, 0, start, udp.CHECKSUM) + packet)
+    return bytearray(offload.FIELDS.pack(flags, 0, 0, 0, start, UDP_CHECKSUM) + packet)
 
 
 @given(version=st.sampled_from([4, 6]), payload=PAYLOADS, hop_limit=st.integers(1, 255))
@@ -252,6 +253,6 @@ def test_a_run_is_one_long_datagram_to_be_cut(
     frame = bytearray(b"".join(envelope(version).run(payloads, 60, 4, 77)))
     flags, kind, header, segment, start, field = offload.FIELDS.unpack_from(frame)
     assert (flags, kind, segment) == (offload.NEEDS_CHECKSUM, offload.SEGMENT_UDP, size)
-    assert (header, field) == (start + udp.HEADER, udp.CHECKSUM)
+    assert (header, field) == (start + udp.HEADER, UDP_CHECKSUM)
     (whole,) = offload.packets(frame, len(frame))
     assert whole == envelope(version).seal(b"".join(payloads), 60, 4, 77)

@@ -8,8 +8,8 @@ from typing import Any
 from router.platform.base.errors import PlatformError
 from router.platform.base.routes import ReconcileResult
 from router.platform.privileged.client import GuardClient, value_callback
-from router.policy.capture import Route
 from router.policy.network import Interface
+from router.policy.routes.capture import Route
 
 
 class LinuxRoutes:

@@ -41,9 +41,9 @@ from router.platform.linux.netlink.messages import (
     pack_message,
     unpack_messages,
 )
-from router.policy.capture import Route
 from router.policy.network import TABLE_MAIN
 from router.policy.prefixes import format_prefix
+from router.policy.routes.capture import Route
 
 IPV6_METRIC: Final = 1
 """The metric tells IPv6 routes of the same prefix apart; others have 256 or 1024."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 
@@ -14,4 +15,4 @@ def netlink_errors_as_os_errors() -> Iterator[None]:
     try:
         yield
     except NetlinkError as error:
-        raise OSError(error.code, str(error)) from error
+        raise OSError(error.code, os.strerror(error.code)) from error

@@ -13,6 +13,7 @@ from router.platform.linux.operations.tun import TunOperations
 from router.platform.linux.prepared_interface import give_default_route, loosen_rp_filter
 from router.platform.linux.present import present_endpoints
 from router.platform.privileged.channel import Message
+from router.platform.reason import reason
 
 
 class InterfaceOperations:
@@ -32,7 +33,7 @@ class InterfaceOperations:
             if routed:
                 changed |= give_default_route(self._netlink, name, index, self._tun.index, undoer)
         except (NetlinkError, OSError) as error:
-            raise PlatformError(f"{name} cannot be prepared: {error}") from error
+            raise PlatformError(f"{name} cannot be prepared: {reason(error)}") from error
         return Message(changed)
 
     def endpoints(self) -> Message:

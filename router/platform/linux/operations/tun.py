@@ -23,8 +23,9 @@ from router.platform.linux.tun import open_tun
 from router.platform.linux.tun_interface.interface import TunInterface
 from router.platform.linux.undoer import Undoer
 from router.platform.privileged.channel import Message
-from router.policy.capture import Route
+from router.platform.reason import reason
 from router.policy.prefixes import format_prefix
+from router.policy.routes.capture import Route
 
 
 class TunOperations:
@@ -59,7 +60,7 @@ class TunOperations:
             raise
         except (NetlinkError, OSError) as error:
             tun.close()
-            raise PlatformError(f"{tun.name} cannot be configured: {error}") from error
+            raise PlatformError(f"{tun.name} cannot be configured: {reason(error)}") from error
         return Message(({"name": tun.name, "offloads": tun.offloads}, leftovers), [tun.fileno()])
 
     def add_routes(self, routes: Sequence[Sequence[int]]) -> Message:
@@ -77,14 +78,16 @@ class TunOperations:
         try:
             result = interface.restore()
         except (NetlinkError, OSError) as error:
-            raise PlatformError(f"{self.name} cannot be inspected: {error}") from error
+            raise PlatformError(f"{self.name} cannot be inspected: {reason(error)}") from error
         refused: list[str] = []
         for version in FAMILY:
             try:
                 self._reconcile_family(interface, version, result)
             except (PlatformError, OSError) as error:
                 impaired = version in interface.impaired
-                (result.failed if impaired else refused).append(f"IPv{version} routes ({error})")
+                (result.failed if impaired else refused).append(
+                    f"IPv{version} routes ({reason(error)})"
+                )
         if refused:
             raise PlatformError("; ".join(refused))
         return Message(result)
@@ -130,5 +133,5 @@ def start_undoer(tun: str) -> Undoer:
         return Undoer(make_runtime_directory() / (tun + SUFFIX))
     except OSError as error:
         raise PlatformError(
-            f"the journal of changes to undo cannot be written: {error}: {remedy(error)}"
+            f"the journal of changes to undo cannot be written: {reason(error)}: {remedy(error)}"
         ) from error

@@ -8,11 +8,11 @@ from __future__ import annotations
 
 import pytest
 
-from router.flows.queries import IDLE
+from router.flows.icmp import IDLE
 from router.wire import icmp, ip
 from router.wire.icmp import Error
 from tests.unit.engine.world import OWN, World, far, reply_to
-from tests.unit.flows.test_quoted import quoting
+from tests.unit.flows.nat.test_quoted import quoting
 from tests.unit.wire.packets import ICMP, INSIDE, IP, Packet, decoded, echo_request
 
 BOTH = pytest.mark.parametrize("version", [4, 6])

@@ -17,7 +17,7 @@ import pytest
 from router.config.loader import load
 from router.config.model import Config
 from router.engine.reload.reevaluate import Reevaluated, same_rules
-from router.policy.table import RuleSet
+from router.policy.match.table import RuleSet
 from tests.unit.engine.world import World
 from tests.unit.wire.packets import ICMP, IP, UDP, Raw
 

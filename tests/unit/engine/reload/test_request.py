@@ -18,8 +18,8 @@ from router.engine.reload.reread import command
 from router.engine.routes.installed import InstalledRoutes, RollbackFailedError
 from router.platform.base.errors import PlatformError
 from router.platform.base.routes import ReconcileResult
-from router.policy.capture import Route
-from router.policy.table import RuleSet
+from router.policy.match.table import RuleSet
+from router.policy.routes.capture import Route
 from tests.unit.control.rounds import Rounds
 from tests.unit.engine.world import World
 from tests.unit.wire.packets import ICMP, IP

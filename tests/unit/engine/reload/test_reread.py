@@ -12,8 +12,8 @@ from router.config.loader import load
 from router.engine.reload.chunked_pickle import ChunkedUnpickler
 from router.engine.reload.compiled import Reread
 from router.engine.reload.reread import command
+from router.policy.match.table import RuleSet
 from router.policy.prefixes import HOST_MASKS
-from router.policy.table import RuleSet
 
 RULES = """
 version: 1

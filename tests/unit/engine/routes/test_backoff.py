@@ -13,7 +13,7 @@ from router.config.loader import load
 from router.engine.routes.backoff import CALM, FIRST, LONGEST, Backoff
 from router.engine.routes.installed import InstalledRoutes
 from router.platform.base.routes import ReconcileResult
-from router.policy.table import RuleSet
+from router.policy.match.table import RuleSet
 from tests.unit.control.rounds import Rounds
 from tests.unit.engine.world import MemoryTun
 

@@ -13,8 +13,8 @@ from router.config.loader import load
 from router.engine.routes.installed import RETRY, InstalledRoutes
 from router.platform.base.errors import PlatformError
 from router.platform.base.routes import ReconcileResult
+from router.policy.match.table import RuleSet
 from router.policy.network import Interface
-from router.policy.table import RuleSet
 from tests.unit.control.rounds import Rounds
 from tests.unit.engine.world import MemoryTun
 

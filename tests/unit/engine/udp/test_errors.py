@@ -93,6 +93,19 @@ def test_an_error_that_was_waiting_does_not_cost_a_datagram(world: World, versio
 
 
 @BOTH
+def test_an_error_whose_report_has_been_read_does_not_cost_a_datagram(
+    world: World, version: int
+) -> None:
+    """The kernel queues a report first and sets the socket's error afterwards: if the report is
+    read in between, the error is raised in place of sending, with nothing in the queue."""
+    world.send(datagram(version))
+    sock = only_socket(world)
+    sock.raises = [OSError(errno.EHOSTUNREACH, "")]
+    assert world.send(datagram(version, payload=b"again")) == []
+    assert [sent.payload for sent in sock.sent] == [b"hello", b"again"]
+
+
+@BOTH
 def test_req_13_too_long_for_the_way_out_is_told_with_its_mtu(world: World, version: int) -> None:
     """RFC 4787 REQ-13: DF kept, and fragmentation needed with the MTU."""
     world.send(datagram(version))
@@ -144,7 +157,7 @@ def test_what_the_kernel_says_of_a_datagram_is_told(
     world: World, version: int, code: int, expected: dict[int, tuple[int, int]]
 ) -> None:
     world.send(datagram(version))
-    only_socket(world).raises = [OSError(code, "")]
+    only_socket(world).raises = [OSError(code, "")] * 2
     assert error_in(world.send(datagram(version)))[1] == expected[version]
 
 
@@ -152,6 +165,6 @@ def test_what_the_kernel_says_of_a_datagram_is_told(
 @pytest.mark.parametrize("error", [BlockingIOError(), OSError(errno.ENOBUFS, "")])
 def test_a_full_buffer_is_counted_and_not_told(world: World, version: int, error: OSError) -> None:
     world.send(datagram(version))
-    only_socket(world).raises = [error]
+    only_socket(world).raises = [error] * 2
     assert world.send(datagram(version)) == []
     assert world.drops == {"no-buffer": 1}

@@ -1,0 +1,81 @@
+"""What expires when: one queue by time, for the flows of every protocol.
+
+A packet only notes the time in its flow; no packet touches the queue. An item is examined at the
+earliest time at which it can have expired, seen from the examination before, and put back if it
+has been used meanwhile.
+
+Always true: an examination costs the logarithm of what is held; an item that has left the queue
+holds no memory for long: at least half of the entries are of items that are in it, but for SLACK.
+
+Must not know: clocks. Time is an argument, in seconds.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from heapq import heapify, heappop, heappush
+from itertools import count
+from typing import Final, Generic, Protocol, TypeVar
+
+NEVER: Final = float("inf")
+SLACK: Final = 64
+"""Entries of items that have left, kept whatever else is held."""
+
+
+class Expiring(Protocol):
+    """An item of a queue. due: when it is examined next; only the queue sets it, and NEVER stands
+    for an item that is not in a queue, as a new one is."""
+
+    due: float
+
+    def expires(self, now: float, /) -> float:
+        """A time not after `now` if it has expired; else the earliest at which it can expire,
+        whatever is sent and received until then. Finite."""
+
+
+ItemT = TypeVar("ItemT", bound=Expiring)
+
+
+class ExpiryQueue(Generic[ItemT]):
+    """Items by the time at which they are to be examined."""
+
+    def __init__(self) -> None:
+        self._heap: list[tuple[float, int, ItemT]] = []
+        self._order = count()
+        self._held = 0
+
+    def __len__(self) -> int:
+        """The items in it."""
+        return self._held
+
+    def schedule(self, item: ItemT, now: float) -> None:
+        """Examine an item when it can have expired, if it is not examined before that anyway."""
+        at = item.expires(now)
+        if at >= item.due:
+            return
+        self._held += item.due == NEVER
+        item.due = at
+        heappush(self._heap, (at, next(self._order), item))
+        if len(self._heap) > 2 * self._held + SLACK:
+            self._heap[:] = [entry for entry in self._heap if entry[2].due == entry[0]]
+            heapify(self._heap)
+
+    def cancel(self, item: ItemT) -> None:
+        """Take out an item that ends for another reason; one that is not in the queue stays so."""
+        self._held -= item.due != NEVER
+        item.due = NEVER
+
+    def expired(self, now: float) -> Iterator[ItemT]:
+        """Take out the items that have expired. Costs what was due since the last call."""
+        heap = self._heap
+        while heap and heap[0][0] <= now:
+            due, order, item = heappop(heap)
+            if item.due != due:
+                continue  # it has left, or was scheduled for an earlier time meanwhile
+            at = item.expires(now)
+            if at <= now:
+                self.cancel(item)
+                yield item
+            else:
+                item.due = at
+                heappush(heap, (at, order, item))

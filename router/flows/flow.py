@@ -1,0 +1,125 @@
+"""What a flow is, and what a table of flows offers, whatever the protocol: so that flows can be
+listed, re-evaluated and ended in one way.
+
+Always true: a flow counts in its tally for as long as it is in its table, and only there.
+
+Must not know: protocols, packets, sockets, rules. Time is an argument, in seconds. Addresses are
+bytes in network order, 4 or 16 of them.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Container
+from typing import Any, Generic, TypeVar
+
+from router.flows.tally import Tally
+
+OutboundT = TypeVar("OutboundT")
+"""An outbound; only compared."""
+
+
+class Flow(ABC, Generic[OutboundT]):
+    """The common view of a flow. What a packet needs is an attribute; the rest is computed.
+
+    key     that its packets from the inside are found by: source, destination, and what follows
+    began   the time of its first packet
+    tally   what it is counted to
+    """
+
+    __slots__ = ("began", "key", "tally")
+
+    def __init__(self, key: bytes, tally: Tally, now: float) -> None:
+        self.key = key
+        self.tally = tally
+        self.began = now
+
+    @property
+    def version(self) -> int:
+        return 4 if len(self.key) < 2 * 16 else 6
+
+    @property
+    def source(self) -> bytes:
+        return self.key[: 4 if self.version == 4 else 16]
+
+    @property
+    def destination(self) -> bytes:
+        size = len(self.source)
+        return self.key[size : 2 * size]
+
+    @property
+    @abstractmethod
+    def protocol(self) -> int:
+        """The IP protocol number."""
+
+    @property
+    @abstractmethod
+    def source_port(self) -> int:
+        """Of its packets from the inside; the identifier where there are no ports."""
+
+    @property
+    @abstractmethod
+    def destination_port(self) -> int:
+        """Likewise."""
+
+    @property
+    @abstractmethod
+    def outbound(self) -> OutboundT:
+        """The outbound that it goes by."""
+
+    @property
+    @abstractmethod
+    def last(self) -> float:
+        """The time of its last packet in either direction."""
+
+    def move(self, tally: Tally) -> None:
+        """Count it to another tally from now on. It is in its table."""
+        self.tally.flows -= 1
+        tally.flows += 1
+        self.tally = tally
+
+
+FlowT = TypeVar("FlowT", bound=Flow[Any])
+
+
+class FlowTable(ABC, Generic[OutboundT, FlowT]):
+    """The flows of one protocol, by their keys."""
+
+    def __init__(self) -> None:
+        self.by_inside: dict[bytes, FlowT] = {}
+
+    def __len__(self) -> int:
+        return len(self.by_inside)
+
+    def flows(self) -> list[FlowT]:
+        """All; a list of its own, so that flows may end while it is iterated."""
+        return list(self.by_inside.values())
+
+    def outbounds(self) -> set[OutboundT]:
+        """Those that a flow goes by."""
+        return {flow.outbound for flow in self.by_inside.values()}
+
+    def of_outbound(self, outbound: OutboundT, versions: Container[int]) -> list[FlowT]:
+        """The flows of an outbound that are of these IP versions."""
+        return [
+            flow
+            for flow in self.by_inside.values()
+            if flow.outbound == outbound and flow.version in versions
+        ]
+
+    def remove(self, outbound: OutboundT, versions: Container[int]) -> None:
+        """End the flows of an outbound that has lost these IP versions."""
+        for flow in self.of_outbound(outbound, versions):
+            self.end(flow)
+
+    @abstractmethod
+    def end(self, flow: FlowT) -> None:
+        """End a flow, and what exists only for it."""
+
+    def _insert(self, flow: FlowT) -> None:
+        self.by_inside[flow.key] = flow
+        flow.tally.flows += 1
+
+    def _delete(self, flow: FlowT) -> None:
+        del self.by_inside[flow.key]
+        flow.tally.flows -= 1

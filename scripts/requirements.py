@@ -1,0 +1,47 @@
+"""Prints what pyproject.toml requires, one requirement a line.
+
+Usage: requirements.py run|test|lock [--lowest]     run: to build and to run; test: that, and what
+the tests and the static checks need; lock: what renews the locks. With --lowest each is pinned to
+its lower bound.
+
+Always true: every requirement is NAME>=VERSION, so that each lower bound can be tested. Needs
+nothing beyond the standard library, because it runs before anything is installed.
+"""
+
+from __future__ import annotations
+
+import re
+import sys
+import tomllib
+from pathlib import Path
+from typing import Any
+
+PROJECT = Path(__file__).parent.parent / "pyproject.toml"
+REQUIREMENT = re.compile(r"(?P<name>[A-Za-z0-9][A-Za-z0-9._-]*)>=(?P<version>[0-9]+(\.[0-9]+)*)")
+
+
+def requirements(tables: dict[str, Any], purpose: str) -> list[str]:
+    """Those of one purpose (run, test, lock). Raises ValueError for one without a lower bound."""
+    project = tables["project"]
+    found: list[str] = [*tables["build-system"]["requires"], *project["dependencies"]]
+    if purpose != "run":
+        found += project["optional-dependencies"][purpose]
+    for requirement in found:
+        if not REQUIREMENT.fullmatch(requirement):
+            raise ValueError(f"{requirement!r} in {PROJECT.name}: write it as NAME>=VERSION")
+    return found
+
+
+def main(purpose: str, *options: str) -> None:
+    """Print the requirements."""
+    tables = tomllib.loads(PROJECT.read_text(encoding="utf-8"))
+    try:
+        found = requirements(tables, purpose)
+    except ValueError as error:
+        sys.exit(str(error))
+    for requirement in found:
+        print(requirement.replace(">=", "==") if "--lowest" in options else requirement)
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:])

@@ -1,0 +1,115 @@
+"""Arguments that make no sense: told in words of our own, whatever Python's argparse says."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from typing import Any
+
+import pytest
+
+from router.cli.program import main
+
+FAULTS = [
+    ([], "tunrouter: error: COMMAND is missing: see tunrouter --help"),
+    (["chek"], "tunrouter: error: there is no command 'chek': did you mean 'check'?"),
+    (["?"], "tunrouter: error: there is no command '?': see tunrouter --help"),
+    (["--", "-x"], "tunrouter: error: there is no command '-x': see tunrouter --help"),
+    ([""], "tunrouter: error: there is no command '': see tunrouter --help"),
+    (
+        ["reload", "--verbose"],
+        "tunrouter reload: error: there is no option '--verbose': see tunrouter reload --help",
+    ),
+    (
+        ["check", "--fromat=json"],
+        "tunrouter check: error: there is no option '--fromat': did you mean '--format'?",
+    ),
+    (
+        ["check", "--form=json"],
+        "tunrouter check: error: there is no option '--form': did you mean '--format'?",
+    ),
+    (
+        ["check", "rules.yaml"],
+        "tunrouter check: error: the argument 'rules.yaml' is one too many: "
+        "see tunrouter check --help",
+    ),
+    (
+        ["check", "--format", "xml"],
+        "tunrouter check: error: --format cannot be 'xml': choose from text, json, github",
+    ),
+    (
+        ["check", "--format"],
+        "tunrouter check: error: --format needs a value: see tunrouter check --help",
+    ),
+    (["run", "-c"], "tunrouter run: error: -c/--config needs a value: see tunrouter run --help"),
+    (
+        ["status", "--json=1"],
+        "tunrouter status: error: --json takes no value: see tunrouter status --help",
+    ),
+    (["explain"], "tunrouter explain: error: DEST is missing: see tunrouter explain --help"),
+    (
+        ["explain", "192.0.2.1", "--port", "http"],
+        "tunrouter explain: error: --port cannot be 'http': a port is a number from 1 to 65535",
+    ),
+    (
+        ["explain", "192.0.2.1", "--port=-1"],
+        "tunrouter explain: error: --port cannot be '-1': a port is a number from 1 to 65535",
+    ),
+    (["service"], "tunrouter service: error: KIND is missing: see tunrouter service --help"),
+    (
+        ["service", "upstart"],
+        "tunrouter service: error: KIND cannot be 'upstart': choose from systemd, launchd",
+    ),
+]
+
+
+def said(arguments: list[str], capsys: pytest.CaptureFixture[str]) -> str:
+    with pytest.raises(SystemExit) as ended:
+        main(arguments)
+    assert ended.value.code == 2
+    output = capsys.readouterr()
+    assert not output.out
+    return output.err
+
+
+@pytest.mark.parametrize(("arguments", "message"), FAULTS)
+def test_faults(arguments: list[str], message: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert said(arguments, capsys) == message + "\n"
+
+
+@pytest.mark.parametrize(("arguments", "message"), FAULTS)
+def test_what_argparse_says_changes_nothing(
+    arguments: list[str],
+    message: str,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    original = argparse.ArgumentError
+
+    class WordedOtherwise(original):  # type: ignore[valid-type,misc]
+        def __init__(self, argument: Any, _message: str) -> None:
+            super().__init__(argument, "worded otherwise")
+
+    monkeypatch.setattr(argparse, "ArgumentError", WordedOtherwise)
+    assert said(arguments, capsys) == message + "\n"
+
+
+def test_the_arguments_of_the_process(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sys, "argv", ["tunrouter", "chek"])
+    with pytest.raises(SystemExit):
+        main()
+    assert "there is no command 'chek'" in capsys.readouterr().err
+
+
+def test_help_and_version(capsys: pytest.CaptureFixture[str]) -> None:
+    for arguments, part in [
+        (["--help"], "explain"),
+        (["check", "-h"], "--strict"),
+        (["--version"], "tunrouter "),
+    ]:
+        with pytest.raises(SystemExit) as ended:
+            main(arguments)
+        assert ended.value.code == 0
+        assert part in capsys.readouterr().out

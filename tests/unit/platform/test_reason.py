@@ -1,0 +1,31 @@
+"""What is said of an error is the system's or ours, whatever Python and pyroute2 make of it."""
+
+from __future__ import annotations
+
+import errno
+import os
+
+import pytest
+from pyroute2.netlink.exceptions import NetlinkError
+
+from router.platform.base.errors import PlatformError
+from router.platform.reason import reason
+
+DENIED = os.strerror(errno.EACCES)
+
+
+@pytest.mark.parametrize(
+    ("error", "said"),
+    [
+        (OSError(errno.EACCES, DENIED), DENIED),
+        (OSError(errno.EACCES, DENIED, "/run/x"), f"{DENIED}: /run/x"),
+        (OSError(errno.EACCES, DENIED, b"/run/x"), f"{DENIED}: /run/x"),
+        (OSError(errno.EINVAL, "is not a file", "/run/x"), "is not a file: /run/x"),
+        (NetlinkError(errno.EACCES, "worded by a library"), DENIED),
+        (PlatformError("put sudo before it"), "put sudo before it"),
+        (OSError("worded by a library"), "no cause is known"),
+        (TypeError("worded by Python"), "a fault of tunrouter's own (TypeError)"),
+    ],
+)
+def test_reasons(error: Exception, said: str) -> None:
+    assert reason(error) == said
