@@ -209,10 +209,10 @@ def install_routes() -> float:
     if libc.unshare(CLONE_NEWNET) != 0:
         raise OSError(ctypes.get_errno(), "unshare")
     system = LinuxSystem(reread=())
-    tun = system.open_tun("tun11", 1500, [ip_interface("192.168.7.1/30")])
+    tun = system.tuns.open_tun("tun11", 1500, [ip_interface("192.168.7.1/30")])
     routes = [Route(4, (11 << 24) + (number << 9), 24, 1420) for number in range(ROUTES)]
     began = time.perf_counter()
-    system.add_routes(routes)
+    system.routes.add_routes(routes)
     seconds = time.perf_counter() - began
     tun.close()
     system.close()

@@ -7,7 +7,7 @@ import sys
 from router.cli import exits
 from router.config.problems import harmless
 from router.platform import clean_up
-from router.platform.base import PlatformError
+from router.platform.base.errors import PlatformError
 from router.platform.reason import reason
 
 

@@ -9,7 +9,7 @@ from typing import Final
 from router.cli import exits
 from router.control.client import NoAnswerError, find_router, request
 from router.engine.reload.request import PATIENCE as READING
-from router.platform.base import PlatformError
+from router.platform.base.errors import PlatformError
 
 PATIENCE: Final = 2 * READING + 10
 """Seconds: another reading may have to end before the one that is asked for."""

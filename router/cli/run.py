@@ -14,7 +14,9 @@ from router.control.commands import serve_control
 from router.engine.reload import reread
 from router.engine.router import Router
 from router.platform import present_network, this_system
-from router.platform.base import PlatformError, Supervisor, System
+from router.platform.base.errors import PlatformError
+from router.platform.base.processes import Supervisor
+from router.platform.base.system import System
 from router.platform.log import is_journal, log_problems, log_to
 from router.platform.reason import reason
 from router.platform.supervisor import supervisor_of
@@ -50,7 +52,7 @@ def _run(config: Config, system: System, supervisor: Supervisor) -> int:
     try:
         _warn(config)
         router = Router(config, system, supervisor, serve_control)
-        system.drop_privileges(config.user)
+        system.processes.drop_privileges(config.user)
         router.run()
     except PlatformError as error:
         return _failed(str(error))

@@ -8,7 +8,7 @@ from typing import Final
 
 from router.cli import exits
 from router.control.client import NoAnswerError, find_router, request
-from router.platform.base import PlatformError
+from router.platform.base.errors import PlatformError
 
 ORDER: Final = ("pid", "uptime_s", "rules_file", "tun", "policies", "default", "drops", "flows")
 """What is told before the rules, which may be many."""

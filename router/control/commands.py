@@ -12,7 +12,7 @@ from router.control.server import Commands, Server
 from router.control.status import status
 from router.engine.reload.outcome import Outcome
 from router.engine.router import Router
-from router.platform.base import PlatformError
+from router.platform.base.errors import PlatformError
 
 log = logging.getLogger(__name__)
 
@@ -21,7 +21,7 @@ log = logging.getLogger(__name__)
 def serve_control(router: Router) -> Iterator[None]:
     """Serve the control socket of a router; without one it routes all the same."""
     try:
-        listener = router.system.control_socket()
+        listener = router.system.processes.control_socket()
     except PlatformError as error:
         log.warning("%s; `status` and `reload` do not reach this router", error)
         yield

@@ -18,7 +18,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from enum import Enum, auto
 from typing import Any, Final, Protocol
 
-from router.platform.base import BROKEN, HasFileno
+from router.platform.base.descriptors import BROKEN, HasFileno
 
 LONGEST_REQUEST: Final = 4096
 """Bytes, its newline included."""

@@ -29,7 +29,7 @@ from typing import Final, Protocol
 
 from router.control import connection
 from router.control.connection import Answer, Conversation, error
-from router.platform.base import HasFileno
+from router.platform.base.descriptors import HasFileno
 
 MOST_CLIENTS: Final = 8
 PATIENCE: Final = 5.0

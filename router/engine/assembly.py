@@ -32,7 +32,9 @@ from router.outbound.base import QueryChannel
 from router.outbound.descriptors import Descriptors
 from router.outbound.local_addresses import LocalAddresses
 from router.outbound.local_replies import LocalReplies
-from router.platform.base import HasFileno, System, TunDevice
+from router.platform.base.descriptors import HasFileno
+from router.platform.base.system import System
+from router.platform.base.tun import TunDevice
 from router.policy.match.table import RuleSet
 
 BUDGET: Final = 64
@@ -53,9 +55,9 @@ class Parts(NamedTuple):
 
 def assemble(config: Config, rules: RuleSet, system: System, loop: Loop, stack: ExitStack) -> Parts:
     """Open everything but routes; `stack` closes it. Raises PlatformError, OSError."""
-    tun = system.open_tun(config.tun.name, config.tun.mtu, config.tun.addresses)
+    tun = system.tuns.open_tun(config.tun.name, config.tun.mtu, config.tun.addresses)
     stack.callback(tun.close)
-    descriptors = Descriptors(system.raise_descriptor_limit())
+    descriptors = Descriptors(system.processes.raise_descriptor_limit())
     channels = Channels(loop, descriptors)
     addresses = LocalAddresses(tun.name)
     outbounds = Outbounds(
@@ -70,7 +72,7 @@ def assemble(config: Config, rules: RuleSet, system: System, loop: Loop, stack: 
         address.version: address.ip.packed for address in config.tun.addresses
     }
     streams = Streams(
-        *(system.streams, tun, loop, own, addresses.has, descriptors, writer, refusals, drops)
+        *(system.tcp, tun, loop, own, addresses.has, descriptors, writer, refusals, drops)
     )
     queries = Queries(writer, refusals, drops, first_id=secrets.randbits(16))
     datagrams = Datagrams(writer, refusals, drops, _mapping_sockets(loop, descriptors))

@@ -14,7 +14,8 @@ from router.engine.assembly import Parts
 from router.engine.loop import Loop
 from router.engine.policy_log import log_policies
 from router.engine.routes.installed import InstalledRoutes
-from router.platform.base import Changes, PlatformError
+from router.platform.base.errors import PlatformError
+from router.platform.base.facts import Changes
 
 log = logging.getLogger(__name__)
 
@@ -60,6 +61,6 @@ class InterfaceEvents:
         try:
             self._installed.reconcile()
         except PlatformError as error:
-            log.warning("%s", error)  # if the guard is gone, the lifeline reports it as well
+            log.warning("%s", error)  # if the guard has ended, its dispatch raises too
         if changes:
             self._changed()

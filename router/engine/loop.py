@@ -19,7 +19,7 @@ from itertools import count
 from types import TracebackType
 from typing import Final, Self
 
-from router.platform.base import HasFileno, Poller
+from router.platform.base.descriptors import HasFileno, Poller
 
 SIGNALS: Final = (signal.SIGINT, signal.SIGTERM)
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 from router.engine.forwarder import Forwarder
 from router.flows.drops import Drop
 from router.outbound.base import QueryChannel
-from router.platform.base import TunDevice
+from router.platform.base.tun import TunDevice
 from router.wire import ip, offload
 from router.wire.offload import AT_V4_PROTOCOL, AT_V6_NEXT_HEADER
 

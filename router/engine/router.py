@@ -26,7 +26,10 @@ from router.engine.routes.installed import InstalledRoutes
 from router.engine.summary import state, summary
 from router.engine.watchdog import run_watchdog
 from router.outbound.all import Outbounds
-from router.platform.base import PlatformError, Supervisor, System, TunDevice
+from router.platform.base.errors import PlatformError
+from router.platform.base.processes import Supervisor
+from router.platform.base.system import System
+from router.platform.base.tun import TunDevice
 from router.policy.match.table import RuleSet
 
 log = logging.getLogger(__name__)
@@ -68,7 +71,7 @@ class Router:
             stack.callback(self.system.close)
             self.loop.on_signal(signal.SIGHUP, self._hung_up)
             self._parts = assemble(self._config, rules, self.system, self.loop, stack)
-            changes = stack.enter_context(closing(self.system.watch()))
+            changes = stack.enter_context(closing(self.system.facts.watch()))
             self.outbounds.refresh()
             log_policies(self._config, self.outbounds, self._config.policies)
             self._installed = InstalledRoutes(
@@ -85,7 +88,7 @@ class Router:
                 stack.enter_context(self._serve_control(self))
             log.info("ready: %d routes by %s, %.2f s", len(plan.routes), self.tun.name, self.uptime)
             self._start_supervision(stack)
-            self._parts.descriptors.others = self.system.open_descriptors()
+            self._parts.descriptors.others = self.system.processes.open_descriptors()
             gc.freeze()  # a collection among a hundred thousand rules would take 0.1 s
             why = self.loop.run()
             log.info("%s: stopping", why)
@@ -117,15 +120,15 @@ class Router:
 
     def _open_reload(self) -> Reload:
         return Reload(
-            *(self.system, self.loop, self.forwarder, self.outbounds, self._installed),
+            *(self.system.processes, self.loop, self.forwarder, self.outbounds, self._installed),
             began=self.supervisor.reloading,
             ended=lambda: self.supervisor.ready(self._state),
         )
 
     def _watch(self) -> None:
         self.loop.watch(self.tun, self._read_tun)
-        lifeline = self.system.lifeline()
-        self.loop.watch(lifeline, lifeline.hear)
+        guard = self.system.processes.guard()
+        self.loop.watch(guard, guard.dispatch)
         self.loop.call_later(EXPIRY_INTERVAL, self._expire)
 
     def _start_supervision(self, stack: ExitStack) -> None:

@@ -11,7 +11,8 @@ import secrets
 from collections.abc import Sequence
 
 from router.flows.drops import Drop, Drops
-from router.platform.base import Bytes, TunDevice
+from router.platform.base.descriptors import Bytes
+from router.platform.base.tun import TunDevice
 from router.wire.fragments import split
 
 

@@ -6,7 +6,7 @@ Always true: it is fed from the event loop, so that a loop that hangs is found.
 from __future__ import annotations
 
 from router.engine.loop import Loop
-from router.platform.base import Supervisor
+from router.platform.base.processes import Supervisor
 
 
 def run_watchdog(supervisor: Supervisor, loop: Loop) -> None:

@@ -21,7 +21,7 @@ from router.outbound.base import (
 )
 from router.outbound.interface import InterfaceOutbound
 from router.outbound.local_addresses import LocalAddresses
-from router.platform.base import System
+from router.platform.base.system import System
 from router.policy.interfaces import OutboundFacts
 from router.policy.network import RouteKind, SystemRoute
 from router.policy.routes.fib import Kernel, PlannedRoutes
@@ -98,7 +98,7 @@ class Outbounds:
         """
         system, tun, *_ = self._surroundings
         if self._kernel is None:
-            self._kernel = Kernel(system.network(), PlannedRoutes([]))
+            self._kernel = Kernel(system.facts.network(), PlannedRoutes([]))
         route = self._kernel.choose(version, address)
         if not isinstance(route, SystemRoute) or route.kind is not RouteKind.UNICAST:
             return None

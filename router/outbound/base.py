@@ -17,14 +17,10 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple, Protocol
 
 from router.flows.icmp import Binding
-from router.platform.base import (
-    Arrived,
-    Bytes,
-    ConnectFailure,
-    HasFileno,
-    NetworkError,
-    NetworkPath,
-)
+from router.platform.base.descriptors import Bytes, HasFileno
+from router.platform.base.facts import NetworkPath
+from router.platform.base.sockets import Arrived, NetworkError
+from router.platform.base.tcp import ConnectFailure
 from router.policy.network import Interface
 from router.wire import ip
 

@@ -15,8 +15,7 @@ import socket
 from collections.abc import Callable
 
 from router.outbound.base import ChangeWatcher, DialRequest
-from router.platform.base import ConnectFailure
-from router.platform.base import Streams as StreamSockets
+from router.platform.base.tcp import ConnectFailure, TcpSockets
 from router.platform.tcp_socket import reset_on_close
 from router.policy.network import Interface
 from router.wire import ip
@@ -27,7 +26,7 @@ class SocketDial:
 
     def __init__(
         self,
-        sockets: StreamSockets,
+        sockets: TcpSockets,
         watcher: ChangeWatcher,
         interface: Interface,
         request: DialRequest,
@@ -69,7 +68,7 @@ class SocketDial:
 
 
 def connecting_socket(
-    sockets: StreamSockets, interface: Interface, request: DialRequest
+    sockets: TcpSockets, interface: Interface, request: DialRequest
 ) -> socket.socket:
     """A socket that is bound to the interface and connects. Raises OSError."""
     sock = sockets.dialling(request.version, interface, request.hop_limit, request.traffic_class)

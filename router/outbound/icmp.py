@@ -17,7 +17,7 @@ from router.flows.addresses import UNSPECIFIED_V6
 from router.flows.icmp import Binding
 from router.flows.nat.translate import request_v4, request_v6
 from router.outbound.base import Outbound, QueryChannel
-from router.platform.base import NetworkPath
+from router.platform.base.facts import NetworkPath
 from router.platform.icmpv6_socket import Icmpv6Socket
 from router.wire import ip
 from router.wire.fragments import split

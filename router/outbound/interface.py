@@ -23,7 +23,9 @@ from router.outbound.dial import SocketDial
 from router.outbound.icmp import SocketChannel, open_channel
 from router.outbound.local_addresses import LocalAddresses
 from router.outbound.udp import SocketDatagrams, open_datagrams
-from router.platform.base import NetworkPath, PlatformError, System
+from router.platform.base.errors import PlatformError
+from router.platform.base.facts import NetworkPath
+from router.platform.base.system import System
 from router.platform.reason import reason
 from router.policy.network import Interface
 from router.wire import icmp, ip
@@ -109,18 +111,18 @@ class InterfaceOutbound:
 
     def dial(self, request: DialRequest, changed: Callable[[int], None]) -> Dial:
         interface = self._interfaces[request.version]
-        return SocketDial(self._system.streams, self._loop, interface, request, changed)
+        return SocketDial(self._system.tcp, self._loop, interface, request, changed)
 
     def open_datagrams(self, version: int, ports: Iterator[int]) -> SocketDatagrams:
-        return open_datagrams(self._system, version, self._interfaces[version], ports)
+        return open_datagrams(self._system.sockets, version, self._interfaces[version], ports)
 
     def path(self, version: int, address: str) -> NetworkPath:
-        return self._system.path(version, self._interfaces[version], address)
+        return self._system.facts.path(version, self._interfaces[version], address)
 
     def has_lost(self, sock: socket.socket) -> bool:
         """Its interface is gone for good, or its own address is: an outbound that is up without
         that address has got another in its place."""
-        if self._system.streams.has_lost_interface(sock):
+        if self._system.tcp.has_lost_interface(sock):
             return True
         if (4 if sock.family == socket.AF_INET else 6) not in self._interfaces:
             return False
@@ -168,12 +170,12 @@ class InterfaceOutbound:
         """Where that fails the outbound stays down: the interface may be gone again already."""
         interface = self._interfaces[version]
         try:
-            self._system.prepare_interface(interface)
+            self._system.routes.prepare_interface(interface)
             if version in self._channels:
                 self._channels[version].mtu = interface.mtu
                 return
-            sock = self._system.icmp_socket(version, interface, OUTSIDE_IDS)
-            path = partial(self._system.path, version, interface)
+            sock = self._system.sockets.icmp_socket(version, interface, OUTSIDE_IDS)
+            path = partial(self._system.facts.path, version, interface)
             channel = open_channel(self, version, sock, interface.mtu, path)
         except (PlatformError, OSError) as error:
             log.warning("interface %s cannot be used: %s", interface.name, reason(error))
@@ -194,7 +196,7 @@ class InterfaceOutbound:
                     interface.name,
                 )
 
-        self._system.request_prepare_interface(interface, done)
+        self._system.routes.request_prepare_interface(interface, done)
 
     def _close(self, version: int) -> None:
         del self._interfaces[version]

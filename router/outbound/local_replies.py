@@ -12,7 +12,7 @@ import secrets
 import socket
 
 from router.outbound.local_addresses import LocalAddresses
-from router.platform.base import System
+from router.platform.base.system import System
 from router.policy.network import Interface
 from router.wire import ip
 from router.wire.fragments import split
@@ -56,5 +56,5 @@ class LocalReplies:
     def _socket(self, version: int, interface: Interface) -> socket.socket:
         key = (version, interface.index)
         if key not in self._sockets:
-            self._sockets[key] = self._system.streams.passing(version, interface)
+            self._sockets[key] = self._system.sockets.raw_socket(version, interface)
         return self._sockets[key]

@@ -27,7 +27,7 @@ from collections.abc import Callable
 from enum import Enum, auto
 
 from router.outbound.buffers import BufferPool, RelayBuffer, UrgentByte
-from router.platform.base import BROKEN, READABLE, URGENT
+from router.platform.base.descriptors import BROKEN, READABLE, URGENT
 from router.platform.tcp_socket import reset_on_close, take_error
 
 

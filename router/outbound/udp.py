@@ -13,7 +13,8 @@ import errno
 from collections.abc import Callable, Iterator, Sequence
 from typing import Final, Protocol
 
-from router.platform.base import Arrived, Bytes, DatagramSocket, NetworkError
+from router.platform.base.descriptors import Bytes
+from router.platform.base.sockets import Arrived, DatagramSocket, NetworkError
 from router.policy.network import Interface
 
 TRY_ANOTHER_PORT: Final = frozenset({errno.EADDRINUSE, errno.EACCES, errno.EADDRNOTAVAIL})
@@ -56,7 +57,7 @@ class SocketDatagrams:
 
 
 class OpensUdp(Protocol):
-    """The part of a system that this module needs; see router.platform.base.System."""
+    """The part of Sockets that this module needs; see router.platform.base.sockets."""
 
     def udp_socket(self, version: int, interface: Interface, port: int) -> DatagramSocket: ...
 

@@ -10,7 +10,9 @@ from pathlib import Path
 from typing import Final
 
 from router.platform.account import find_account
-from router.platform.base import Leftover, PlatformError, System
+from router.platform.base.errors import PlatformError
+from router.platform.base.processes import Leftover
+from router.platform.base.system import System
 from router.policy.network import Network
 
 NOT_HERE: Final = f"tunrouter does not run on {sys.platform} yet; it needs Linux"
@@ -19,8 +21,8 @@ NOT_HERE: Final = f"tunrouter does not run on {sys.platform} yet; it needs Linux
 def this_system(reread: Sequence[str]) -> System:
     """The system that the router runs on.
 
-    rereading: the command that reads the rules anew; see System.read_anew.
-    Raises PlatformError where it cannot run, or not with the rights of who has started it.
+    reread: the command that Processes.start_reread starts. Raises PlatformError on a system that is
+    not supported, and without root.
     """
     if os.geteuid() != 0:
         raise PlatformError("a TUN device and raw sockets need root: run it by sudo")
@@ -32,8 +34,7 @@ def this_system(reread: Sequence[str]) -> System:
 
 
 def clean_up() -> Iterator[Leftover]:
-    """Undo what runs have left in which nobody could undo it any more. Raises PlatformError,
-    OSError."""
+    """Undo what killed runs have left. Raises PlatformError, OSError."""
     if os.geteuid() != 0:
         raise PlatformError("cleaning up needs root: sudo tunrouter cleanup")
     if sys.platform == "linux":
@@ -46,8 +47,8 @@ def clean_up() -> Iterator[Leftover]:
 def present_network(user: str | None = None) -> Network:
     """What the system has at present, read without privileges and without changing anything.
 
-    Works on every system: what cannot be read is named in the answer. `user` is an account that is
-    asked for.
+    Works on every system: what cannot be read is named in the answer. `user`: an account
+    whose absence is to be noted.
     """
     if sys.platform == "linux":
         from router.platform.linux.present import present_network as of_linux  # noqa: PLC0415
@@ -63,7 +64,7 @@ def present_network(user: str | None = None) -> Network:
 
 
 def control_sockets() -> dict[str, Path]:
-    """By the name of the TUN, where the routers of this network namespace are asked.
+    """By the name of the TUN, where the control sockets of the routers of this network namespace.
 
     Raises PlatformError where there can be none.
     """

@@ -1,4 +1,4 @@
-"""Whose rights the router has once it runs (setuid(2), initgroups(3))."""
+"""The account that the router runs as (setuid(2), initgroups(3))."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import pwd
 from typing import Final, NamedTuple
 
 from router.config.schema import DEFAULT_USER
-from router.platform.base import PlatformError
+from router.platform.base.errors import PlatformError
 
 NOBODY: Final = 65534
 """Of systems without a file of accounts: the kernel's own overflow user."""

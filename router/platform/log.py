@@ -1,8 +1,8 @@
-"""What the processes of a run say on standard error: one event, one line.
+"""The log of a run on standard error: one event, one line.
 
 Always true: a line is complete in itself and holds no line break. In the journal of systemd it
-begins with its priority (sd-daemon(3)), which the journal takes off; it has a clock of its own, so
-no line has a time. At a terminal warnings and errors say so in colour, elsewhere in a word.
+begins with its priority (sd-daemon(3)), which the journal removes; the journal adds the time, so no
+line has one. At a terminal warnings and errors are marked in colour, elsewhere by a word.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ LEVELS: Final = {Severity.ERROR: logging.ERROR, Severity.WARNING: logging.WARNIN
 
 
 def log_to(stream: TextIO, environment: Mapping[str, str]) -> None:
-    """Log from now on to a stream, as it suits whoever reads that."""
+    """Log to a stream, in the format for the journal or for people."""
     handler = logging.StreamHandler(stream)
     handler.setFormatter(_ForJournal() if is_journal(stream, environment) else _ForPeople(stream))
     root = logging.getLogger()

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 
-from router.platform.base import PlatformError
+from router.platform.base.errors import PlatformError
 
 
 def reason(error: Exception) -> str:

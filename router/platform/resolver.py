@@ -1,4 +1,4 @@
-"""Which DNS servers the system asks: /etc/resolv.conf, as resolv.conf(5) has it.
+"""The DNS servers of the system: /etc/resolv.conf (resolv.conf(5)).
 
 Must not know: rules.
 """

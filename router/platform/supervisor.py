@@ -1,8 +1,7 @@
-"""Telling the program that started us how the run fares, by sd_notify(3): systemd, and whoever else
-speaks like it.
+"""Notifications of the run's state by sd_notify(3), to systemd or another supervisor.
 
-Always true: a message is one datagram that is sent without waiting; where nobody wants one, or
-whoever wanted one is gone or does not listen, nothing happens, and nothing is raised.
+Always true: a message is one datagram that is sent without waiting; without a supervisor, or when
+it does not read, nothing happens and nothing is raised.
 
 Must not know: what is routed.
 """
@@ -18,7 +17,7 @@ from collections.abc import Mapping
 class NotifySocket:
     """See Supervisor.
 
-    address: of the socket that takes the messages; None: nobody wants them.
+    address: of the socket that takes the messages; None: there is no supervisor.
     watchdog: see Supervisor.
     """
 
@@ -40,7 +39,7 @@ class NotifySocket:
         self._send("WATCHDOG=1")
 
     def stopping(self) -> None:
-        # systemd goes on showing what was said last, long after the end.
+        # systemd shows the last status long after the end.
         self._send("STOPPING=1", _status(""))
 
     def _send(self, *assignments: str) -> None:
@@ -56,7 +55,7 @@ class NotifySocket:
 
 
 def supervisor_of(environment: Mapping[str, str], pid: int) -> NotifySocket:
-    """Whoever started the process `pid` with an environment: NOTIFY_SOCKET, a path or `@` and a
+    """The supervisor of the process `pid`, from its environment: NOTIFY_SOCKET, a path or `@` and a
     name, WATCHDOG_USEC and WATCHDOG_PID, as sd_notify(3) and sd_watchdog_enabled(3) say."""
     name = environment.get("NOTIFY_SOCKET", "")
     if name.startswith("@"):

@@ -224,7 +224,7 @@ def test_the_next_start_cleans_up_too(bed: Testbed, tmp_path: Path) -> None:
     before, files = state(bed.router), files_of(bed.router)
     _killed_all_at_once(bed, tmp_path)
     with running(bed.router, tmp_path, RULES) as router:
-        assert "undone what a run had left" in router.log
+        assert "undone what a killed run had left" in router.log
         _use(bed)
     wait_for_state(bed.router, before)
     assert files_of(bed.router) == files
@@ -242,8 +242,8 @@ def test_rubbish_in_what_was_written_down_is_named_and_hinders_nothing(
         file.write(b'\xff\0{\n{"undo": "quota"}\n' + written + b'{"undo": "sysc')
     with running(bed.router, tmp_path, RULES) as router:
         for number in (1, 2):
-            assert f"what a run has left could not be undone: {journal}:{number}: " in router.log
-        assert "undone what a run had left" in router.log
+            assert f"what a killed run left could not be undone: {journal}:{number}: " in router.log
+        assert "undone what a killed run had left" in router.log
         _use(bed)
     wait_for_state(bed.router, before)
     cleaned = bed.router.run(PROGRAM, "cleanup", check=False)

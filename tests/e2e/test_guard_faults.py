@@ -101,7 +101,7 @@ def test_a_guard_that_hangs_ends_the_run(bed: Testbed, tmp_path: Path) -> None:
         os.kill(guard, signal.SIGSTOP)
         try:
             assert router.reload().startswith("not reloaded: ")
-            assert f"error: the guard (pid {guard}) does not answer" in router.log
+            assert f"error: the guard (pid {guard}) has not replied" in router.log
             assert f"sudo kill -KILL {guard}" in router.log
         finally:
             os.kill(guard, signal.SIGCONT)
@@ -161,7 +161,7 @@ def test_without_room_for_one_more_deed_a_way_out_stays_down(bed: Testbed, tmp_p
         wait_until(lambda: "policy office: down" in router.log, "the VPN to be seen to go")
         with _no_longer(router.processes()[UNDOER], journal):
             bed.open_tunnel()
-            reason = "interface wg0 cannot be used: wg0 cannot be made ready: "
+            reason = "interface wg0 cannot be used: wg0 cannot be prepared: "
             wait_until(lambda: reason in router.log, "it to be refused")
             assert f": {journal}" in router.log
             for family in FAMILIES:

@@ -29,7 +29,8 @@ from router.engine.reload.compiled import Compiled, Report, Reread
 from router.engine.reload.outcome import Outcome, policy_changes
 from router.engine.routes.installed import InstalledRoutes, RollbackFailedError
 from router.outbound.all import Outbounds
-from router.platform.base import Pipe, PlatformError, System
+from router.platform.base.errors import PlatformError
+from router.platform.base.processes import Pipe, Processes
 from router.platform.reason import reason
 
 log = logging.getLogger(__name__)
@@ -59,7 +60,7 @@ class Reload:
 
     def __init__(
         self,
-        system: System,
+        processes: Processes,
         loop: Loop,
         forwarder: Forwarder,
         outbounds: Outbounds,
@@ -69,7 +70,7 @@ class Reload:
     ) -> None:
         self._began = began
         self._ended = ended
-        self._system = system
+        self._processes = processes
         self._loop = loop
         self._forwarder = forwarder
         self._outbounds = outbounds
@@ -100,7 +101,7 @@ class Reload:
         self._began()
         log.info("reading %s again", self._forwarder.config.file)
         try:
-            pipe = self._pipe = self._system.start_reread()
+            pipe = self._pipe = self._processes.start_reread()
         except REFUSALS as error:
             self._answer(Outcome.refused(Report.saying(reason(error))))
             return

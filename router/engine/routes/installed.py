@@ -17,7 +17,10 @@ from typing import Final, NamedTuple, Protocol
 from router.config.model import Config
 from router.engine.reload.compiled import Compiled, Dependencies, dependencies
 from router.engine.routes.backoff import Backoff
-from router.platform.base import PlatformError, ReconcileResult, System, TunDevice
+from router.platform.base.errors import PlatformError
+from router.platform.base.routes import ReconcileResult
+from router.platform.base.system import System
+from router.platform.base.tun import TunDevice
 from router.policy.findings.loops import exemption
 from router.policy.interfaces import FactsOf
 from router.policy.match.table import RuleSet
@@ -79,11 +82,11 @@ class InstalledRoutes:
 
     def install(self) -> Plan:
         """Add the routes for the first time. Raises PlatformError that names the one refused."""
-        endpoints = self._system.endpoints()
+        endpoints = self._system.facts.endpoints()
         self._depends_on = self._dependencies(endpoints)
         self._plan = make_plan(self._config, self._rules, self._facts_of, endpoints)
         self._report(self._plan.exempt)
-        self._system.add_routes(self._plan.routes)
+        self._system.routes.add_routes(self._plan.routes)
         return self._plan
 
     def reconcile(self) -> None:
@@ -93,7 +96,7 @@ class InstalledRoutes:
         thousands of routes takes time as well. What another program removes again and again is
         restored with a growing back-off. Raises PlatformError.
         """
-        self._system.request_endpoints(self._reconcile)
+        self._system.facts.request_endpoints(self._reconcile)
 
     def _reconcile(self, endpoints: Sequence[Endpoint] | PlatformError) -> None:
         if isinstance(endpoints, PlatformError):
@@ -109,7 +112,7 @@ class InstalledRoutes:
         delay = self._backoff.delay(self._clock.now)
         if planned_again or not delay:
             done = partial(self._reconciled, planned_again=planned_again)
-            self._system.request_reconcile(self._plan.routes, done)
+            self._system.routes.request_reconcile(self._plan.routes, done)
         else:
             self._retry_in(delay)
 
@@ -184,7 +187,7 @@ class InstalledRoutes:
     def change(self, compiled: Compiled) -> RouteChanges:
         """Go over to other rules. Raises PlatformError when that is refused, and everything is as
         it was, or NotPutBackError."""
-        endpoints = self._system.endpoints()  # which waits for a reconciliation under way
+        endpoints = self._system.facts.endpoints()  # which waits for a reconciliation under way
         former = self._config, self._rules, self._depends_on, self._plan
         self._config, self._rules = compiled.config, compiled.rules
         self._depends_on = self._dependencies(endpoints)
@@ -194,7 +197,7 @@ class InstalledRoutes:
         before, after = set(former[-1].routes), set(self._plan.routes)
         try:
             if before != after:
-                self._report_failed(self._system.keep(self._plan.routes).failed)
+                self._report_failed(self._system.routes.reconcile(self._plan.routes).failed)
         except PlatformError as refusal:
             self._config, self._rules, self._depends_on, self._plan = former
             self._roll_back(refusal)
@@ -204,7 +207,7 @@ class InstalledRoutes:
 
     def _roll_back(self, refusal: PlatformError) -> None:
         try:
-            self._system.keep(self._plan.routes)
+            self._system.routes.reconcile(self._plan.routes)
         except PlatformError as error:
             raise RollbackFailedError(
                 f"other rules could not be applied ({refusal}), and the former routes could not be "

@@ -19,7 +19,7 @@ from collections.abc import Callable
 from functools import partial
 from typing import Any, Final, Protocol
 
-from router.platform.base import HasFileno
+from router.platform.base.descriptors import HasFileno
 
 BUDGET: Final = 64
 """Accepted at a listener before others have their turn."""

@@ -26,8 +26,8 @@ from router.outbound.base import Outbound
 from router.outbound.buffers import BufferPool
 from router.outbound.descriptors import Descriptors
 from router.outbound.relay import End, Relay
-from router.platform.base import HasFileno
-from router.platform.base import Streams as StreamSockets
+from router.platform.base.descriptors import HasFileno
+from router.platform.base.tcp import TcpSockets
 from router.platform.tcp_socket import reset_on_close
 
 LISTENERS: Final = 4
@@ -61,7 +61,7 @@ class Listener:
 
 
 def open_listeners(
-    sockets: StreamSockets, addresses: Mapping[int, bytes]
+    sockets: TcpSockets, addresses: Mapping[int, bytes]
 ) -> Mapping[int, Sequence[Listener]]:
     """LISTENERS at each address of the TUN, by IP version. Raises OSError."""
     return {
@@ -78,7 +78,7 @@ class Connections:
 
     def __init__(
         self,
-        sockets: StreamSockets,
+        sockets: TcpSockets,
         table: FlowTable[Outbound],
         dialer: Dialer,
         listeners: Iterable[Listener],

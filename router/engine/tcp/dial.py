@@ -30,7 +30,7 @@ from router.flows.tally import Tally
 from router.flows.tcp import Flow, FlowTable, State
 from router.outbound.base import Dial, DialRequest, Outbound
 from router.outbound.descriptors import Descriptors
-from router.platform.base import ConnectFailure
+from router.platform.base.tcp import ConnectFailure
 from router.wire import ip, offload, tcp
 from router.wire.icmp import Error
 

@@ -23,7 +23,7 @@ from router.flows.nat.rewrite import Rewrite
 from router.flows.tcp import Flow
 from router.outbound.base import Outbound
 from router.outbound.relay import Relay
-from router.platform.base import Streams
+from router.platform.base.tcp import TcpSockets
 from router.wire import offload, tcp
 
 QUIET: Final = 0.5
@@ -67,7 +67,7 @@ class Keepalive:
 
     def __init__(
         self,
-        sockets: Streams,
+        sockets: TcpSockets,
         relays: Mapping[Flow[Outbound], Relay],
         watcher: Watcher,
         writer: TunWriter,

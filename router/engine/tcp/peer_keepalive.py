@@ -20,7 +20,7 @@ from typing import Final, NamedTuple
 from router.flows.tcp import Flow, source_of
 from router.outbound.base import Outbound
 from router.outbound.relay import Relay
-from router.platform.base import Streams
+from router.platform.base.tcp import TcpSockets
 
 MOST: Final = 1024
 """Connections at a time, 2 ms or so: with more of them each is looked at less often."""
@@ -43,7 +43,7 @@ class PeerKeepalive:
 
     def __init__(
         self,
-        sockets: Streams,
+        sockets: TcpSockets,
         relays: Mapping[Flow[Outbound], Relay],
         is_ours: Callable[[bytes], bool],
     ) -> None:

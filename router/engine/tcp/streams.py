@@ -30,8 +30,8 @@ from router.flows.tally import Tally
 from router.flows.tcp import Flow, FlowTable, State
 from router.outbound.base import Change, Outbound
 from router.outbound.descriptors import Descriptors
-from router.platform.base import Streams as StreamSockets
-from router.platform.base import TunDevice
+from router.platform.base.tcp import TcpSockets
+from router.platform.base.tun import TunDevice
 from router.wire import ip, tcp
 from router.wire.icmp import Error
 
@@ -54,7 +54,7 @@ class Streams:
 
     def __init__(
         self,
-        sockets: StreamSockets,
+        sockets: TcpSockets,
         tun: TunDevice,
         watcher: Watcher,
         addresses: Mapping[int, bytes],

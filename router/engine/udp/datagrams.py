@@ -23,7 +23,7 @@ from router.flows.nat.quoted import Quote
 from router.flows.tally import Tally
 from router.flows.udp import DatagramTable, Mapping, outside_ports
 from router.outbound.base import Change, DatagramChannel, NatEndpoint, Outbound
-from router.platform.base import NetworkError
+from router.platform.base.sockets import NetworkError
 from router.wire import ip, udp
 from router.wire.headers import PORTS
 from router.wire.icmp import Error

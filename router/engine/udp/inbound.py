@@ -16,7 +16,8 @@ from router.engine.tun_writer import TunWriter
 from router.flows.drops import Drop, Drops
 from router.flows.udp import Flow, Mapping, Sender, flow_key
 from router.outbound.base import DatagramChannel, Outbound
-from router.platform.base import Arrived, Bytes, NetworkError
+from router.platform.base.descriptors import Bytes
+from router.platform.base.sockets import Arrived, NetworkError
 from router.wire import icmp, ip, udp
 
 IDENTIFICATIONS: Final = 0x10000

@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator
 
 from router.outbound.base import DatagramChannel, Outbound
 from router.outbound.descriptors import Descriptors
-from router.platform.base import HasFileno
+from router.platform.base.descriptors import HasFileno
 
 
 class MappingSockets:

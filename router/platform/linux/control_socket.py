@@ -1,13 +1,13 @@
-"""Where a running router is asked: a Unix socket, one for each TUN.
+"""The control socket of a running router: a Unix socket, one for each TUN.
 
     /run/tunrouter/net-4026531840/tun11.sock
 
-Always true: only root can connect, from the moment at which the socket exists; under its final name
-it has been listening from the beginning, so one that refuses is a dead router's and is replaced,
-and one that does not is never touched; it is written down before, and removed however the router
-ends.
+Always true: only root can connect, from the moment at which the socket exists. Under its final name
+it listens from the beginning, so one that refuses belongs to a router that was killed and is
+replaced, and one that accepts is never touched. It is recorded before it is made, and removed
+however the router ends.
 
-Must not know: what is asked.
+Must not know: what is requested by it.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ import socket
 from pathlib import Path
 from typing import Final
 
-from router.platform.base import PlatformError
+from router.platform.base.errors import PlatformError
 from router.platform.linux.entries import socket_entry
 from router.platform.linux.runtime import (
     SOCKET_SUFFIX,
@@ -32,8 +32,8 @@ BACKLOG: Final = 8
 
 
 def control_sockets() -> dict[str, Path]:
-    """By the name of the TUN, the sockets of the routers in this network namespace; of those that
-    were killed too, as long as nobody has cleaned up."""
+    """By the name of the TUN, the sockets of the routers in this network namespace; of routers that
+    were killed too, until `cleanup` removes them."""
     paths = sorted(runtime_directory().glob("*" + SOCKET_SUFFIX))
     return {path.name.removesuffix(SOCKET_SUFFIX): path for path in paths}
 
@@ -51,8 +51,8 @@ def control_socket(tun: str, undoer: Undoer) -> socket.socket:
 
 
 def _make(path: Path, undoer: Undoer) -> socket.socket:
-    """Under another name first, so that nobody ever finds it without a listener."""
-    _refuse_living(path)
+    """Under another name first, so that under its final name it always has a listener."""
+    _check_no_listener(path)
     first_name = path.with_name(f"{path.name}.{os.getpid()}")
     sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM | socket.SOCK_NONBLOCK)
     try:
@@ -69,7 +69,7 @@ def _make(path: Path, undoer: Undoer) -> socket.socket:
     return sock
 
 
-def _refuse_living(path: Path) -> None:
+def _check_no_listener(path: Path) -> None:
     with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM | socket.SOCK_NONBLOCK) as probe:
         error = probe.connect_ex(str(path))
     if error not in (errno.ECONNREFUSED, errno.ENOENT):

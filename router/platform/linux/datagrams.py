@@ -1,8 +1,8 @@
 """UDP sockets that leave by one interface only, and their error queues (ip(7), ipv6(7), udp(7)).
 
-The error queue (IP_RECVERR) holds each ICMP error about what the socket has sent: who reported it,
-its type and code, and as much of the datagram as it quotes (linux/errqueue.h). The kernel also
-notes there the path's MTU when it refuses a datagram that is too long itself.
+The error queue (`error_queue`) holds each ICMP error about what the socket has sent, with its
+sender and as much of the datagram as it quotes. When the kernel itself refuses a datagram that is
+too long, it queues an error with the path's MTU.
 """
 
 from __future__ import annotations
@@ -11,10 +11,18 @@ import socket
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from functools import cache
-from struct import Struct, pack
+from struct import pack
 from typing import Final
 
-from router.platform.base import Arrived, Bytes, NetworkError
+from router.platform.base.descriptors import Bytes
+from router.platform.base.sockets import Arrived, NetworkError
+from router.platform.families import LEVEL
+from router.platform.linux.error_queue import (
+    IP_RECVERR,
+    IPV6_RECVERR,
+    RECVERR,
+    parse_extended_error,
+)
 from router.platform.linux.message_batch import MessageBatch
 from router.platform.linux.sockets import bind_to_device
 from router.policy.network import Interface
@@ -26,31 +34,18 @@ BUFFER: Final = 1 << 20
 IP_TOS: Final = 1
 IP_TTL: Final = 2
 IP_MTU_DISCOVER: Final = 10
-IP_RECVERR: Final = 11
 IP_RECVTTL: Final = 12
 IP_RECVTOS: Final = 13
 IP_PMTUDISC_DONT: Final = 0
 IP_PMTUDISC_DO: Final = 2
-IPV6_RECVERR: Final = 25
 IPV6_DONTFRAG: Final = 62
 UDP_SEGMENT: Final = 103
 UDP_MAX_SEGMENTS: Final = 64
 
-EXTENDED_ERROR: Final = Struct("=IBBBxII")
-"""struct sock_extended_err: errno, origin, type, code, padding, info, data."""
-ORIGIN_ICMP: Final = frozenset({2, 3})
-"""SO_EE_ORIGIN_ICMP, SO_EE_ORIGIN_ICMP6; the other one that is met is 1, local."""
-OFFENDER: Final = {
-    4: slice(EXTENDED_ERROR.size + 4, EXTENDED_ERROR.size + 8),
-    6: slice(EXTENDED_ERROR.size + 8, EXTENDED_ERROR.size + 24),
-}
-"""The address in the sockaddr behind it."""
 MOST_ERRORS: Final = 64
 
-LEVEL: Final = {4: socket.IPPROTO_IP, 6: socket.IPPROTO_IPV6}
 HOP_LIMIT: Final = {4: IP_TTL, 6: socket.IPV6_HOPLIMIT}
 TRAFFIC_CLASS: Final = {4: IP_TOS, 6: socket.IPV6_TCLASS}
-ERROR: Final = {4: IP_RECVERR, 6: IPV6_RECVERR}
 SET_HOP_LIMIT: Final = {4: IP_TTL, 6: socket.IPV6_UNICAST_HOPS}
 ERROR_SPACE: Final = 256
 
@@ -58,10 +53,10 @@ ERROR_SPACE: Final = 256
 def udp_socket(
     sock: socket.socket, version: int, interface: Interface, port: int
 ) -> LinuxDatagramSocket:
-    """See System.udp_socket. `sock`: bound to nothing yet; closed when this fails.
+    """See Sockets.udp_socket. `sock`: bound to nothing yet; closed when this fails.
 
-    At no address in particular: the kernel chooses the source by destination, as always, and a
-    port that a program of this machine has at any address is not free.
+    At the unspecified address: the kernel chooses the source by destination, and a port that a
+    program of this machine has at any address is not free.
     """
     try:
         sock.setblocking(False)
@@ -136,13 +131,13 @@ class LinuxDatagramSocket:
     def _error(
         self, payload: bytes, destination: tuple[str, int], values: dict[int, bytes]
     ) -> NetworkError:
-        report = values[ERROR[self._version]]
-        _, origin, kind, code, value, _ = EXTENDED_ERROR.unpack_from(report)
+        report = parse_extended_error(values[RECVERR[self._version]], self._version)
+        assert report is not None, "the kernel writes whole structures"
         return NetworkError(
-            report[OFFENDER[self._version]] if origin in ORIGIN_ICMP else None,
-            kind,
-            code,
-            value,
+            report.offender,
+            report.kind,
+            report.code,
+            report.info,
             socket.inet_pton(self._socket.family, destination[0].partition("%")[0]),
             destination[1],
             payload,

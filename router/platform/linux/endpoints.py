@@ -1,14 +1,13 @@
-"""Where WireGuard tunnels send their packets: endpoints of their peers.
+"""Endpoints of WireGuard peers: where tunnels send their packets.
 
-WireGuard of the kernel tells by generic netlink, wireguard-go by its control socket; both only to
-root.
+WireGuard of the kernel reports them by generic netlink, wireguard-go by its control socket; both
+only to root.
 
 Sources: linux/wireguard.h; https://www.wireguard.com/xplatform/ (the `get` operation).
 """
 
 from __future__ import annotations
 
-import os
 import socket
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -21,24 +20,24 @@ from router.policy.network import Endpoint, Interface
 
 CONTROL_SOCKETS: Final = Path("/var/run/wireguard")
 ONLY_ROOT: Final = "only root may"
-PEACE_S: Final = 60.0
-PATIENCE_S: Final = 1.0
+RETRY_S: Final = 60.0
+TIMEOUT_S: Final = 1.0
 """For a control socket whose program does not answer."""
 
 
-Ask = Callable[[], Iterable[Endpoint]]
-"""Asks one tunnel. Raises OSError, ValueError."""
+Read = Callable[[], Iterable[Endpoint]]
+"""Reads the endpoints of one tunnel. Raises OSError, ValueError."""
 
 
-def asked(_tunnel: str, ask: Ask) -> Sequence[Endpoint]:
-    """What a tunnel says. Raises like `ask`."""
-    return tuple(ask())
+def read_now(_tunnel: str, query: Read) -> Sequence[Endpoint]:
+    """The endpoints of a tunnel. Raises like `query`."""
+    return tuple(query())
 
 
 class EndpointMemory:
-    """In the place of `asked`: a tunnel that does not answer has the endpoints that it had, and is
-    left in peace for a while. A hole in our routes that closes for a moment would send the VPN's
-    own packets into the VPN.
+    """In the place of `read_now`: a tunnel that does not answer keeps its known endpoints, and is
+    read again only after RETRY_S. Without its exempt routes, even for a moment, the VPN's own
+    packets would enter the VPN.
 
     clock: gives seconds that never go back.
     """
@@ -46,14 +45,14 @@ class EndpointMemory:
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
         self._clock = clock
         self._known: dict[str, Sequence[Endpoint]] = {}
-        self._in_peace: dict[str, float] = {}
+        self._retry_at: dict[str, float] = {}
 
-    def __call__(self, tunnel: str, ask: Ask) -> Sequence[Endpoint]:
-        if self._clock() >= self._in_peace.get(tunnel, 0):
+    def __call__(self, tunnel: str, query: Read) -> Sequence[Endpoint]:
+        if self._clock() >= self._retry_at.get(tunnel, 0):
             try:
-                self._known[tunnel] = asked(tunnel, ask)
+                self._known[tunnel] = read_now(tunnel, query)
             except (OSError, ValueError):
-                self._in_peace[tunnel] = self._clock() + PEACE_S
+                self._retry_at[tunnel] = self._clock() + RETRY_S
         return self._known.get(tunnel, ())
 
 
@@ -62,13 +61,13 @@ def read_endpoints(
     kernel_tunnels: Iterable[str],
     unread: list[str],
     directory: Path = CONTROL_SOCKETS,
-    asking: Callable[[str, Ask], Sequence[Endpoint]] = asked,
+    read: Callable[[str, Read], Sequence[Endpoint]] = read_now,
 ) -> tuple[Endpoint, ...]:
     """All endpoints; what could not be read is added to `unread`."""
     found: list[Endpoint] = []
     for name in kernel_tunnels:
         try:
-            found += asking(name, partial(_of_kernel, name))
+            found += read(name, partial(_of_kernel, name))
         except OSError as error:
             unread.append(f"the endpoints of {name} ({_why(error)})")
     try:
@@ -80,7 +79,7 @@ def read_endpoints(
         if path.stem not in interfaces:
             continue
         try:
-            found += asking(path.stem, partial(_of_program, path))
+            found += read(path.stem, partial(_of_program, path))
         except (OSError, ValueError) as error:
             unread.append(f"the endpoints of {path.stem} ({_why(error)})")
     return tuple(found)
@@ -98,13 +97,13 @@ def _listable(directory: Path) -> bool:
 def _why(error: OSError | ValueError) -> str:
     if isinstance(error, PermissionError):
         return ONLY_ROOT
-    return getattr(error, "strerror", None) or "no answer that makes sense"
+    return getattr(error, "strerror", None) or "an invalid answer"
 
 
-def _ask(path: Path) -> str:
+def _query(path: Path) -> str:
     """The answer of a control socket. Raises OSError."""
     with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as control:
-        control.settimeout(PATIENCE_S)
+        control.settimeout(TIMEOUT_S)
         control.connect(str(path))
         control.sendall(b"get=1\n\n")
         answer = b""
@@ -118,7 +117,7 @@ def _ask(path: Path) -> str:
 
 def _of_program(path: Path) -> Iterator[Endpoint]:
     """Raises OSError, ValueError."""
-    return _endpoints(path.stem, _ask(path))
+    return _endpoints(path.stem, _query(path))
 
 
 def _endpoints(interface: str, answer: str) -> Iterator[Endpoint]:
@@ -138,13 +137,13 @@ def _endpoint(interface: str, host: str, port: int) -> Endpoint:
 def _of_kernel(name: str) -> Iterator[Endpoint]:
     """Raises OSError."""
     from pyroute2 import WireGuard  # noqa: PLC0415 - takes 0.1 s, and few systems need it
-    from pyroute2.netlink.exceptions import NetlinkError  # noqa: PLC0415
 
-    try:
-        with WireGuard() as wireguard:
-            messages = list(wireguard.info(name))
-    except NetlinkError as error:
-        raise OSError(error.code, os.strerror(error.code)) from error
+    from router.platform.linux.netlink.errors import (  # noqa: PLC0415 - likewise
+        netlink_errors_as_os_errors,
+    )
+
+    with WireGuard() as wireguard, netlink_errors_as_os_errors():
+        messages = list(wireguard.info(name))
     for message in messages:
         for peer in message.get_attr("WGDEVICE_A_PEERS") or ():
             endpoint = peer.get_attr("WGPEER_A_ENDPOINT")

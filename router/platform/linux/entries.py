@@ -1,12 +1,12 @@
-"""What can be undone, as it is written down: sysctls, rules, routes by somebody else's interface,
+"""Changes that can be undone, as records: sysctls, rules, routes by other programs' interfaces,
 and the files of sockets.
 
-Always true: what is read is trusted no further than what is written: an entry of another kind, with
-other fields or about other things than a run of ours changes is no entry. So whatever a file says,
-no file but the sockets beside it is removed, no setting but rp_filter written, and no rule or route
-deleted but those that bear our protocol number.
+Always true: a record is accepted only if a run could have written it; a record of another kind,
+with other fields or about other things is refused. So whatever a file contains, no file but the
+sockets beside it is removed, no setting but rp_filter written, and no rule or route deleted but
+those with this router's protocol number.
 
-Must not know: how anything is undone.
+Must not know: how a change is undone.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from router.config.interfaces import interface_fault
-from router.platform.linux.present import RTPROT_TUNROUTER
+from router.platform.linux.netlink.constants import RTPROT_TUNROUTER
 
 Entry = dict[str, Any]
 
@@ -27,7 +27,7 @@ SYSCTL_PATH: Final = re.compile(r"net/ipv4/conf/([^/]+)/rp_filter")
 RP_FILTER: Final = ("0", "1", "2")
 SOCKET_NAME: Final = re.compile(r"([^/]+)\.sock(\.[0-9]{1,10})?")
 TABLE_BASE: Final = 0x74750000
-"""Plus the index of the TUN: a number nobody writes by hand, and one for each router."""
+"""Plus the index of the TUN: a number that no person chooses, one for each router."""
 MOST_INDEX: Final = 0x7FFFFFFF
 RULE_PRIORITY: Final = 32800
 """Behind `main` (32766) and `default` (32767): a last resort."""
@@ -56,8 +56,8 @@ def goes_with_namespace(entry: Entry) -> bool:
     return bool(entry["undo"] != "socket")
 
 
-def described(entry: Entry) -> str:
-    """For people, in a few words."""
+def describe(entry: Entry) -> str:
+    """In a few words, for log lines."""
     if entry["undo"] == "sysctl":
         return f"{entry['path']} = {entry['before']}"
     if entry["undo"] == "socket":
@@ -70,10 +70,10 @@ def as_line(entry: Entry) -> bytes:
     return json.dumps(entry).encode() + b"\n"
 
 
-def understood(line: bytes, directory: Path) -> Entry:
+def parse_entry(line: bytes, directory: Path) -> Entry:
     """The entry of a line; `directory` is where the sockets are.
 
-    Raises ValueError that says what is wrong with it.
+    Raises ValueError that names the fault.
     """
     try:
         value: Any = json.loads(line)
@@ -82,10 +82,10 @@ def understood(line: bytes, directory: Path) -> Entry:
     entry: Entry = value if isinstance(value, dict) else {}
     fault = _FAULTS.get(_text(entry, "undo"))
     if fault is None:
-        raise ValueError(f"{_short(json.dumps(value))} is of no kind that this version knows")
+        raise ValueError(f"{_short(json.dumps(value))} is of an unknown kind")
     what = fault(entry, directory)
     if what is not None:
-        raise ValueError(f"{_short(json.dumps(value))} is not about {what}")
+        raise ValueError(f"{_short(json.dumps(value))} does not describe {what}")
     return entry
 
 
@@ -118,23 +118,23 @@ def _rule_fault(entry: Entry, _: Path) -> str | None:
     attributes = _attributes(entry)
     fits = (
         attributes.keys() == {"family", "oifname", "table", "priority", "protocol"}
-        and _is_ours(attributes, "protocol")
+        and _has_our_protocol(attributes, "protocol")
         and interface_fault(_text(attributes, "oifname")) is None
         and _is_number(attributes["priority"], RULE_PRIORITY, RULE_PRIORITY)
     )
-    return None if fits else "a rule of ours"
+    return None if fits else "a rule of this router"
 
 
 def _route_fault(entry: Entry, _: Path) -> str | None:
     attributes = _attributes(entry)
     fits = (
         attributes.keys() == {"family", "dst", "oif", "table", "priority", "proto"}
-        and _is_ours(attributes, "proto")
+        and _has_our_protocol(attributes, "proto")
         and attributes["dst"] == "default"
         and _is_number(attributes["oif"], 1, MOST_INDEX)
         and _is_number(attributes["priority"], 1, MOST_INDEX)
     )
-    return None if fits else "a route of ours"
+    return None if fits else "a route of this router"
 
 
 _FAULTS: Final[Mapping[str, Callable[[Entry, Path], str | None]]] = {
@@ -143,10 +143,10 @@ _FAULTS: Final[Mapping[str, Callable[[Entry, Path], str | None]]] = {
     "route": _route_fault,
     "socket": _socket_fault,
 }
-"""By kind, what an entry should be about if it is not."""
+"""By kind, a function: what an entry of the kind should describe, or None if it does."""
 
 
-def _is_ours(attributes: Entry, protocol: str) -> bool:
+def _has_our_protocol(attributes: Entry, protocol: str) -> bool:
     return (
         _is_number(attributes[protocol], RTPROT_TUNROUTER, RTPROT_TUNROUTER)
         and _is_number(attributes["family"], socket.AF_INET6, socket.AF_INET6)

@@ -1,4 +1,4 @@
-"""Which process has a TUN device, or the lock of a file (proc(5); drivers/net/tun.c,
+"""The process that has a TUN device open, or the lock of a file (proc(5); drivers/net/tun.c,
 tun_chr_show_fdinfo; fs/locks.c, show_fd_locks)."""
 
 from __future__ import annotations
@@ -21,12 +21,12 @@ class Holder(NamedTuple):
 
 
 def tun_holder(name: str) -> Holder | None:
-    """Who has a TUN of the present network namespace open, as far as we may know; nobody has a
-    persistent one that waits for its program."""
-    ours = (PROC / "self/ns/net").stat().st_ino
+    """The process that has a TUN of the present network namespace open, as far as this one may read
+    it; None also for a persistent TUN whose program does not run."""
+    namespace = (PROC / "self/ns/net").stat().st_ino
 
     def holds(process: Path) -> bool:
-        return (process / "ns/net").stat().st_ino == ours and any(
+        return (process / "ns/net").stat().st_ino == namespace and any(
             TUN_LINE + name in descriptor.read_text().splitlines()
             for descriptor in (process / "fdinfo").iterdir()
         )
@@ -35,8 +35,9 @@ def tun_holder(name: str) -> Holder | None:
 
 
 def lock_holder(descriptor: int) -> Holder | None:
-    """Who has locked a file that is open here too (flock(2)), as far as we may know. /proc/locks
-    says it only as long as whoever has taken the lock lives, who may have handed it on."""
+    """The process that has locked a file that is open here too (flock(2)), as far as this one may
+    read it. Not by /proc/locks, which names the process that took the lock: it may have ended, and
+    another have inherited the lock."""
     file = os.fstat(descriptor)
 
     def holds(process: Path) -> bool:
@@ -56,7 +57,7 @@ def _first(holds: Callable[[Path], bool]) -> Holder | None:
             if holds(process):
                 return Holder(int(process.name), _program(process))
         except OSError:
-            continue  # it has ended meanwhile, or is none of ours
+            continue  # it has ended, or this process may not read it
     return None
 
 

@@ -1,10 +1,10 @@
-"""Classic BPF programs that let only our own ICMP wake a raw socket (linux/filter.h).
+"""Classic BPF programs that pass only the router's own ICMP to a raw socket (linux/filter.h).
 
 Every raw ICMP socket gets a copy of all ICMP that its interface receives. These programs pass
-answers to queries whose identifier is ours, and errors that quote ICMP whose identifier is ours;
-in IPv4 also "host unreachable" about UDP, which our own kernel may have said (see
-System.icmp_socket). A raw IPv4 socket sees the IP header first, a raw ICMPv6 socket begins at the
-ICMPv6 header.
+replies to queries whose identifier is the router's, and errors that quote ICMP with such an
+identifier; in IPv4 also "host unreachable" about UDP, which this machine's kernel may have sent
+(see Sockets.icmp_socket). A raw IPv4 socket receives the IP header first, a raw ICMPv6 socket
+begins at the ICMPv6 header.
 """
 
 from __future__ import annotations
@@ -52,7 +52,7 @@ def attach(sock: socket.socket, instructions: list[Instruction]) -> None:
 
 
 def _id_in(echo_ids: range) -> list[Instruction]:
-    """Accept if the accumulator is one of ours, else refuse; ends a program."""
+    """Accept if the accumulator is one of `echo_ids`, else refuse; ends a program."""
     return [
         (JUMP_AT_LEAST, 0, 2, echo_ids[0]),
         (JUMP_ABOVE, 1, 0, echo_ids[-1]),

@@ -1,50 +1,37 @@
-"""Interfaces, their addresses and default routes, by rtnetlink; and word of their changes."""
+"""Interfaces, their addresses, and the interface of the default route, by rtnetlink."""
 
 from __future__ import annotations
 
-import errno
 import socket
-from typing import Final, NamedTuple
+from collections import defaultdict
+from ipaddress import IPv4Interface, IPv6Interface
 
-from router.platform.linux.dump import RTM_GETROUTE, dump, number
-from router.platform.linux.present import (
-    RTA_OIF,
-    RTA_PRIORITY,
-    RTA_TABLE,
-    RTMSG,
-    RTPROT_TUNROUTER,
-    first_hop,
-    read_interfaces,
-    rtnetlink,
+from router.platform.families import VERSION
+from router.platform.linux.kernel_routes import default_routes
+from router.platform.linux.netlink.constants import (
+    IFA_ADDRESS,
+    IFA_LOCAL,
+    IFF_LOOPBACK,
+    IFF_NOARP,
+    IFF_POINTOPOINT,
+    IFF_RUNNING,
+    IFF_UP,
+    IFLA_IFNAME,
+    IFLA_INFO_KIND,
+    IFLA_LINKINFO,
+    IFLA_MTU,
+    RTM_GETADDR,
+    RTM_GETLINK,
+)
+from router.platform.linux.netlink.dump import dump, rtnetlink
+from router.platform.linux.netlink.messages import (
+    IFADDRMSG,
+    IFINFOMSG,
+    attributes,
+    number,
+    text,
 )
 from router.policy.network import TABLE_MAIN, Interface
-
-RTN_UNICAST: Final = 1
-
-RTMGRP_LINK: Final = 0x1
-RTMGRP_IPV4_IFADDR: Final = 0x10
-RTMGRP_IPV4_ROUTE: Final = 0x40
-RTMGRP_IPV6_IFADDR: Final = 0x100
-RTMGRP_IPV6_ROUTE: Final = 0x400
-RTMGRP_IPV4_RULE: Final = 0x80
-RTMGRP_IPV6_RULE: Final = 1 << 19 - 1
-RTMGRP_IPV4_NETCONF: Final = 1 << 24 - 1
-"""Sysctls of interfaces, rp_filter among them."""
-MOST_REPORTS: Final = 256
-"""Read away at a time, so that a flood of them leaves others their turn."""
-GROUPS: Final = (
-    RTMGRP_LINK
-    | (RTMGRP_IPV4_IFADDR | RTMGRP_IPV4_ROUTE | RTMGRP_IPV4_RULE | RTMGRP_IPV4_NETCONF)
-    | (RTMGRP_IPV6_IFADDR | RTMGRP_IPV6_ROUTE | RTMGRP_IPV6_RULE)
-)
-
-
-OVERRUNS: Final = frozenset({errno.ENOBUFS, errno.ENOMEM})
-"""Some report was lost."""
-
-
-def family(version: int) -> int:
-    return socket.AF_INET if version == 4 else socket.AF_INET6
 
 
 class LinuxInterfaces:
@@ -66,56 +53,35 @@ class LinuxInterfaces:
         return best[1] if best else None
 
 
-class DefaultRoute(NamedTuple):
-    """One default route; of a multipath route, its first hop."""
-
-    interface: int
-    """Its index."""
-    table: int
-    metric: int
-
-
-def default_routes(version: int) -> list[DefaultRoute]:
-    """The unicast default routes of a family in all tables, without ours. Raises OSError."""
-    found = []
-    with rtnetlink() as netlink:
-        for fields, route in dump(netlink, RTM_GETROUTE, family(version), RTMSG):
-            _, length, _, _, table, protocol, _, kind, _ = fields
-            if length or kind != RTN_UNICAST or protocol == RTPROT_TUNROUTER:
-                continue
-            found.append(
-                DefaultRoute(
-                    number(first_hop(route).get(RTA_OIF)),
-                    number(route.get(RTA_TABLE), table),
-                    number(route.get(RTA_PRIORITY)),
-                )
-            )
-    return found
-
-
-class LinuxChanges:
-    """See Changes. Only the fact that something was reported counts: the state is read anew, so
-    an overrun (ENOBUFS) loses nothing."""
-
-    def __init__(self) -> None:
-        self._socket = socket.socket(
-            socket.AF_NETLINK, socket.SOCK_RAW | socket.SOCK_NONBLOCK, socket.NETLINK_ROUTE
+def read_interfaces(netlink: socket.socket) -> tuple[dict[str, Interface], list[str]]:
+    """By name; and the names of those that are WireGuard of the kernel. Raises OSError."""
+    addresses = _addresses(netlink)
+    found, wireguard = {}, []
+    for (_, _, index, flags, _), link in dump(netlink, RTM_GETLINK, socket.AF_UNSPEC, IFINFOMSG):
+        name = text(link.get(IFLA_IFNAME))
+        found[name] = Interface(
+            name,
+            index,
+            bool(flags & IFF_UP and flags & IFF_RUNNING),
+            number(link.get(IFLA_MTU)),
+            tuple(addresses[index]),
+            not flags & (IFF_NOARP | IFF_POINTOPOINT | IFF_LOOPBACK),
         )
-        self._socket.bind((0, GROUPS))
+        kind = attributes(link.get(IFLA_LINKINFO, b"")).get(IFLA_INFO_KIND)
+        if text(kind) == "wireguard":
+            wireguard.append(name)
+    return found, wireguard
 
-    def fileno(self) -> int:
-        return self._socket.fileno()
 
-    def drain(self) -> None:
-        """What is left after a while makes it readable again. Raises OSError."""
-        for _ in range(MOST_REPORTS):
-            try:
-                self._socket.recv(65536)
-            except BlockingIOError:
-                return
-            except OSError as error:
-                if error.errno not in OVERRUNS:
-                    raise
-
-    def close(self) -> None:
-        self._socket.close()
+def _addresses(netlink: socket.socket) -> dict[int, list[IPv4Interface | IPv6Interface]]:
+    """By interface index. On a point-to-point link IFA_LOCAL is the interface's own address and
+    IFA_ADDRESS the peer's; where there is only one of them it is the interface's own."""
+    found: dict[int, list[IPv4Interface | IPv6Interface]] = defaultdict(list)
+    messages = dump(netlink, RTM_GETADDR, socket.AF_UNSPEC, IFADDRMSG)
+    for (family, length, _, _, index), address in messages:
+        own = address.get(IFA_LOCAL) or address.get(IFA_ADDRESS)
+        if own is None or family not in VERSION:
+            continue
+        kind = IPv4Interface if VERSION[family] == 4 else IPv6Interface
+        found[index].append(kind((own, length)))
+    return found

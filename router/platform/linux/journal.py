@@ -1,15 +1,15 @@
-"""What a run has written down to be undone, in a file that outlives its processes.
+"""The journal of the changes that a run makes, in a file that outlives its processes.
 
     /run/tunrouter/net-4026531840/tun11.undo
 
-One JSON line says in which network namespace, then there is one for each deed, oldest first.
+One JSON line names the network namespace; then each change has a line, oldest first.
 
-Always true: a deed stands in the file before it is done. As long as somebody would undo it, the
-file is locked, by one lock that the guard and the undoer share; a file without a lock is what was
-left when both were killed. What is undone is struck out; what nobody can undo, or nothing is made
-of, stays where it stands until somebody deletes it, through later runs of the same name too. What
-another namespace says, which had the same number and is gone, is never taken for what was done
-here.
+Always true: a change is in the file before it is made. The file is locked as long as a process can
+undo the changes, by one lock that the guard and the undoer share; a file without a lock is left of
+a run in which both were killed. A change that is undone is removed. One that cannot be undone, or
+read, stays until a person deletes it, through later runs of the same name too. A change made in
+another network namespace, gone meanwhile, whose number is used again, is never taken for one made
+in this namespace.
 """
 
 from __future__ import annotations
@@ -24,23 +24,23 @@ from collections.abc import Collection
 from pathlib import Path
 from typing import Final, NamedTuple
 
-from router.platform.base import PlatformError
-from router.platform.linux.entries import Entry, as_line, understood
+from router.platform.base.errors import PlatformError
+from router.platform.linux.entries import Entry, as_line, parse_entry
 from router.platform.linux.holders import lock_holder
 from router.platform.linux.runtime import namespace_identity
 
 SUFFIX: Final = ".undo"
 FLAGS: Final = os.O_RDWR | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK
-PATIENCE: Final = 5.0
-"""Seconds to wait for a former run of the same name: to undo takes a fraction of one."""
+LOCK_TIMEOUT: Final = 5.0
+"""Seconds in which a former run of the same name has to end; it needs a fraction of one."""
 POLL: Final = 0.01
 
 
 class Line(NamedTuple):
     """One line of a journal. place: `FILE:NUMBER`, from 1.
 
-    Either an entry, or what is wrong with it. is_elsewhere: it is about a network namespace that is
-    gone, not about the present one."""
+    Either an entry, or the fault of the line. is_elsewhere: the change was made in a network
+    namespace that is gone, not in the present one."""
 
     place: str
     entry: Entry | None
@@ -56,19 +56,19 @@ class Journal:
         self._descriptor = descriptor
 
     @classmethod
-    def begin(cls, path: Path) -> Journal:
-        """One to write into, about the present network namespace. A run that has just ended and has
-        the same name is waited for.
+    def create(cls, path: Path) -> Journal:
+        """A journal of the present network namespace. Waits for the end of a run that has the same
+        name and is just ending.
 
-        Raises OSError with its path, and PlatformError that names who does not end.
+        Raises OSError with its path, and PlatformError that names the process that does not end.
         """
-        deadline = time.monotonic() + PATIENCE
+        deadline = time.monotonic() + LOCK_TIMEOUT
         while True:
             journal = cls(path, _open(path, FLAGS | os.O_CREAT))
             try:
                 journal._wait_for_lock(deadline)
-                if _is_there(journal.fileno()):
-                    journal._head()
+                if _exists(journal.fileno()):
+                    journal._write_namespace()
                     return journal
             except (OSError, PlatformError):
                 journal.close()
@@ -76,8 +76,8 @@ class Journal:
             journal.close()
 
     @classmethod
-    def take_up(cls, path: Path) -> Journal | None:
-        """One that nobody has locked; None if there is none. Raises OSError."""
+    def adopt(cls, path: Path) -> Journal | None:
+        """A journal that no process has locked; None if there is none. Raises OSError."""
         try:
             descriptor = _open(path, FLAGS)
         except FileNotFoundError:
@@ -87,24 +87,24 @@ class Journal:
         except BlockingIOError:
             os.close(descriptor)
             return None
-        if _is_there(descriptor):
+        if _exists(descriptor):
             return cls(path, descriptor)
         os.close(descriptor)
         return None
 
     def fileno(self) -> int:
-        """Whoever inherits it has the lock too."""
+        """A process that inherits it shares the lock."""
         return self._descriptor
 
     def write(self, entry: Entry) -> None:
-        """Behind what stands there. Raises OSError, and then it is not written."""
+        """Append an entry. Raises OSError, and then nothing is written."""
         content = self._content()
         self._put(as_line(entry), len(content))
 
     def lines(self) -> list[Line]:
-        """What stands there and is not struck out. Raises OSError."""
+        """All that are not removed. Raises OSError."""
         found = []
-        about = here = namespace_identity()  # where no line says it: another version has written
+        about = here = namespace_identity()  # another version may not write the line with the name
         for number, line in enumerate(self._content().splitlines(), start=1):
             name = _name(line)
             if name is not None:
@@ -113,38 +113,38 @@ class Journal:
                 found.append(self._line(number, line)._replace(is_elsewhere=about != here))
         return found
 
-    def strike_out(self, undone: Collection[Entry]) -> None:
-        """Leave the lines of what is undone empty, so that others keep their numbers; delete the
-        file if nothing is left. Raises OSError."""
-        if not _is_there(self._descriptor):
+    def remove_entries(self, undone: Collection[Entry]) -> None:
+        """Empty the lines of the entries, so that the others keep their numbers; delete the file if
+        nothing is left. Raises OSError."""
+        if not _exists(self._descriptor):
             return  # and another run may have one under the same name
-        struck = {as_line(entry).rstrip() for entry in undone}
+        removed = {as_line(entry).rstrip() for entry in undone}
         lines = self._content().splitlines()
-        kept = [b"" if line in struck else line for line in lines]
-        if any(line.strip() and _name(line) is None for line in kept):
-            self._put(b"\n".join(kept).rstrip() + b"\n", 0)
+        left = [b"" if line in removed else line for line in lines]
+        if any(line.strip() and _name(line) is None for line in left):
+            self._put(b"\n".join(left).rstrip() + b"\n", 0)
         else:
             self.path.unlink(missing_ok=True)
 
     def close(self) -> None:
-        """Let go of the file."""
+        """Release the lock, unless another process shares it."""
         os.close(self._descriptor)
 
     def _line(self, number: int, line: bytes) -> Line:
         place = f"{self.path}:{number}"
         try:
-            return Line(place, understood(line, self.path.parent))
+            return Line(place, parse_entry(line, self.path.parent))
         except ValueError as error:
             return Line(place, None, str(error))
 
     def _content(self) -> bytes:
-        """Its complete lines. One cut off is a deed that was never done: whoever wrote it was
-        killed meanwhile."""
+        """Its complete lines. An incomplete one is of a change that was never made: its writer was
+        killed."""
         content = os.pread(self._descriptor, os.fstat(self._descriptor).st_size, 0)
         return content[: content.rfind(b"\n") + 1]
 
     def _put(self, lines: bytes, offset: int) -> None:
-        """As the end of the file."""
+        """Write lines at an offset, and end the file there."""
         try:
             is_whole = os.pwrite(self._descriptor, lines, offset) == len(lines)
             if is_whole:
@@ -154,34 +154,34 @@ class Journal:
         if not is_whole:
             raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(self.path))
 
-    def _head(self) -> None:
-        """Say whose deeds follow. A file system that is full says so by it, at once and not in the
-        middle of a start. Raises OSError."""
+    def _write_namespace(self) -> None:
+        """Write the line that names the namespace. A full file system makes this fail at once, and
+        not in the middle of a start. Raises OSError."""
         content = self._content()
         try:
             here = namespace_identity()
             if _names(content)[-1:] != [here]:
                 self._put(json.dumps({"namespace": here}).encode() + b"\n", len(content))
         except OSError:
-            self.strike_out(())
+            self.remove_entries(())
             raise
 
     def _wait_for_lock(self, deadline: float) -> None:
-        """Until a moment of the steady clock. Raises OSError, PlatformError."""
+        """Until `deadline`, in seconds of the monotonic clock. Raises OSError, PlatformError."""
         while True:
             try:
                 fcntl.flock(self._descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except BlockingIOError:
                 if time.monotonic() > deadline:
-                    raise PlatformError(self._who_has_it()) from None
+                    raise PlatformError(self._lock_conflict()) from None
                 time.sleep(POLL)
             else:
                 return
 
-    def _who_has_it(self) -> str:
+    def _lock_conflict(self) -> str:
         holder = lock_holder(self._descriptor)
         if holder is None:
-            return f"{self.path} is locked: see who has it (fuser -v {self.path}), and end that"
+            return f"{self.path} is locked: find the process (fuser -v {self.path}), and end it"
         return (
             f"a former run has not ended: pid {holder.pid}, {holder.program}, still has "
             f"{self.path} locked; end it (sudo kill -KILL {holder.pid}), and start the "
@@ -198,7 +198,7 @@ def _open(path: Path, flags: int) -> int:
 
 
 def _name(line: bytes) -> str | None:
-    """Of the namespace that the next lines are about, if this is a line that says so."""
+    """Of the namespace of the next lines, if this is a line that names one."""
     try:
         value = json.loads(line)
     except (ValueError, RecursionError):
@@ -211,6 +211,6 @@ def _names(content: bytes) -> list[str]:
     return [name for name in map(_name, content.splitlines()) if name is not None]
 
 
-def _is_there(descriptor: int) -> bool:
-    """Whether nobody has deleted the file while its lock was waited for."""
+def _exists(descriptor: int) -> bool:
+    """Whether the file still has a name: it may be deleted while its lock is waited for."""
     return os.fstat(descriptor).st_nlink > 0

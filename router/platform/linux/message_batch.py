@@ -1,8 +1,8 @@
 """Many datagrams by one system call (recvmmsg(2)), which Python's socket module has no name for.
 
 Always true: a family's sockets share one set of buffers, so what has been received is good until
-the next call. It is not shared by both families: what is left of a longer address in a buffer would
-make senders look different that are the same.
+the next call. The families do not share one: the rest of a longer address in a
+buffer would make equal senders differ.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from functools import lru_cache
 from struct import Struct
 from typing import Final
 
-from router.platform.base import Arrived
+from router.platform.base.sockets import Arrived
 
 COUNT: Final = 64
 STRIDE: Final = 1 << 16

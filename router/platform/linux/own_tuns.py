@@ -1,7 +1,7 @@
-"""Which TUNs are those of routers that run, as everybody may see (proc_net(5), unix(7)).
+"""The TUNs of running routers, as every user can read them (proc_net(5), unix(7)).
 
-Always true: it is told by the listening control socket of the router, not by its file: a router
-that was killed has none, whatever it has left behind.
+Always true: a router is found by its listening control socket, not by the socket's file: a router
+that was killed has no listener, though its file may exist.
 """
 
 from __future__ import annotations

@@ -5,13 +5,14 @@
    interface's own, so 2 (loose) on the interface suffices (Documentation/networking/ip-sysctl).
 2. IPv6 without a default route. A bound IPv4 socket without a route takes the destination to be
    on the link, which is right for a tunnel; IPv6 says "Network is unreachable". A default route in
-   a table of its own, found by `oif`, mends that. Its rule comes behind the main table's, so that
+   a table of its own, found by `oif`, provides one. Its rule comes behind the main table's, so that
    any route by the interface that the system has is used first.
 """
 
 from __future__ import annotations
 
 import errno
+import socket
 from pathlib import Path
 from typing import Any, Final
 
@@ -25,8 +26,8 @@ from router.platform.linux.entries import (
     rule_entry,
     sysctl_entry,
 )
-from router.platform.linux.interfaces import default_routes, family
-from router.platform.linux.route_batch import RTPROT_TUNROUTER
+from router.platform.linux.kernel_routes import default_routes
+from router.platform.linux.netlink.constants import RTPROT_TUNROUTER
 from router.platform.linux.undo import SYSCTL
 from router.platform.linux.undoer import Undoer
 
@@ -35,7 +36,7 @@ LOOSE: Final = "2"
 
 
 def loosen_rp_filter(interface: str, undoer: Undoer) -> bool:
-    """Accept answers whose reverse route is the TUN; whether anything had to be done."""
+    """Accept answers whose reverse route is the TUN; whether that changed anything."""
     own = f"net/ipv4/conf/{interface}/rp_filter"
     before = _read(own)
     effective = {_read("net/ipv4/conf/all/rp_filter"), before}
@@ -50,20 +51,20 @@ def give_default_route(
     netlink: IPRoute, interface: str, index: int, tun_index: int, undoer: Undoer
 ) -> bool:
     """Let bound IPv6 sockets send anywhere by an interface that has no default route; whether
-    anything had to be done."""
+    that changed anything."""
     if _has_default(index, 6):
         return False
     table = TABLE_BASE + tun_index
     route = {
-        "family": family(6),
+        "family": socket.AF_INET6,
         "dst": "default",
         "oif": index,
         "table": table,
-        "priority": index,  # one route for each interface: IPv6 tells them by metric
+        "priority": index,  # one route for each interface, which IPv6 tells apart by metric
         "proto": RTPROT_TUNROUTER,
     }
     rule = {
-        "family": family(6),
+        "family": socket.AF_INET6,
         "oifname": interface,
         "table": table,
         "priority": RULE_PRIORITY,

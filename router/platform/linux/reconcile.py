@@ -1,5 +1,5 @@
-"""The TUN's routes as they should be: what is there is read and compared with what should be, so
-that nothing is done twice and nothing depends on having seen what has happened meanwhile.
+"""The TUN's routes against the ones wanted. The present routes are read each time, so no change is
+made twice, and nothing depends on having seen what changed them.
 """
 
 from __future__ import annotations
@@ -7,30 +7,26 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Final, NamedTuple
 
-from router.platform.linux.dump import RTM_GETROUTE, attributes, dump, number
-from router.platform.linux.interfaces import family
-from router.platform.linux.present import (
-    KINDS,
+from router.platform.families import FAMILY
+from router.platform.linux.kernel_routes import KINDS
+from router.platform.linux.netlink.batch import add_routes, delete_routes, replace_routes
+from router.platform.linux.netlink.constants import (
     RTA_DST,
+    RTA_METRICS,
     RTA_OIF,
     RTA_PRIORITY,
     RTA_TABLE,
-    RTMSG,
-    rtnetlink,
-)
-from router.platform.linux.route_batch import (
-    RTA_METRICS,
     RTAX_MTU,
+    RTM_GETROUTE,
+    RTPROT_KERNEL,
     RTPROT_TUNROUTER,
-    add_routes,
-    delete_routes,
-    replace_routes,
 )
+from router.platform.linux.netlink.dump import dump, rtnetlink
+from router.platform.linux.netlink.messages import RTMSG, attributes, number
 from router.policy.network import TABLE_MAIN, RouteKind
 from router.policy.routes.capture import Route
 
 IPV6: Final = 6
-RTPROT_KERNEL: Final = 2
 
 
 class KernelRoute(NamedTuple):
@@ -46,8 +42,8 @@ class KernelRoute(NamedTuple):
 class Present(NamedTuple):
     """The routes of one family by an interface.
 
-    ours    those of ours in the main table
-    second  those of them that come behind somebody else's of the same prefix and metric
+    ours    this router's in the main table
+    second  those of them that come behind another program's of the same prefix and metric
     kernel  the kernel's own in all tables
     """
 
@@ -56,9 +52,9 @@ class Present(NamedTuple):
     kernel: set[KernelRoute]
 
 
-def keep_routes(index: int, wanted: Sequence[Route], there: Present) -> list[Route]:
-    """Have exactly these routes of ours by an interface, before those of others for the same
-    prefixes; the ones that were missing or came second. `there` are those of the same family.
+def reconcile_routes(index: int, wanted: Sequence[Route], there: Present) -> list[Route]:
+    """Leave exactly these of the router's routes by an interface, before other programs' for the
+    same prefixes; the ones that were missing or came second. `there`: those of the same family.
 
     Added before others are removed. Raises OSError, PlatformError.
     """
@@ -84,22 +80,22 @@ def present_routes(index: int, version: int) -> Present:
     found = Present(set(), set(), set())
     foreign = None
     with rtnetlink() as netlink:
-        for fields, route in dump(netlink, RTM_GETROUTE, family(version), RTMSG):
+        for fields, route in dump(netlink, RTM_GETROUTE, FAMILY[version], RTMSG):
             _, length, _, tos, table, protocol, _, kind, _ = fields
             table = number(route.get(RTA_TABLE), table)
             first = int.from_bytes(route.get(RTA_DST, b""), "big")
-            by_it = number(route.get(RTA_OIF)) == index
-            if by_it and protocol == RTPROT_KERNEL and kind in KINDS:
+            is_by_interface = number(route.get(RTA_OIF)) == index
+            if is_by_interface and protocol == RTPROT_KERNEL and kind in KINDS:
                 found.kernel.add(KernelRoute(version, table, KINDS[kind], first, length))
             if table != TABLE_MAIN:
                 continue
             place = first, length, tos, number(route.get(RTA_PRIORITY))
-            if protocol != RTPROT_TUNROUTER or not by_it:
+            if protocol != RTPROT_TUNROUTER or not is_by_interface:
                 foreign = place
                 continue
             metrics = attributes(route.get(RTA_METRICS, b""))
             one = Route(version, first, length, number(metrics.get(RTAX_MTU)))
             found.ours.add(one)
-            if foreign == place:  # the kernel lists them in the order in which they are asked
+            if foreign == place:  # the kernel lists them in the order of look-up
                 found.second.add(one)
     return found

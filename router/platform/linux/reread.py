@@ -1,7 +1,7 @@
-"""A program whose output is read bit by bit: the one that reads the rules anew.
+"""The program that reads the rules file again, and its output.
 
-The guard starts it, as it needs the rights of the start, and hands over the end of the pipe that
-the router reads. What to start the guard has been told before there was a router.
+The guard starts it, since it needs the privileges of the start, and hands over the end of the pipe
+that the router reads. The guard has the command from its own start on.
 """
 
 from __future__ import annotations
@@ -14,12 +14,12 @@ import subprocess
 from collections.abc import Sequence
 from typing import Final
 
-from router.platform.base import PlatformError
+from router.platform.base.errors import PlatformError
 
 CAPACITY: Final = 1 << 20
-"""Bytes in the pipe at most, so that the program need not wait for every turn of ours."""
+"""Bytes in the pipe at most, so that the program need not wait for each read of the router."""
 PORTION: Final = 1 << 15
-"""Bytes read at once: as much as takes a few milliseconds to be taken in."""
+"""Bytes read at once; unpickling as many takes a few milliseconds."""
 
 
 class Program:
@@ -28,11 +28,11 @@ class Program:
     def __init__(self, command: Sequence[str]) -> None:
         self._command = command
         self._process: subprocess.Popen[bytes] | None = None
-        signal.signal(signal.SIGCHLD, lambda *_: self._bury())
+        signal.signal(signal.SIGCHLD, lambda *_: self._reap())
 
     def start(self) -> int:
-        """The descriptor that its output is to be read from, which belongs to the caller. One that
-        still runs is ended: nobody waits for it any more. Raises PlatformError."""
+        """The descriptor that its output is to be read from, which belongs to the caller. Kills
+        one that still runs, whose output is no longer read. Raises PlatformError."""
         self.end()
         output, into = os.pipe()
         with contextlib.suppress(OSError):
@@ -42,20 +42,20 @@ class Program:
         except OSError as error:
             os.close(output)
             raise PlatformError(
-                f"the rules can't be read anew, {self._command[0]} does not start: {error.strerror}"
+                f"cannot read the rules again: {self._command[0]} does not start: {error.strerror}"
             ) from error
         finally:
             os.close(into)
         return output
 
     def end(self) -> None:
-        """If it has not ended."""
+        """Kill it if it runs."""
         if self._process is not None:
             self._process.kill()
             self._process.wait()
 
-    def _bury(self) -> None:
-        """Somebody has ended; if it is the program, nothing is left of it."""
+    def _reap(self) -> None:
+        """A child has ended; collect its status if it is the program."""
         if self._process is not None:
             self._process.poll()
 
@@ -74,5 +74,5 @@ class Output:
         return os.read(self._descriptor, PORTION)
 
     def close(self) -> None:
-        """A program that has more to say ends with its next word."""
+        """A program that still writes ends with its next write (SIGPIPE)."""
         os.close(self._descriptor)

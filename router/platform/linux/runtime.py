@@ -1,14 +1,14 @@
-"""Where what a router keeps while it runs is found by others: /run/tunrouter.
+"""The directory of a running router's files: /run/tunrouter.
 
     /run/tunrouter/net-4026531840/tun11.undo
 
-Always true: two routers whose TUNs have the same name in different network namespaces never meet:
-each namespace has a directory of its own, named by its number (namespaces(7)). Which of them is the
-system's own cannot be asked without more privileges than the router needs.
+Always true: each network namespace has a directory of its own, named by its number (namespaces(7)),
+so two routers in different namespaces never meet, though their TUNs have the same name. Which
+namespace is the system's initial one cannot be read without more privileges than the router needs.
 
-A number is used again when its namespace is gone, so what was written down there says whose it is,
-by the cookie of the namespace (SO_NETNS_COOKIE, from Linux 5.14 on), of which the kernel gives each
-but once, and by the boot, which not everybody's /run ends with.
+The kernel uses a number again when its namespace is gone. So a journal names its namespace by the
+cookie (SO_NETNS_COOKIE, from Linux 5.14 on), which is never used again until the next boot, and by
+the boot, since not every system empties /run then.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ import sys
 from pathlib import Path
 from typing import Final
 
-from router.platform.base import PlatformError
+from router.platform.base.errors import PlatformError
 
 RUN: Final = Path("/run/tunrouter")
 NAMESPACE: Final = Path("/proc/self/ns/net")
@@ -34,7 +34,7 @@ SOCKET_SUFFIX: Final = ".sock"
 FULL: Final = "`df /run` and `df -i /run` say whether it is full"
 TOO_MANY: Final = "raise `ulimit -n`"
 TRIES: Final = 10
-"""Another router that ends may remove a directory between two steps of ours."""
+"""Another router that ends may remove the directory between two steps."""
 
 
 def runtime_directory() -> Path:
@@ -43,8 +43,7 @@ def runtime_directory() -> Path:
 
 
 def namespace_identity() -> str:
-    """What the present network namespace has in common with no other, as far as this kernel says.
-    Raises OSError."""
+    """Of the present network namespace; unique, on a kernel that has cookies. Raises OSError."""
     boot = BOOT.read_text().strip()
     with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as sock:
         try:
@@ -57,13 +56,12 @@ def namespace_identity() -> str:
 
 
 def make_runtime_directory() -> Path:
-    """For everybody to look into. The last router to end removes it. Raises OSError,
-    PlatformError."""
+    """Readable by every user. The last router to end removes it. Raises OSError, PlatformError."""
     directory = runtime_directory()
     for _ in range(TRIES):
         try:
             for each in (RUN, directory):
-                _have(each)
+                _make(each)
         except FileNotFoundError:
             continue
         except OSError:
@@ -74,11 +72,11 @@ def make_runtime_directory() -> Path:
 
 
 def remedy(error: OSError) -> str:
-    """What to do about something that cannot be made there, for people."""
+    """For an error of making a file there."""
     return TOO_MANY if error.errno in (errno.EMFILE, errno.ENFILE) else FULL
 
 
-def _have(path: Path) -> None:
+def _make(path: Path) -> None:
     with contextlib.suppress(FileExistsError):
         path.mkdir()
         path.chmod(0o755)
@@ -91,7 +89,7 @@ def _have(path: Path) -> None:
 
 
 def remove_runtime_directory(directory: Path) -> None:
-    """As far as nobody else has something in it."""
+    """If it is empty."""
     with contextlib.suppress(OSError):
         with contextlib.suppress(FileNotFoundError):
             directory.rmdir()

@@ -1,7 +1,7 @@
 """Raw sockets that leave by one interface only (socket(7), raw(7), ipv6(7)).
 
-SO_BINDTODEVICE is what keeps the router's own packets out of its TUN: a bound socket's route
-look-up does not see routes by other interfaces. Binding a source address would not do.
+SO_BINDTODEVICE keeps the router's own packets out of its TUN: the route look-up of a bound socket
+skips routes by other interfaces. Binding to a source address does not.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ import contextlib
 import socket
 from typing import Final
 
-from router.platform.base import NetworkPath
+from router.platform.base.facts import NetworkPath
 from router.platform.linux import icmp_filter
 from router.policy.network import Interface
 
@@ -31,7 +31,7 @@ def bind_to_device(sock: socket.socket, name: str) -> None:
 
 
 def icmp_socket(version: int, device: str, echo_ids: range) -> socket.socket:
-    """See System.icmp_socket."""
+    """See Sockets.icmp_socket."""
     if version == 4:
         sock = socket.socket(socket.AF_INET, socket.SOCK_RAW, socket.IPPROTO_ICMP)
     else:
@@ -52,8 +52,8 @@ def icmp_socket(version: int, device: str, echo_ids: range) -> socket.socket:
     return sock
 
 
-def passing_socket(version: int, device: str) -> socket.socket:
-    """See Streams.passing. Raises OSError."""
+def raw_socket(version: int, device: str) -> socket.socket:
+    """See Sockets.raw_socket. Raises OSError."""
     sock = socket.socket(
         socket.AF_INET if version == 4 else socket.AF_INET6,
         socket.SOCK_RAW | socket.SOCK_NONBLOCK,
@@ -68,7 +68,7 @@ def passing_socket(version: int, device: str) -> socket.socket:
 
 
 def path(version: int, interface: Interface, address: str) -> NetworkPath:
-    """See System.path. A connected socket knows it (ip(7), IP_MTU); nothing is sent."""
+    """See Facts.path. A connected socket has it (ip(7), IP_MTU); nothing is sent."""
     family = socket.AF_INET if version == 4 else socket.AF_INET6
     try:
         with socket.socket(family, socket.SOCK_DGRAM) as sock:

@@ -1,10 +1,10 @@
 """The TUN device (linux/if_tun.h, Documentation/networking/tuntap.rst).
 
-The device lives as long as its descriptor: whatever ends the process takes the device, its
-addresses and its routes with it.
+The device lives as long as its descriptor: when the process ends, the kernel removes the device,
+its addresses and its routes.
 
-With a virtio-net header the kernel hands over checksums and segmentation of TCP to whoever is
-behind the device, and takes them over likewise: one read or write moves up to 64 KB.
+With a virtio-net header the kernel leaves checksums and segmentation of TCP to the process that
+reads, and does them for the process that writes: one read or write moves up to 64 KB.
 """
 
 from __future__ import annotations
@@ -18,7 +18,8 @@ from fcntl import ioctl
 from struct import Struct, pack
 from typing import Final
 
-from router.platform.base import Bytes, PlatformError
+from router.platform.base.descriptors import Bytes
+from router.platform.base.errors import PlatformError
 from router.wire import offload
 
 DEVICE: Final = "/dev/net/tun"
@@ -75,7 +76,7 @@ class LinuxTun:
 def open_tun(name: str | None, mtu: int, offloads: bool) -> LinuxTun:
     """Make a TUN device, still without addresses and down.
 
-    offloads: whether to have them where the kernel does. Raises PlatformError.
+    offloads: whether to use them where the kernel has them. Raises PlatformError.
     """
     try:
         descriptor = os.open(DEVICE, os.O_RDWR | os.O_NONBLOCK | os.O_CLOEXEC)
@@ -92,8 +93,8 @@ def open_tun(name: str | None, mtu: int, offloads: bool) -> LinuxTun:
 def _make(descriptor: int, name: bytes, offloads: bool) -> tuple[str, bool]:
     """The device's name, and whether its frames have a header. Raises OSError.
 
-    A kernel without virtio-net headers refuses the flag (EINVAL); one that cannot leave
-    segmentation to us has the header all the same, and never anything to do in it.
+    A kernel without virtio-net headers refuses the flag (EINVAL); on one that cannot leave
+    segmentation to the process, the header never requests any.
     """
     flags = IFF_TUN | IFF_NO_PI
     if offloads:

@@ -1,40 +1,37 @@
-"""How to undo what outlives the process: see `entries`.
+"""Undoing what outlives the process; see `entries`.
 
-A route, an address or a device goes with the TUN's descriptor; these do not, and are written down
-before they are done (`undoer`, `journal`).
+A route, an address or a device goes with the TUN's descriptor. The changes here do not, and are
+recorded before they are made (`undoer`, `journal`).
 
-Always true: only what is exactly as we left it is undone; what somebody changed meanwhile is his.
+Always true: only what is exactly as this router left it is undone; what another program has changed
+since stays.
 """
 
 from __future__ import annotations
 
-import errno
 import logging
-import os
 import stat
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, Final
 
-from router.platform.linux.entries import Entry, described
+from router.platform.linux.entries import Entry, describe
+from router.platform.linux.netlink.constants import GONE
 from router.platform.reason import reason
 
 log = logging.getLogger(__name__)
 
 SYSCTL: Final = Path("/proc/sys")
 
-GONE: Final = frozenset({errno.ENOENT, errno.ESRCH, errno.ENODEV})
-"""What the kernel says of a rule or route that is not there."""
-
 
 def undo_all(entries: Sequence[Entry]) -> list[Entry]:
-    """Undo, the last first; what is undone. The rest is logged."""
+    """Undo, the last first, and log what fails; the entries that are undone."""
     undone = []
     for entry in reversed(entries):
         try:
             undo(entry)
         except OSError as error:
-            log.error("could not undo %s: %s", described(entry), reason(error))  # noqa: TRY400 - for people
+            log.error("could not undo %s: %s", describe(entry), reason(error))  # noqa: TRY400 - for people
         else:
             undone.append(entry)
     return undone
@@ -70,16 +67,20 @@ def _remove_socket(entry: Entry) -> None:
 
 
 def _netlink(what: str, attributes: dict[str, Any]) -> None:
-    """Delete a rule or route; it may be gone already, with the interface or by another hand."""
-    from pyroute2.iproute.linux import IPRoute  # noqa: PLC0415 - the waiting process has none
-    from pyroute2.netlink.exceptions import NetlinkError  # noqa: PLC0415
+    """Delete a rule or route; it may be gone already, with its interface or by
+    another program."""
+    from pyroute2.iproute.linux import IPRoute  # noqa: PLC0415 - the waiting process needs none
 
-    with IPRoute() as netlink:
-        try:
+    from router.platform.linux.netlink.errors import (  # noqa: PLC0415 - likewise
+        netlink_errors_as_os_errors,
+    )
+
+    try:
+        with IPRoute() as netlink, netlink_errors_as_os_errors():
             getattr(netlink, what)("del", **attributes)
-        except NetlinkError as error:
-            if error.code not in GONE:
-                raise OSError(error.code, os.strerror(error.code)) from error
+    except OSError as error:
+        if error.errno not in GONE:
+            raise
 
 
 _UNDO: Final[dict[str, Callable[[Entry], None]]] = {

@@ -1,9 +1,9 @@
-"""The process that undoes what the guard has done when the guard cannot.
+"""The process that undoes the guard's changes when the guard cannot.
 
-It has a session of its own, does nothing but write down (`journal`) what the guard is about to do,
-and says so when it has, or why it cannot. When its input ends, because the guard has closed it or
-because the guard was killed, it takes everything back, the last first, and ends. When it is the
-undoer that dies, the guard sees the connection end, and undoes everything itself.
+It has a session of its own. It records (`journal`) each change that the guard announces, and
+replies whether it could. When its input ends, because the guard closed it or was killed, it undoes
+everything, the last change first, and ends. When the undoer itself is killed, the guard sees the
+connection end and undoes everything.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from pathlib import Path
 from struct import Struct
 from typing import Final
 
-from router.platform.linux.entries import Entry, as_line, understood
+from router.platform.linux.entries import Entry, as_line, parse_entry
 from router.platform.linux.journal import Journal
 from router.platform.linux.runtime import remove_runtime_directory
 from router.platform.linux.undo import undo_all
@@ -29,32 +29,32 @@ from router.platform.reason import reason
 
 log = logging.getLogger(__name__)
 
-PATIENCE: Final = 10.0
-"""Seconds to wait for it at the end; it needs a fraction of one."""
-ANSWER: Final = 5.0
-"""Seconds to wait until something is written down."""
+EXIT_TIMEOUT: Final = 10.0
+"""Seconds in which it has to end; it needs a fraction of one."""
+REPLY_TIMEOUT: Final = 5.0
+"""Seconds in which a change has to be recorded."""
 STATUS: Final = Struct("=i")
-"""The answer to each line: 0 when it is written down, or the errno number that says why not."""
+"""The reply to each line: 0 when it is recorded, else an errno number."""
 CONNECTION: Final = 0
-"""The descriptor that it is born with."""
+"""The descriptor that it inherits."""
 
 
 class Undoer:
-    """The guard's end: `record` before the deed, `close` when all is to be undone.
+    """The guard's end: `record` before each change, `close` to undo them all.
 
-    Its descriptor becomes readable when the process at the other end is gone. The journal's lock is
-    shared with that, so that it is held until nobody is left who would undo.
+    Its descriptor becomes readable when the undoer's process is gone. Both share the journal's
+    lock, so it is held as long as either can undo.
     """
 
     def __init__(self, path: Path) -> None:
-        """path: of the journal, in a directory that there is. Raises OSError, PlatformError."""
+        """path: of the journal, in an existing directory. Raises OSError, PlatformError."""
         self._entries: list[Entry] = []
         try:
             self._connection, theirs = socket.socketpair()
         except OSError:
             remove_runtime_directory(path.parent)
             raise
-        self._connection.settimeout(ANSWER)
+        self._connection.settimeout(REPLY_TIMEOUT)
         with theirs:
             self._journal = self._begin(path)
             self._process = self._start(theirs)
@@ -63,32 +63,31 @@ class Undoer:
         return self._connection.fileno()
 
     def record(self, entry: Entry) -> None:
-        """Have written down how to undo what is about to be done; once is enough for what is done
-        again.
+        """Have a change recorded before it is made. A repeated change is recorded once.
 
-        Raises OSError if nobody would undo it, or if it cannot be written down.
+        Raises OSError if the undoer is gone or does not reply, or if it cannot write.
         """
         if entry in self._entries:
             return
         try:
             self._connection.sendall(as_line(entry))
-            answer = self._connection.recv(STATUS.size)
+            reply = self._connection.recv(STATUS.size)
         except TimeoutError as error:
-            self._connection.shutdown(socket.SHUT_RDWR)  # as good as gone
+            self._connection.shutdown(socket.SHUT_RDWR)
             pid = self._process.pid
-            raise TimeoutError(f"the process that would undo it (pid {pid}) hangs") from error
-        if len(answer) < STATUS.size:
-            raise ConnectionResetError("the process that would undo it is gone")
-        (number,) = STATUS.unpack(answer)
+            raise TimeoutError(f"the undoer (pid {pid}) does not reply") from error
+        if len(reply) < STATUS.size:
+            raise ConnectionResetError("the undoer has ended")
+        (number,) = STATUS.unpack(reply)
         if number:
             raise OSError(number, os.strerror(number), str(self._journal.path))
         self._entries.append(entry)
 
     def close(self) -> bool:
-        """Undo everything; whether that has worked."""
+        """Undo everything; whether that has succeeded."""
         self._connection.close()
         try:
-            status = self._process.wait(PATIENCE)
+            status = self._process.wait(EXIT_TIMEOUT)
         except subprocess.TimeoutExpired:
             self._process.kill()
             status = self._process.wait()
@@ -99,7 +98,7 @@ class Undoer:
 
     def _begin(self, path: Path) -> Journal:
         try:
-            return Journal.begin(path)
+            return Journal.create(path)
         except BaseException:
             self._connection.close()
             remove_runtime_directory(path.parent)
@@ -123,21 +122,21 @@ class Undoer:
             )
         except OSError:
             self._connection.close()
-            _strike_out(journal, [])
+            _close_journal(journal, [])
             raise
 
     def _undo_instead(self) -> bool:
-        """What the process at the other end cannot; whether all of it could be undone."""
+        """In this process; whether everything could be undone."""
         undone = undo_all(self._entries)
-        return _strike_out(self._journal, undone) and len(undone) == len(self._entries)
+        return _close_journal(self._journal, undone) and len(undone) == len(self._entries)
 
 
-def _strike_out(journal: Journal, undone: list[Entry]) -> bool:
-    """What could not be undone is left to be found; whether the rest is struck out."""
+def _close_journal(journal: Journal, undone: list[Entry]) -> bool:
+    """Remove what is undone, and leave the rest to `cleanup`; whether it could be removed."""
     try:
-        journal.strike_out(undone)
+        journal.remove_entries(undone)
     except OSError as error:
-        log.error("what is undone cannot be struck out: %s", reason(error))  # noqa: TRY400 - for people
+        log.error("the journal of changes cannot be updated: %s", reason(error))  # noqa: TRY400 - for people
         return False
     finally:
         journal.close()
@@ -146,37 +145,36 @@ def _strike_out(journal: Journal, undone: list[Entry]) -> bool:
 
 
 def main(journal: Journal) -> int:
-    """Write down until the input ends, then undo; the exit status."""
+    """Record until the input ends, then undo; the exit status."""
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, signal.SIG_IGN)
     entries: list[Entry] = []
     status = 0
     try:
-        _write_down(journal, entries)
+        _record_all(journal, entries)
     except (OSError, ValueError) as error:
         why = reason(error) if isinstance(error, OSError) else error
-        log.error("what a run does cannot be written down: %s", why)  # noqa: TRY400 - for people
+        log.error("changes to undo cannot be recorded: %s", why)  # noqa: TRY400 - for people
         status = 1
     undone = undo_all(entries)
-    is_struck_out = _strike_out(journal, undone)
-    return status if is_struck_out and len(undone) == len(entries) else 1
+    is_updated = _close_journal(journal, undone)
+    return status if is_updated and len(undone) == len(entries) else 1
 
 
-def _write_down(journal: Journal, entries: list[Entry]) -> None:
-    """Each line of the input, until it ends. Raises OSError; ValueError for what could not be
-    undone."""
+def _record_all(journal: Journal, entries: list[Entry]) -> None:
+    """Each line of the input, until it ends. Raises OSError; ValueError for an invalid entry."""
     with os.fdopen(CONNECTION, "rb", buffering=0) as lines:
         for line in lines:
             if line.endswith(b"\n"):
-                entry = understood(line, journal.path.parent)
-                number = _written(journal, entry)
+                entry = parse_entry(line, journal.path.parent)
+                number = _record(journal, entry)
                 if number == 0:
                     entries.append(entry)
                 with contextlib.suppress(BrokenPipeError):  # the input ends then as well
                     os.write(CONNECTION, STATUS.pack(number))
 
 
-def _written(journal: Journal, entry: Entry) -> int:
+def _record(journal: Journal, entry: Entry) -> int:
     """See STATUS."""
     try:
         journal.write(entry)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import select
 from collections.abc import Callable
 
-from router.platform.base import BROKEN, READABLE, WRITABLE, HasFileno
+from router.platform.base.descriptors import BROKEN, READABLE, WRITABLE, HasFileno
 
 CHANGES = select.POLLIN | select.POLLOUT
 

@@ -12,7 +12,7 @@ from router.flows.icmp import Binding
 from router.flows.nat import translate
 from router.outbound.base import DatagramChannel, Dial, DialRequest, Outbound
 from router.outbound.udp import open_datagrams
-from router.platform.base import NetworkPath
+from router.platform.base.facts import NetworkPath
 from router.policy.network import Interface
 from router.wire import ip
 from tests.unit.engine.udp.memory import MemorySystem

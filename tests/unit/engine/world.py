@@ -27,8 +27,9 @@ from router.outbound.base import Outbound
 from router.outbound.descriptors import Descriptors
 from router.outbound.local_addresses import LocalAddresses
 from router.outbound.local_replies import LocalReplies
-from router.platform.base import Bytes, System
-from router.platform.base import Streams as StreamSockets
+from router.platform.base.descriptors import Bytes
+from router.platform.base.system import System
+from router.platform.base.tcp import TcpSockets
 from router.policy.match.table import RuleSet
 from router.wire import icmp, ip, offload
 from tests.unit.engine.memory_outbound import Dials, MemoryChannel, MemoryOutbound
@@ -143,7 +144,7 @@ class World:
         writer = TunWriter(self.tun, drops)
         refusals = Refusals(writer, drops, PEERS)
         descriptors = Descriptors(2 * most * DESCRIPTORS_EACH)  # of few, half are a reserve
-        sockets, loop = cast(StreamSockets, self.tcp), cast(Watcher, self.tcp)
+        sockets, loop = cast(TcpSockets, self.tcp), cast(Watcher, self.tcp)
         streams = Streams(
             *(sockets, self.tun, loop, TUN_ADDRESSES, lambda _: False, descriptors),
             *(writer, refusals, drops),

@@ -14,7 +14,7 @@ import pytest
 from router.outbound.buffers import BufferPool, MemoryBuffer
 from router.outbound.descriptors import Descriptors
 from router.outbound.relay import End, Relay
-from router.platform.base import BROKEN, READABLE, WRITABLE
+from router.platform.base.descriptors import BROKEN, READABLE, WRITABLE
 from router.platform.tcp_socket import reset_on_close
 
 SPLICING = [True, False] if sys.platform == "linux" else [False]

@@ -1,4 +1,4 @@
-"""Reading away reports of changes ends, whatever the socket says."""
+"""Draining notifications of changes ends, whatever the socket returns."""
 
 from __future__ import annotations
 
@@ -8,20 +8,20 @@ import socket
 
 import pytest
 
-from router.platform.linux.interfaces import MOST_REPORTS, LinuxChanges
+from router.platform.linux.changes import MOST_REPORTS, LinuxChanges
 
 
 class Reports(socket.socket):
-    """Says the same again and again, and counts how often it is asked."""
+    """Returns the same each time, and counts the calls."""
 
     def __init__(self, answer: bytes | OSError) -> None:
         super().__init__(socket.AF_UNIX, socket.SOCK_DGRAM)
         self.answer = answer
-        self.asked = 0
+        self.calls = 0
 
     def recv(self, size: int, flags: int = 0) -> bytes:
-        self.asked += 1
-        assert self.asked <= 100 * MOST_REPORTS, "it would go on for ever"
+        self.calls += 1
+        assert self.calls <= 100 * MOST_REPORTS, "it would go on for ever"
         if isinstance(self.answer, OSError):
             raise self.answer
         return self.answer[:size]
@@ -39,18 +39,18 @@ def reading(answer: bytes | OSError) -> tuple[LinuxChanges, Reports]:
 def test_an_overrun_is_a_report(number: int) -> None:
     changes, reports = reading(OSError(number, os.strerror(number)))
     changes.drain()
-    assert reports.asked == MOST_REPORTS
+    assert reports.calls == MOST_REPORTS
     changes.close()
 
 
 def test_a_flood_leaves_others_their_turn() -> None:
     changes, reports = reading(bytes(32))
     changes.drain()
-    assert reports.asked == MOST_REPORTS
+    assert reports.calls == MOST_REPORTS
     changes.close()
 
 
-def test_what_does_not_pass_is_told() -> None:
+def test_a_permanent_error_is_raised() -> None:
     changes, _ = reading(OSError(errno.EBADF, os.strerror(errno.EBADF)))
     with pytest.raises(OSError, match="Bad file descriptor"):
         changes.drain()

@@ -9,7 +9,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from router.platform.linux.channel import LARGEST, SIZE, Channel, Message
+from router.platform.privileged.channel import LARGEST, SIZE, Channel, Message
 
 Pair = tuple[Channel, socket.socket]
 
@@ -80,7 +80,7 @@ def test_no_message_fills_the_memory(pair: Pair) -> None:
         channel.receive()
 
 
-def test_descriptors_of_nonsense_are_not_kept(pair: Pair) -> None:
+def test_descriptors_of_invalid_messages_are_closed(pair: Pair) -> None:
     channel, theirs = pair
     read, write = os.pipe()
     socket.send_fds(theirs, [SIZE.pack(1) + b"{"], [write])

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from router.platform.base import PlatformError
+from router.platform.base.errors import PlatformError
 from router.platform.linux import runtime
 from router.platform.linux.control_socket import control_socket, control_sockets
 from router.platform.linux.runtime import make_runtime_directory, runtime_directory

@@ -9,8 +9,8 @@ from ipaddress import ip_address
 
 import pytest
 
-from router.platform.base import ConnectFailure
-from router.platform.linux.streams import what_failed
+from router.platform.base.tcp import ConnectFailure
+from router.platform.linux.tcp import connect_failure
 
 Ancillary = list[tuple[int, int, bytes]]
 
@@ -44,57 +44,59 @@ def queue(
 
 
 @BOTH
-def test_an_icmp_error_with_whoever_sent_it(version: int) -> None:
-    failure = what_failed(errno.EHOSTUNREACH, version, queue(version))
+def test_an_icmp_error_with_its_sender(version: int) -> None:
+    failure = connect_failure(errno.EHOSTUNREACH, version, queue(version))
     offender = ip_address(OFFENDERS[version]).packed
     assert failure == ConnectFailure(errno.EHOSTUNREACH, (*UNREACHABLE[version], 0), offender)
 
 
 @BOTH
-def test_the_mtu_of_too_big_is_kept(version: int) -> None:
+def test_the_mtu_of_too_big_is_reported(version: int) -> None:
     what = (3, 4) if version == 4 else (2, 0)
-    told = queue(version, error=errno.EMSGSIZE, what=what, info=1280)
-    assert what_failed(errno.EMSGSIZE, version, told).icmp == (*what, 1280)
+    messages = queue(version, error=errno.EMSGSIZE, what=what, info=1280)
+    assert connect_failure(errno.EMSGSIZE, version, messages).icmp == (*what, 1280)
 
 
 @BOTH
 @pytest.mark.parametrize("error", [errno.ECONNREFUSED, errno.ENETUNREACH])
 def test_an_icmp_error_about_something_else_is_not_the_reason(version: int, error: int) -> None:
     """A reset came after it, say."""
-    assert what_failed(error, version, queue(version)) == ConnectFailure(error)
+    assert connect_failure(error, version, queue(version)) == ConnectFailure(error)
 
 
 @BOTH
 def test_silence_stays_silence(version: int) -> None:
     """An error that was noted on the way to a time-out has not ended the attempt."""
-    told = queue(version, error=errno.ETIMEDOUT)
-    assert what_failed(errno.ETIMEDOUT, version, told) == ConnectFailure(errno.ETIMEDOUT)
+    messages = queue(version, error=errno.ETIMEDOUT)
+    assert connect_failure(errno.ETIMEDOUT, version, messages) == ConnectFailure(errno.ETIMEDOUT)
 
 
 @BOTH
-def test_what_our_own_kernel_noted_has_no_sender(version: int) -> None:
-    told = queue(version, origin=LOCAL)
-    assert what_failed(errno.EHOSTUNREACH, version, told) == ConnectFailure(errno.EHOSTUNREACH)
+def test_an_error_of_this_kernel_has_no_sender(version: int) -> None:
+    messages = queue(version, origin=LOCAL)
+    assert connect_failure(errno.EHOSTUNREACH, version, messages) == ConnectFailure(
+        errno.EHOSTUNREACH
+    )
 
 
 @BOTH
 def test_the_other_family_is_not_listened_to(version: int) -> None:
     other = queue(10 - version)
-    assert what_failed(errno.EHOSTUNREACH, version, other) == ConnectFailure(errno.EHOSTUNREACH)
+    assert connect_failure(errno.EHOSTUNREACH, version, other) == ConnectFailure(errno.EHOSTUNREACH)
 
 
 @BOTH
 def test_the_first_that_fits_counts_whatever_stands_before_it(version: int) -> None:
-    told = [
+    messages = [
         (socket.SOL_SOCKET, 29, bytes(16)),
         (*KINDS[version], b"short"),
         *queue(version, error=errno.EPROTO),
         *queue(version),
     ]
-    found = what_failed(errno.EHOSTUNREACH, version, told).icmp
+    found = connect_failure(errno.EHOSTUNREACH, version, messages).icmp
     assert found == (*UNREACHABLE[version], 0)
 
 
 @BOTH
 def test_nothing_there(version: int) -> None:
-    assert what_failed(errno.ECONNREFUSED, version, []) == ConnectFailure(errno.ECONNREFUSED)
+    assert connect_failure(errno.ECONNREFUSED, version, []) == ConnectFailure(errno.ECONNREFUSED)

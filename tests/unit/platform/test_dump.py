@@ -1,4 +1,4 @@
-"""What the kernel lists, of the family that was asked for and no other."""
+"""Dumps contain the requested family and no other."""
 
 from __future__ import annotations
 
@@ -6,8 +6,9 @@ import socket
 
 import pytest
 
-from router.platform.linux.dump import RTM_GETADDR, dump
-from router.platform.linux.present import IFADDRMSG, rtnetlink
+from router.platform.linux.netlink.constants import RTM_GETADDR
+from router.platform.linux.netlink.dump import dump, rtnetlink
+from router.platform.linux.netlink.messages import IFADDRMSG
 
 AF_UNKNOWN = 12
 """DECnet, which has left Linux."""
@@ -15,7 +16,7 @@ AF_UNKNOWN = 12
 
 @pytest.mark.parametrize("family", [socket.AF_INET, socket.AF_INET6, AF_UNKNOWN])
 def test_nothing_of_other_families_is_listed(family: int) -> None:
-    """A kernel lists the addresses of all families when it is asked for one that it has not, as it
+    """A kernel lists the addresses of all families when a request names one that it has not, as it
     is for IPv6 where it was started without."""
     with rtnetlink() as netlink:
         assert {fields[0] for fields, _ in dump(netlink, RTM_GETADDR, family, IFADDRMSG)} <= {

@@ -67,8 +67,8 @@ def test_host_unreachable_about_a_datagram_may_be_of_our_own_kernel(what: Error)
     """In IPv4; the datagram's own socket hears all others."""
     for version in (4, 6):
         header = IP(src="10.0.0.1", dst="10.0.0.2") if version == 4 else IPv6(src="::8", dst="::9")
-        tcp_info = version == 4 and what is Error.HOST_UNREACHABLE
-        assert passes(version, error(version, bytes(header / UDP()), what)) == tcp_info
+        is_passed = version == 4 and what is Error.HOST_UNREACHABLE
+        assert passes(version, error(version, bytes(header / UDP()), what)) == is_passed
         assert not passes(version, error(version, bytes(header / TCP()), what))
 
 

@@ -1,4 +1,4 @@
-"""Whatever stands in a journal, what is understood is undone, the rest is named and kept, and
+"""Whatever a journal contains, valid entries are undone, the rest is named and stays, and
 nothing that a run of ours does not change is touched."""
 
 from __future__ import annotations
@@ -15,17 +15,17 @@ from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 from router.cli import cleanup
-from router.platform.base import Leftover
+from router.platform.base.processes import Leftover
 from router.platform.linux import journal, leftovers, runtime, undo
 from router.platform.linux.entries import (
     TABLE_BASE,
     Entry,
     as_line,
+    parse_entry,
     route_entry,
     rule_entry,
     socket_entry,
     sysctl_entry,
-    understood,
 )
 from router.platform.linux.journal import Journal
 from router.platform.linux.runtime import namespace_identity
@@ -39,7 +39,7 @@ ROUTE = route_entry(family=10, dst="default", oif=2, table=TABLE_BASE + 5, prior
 
 
 class Place:
-    """A runtime directory, settings, and what netlink was asked to delete."""
+    """A runtime directory, settings, and what was deleted by netlink."""
 
     def __init__(self, root: Path) -> None:
         self.root = root
@@ -63,15 +63,15 @@ def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Place:
     found = Place(tmp_path)
     monkeypatch.setattr(leftovers, "runtime_directory", lambda: found.journal.parent)
     monkeypatch.setattr(undo, "SYSCTL", tmp_path / "sys")
-    monkeypatch.setattr(undo, "_netlink", lambda *asked: found.deleted.append(asked))
+    monkeypatch.setattr(undo, "_netlink", lambda *route: found.deleted.append(route))
     return found
 
 
 def test_what_all_have_left_is_undone_by_the_next(place: Place) -> None:
     place.write(b"")
-    left = Journal.begin(place.journal)
+    left = Journal.create(place.journal)
     left.write(OURS)
-    assert place.clean_up() == [], "somebody would still undo it"
+    assert place.clean_up() == [], "a process would still undo it"
     left.close()
     assert place.clean_up() == [Leftover("net/ipv4/conf/eth0/rp_filter = 1")]
     assert place.setting.read_text() == "1"
@@ -87,7 +87,7 @@ def test_what_a_namespace_that_is_gone_has_left_is_not_undone_in_another(
     with socket.socket(socket.AF_UNIX) as sock:
         sock.bind(str(stale))
     monkeypatch.setattr(journal, "namespace_identity", lambda: "boot/1")
-    left = Journal.begin(place.journal)
+    left = Journal.create(place.journal)
     for entry in (OURS, RULE, ROUTE, socket_entry(str(stale))):
         left.write(entry)
     left.close()
@@ -116,7 +116,7 @@ def test_what_cannot_be_undone_stays_written_down(place: Place) -> None:
     assert place.journal.read_bytes() == b"\n" + as_line(OURS)
 
 
-def test_a_line_cut_off_is_a_deed_never_done(place: Place) -> None:
+def test_an_incomplete_line_is_a_change_never_made(place: Place) -> None:
     place.write(as_line(OURS) + as_line(RULE)[:-9])
     assert place.clean_up() == [Leftover("net/ipv4/conf/eth0/rp_filter = 1")]
     assert not place.journal.exists()
@@ -153,7 +153,7 @@ STRANGE: list[object] = [
 
 
 @pytest.mark.parametrize("value", STRANGE, ids=lambda value: json.dumps(value)[:70])
-def test_what_is_not_understood_is_named_and_kept_and_the_rest_undone(
+def test_an_invalid_entry_is_named_and_stays_and_the_rest_is_undone(
     place: Place, value: object
 ) -> None:
     line = json.dumps(value).encode() + b"\n"
@@ -227,7 +227,7 @@ def test_whatever_the_bytes_what_stands_before_is_undone(place: Place, rubbish: 
 
 @pytest.mark.parametrize("entry", [OURS, RULE, ROUTE], ids=lambda entry: entry["undo"])
 def test_what_is_written_is_understood(entry: Entry, tmp_path: Path) -> None:
-    assert understood(as_line(entry), tmp_path) == entry
+    assert parse_entry(as_line(entry), tmp_path) == entry
 
 
 def test_sockets_in_the_same_directory_are_removed_and_other_files_are_not(place: Place) -> None:
@@ -235,7 +235,7 @@ def test_sockets_in_the_same_directory_are_removed_and_other_files_are_not(place
     stale, file = (place.journal.with_name(name) for name in ("tun11.sock", "tun12.sock.77"))
     with socket.socket(socket.AF_UNIX) as sock:
         sock.bind(str(stale))
-    file.write_text("of somebody")
+    file.write_text("of another program")
     place.write(b"".join(as_line(socket_entry(str(path))) for path in (stale, file)))
     assert [left.why for left in place.clean_up()] == [None, None]
     assert not stale.exists()

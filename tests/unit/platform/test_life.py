@@ -27,14 +27,14 @@ class Watcher:
         self._socket.settimeout(BOUND)
         self.missed = threading.Event()
 
-    def hear(self) -> bytes:
+    def receive(self) -> bytes:
         return self._socket.recv(100)
 
     def miss(self) -> None:
         """Returns when a sign is missed."""
         self._socket.settimeout(2 * WATCHDOG)
         try:
-            while self.hear() == SIGN:
+            while self.receive() == SIGN:
                 pass
         except TimeoutError:
             self.missed.set()
@@ -46,18 +46,18 @@ class Watcher:
 
 def test_a_loop_that_hangs_is_missed(tmp_path: Path) -> None:
     path = str(tmp_path / "notify")
-    tcp_info: list[bytes] = []
+    received: list[bytes] = []
     with closing(Watcher(path)) as watcher, Loop(LinuxPoller()) as loop:
 
         def listen() -> None:
             watcher.miss()
-            tcp_info.append(watcher.hear())
+            received.append(watcher.receive())
             loop.stop("it lives again")
 
         listener = threading.Thread(target=listen)
 
         def hang() -> None:
-            assert watcher.hear() == SIGN
+            assert watcher.receive() == SIGN
             listener.start()
             assert watcher.missed.wait(BOUND), "signs of life came out of a loop that hangs"
 
@@ -65,4 +65,4 @@ def test_a_loop_that_hangs_is_missed(tmp_path: Path) -> None:
         loop.call_later(5 * WATCHDOG, hang)
         assert loop.run() == "it lives again"
         listener.join(BOUND)
-    assert tcp_info == [SIGN]
+    assert received == [SIGN]

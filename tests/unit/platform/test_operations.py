@@ -1,4 +1,4 @@
-"""What the guard does in its own place, where another router may do something at the same time."""
+"""The runtime directory is shared with other routers, which may remove it at any time."""
 
 from __future__ import annotations
 
@@ -6,10 +6,10 @@ from pathlib import Path
 
 import pytest
 
-from router.platform.linux import operations
+from router.platform.linux.operations import tun
 
 
-def test_a_directory_that_a_former_run_removes_meanwhile_is_made_again(
+def test_a_directory_that_a_former_run_removes_is_made_again(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     made: list[Path] = []
@@ -21,8 +21,8 @@ def test_a_directory_that_a_former_run_removes_meanwhile_is_made_again(
         made.append(directory)
         return directory
 
-    monkeypatch.setattr(operations, "make_runtime_directory", make)
-    undoer = operations._undoer("tun11")
+    monkeypatch.setattr(tun, "make_runtime_directory", make)
+    undoer = tun.start_undoer("tun11")
     assert len(made) == 2
     assert (made[1] / "tun11.undo").exists()
     assert undoer.close()

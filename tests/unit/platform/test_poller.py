@@ -1,4 +1,4 @@
-"""What a loop says of a socket to whoever takes it over, over the system's own poller."""
+"""Events of a socket whose watcher changes, with the system's own poller."""
 
 from __future__ import annotations
 
@@ -6,28 +6,28 @@ import socket
 from functools import partial
 
 from router.engine.loop import Loop
-from router.platform.base import BROKEN, READABLE, URGENT
+from router.platform.base.descriptors import BROKEN, READABLE, URGENT
 from router.platform.linux.poller import LinuxPoller
 from tests.unit.outbound.test_relay import connection
 
 
-def test_whoever_takes_over_is_told_what_the_other_was_told() -> None:
+def test_a_second_watcher_gets_the_events_of_the_first() -> None:
     """A change is reported once: one that comes while a connection is only half made would never
-    be known to whoever relays it."""
+    be known to the relay."""
     ours, theirs = connection()
     ours.setsockopt(socket.SOL_SOCKET, socket.SO_OOBINLINE, 1)
-    told: list[int] = []
+    events: list[int] = []
     with Loop(LinuxPoller()) as loop, ours:
 
         def take_over(_event: int) -> None:
-            loop.redirect_changes(ours, partial(tcp_info, by="the second"))
+            loop.redirect_changes(ours, partial(record, by="the second"))
 
-        def tcp_info(event: int, by: str) -> None:
-            told.append(event)
+        def record(event: int, by: str) -> None:
+            events.append(event)
             loop.stop(by)
 
         loop.watch_changes(ours, take_over)
         theirs.send(b"!", socket.MSG_OOB)
         assert loop.run() == "the second"
         theirs.close()
-    assert told[0] & (READABLE | URGENT | BROKEN) == READABLE | URGENT
+    assert events[0] & (READABLE | URGENT | BROKEN) == READABLE | URGENT

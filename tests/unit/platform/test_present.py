@@ -12,7 +12,7 @@ import pytest
 from pyroute2.netlink.generic.wireguard import wgmsg
 
 from router.platform.linux import endpoints, present
-from router.platform.linux.dump import attributes
+from router.platform.linux.netlink.messages import attributes
 from router.platform.linux.present import present_network
 from router.platform.resolver import read_dns_servers
 from router.policy.network import TABLE_LOCAL, Endpoint, Interface, RouteKind
@@ -121,8 +121,8 @@ def test_endpoints_by_generic_netlink(monkeypatch: pytest.MonkeyPatch, tmp_path:
     answer = wgmsg(message.data)
     answer.decode()
 
-    class Asked:
-        def __enter__(self) -> Asked:
+    class MemoryWireGuard:
+        def __enter__(self) -> MemoryWireGuard:
             return self
 
         def __exit__(self, *_: object) -> None:
@@ -132,7 +132,7 @@ def test_endpoints_by_generic_netlink(monkeypatch: pytest.MonkeyPatch, tmp_path:
             assert name == "wg0"
             return [answer]
 
-    monkeypatch.setattr(pyroute2, "WireGuard", Asked)
+    monkeypatch.setattr(pyroute2, "WireGuard", MemoryWireGuard)
     unread: list[str] = []
     assert endpoints.read_endpoints({"wg0": WG0}, ["wg0"], unread, tmp_path / "absent") == (
         Endpoint("wg0", *addresses("203.0.113.2")[0], 51820),
@@ -146,7 +146,7 @@ def test_a_control_socket_that_answers_nonsense(tmp_path: Path) -> None:
     thread = serve_once(tmp_path / "wg0.sock", "endpoint=x:y" + " " * 40 + "\n\n")
     assert endpoints.read_endpoints({"wg0": WG0}, (), unread, tmp_path) == ()
     thread.join()
-    assert unread == ["the endpoints of wg0 (no answer that makes sense)"]
+    assert unread == ["the endpoints of wg0 (an invalid answer)"]
 
 
 def test_control_sockets_that_do_not_answer(tmp_path: Path) -> None:
@@ -163,26 +163,26 @@ def test_control_sockets_that_do_not_answer(tmp_path: Path) -> None:
 def test_a_tunnel_that_falls_silent_keeps_its_endpoints_and_is_left_in_peace() -> None:
     now = [100.0]
     memory = endpoints.EndpointMemory(lambda: now[0])
-    said: list[tuple[Endpoint, ...] | None] = []
+    answers: list[tuple[Endpoint, ...] | None] = []
 
     def ask() -> tuple[Endpoint, ...]:
-        answer = said.pop(0)
+        answer = answers.pop(0)
         if answer is None:
             raise TimeoutError
         return answer
 
     first, second = ((Endpoint("wg0", 4, number, 51820),) for number in (1, 2))
-    said += [None, first, None, second]
+    answers += [None, first, None, second]
     assert memory("wg0", ask) == ()
-    assert memory("wg0", ask) == (), "not asked"
-    now[0] += endpoints.PEACE_S
+    assert memory("wg0", ask) == (), "not read again"
+    now[0] += endpoints.RETRY_S
     assert memory("wg0", ask) == first
     assert memory("wg0", ask) == first, "it has not answered"
-    assert memory("wg0", ask) == first, "not asked"
+    assert memory("wg0", ask) == first, "not read again"
     assert memory("wg1", lambda: second) == second
-    now[0] += endpoints.PEACE_S
+    now[0] += endpoints.RETRY_S
     assert memory("wg0", ask) == second
-    assert said == []
+    assert answers == []
 
 
 def test_only_root_may_look_for_endpoints(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

@@ -8,7 +8,7 @@ import os
 import pytest
 from pyroute2.netlink.exceptions import NetlinkError
 
-from router.platform.base import PlatformError
+from router.platform.base.errors import PlatformError
 from router.platform.reason import reason
 
 DENIED = os.strerror(errno.EACCES)

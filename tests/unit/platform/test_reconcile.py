@@ -1,4 +1,4 @@
-"""Of keeping routes, the order: nothing that stays captured is without a route in between."""
+"""The order of reconciling: an address that stays captured always has a route."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ FD, FD_LOW, FD_HIGH = (0xFD << 120, 8), (0xFD << 120, 9), (0xFD << 120 | 1 << 11
 
 
 class Table:
-    """The kernel's, as far as it is asked; `probes` are looked up after each change."""
+    """The kernel's routing table; `probes` are looked up after each change."""
 
     def __init__(self, routes: Sequence[Route], probes: Sequence[tuple[int, int]]) -> None:
         self.routes = set(routes)
@@ -72,6 +72,6 @@ def test_routes_are_added_before_others_are_removed(
     monkeypatch.setattr(reconcile, "replace_routes", table.replace)
     monkeypatch.setattr(reconcile, "delete_routes", table.delete)
     there = reconcile.Present(set(before), set(), set())
-    assert set(reconcile.keep_routes(INDEX, after, there)) == set(after)
+    assert set(reconcile.reconcile_routes(INDEX, after, there)) == set(after)
     assert table.routes == set(after)
     assert "".join(each[0] for each in table.changes) == order

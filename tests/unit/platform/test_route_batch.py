@@ -7,7 +7,8 @@ import socket
 import pytest
 from pyroute2.netlink.rtnl.rtmsg import rtmsg
 
-from router.platform.linux.route_batch import NLM_F_ACK, NLM_F_CREATE, RTPROT_TUNROUTER, encode
+from router.platform.linux.netlink.batch import encode
+from router.platform.linux.netlink.constants import NLM_F_ACK, NLM_F_CREATE, RTPROT_TUNROUTER
 from router.policy.routes.capture import Route
 
 

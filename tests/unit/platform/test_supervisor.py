@@ -1,4 +1,4 @@
-"""What a service manager is told, and that one that does not listen harms nothing."""
+"""Messages to a service manager, and that one that does not read harms nothing."""
 
 from __future__ import annotations
 
@@ -31,14 +31,14 @@ def received(sock: socket.socket) -> list[str]:
 
 
 def test_each_message(listener: socket.socket) -> None:
-    told = of(listener.getsockname())
-    told.ready("8 routes by tun0; up: home")
+    supervisor = of(listener.getsockname())
+    supervisor.ready("8 routes by tun0; up: home")
     assert received(listener) == ["READY=1", "STATUS=8 routes by tun0; up: home"]
-    told.now("8 routes by tun0; down: home")
+    supervisor.now("8 routes by tun0; down: home")
     assert received(listener) == ["STATUS=8 routes by tun0; down: home"]
-    told.alive()
+    supervisor.alive()
     assert received(listener) == ["WATCHDOG=1"]
-    told.stopping()
+    supervisor.stopping()
     assert received(listener) == ["STOPPING=1", "STATUS="]
 
 
@@ -71,41 +71,41 @@ def test_an_address_that_is_none_is_no_error(address: str) -> None:
     everything(of(address))
 
 
-def test_nobody_asked() -> None:
-    told = supervisor_of({}, PID)
-    assert told.watchdog is None
-    everything(told)
+def test_no_supervisor() -> None:
+    supervisor = supervisor_of({}, PID)
+    assert supervisor.watchdog is None
+    everything(supervisor)
 
 
-def test_nobody_there(tmp_path: Path) -> None:
+def test_a_supervisor_that_is_gone(tmp_path: Path) -> None:
     everything(of(str(tmp_path / "gone")))
     (tmp_path / "file").touch()
     everything(of(str(tmp_path / "file")))
 
 
-def test_somebody_who_does_not_read(listener: socket.socket) -> None:
-    """The messages beyond what the system keeps are lost, and nobody waits."""
-    told = of(listener.getsockname())
+def test_a_supervisor_that_does_not_read(listener: socket.socket) -> None:
+    """Messages beyond the socket's buffer are lost, and the router does not block."""
+    supervisor = of(listener.getsockname())
     for _ in range(2000):
-        told.alive()
-    kept = 0
-    while kept < 2000:
+        supervisor.alive()
+    queued = 0
+    while queued < 2000:
         try:
             listener.recv(100)
         except BlockingIOError:
             break
-        kept += 1
-    assert 0 < kept < 2000
-    told.alive()
+        queued += 1
+    assert 0 < queued < 2000
+    supervisor.alive()
     assert received(listener) == ["WATCHDOG=1"]
 
 
-def everything(told: NotifySocket) -> None:
-    told.ready("ready")
-    told.reloading()
-    told.now("now")
-    told.alive()
-    told.stopping()
+def everything(supervisor: NotifySocket) -> None:
+    supervisor.ready("ready")
+    supervisor.reloading()
+    supervisor.now("now")
+    supervisor.alive()
+    supervisor.stopping()
 
 
 @pytest.mark.parametrize(
@@ -123,4 +123,4 @@ def everything(told: NotifySocket) -> None:
     ],
 )
 def test_the_watchdog(variables: dict[str, str], expected: float | None) -> None:
-    assert of("@somebody", **variables).watchdog == expected
+    assert of("@supervisor", **variables).watchdog == expected

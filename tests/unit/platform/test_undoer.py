@@ -1,5 +1,5 @@
-"""What is written down is undone by the undoer, by the guard when the undoer is gone, and by
-whoever comes next when both are."""
+"""Recorded changes are undone by the undoer, by the guard when the undoer is gone, and by the next
+run when both are."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from pathlib import Path
 
 import pytest
 
-from router.platform.base import PlatformError
+from router.platform.base.errors import PlatformError
 from router.platform.linux import journal as journals
 from router.platform.linux import undoer as undoers
 from router.platform.linux.entries import Entry, as_line, socket_entry, sysctl_entry
@@ -53,53 +53,53 @@ def journal(tmp_path: Path) -> Path:
 
 
 @pytest.fixture
-def deed(journal: Path) -> Entry:
-    """A socket, of which nobody but the undoer would remove the file."""
+def change(journal: Path) -> Entry:
+    """A socket whose file only the undoer removes."""
     path = journal.with_suffix(".sock")
     with socket.socket(socket.AF_UNIX) as sock:
         sock.bind(str(path))
     return socket_entry(str(path))
 
 
-def test_it_undoes_when_its_input_ends_and_leaves_no_file(journal: Path, deed: Entry) -> None:
+def test_it_undoes_when_its_input_ends_and_leaves_no_file(journal: Path, change: Entry) -> None:
     undoer = Undoer(journal)
     head = journal.read_bytes()
-    undoer.record(deed)
-    assert journal.read_bytes() == head + as_line(deed), "written before the deed"
+    undoer.record(change)
+    assert journal.read_bytes() == head + as_line(change), "written before the change"
     assert undoer.close()
     assert not journal.parent.exists()
 
 
-def test_the_guard_undoes_what_a_killed_undoer_cannot(journal: Path, deed: Entry) -> None:
+def test_the_guard_undoes_what_a_killed_undoer_cannot(journal: Path, change: Entry) -> None:
     undoer = Undoer(journal)
-    undoer.record(deed)
+    undoer.record(change)
     os.kill(undoer._process.pid, signal.SIGKILL)
     assert undoer.close()
     assert not journal.parent.exists()
 
 
-def test_nothing_may_be_done_that_nobody_would_undo(journal: Path, deed: Entry) -> None:
+def test_a_change_that_no_process_would_undo_is_refused(journal: Path, change: Entry) -> None:
     undoer = Undoer(journal)
     os.kill(undoer._process.pid, signal.SIGKILL)
     undoer._process.wait()
     with pytest.raises(ConnectionError):
-        undoer.record(deed)
+        undoer.record(change)
     undoer.close()
 
 
 def test_what_could_not_be_undone_is_not_written_down(
-    journal: Path, deed: Entry, capfd: pytest.CaptureFixture[str]
+    journal: Path, change: Entry, capfd: pytest.CaptureFixture[str]
 ) -> None:
     undoer = Undoer(journal)
-    undoer.record(deed)
+    undoer.record(change)
     with pytest.raises(ConnectionError):
         undoer.record(sysctl_entry("../../etc/passwd", "1", "2"))
     undoer._process.wait()
-    assert not Path(deed["path"]).exists(), "what had been done is undone"
+    assert not Path(change["path"]).exists(), "the change is undone"
     undoer.close()
-    told = capfd.readouterr().err
-    assert "tunrouter: error: what a run does cannot be written down: " in told
-    assert "Traceback" not in told
+    output = capfd.readouterr().err
+    assert "tunrouter: error: changes to undo cannot be recorded: " in output
+    assert "Traceback" not in output
 
 
 def test_for_the_journal_of_systemd_its_errors_have_a_priority(
@@ -111,7 +111,7 @@ def test_for_the_journal_of_systemd_its_errors_have_a_priority(
     with pytest.raises(ConnectionError):
         undoer.record(sysctl_entry("../../etc/passwd", "1", "2"))
     undoer._process.wait()
-    assert capfd.readouterr().err.startswith("<3>what a run does cannot be written down: ")
+    assert capfd.readouterr().err.startswith("<3>changes to undo cannot be recorded: ")
     monkeypatch.undo()
     undoer.close()
 
@@ -130,79 +130,79 @@ def test_without_room_nothing_begins_and_nothing_is_left(journal: Path) -> None:
     assert not journal.parent.exists()
 
 
-def test_without_room_for_one_more_deed_the_others_are_undone(
-    journal: Path, deed: Entry, capfd: pytest.CaptureFixture[str]
+def test_without_room_for_one_more_change_the_others_are_undone(
+    journal: Path, change: Entry, capfd: pytest.CaptureFixture[str]
 ) -> None:
     undoer = Undoer(journal)
     head = journal.read_bytes()
-    undoer.record(deed)
-    another = socket_entry(deed["path"] + ".2")
+    undoer.record(change)
+    another = socket_entry(change["path"] + ".2")
     with _full(undoer._process.pid, journal.stat().st_size + 10):
         for _ in range(2):
             with pytest.raises(OSError, match=str(journal)):
                 undoer.record(another)
     written = Journal(journal, os.open(journal, os.O_RDONLY))
-    assert [line.entry for line in written.lines()] == [deed]
+    assert [line.entry for line in written.lines()] == [change]
     written.close()
     undoer.record(another)
-    assert journal.read_bytes() == head + as_line(deed) + as_line(another)
+    assert journal.read_bytes() == head + as_line(change) + as_line(another)
     assert undoer.close()
     assert not journal.parent.exists()
     assert capfd.readouterr().err == ""
 
 
-def test_one_that_hangs_is_as_good_as_gone(
-    journal: Path, deed: Entry, monkeypatch: pytest.MonkeyPatch
+def test_an_undoer_that_hangs_counts_as_gone(
+    journal: Path, change: Entry, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     undoer = Undoer(journal)
-    undoer.record(deed)
-    monkeypatch.setattr(undoers, "PATIENCE", 0.05)
+    undoer.record(change)
+    monkeypatch.setattr(undoers, "EXIT_TIMEOUT", 0.05)
     undoer._connection.settimeout(0.05)
     os.kill(undoer._process.pid, signal.SIGSTOP)
     with pytest.raises(TimeoutError, match=f"pid {undoer._process.pid}"):
-        undoer.record(socket_entry(deed["path"] + ".2"))
+        undoer.record(socket_entry(change["path"] + ".2"))
     assert select.select([undoer], [], [], 0)[0], "the guard finds it gone"
     assert undoer.close()
     assert not journal.parent.exists()
 
 
-def test_what_nobody_has_understood_stays_behind_what_is_undone(journal: Path, deed: Entry) -> None:
+def test_an_invalid_entry_stays_when_the_rest_is_undone(journal: Path, change: Entry) -> None:
     """A run of the same name writes below it."""
     journal.write_bytes(b'{"undo": "frobnicate"}\n{"undo": "sysc')
     undoer = Undoer(journal)
-    undoer.record(deed)
+    undoer.record(change)
     head, named, written = journal.read_bytes().splitlines(keepends=True)
-    assert (head, written) == (b'{"undo": "frobnicate"}\n', as_line(deed))
+    assert (head, written) == (b'{"undo": "frobnicate"}\n', as_line(change))
     assert undoer.close()
     assert journal.read_bytes() == head + named
     undoer = Undoer(journal)
-    undoer.record(deed)
+    undoer.record(change)
     os.kill(undoer._process.pid, signal.SIGKILL)
     assert undoer.close()
     assert journal.read_bytes() == head + named
 
 
 def test_a_run_waits_for_one_of_the_same_name_that_has_just_ended(
-    journal: Path, deed: Entry
+    journal: Path, change: Entry
 ) -> None:
-    ended = Journal.begin(journal)
+    ended = Journal.create(journal)
     begun: list[Undoer] = []
     begins = threading.Thread(target=lambda: begun.append(Undoer(journal)))
     begins.start()
-    ended.strike_out([])
+    ended.remove_entries([])
     ended.close()
     begins.join()
     (undoer,) = begun
     head = journal.read_bytes()
-    undoer.record(deed)
-    assert journal.read_bytes() == head + as_line(deed)
+    undoer.record(change)
+    assert journal.read_bytes() == head + as_line(change)
     assert undoer.close()
 
 
 def test_a_run_of_the_same_name_that_does_not_end_is_named(
     journal: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(journals, "PATIENCE", 0.05)
+    monkeypatch.setattr(journals, "LOCK_TIMEOUT", 0.05)
     command = [sys.executable, "-c", LOCKED, str(journal)]
     with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as former:
         assert former.stdout is not None
@@ -214,21 +214,21 @@ def test_a_run_of_the_same_name_that_does_not_end_is_named(
     assert f"{journal} locked; end it (sudo kill -KILL {former.pid})" in str(refused.value)
 
 
-def test_the_journal_of_another_run_is_never_struck_out(journal: Path, deed: Entry) -> None:
-    ours = Journal.begin(journal)
-    ours.write(deed)
+def test_the_journal_of_another_run_is_never_changed(journal: Path, change: Entry) -> None:
+    ours = Journal.create(journal)
+    ours.write(change)
     journal.unlink()
-    journal.write_bytes(as_line(deed))
-    ours.strike_out([deed])
+    journal.write_bytes(as_line(change))
+    ours.remove_entries([change])
     ours.close()
-    assert journal.read_bytes() == as_line(deed)
+    assert journal.read_bytes() == as_line(change)
 
 
-def test_the_undoer_outlives_signals_for_the_router(journal: Path, deed: Entry) -> None:
+def test_the_undoer_outlives_signals_for_the_router(journal: Path, change: Entry) -> None:
     undoer = Undoer(journal)
-    undoer.record(deed)
+    undoer.record(change)
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         os.kill(undoer._process.pid, number)
-    undoer.record(socket_entry(deed["path"] + ".2"))
+    undoer.record(socket_entry(change["path"] + ".2"))
     assert undoer.close()
     assert not journal.exists()

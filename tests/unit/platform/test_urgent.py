@@ -8,9 +8,9 @@ from contextlib import suppress
 
 import pytest
 
-from router.platform.base import READABLE, URGENT
+from router.platform.base.descriptors import READABLE, URGENT
 from router.platform.linux.poller import LinuxPoller
-from router.platform.linux.streams import is_at_mark
+from router.platform.linux.tcp import is_at_mark
 from tests.unit.outbound.test_relay import Bench
 
 
@@ -40,7 +40,7 @@ class UrgentBench(Bench):
         self.poller.close()
         super().close()
 
-    def tcp_info(self, sock: socket.socket, end: bytes) -> bytes:
+    def received(self, sock: socket.socket, end: bytes) -> bytes:
         """What arrives at `sock` up to `end`."""
         stream = b""
         while not stream.endswith(end):
@@ -73,9 +73,9 @@ def test_an_urgent_byte_stays_urgent_and_where_it_is(bench: UrgentBench, side: s
             with suppress(OSError):
                 urgent = hearer.recv(1, socket.MSG_OOB)
         assert urgent == b"!"
-        assert bench.tcp_info(hearer, before) == before
+        assert bench.received(hearer, before) == before
         assert is_at_mark(hearer)
-        assert bench.tcp_info(hearer, after) == after
+        assert bench.received(hearer, after) == after
 
 
 @pytest.mark.parametrize("side", ["client", "server"])
@@ -85,11 +85,11 @@ def test_an_urgent_byte_without_anything_around_it(bench: UrgentBench, side: str
     )
     hearer.setsockopt(socket.SOL_SOCKET, socket.SO_OOBINLINE, 1)
     speaker.send(b"!", socket.MSG_OOB)
-    assert bench.tcp_info(hearer, b"!") == b"!"
+    assert bench.received(hearer, b"!") == b"!"
 
 
 def test_the_end_is_behind_an_urgent_byte_that_was_not_noticed(bench: UrgentBench) -> None:
-    """It has come since the poller was asked; splice(2) takes it for the end then."""
+    """It arrived after the poller's report; splice(2) takes it for the end then."""
     bench.server.setsockopt(socket.SOL_SOCKET, socket.SO_OOBINLINE, 1)
     bench.client.send(b"before")
     bench.client.send(b"!", socket.MSG_OOB)
@@ -98,7 +98,7 @@ def test_the_end_is_behind_an_urgent_byte_that_was_not_noticed(bench: UrgentBenc
     bench.relay.inner_changed(READABLE)
     while bench.soon:
         bench.soon.pop()()
-    assert bench.tcp_info(bench.server, b"after") == b"before!after"
+    assert bench.received(bench.server, b"after") == b"before!after"
 
 
 def test_the_word_of_one_that_has_been_handed_on_makes_no_other_byte_urgent(
@@ -106,9 +106,9 @@ def test_the_word_of_one_that_has_been_handed_on_makes_no_other_byte_urgent(
 ) -> None:
     bench.client.send(b"all of this is ordinary")
     bench.relay.inner_changed(URGENT)
-    assert bench.tcp_info(bench.server, b"ordinary") == b"all of this is ordinary"
+    assert bench.received(bench.server, b"ordinary") == b"all of this is ordinary"
     bench.client.send(b", and this")
     bench.relay.inner_changed(URGENT)
-    assert bench.tcp_info(bench.server, b"this") == b", and this"
+    assert bench.received(bench.server, b"this") == b", and this"
     with pytest.raises(OSError, match="Invalid argument"):
         bench.server.recv(1, socket.MSG_OOB)

@@ -16,7 +16,8 @@ from router.engine.reload.outcome import Outcome
 from router.engine.reload.request import PATIENCE, Reload
 from router.engine.reload.reread import command
 from router.engine.routes.installed import InstalledRoutes, RollbackFailedError
-from router.platform.base import PlatformError, ReconcileResult
+from router.platform.base.errors import PlatformError
+from router.platform.base.routes import ReconcileResult
 from router.policy.match.table import RuleSet
 from router.policy.routes.capture import Route
 from tests.unit.control.rounds import Rounds
@@ -62,7 +63,8 @@ class Computer:
 
     def __init__(self, file: Path) -> None:
         self.file = file
-        self.routes: list[Route] = []
+        self.facts = self.routes = self
+        self.present: list[Route] = []
         self.outputs: list[Output] = []
         self.refuses = 0
         self.cut_off: int | None = None
@@ -73,13 +75,13 @@ class Computer:
         return ()
 
     def add_routes(self, routes: Sequence[Route]) -> None:
-        self.routes = list(routes)
+        self.present = list(routes)
 
-    def keep(self, routes: Sequence[Route]) -> ReconcileResult:
+    def reconcile(self, routes: Sequence[Route]) -> ReconcileResult:
         if self.refuses:
             self.refuses -= 1
             raise PlatformError("no room for routes: have fewer")
-        self.routes = list(routes)
+        self.present = list(routes)
         return ReconcileResult([], self.failed)
 
     def start_reread(self) -> Output:
@@ -133,7 +135,7 @@ class Bench:
 
     @property
     def prefixes(self) -> list[tuple[int, int, int]]:
-        return [route[:3] for route in self.computer.routes]
+        return [route[:3] for route in self.computer.present]
 
 
 @pytest.fixture

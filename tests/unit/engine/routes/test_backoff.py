@@ -12,7 +12,7 @@ import pytest
 from router.config.loader import load
 from router.engine.routes.backoff import CALM, FIRST, LONGEST, Backoff
 from router.engine.routes.installed import InstalledRoutes
-from router.platform.base import ReconcileResult
+from router.platform.base.routes import ReconcileResult
 from router.policy.match.table import RuleSet
 from tests.unit.control.rounds import Rounds
 from tests.unit.engine.world import MemoryTun
@@ -54,6 +54,7 @@ class Quarrel:
     """A system on which whatever is put back is taken away again at once; see System."""
 
     def __init__(self) -> None:
+        self.facts = self.routes = self
         self.restored = 0
 
     def endpoints(self) -> tuple[()]:

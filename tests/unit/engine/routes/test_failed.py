@@ -11,7 +11,8 @@ import pytest
 
 from router.config.loader import load
 from router.engine.routes.installed import RETRY, InstalledRoutes
-from router.platform.base import PlatformError, ReconcileResult
+from router.platform.base.errors import PlatformError
+from router.platform.base.routes import ReconcileResult
 from router.policy.match.table import RuleSet
 from router.policy.network import Interface
 from tests.unit.control.rounds import Rounds
@@ -22,7 +23,7 @@ class Crippled:
     """A system that gives the TUN no IPv6; see System."""
 
     def __init__(self) -> None:
-        self.interfaces = self
+        self.interfaces = self.facts = self.routes = self
         self.answer: ReconcileResult | PlatformError = ReconcileResult(
             [], ["fd77::1/126 (Permission denied)"]
         )

@@ -9,14 +9,8 @@ from itertools import count
 from typing import cast
 
 from router.outbound.base import DialRequest
-from router.platform.base import (
-    BROKEN,
-    READABLE,
-    WRITABLE,
-    ConnectFailure,
-    HasFileno,
-    TcpInfo,
-)
+from router.platform.base.descriptors import BROKEN, READABLE, WRITABLE, HasFileno
+from router.platform.base.tcp import ConnectFailure, TcpInfo
 from router.platform.tcp_socket import reset_on_close
 from router.wire import ip
 

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from router.platform.base import ConnectFailure
+from router.platform.base.tcp import ConnectFailure
 from tests.unit.engine.tcp.cases import (
     HOME,
     Worlds,

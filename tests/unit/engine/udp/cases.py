@@ -6,7 +6,7 @@ from ipaddress import ip_address
 
 import pytest
 
-from router.platform.base import NetworkError
+from router.platform.base.sockets import NetworkError
 from tests.unit.engine.udp.memory import MemoryUdpSocket
 from tests.unit.engine.world import World, far
 from tests.unit.wire.packets import INSIDE, IP, UDP, IPv6, Packet, Raw, decoded

@@ -10,7 +10,8 @@ from typing import NamedTuple
 
 from router.engine.udp.sockets import MappingSockets
 from router.outbound.descriptors import Descriptors
-from router.platform.base import Arrived, Bytes, HasFileno, NetworkError
+from router.platform.base.descriptors import Bytes, HasFileno
+from router.platform.base.sockets import Arrived, NetworkError
 from router.policy.network import Interface
 
 Address = tuple[str, int]

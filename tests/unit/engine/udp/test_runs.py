@@ -9,7 +9,7 @@ from random import Random
 
 import pytest
 
-from router.platform.base import NetworkError
+from router.platform.base.sockets import NetworkError
 from router.wire import offload
 from router.wire.fragments import split
 from tests.unit.engine.udp.cases import (

@@ -1,10 +1,10 @@
-"""TCP sockets on either side of the router (ip(7), ipv6(7), tcp(7)), and raw ones past it.
+"""TCP sockets on either side of the router (ip(7), ipv6(7), tcp(7)).
 
-Why an attempt to connect failed stands in two places: SO_ERROR says what the application is to be
-told, and the error queue (IP_RECVERR, linux/errqueue.h) which ICMP error said so and whose it was.
+Why an attempt to connect failed is in two places: SO_ERROR has the errno number, and the error
+queue (`error_queue`) the ICMP error that caused it, with its sender.
 
-The listeners are shut off twice. They are bound to the TUN, so nothing that comes in by another
-interface finds them; and since what a local program sends to the TUN's address counts as received
+The listeners are closed to others twice. They are bound to the TUN, so no packet of another
+interface reaches them; and since what a local program sends to the TUN's address counts as received
 by the TUN as well, though it goes by the loopback interface, a filter drops what was not really
 received there.
 """
@@ -19,61 +19,52 @@ from ipaddress import ip_address
 from struct import Struct
 from typing import Final
 
-from router.platform.base import ConnectFailure, TcpInfo
+from router.platform.base.tcp import ConnectFailure, TcpInfo
+from router.platform.families import FAMILY
 from router.platform.linux import icmp_filter
-from router.platform.linux.guarded import Guard
-from router.platform.linux.interfaces import family
+from router.platform.linux.error_queue import ERROR_SIZE, RECVERR, parse_extended_error
 from router.platform.linux.sockets import bind_to_device
+from router.platform.privileged.client import GuardClient
 from router.policy.network import Interface
 
-IP_RECVERR: Final = 11
-IPV6_RECVERR: Final = 25
-MSG_ERRQUEUE: Final = 0x2000
-USUAL: Final = -1
+DEFAULT: Final = -1
 """The system's own hop limit."""
-TOWARDS_APPLICATIONS: Final = b"reno"
-"""Congestion control of the sockets that send to applications, of which every kernel has this one.
-They are on this machine or on its LAN, and a system's BBR would pace each stream by a timer that
-interrupts us, which takes half of our speed on the way down (docs/adr/005-tcp.md)."""
+CONGESTION_CONTROL: Final = b"reno"
+"""Of the sockets that send to applications; every kernel has this one. The applications are on this
+machine or on its LAN, and a system's BBR would pace each stream by a timer, whose interrupts halve
+the throughput of downloads (docs/adr/005-tcp.md)."""
 IFNAMSIZ: Final = 16
 SIOCATMARK: Final = 0x8905
 """asm-generic/sockios.h"""
 TCP_CLOSE: Final = 7
 """tcpi_state, the first byte of struct tcp_info (linux/tcp.h, net/tcp_states.h). In TIME_WAIT too:
-that is a socket of its own, and the one that we have is closed."""
+that is a socket of its own, and this one is closed."""
 TCP_INFO: Final = Struct("=24xI24xII68xQ4xII")
 """Of struct tcp_info: tcpi_unacked, tcpi_last_data_recv and tcpi_last_ack_recv (milliseconds),
 tcpi_bytes_received, tcpi_segs_in, tcpi_notsent_bytes."""
 LEAST_IDLE: Final = 1
-NEVER_AGAIN: Final = 32767
+LONGEST_INTERVAL: Final = 32767
 MOST_PROBES: Final = 127
 """The bounds of TCP_KEEPIDLE, TCP_KEEPINTVL (both in seconds) and TCP_KEEPCNT."""
 BACKLOG: Final = 4096
 
-EXTENDED_ERROR: Final = Struct("=IBBBBII")
-"""struct sock_extended_err: errno, origin, type, code, padding, info, data; the offender's address
-follows."""
-ORIGIN_ICMP: Final = {4: 2, 6: 3}
-"""SO_EE_ORIGIN_ICMP, SO_EE_ORIGIN_ICMP6."""
-OFFENDER: Final = {4: (EXTENDED_ERROR.size + 4, 4), 6: (EXTENDED_ERROR.size + 8, 16)}
-"""Where in a sockaddr_in or sockaddr_in6 behind that the address is, and its size."""
-ANCILLARY_SPACE: Final = socket.CMSG_SPACE(EXTENDED_ERROR.size + 28)
+ANCILLARY_SPACE: Final = socket.CMSG_SPACE(ERROR_SIZE)
 
 LOAD_WORD: Final = 0x20  # ld  [k]      4 bytes
 INTERFACE_INDEX: Final = 0xFFFFF000 + 8  # SKF_AD_OFF + SKF_AD_IFINDEX
 
 
-class LinuxStreams:
-    """See Streams."""
+class LinuxTcpSockets:
+    """See TcpSockets."""
 
-    def __init__(self, guard: Guard, *, splicing: bool) -> None:
+    def __init__(self, guard: GuardClient, *, splicing: bool) -> None:
         self._guard = guard
         self.splicing = splicing
 
     def dialling(
         self, version: int, interface: Interface, hop_limit: int, traffic_class: int
     ) -> socket.socket:
-        sock = socket.socket(family(version), socket.SOCK_STREAM | socket.SOCK_NONBLOCK)
+        sock = socket.socket(FAMILY[version], socket.SOCK_STREAM | socket.SOCK_NONBLOCK)
         try:
             bind_to_device(sock, interface.name)
             sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
@@ -90,7 +81,7 @@ class LinuxStreams:
 
     def connected(self, sock: socket.socket) -> None:
         level, hops, _, errors = _options(4 if sock.family == socket.AF_INET else 6)
-        sock.setsockopt(level, hops, USUAL)
+        sock.setsockopt(level, hops, DEFAULT)
         sock.setsockopt(level, errors, 0)
 
     def failure(self, sock: socket.socket) -> ConnectFailure:
@@ -99,10 +90,10 @@ class LinuxStreams:
             return ConnectFailure(0)
         version = 4 if sock.family == socket.AF_INET else 6
         try:
-            _, ancillary, _, _ = sock.recvmsg(1, ANCILLARY_SPACE, MSG_ERRQUEUE)
+            _, ancillary, _, _ = sock.recvmsg(1, ANCILLARY_SPACE, socket.MSG_ERRQUEUE)
         except OSError:
             return ConnectFailure(error)
-        return what_failed(error, version, ancillary)
+        return connect_failure(error, version, ancillary)
 
     def has_lost_interface(self, sock: socket.socket) -> bool:
         try:
@@ -121,7 +112,7 @@ class LinuxStreams:
         return TcpInfo(segments, received, silence, bool(unacked or unsent))
 
     def probe(self, sock: socket.socket) -> None:
-        sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPINTVL, NEVER_AGAIN)
+        sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPINTVL, LONGEST_INTERVAL)
         sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPCNT, MOST_PROBES)
         self.start_keepalive(sock)
 
@@ -140,20 +131,17 @@ class LinuxStreams:
     def listening(self, address: bytes) -> socket.socket:
         return self._guard.open_socket("listening_socket", address=str(ip_address(address)))
 
-    def passing(self, version: int, interface: Interface) -> socket.socket:
-        return self._guard.open_socket("passing_socket", version=version, name=interface.name)
-
 
 def listening_socket(device: str, index: int, address: str) -> socket.socket:
-    """See Streams.listening; the TUN by name and index. Raises OSError."""
+    """See TcpSockets.listening; the TUN by name and index. Raises OSError."""
     version = 6 if ":" in address else 4
-    sock = socket.socket(family(version), socket.SOCK_STREAM | socket.SOCK_NONBLOCK)
+    sock = socket.socket(FAMILY[version], socket.SOCK_STREAM | socket.SOCK_NONBLOCK)
     try:
         bind_to_device(sock, device)
         icmp_filter.attach(sock, _received_by(index))
         sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         sock.setsockopt(socket.SOL_SOCKET, socket.SO_OOBINLINE, 1)
-        sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_CONGESTION, TOWARDS_APPLICATIONS)
+        sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_CONGESTION, CONGESTION_CONTROL)
         if version == 6:
             sock.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
         sock.bind((address, 0))
@@ -165,31 +153,36 @@ def listening_socket(device: str, index: int, address: str) -> socket.socket:
 
 
 def is_at_mark(sock: socket.socket) -> bool:
-    """See Streams.is_at_mark (tcp(7), sockatmark(3))."""
+    """See TcpSockets.is_at_mark (tcp(7), sockatmark(3))."""
     return bool(int.from_bytes(fcntl.ioctl(sock, SIOCATMARK, bytes(4)), sys.byteorder))
 
 
 def _options(version: int) -> tuple[int, int, int, int]:
     """Level, hop limit, traffic class, error queue."""
     if version == 4:
-        return socket.IPPROTO_IP, socket.IP_TTL, socket.IP_TOS, IP_RECVERR
-    return socket.IPPROTO_IPV6, socket.IPV6_UNICAST_HOPS, socket.IPV6_TCLASS, IPV6_RECVERR
+        return socket.IPPROTO_IP, socket.IP_TTL, socket.IP_TOS, RECVERR[4]
+    return (
+        socket.IPPROTO_IPV6,
+        socket.IPV6_UNICAST_HOPS,
+        socket.IPV6_TCLASS,
+        RECVERR[6],
+    )
 
 
-def what_failed(
+def connect_failure(
     error: int, version: int, ancillary: list[tuple[int, int, bytes]]
 ) -> ConnectFailure:
-    """What an error queue says; the errno of a connection that was refused by a reset or that
-    nobody answered has no ICMP error beside it."""
+    """By the control messages of an error queue. An attempt that ended by a reset or by a time-out
+    has no ICMP error of its errno number."""
     level, _, _, kind = _options(version)
     for found_level, found_kind, data in ancillary:
-        if (found_level, found_kind) != (level, kind) or len(data) < EXTENDED_ERROR.size:
+        if (found_level, found_kind) != (level, kind):
             continue
-        code, origin, icmp_type, icmp_code, _, info, _ = EXTENDED_ERROR.unpack_from(data)
-        if origin != ORIGIN_ICMP[version] or error == errno.ETIMEDOUT or code != error:
+        found = parse_extended_error(data, version)
+        if found is None or found.offender is None or found.error != error:
             continue
-        at, size = OFFENDER[version]
-        return ConnectFailure(error, (icmp_type, icmp_code, info), data[at : at + size])
+        if error != errno.ETIMEDOUT:
+            return ConnectFailure(error, (found.kind, found.code, found.info), found.offender)
     return ConnectFailure(error)
 
 

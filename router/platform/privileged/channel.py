@@ -1,7 +1,7 @@
 """Messages between two processes: values as JSON, and descriptors (unix(7), SCM_RIGHTS).
 
-Always true: what the other side sends can be anything; it ends in a value, in EOFError, or in
-ValueError when it is no message at all, and never fills the memory.
+Always true: whatever the peer sends, the result is a value, EOFError, or ValueError for what is no
+message; it never fills the memory.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ class Message(NamedTuple):
 
 
 class Channel:
-    """One end of a connected stream socket, which belongs to it."""
+    """One end of a connected stream socket. Owns the socket."""
 
     def __init__(self, connection: socket.socket) -> None:
         self._connection = connection
@@ -36,7 +36,7 @@ class Channel:
         return self._connection.fileno()
 
     def send(self, message: Message) -> None:
-        """Raises OSError when nobody is there."""
+        """Raises OSError when the peer is gone."""
         body = json.dumps(message.value).encode()
         socket.send_fds(self._connection, [SIZE.pack(len(body))], list(message.descriptors))
         self._connection.sendall(body)
@@ -49,7 +49,7 @@ class Channel:
         start, descriptors, _, _ = socket.recv_fds(self._connection, SIZE.size, MOST_DESCRIPTORS)
         try:
             (size,) = SIZE.unpack(start + self._exactly(SIZE.size - len(start)))
-            _bound(size)
+            _check_size(size)
             return Message(_parsed(self._exactly(size)), descriptors)
         except (ValueError, EOFError, OSError):
             for descriptor in descriptors:
@@ -62,13 +62,13 @@ class Channel:
         poll.register(self._connection, select.POLLIN)
         return bool(poll.poll(0))
 
-    def bound(self, seconds: float) -> None:
-        """From now on TimeoutError is raised when the other side takes or says nothing for so
-        long."""
+    def set_timeout(self, seconds: float) -> None:
+        """From now on `send` and `receive` raise TimeoutError when the peer neither reads nor
+        writes for so long."""
         self._connection.settimeout(seconds)
 
-    def end(self) -> None:
-        """Nothing can be said any more by either side, and both find it readable; see `close`."""
+    def shut_down(self) -> None:
+        """Neither side can send from now on, and both find the channel readable; see `close`."""
         with contextlib.suppress(OSError):
             self._connection.shutdown(socket.SHUT_RDWR)
 
@@ -76,13 +76,13 @@ class Channel:
         self._connection.close()
 
     def _exactly(self, size: int) -> bytes:
-        """Raises EOFError if it ends before."""
+        """Raises EOFError if the stream ends before."""
         received = bytearray()
         while len(received) < size:
-            piece = self._connection.recv(size - len(received))
-            if not piece:
+            chunk = self._connection.recv(size - len(received))
+            if not chunk:
                 raise EOFError
-            received += piece
+            received += chunk
         return bytes(received)
 
 
@@ -93,6 +93,6 @@ def _parsed(body: bytes) -> Any:
         raise ValueError("a message that is nested too deeply") from error
 
 
-def _bound(size: int) -> None:
+def _check_size(size: int) -> None:
     if size > LARGEST:
         raise ValueError(f"a message of {size} bytes")

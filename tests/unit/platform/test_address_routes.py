@@ -1,4 +1,4 @@
-"""The TUN's own routes and name, put back by a netlink socket made of memory."""
+"""The routes that come with the TUN's addresses are restored, with a netlink socket in memory."""
 
 from __future__ import annotations
 
@@ -8,9 +8,10 @@ from typing import Any, cast
 
 from pyroute2.netlink.exceptions import NetlinkError
 
-from router.platform.base import ReconcileResult
-from router.platform.linux.own_link import OwnLink
+from router.platform.base.routes import ReconcileResult
 from router.platform.linux.reconcile import KernelRoute
+from router.platform.linux.tun_interface.address_routes import AddressRoutes
+from router.platform.linux.tun_interface.addresses import TunAddresses
 from router.policy.network import TABLE_LOCAL, TABLE_MAIN, RouteKind
 
 V4, V6 = ip_interface("192.168.7.1/30"), ip_interface("fd77::1/126")
@@ -18,10 +19,7 @@ LOCAL_V6 = KernelRoute(6, TABLE_LOCAL, RouteKind.LOCAL, int(V6.ip), 128)
 PREFIX_V6 = KernelRoute(6, TABLE_MAIN, RouteKind.UNICAST, int(V6.network.network_address), 126)
 
 
-class Tun:
-    """See LinuxTun."""
-
-    name, index, mtu = "tun11", 9, 1500
+INDEX = 9
 
 
 class Netlink:
@@ -40,29 +38,30 @@ class Netlink:
         self.addresses.append((command, address["address"]))
 
 
-def own_link(netlink: Netlink) -> OwnLink:
-    return OwnLink(cast(Any, netlink), cast(Any, Tun()), [V4, V6])
+def address_routes(netlink: Netlink) -> AddressRoutes:
+    addresses = TunAddresses(cast(Any, netlink), INDEX, [V4, V6])
+    return AddressRoutes(cast(Any, netlink), INDEX, addresses)
 
 
-def test_what_is_missing_at_the_first_look_is_put_back() -> None:
-    netlink, kept = Netlink(), ReconcileResult([], [])
-    own_link(netlink).put_routes_right(4, set(), kept)
+def test_what_is_missing_at_the_first_restore_is_added() -> None:
+    netlink, result = Netlink(), ReconcileResult([], [])
+    address_routes(netlink).restore(4, set(), result)
     assert netlink.routes == ["192.168.7.1/32", "192.168.7.0/30", "192.168.7.3/32"]
-    assert kept.failed == []
+    assert result.failed == []
 
 
 def test_an_ipv6_address_is_added_anew_for_its_routes() -> None:
-    netlink, kept = Netlink(), ReconcileResult([], [])
-    own_link(netlink).put_routes_right(6, {LOCAL_V6}, kept)
+    netlink, result = Netlink(), ReconcileResult([], [])
+    address_routes(netlink).restore(6, {LOCAL_V6}, result)
     assert netlink.addresses == [("del", "fd77::1"), ("add", "fd77::1")]
-    assert kept == ReconcileResult(["the unicast route fd77::/126"], [])
+    assert result == ReconcileResult(["the unicast route fd77::/126"], [])
 
 
 def test_a_local_route_of_ipv6_is_missed_once_it_has_been_there() -> None:
-    netlink, kept = Netlink(), ReconcileResult([], [])
-    link = own_link(netlink)
-    link.put_routes_right(6, {PREFIX_V6}, kept)
+    netlink, result = Netlink(), ReconcileResult([], [])
+    routes = address_routes(netlink)
+    routes.restore(6, {PREFIX_V6}, result)
     assert netlink.addresses == []
-    link.put_routes_right(6, {PREFIX_V6, LOCAL_V6}, kept)
-    link.put_routes_right(6, {PREFIX_V6}, kept)
+    routes.restore(6, {PREFIX_V6, LOCAL_V6}, result)
+    routes.restore(6, {PREFIX_V6}, result)
     assert netlink.addresses == [("del", "fd77::1"), ("add", "fd77::1")]

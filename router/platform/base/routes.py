@@ -1,0 +1,58 @@
+"""The TUN's routes, and what other interfaces need beside them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import NamedTuple, Protocol
+
+from router.platform.base.errors import PlatformError
+from router.policy.network import Interface
+from router.policy.routes.capture import Route
+
+
+class ReconcileResult(NamedTuple):
+    """What differed from what was installed, in a few words each.
+
+    restored    was missing, and exists again
+    failed      is missing still, with the reason
+    """
+
+    restored: list[str]
+    failed: list[str]
+
+
+class RouteInstaller(Protocol):
+    """Sends prefixes to the TUN, and keeps bound sockets working beside those routes."""
+
+    def add_routes(self, routes: Sequence[Route]) -> None:
+        """Send the prefixes to the TUN. Raises PlatformError that names the one refused."""
+        ...
+
+    def reconcile(self, routes: Sequence[Route]) -> ReconcileResult:
+        """Restore the TUN as it was made, with exactly these routes, whatever has changed it.
+
+        One failure does not keep the rest from being restored. Raises PlatformError when the TUN is
+        gone, or when the system refuses routes although the TUN has all that they need.
+        """
+        ...
+
+    def request_reconcile(
+        self, routes: Sequence[Route], done: Callable[[ReconcileResult | PlatformError], None]
+    ) -> None:
+        """The same without waiting: `done` is called with the result or the error, at the latest by
+        GuardConnection.dispatch. Raises PlatformError."""
+        ...
+
+    def prepare_interface(self, interface: Interface) -> bool:
+        """Let packets of sockets bound to the interface out, and the answers in; whether that
+        changed anything. Raises PlatformError.
+
+        Idempotent; `System.close` undoes what it changes, as does the end of the process.
+        """
+        ...
+
+    def request_prepare_interface(
+        self, interface: Interface, done: Callable[[bool | PlatformError], None]
+    ) -> None:
+        """The same without waiting, see `request_reconcile`. Raises PlatformError."""
+        ...

@@ -1,0 +1,95 @@
+"""TCP sockets."""
+
+from __future__ import annotations
+
+import socket
+from typing import NamedTuple, Protocol
+
+from router.policy.network import Interface
+
+
+class ConnectFailure(NamedTuple):
+    """Why an attempt to connect failed.
+
+    error: an errno number, 0 when it succeeded.
+    icmp: type, code and the 32 bits behind the checksum of the ICMP error that ended it, and
+    `offender` the address that sent it; None where there was none.
+    """
+
+    error: int
+    icmp: tuple[int, int, int] | None = None
+    offender: bytes | None = None
+
+
+class TcpInfo(NamedTuple):
+    """The state of a connection as its socket reports it.
+
+    segments    received, of any kind; modulo 2**32
+    received    bytes received in order; the end of the stream counts as one
+    silence     seconds since the last data or acknowledgement arrived
+    has_unacknowledged  whether something that was sent, or is to be, is not acknowledged yet
+    """
+
+    segments: int
+    received: int
+    silence: float
+    has_unacknowledged: bool
+
+
+class TcpSockets(Protocol):
+    """TCP sockets, all of them non-blocking and without Nagle's delay, with urgent bytes in line.
+
+    splicing: whether splice(2) can move bytes from one to another.
+    """
+
+    splicing: bool
+
+    def dialling(
+        self, version: int, interface: Interface, hop_limit: int, traffic_class: int
+    ) -> socket.socket:
+        """A socket, bound to the interface, to connect with. Raises OSError."""
+        ...
+
+    def connected(self, sock: socket.socket) -> None:
+        """Give a socket the system's default hop limit again. Raises OSError."""
+        ...
+
+    def failure(self, sock: socket.socket) -> ConnectFailure:
+        """The outcome of an attempt to connect that is over."""
+        ...
+
+    def has_lost_interface(self, sock: socket.socket) -> bool:
+        """Whether the interface that a socket is bound to is gone for good."""
+        ...
+
+    def has_ended(self, sock: socket.socket) -> bool:
+        """Whether the connection of a socket is over for the system, by a reset or by both ends,
+        so that a request from the same port would begin another."""
+        ...
+
+    def tcp_info(self, sock: socket.socket) -> TcpInfo:
+        """Raises OSError."""
+        ...
+
+    def probe(self, sock: socket.socket) -> None:
+        """Send one keepalive probe to a peer that has acknowledged everything: at once when it has
+        been silent for a second, else when it has. Raises OSError."""
+        ...
+
+    def start_keepalive(self, sock: socket.socket) -> None:
+        """Probe likewise, and repeat it at the system's interval: a peer that never answers breaks
+        the connection. Of a socket for which `probe` was never called. Raises OSError."""
+        ...
+
+    def stop_keepalive(self, sock: socket.socket) -> None:
+        """Send no more probes. Raises OSError."""
+        ...
+
+    def is_at_mark(self, sock: socket.socket) -> bool:
+        """Whether the next byte of a socket is an urgent one."""
+        ...
+
+    def listening(self, address: bytes) -> socket.socket:
+        """A listener at an address of the TUN and some port, which accepts only connections whose
+        packets are written into the TUN. Raises OSError."""
+        ...

@@ -1,0 +1,40 @@
+"""Facts, most of them read without privileges."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from router.platform.base.errors import PlatformError
+from router.platform.base.facts import NetworkPath
+from router.platform.linux.changes import LinuxChanges
+from router.platform.linux.present import present_network
+from router.platform.linux.sockets import path
+from router.platform.privileged.client import GuardClient, value_callback
+from router.policy.network import Endpoint, Interface, Network
+
+
+class LinuxFacts:
+    """See Facts."""
+
+    def __init__(self, guard: GuardClient) -> None:
+        self._guard = guard
+
+    def network(self) -> Network:
+        return present_network(endpoints=False)
+
+    def path(self, version: int, interface: Interface, address: str) -> NetworkPath:
+        return path(version, interface, address)
+
+    def endpoints(self) -> Sequence[Endpoint]:
+        return _endpoints(self._guard.call("endpoints").value)
+
+    def request_endpoints(self, done: Callable[[Sequence[Endpoint] | PlatformError], None]) -> None:
+        self._guard.request("endpoints", value_callback(done, _endpoints))
+
+    def watch(self) -> LinuxChanges:
+        return LinuxChanges()
+
+
+def _endpoints(value: Any) -> Sequence[Endpoint]:
+    return tuple(Endpoint(*each) for each in value)

@@ -1,0 +1,61 @@
+"""Routes and the preparation of interfaces by the guard."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from router.platform.base.errors import PlatformError
+from router.platform.base.routes import ReconcileResult
+from router.platform.privileged.client import GuardClient, value_callback
+from router.policy.network import Interface
+from router.policy.routes.capture import Route
+
+
+class LinuxRoutes:
+    """See RouteInstaller.
+
+    Always true: the guard has the routes of the last request, so routes that are the same object as
+    those are not sent again; a million of them are 40 MB.
+    """
+
+    def __init__(self, guard: GuardClient) -> None:
+        self._guard = guard
+        self._sent: Sequence[Route] = ()
+
+    def add_routes(self, routes: Sequence[Route]) -> None:
+        self._guard.call("add_routes", routes=routes)
+        self._sent = routes
+
+    def reconcile(self, routes: Sequence[Route]) -> ReconcileResult:
+        sent, self._sent = routes is self._sent, ()
+        reply = self._guard.call("reconcile", routes=None if sent else routes)
+        self._sent = routes
+        return _result(reply.value)
+
+    def request_reconcile(
+        self, routes: Sequence[Route], done: Callable[[ReconcileResult | PlatformError], None]
+    ) -> None:
+        sent, self._sent = routes is self._sent, routes
+        self._guard.request(
+            "reconcile", value_callback(done, _result), routes=None if sent else routes
+        )
+
+    def prepare_interface(self, interface: Interface) -> bool:
+        return bool(self._guard.call("prepare_interface", **_arguments(interface)).value)
+
+    def request_prepare_interface(
+        self, interface: Interface, done: Callable[[bool | PlatformError], None]
+    ) -> None:
+        self._guard.request(
+            "prepare_interface", value_callback(done, bool), **_arguments(interface)
+        )
+
+
+def _result(value: Any) -> ReconcileResult:
+    return ReconcileResult(*value)
+
+
+def _arguments(interface: Interface) -> dict[str, Any]:
+    routed = interface.source(6) is not None
+    return {"name": interface.name, "index": interface.index, "routed": routed}

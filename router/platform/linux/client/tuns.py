@@ -1,0 +1,56 @@
+"""Opening the TUN by the guard."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Sequence
+from ipaddress import IPv4Interface, IPv6Interface
+from pathlib import Path
+
+from router.platform.base.errors import PlatformError
+from router.platform.base.processes import Leftover
+from router.platform.base.tun import TunDevice
+from router.platform.linux.journal import SUFFIX
+from router.platform.linux.runtime import runtime_directory
+from router.platform.linux.tun import LinuxTun
+from router.platform.privileged.client import GuardClient
+
+log = logging.getLogger(__name__)
+
+
+class LinuxTuns:
+    """See Tuns.
+
+    journal: where the guard's undoer records changes; None before the TUN is open.
+    """
+
+    def __init__(self, guard: GuardClient, *, offloads: bool) -> None:
+        self.journal: Path | None = None
+        self._guard = guard
+        self._offloads = offloads
+
+    def open_tun(
+        self, name: str | None, mtu: int, addresses: Sequence[IPv4Interface | IPv6Interface]
+    ) -> TunDevice:
+        (tun, leftovers), descriptors = self._guard.call(
+            "open_tun",
+            name=name,
+            mtu=mtu,
+            addresses=[str(address) for address in addresses],
+            offloads=self._offloads,
+        )
+        self.journal = runtime_directory() / (tun["name"] + SUFFIX)
+        for leftover in leftovers:
+            _log(Leftover(*leftover))
+        if not descriptors:
+            raise PlatformError("no descriptor is left for the TUN device: raise `ulimit -n`")
+        return LinuxTun(descriptors[0], mtu=mtu, **tun)
+
+
+def _log(leftover: Leftover) -> None:
+    if leftover.why is None:
+        log.warning("undone what a killed run had left: %s", leftover.words)
+    else:
+        log.warning(
+            "what a killed run left could not be undone: %s: %s", leftover.words, leftover.why
+        )

@@ -1,0 +1,105 @@
+"""Numbers of rtnetlink, under the names that the kernel's headers give them.
+
+Sources: linux/netlink.h, linux/rtnetlink.h, linux/if.h, linux/if_link.h, linux/if_addr.h,
+linux/fib_rules.h.
+"""
+
+from __future__ import annotations
+
+import errno
+from typing import Final
+
+# Messages, and the flags of requests.
+NLMSG_ERROR: Final = 2
+NLMSG_DONE: Final = 3
+NLM_F_REQUEST: Final = 0x001
+NLM_F_ACK: Final = 0x004
+NLM_F_REPLACE: Final = 0x100
+NLM_F_DUMP: Final = 0x300
+NLM_F_CREATE: Final = 0x400
+"""Alone, without NLM_F_EXCL: an IPv4 route goes before one of the same prefix and metric."""
+NLA_TYPE_MASK: Final = 0x3FFF
+
+RTM_GETLINK: Final = 18
+RTM_GETADDR: Final = 22
+RTM_NEWROUTE: Final = 24
+RTM_DELROUTE: Final = 25
+RTM_GETROUTE: Final = 26
+RTM_GETRULE: Final = 34
+
+# Multicast groups, as bits of sockaddr_nl.nl_groups.
+RTMGRP_LINK: Final = 0x1
+RTMGRP_IPV4_IFADDR: Final = 0x10
+RTMGRP_IPV4_ROUTE: Final = 0x40
+RTMGRP_IPV4_RULE: Final = 0x80
+RTMGRP_IPV6_IFADDR: Final = 0x100
+RTMGRP_IPV6_ROUTE: Final = 0x400
+RTMGRP_IPV6_RULE: Final = 1 << 19 - 1
+RTMGRP_IPV4_NETCONF: Final = 1 << 24 - 1
+"""Sysctls of interfaces, rp_filter among them."""
+
+# Links.
+IFF_UP: Final = 0x1
+IFF_LOOPBACK: Final = 0x8
+IFF_POINTOPOINT: Final = 0x10
+IFF_RUNNING: Final = 0x40
+IFF_NOARP: Final = 0x80
+IFLA_IFNAME: Final = 3
+IFLA_MTU: Final = 4
+IFLA_LINKINFO: Final = 18
+IFLA_INFO_KIND: Final = 1
+IN6_ADDR_GEN_MODE_NONE: Final = 1
+
+# Addresses.
+IFA_ADDRESS: Final = 1
+IFA_LOCAL: Final = 2
+IFA_F_NODAD: Final = 0x02
+
+# Routes.
+RTA_DST: Final = 1
+RTA_OIF: Final = 4
+RTA_GATEWAY: Final = 5
+RTA_PRIORITY: Final = 6
+RTA_PREFSRC: Final = 7
+RTA_METRICS: Final = 8
+RTA_MULTIPATH: Final = 9
+RTA_TABLE: Final = 15
+RTAX_MTU: Final = 2
+RTM_F_CLONED: Final = 0x200
+RTNH_F_DEAD: Final = 0x1
+RT_SCOPE_UNIVERSE: Final = 0
+RT_SCOPE_LINK: Final = 253
+RTN_UNICAST: Final = 1
+RTN_LOCAL: Final = 2
+RTN_BROADCAST: Final = 3
+RTN_ANYCAST: Final = 4
+RTN_MULTICAST: Final = 5
+RTN_BLACKHOLE: Final = 6
+RTN_UNREACHABLE: Final = 7
+RTN_PROHIBIT: Final = 8
+RTN_THROW: Final = 9
+RTPROT_KERNEL: Final = 2
+RTPROT_TUNROUTER: Final = 116
+"""Marks routes and rules as this router's; free in /etc/iproute2/rt_protos."""
+
+# Rules.
+FRA_IIFNAME: Final = 3
+FRA_PRIORITY: Final = 6
+FRA_FWMARK: Final = 10
+FRA_SUPPRESS_PREFIXLEN: Final = 14
+FRA_TABLE: Final = 15
+FRA_OIFNAME: Final = 17
+FRA_L3MDEV: Final = 19
+FRA_UID_RANGE: Final = 20
+FRA_IP_PROTO: Final = 22
+FRA_SPORT_RANGE: Final = 23
+FRA_DPORT_RANGE: Final = 24
+FRA_DSCP: Final = 25
+FIB_RULE_INVERT: Final = 0x2
+FR_ACT_TO_TBL: Final = 1
+
+# Errors.
+OVERRUNS: Final = frozenset({errno.ENOBUFS, errno.ENOMEM})
+"""The socket's buffer was full, and reports are lost."""
+GONE: Final = frozenset({errno.ENOENT, errno.ESRCH, errno.ENODEV})
+"""The rule, route or interface does not exist."""

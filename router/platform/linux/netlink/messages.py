@@ -1,0 +1,79 @@
+"""Messages of rtnetlink as bytes: headers, attributes, and the messages of one datagram.
+
+Layouts: linux/netlink.h (nlmsghdr), linux/rtnetlink.h (rtattr, rtmsg, rtnexthop, ifinfomsg),
+linux/if_addr.h (ifaddrmsg).
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator, Mapping
+from struct import Struct
+from typing import Final, NamedTuple
+
+from router.platform.linux.netlink.constants import NLA_TYPE_MASK
+
+NLMSGHDR: Final = Struct("=IHHII")
+IFINFOMSG: Final = Struct("=BxHiII")
+IFADDRMSG: Final = Struct("=BBBBI")
+RTMSG: Final = Struct("=BBBBBBBBI")
+"""Of routes; a rule has the same layout (fib_rule_hdr in linux/fib_rules.h)."""
+RTNEXTHOP: Final = Struct("=HBBi")
+ATTRIBUTE: Final = Struct("=HH")
+U32_ATTRIBUTE: Final = Struct("=HHI")
+NATIVE: Final = sys.byteorder
+
+Attributes = Mapping[int, bytes]
+
+
+class Message(NamedTuple):
+    """One message of a datagram: its type, its sequence number, and what follows its header."""
+
+    kind: int
+    sequence: int
+    body: bytes
+
+
+def pack_message(kind: int, flags: int, sequence: int, body: bytes) -> bytes:
+    return NLMSGHDR.pack(NLMSGHDR.size + len(body), kind, flags, sequence, 0) + body
+
+
+def unpack_messages(datagram: bytes) -> Iterator[Message]:
+    offset = 0
+    while offset + NLMSGHDR.size <= len(datagram):
+        length, kind, _, sequence, _ = NLMSGHDR.unpack_from(datagram, offset)
+        yield Message(kind, sequence, datagram[offset + NLMSGHDR.size : offset + length])
+        offset += max(_aligned(length), NLMSGHDR.size)
+
+
+def error_number(body: bytes) -> int:
+    """The errno number of an NLMSG_ERROR message; 0 in an acknowledgement."""
+    return -int.from_bytes(body[:4], NATIVE, signed=True)
+
+
+def attributes(data: bytes) -> dict[int, bytes]:
+    """The payloads of attributes that follow each other, by type; of a repeated type the last."""
+    found = {}
+    offset = 0
+    while offset + ATTRIBUTE.size <= len(data):
+        length, kind = ATTRIBUTE.unpack_from(data, offset)
+        if length < ATTRIBUTE.size:
+            break
+        found[kind & NLA_TYPE_MASK] = data[offset + ATTRIBUTE.size : offset + length]
+        offset += _aligned(length)
+    return found
+
+
+def number(payload: bytes | None, absent: int = 0) -> int:
+    """An unsigned number of the machine's own byte order."""
+    return absent if payload is None else int.from_bytes(payload, NATIVE)
+
+
+def text(payload: bytes | None) -> str:
+    """A string that ends in a zero byte."""
+    return (payload or b"").rstrip(b"\0").decode("utf-8", "replace")
+
+
+def _aligned(length: int) -> int:
+    """Up to the next multiple of NLMSG_ALIGNTO and RTA_ALIGNTO, which are both 4."""
+    return (length + 3) & ~3

@@ -1,0 +1,51 @@
+"""Every operation by its name."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+
+from pyroute2.iproute.linux import IPRoute
+
+from router.platform.linux.operations.interfaces import InterfaceOperations
+from router.platform.linux.operations.sockets import SocketOperations
+from router.platform.linux.operations.tun import TunOperations
+from router.platform.linux.reread import Program
+from router.platform.linux.undoer import Undoer
+from router.platform.privileged.channel import Message
+
+
+class LinuxOperations:
+    """See Operations. program: reads the rules file again."""
+
+    def __init__(self, program: Program) -> None:
+        netlink = IPRoute()
+        tun = TunOperations(netlink)
+        interfaces = InterfaceOperations(netlink, tun)
+        sockets = SocketOperations(tun)
+        self._program = program
+        self._tun = tun
+        self.by_name: Mapping[str, Callable[..., Message]] = {
+            "open_tun": tun.open_tun,
+            "add_routes": tun.add_routes,
+            "reconcile": tun.reconcile,
+            "prepare_interface": interfaces.prepare_interface,
+            "endpoints": interfaces.endpoints,
+            "icmp_socket": sockets.icmp_socket,
+            "raw_socket": sockets.raw_socket,
+            "listening_socket": sockets.listening_socket,
+            "udp_sockets": sockets.udp_sockets,
+            "control_socket": sockets.control_socket,
+            "start_reread": self._start_reread,
+        }
+
+    @property
+    def undoer(self) -> Undoer | None:
+        return self._tun.undoer
+
+    def close(self) -> bool:
+        self._program.end()
+        return self.undoer is None or self.undoer.close()
+
+    def _start_reread(self) -> Message:
+        """Hands over the pipe that the program writes to."""
+        return Message(None, [self._program.start()])

@@ -1,0 +1,51 @@
+"""What interfaces of other programs need, and what only root can read of them."""
+
+from __future__ import annotations
+
+import socket
+
+from pyroute2.iproute.linux import IPRoute
+from pyroute2.netlink.exceptions import NetlinkError
+
+from router.platform.base.errors import PlatformError
+from router.platform.linux.endpoints import EndpointMemory
+from router.platform.linux.operations.tun import TunOperations
+from router.platform.linux.prepared_interface import give_default_route, loosen_rp_filter
+from router.platform.linux.present import present_endpoints
+from router.platform.privileged.channel import Message
+from router.platform.reason import reason
+
+
+class InterfaceOperations:
+    """Beside the TUN."""
+
+    def __init__(self, netlink: IPRoute, tun: TunOperations) -> None:
+        self._netlink = netlink
+        self._tun = tun
+        self._endpoints = EndpointMemory()
+
+    def prepare_interface(self, name: str, index: int, *, routed: bool) -> Message:
+        """See RouteInstaller.prepare_interface. `routed`: whether IPv6 packets need a route."""
+        _check_interface(name, index)
+        undoer = self._tun.opened_undoer()
+        try:
+            changed = loosen_rp_filter(name, undoer)
+            if routed:
+                changed |= give_default_route(self._netlink, name, index, self._tun.index, undoer)
+        except (NetlinkError, OSError) as error:
+            raise PlatformError(f"{name} cannot be prepared: {reason(error)}") from error
+        return Message(changed)
+
+    def endpoints(self) -> Message:
+        """See Facts.endpoints."""
+        return Message(present_endpoints(self._endpoints))
+
+
+def _check_interface(name: str, index: int) -> None:
+    """Raises PlatformError if the interface is gone."""
+    try:
+        found = socket.if_nametoindex(name)
+    except OSError:  # which has no errno number
+        found = 0
+    if found != index:
+        raise PlatformError(f"interface {name} is gone")

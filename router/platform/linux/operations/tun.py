@@ -1,0 +1,137 @@
+"""The TUN and its routes."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Sequence
+from ipaddress import ip_interface
+
+from pyroute2.iproute.linux import IPRoute
+from pyroute2.netlink.exceptions import NetlinkError
+
+from router.platform.base.errors import PlatformError
+from router.platform.base.routes import ReconcileResult
+from router.platform.families import FAMILY
+from router.platform.linux.journal import SUFFIX
+from router.platform.linux.leftovers import clean_up
+from router.platform.linux.netlink.batch import add_routes
+from router.platform.linux.netlink.errors import netlink_errors_as_os_errors
+from router.platform.linux.operations.conflicts import check_addresses_free, name_conflict
+from router.platform.linux.reconcile import present_routes, reconcile_routes
+from router.platform.linux.runtime import TRIES, make_runtime_directory, remedy
+from router.platform.linux.tun import open_tun
+from router.platform.linux.tun_interface.interface import TunInterface
+from router.platform.linux.undoer import Undoer
+from router.platform.privileged.channel import Message
+from router.platform.reason import reason
+from router.policy.prefixes import format_prefix
+from router.policy.routes.capture import Route
+
+
+class TunOperations:
+    """Of the one TUN. `name` and `index` are its own once it is open."""
+
+    def __init__(self, netlink: IPRoute) -> None:
+        self.undoer: Undoer | None = None
+        self.name = ""
+        self.index = 0
+        self._netlink = netlink
+        self._interface: TunInterface | None = None
+        self._routes: list[Route] = []
+
+    def open_tun(
+        self, name: str | None, mtu: int, addresses: Sequence[str], *, offloads: bool
+    ) -> Message:
+        """The TUN with its addresses, up: LinuxTun's arguments, what former runs had left and
+        whether it is undone, and the descriptor, of which the guard keeps none."""
+        if self.undoer is not None:
+            raise PlatformError(f"there is a TUN device already, {self.name}")
+        leftovers = list(clean_up())
+        self._check_free(name, addresses)
+        tun = open_tun(name, mtu, offloads)
+        self.name, self.index = tun.name, tun.index
+        try:
+            self.undoer = start_undoer(tun.name)
+            configured = [ip_interface(address) for address in addresses]
+            self._interface = TunInterface(self._netlink, tun, configured)
+            self._interface.configure()
+        except PlatformError:
+            tun.close()
+            raise
+        except (NetlinkError, OSError) as error:
+            tun.close()
+            raise PlatformError(f"{tun.name} cannot be configured: {reason(error)}") from error
+        return Message(({"name": tun.name, "offloads": tun.offloads}, leftovers), [tun.fileno()])
+
+    def add_routes(self, routes: Sequence[Sequence[int]]) -> Message:
+        """See RouteInstaller.add_routes."""
+        self.opened().address_routes.learn()
+        self._routes = [Route(*route) for route in routes]
+        add_routes(self.index, self._routes)
+        return Message(None)
+
+    def reconcile(self, routes: Sequence[Sequence[int]] | None) -> Message:
+        """See RouteInstaller.reconcile; None means the routes of the request before."""
+        if routes is not None:
+            self._routes = [Route(*route) for route in routes]
+        interface = self.opened()
+        try:
+            result = interface.restore()
+        except (NetlinkError, OSError) as error:
+            raise PlatformError(f"{self.name} cannot be inspected: {reason(error)}") from error
+        refused: list[str] = []
+        for version in FAMILY:
+            try:
+                self._reconcile_family(interface, version, result)
+            except (PlatformError, OSError) as error:
+                impaired = version in interface.impaired
+                (result.failed if impaired else refused).append(
+                    f"IPv{version} routes ({reason(error)})"
+                )
+        if refused:
+            raise PlatformError("; ".join(refused))
+        return Message(result)
+
+    def opened(self) -> TunInterface:
+        """Raises PlatformError before there is one."""
+        if self._interface is None:
+            raise PlatformError("there is no TUN device yet")
+        return self._interface
+
+    def opened_undoer(self) -> Undoer:
+        """Raises PlatformError before there is one."""
+        if self.undoer is None:
+            raise PlatformError("there is no TUN device yet")
+        return self.undoer
+
+    def _check_free(self, name: str | None, addresses: Sequence[str]) -> None:
+        """Raises PlatformError, OSError."""
+        with netlink_errors_as_os_errors():
+            is_taken = name is not None and self._netlink.link_lookup(ifname=name)
+        if name is not None and is_taken:
+            raise name_conflict(name)
+        check_addresses_free(addresses)
+
+    def _reconcile_family(
+        self, interface: TunInterface, version: int, result: ReconcileResult
+    ) -> None:
+        """Raises OSError, PlatformError."""
+        present = present_routes(self.index, version)
+        interface.address_routes.restore(version, present.kernel, result)
+        wanted = [route for route in self._routes if route.version == version]
+        for route in reconcile_routes(self.index, wanted, present):
+            result.restored.append(format_prefix(*route[:3]))
+
+
+def start_undoer(tun: str) -> Undoer:
+    """A former run that ends may remove the directory before the file is in it. Raises
+    PlatformError."""
+    try:
+        for _ in range(TRIES):
+            with contextlib.suppress(FileNotFoundError):
+                return Undoer(make_runtime_directory() / (tun + SUFFIX))
+        return Undoer(make_runtime_directory() / (tun + SUFFIX))
+    except OSError as error:
+        raise PlatformError(
+            f"the journal of changes to undo cannot be written: {reason(error)}: {remedy(error)}"
+        ) from error

@@ -1,0 +1,212 @@
+"""The router's end of the connection to the guard."""
+
+from __future__ import annotations
+
+import errno
+import os
+import socket
+import subprocess
+import sys
+import time
+from collections import deque
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from typing import Any, Final, TypeVar
+
+from router.platform.base.errors import PlatformError
+from router.platform.privileged.channel import Channel, Message
+from router.platform.reason import reason
+
+EXIT_TIMEOUT: Final = 15.0
+"""Seconds in which the guard has to end; it needs a fraction of one."""
+REPLY_TIMEOUT: Final = 10.0
+"""Seconds in which a reply has to come; few need more than a thousandth of them."""
+REPLY_TIMEOUTS: Final = {"open_tun": 60.0, "add_routes": 60.0, "reconcile": 60.0}
+"""The same by operation: of what may concern a million routes, or wait for a former run's end."""
+UNDO_TIMEOUT: Final = 3.0
+"""Seconds in which the undoer of a guard that was killed has to end; it needs a fraction of one."""
+POLL: Final = 0.01
+GUARD_ENDED: Final = (
+    "the guard, the process that undoes the router's changes, has been killed: stopping, and "
+    "undoing them now; start the router again"
+)
+NOT_ALL_UNDONE: Final = (
+    "some changes could not be undone; the lines above name them, and `sudo tunrouter cleanup` "
+    "tries again"
+)
+
+T = TypeVar("T")
+
+Done = Callable[[Message | Exception], None]
+"""Called once with the reply to a request, or with PlatformError or OSError."""
+
+
+class GuardClient:
+    """Starts the guard, and sends it requests. See GuardConnection.
+
+    module: the guard's program; `arguments` are passed to it.
+
+    Always true: no request is sent before the one before it is answered. The guard does not read
+    while it writes, and either message may be longer than the socket's buffer, so two that are on
+    their way at a time could block each other for ever.
+    """
+
+    def __init__(self, module: str, arguments: Sequence[str]) -> None:
+        ours, theirs = socket.socketpair()
+        with theirs:
+            self._process = subprocess.Popen(
+                [sys.executable, "-P", "-m", module, *arguments],
+                stdin=theirs.fileno(),
+                start_new_session=True,
+            )
+        self._channel = Channel(ours)
+        # Requests with a callback whose reply is outstanding; the first of them has been sent.
+        self._pending: deque[tuple[Message, Done]] = deque()
+        self._timeout = REPLY_TIMEOUT
+        self._has_ended = False
+        # Why no more requests are sent although the process runs.
+        self._timed_out: str | None = None
+
+    def fileno(self) -> int:
+        return self._channel.fileno()
+
+    def call(self, operation: str, **arguments: Any) -> Message:
+        """Wait for the reply to an operation. Raises PlatformError, OSError.
+
+        A guard that does not reply in time is given up: the connection is shut down, so that
+        `dispatch` raises too, and the guard undoes everything once it reads again.
+        """
+        while self._pending:
+            self._complete_first()
+        self._send(Message([operation, arguments]))
+        return self._receive()
+
+    def request(self, operation: str, done: Done, **arguments: Any) -> None:
+        """Send a request without waiting: `dispatch`, or the next `call` before it returns, calls
+        `done`. Raises PlatformError."""
+        request = Message([operation, arguments])
+        if not self._pending:
+            self._send(request)
+        self._pending.append((request, done))
+
+    def dispatch(self) -> None:
+        """See GuardConnection. Does not wait: a `call` may have read what made it readable."""
+        if not self._channel.is_readable():
+            return
+        if self._pending:
+            self._complete_first()
+        else:
+            self._receive()
+
+    def open_sockets(self, operation: str, **arguments: Any) -> Iterator[socket.socket]:
+        """The sockets that an operation hands over: at least one, perhaps fewer than requested.
+        Raises PlatformError, OSError."""
+        descriptors = self.call(operation, **arguments).descriptors
+        if not descriptors:  # the kernel drops those that this process has no room for, see unix(7)
+            raise OSError(errno.EMFILE, os.strerror(errno.EMFILE))
+        for descriptor in descriptors:
+            yield socket.socket(fileno=descriptor)
+
+    def open_socket(self, operation: str, **arguments: Any) -> socket.socket:
+        """The one socket that an operation hands over. Raises PlatformError, OSError."""
+        (only,) = self.open_sockets(operation, **arguments)
+        return only
+
+    def close(self, journal: Path | None) -> None:
+        """Have everything undone.
+
+        journal: the undoer's; its removal shows that the undoer of a guard that was killed is done.
+        Raises PlatformError that names what is left to do.
+        """
+        self._channel.close()
+        pid = self._process.pid
+        try:
+            status = self._process.wait(EXIT_TIMEOUT)
+        except subprocess.TimeoutExpired as error:
+            raise PlatformError(
+                f"the guard (pid {pid}) has not ended within {EXIT_TIMEOUT:g} s, and not "
+                f"everything is undone before it ends: end it (sudo kill -KILL {pid}); `sudo "
+                "tunrouter cleanup` undoes what is left then"
+            ) from error
+        if status > 0:
+            raise PlatformError(NOT_ALL_UNDONE)
+        if status < 0 and journal is not None and not _is_removed_soon(journal):
+            raise PlatformError(
+                f"the guard was killed, and not everything is undone, see {journal}: "
+                "`sudo tunrouter cleanup` undoes the rest; then start the router again"
+            )
+
+    def _send(self, request: Message) -> None:
+        self._raise_if_timed_out()
+        operation, _ = request.value
+        self._timeout = REPLY_TIMEOUTS.get(operation, REPLY_TIMEOUT)
+        self._channel.set_timeout(self._timeout)
+        try:
+            self._channel.send(request)
+        except TimeoutError as error:
+            raise self._give_up() from error
+        except ConnectionError as error:
+            raise PlatformError(GUARD_ENDED) from error
+
+    def _raise_if_timed_out(self) -> None:
+        if self._timed_out is not None:
+            raise PlatformError(self._timed_out)
+
+    def _give_up(self) -> PlatformError:
+        pid = self._process.pid
+        self._timed_out = (
+            f"the guard (pid {pid}) has not replied within {self._timeout:g} s: stopping; end it "
+            f"if it does not end by itself (sudo kill -KILL {pid}), and start the router again"
+        )
+        self._has_ended = True
+        self._channel.shut_down()
+        return PlatformError(self._timed_out)
+
+    def _complete_first(self) -> None:
+        """Wait for the reply to the first pending request, send the next, and call back."""
+        _, done = self._pending.popleft()
+        try:
+            reply: Message | Exception = self._receive()
+        except (PlatformError, OSError) as error:
+            if self._has_ended:
+                raise
+            reply = error
+        if self._pending:
+            self._send(self._pending[0][0])
+        done(reply)
+
+    def _receive(self) -> Message:
+        self._raise_if_timed_out()
+        try:
+            reply, descriptors = self._channel.receive()
+        except TimeoutError as error:
+            raise self._give_up() from error
+        except (EOFError, ConnectionError) as error:
+            self._has_ended = True
+            raise PlatformError(GUARD_ENDED) from error
+        if "refused" in reply:
+            raise PlatformError(reply["refused"])
+        if "errno" in reply:
+            raise OSError(reply["errno"], os.strerror(reply["errno"]))
+        return Message(reply["value"], descriptors)
+
+
+def value_callback(done: Callable[[T | PlatformError], None], read: Callable[[Any], T]) -> Done:
+    """Call `done` with what `read` returns for the value of a reply, or with the error."""
+
+    def call_back(reply: Message | Exception) -> None:
+        if isinstance(reply, Message):
+            done(read(reply.value))
+        else:
+            done(PlatformError(reason(reply)))
+
+    return call_back
+
+
+def _is_removed_soon(file: Path) -> bool:
+    deadline = time.monotonic() + UNDO_TIMEOUT
+    while file.exists():
+        if time.monotonic() > deadline:
+            return False
+        time.sleep(POLL)
+    return True

@@ -1,0 +1,98 @@
+"""The guard's loop: requests of the router, one after the other.
+
+Always true: the guard ends with the router, and everything is undone then; an invalid request is
+refused and changes nothing.
+"""
+
+from __future__ import annotations
+
+import os
+import select
+import signal
+import socket
+from collections.abc import Callable, Mapping
+from typing import Any, Final, Protocol
+
+from router.platform.base.descriptors import HasFileno
+from router.platform.base.errors import PlatformError
+from router.platform.privileged.channel import Channel, Message
+from router.platform.reason import reason
+
+CONNECTION: Final = 0
+"""The descriptor that the guard inherits."""
+SHOWN: Final = 100
+"""Characters of an invalid request that are quoted."""
+
+
+class Operations(Protocol):
+    """What the guard carries out. Each of `by_name` raises PlatformError or OSError."""
+
+    by_name: Mapping[str, Callable[..., Message]]
+
+    @property
+    def undoer(self) -> HasFileno | None:
+        """Readable when the undoer is gone; None before there is one."""
+        ...
+
+    def close(self) -> bool:
+        """Undo everything; whether that has succeeded."""
+        ...
+
+
+def serve(operations: Operations) -> int:
+    """Until the router or the undoer is gone, then undo; the exit status."""
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        signal.signal(number, signal.SIG_IGN)
+    channel = Channel(socket.socket(fileno=CONNECTION))
+    while _wait_for_request(channel, operations.undoer):
+        try:
+            request = channel.receive()
+        except (EOFError, ValueError, OSError):
+            break
+        if not _reply(channel, carry_out(operations, request)):
+            break
+    channel.close()
+    return 0 if operations.close() else 1
+
+
+def carry_out(operations: Operations, request: Message) -> Message:
+    """The reply to a request: {"value": …}, {"refused": why} or {"errno": number}."""
+    for descriptor in request.descriptors:
+        os.close(descriptor)
+    try:
+        name, arguments = request.value
+        result = operations.by_name[name](**arguments)
+    except PlatformError as error:
+        return Message({"refused": str(error)})
+    except OSError as error:
+        return Message({"errno": error.errno} if error.errno else {"refused": reason(error)})
+    except Exception as error:  # no invalid request may end the guard
+        why = f"invalid request to the guard: {_short(request.value)}: {reason(error)}"
+        return Message({"refused": why})
+    return Message({"value": result.value}, result.descriptors)
+
+
+def _wait_for_request(channel: Channel, undoer: HasFileno | None) -> bool:
+    """False when the undoer is gone."""
+    sources = [channel.fileno()]
+    if undoer is not None:
+        sources.append(undoer.fileno())
+    ready, _, _ = select.select(sources, [], [])
+    return ready == [channel.fileno()]
+
+
+def _reply(channel: Channel, reply: Message) -> bool:
+    """Whether it could be sent; closes its descriptors."""
+    try:
+        channel.send(reply)
+    except OSError:
+        return False
+    finally:
+        for descriptor in reply.descriptors:
+            os.close(descriptor)
+    return True
+
+
+def _short(value: Any) -> str:
+    text = repr(value)
+    return text if len(text) < SHOWN else text[: SHOWN - 1] + "…"
