@@ -13,7 +13,7 @@ from router.config.problems import Problem, Severity
 from router.platform import present_network
 from router.policy.findings import find_all
 from router.policy.findings.situation import Situation
-from router.policy.match.coverage import Deciders
+from router.policy.match.coverage import RuleCoverage
 from router.policy.match.table import RuleSet
 from router.policy.network import Network
 
@@ -37,10 +37,10 @@ def inspect(loaded: Loaded, network: Network) -> Report:
     config = loaded.config
     if config is None:
         return Report(loaded.problems, loaded.sources)
-    deciders = Deciders(config, config.rules)
-    rule_set = RuleSet.for_few_lookups(config, deciders.ranges)
+    coverage = RuleCoverage(config, config.rules)
+    rule_set = RuleSet.for_few_lookups(config, coverage.ranges)
     situation = Situation.of(config, rule_set, network)
-    found = find_all(situation, deciders)
+    found = find_all(situation, coverage)
     problems = sorted(
         [*loaded.problems, *found.problems], key=lambda problem: _order(problem, config.file)
     )

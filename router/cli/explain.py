@@ -109,9 +109,9 @@ def _as_json(situation: Situation, told: Answer) -> dict[str, Any]:
         "rule": _rule_as_json(config, explanation.rule_index),
         "policy": told.policy,
         "action": told.action,
-        "interface": told.leaving.interface,
-        "source": told.leaving.source,
-        "gateway": told.leaving.gateway,
+        "interface": told.egress.interface,
+        "source": told.egress.source,
+        "gateway": told.egress.gateway,
         "state": "up" if told.up else "down",
         "skipped": [
             {
@@ -180,11 +180,11 @@ def _policy_in_words(situation: Situation, told: Answer) -> str:
 
 
 def _action_in_words(told: Answer, known: bool) -> str:
-    leaving = told.leaving
-    if not known or (leaving.interface is None and told.action != FORWARD):
+    egress = told.egress
+    if not known or (egress.interface is None and told.action != FORWARD):
         return told.action
-    if leaving.interface is None:
+    if egress.interface is None:
         return f"{told.action}: but its interface has no address of that family"
-    hop = f"next hop {leaving.gateway}" if leaving.gateway else "directly"
-    source = f" from {leaving.source}" if leaving.source else ""
-    return f"{told.action}: by {leaving.interface}{source}, {hop}"
+    hop = f"next hop {egress.gateway}" if egress.gateway else "directly"
+    source = f" from {egress.source}" if egress.source else ""
+    return f"{told.action}: by {egress.interface}{source}, {hop}"

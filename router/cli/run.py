@@ -19,7 +19,7 @@ from router.platform.log import is_journal, log_problems, log_to
 from router.platform.reason import reason
 from router.platform.supervisor import supervisor_of
 from router.policy.findings import account
-from router.policy.findings.loops import find_endpoints_in_danger
+from router.policy.findings.loops import find_endpoint_problems
 from router.policy.findings.situation import Situation
 from router.policy.match.table import RuleSet
 
@@ -68,5 +68,5 @@ def _warn(config: Config) -> None:
     """What can't wait for somebody to run `check`: a VPN that would be cut off, or perhaps
     captured into itself, and the rights of root."""
     situation = Situation.of(config, RuleSet.for_few_lookups(config), present_network())
-    for problem in (*find_endpoints_in_danger(situation), *account.find(situation)):
+    for problem in (*find_endpoint_problems(situation), *account.find(situation)):
         log.warning("%s; %s", problem.message, problem.help)
