@@ -5,8 +5,8 @@ returned with another index, and the system after SIGKILL of one or two of the r
 
 Medians and the worst of all rounds; the limits are for the worst. A policy is down or up when the
 log has the line, and the system is restored when its state as text is as before and neither a
-process nor a file of the router is left: reading that state takes a twentieth of a second by itself,
-which is printed too.
+process nor a file of the router is left: reading that state takes a twentieth of a second by
+itself, which is printed too.
 """
 
 from __future__ import annotations

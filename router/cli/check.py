@@ -18,11 +18,11 @@ from router.policy.match.table import RuleSet
 from router.policy.network import Network
 
 
-def check(asked: Path | None, form: str, *, strict: bool) -> int:
-    """Print what there is to say about a rules file, as text, json or github; the exit status."""
+def check(given: Path | None, form: str, *, strict: bool) -> int:
+    """Print problems and plan of a rules file, as text, json or github; the exit status."""
     with collector_paused():
         try:
-            loaded = load_rules(rules_file(asked))
+            loaded = load_rules(rules_file(given))
         except RulesFileUnreadable as error:
             print_report(Report([error.problem]), form, sys.stdout)
             return exits.BAD_RULES
@@ -33,7 +33,7 @@ def check(asked: Path | None, form: str, *, strict: bool) -> int:
 
 
 def inspect(loaded: Loaded, network: Network) -> Report:
-    """The problems of the file and, where it has no error, what a look around finds besides."""
+    """The problems of the file and, where it has no error, those with this system."""
     config = loaded.config
     if config is None:
         return Report(loaded.problems, loaded.sources)
