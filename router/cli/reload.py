@@ -12,11 +12,11 @@ from router.engine.reload.request import PATIENCE as READING
 from router.platform.base.errors import PlatformError
 
 PATIENCE: Final = 2 * READING + 10
-"""Seconds: another reading may have to end before the one that is asked for."""
+"""Seconds: another reading may have to end before the requested one."""
 
 
 def reload(tun: str | None, *, as_json: bool) -> int:
-    """Have the router with a TUN, or the only one, read its rules again; the exit status."""
+    """Make the router with a TUN, or the only one, read its rules again; the exit status."""
     try:
         answer = request(find_router(tun), {"command": "reload"}, PATIENCE)
     except (NoAnswerError, PlatformError) as error:

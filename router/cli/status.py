@@ -11,11 +11,11 @@ from router.control.client import NoAnswerError, find_router, request
 from router.platform.base.errors import PlatformError
 
 ORDER: Final = ("pid", "uptime_s", "rules_file", "tun", "policies", "default", "drops", "flows")
-"""What is told before the rules, which may be many."""
+"""The members before the rules, which may be many."""
 
 
 def status(tun: str | None, *, as_json: bool) -> int:
-    """Ask the router with a TUN, or the only one, and print what it says; the exit status."""
+    """Query the router with a TUN, or the only one, and print its answer; the exit status."""
     try:
         answer = request(find_router(tun), {"command": "status"})
     except (NoAnswerError, PlatformError) as error:

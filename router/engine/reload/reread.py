@@ -25,9 +25,9 @@ from router.engine.reload import chunked_pickle
 from router.engine.reload.compiled import Compiled, Report, Reread, dependencies
 from router.platform import present_network
 from router.platform.reason import reason
-from router.policy.findings.loops import find_endpoints_in_danger
+from router.policy.findings.loops import find_endpoint_problems
 from router.policy.findings.situation import Situation
-from router.policy.interfaces import facts_of, interfaces_now
+from router.policy.interfaces import facts_of, interfaces_by_policy
 from router.policy.match.table import RuleSet
 
 
@@ -48,9 +48,9 @@ def reread(file: Path) -> Reread:
     config, rules = loaded.config, RuleSet.build(loaded.config)
     network = present_network()
     situation = Situation.of(config, rules, network)
-    facts = facts_of(interfaces_now(config.policies, network))
+    facts = facts_of(interfaces_by_policy(config.policies, network))
     depends_on = dependencies(config, rules, facts, network.endpoints)
-    warnings = (f"{each.message}; {each.help}" for each in find_endpoints_in_danger(situation))
+    warnings = (f"{each.message}; {each.help}" for each in find_endpoint_problems(situation))
     compiled = Compiled(_without_prefixes(config), rules, situation.plan, depends_on)
     return Reread(problems.and_also(Report.saying(*warnings)), compiled)
 
