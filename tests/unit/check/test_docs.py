@@ -46,10 +46,13 @@ def relative(path: Path) -> str:
 
 
 def exists(named: str) -> bool:
-    """Whether a file, folder or module is named: from the top, or from router."""
+    """Whether a file, folder or module is named, from the top or from router; `module.name` too."""
+    folder, _, last = named.rpartition("/")
+    module = f"{folder}/{last.partition('.')[0]}"
     return any(
-        (base / named).exists() or (base / f"{named}.py").exists()
+        path.exists()
         for base in (ROOT, ROOT / "router")
+        for path in (base / named, base / f"{named}.py", base / f"{module}.py")
     )
 
 
