@@ -26,8 +26,9 @@ import socket
 from collections.abc import Callable
 from enum import Enum, auto
 
-from router.outbound.buffers import BufferPool, RelayBuffer, UrgentByte
+from router.outbound.buffers import BufferPool, UrgentByte
 from router.platform.base.descriptors import BROKEN, READABLE, URGENT
+from router.platform.base.tcp import RelayBuffer
 from router.platform.tcp_socket import reset_on_close, take_error
 
 

@@ -92,9 +92,7 @@ class Connections:
         self._watcher = watcher
         self._descriptors = descriptors
         self._drops = drops
-        self._pool = BufferPool(
-            descriptors, splicing=sockets.splicing, is_at_mark=sockets.is_at_mark
-        )
+        self._pool = BufferPool(descriptors, sockets.open_pipe, sockets.is_at_mark)
         self._acceptor = Acceptor(watcher)
         for each in listeners:
             self._acceptor.listen(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import socket
+from collections.abc import Callable
 from typing import NamedTuple, Protocol
 
 from router.policy.network import Interface
@@ -36,13 +37,33 @@ class TcpInfo(NamedTuple):
     has_unacknowledged: bool
 
 
+class RelayBuffer(Protocol):
+    """Bytes on their way from one TCP socket to another. held: how many."""
+
+    held: int
+
+    def fill(self, source: socket.socket) -> int:
+        """Take what the source has; 0 at its end. Only an empty buffer is filled.
+
+        Raises BlockingIOError when there is nothing, OSError when the source is broken.
+        """
+        ...
+
+    def drain(self, sink: socket.socket) -> None:
+        """Send as much as the sink takes. Raises BlockingIOError, OSError."""
+        ...
+
+    def close(self) -> None: ...
+
+
 class TcpSockets(Protocol):
     """TCP sockets, all of them non-blocking and without Nagle's delay, with urgent bytes in line.
 
-    splicing: whether splice(2) can move bytes from one to another.
+    open_pipe: opens a buffer of two descriptors that copies nothing; raises OSError. None where the
+    system has none.
     """
 
-    splicing: bool
+    open_pipe: Callable[[], RelayBuffer] | None
 
     def dialling(
         self, version: int, interface: Interface, hop_limit: int, traffic_class: int

@@ -15,15 +15,17 @@ import errno
 import fcntl
 import socket
 import sys
+from collections.abc import Callable
 from ipaddress import ip_address
 from struct import Struct
 from typing import Final
 
-from router.platform.base.tcp import ConnectFailure, TcpInfo
+from router.platform.base.tcp import ConnectFailure, RelayBuffer, TcpInfo
 from router.platform.families import FAMILY
 from router.platform.linux import icmp_filter
 from router.platform.linux.error_queue import ERROR_SIZE, RECVERR, parse_extended_error
 from router.platform.linux.sockets import bind_to_device
+from router.platform.linux.splice_pipe import SplicePipe
 from router.platform.privileged.client import GuardClient
 from router.policy.network import Interface
 
@@ -59,7 +61,7 @@ class LinuxTcpSockets:
 
     def __init__(self, guard: GuardClient, *, splicing: bool) -> None:
         self._guard = guard
-        self.splicing = splicing
+        self.open_pipe: Callable[[], RelayBuffer] | None = SplicePipe if splicing else None
 
     def dialling(
         self, version: int, interface: Interface, hop_limit: int, traffic_class: int

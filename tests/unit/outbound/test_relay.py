@@ -31,6 +31,12 @@ def connection() -> tuple[socket.socket, socket.socket]:
     return one, other
 
 
+if sys.platform == "linux":
+    from router.platform.linux.splice_pipe import SplicePipe
+else:
+    SplicePipe = MemoryBuffer
+
+
 class Bench:
     """client — inner [relay] outer — server."""
 
@@ -42,7 +48,8 @@ class Bench:
         self.ends: list[End] = []
         self.soon: list[Callable[[], None]] = []
         self.descriptors = Descriptors(1000)
-        self.pool = BufferPool(self.descriptors, splicing=splicing, is_at_mark=is_at_mark)
+        open_pipe = SplicePipe if splicing else None
+        self.pool = BufferPool(self.descriptors, open_pipe, is_at_mark)
         self.relay = Relay(self.inner, self.outer, self.pool, self.ends.append, self.soon.append)
 
     def turn(self) -> None:

@@ -109,7 +109,7 @@ class MemoryTcp:
     raises: what the next dial raises. requests: what was dialled, with its socket in `dialled`.
     """
 
-    splicing = False
+    open_pipe = None
     now = 1.0
 
     def __init__(self) -> None:
