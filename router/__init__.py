@@ -5,7 +5,7 @@ The layers, from the top; imports point down only (tests/unit/test_layers.py rea
     cli        the commands: arguments and printing
     control    the status socket and its client
     engine     the one event loop, set-up and teardown
-    outbound   ways out behind one Protocol: sockets, relay, buffers
+    outbound   outbounds behind one Protocol: sockets, relay, buffers
     platform   what differs by system, behind small Protocols
     flows      flow tables and flow logic              pure
     policy     rules -> lookup table -> routes         pure

@@ -80,7 +80,7 @@ def parse_cidr(text: str) -> Cidr:
 
 
 def explain_cidr(text: str) -> BadCidrError:
-    """Why a text that parse_cidr can't read is no network, as precisely as can be told."""
+    """Why a text that parse_cidr can't read is no network, as precisely as possible."""
     if not text.strip():
         return BadCidrError("an address is missing", f"write it as {EXAMPLE}")
     if text != text.strip():

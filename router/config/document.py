@@ -4,7 +4,7 @@ Always true: a scalar is the raw text that stands in the file, never what YAML 1
 policy may be called `no`, and 1:2:3:4:5:6:7:8 is an address, not a number to base 60). The tree is
 built from the parser's events, so nesting costs no recursion; nesting and what aliases expand to
 are bounded, so that a small file can't fill the memory. libyaml's parser is used where PyYAML has
-it, PyYAML's own otherwise; both are told apart nowhere else.
+it, PyYAML's own otherwise; nothing else depends on which of the two it is.
 
 Must not know: what a rules file may say.
 """

@@ -1,7 +1,7 @@
 """The lines of a list file: one network or range each, packed into a PrefixList.
 
 Always true: '#' begins a comment anywhere; a bare address is one host; lists don't nest. Of the bad
-lines of one file the first REPORTED are told one by one, then their number, so that naming the
+lines of one file the first REPORTED are reported one by one, then their number, so that naming the
 wrong file does not bury everything else; warnings are counted apart and hide no error.
 
 Must not know: where lines come from, rules or policies.

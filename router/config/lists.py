@@ -28,7 +28,7 @@ Progress = Callable[[int, int], None]
 """Called with the bytes read so far and the bytes of all list files together."""
 
 PIECE = 1 << 20
-"""Bytes read at once, and so how often progress is told."""
+"""Bytes read at once, and so how often progress is reported."""
 
 GZIP_MAGIC = b"\x1f\x8b"
 
@@ -109,7 +109,7 @@ class ListLibrary:
             self._unreadable(each.mention, "may not be read", "chmod a+r it", each.prefixes.file)
         except (OSError, EOFError, zlib.error, ListError) as error:
             why = f"can't be read: {reason(error)}"
-            self._unreadable(each.mention, why, "make the file anew", each.prefixes.file)
+            self._unreadable(each.mention, why, "write the file again", each.prefixes.file)
         else:
             reader.finish(each.mention, self._findings)
         self._findings.problems += reader.problems

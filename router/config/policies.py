@@ -153,7 +153,7 @@ def _check_name(findings: Findings, name: str, key: Scalar) -> None:
         findings.error(
             "reserved-policy-name",
             key,
-            f"{quoted(name)} is built in and can't be defined anew",
+            f"{quoted(name)} is built in and can't be redefined",
             "give this policy another name",
         )
     elif not POLICY_NAME.fullmatch(name) or NOT_POLICY_NAME.fullmatch(name):

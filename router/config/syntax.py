@@ -1,11 +1,11 @@
-"""What YAML's own errors mean to somebody who writes rules.
+"""YAML's own errors, explained for authors of rules.
 
-Always true: what is told follows from the text, from where the error was noticed (and where what is
-open there began), and from whether the scanner or the parser noticed it, never from the words of
-the error: these differ between libyaml and PyYAML, and from one version to the next. It is told at
-the place where the mistake is rather than where it was noticed.
+Always true: an explanation follows from the text, from where the error was detected (and where what
+is open there began), and from whether the scanner or the parser detected it, never from the words
+of the error: these differ between libyaml and PyYAML, and from one version to the next. The place
+that it names is that of the mistake rather than where it was detected.
 
-Must not know: what a rules file may say, beyond the mistakes that addresses in YAML invite.
+Must not know: the contents of a rules file, beyond the mistakes that addresses in YAML invite.
 """
 
 from __future__ import annotations

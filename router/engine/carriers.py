@@ -46,7 +46,7 @@ class Carriers:
 
     def forget(self, change: Change) -> None:
         """End the flows that a change of their outbound has left without one; for the next packet
-        of their application the rules are evaluated anew."""
+        of their application the rules are evaluated again."""
         for carrier in self._all.values():
             carrier.forget(change)
 

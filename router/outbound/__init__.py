@@ -1,4 +1,4 @@
-"""Ways out, behind the protocol of `base`.
+"""Outbounds, behind the protocol of `base`.
 
     interface          a network interface: dial, udp and icmp are its sockets
     all                the outbounds of a configuration, by policy

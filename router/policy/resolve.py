@@ -1,7 +1,7 @@
 """Which policy a rule names, and which one applies while that is down.
 
 Always true: the answer is a policy of the configuration that is built in or up, or `reject`;
-traffic reaches another way out only where an `on_down` names it.
+traffic reaches another outbound only where an `on_down` names it.
 
 Must not know: how it is found out that an interface is up.
 """

@@ -144,7 +144,7 @@ class Streams:
 
     def reevaluate(self, reevaluation: Reevaluation) -> Reevaluated:
         """Other rules have taken over: end the connections about which they say otherwise, at both
-        ends; the request of one that is being dialled is evaluated anew when it is repeated."""
+        ends; the request of one that is being dialled is evaluated again when it is repeated."""
         kept, ended = reevaluation.divide(self._table.flows())
         self._connections.reset_all(ended)
         return Reevaluated(kept, len(ended))
