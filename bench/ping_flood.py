@@ -69,7 +69,7 @@ class Echo:
         try:
             self.socket.send(self._requests[number % SEQUENCES])
         except OSError:
-            # What the way there can't take (ENOBUFS), or an error told of an earlier request: the
+            # What the way there can't take (ENOBUFS), or an error of an earlier request: the
             # request has no answer and is counted as lost.
             return
 

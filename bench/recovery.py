@@ -1,12 +1,12 @@
-"""How soon things are right again: a VPN's policy after its interface has gone and come back under
-another index, and the whole system after SIGKILL of any of the router's processes, or of two.
+"""The time until the network is restored: a VPN's policy after its interface was removed and has
+returned with another index, and the system after SIGKILL of one or two of the router's processes.
 
     make bench          or, as root:  python -m bench.recovery [--rounds 5]
 
-Medians and the worst of all rounds; the worst is what the limits are about. A policy is down or up
-when the log says so, and the system is as before when its state as text is, and neither a process
-nor a file of the router is left: reading that state takes a twentieth of a second by itself,
-which is said too.
+Medians and the worst of all rounds; the limits are for the worst. A policy is down or up when the
+log has the line, and the system is restored when its state as text is as before and neither a
+process nor a file of the router is left: reading that state takes a twentieth of a second by
+itself, which is printed too.
 """
 
 from __future__ import annotations
@@ -133,7 +133,7 @@ def _shown(names: tuple[str, ...]) -> str:
 def main() -> int:
     options = arguments("Measure how soon things are right again", None, rounds=5)
     with network() as (bed, directory):
-        # Strict, so that whoever loosens it has something to put back.
+        # Strict, so that the router has a setting to restore.
         bed.router.sysctl(ipv4__conf__all__rp_filter=1, ipv4__conf__eth0__rp_filter=1)
         bench = Bench(bed, directory)
         cases: Mapping[str, Callable[[], None]] = {

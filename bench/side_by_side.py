@@ -1,7 +1,7 @@
-"""What the benches in namespaces share: their arguments, their network, their rounds.
+"""What the benches in namespaces share: arguments, network, rounds, the lines of the verdict.
 
-Always true: in every round each contestant has its turn, so that whatever else the machine does
-meets all of them alike.
+Always true: in every round each contestant is measured in turn, so that other load on the machine
+affects all of them alike.
 """
 
 from __future__ import annotations
@@ -44,8 +44,18 @@ def network() -> Iterator[tuple[Testbed, Path]]:
 
 
 def in_turn(rounds: int, contestants: Mapping[str, T]) -> Iterator[tuple[str, T]]:
-    """Each contestant in each round, as it is told on standard error."""
+    """Each contestant in each round; progress is printed on standard error."""
     for number in range(1, rounds + 1):
         for name, contestant in contestants.items():
             print(f"round {number} of {rounds}: {name}", file=sys.stderr)
             yield name, contestant
+
+
+def required(
+    what: str, ratio: float, *, at_least: float = 0.0, at_most: float = float("inf")
+) -> bool:
+    """Prints whether a ratio is within its bound; whether it is."""
+    bound = f"at least {at_least:g}x" if at_least else f"at most {at_most:g}x"
+    passed = at_least <= ratio <= at_most
+    print(f"{'pass' if passed else 'FAIL'}: {what}: {ratio:.2f}x, required {bound}")
+    return passed

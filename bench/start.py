@@ -47,15 +47,15 @@ def bare_python() -> float:
 def router(namespace: Namespace, rules_file: Path, directory: Path) -> float:
     """Seconds until READY; the router is stopped again."""
     path = directory / "notify"
-    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as told:
-        told.bind(str(path))
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as notified:
+        notified.bind(str(path))
         path.chmod(0o777)
-        told.settimeout(BOUND_S)
+        notified.settimeout(BOUND_S)
         command = namespace.command(PROGRAM, "run", "-c", str(rules_file))
         began = time.perf_counter()
         process = Process(command, {"NOTIFY_SOCKET": str(path), "PYTHONDONTWRITEBYTECODE": ""})
         try:
-            message = told.recv(4096)
+            message = notified.recv(4096)
             seconds = time.perf_counter() - began
             assert message.startswith(b"READY=1"), message
             assert process.stop() == 0, process.report()
@@ -93,7 +93,7 @@ def verdict(measured: dict[str, list[float]], kinds: dict[str, Started]) -> bool
 def main() -> int:
     options = arguments("Measure how long a start takes", None, rounds=7)
     with network() as (bed, directory):
-        directory.chmod(0o755)  # the router tells the test as another user
+        directory.chmod(0o755)  # the router notifies the bench as another user
         few = write_rules(directory / "few.yaml", networks(FEW))
         many = write_rules(directory / "many.yaml", networks(MANY))
         kinds = {

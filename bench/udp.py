@@ -14,7 +14,6 @@ import json
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
 from statistics import median
 
 from bench.contestants import (
@@ -23,10 +22,10 @@ from bench.contestants import (
     OurRouter,
     SingBox,
     check_route,
-    find_sing_box,
     passed_by_tun,
+    with_sing_boxes,
 )
-from bench.side_by_side import arguments, in_turn, network
+from bench.side_by_side import arguments, in_turn, network, required
 from bench.udp_load import Result
 from tests.e2e.processes import Process
 from tests.e2e.testbed import Testbed
@@ -40,7 +39,7 @@ LOADS = {
 }
 REQUIRED = ("up 64 B", "down 64 B")
 MIN_OF_SING_BOX = 1.5
-STACKS = ("system", "gvisor")
+SING_BOXES = (("system", 1500), ("gvisor", 1500))
 
 
 @dataclass
@@ -90,26 +89,9 @@ def verdict(measured: dict[str, Measured]) -> bool:
     passed = True
     for load in REQUIRED:
         ratio = measured[OurRouter.name].rate(load) / max(one.rate(load) for one in theirs)
-        met = ratio >= MIN_OF_SING_BOX
-        passed &= met
-        print(
-            f"{'pass' if met else 'FAIL'}: {load}, of sing-box's better stack: {ratio:.2f}x, "
-            f"required at least {MIN_OF_SING_BOX:g}x"
-        )
+        what = f"{load}, of sing-box's better stack"
+        passed &= required(what, ratio, at_least=MIN_OF_SING_BOX)
     return passed
-
-
-def contestants(directory: Path) -> dict[str, Contestant]:
-    """Those that can be had on this machine, by what the table calls them."""
-    found: dict[str, Contestant] = {
-        BarePath.name: BarePath(),
-        OurRouter.name: OurRouter(directory),
-    }
-    program = find_sing_box()
-    if program is not None:
-        for stack in STACKS:
-            found[f"{SingBox.name} {stack}"] = SingBox(program, directory, stack, 1500)
-    return found
 
 
 def _far_ends(bed: Testbed, hosts: Sequence[str]) -> list[Process]:
@@ -122,7 +104,7 @@ def _far_ends(bed: Testbed, hosts: Sequence[str]) -> list[Process]:
 def main() -> int:
     options = arguments("Measure UDP", seconds=2.0)
     with network() as (bed, directory):
-        running = contestants(directory)
+        running = with_sing_boxes(directory, SING_BOXES)
         measured = {name: Measured(name) for name in running}
         far_ends = _far_ends(bed, sorted({one.host for one in running.values()}))
         try:

@@ -1,6 +1,6 @@
 """A load of UDP datagrams, and the far end of it; each a process of its own.
 
-    python -m bench.udp_load far 198.51.100.1                   the far end; says `listening`
+    python -m bench.udp_load far 198.51.100.1                   the far end; prints `listening`
     python -m bench.udp_load up 198.51.100.1 --seconds 2        as fast as it goes, to the far end
     python -m bench.udp_load down 198.51.100.1 --seconds 2      as fast as the far end can, from it
     python -m bench.udp_load echo 198.51.100.1 --window 32      a fixed number there and back
@@ -28,7 +28,7 @@ LOST_AFTER_S = 0.2
 PATIENCE_S = 5.0
 
 LOAD, COUNT, FLOOD, ECHO, END = b"LCFEX"
-"""The first byte of a datagram: to be counted, asks for the count, asks for a flood, to be sent
+"""The first byte of a datagram: to be counted, requests the count, requests a flood, to be sent
 back, ends a flood."""
 FLOOD_WANTED = struct.Struct("!BdH")
 COUNTED = struct.Struct("!Q")
@@ -147,15 +147,15 @@ def _settled_count(sock: socket.socket) -> int:
 
 
 def _counted(sock: socket.socket) -> int:
-    """The far end's count; asked until it is told."""
+    """The far end's count; requested until an answer arrives."""
     sock.settimeout(LOST_AFTER_S)
     for _ in range(round(PATIENCE_S / LOST_AFTER_S)):
         sock.send(bytes((COUNT,)))
         try:
             while True:
-                told = sock.recv(65536)
-                if len(told) == COUNTED.size:
-                    return int(COUNTED.unpack(told)[0])
+                answer = sock.recv(65536)
+                if len(answer) == COUNTED.size:
+                    return int(COUNTED.unpack(answer)[0])
         except TimeoutError:
             continue
     raise SystemExit("the far end does not answer")

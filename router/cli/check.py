@@ -13,16 +13,16 @@ from router.config.problems import Problem, Severity
 from router.platform import present_network
 from router.policy.findings import find_all
 from router.policy.findings.situation import Situation
-from router.policy.match.coverage import Deciders
+from router.policy.match.coverage import RuleCoverage
 from router.policy.match.table import RuleSet
 from router.policy.network import Network
 
 
-def check(asked: Path | None, form: str, *, strict: bool) -> int:
-    """Print what there is to say about a rules file, as text, json or github; the exit status."""
+def check(given: Path | None, form: str, *, strict: bool) -> int:
+    """Print problems and plan of a rules file, as text, json or github; the exit status."""
     with collector_paused():
         try:
-            loaded = load_rules(rules_file(asked))
+            loaded = load_rules(rules_file(given))
         except RulesFileUnreadable as error:
             print_report(Report([error.problem]), form, sys.stdout)
             return exits.BAD_RULES
@@ -33,14 +33,14 @@ def check(asked: Path | None, form: str, *, strict: bool) -> int:
 
 
 def inspect(loaded: Loaded, network: Network) -> Report:
-    """The problems of the file and, where it has no error, what a look around finds besides."""
+    """The problems of the file and, where it has no error, those with this system."""
     config = loaded.config
     if config is None:
         return Report(loaded.problems, loaded.sources)
-    deciders = Deciders(config, config.rules)
-    rule_set = RuleSet.for_few_lookups(config, deciders.ranges)
+    coverage = RuleCoverage(config, config.rules)
+    rule_set = RuleSet.for_few_lookups(config, coverage.ranges)
     situation = Situation.of(config, rule_set, network)
-    found = find_all(situation, deciders)
+    found = find_all(situation, coverage)
     problems = sorted(
         [*loaded.problems, *found.problems], key=lambda problem: _order(problem, config.file)
     )

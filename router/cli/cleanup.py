@@ -12,7 +12,7 @@ from router.platform.reason import reason
 
 
 def cleanup() -> int:
-    """Undo what runs have left in which nobody could undo it any more; the exit status."""
+    """Undo what runs have left whose guard and undoer were killed; the exit status."""
     status, found = exits.OK, False
     try:
         for left in clean_up():

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from router.cli import exits
-from router.cli.rules_file import good_rules, rules_file
+from router.cli.rules_file import rules_file, valid_rules
 from router.config.model import Config
 from router.config.problems import quoted
 from router.platform import present_network
@@ -28,7 +28,7 @@ class BadQuestionError(ValueError):
 
 
 def explain(
-    asked: Path | None, destination: str, protocol: str | None, port: int | None, *, as_json: bool
+    given: Path | None, destination: str, protocol: str | None, port: int | None, *, as_json: bool
 ) -> int:
     """Print the answer; the exit status."""
     try:
@@ -37,7 +37,7 @@ def explain(
     except BadQuestionError as error:
         print(f"tunrouter explain: {error}", file=sys.stderr)
         return exits.BAD_RULES
-    loaded = good_rules(rules_file(asked), warnings=False)
+    loaded = valid_rules(rules_file(given), warnings=False)
     if loaded is None or loaded.config is None:
         return exits.BAD_RULES
     config = loaded.config
@@ -100,19 +100,19 @@ def _number(protocol: str | None, address: Address) -> int | None:
     return numbers[-1] if address.version == 6 else numbers[0]
 
 
-def _as_json(situation: Situation, told: Answer) -> dict[str, Any]:
+def _as_json(situation: Situation, answer: Answer) -> dict[str, Any]:
     """The members that scripts rely on, in their order, and then some more."""
-    config, explanation = situation.config, told.explanation
+    config, explanation = situation.config, answer.explanation
     return {
-        "destination": told.destination,
-        "captured": told.captured,
+        "destination": answer.destination,
+        "captured": answer.captured,
         "rule": _rule_as_json(config, explanation.rule_index),
-        "policy": told.policy,
-        "action": told.action,
-        "interface": told.leaving.interface,
-        "source": told.leaving.source,
-        "gateway": told.leaving.gateway,
-        "state": "up" if told.up else "down",
+        "policy": answer.policy,
+        "action": answer.action,
+        "interface": answer.egress.interface,
+        "source": answer.egress.source,
+        "gateway": answer.egress.gateway,
+        "state": "up" if answer.up else "down",
         "skipped": [
             {
                 "index": skipped.rule_index,
@@ -129,8 +129,8 @@ def _as_json(situation: Situation, told: Answer) -> dict[str, Any]:
             }
             for branch in explanation.branches
         ],
-        "applies": told.applies,
-        "kernel": told.kernel,
+        "applies": answer.applies,
+        "kernel": answer.kernel,
         "unread": list(situation.network.unread),
     }
 
@@ -142,16 +142,16 @@ def _rule_as_json(config: Config, index: int) -> dict[str, Any] | None:
     return {"index": index, "file": rule.place.file, "line": rule.place.line, "text": rule.text}
 
 
-def _as_text(situation: Situation, told: Answer) -> Iterator[str]:
-    config, explanation = situation.config, told.explanation
-    yield told.destination
+def _as_text(situation: Situation, answer: Answer) -> Iterator[str]:
+    config, explanation = situation.config, answer.explanation
+    yield answer.destination
     yield f"  rule     {_rule_in_words(config, explanation.rule_index)}"
     for branch in explanation.branches:
         who = f"rule {branch.rule_index}" if branch.rule_index else "the default"
         yield f"           {branch.traffic}: {who}, {situation.policy_of(branch.rule_index)}"
-    yield f"  policy   {_policy_in_words(situation, told)}"
-    yield f"  action   {_action_in_words(told, situation.network.readable)}"
-    yield f"  kernel   {told.kernel}"
+    yield f"  policy   {_policy_in_words(situation, answer)}"
+    yield f"  action   {_action_in_words(answer, situation.network.readable)}"
+    yield f"  kernel   {answer.kernel}"
     for skipped in explanation.skipped:
         line = config.rules[skipped.rule_index - 1].place.line
         yield f"  not      rule {skipped.rule_index}, line {line}: {skipped.why}"
@@ -168,23 +168,23 @@ def _rule_in_words(config: Config, index: int) -> str:
     return f"none: the default{where}"
 
 
-def _policy_in_words(situation: Situation, told: Answer) -> str:
-    interface = situation.config.policies[told.policy].interface
+def _policy_in_words(situation: Situation, answer: Answer) -> str:
+    interface = situation.config.policies[answer.policy].interface
     if interface is None:
-        return told.policy
+        return answer.policy
     if not situation.network.readable:
-        return f"{told.policy}, by {interface}; whether it is up is not known"
-    if told.up:
-        return f"{told.policy}: up"
-    return f"{told.policy}, by {interface}: down, so {told.applies} applies"
+        return f"{answer.policy}, by {interface}; whether it is up is not known"
+    if answer.up:
+        return f"{answer.policy}: up"
+    return f"{answer.policy}, by {interface}: down, so {answer.applies} applies"
 
 
-def _action_in_words(told: Answer, known: bool) -> str:
-    leaving = told.leaving
-    if not known or (leaving.interface is None and told.action != FORWARD):
-        return told.action
-    if leaving.interface is None:
-        return f"{told.action}: but its interface has no address of that family"
-    hop = f"next hop {leaving.gateway}" if leaving.gateway else "directly"
-    source = f" from {leaving.source}" if leaving.source else ""
-    return f"{told.action}: by {leaving.interface}{source}, {hop}"
+def _action_in_words(answer: Answer, known: bool) -> str:
+    egress = answer.egress
+    if not known or (egress.interface is None and answer.action != FORWARD):
+        return answer.action
+    if egress.interface is None:
+        return f"{answer.action}: but its interface has no address of that family"
+    hop = f"next hop {egress.gateway}" if egress.gateway else "directly"
+    source = f" from {egress.source}" if egress.source else ""
+    return f"{answer.action}: by {egress.interface}{source}, {hop}"

@@ -20,7 +20,7 @@ LAST_PORT = 65535
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command line; the exit status."""
     if isinstance(sys.stdout, io.TextIOWrapper):
-        # File names need not be text, and a terminal need not know every character.
+        # File names need not be text, and a terminal need not have every character.
         sys.stdout.reconfigure(errors="replace")
     options = _parser().parse_args(arguments)
     try:
@@ -29,7 +29,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except KeyboardInterrupt:
         return exits.OK
     except BrokenPipeError:
-        # Whoever read our output (head, less) has enough of it; nor can Python's own flush at the
+        # The reader of our output (head, less) has closed it; nor can Python's own flush at the
         # end write any more.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return exits.OK

@@ -7,18 +7,18 @@ import sys
 from typing import Final
 
 from router.cli import exits
-from router.control.client import NoAnswerError, ask, find_router
+from router.control.client import NoAnswerError, find_router, request
 from router.engine.reload.request import PATIENCE as READING
 from router.platform.base.errors import PlatformError
 
 PATIENCE: Final = 2 * READING + 10
-"""Seconds: another reading may have to end before the one that is asked for."""
+"""Seconds: another reading may have to end before the requested one."""
 
 
 def reload(tun: str | None, *, as_json: bool) -> int:
-    """Have the router with a TUN, or the only one, read its rules again; the exit status."""
+    """Make the router with a TUN, or the only one, read its rules again; the exit status."""
     try:
-        answer = ask(find_router(tun), {"command": "reload"}, PATIENCE)
+        answer = request(find_router(tun), {"command": "reload"}, PATIENCE)
     except (NoAnswerError, PlatformError) as error:
         print(f"tunrouter reload: {error}", file=sys.stderr)
         return exits.FAILED

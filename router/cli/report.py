@@ -1,4 +1,4 @@
-"""What `check` found, as text for people, as JSON for programs, as annotations for GitHub.
+"""The findings of `check` as text, as JSON, as annotations for GitHub.
 
 Always true: the same findings give the same bytes, apart from colours at a terminal.
 """
@@ -19,7 +19,7 @@ from router.policy.routes.capture import Route, outcomes
 
 ROUTES_SHOWN: Final = 20
 CHAINS_SEARCHED: Final = 64
-"""Stretches of one route that are looked at to name its policies."""
+"""Ranges of one route that are examined to name its policies."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,7 +35,7 @@ class Report:
 def print_report(report: Report, form: str, stream: TextIO) -> None:
     """`form` is text, json or github."""
     if form == "json":
-        from json import dumps  # noqa: PLC0415 - for those who ask
+        from json import dumps  # noqa: PLC0415 - only for JSON
 
         print(dumps(as_json(report), indent=1), file=stream)
     elif form == "github":
@@ -76,7 +76,7 @@ def _plan_as_json(report: Report) -> dict[str, Any] | None:
 
 
 def _rest_as_text(report: Report) -> Iterator[str]:
-    """The count of problems, the plan, and what there is to note."""
+    """The count of problems, the plan, and the notes."""
     if report.problems:
         yield ", ".join(_counted(report.problems))
     if report.situation is None:

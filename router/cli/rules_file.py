@@ -15,15 +15,15 @@ from router.config.sources import Sources
 DEFAULT_FILES: Final = (Path("rules.yaml"), Path("/etc/tunrouter/rules.yaml"))
 
 
-def rules_file(asked: Path | None) -> Path:
-    """The file asked for, or the first of the usual ones that exists (else the first)."""
-    if asked is not None:
-        return asked
+def rules_file(given: Path | None) -> Path:
+    """The given file, or the first of the default ones that exists (else the first)."""
+    if given is not None:
+        return given
     return next((path for path in DEFAULT_FILES if path.exists()), DEFAULT_FILES[0])
 
 
 def load_rules(path: Path) -> Loaded:
-    """Read the rules, with a progress bar where that takes long and somebody looks.
+    """Read the rules, with a progress bar at a terminal if that takes long.
 
     Raises RulesFileUnreadable.
     """
@@ -31,28 +31,28 @@ def load_rules(path: Path) -> Loaded:
         return load(path, progress)
 
 
-def good_rules(
-    path: Path, *, warnings: bool = True, tell: Callable[[list[Problem]], None] | None = None
+def valid_rules(
+    path: Path, *, warnings: bool = True, report: Callable[[list[Problem]], None] | None = None
 ) -> Loaded | None:
-    """The rules for a command that needs good ones; problems go to standard error, or to `tell`.
+    """The rules for a command that needs valid ones; problems go to standard error, or to `report`.
 
-    None, after these, when there is an error among them. Without `warnings` only errors are told.
+    None if there is an error among them. Without `warnings` only errors are reported.
     """
     try:
         loaded = load_rules(path)
     except RulesFileUnreadable as error:
-        if tell is None:
+        if report is None:
             print_problems([error.problem], Sources(), sys.stderr)
         else:
-            tell([error.problem])
+            report([error.problem])
         return None
-    told = [
+    shown = [
         problem for problem in loaded.problems if warnings or problem.severity is Severity.ERROR
     ]
-    if tell is None:
-        print_problems(told, loaded.sources, sys.stderr)
+    if report is None:
+        print_problems(shown, loaded.sources, sys.stderr)
     else:
-        tell(told)
+        report(shown)
     return loaded if loaded.config is not None else None
 
 

@@ -8,7 +8,7 @@ import sys
 from pathlib import Path
 
 from router.cli import exits
-from router.cli.rules_file import good_rules, rules_file
+from router.cli.rules_file import rules_file, valid_rules
 from router.config.model import Config
 from router.control.commands import serve_control
 from router.engine.reload import reread
@@ -21,24 +21,24 @@ from router.platform.log import is_journal, log_problems, log_to
 from router.platform.reason import reason
 from router.platform.supervisor import supervisor_of
 from router.policy.findings import account
-from router.policy.findings.loops import find_endpoints_in_danger
+from router.policy.findings.loops import find_endpoint_problems
 from router.policy.findings.situation import Situation
 from router.policy.match.table import RuleSet
 
 log = logging.getLogger("tunrouter")
 
 
-def run(asked: Path | None) -> int:
+def run(given: Path | None) -> int:
     """Route until interrupted; the exit status."""
     log_to(sys.stderr, os.environ)
     supervisor = supervisor_of(os.environ, os.getpid())
-    tell = log_problems if is_journal(sys.stderr, os.environ) else None
-    file = rules_file(asked)
+    report = log_problems if is_journal(sys.stderr, os.environ) else None
+    file = rules_file(given)
     try:
         system = this_system(reread.command(file))
     except PlatformError as error:
-        return _failed(str(error)) if good_rules(file, tell=tell) else exits.BAD_RULES
-    loaded = good_rules(file, tell=tell)
+        return _failed(str(error)) if valid_rules(file, report=report) else exits.BAD_RULES
+    loaded = valid_rules(file, report=report)
     if loaded is None or loaded.config is None:
         try:
             system.close()
@@ -67,8 +67,8 @@ def _failed(why: str) -> int:
 
 
 def _warn(config: Config) -> None:
-    """What can't wait for somebody to run `check`: a VPN that would be cut off, or perhaps
+    """The findings that are reported without `check`: a VPN that would lose its server, or perhaps
     captured into itself, and the rights of root."""
     situation = Situation.of(config, RuleSet.for_few_lookups(config), present_network())
-    for problem in (*find_endpoints_in_danger(situation), *account.find(situation)):
+    for problem in (*find_endpoint_problems(situation), *account.find(situation)):
         log.warning("%s; %s", problem.message, problem.help)

@@ -106,9 +106,9 @@ To have it read changed rules: launchctl kill HUP system/tunrouter
 DESCRIPTORS: Final = 131_072
 
 
-def service(kind: str, asked: Path | None) -> int:
+def service(kind: str, given: Path | None) -> int:
     """Print a service of a kind, systemd or launchd; the exit status."""
-    program, rules = this_program(), str(rules_file(asked).absolute())
+    program, rules = this_program(), str(rules_file(given).absolute())
     if kind == "systemd":
         print(systemd_unit(program, rules), end="")
     else:

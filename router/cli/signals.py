@@ -1,7 +1,7 @@
-"""What signals do to a run before its event loop knows them, and after.
+"""Signals of a run before its event loop handles them, and after.
 
-Always true: from the first line of a run to the end of the process no signal ends it otherwise than
-in order; until the loop runs, SIGTERM is what Ctrl-C is.
+Always true: from the first line of a run to the end of the process, a signal ends it only by an
+orderly teardown; until the loop runs, SIGTERM does what Ctrl-C does.
 """
 
 from __future__ import annotations
@@ -16,9 +16,9 @@ ENDING: Final = (signal.SIGINT, signal.SIGTERM)
 
 @contextmanager
 def in_order() -> Iterator[None]:
-    """For the length of a run: SIGINT and SIGTERM raise KeyboardInterrupt until somebody else takes
-    them over; SIGHUP is held back until somebody does, see Loop.on_signal. Behind it, what is
-    finished is not interrupted: they do nothing any more."""
+    """For the length of a run: SIGINT and SIGTERM raise KeyboardInterrupt until the loop handles
+    them; SIGHUP is blocked until then, see Loop.on_signal. Afterwards they are ignored, so that the
+    end of the process is not interrupted."""
     signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGHUP})
     for number in ENDING:
         signal.signal(number, signal.default_int_handler)

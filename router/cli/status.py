@@ -7,17 +7,17 @@ import sys
 from typing import Final
 
 from router.cli import exits
-from router.control.client import NoAnswerError, ask, find_router
+from router.control.client import NoAnswerError, find_router, request
 from router.platform.base.errors import PlatformError
 
 ORDER: Final = ("pid", "uptime_s", "rules_file", "tun", "policies", "default", "drops", "flows")
-"""What is told before the rules, which may be many."""
+"""The members before the rules, which may be many."""
 
 
 def status(tun: str | None, *, as_json: bool) -> int:
-    """Ask the router with a TUN, or the only one, and print what it says; the exit status."""
+    """Query the router with a TUN, or the only one, and print its answer; the exit status."""
     try:
-        answer = ask(find_router(tun), {"command": "status"})
+        answer = request(find_router(tun), {"command": "status"})
     except (NoAnswerError, PlatformError) as error:
         print(f"tunrouter status: {error}", file=sys.stderr)
         return exits.FAILED

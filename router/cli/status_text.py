@@ -1,7 +1,7 @@
-"""What a router answers to `status`, as tables for people.
+"""The answer to `status` as tables.
 
-Always true: where nobody looks (a pipe, a file) no line is cut; at a terminal the tables fit in its
-width, and what is cut there is in the JSON.
+Always true: in a pipe or a file no line is truncated; at a terminal the tables fit its width, and
+the JSON has the truncated values.
 """
 
 from __future__ import annotations

@@ -39,13 +39,13 @@ def paint(text: str, stream: TextIO) -> str:
 
 @contextmanager
 def progress_bar(what: str) -> Iterator[Progress | None]:
-    """A function to tell progress to, drawn on standard error; None where nobody would see it."""
+    """A function that draws progress on standard error; None where that is no terminal."""
     if not sys.stderr.isatty():
         yield None
         return
     bar = _Bar(what)
     try:
-        yield bar.tell
+        yield bar.update
     finally:
         bar.close()
 
@@ -58,7 +58,7 @@ class _Bar:
         self._rich: RichProgress | None = None
         self._task: TaskID | None = None
 
-    def tell(self, done: int, total: int) -> None:
+    def update(self, done: int, total: int) -> None:
         if total < LARGE:
             return
         from rich.console import Console  # noqa: PLC0415 - takes 0.1 s, and is seldom needed

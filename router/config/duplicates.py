@@ -1,8 +1,8 @@
 """The same network or range written twice where the second can't have an effect.
 
 Always true: only networks and ranges of the rules file are compared, within one rule and between
-rules that ask for the same protocols and ports; what rules hide from each other beyond that is for
-the policy layer to say.
+rules that have the same protocols and ports; other overlaps of rules are checked by the policy
+layer.
 
 Must not know: policies.
 """

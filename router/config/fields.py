@@ -1,9 +1,9 @@
 """Reading one mapping of the rules file: known keys, values of the right kind, problems.
 
 Always true: a mistake is reported once, where it stands, and reading goes on as if it had not been
-made: a misspelt key counts as the one that was meant, so that one slip gives one problem.
+made: a misspelt key counts as the nearest known one, so that one mistake gives one problem.
 
-Must not know: which keys exist (callers say so) or what values mean.
+Must not know: which keys exist (callers pass them) or what values mean.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from router.config.model import Place
 from router.config.problems import Problem, Severity, quoted
 
 MEANT = 0.7
-"""From this likeness on (difflib's ratio) a misspelt key is read as the one that was meant."""
+"""From this likeness on (difflib's ratio) a misspelt key is read as the nearest known one."""
 
 
 class Findings:
@@ -63,7 +63,7 @@ class Entry(NamedTuple):
 
 
 def nearest(word: str, known: Iterable[str], likeness: float = 0.6) -> str | None:
-    """The known word that was probably meant; capitals don't count."""
+    """The known word nearest to a misspelt one; case is ignored."""
     return _nearest(word, tuple(known), likeness)
 
 
@@ -80,7 +80,7 @@ def read_keys(
 ) -> dict[str, Entry]:
     """The entries of a mapping by known key. Unknown and repeated keys are reported.
 
-    `owner` says whose keys they are ("a rule"). A key that is nearly a known one, which is absent,
+    `owner` is the owner of the keys ("a rule"). A key that is nearly a known one, which is absent,
     stands for it.
     """
     entries: dict[str, Entry] = {}

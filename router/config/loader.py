@@ -3,11 +3,11 @@
 Theory of operation: bytes become text in which places can be counted (reading), text becomes nodes
 that know their place (document), and nodes become the model section by section (tun, policies,
 rules, lists). Each step reports what it finds and goes on, so that one run shows everything; only
-text that is no YAML ends it early. Nothing here asks the system about anything but these files.
+text that is no YAML ends it early. Nothing here reads anything from the system but these files.
 
 Always true: `config` is None exactly when a problem is an error.
 
-Must not know: interfaces, routes, or which rule hides which.
+Must not know: interfaces, routes, or which rule shadows which.
 """
 
 from __future__ import annotations
@@ -84,7 +84,7 @@ def load(
     with collector_paused():
         loaded = _load(path, read_bytes(path), progress, pure_python)
     file = str(path)
-    # Aliases let one mistake be met many times; it is told once.
+    # Aliases repeat one mistake many times; it is reported once.
     loaded.problems = sorted(
         dict.fromkeys(loaded.problems), key=lambda problem: _order(problem, file)
     )
@@ -93,8 +93,8 @@ def load(
 
 @contextmanager
 def collector_paused() -> Iterator[None]:
-    """For whoever makes hundreds of thousands of objects of which none is garbage yet: to look for
-    it in between takes half of the time of a large file. Nothing made here is cyclic."""
+    """Pauses the cyclic collector, for code that makes hundreds of thousands of objects without
+    cycles: its scans take half of the time of a large file."""
     running = gc.isenabled()
     gc.disable()
     try:

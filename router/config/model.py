@@ -1,6 +1,6 @@
-"""What rules.yaml says, once it has been read and found good.
+"""The content of a valid rules.yaml.
 
-Always true: every value that a problem may ever be reported about knows its Place; addresses are
+Always true: every value that a problem may be reported about has its Place; addresses are
 integers (a million prefixes as objects of their own would cost a gigabyte); rule indices count
 from 1 and 0 stands for the default.
 
@@ -51,7 +51,7 @@ DEFAULT_INTERFACE = "default"
 
 @dataclass(frozen=True, slots=True)
 class Policy:
-    """A way out. `interface` and `on_down` are None for the built-in policies."""
+    """A policy. `interface` and `on_down` are None for the built-in ones."""
 
     name: str
     type: PolicyType
@@ -143,7 +143,7 @@ class Rule:
 
     @property
     def conditional(self) -> bool:
-        """Whether the rule asks for more than the destination address."""
+        """Whether the rule has conditions besides the destination address."""
         return bool(self.protocols or self.ports)
 
     def packed(self, version: int) -> Iterator[int]:
@@ -168,7 +168,7 @@ class Rule:
 
 @dataclass(frozen=True, slots=True)
 class Tun:
-    """The TUN device as asked for. `name` None lets the system pick; addresses are ours."""
+    """The TUN device as configured. `name` None: the system chooses one; addresses are ours."""
 
     name: str | None
     addresses: tuple[IPv4Interface | IPv6Interface, ...]

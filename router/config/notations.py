@@ -13,11 +13,13 @@ from __future__ import annotations
 
 import netaddr
 
+from router.config.cidr import network_text
+
 
 def from_mask(address: str, mask: str) -> str | None:
     """The network of an address and a netmask or its inverse; None where they make none."""
     try:
-        return str(netaddr.IPNetwork(f"{address}/{mask}").cidr)
+        return _text(netaddr.IPNetwork(f"{address}/{mask}"))
     except (netaddr.AddrFormatError, ValueError):
         return None
 
@@ -39,4 +41,8 @@ def from_glob(text: str) -> str | None:
     except (netaddr.AddrFormatError, ValueError):
         return None
     networks = netaddr.iprange_to_cidrs(first, last)
-    return str(networks[0]) if len(networks) == 1 else f"{first}-{last}"
+    return _text(networks[0]) if len(networks) == 1 else f"{first}-{last}"
+
+
+def _text(network: netaddr.IPNetwork) -> str:
+    return network_text(network.version, network.first, network.prefixlen)

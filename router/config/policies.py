@@ -1,7 +1,7 @@
-"""The `policies:` section: the named ways out.
+"""The `policies:` section: the named outbounds.
 
 Always true: a policy that was reported still counts as known by its name, so that the rules that
-name it are not reported as well. `on_down` may name reject, drop or another way out. It may not
+name it are not reported as well. `on_down` may name reject, drop or another policy. It may not
 name reply, which would answer for a host that can't be reached, nor bypass, which takes effect
 before a packet enters the TUN and so can't be chosen once it is inside.
 
@@ -48,7 +48,7 @@ NOT_YET = ("socks5",)
 class PolicyTable:
     """The policies that could be read, and every name that the file tries to define.
 
-    `readable` is False where the section as a whole can't be read, so that nothing can be said
+    `readable` is False where the section as a whole can't be read, so that nothing is known
     about names. `used` are the names that rules and the default refer to.
     """
 
@@ -74,11 +74,11 @@ class PolicyTable:
         return name
 
     def use(self, name: str) -> None:
-        """Note that a rule names a policy. What an unknown name was probably meant to be counts."""
+        """Count a policy as used. Of an unknown name the nearest known one counts."""
         self.used.add(self.meant(name))
 
     def meant(self, name: str) -> str:
-        """The name itself where it is known, or else the one that it was probably meant to be."""
+        """The name itself where it is known, or else the nearest known one."""
         return name if name in self.names else self.suggestion(name) or name
 
     def suggestion(self, name: str) -> str | None:
@@ -223,7 +223,7 @@ def _on_down(
 
 
 def check_interfaces(findings: Findings, table: PolicyTable, tun: Tun) -> None:
-    """A way out through the TUN itself would be a loop."""
+    """An outbound by the TUN itself would be a loop."""
     for policy in table.policies.values():
         if tun.name is not None and policy.interface == tun.name and policy.interface_place:
             findings.error(

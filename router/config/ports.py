@@ -27,7 +27,7 @@ Ports = tuple[tuple[int, int], ...]
 def read_conditions(
     findings: Findings, protocol: Entry | None, port: Entry | None
 ) -> tuple[frozenset[str], Ports]:
-    """The protocols and ports of a rule; both empty where it asks for neither."""
+    """The protocols and ports of a rule; both empty where it has neither condition."""
     protocols = _protocols(findings, protocol.value) if protocol else frozenset[str]()
     if port is None:
         return protocols, ()

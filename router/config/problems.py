@@ -1,4 +1,4 @@
-"""What is wrong with a rules file, and how people and programs are told.
+"""Problems of a rules file, as text and as JSON.
 
 Always true: a problem has a stable kebab-case code, a message that names the bad value, and a
 remedy; its place is None only where no file is to blame (the state of the system, say). There are
@@ -31,14 +31,14 @@ class Severity(StrEnum):
 
 
 class LineSource(Protocol):
-    """Whatever can tell the text of a line (counted from 1), or None where it can't."""
+    """A source of the text of a line (counted from 1), or None where it has none."""
 
     def line(self, file: str, number: int) -> str | None: ...
 
 
 @dataclass(frozen=True, slots=True)
 class Problem:
-    """One thing wrong. `message` names the value, `help` says what to do about it."""
+    """One problem. `message` names the value, `help` the remedy."""
 
     code: str
     severity: Severity

@@ -17,7 +17,7 @@ from router.config.model import Place
 from router.config.problems import Problem, Severity
 
 REPORTED = 100
-"""Characters that are told one by one; a file with more of them is none that anybody wrote."""
+"""Characters that are reported one by one; a file with more of them is no text file."""
 
 UNSEEN = re.compile(
     "[^\t\n\x20-\x7e\xa0-\u2027\u202a-\ud7ff\ue000-\ufefe\uff00-\ufffd\U00010000-\U0010ffff]"
@@ -27,7 +27,7 @@ U+2029) and byte order marks within the text."""
 
 
 class RulesFileUnreadable(Exception):
-    """The rules file can't be read at all. `problem` says why, with its remedy."""
+    """The rules file can't be read at all. `problem` has the reason and the remedy."""
 
     def __init__(self, problem: Problem) -> None:
         super().__init__(problem.message)

@@ -3,7 +3,7 @@
 Always true: rules keep their order and are counted from 1, those with mistakes included. A rule
 that was reported for one thing is still read for the rest.
 
-Must not know: which rule hides which, or how lookups work.
+Must not know: which rule shadows which, or how lookups work.
 """
 
 from __future__ import annotations
@@ -51,7 +51,7 @@ def _rule(
     findings: Findings, index: int, node: Node, table: PolicyTable, library: ListLibrary
 ) -> Rule | None:
     if is_nothing(node) or (isinstance(node, Mapping) and not node.children):
-        findings.error("empty-rule", node, f"rule {index} says nothing", f"write '{SAMPLE}'")
+        findings.error("empty-rule", node, f"rule {index} is empty", f"write '{SAMPLE}'")
         return None
     if not isinstance(node, Mapping):
         wrong_type(findings, node, f"rule {index}", "a mapping", f"'{SAMPLE}'")

@@ -3,7 +3,7 @@
 Always true: keys, enumerations, patterns and limits are written down once, in rules.schema.json,
 so that what editors accept and what the loader accepts can't drift apart.
 
-Must not know: how problems are found or told.
+Must not know: how problems are found or reported.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """The text behind the places of problems: lines of the rules file and of list files.
 
 Always true: the rules file is kept whole; of a list file, which may have a million lines, only
-those lines are kept that were found wanting, and others are read again when somebody asks.
+those lines are kept that have a problem, and others are read again when they are needed.
 
 Must not know: what the lines mean.
 """

@@ -43,7 +43,7 @@ Address = IPv4Interface | IPv6Interface
 
 
 def read_tun(findings: Findings, entry: Entry | None) -> Tun:
-    """The device that is asked for; wrong values are reported and replaced by the defaults."""
+    """The configured device; wrong values are reported and replaced by the defaults."""
     defaults = tuple(ip_interface(text) for text in DEFAULT_ADDRESSES)
     if entry is None or is_nothing(entry.value):
         return Tun(None, defaults, DEFAULT_MTU)

@@ -1,8 +1,8 @@
-"""The running router, asked and told from outside.
+"""The control socket of the running router.
 
-server        the socket's server, in the engine's loop: begin with its header
-conversation  one client of it
-commands      which commands a running router knows
+server        serves the socket beside the packets
+connection    one client: its request, and the answer to it
+commands      the commands that a running router answers
 status        the answer to `status`
-asking        the other end: what the command line asks with
+client        the command line's end
 """

@@ -1,4 +1,4 @@
-"""The client of the control socket: finds the running router and asks it.
+"""The client of the control socket: finds the running router and sends it a request.
 
 Always true: it takes a bounded time; whatever goes wrong is one sentence for people that names the
 remedy.
@@ -25,7 +25,7 @@ NONE_RUNNING: Final = "no router is running here: start one with sudo tunrouter 
 
 
 class NoAnswerError(Exception):
-    """No router runs, or it does not answer, or it refuses; the message says so and what to do."""
+    """No router runs, or it does not answer, or it refuses; the message names the remedy."""
 
 
 def find_router(tun: str | None) -> Path:
@@ -48,7 +48,7 @@ def find_router(tun: str | None) -> Path:
     return next(iter(found.values()))
 
 
-def ask(path: Path, request: Mapping[str, Any], patience: float = PATIENCE) -> dict[str, Any]:
+def request(path: Path, request: Mapping[str, Any], patience: float = PATIENCE) -> dict[str, Any]:
     """What the router answers. patience: seconds that it may be silent.
 
     Raises NoAnswerError.
@@ -59,7 +59,9 @@ def ask(path: Path, request: Mapping[str, Any], patience: float = PATIENCE) -> d
             sock.connect(str(path))
             received = _exchange(sock, json.dumps(request).encode() + b"\n")
     except PermissionError as error:
-        raise NoAnswerError(f"only root may ask the router: put sudo before it ({path})") from error
+        raise NoAnswerError(
+            f"only root may use the control socket: put sudo before the command ({path})"
+        ) from error
     except (FileNotFoundError, ConnectionRefusedError) as error:
         raise NoAnswerError(NONE_RUNNING) from error
     except TimeoutError as error:
@@ -67,13 +69,13 @@ def ask(path: Path, request: Mapping[str, Any], patience: float = PATIENCE) -> d
             f"the router does not answer ({path}, waited {patience:g} s): look at its log"
         ) from error
     except OSError as error:
-        raise NoAnswerError(f"the router cannot be asked ({path}): {error.strerror}") from error
+        raise NoAnswerError(f"the router cannot be reached ({path}): {error.strerror}") from error
     return _understood(received)
 
 
 def _exchange(sock: socket.socket, request: bytes) -> bytes:
     """Send the request; everything that is answered. A router that refuses may close before it has
-    read the request, and what it has said is worth reading all the same."""
+    read the request, and its answer is read all the same."""
     received = bytearray()
     with contextlib.suppress(BrokenPipeError):
         sock.sendall(request)
@@ -87,7 +89,7 @@ def _understood(received: bytes) -> dict[str, Any]:
     try:
         answer = json.loads(received)
     except ValueError as error:
-        raise NoAnswerError("the router ended while it answered: ask again") from error
+        raise NoAnswerError("the router ended while it answered: try again") from error
     if not isinstance(answer, dict):
         raise NoAnswerError("the router answered something else: is it of another version?")
     if "error" in answer:

@@ -37,11 +37,11 @@ def commands(router: Router) -> Commands:
         answer.reply(status(router))
 
     def answer_reload(answer: Answer) -> None:
-        router.reload.ask(lambda outcome: answer.reply([as_line(outcome)]))
+        router.reload.request(lambda outcome: answer.reply([as_line(outcome)]))
 
     return {"status": answer_status, "reload": answer_reload}
 
 
 def as_line(outcome: Outcome) -> bytes:
-    """What has come of a reload, as JSON."""
+    """The outcome of a reload, as JSON."""
     return json.dumps(outcome.as_json()).encode() + b"\n"

@@ -32,7 +32,7 @@ class Answer(Protocol):
     def reply(self, pieces: Iterable[bytes]) -> None:
         """Send a JSON text, once; nothing happens when the client has left meanwhile.
 
-        The pieces are asked for one by one, as the client takes them. That must not raise.
+        The pieces are produced one by one, as the client takes them. That must not raise.
         """
         ...
 
@@ -42,7 +42,7 @@ class Answer(Protocol):
 
 
 class Watcher(Protocol):
-    """Who waits until sockets change, and knows the time."""
+    """The part of the event loop that connections need; see router.engine.loop."""
 
     now: float
 
@@ -64,7 +64,7 @@ class Conversation:
     """An Answer, and the connection that it goes by.
 
     sock: non-blocking; closed in the end.
-    asked: called once there is a request. due: called when `advance` is to be called.
+    requested: called once there is a request. due: called when `advance` is to be called.
     over: called at the end.
     """
 
@@ -72,14 +72,14 @@ class Conversation:
         self,
         sock: socket.socket,
         watcher: Watcher,
-        asked: Callable[[Conversation], None],
+        requested: Callable[[Conversation], None],
         due: Callable[[Conversation], None],
         over: Callable[[Conversation], None],
     ) -> None:
         self.request: Mapping[str, Any] = {}
         self._socket = sock
         self._watcher = watcher
-        self._asked = asked
+        self._requested = requested
         self._due = due
         self._over = over
         self._stage = Stage.ASKING
@@ -125,7 +125,7 @@ class Conversation:
         self._due(self)
 
     def close_if_late(self, patience: float) -> None:
-        """Send away who has got no step further for so many seconds, unless it is we who owe it."""
+        """Close a connection without progress for so many seconds, unless the next step is ours."""
         late = self._watcher.now - self._last_step >= patience
         if late and self._stage is not Stage.WAITING:
             self.close()
@@ -148,7 +148,7 @@ class Conversation:
             self._due(self)
 
     def _read(self) -> None:
-        """All there is: nobody says again that it is there."""
+        """All there is: it is not reported again."""
         while self._stage is Stage.ASKING:
             try:
                 data = self._socket.recv(LONGEST_REQUEST + 1 - len(self._received))
@@ -171,7 +171,7 @@ class Conversation:
         elif len(line) >= LONGEST_REQUEST:
             self.refuse(f"the request is longer than {LONGEST_REQUEST} bytes")
         elif behind:
-            self.refuse("there is something behind the request: ask one thing a connection")
+            self.refuse("there is something behind the request: send one request a connection")
         else:
             self._understand(line)
 
@@ -182,7 +182,7 @@ class Conversation:
             request = None
         if isinstance(request, dict):
             self.request = request
-            self._asked(self)
+            self._requested(self)
         else:
             self.refuse(
                 'the request is not a JSON object on one line, such as {"command": "status"}'
@@ -190,5 +190,5 @@ class Conversation:
 
 
 def error(why: str) -> bytes:
-    """An answer that says that there is none."""
+    """The answer to a request that cannot be answered."""
     return json.dumps({"error": why}).encode() + b"\n"

@@ -1,21 +1,21 @@
-"""The server of the control socket: questions to the running router, answered beside its packets.
+"""The server of the control socket: requests to the running router, answered beside its packets.
 
-Theory of operation. One connection is one question and its answer:
+Theory of operation. One connection is one request and its answer:
 
     request    one line of JSON, {"command": NAME, ...}, at most LONGEST_REQUEST bytes
     answer     one JSON text, and the end of the connection; {"error": MESSAGE} where there is none
 
-`commands` says by NAME which function answers. It is called with an Answer: the members of the
-request, and `reply`, to be called once, at once or whenever there is something to say. A reply is
-an iterable of pieces. One piece is asked for in a round of the loop, for one client, and the next
-only when the client has taken the one before: so a function that makes small pieces holds up no
-packet, however much it has to say and however slowly it is read.
+`commands` maps NAME to the function that answers. It is called with an Answer: the members of the
+request, and `reply`, to be called once, at once or later. A reply is an iterable of pieces. One
+piece is produced in a round of the loop, for one client, and the next only when the client has
+taken the one before: so a function that makes small pieces delays no packet, however long its
+answer is and however slowly it is read.
 
-Always true: nothing here waits; there are at most MOST_CLIENTS, and whoever gets no step further
-(a request, a piece) for PATIENCE seconds is sent away; what a client sends is obeyed or refused
-with a sentence that says why; a client that leaves ends nothing but its own answer.
+Always true: nothing here waits; there are at most MOST_CLIENTS, and a connection without progress
+(a request, a piece) for PATIENCE seconds is closed; a request is answered, or refused with a
+sentence that gives the reason; a client that closes ends nothing but its own answer.
 
-Must not know: what the commands mean, or who may connect (the socket's mode says that).
+Must not know: what the commands mean, or which users may connect (the socket's mode decides).
 """
 
 from __future__ import annotations
@@ -33,14 +33,14 @@ from router.platform.base.descriptors import HasFileno
 
 MOST_CLIENTS: Final = 8
 PATIENCE: Final = 5.0
-LOOK_AROUND: Final = 1.0
-"""Seconds between two looks at who has used up the patience."""
+CHECK_INTERVAL: Final = 1.0
+"""Seconds between two checks for connections without progress."""
 
 Commands = Mapping[str, Callable[[Answer], None]]
 
 
 class Watcher(connection.Watcher, Protocol):
-    """The part of the event loop that is needed here; see router.engine.loop."""
+    """The part of the event loop that the server needs; see router.engine.loop."""
 
     def watch(self, source: HasFileno, readable: Callable[[], None]) -> None: ...
 
@@ -62,23 +62,23 @@ class Server:
         self._due: deque[Conversation] = deque()
         self._turn_is_coming = False
         watcher.watch(listener, self._accept)
-        watcher.call_later(LOOK_AROUND, self._look_around)
+        watcher.call_later(CHECK_INTERVAL, self._close_stalled)
 
     def close(self) -> None:
-        """Leave everybody. The loop has to have ended."""
+        """Close every connection. The loop has ended."""
         for client in list(self._clients):
             client.close()
         self._listener.close()
 
     def _accept(self) -> None:
-        """One in a round: whoever connects again and again costs the packets no more than that."""
+        """One in a round, so that a client that connects again and again delays packets no more."""
         try:
             sock, _ = self._listener.accept()
         except BlockingIOError:
             return
-        except OSError:  # no descriptor is left, which would be said again at once and for ever
+        except OSError:  # no descriptor is left, which would be reported again at once
             self._watcher.forget(self._listener)
-            self._watcher.call_later(LOOK_AROUND, self._accept_again)
+            self._watcher.call_later(CHECK_INTERVAL, self._accept_again)
             return
         sock.setblocking(False)
         if len(self._clients) < MOST_CLIENTS:
@@ -99,7 +99,7 @@ class Server:
         command = self._commands.get(name) if isinstance(name, str) else None
         if command is None:
             known = ", ".join(sorted(self._commands))
-            client.refuse(f"there is no command {json.dumps(name)}; this router knows: {known}")
+            client.refuse(f"there is no command {json.dumps(name)}; this router has: {known}")
         else:
             command(client)
 
@@ -119,7 +119,7 @@ class Server:
             self._turn_is_coming = True
             self._watcher.call_soon(self._turn)
 
-    def _look_around(self) -> None:
+    def _close_stalled(self) -> None:
         for client in list(self._clients):
             client.close_if_late(PATIENCE)
-        self._watcher.call_later(LOOK_AROUND, self._look_around)
+        self._watcher.call_later(CHECK_INTERVAL, self._close_stalled)

@@ -1,6 +1,6 @@
 """The answer to `status`: what the running router is doing, as JSON.
 
-docs/status.md says what each member means.
+docs/status.md describes each member.
 
 Always true: one pass over the rules makes the sums for the policies too, so that rules, default and
 policies agree; a piece costs no more than RULES_AT_ONCE rules, however many there are.
@@ -50,7 +50,7 @@ class Named(Protocol):
 
 
 class Running(Protocol):
-    """What is asked: see router.engine.router. uptime: in seconds."""
+    """What the answer is read from; see router.engine.router. uptime: in seconds."""
 
     @property
     def config(self) -> Config: ...
@@ -83,8 +83,8 @@ def status(router: Running) -> Iterator[bytes]:
     yield b'"rules": ['
     for start in range(0, len(config.rules), RULES_AT_ONCE):
         rules = config.rules[start : start + RULES_AT_ONCE]
-        told = [_rule(rule, _sum(tallies.of_rule(rule.index), by_policy)) for rule in rules]
-        yield (b", " if start else b"") + _inside(told)
+        items = [_rule(rule, _sum(tallies.of_rule(rule.index), by_policy)) for rule in rules]
+        yield (b", " if start else b"") + _inside(items)
     tail = {
         "default": _default(config, _sum(tallies.of_rule(0), by_policy)),
         "policies": {

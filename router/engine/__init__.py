@@ -1,17 +1,25 @@
-"""The running router: one event loop, what it waits for, and what becomes of each packet.
+"""The running router: one event loop, and what happens to each packet.
 
-Theory of operation. `loop` waits for descriptors, timers and signals and knows nothing of packets.
-`router` puts a run together (TUN, ways out, routes) and takes it apart again. `forwarder` is the
-hot path: a packet from the TUN either belongs to a flow, or the rules are asked once and a flow
-begins, or it is answered or dropped, under one of the reasons of `flows.drops`. An answer from a
-way out finds its flow by what the flow sends, and goes into the TUN as its sender would see it.
-Flows are carried by `queries` (ICMP), `datagrams` (UDP, with `departures` and `arrivals`) and
-`streams` (TCP, with `dialling`); `errors` finds out which of them an ICMP error
-is about; what the router says itself is in `refusals`, the way into the TUN
-is `inside`, and `installed` keeps the routes as they should be (with `restraint`, where another
-program wants them otherwise).
+Theory of operation. `loop` polls descriptors and runs timers and signals; it knows no packets.
+`router` is one run: `assembly` opens its parts (TUN, outbounds, carriers), `router` waits and
+stops.
+`reading` takes frames from the TUN and from query channels. `forwarder` is the hot path: a packet
+from the TUN either belongs to a flow, or the rules are evaluated once and a flow begins, or it is
+answered or dropped under one reason of `flows.drops`. An answer that an outbound receives finds its
+flow by what the flow has sent, and is written into the TUN as its sender would see it.
 
-Other rules come by `reload`: `rereading`, a program of its own, makes `compiled` of the file, which
-comes in by `pieces`; `renewal` judges which flows live on, `outcome` is what people are told, and
-`announcing` what the log says of policies.
+    icmp/               queries, and the ICMP errors about flows
+    udp/                datagrams: outbound (from the TUN), inbound (from the sockets)
+    tcp/                dial first, then relay: dial, connections, segments, both keepalives
+    carriers            all three, and the life that their flows have in common
+    refusals            errors, resets and echo replies that the router sends itself
+    tun_writer          the only way into the TUN
+    routes/             the routes and addresses as they should be, with back-off
+    interface_events    interfaces, addresses or routes of the system have changed
+    reload/             other rules: request, reread (a process of its own), reevaluate, outcome
+    errnos              what an errno means for a sender
+    policy_log, summary, watchdog    what people and the supervisor read
+
+Where to look. A ping: reading.read_all, forwarder._forward, icmp/queries. A reload: reload/request.
+A VPN that is lost: interface_events, outbound/all.refresh, carriers.forget, routes/installed.
 """

@@ -1,9 +1,9 @@
 """One thread that waits for descriptors, timers and signals.
 
-Always true: callbacks run one after the other and none may block; a readable descriptor is asked
-again and again until nothing is left, but each callback does a bounded amount of work, so that no
-flood keeps timers or other descriptors from their turn. Whoever watches for changes has to come
-back by itself (`call_soon`) as long as there is more to do.
+Always true: callbacks run one after the other and none may block; a descriptor is reported until
+nothing is left to read, but each callback does a bounded amount of work, so that no flood starves
+timers or other descriptors. Changes are reported once: a callback that has more to do schedules
+itself (`call_soon`).
 
 Must not know: packets, rules, what a descriptor is for.
 """
@@ -79,7 +79,7 @@ class Loop:
 
     def redirect_changes(self, source: HasFileno, changed: Callable[[int], None]) -> None:
         """Call `changed` from now on, instead of whatever was called before; at first with all that
-        has become of it so far, of which the other may have been told already."""
+        has happened to it so far, which may have been reported to the other already."""
         self._changed[source.fileno()] = changed
         self._poller.repeat_changes(source.fileno())
 
@@ -146,4 +146,4 @@ class Loop:
 
 
 def _noted(number: int, frame: object) -> None:
-    """The wake-up descriptor says it all; this only keeps the default action from ending us."""
+    """The wake-up descriptor reports the signal; this only replaces the default action."""

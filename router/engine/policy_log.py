@@ -1,4 +1,4 @@
-"""What the log says of policies: up by which interface, or down and why."""
+"""Log lines about policies: up by which interface, or down and why."""
 
 from __future__ import annotations
 

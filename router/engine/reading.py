@@ -1,8 +1,8 @@
-"""A turn of the loop: what the TUN and the raw sockets have is read and handed to the forwarder.
+"""A turn of the loop: what the TUN and the query channels have received goes to the forwarder.
 
-Always true: a turn reads a bounded number of packets, so that nobody else waits for long; a frame
-of a known flow goes on as it is, without a look at the rules, and only what is left over becomes a
-packet. What a packet is worth is for the forwarder to say.
+Always true: a turn reads a bounded number of packets, so that other descriptors have theirs; a
+frame of a known flow goes on as it is, without the rules, and only what is left over becomes a
+packet. What happens to a packet is decided by the forwarder.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
-"""What the router says itself: errors, resets and the answers of `reply`.
+"""Packets that the router sends itself: errors, resets and the answers of `reply`.
 
-Always true: whatever is refused is counted, whether or not anybody is told; no error is about an
+Always true: what is refused is counted, whether or not an answer is sent; no error is about an
 ICMP error or a fragment other than the first, and errors are limited to a rate
 (RFC 1812 4.3.2.7, RFC 4443 2.4 e and f).
 """
@@ -36,7 +36,7 @@ class Refusals:
     def refuse(
         self, packet: ip.Packet, what: Error, reason: Drop, now: float, value: int = 0
     ) -> None:
-        """Count, and tell the sender. `value` is the MTU or pointer that some errors carry."""
+        """Count, and send an error. `value` is the MTU or pointer that some errors carry."""
         self._drops.count(reason)
         if packet.fragment_offset or icmp.is_error(packet) or not self._errors.take(now):
             return
@@ -44,8 +44,8 @@ class Refusals:
         self._writer.deliver(icmp.error(source, packet, what, value))
 
     def pass_on(self, packet: ip.Packet, error: tuple[int, int, int], source: bytes | None) -> None:
-        """Count a connection that did not come about, and tell the sender what `source` said of
-        it: type, code and value of an ICMP error. None stands for the router itself."""
+        """Count a connection that could not be opened, and send its sender the error of `source`:
+        type, code and value of an ICMP error. None stands for the router itself."""
         self._drops.count(Drop.CONNECT_FAILED)
         source = source or self.peers.get(packet.version, packet.destination)
         self._writer.deliver(icmp.error_of_type(source, packet, *error))
@@ -94,7 +94,7 @@ class Refusals:
         return False
 
     def as_host(self, packet: ip.Packet, now: float) -> None:
-        """For the router's own address: it answers pings and has no port open."""
+        """A packet to the router's own address, which answers pings and has no port open."""
         if icmp.is_echo_request(packet):
             self.reply(packet, now)
         elif packet.protocol == ip.TCP:

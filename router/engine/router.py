@@ -152,7 +152,7 @@ class Router:
             ) from error
 
     def _hung_up(self) -> None:
-        self.reload.ask()
+        self.reload.request()
 
     def _expire(self) -> None:
         self.forwarder.expire(self.loop.now)

@@ -1,4 +1,4 @@
-"""The way in: packets that the router hands to the system through its TUN.
+"""Packets that the router delivers to the system by its TUN.
 
 Always true: what the TUN does not take is counted and never raises; nothing longer than the TUN's
 MTU goes in, as nothing longer would come by any other interface of that MTU.
@@ -28,7 +28,7 @@ class TunWriter:
         self._drops = drops
 
     def deliver(self, packet: bytes | bytearray) -> None:
-        """Give the system one packet, in fragments where it is too long for one."""
+        """Write one packet, in fragments where it is longer than the MTU."""
         try:
             if len(packet) <= self.mtu:
                 self._write(packet)
@@ -39,7 +39,7 @@ class TunWriter:
             self._drops.count(Drop.NO_BUFFER)
 
     def deliver_run(self, parts: Sequence[Bytes]) -> bool:
-        """Give the system many packets in one frame; False if it does not take such frames.
+        """Write many packets in one frame; False if the system does not take such frames.
 
         parts: of the frame, none of whose packets may be longer than the TUN's MTU.
         """
@@ -53,7 +53,7 @@ class TunWriter:
         return True
 
     def deliver_frame(self, size: int) -> None:
-        """Give the system the first `size` bytes of the TUN's frame."""
+        """Write the first `size` bytes of the TUN's frame."""
         try:
             self._send(size)
         except OSError:

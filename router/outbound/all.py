@@ -24,7 +24,7 @@ from router.outbound.local_addresses import LocalAddresses
 from router.platform.base.system import System
 from router.policy.interfaces import OutboundFacts
 from router.policy.network import RouteKind, SystemRoute
-from router.policy.routes.fib import Kernel, PlannedRoutes
+from router.policy.routes.fib import Fib, PlannedRoutes
 
 
 class Surroundings(NamedTuple):
@@ -74,7 +74,7 @@ class Outbounds:
     ) -> None:
         self._surroundings = surroundings
         self._kinds = kinds
-        self._kernel: Kernel | None = None
+        self._fib: Fib | None = None
         self.by_policy: dict[str, ManagedOutbound] = {}
         self._by_identity: dict[Hashable, ManagedOutbound] = {}
         self._assign(policies)
@@ -97,9 +97,9 @@ class Outbounds:
         None where they name none. The system's routes are read at the first call after a change.
         """
         system, tun, *_ = self._surroundings
-        if self._kernel is None:
-            self._kernel = Kernel(system.facts.network(), PlannedRoutes([]))
-        route = self._kernel.choose(version, address)
+        if self._fib is None:
+            self._fib = Fib(system.facts.network(), PlannedRoutes([]))
+        route = self._fib.lookup(version, address)
         if not isinstance(route, SystemRoute) or route.kind is not RouteKind.UNICAST:
             return None
         if route.interface == tun:
@@ -113,7 +113,7 @@ class Outbounds:
 
     def refresh(self) -> list[Change]:
         """Follow the system's present interfaces; what has changed."""
-        self._kernel = None
+        self._fib = None
         present = self._surroundings.system.interfaces.all()
         self._surroundings.addresses.refresh(present)
         changes = []

@@ -1,6 +1,6 @@
 """The Outbound protocol: what a way out carries, and how.
 
-The engine and the control socket know ways out by this protocol alone. A further kind is one module
+The engine and the control socket use outbounds by this protocol alone. A further kind is one module
 that implements `ManagedOutbound`, one reader of its policy (router.config.policies) and one entry
 in `router.outbound.all.KINDS`.
 
@@ -153,7 +153,7 @@ class QueryChannel(Protocol):
 
 
 class Outbound(Protocol):
-    """A way out."""
+    """A way out: what a policy of the types direct, vpn and their like stands for."""
 
     @property
     def up(self) -> bool:

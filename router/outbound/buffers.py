@@ -1,11 +1,11 @@
-"""What bytes are in on their way from one TCP socket to another.
+"""Relay buffers: bytes on their way from one TCP socket to another.
 
 Theory of operation. A pipe takes bytes by splice(2), without their being copied; a buffer in our
 own memory does the same where there is no splice(2) or no descriptor left for a pipe. A source that
 has an urgent byte (RFC 9293, section 3.8.5) has it in line, and reading stops before it: splice(2)
-for ever, so it is taken by itself, in a vessel of its own which hands it on as urgent.
+for ever, so it is taken by itself, in a buffer of its own which hands it on as urgent.
 
-Always true: a vessel is filled only when it is empty, and what is borrowed is given back.
+Always true: a buffer is filled only when it is empty, and what is borrowed is given back.
 
 Must not know: which sockets belong together, and when they end.
 """
@@ -25,7 +25,7 @@ from router.outbound.descriptors import Descriptors
 CAPACITY: Final = 1 << 20
 """Bytes at a time. Measured: 1 MB in a pipe is 10 to 20% faster than 256 KB in a buffer."""
 SPARE: Final = 16
-"""Empty vessels to keep."""
+"""Empty buffers to keep."""
 DESCRIPTORS_OF_A_PIPE: Final = 2
 BUFFER: Final = 256 << 10
 
@@ -50,7 +50,7 @@ class RelayBuffer(Protocol):
 
 
 class MemoryBuffer:
-    """See Vessel: a buffer in our own memory."""
+    """See RelayBuffer: a buffer in our own memory."""
 
     _scratch = bytearray(BUFFER)
     """Shared: between fill and drain nothing else runs. Only what is left over is copied."""
@@ -80,7 +80,7 @@ class MemoryBuffer:
 
 
 class UrgentByte(MemoryBuffer):
-    """See Vessel: the one at the mark."""
+    """See RelayBuffer: the one at the mark."""
 
     def fill(self, source: socket.socket) -> int:
         self._byte = source.recv(1)
@@ -94,7 +94,7 @@ class UrgentByte(MemoryBuffer):
 if sys.platform == "linux":
 
     class SplicePipe:
-        """See Vessel: a pipe, by splice(2)."""
+        """See RelayBuffer: a pipe, by splice(2)."""
 
         def __init__(self) -> None:
             """Raises OSError when there is no descriptor left."""
@@ -118,7 +118,7 @@ if sys.platform == "linux":
 
 
 class BufferPool:
-    """Where vessels are borrowed.
+    """Where buffers are borrowed.
 
     splicing: whether pipes may be used; descriptors: theirs are taken from there.
     is_at_mark: whether the next byte of a socket is an urgent one.

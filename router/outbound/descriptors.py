@@ -1,13 +1,13 @@
 """How many descriptors flows may still take.
 
-Theory of operation. A process may have so many descriptors and no more, and whoever wants one too
-many fails wherever he happens to be. So flows take theirs out of a budget before they open
-anything: a connection both of its sockets before it is dialled, whose second one is opened only
-when it is accepted. A RESERVE stays out of the budget, for whoever has to go on when flows have
-taken everything: accepting, the control socket, the guard's answers, a reload.
+Theory of operation. A process has a limited number of descriptors, and opening one too many fails
+wherever that happens. So flows take theirs from a budget before they open anything: a connection
+takes both of its sockets before it is dialled, though the second is opened only when it is
+accepted. A RESERVE stays out of the budget, for what has to work when flows have taken everything:
+accepting, the control socket, the guard's answers, a reload.
 
 Always true: `others` and what flows have taken, together, are what the process has open, or more;
-but for what the reserve is for. Nothing is asked of the system for that.
+but for what the reserve is for. No system call is needed for that.
 
 Must not know: what the descriptors are.
 """
@@ -23,7 +23,7 @@ RESERVE: Final = 128
 class Descriptors:
     """A budget. limit: how many the process may have; of few, half are the reserve.
 
-    others      how many are open that belong to no flow; kept right by whoever opens them
+    others      how many are open that belong to no flow; kept right by the code that opens them
     """
 
     def __init__(self, limit: int) -> None:

@@ -25,7 +25,7 @@ from router.wire.fragments import split
 MAX_PACKET: Final = 65535
 
 FindsPath = Callable[[str], NetworkPath]
-"""The path to an address as the system knows it at present."""
+"""The path to an address at present."""
 
 
 class SocketChannel(QueryChannel, Protocol):

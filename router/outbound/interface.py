@@ -27,6 +27,7 @@ from router.platform.base.errors import PlatformError
 from router.platform.base.facts import NetworkPath
 from router.platform.base.system import System
 from router.platform.reason import reason
+from router.policy.interfaces import lack_of, usable_interfaces
 from router.policy.network import Interface
 from router.wire import icmp, ip
 
@@ -90,16 +91,10 @@ class InterfaceOutbound:
         return f"{name} from {', '.join(sources)}"
 
     def why_down(self) -> str:
-        if self.wanted == DEFAULT_INTERFACE:
-            return "no interface holds a default route"
-        interface = self._system.interfaces.all().get(self.wanted)
-        if interface is None:
-            return f"there is no interface {self.wanted}"
-        if not interface.up:
-            return f"interface {self.wanted} is not up"
-        if not any(map(interface.source, VERSIONS)):
-            return f"interface {self.wanted} has no usable address"
-        return f"interface {self.wanted} cannot be used, for the reason above"
+        present = self._system.interfaces.all()
+        if self._usable(present):
+            return f"interface {self.wanted} cannot be used, for the reason above"
+        return lack_of(self.wanted, present).clause(self.wanted)
 
     # What it carries
 
@@ -142,15 +137,11 @@ class InterfaceOutbound:
         self._use({})
 
     def _usable(self, present: Mapping[str, Interface]) -> dict[int, Interface]:
-        usable = {}
-        for version in VERSIONS:
-            name: str | None = self.wanted
-            if name == DEFAULT_INTERFACE:
-                name = self._system.interfaces.holding_default(version, self._tun)
-            interface = present.get(name) if name else None
-            if interface and interface.up and interface.source(version):
-                usable[version] = interface
-        return usable
+        holders: dict[int, str | None] = {}
+        if self.wanted == DEFAULT_INTERFACE:
+            for version in VERSIONS:
+                holders[version] = self._system.interfaces.holding_default(version, self._tun)
+        return usable_interfaces(self.wanted, present, holders)
 
     def _use(self, usable: Mapping[int, Interface]) -> None:
         """Open and close sockets until there are those for `usable`."""

@@ -1,20 +1,20 @@
 """Two connected TCP sockets as if they were one connection.
 
 Theory of operation. A relay is two directions. A direction moves what its source has received to
-its sink through a *vessel* (`egress.vessels`), which is borrowed for as long as something is in it;
+its sink through a buffer (`outbound.buffers`), which is borrowed for as long as it holds something;
 so an idle connection costs its two sockets and nothing else, and what a sink does not take waits in
-one vessel, while the source is left to fill its window and stop.
+one buffer, while the source fills its window and stops.
 
 Always true:
 - The end of what a source sends is passed on behind the last byte, and the other direction goes on
   (half-close). When both have ended, both sockets are closed, and the kernel delivers the rest.
 - A reset, or any other failure of one socket, resets the other at once, after what was received
   before it: no FIN for a connection that broke, and no TIME_WAIT either; also when it breaks after
-  it has ended, and nobody is speaking any more.
-- An urgent byte (RFC 9293, section 3.8.5) is handed on as one, between the same bytes. It stands in
+  it has ended in that direction.
+- An urgent byte (RFC 9293, section 3.8.5) is sent on as one, between the same bytes. It stands in
   line, so one that a buffer takes before it is noticed is merely not urgent; splice(2) stops there,
-  and the word of it comes after it has, so it is looked for only then, and at the end.
-- One turn moves at most one vessel full each way, so that no connection starves another.
+  and it is notified after that, so it is looked for only then, and at the end.
+- One turn moves at most one buffer full each way, so that no connection starves another.
 
 Must not know: packets, flows, what a side is for.
 """
@@ -35,17 +35,17 @@ class End(Enum):
     """How a relay ended."""
 
     CLOSED = auto()
-    """Both sides had said all they had to say."""
+    """Both sides have ended."""
     INNER_BROKE = auto()
     """The inner socket was reset or failed."""
     OUTER_BROKE = auto()
-    """The outer socket was, or the relay was told to end: the inner one has been reset."""
+    """The outer socket was, or `reset` was called: the inner one has been reset."""
 
 
 class _Direction:
     """From one socket to the other.
 
-    ended: once the sink has been told of the end.
+    ended: whether the end has been passed on to the sink.
     urgent: whether an urgent byte may be on its way.
     """
 
@@ -80,7 +80,7 @@ class _Direction:
                 self._buffer = None
 
     def has_failed(self) -> bool:
-        """Whether the source has broken since it ended: reading says no more than that it ended."""
+        """Whether the source has failed since it ended, which reading it does not show."""
         return self.ended and bool(take_error(self._source))
 
     def drop(self) -> None:
@@ -90,8 +90,8 @@ class _Direction:
             self._buffer = None
 
     def flush(self) -> None:
-        """Hand on what the source has received, as far as the sink takes it at once. Where a
-        broken source ends is no end of what it had to say, so the sink is not told."""
+        """Send on what the source has received, as far as the sink takes it at once. The end of a
+        broken source is not passed on as an end."""
         self.urgent = True  # for all that we know
         with contextlib.suppress(OSError, _Broken):
             while True:
@@ -109,7 +109,7 @@ class _Direction:
         return self._pool.borrow()
 
     def _fill(self, buffer: RelayBuffer) -> bool:
-        """Whether there is something to hand on."""
+        """Whether there is something to send on."""
         try:
             size = buffer.fill(self._source)
         except BlockingIOError:

@@ -1,12 +1,12 @@
-"""What becomes of a packet to one address: the rule, its policy, the way out, and whether the
-kernel lets it into the TUN at all.
+"""What happens to a packet to one address: the rule, its policy, the outbound, and whether the
+kernel sends it into the TUN at all.
 
-Theory of operation. The rules say what should happen; the kernel's routes, with ours among them,
-say whether the packet ever comes to the TUN. Where it does not, the system's own routes decide,
-which is what `bypass` means: so that is the action, whatever the rule's policy.
+Theory of operation. The rules name a policy; the kernel's routes, with the planned ones among them,
+decide whether the packet enters the TUN. Where it does not, the system's own routes decide, which
+is the meaning of `bypass`: so that is the action, whatever the rule's policy.
 
-Always true: where the network is not known, the rules alone are followed, as though every way out
-were up, and `kernel` says so.
+Always true: where the network is not known, the rules alone decide, as if every outbound were up,
+and `kernel` states it.
 
 Must not know: how an answer is shown.
 """
@@ -31,8 +31,8 @@ FORWARD = "forward"
 
 
 @dataclass(frozen=True, slots=True)
-class Leaving:
-    """How a packet leaves the machine; all None where it does not."""
+class Egress:
+    """How a packet leaves the machine; all None where it does not leave."""
 
     interface: str | None = None
     source: str | None = None
@@ -41,8 +41,8 @@ class Leaving:
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """`policy` is the one named, `applies` the one that counts now (on_down); `kernel` says in one
-    clause what the kernel does first."""
+    """`policy` is the one named by the rule, `applies` the one in effect (on_down); `kernel` is one
+    clause about the kernel's route lookup."""
 
     destination: str
     captured: bool
@@ -50,7 +50,7 @@ class Answer:
     policy: str
     applies: str
     action: str
-    leaving: Leaving
+    egress: Egress
     up: bool
     kernel: str
 
@@ -58,30 +58,30 @@ class Answer:
 def answer(
     situation: Situation, address: Address, protocol: int | None = None, port: int | None = None
 ) -> Answer:
-    """What becomes of packets to an address; `protocol` and `port` as in `explain`."""
+    """What happens to packets to an address; `protocol` and `port` as in `explain`."""
     version, number = address.version, int(address)
-    told = explain(situation.config, situation.rule_set, version, number, protocol, port)
+    explanation = explain(situation.config, situation.rule_set, version, number, protocol, port)
     choice = _choice(situation, version, number)
     captured = isinstance(choice, Route)
-    policy = situation.policy_of(told.rule_index)
+    policy = situation.policy_of(explanation.rule_index)
     applies = effective(situation.config, policy, lambda name: _may_be_up(situation, name))
     action = _action(situation, applies) if captured else PolicyType.BYPASS.value
     if action == PolicyType.BYPASS:
-        alone = situation.kernel_alone.choose(version, number)
-        leaving = _as_the_system_does(situation, alone, number)
+        alone = situation.system_fib.lookup(version, number)
+        egress = _as_the_system_does(situation, alone, number)
     elif action == FORWARD:
-        leaving = _by_outbound(situation, applies, version, number)
+        egress = _by_outbound(situation, applies, version, number)
     else:
-        leaving = Leaving()
+        egress = Egress()
     return Answer(
         str(address),
         captured,
-        told,
+        explanation,
         policy,
         applies,
         action,
-        leaving,
-        policy not in situation.outbounds or _may_be_up(situation, policy),
+        egress,
+        policy not in situation.interfaces or _may_be_up(situation, policy),
         _in_words(situation, choice),
     )
 
@@ -92,41 +92,41 @@ def _may_be_up(situation: Situation, policy: str) -> bool:
 
 def _choice(situation: Situation, version: int, address: int) -> Choice:
     if situation.network.readable:
-        return situation.kernel.choose(version, address)
+        return situation.fib.lookup(version, address)
     return situation.planned.match(version, address)
 
 
 def _action(situation: Situation, applies: str) -> str:
-    return FORWARD if applies in situation.outbounds else applies
+    return FORWARD if applies in situation.interfaces else applies
 
 
-def _by_outbound(situation: Situation, policy: str, version: int, address: int) -> Leaving:
-    """A way out without the family sends nothing."""
+def _by_outbound(situation: Situation, policy: str, version: int, address: int) -> Egress:
+    """An outbound without the family sends nothing."""
     if not situation.network.readable:
         wanted = situation.config.policies[policy].interface
-        return Leaving(None if wanted == DEFAULT_INTERFACE else wanted)
-    interface = situation.outbounds[policy].get(version)
+        return Egress(None if wanted == DEFAULT_INTERFACE else wanted)
+    interface = situation.interfaces[policy].get(version)
     if interface is None:
-        return Leaving()
+        return Egress()
     route = next_hop(situation.network, interface.name, version, address)
-    return Leaving(
+    return Egress(
         interface.name,
         str(interface.source(version)),
         _gateway(route),
     )
 
 
-def _as_the_system_does(situation: Situation, choice: Choice, address: int) -> Leaving:
+def _as_the_system_does(situation: Situation, choice: Choice, address: int) -> Egress:
     if not isinstance(choice, SystemRoute) or not choice.interface:
-        return Leaving()
+        return Egress()
     if choice.kind is RouteKind.LOCAL:
-        return Leaving(choice.interface, format_address(choice.version, address))
+        return Egress(choice.interface, format_address(choice.version, address))
     interface = situation.network.interfaces.get(choice.interface)
-    return Leaving(choice.interface, _source(choice, interface, address), _gateway(choice))
+    return Egress(choice.interface, _source(choice, interface, address), _gateway(choice))
 
 
 def _source(route: SystemRoute, interface: Interface | None, address: int) -> str | None:
-    """The address that a route asks for, or else one in the network of the next hop."""
+    """The preferred source of a route, or else an address in the network of the next hop."""
     if route.source is not None:
         return format_address(route.version, route.source)
     if interface is None:

@@ -1,11 +1,11 @@
-"""Why an address gets the rule it gets, and which rules before that one almost matched.
+"""Which rule decides for an address, and which rules before it nearly matched.
 
-Almost matched, in two senses. A rule whose prefix covers the address, but which asks for another
-protocol or port. And a rule with a prefix that just misses: the address lies in the block of equal
-size beside it, or, as a mistyped host address would, within 256 addresses of it (IPv4) or within a
-/64 (IPv6). Of those the NEAR_MISSES nearest are told.
+A rule nearly matches in two cases: its prefix covers the address, but its condition is another
+protocol or port; or its prefix ends beside the address: the address is in the block of equal size
+beside it, or, as with a mistyped host address, within 256 addresses of it (IPv4) or within a /64
+(IPv6). Of the latter the NEAR_MISSES nearest are given.
 
-Always true: the rules told stand before the one that decides; each has one reason.
+Always true: the skipped rules precede the one that decides; each has one reason.
 
 Must not know: files, interfaces, routes, whether policies are up.
 """
@@ -34,21 +34,21 @@ from router.policy.prefixes import (
 NEAR_MISSES = 5
 
 NEIGHBOURHOOD = {4: 1 << 8, 6: 1 << 64}
-"""How far away, in addresses, a smaller block than this may end and still be told."""
+"""Distance, in addresses, at which a block smaller than this is still a near miss."""
 
 FURTHEST_BITS = 8
-"""Larger blocks than a /8 are not beside everything: their reach is that of a /8."""
+"""A block larger than a /8 is a near miss at the distance of a /8 at most."""
 
 
 class Skipped(NamedTuple):
-    """A rule that almost matched; `why` is one sentence without a full stop."""
+    """A rule that nearly matched; `why` is one sentence without a full stop."""
 
     rule_index: int
     why: str
 
 
 class Branch(NamedTuple):
-    """What some of the traffic gets; `traffic` in words, as in `tcp port 443, 8000-8100`."""
+    """The rule for some of the traffic; `traffic` in words, as in `tcp port 443, 8000-8100`."""
 
     rule_index: int
     traffic: str
@@ -56,11 +56,11 @@ class Branch(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Explanation:
-    """The rule that decides (0: the default), and those before it that almost did.
+    """The rule that decides (0: the default), and those before it that nearly matched.
 
-    Where protocol or port were not given and matter, `branches` has each outcome in the order in
-    which the rules are asked, and `rule_index` is the last of them: what decides when no condition
-    fits. Otherwise `branches` is empty.
+    Where protocol or port were not given and matter, `branches` has each outcome in the order of
+    the rules, and `rule_index` is the last of them, which decides when no condition matches.
+    Otherwise `branches` is empty.
     """
 
     rule_index: int
@@ -132,7 +132,7 @@ def _near_misses(
 
 
 def _nearest(rule: Rule, version: int, address: int) -> Iterator[tuple[int, int]]:
-    """(gap in addresses, packed prefix) of the nearest prefix that just misses, if one does."""
+    """(gap in addresses, packed prefix) of the prefix that is the nearest miss, if there is one."""
     host_masks = HOST_MASKS[version]
     nearby, furthest = NEIGHBOURHOOD[version], 1 << (WIDTHS[version] - FURTHEST_BITS)
     best, nearest = furthest + 1, 0

@@ -1,20 +1,26 @@
-"""Which interface each way out has at present, by what is known of the network.
+"""Which interface packets of a policy leave by, for each IP version at present.
 
-Always true: what a policy has here for a family is what a router that is started now would use.
+The only place that decides it: from the `interface:` of the policy, the present interfaces and the
+holders of the default routes. `check`, `explain` and the running router all use it.
 
-Must not know: how a system is asked, sockets.
+Always true: an interface is used for a family only while it is up and has a source address of that
+family that hosts in other networks can answer to.
+
+Must not know: how interfaces are read, sockets.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from enum import Enum
 from typing import NamedTuple
 
 from router.config.model import DEFAULT_INTERFACE, Policy
 from router.policy.network import TABLE_MAIN, Interface, Network, RouteKind
+from router.policy.prefixes import FAMILIES
 
-InterfacesNow = Mapping[int, Interface]
-"""By IP version the interface that packets would leave by; empty while the policy is down."""
+UsableInterfaces = Mapping[int, Interface]
+"""By IP version the interface that packets leave by; empty while the policy is down."""
 
 
 class OutboundFacts(NamedTuple):
@@ -31,11 +37,60 @@ class OutboundFacts(NamedTuple):
 FactsOf = Callable[[str], OutboundFacts | None]
 """By policy; None where it is down or built in."""
 
-VERSIONS = (4, 6)
+
+class Lack(Enum):
+    """What the interface of a policy lacks, as a clause about the interface `{}`."""
+
+    DEFAULT_ROUTE = "no interface holds a default route"
+    INTERFACE = "there is no interface {}"
+    LINK = "interface {} is not up"
+    ADDRESS = "interface {} has no usable address"
+
+    def clause(self, wanted: str) -> str:
+        """`wanted` is the `interface:` of the policy."""
+        return self.value.format(wanted)
 
 
-def facts_of(interfaces: Mapping[str, InterfacesNow]) -> FactsOf:
-    """The facts of policies whose interfaces are known; see interfaces_now."""
+def usable_interfaces(
+    wanted: str, present: Mapping[str, Interface], default_holders: Mapping[int, str | None]
+) -> dict[int, Interface]:
+    """The interface to leave by, for each IP version that has one.
+
+    `wanted` is the `interface:` of a policy, a name or `default`; `present` are the interfaces by
+    name; `default_holders` names by IP version the interface of the best default route.
+    """
+    usable = {}
+    for version in FAMILIES:
+        name = default_holders.get(version) if wanted == DEFAULT_INTERFACE else wanted
+        interface = present.get(name) if name is not None else None
+        if interface is not None and interface.up and interface.source(version):
+            usable[version] = interface
+    return usable
+
+
+def lack_of(wanted: str, present: Mapping[str, Interface]) -> Lack:
+    """Why `usable_interfaces` is empty, which it must be."""
+    if wanted == DEFAULT_INTERFACE:
+        return Lack.DEFAULT_ROUTE
+    interface = present.get(wanted)
+    if interface is None:
+        return Lack.INTERFACE
+    return Lack.ADDRESS if interface.up else Lack.LINK
+
+
+def leaves_by(wanted: str | None, interface: str, facts: OutboundFacts | None) -> bool:
+    """Whether packets of a policy leave by an interface, also while it is not usable.
+
+    `wanted` is the `interface:` of the policy, None for a built-in one; `facts` are those of the
+    policy.
+    """
+    if wanted == DEFAULT_INTERFACE:
+        return facts is not None and interface in facts.interfaces
+    return wanted == interface
+
+
+def facts_of(interfaces: Mapping[str, UsableInterfaces]) -> FactsOf:
+    """The facts of policies with these interfaces, as of interfaces_by_policy."""
 
     def of_policy(policy: str) -> OutboundFacts | None:
         used = interfaces.get(policy, {}).values()
@@ -47,17 +102,19 @@ def facts_of(interfaces: Mapping[str, InterfacesNow]) -> FactsOf:
     return of_policy
 
 
-def interfaces_now(policies: Mapping[str, Policy], network: Network) -> dict[str, InterfacesNow]:
-    """The way of each policy that has an interface."""
-    holders = {version: holding_default(network, version) for version in VERSIONS}
+def interfaces_by_policy(
+    policies: Mapping[str, Policy], network: Network
+) -> dict[str, UsableInterfaces]:
+    """The usable interfaces of each policy that has an `interface:`."""
+    holders = {version: default_holder(network, version) for version in FAMILIES}
     return {
-        name: _outbound(policy.interface, network, holders)
+        name: usable_interfaces(policy.interface, network.interfaces, holders)
         for name, policy in policies.items()
         if policy.interface is not None
     }
 
 
-def holding_default(network: Network, version: int) -> str | None:
+def default_holder(network: Network, version: int) -> str | None:
     """Name of the interface of the best default route of a family in the main table."""
     defaults = [
         route
@@ -70,13 +127,3 @@ def holding_default(network: Network, version: int) -> str | None:
         and route.interface in network.interfaces
     ]
     return min(defaults, key=lambda route: route.metric).interface if defaults else None
-
-
-def _outbound(wanted: str, network: Network, holders: Mapping[int, str | None]) -> InterfacesNow:
-    found = {}
-    for version in VERSIONS:
-        name = holders[version] if wanted == DEFAULT_INTERFACE else wanted
-        interface = network.interfaces.get(name) if name is not None else None
-        if interface is not None and interface.up and interface.source(version):
-            found[version] = interface
-    return found

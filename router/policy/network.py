@@ -1,9 +1,9 @@
-"""The network as the system has it at a moment: what rules are held against before they are run.
+"""The network of the system at one moment, as plain data: `check` and `explain` judge rules by it.
 
-Always true: it is plain data, read once; what could not be read is named in `unread`, so that an
-answer can say what it does not know.
+Always true: it is read once; what could not be read is named in `unread`, and the output of
+`check` lists it.
 
-Must not know: how a system is asked.
+Must not know: how a system is read.
 """
 
 from __future__ import annotations
@@ -19,8 +19,8 @@ from typing import NamedTuple
 class Interface:
     """One network interface as it is at present. `up` means usable: enabled and with a carrier.
 
-    `asks_neighbours`: whether it finds the next hop's link address by ARP or neighbour discovery,
-    so that only what is on the link or behind a gateway can be reached by it. A tunnel does not.
+    `asks_neighbours`: whether the next hop's link address is resolved by ARP or neighbour
+    discovery, so that only hosts on the link or behind a gateway are reachable. False for a tunnel.
     """
 
     name: str
@@ -39,7 +39,7 @@ class Interface:
 
 
 class RouteKind(StrEnum):
-    """What a route says about its destinations (rtnetlink(7), rtm_type)."""
+    """The type of a route (rtnetlink(7), rtm_type)."""
 
     UNICAST = "unicast"
     LOCAL = "local"
@@ -67,12 +67,12 @@ class SystemRoute(NamedTuple):
     """Whether a router of this program has installed it."""
     kind: RouteKind = RouteKind.UNICAST
     source: int | None = None
-    """The source address that the route itself asks for."""
+    """The preferred source address of the route (RTA_PREFSRC)."""
 
 
 class TableLookup(NamedTuple):
-    """One step in which an ordinary packet (of this machine, without a mark, bound to nothing)
-    looks for its route: a table, in which routes of at most `ignored_length` do not count."""
+    """One step of the route lookup for a packet of this machine without a mark and without a bound
+    interface: a table, in which routes of at most `ignored_length` do not count."""
 
     version: int
     priority: int
@@ -88,11 +88,11 @@ USUAL_LOOKUPS = tuple(
     for version in (4, 6)
     for priority, table in ((0, TABLE_LOCAL), (32766, TABLE_MAIN), (32767, TABLE_DEFAULT))
 )
-"""What a system does that has not been told otherwise."""
+"""The lookups of a system without further `ip rule`s."""
 
 
 class Endpoint(NamedTuple):
-    """Where the packets that carry a tunnel go."""
+    """The far end of a tunnel: the destination of the packets that carry it."""
 
     interface: str
     version: int
@@ -103,7 +103,7 @@ class Endpoint(NamedTuple):
 @dataclass(frozen=True, slots=True)
 class Network:
     """Interfaces by name; routes of all tables; the system's DNS servers as (version, address);
-    endpoints of tunnels (WireGuard peers); the order in which tables are asked."""
+    endpoints of tunnels (WireGuard peers); the lookups in their order."""
 
     interfaces: Mapping[str, Interface] = field(default_factory=dict)
     routes: tuple[SystemRoute, ...] = ()
@@ -113,8 +113,8 @@ class Network:
     unread: tuple[str, ...] = ()
     """One clause for each thing that could not be read, and why."""
     missing_users: frozenset[str] = frozenset()
-    """Accounts that were asked for and that the system does not have."""
+    """Accounts that the rules file names and that the system does not have."""
     readable: bool = True
     """Whether interfaces and routes are known at all."""
     own_tuns: frozenset[str] = frozenset()
-    """The interfaces that are TUNs of routers of this program which run."""
+    """The TUN interfaces of running routers of this program."""

@@ -1,4 +1,4 @@
-"""Ranges and prefixes as integers: small pure functions, and their text for people.
+"""Ranges and prefixes as integers, and their text.
 
 Always true: addresses are ints of the family's width, ranges are inclusive at both ends, a prefix
 is (first, length) with no host bits set.
@@ -21,6 +21,9 @@ HOST_MASKS = {
     for version, width in WIDTHS.items()
 }
 """The host bits of each prefix length, by family."""
+
+FAMILIES = tuple(WIDTHS)
+"""The IP versions."""
 
 LENGTH_MASK = (1 << LENGTH_BITS) - 1
 

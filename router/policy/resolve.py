@@ -3,7 +3,7 @@
 Always true: the answer is a policy of the configuration that is built in or up, or `reject`;
 traffic reaches another way out only where an `on_down` names it.
 
-Must not know: how one finds out that an interface is up.
+Must not know: how it is found out that an interface is up.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ def policy_of(config: Config, rule_index: int) -> str:
 def effective(config: Config, policy_name: str, is_up: Callable[[str], bool]) -> str:
     """The policy that applies now: the named one, or what `on_down` leads to.
 
-    `is_up` is asked for policies with an interface alone. A loop of `on_down`, which a checked
+    `is_up` is called for policies with an interface alone. A loop of `on_down`, which a checked
     configuration does not have, ends in `reject`.
     """
     seen = set()

@@ -73,7 +73,8 @@ def test_another_user_is_refused(bed: Testbed) -> None:
     code, said = as_nobody(bed.router, lambda: os._exit(status(None, as_json=False)))
     assert (code, said) == (
         1,
-        f"tunrouter status: only root may ask the router: put sudo before it ({path})\n",
+        "tunrouter status: only root may use the control socket: put sudo before the command "
+        f"({path})\n",
     )
 
 

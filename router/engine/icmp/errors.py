@@ -1,14 +1,15 @@
-"""ICMP errors: whom they are about, and who is told.
+"""ICMP errors: which flow each is about, and where it is sent.
 
-    from outside    by the raw socket of a way out, about a query or a datagram that has left
-    from inside     by the TUN, about an answer or a datagram that was handed in
+    from outside    by a query channel, about a query or a datagram that has left
+    from inside     by the TUN, about an answer or a datagram that was written into it
 
-Always true: an error finds a flow that exists or goes nowhere; it neither begins, refreshes nor
+Always true: an error that is about no flow is dropped; an error neither begins, refreshes nor
 ends one (RFC 5508 REQ-6, RFC 4787 REQ-12).
 
-Errors about datagrams that have left are told to their own sockets (see `arrivals`) and are not
-looked at here, but for one that no bound socket hears: what our own IPv4 says of a neighbour that
-does not answer comes by the loopback interface. The raw socket of the way out hears it.
+Errors about datagrams that have left are reported to their own sockets (see `udp.inbound`) and are
+ignored here, with one exception: the host-unreachable error that our own IPv4 sends for a neighbour
+that does not answer comes by the loopback interface, so a bound UDP socket does not receive it. The
+query channel does.
 """
 
 from __future__ import annotations
@@ -36,8 +37,8 @@ class Errors:
         self._drops = drops
 
     def from_outside(self, channel: QueryChannel, error: ip.Packet) -> None:
-        """Hand in an error that a raw socket has received. It is whole, and the kernel has looked
-        at its checksum in IPv6."""
+        """Deliver an error that a query channel has received. It is whole, and the kernel has
+        checked the checksum of ICMPv6."""
         quote = quoted.read(error)
         if error.version == 4 and not icmp.has_valid_checksum(error):
             quote = Drop.BAD_CHECKSUM
@@ -49,8 +50,7 @@ class Errors:
             self._queries.error(channel, error, quote)
 
     def from_inside(self, error: ip.Packet) -> Drop | None:
-        """Send on an error about something that was handed in; or why it can be about nothing that
-        was."""
+        """Forward an error about something that was delivered; or the reason to drop it."""
         quote = quoted.read(error)
         if not icmp.has_valid_checksum(error):
             quote = Drop.BAD_CHECKSUM

@@ -1,4 +1,4 @@
-"""ICMP queries on their way: out by the raw socket of a way out, and their answers back.
+"""ICMP queries: out by the query channel of an outbound, and their answers back.
 
 Always true: errors from the network neither begin, refresh nor end a flow (RFC 5508 REQ-6).
 """
@@ -46,7 +46,7 @@ class Queries:
         return sum(map(len, self._tables.values()))
 
     def carry(self, query: ip.Packet, kind: int, now: float) -> QueryChannel | None:
-        """Send a query that belongs to a flow; the socket it went by, or None if it has none."""
+        """Send a query that belongs to a flow; its channel, or None if there is no such flow."""
         start = query.payload + ICMP_IDENTIFIER
         key = query.source + query.destination + bytes((kind,)) + query.data[start : start + 2]
         binding = self._tables[query.version].by_inside.get(key)
@@ -57,7 +57,7 @@ class Queries:
     def begin(
         self, query: ip.Packet, kind: int, outbound: Outbound, tally: Tally, now: float
     ) -> None:
-        """Send the first query of a flow by a way out that has its family."""
+        """Send the first query of a flow by an outbound that reaches its family."""
         if self._is_our_own(query, kind, outbound):
             self._drops.count(Drop.LOOP)
             return
@@ -77,7 +77,7 @@ class Queries:
             self._send(query, binding, now)
 
     def answer(self, channel: QueryChannel, answer: ip.Packet, kind: int, now: float) -> None:
-        """Hand in an answer that a raw socket has received. kind: of the queries it answers."""
+        """Deliver an answer that a channel has received. kind: ICMP type of its queries."""
         data, start = answer.data, answer.payload + ICMP_IDENTIFIER
         key = answer.source + bytes((kind,)) + data[start : start + 2]
         binding = self._tables[answer.version].by_outside.get(key)
@@ -97,10 +97,10 @@ class Queries:
         )
 
     def error(self, channel: QueryChannel, error: ip.Packet, quote: Quote) -> None:
-        """An error about a query of ours, told as if there were no other address than its sender's.
+        """Deliver an error about a query of ours, translated to the addresses of its sender.
 
-        What our own kernel says (no such neighbour, path too narrow) comes from an address of
-        ours, which it would not accept out of the TUN: then the router says so.
+        An error of our own kernel (no such neighbour, packet too big) has an address of ours as
+        its source, which the kernel does not accept from the TUN: then the router is the source.
         """
         key = outside_key(quote.destination, quote.kind, quote.identifier)
         binding = self._tables[error.version].by_outside.get(key)
@@ -116,10 +116,10 @@ class Queries:
         self._writer.deliver(quoted.restore(error, quote, binding, source))
 
     def outside_of(self, quote: Quote) -> NatEndpoint | None:
-        """Who an answer that was handed in, and that a host inside quotes, had been sent to."""
+        """The outside of the flow whose answer a host inside quotes."""
         version = 4 if len(quote.source) == 4 else 6
-        asked = icmp.REQUEST_OF[version].get(quote.kind, NO_QUERY)
-        key = inside_key(quote.destination, quote.source, asked, quote.identifier)
+        request = icmp.REQUEST_OF[version].get(quote.kind, NO_QUERY)
+        key = inside_key(quote.destination, quote.source, request, quote.identifier)
         binding = self._tables[version].by_inside.get(key)
         return None if binding is None else NatEndpoint(binding.outbound, binding.outside_id)
 
@@ -129,7 +129,7 @@ class Queries:
             table.expire(now)
 
     def forget(self, change: Change) -> None:
-        """End the flows that have lost their way; their next query asks the rules anew."""
+        """End the flows that have lost their outbound; the next query begins another."""
         for version in change.lost:
             self._tables[version].remove(change.outbound, change.lost)
 
@@ -143,11 +143,11 @@ class Queries:
         return Reevaluated(kept, len(ended))
 
     def outbounds(self) -> set[Outbound]:
-        """Those that a flow goes by."""
+        """Those that a flow uses."""
         return set().union(*(table.outbounds() for table in self._tables.values()))
 
     def _is_our_own(self, query: ip.Packet, kind: int, outbound: Outbound) -> bool:
-        """Whether this is a query that we sent by `way` and that came back by the TUN."""
+        """Whether this is a query that we sent by `outbound` and that came back by the TUN."""
         key = outside_key(query.destination, kind, icmp.identifier(query))
         return key in self._tables[query.version].by_outside and outbound.owns(query.source)
 

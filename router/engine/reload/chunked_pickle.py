@@ -1,9 +1,8 @@
-"""A value of any size as many small pickles, so that whoever takes it in has time for other things
-between any two of them.
+"""A value of any size as many small pickles, so that its reader can do other work between any two.
 
 Theory of operation. Long lists, tuples and dicts are cut into slices; each is a piece of its own,
 written before the piece that needs it, which has only their number in its place. So a reader keeps
-the slices that nobody has asked for yet on a stack, and a piece says how many of the last ones are
+the slices that no piece has taken yet on a stack, and a piece names how many of the last ones are
 its own. A million entries are 4,000 pieces, and none takes longer than some milliseconds.
 
 Always true: what is read equals what was written. Only what comes from a process of our own may be

@@ -56,7 +56,7 @@ class Report(NamedTuple):
 
 class Reread(NamedTuple):
     """What a file has turned out to be. `compiled` is None where a problem is an error; its
-    configuration is without prefixes, which nobody asks for any more.
+    configuration is without prefixes, which nothing needs any more.
 
     problems: all of them, and what the file has to do with the system at present.
     """

@@ -1,4 +1,4 @@
-"""What has come of a reload, as JSON for programs and in words for people."""
+"""The outcome of a reload, as JSON for programs and as text for people."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ class PolicyChanges(NamedTuple):
 class Outcome(NamedTuple):
     """`done` is False where nothing has changed; `problems` say why, or are warnings.
 
-    flows: by protocol, what has become of them.
+    flows: what became of them, by protocol.
     """
 
     done: bool

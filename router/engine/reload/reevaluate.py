@@ -1,8 +1,8 @@
 """Which flows live on when other rules take over.
 
 Always true: a flow lives on exactly if its packets still come to us and the rule that now decides
-about them either asks for the same as the one before (even where the flow has gone by `on_down`
-meanwhile), or would send a new flow the same way.
+about them either demands the same as the one before (even where the flow has been sent by
+`on_down` meanwhile), or would give a new flow the same outbound.
 
 Must not know: how flows are ended.
 """

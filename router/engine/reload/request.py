@@ -1,13 +1,13 @@
 """Other rules for a router that runs.
 
-Theory of operation. Somebody asks; a process of its own reads the file (`rereading`), and its
-findings are taken in piece by piece beside the packets. Then, between two packets, the difference
-is applied: ways out of new policies are opened, routes are added before others are removed, each
-flow is judged anew by the new rules, and ways out that nobody needs any more are closed.
+Theory of operation. A request starts a process that reads the file (`reread`); its result is
+received piece by piece between packets. Then, between two packets, the difference is applied:
+outbounds of new policies are opened, routes are added before others are removed, each flow is
+re-evaluated by the new rules, and outbounds that are no longer used are closed.
 
 Always true: a file with an error changes nothing, and neither does a change that the system
-refuses or that needs a restart; whoever asks while the file is being read gets the answer to a
-reading that began after he asked.
+refuses or that needs a restart; a request that arrives while the file is being read is answered
+with the outcome of a reading that began after it.
 """
 
 from __future__ import annotations
@@ -47,13 +47,13 @@ TOO_LONG: Final = (
 )
 
 REFUSALS: Final = (PlatformError, OSError)
-"""How a system says no."""
+"""What a system raises when it refuses."""
 
-Tell = Callable[[Outcome], None]
+Done = Callable[[Outcome], None]
 
 
 class Reload:
-    """Of one router. `tell` of `ask` is called with what has come of it, once.
+    """The reloads of one router.
 
     began, ended: called when the file is about to be read, and when the router is at rest again.
     """
@@ -75,35 +75,35 @@ class Reload:
         self._forwarder = forwarder
         self._outbounds = outbounds
         self._installed = installed
-        self._asked: list[Tell] = []
-        self._to_tell: list[Tell] = []
+        self._requested: list[Done] = []
+        self._waiting: list[Done] = []
         self._pipe: Pipe | None = None
         self._unpickler = ChunkedUnpickler()
         self._broken = False
 
-    def ask(self, tell: Tell | None = None) -> None:
-        """Read the file again, soon. Whatever comes of it is a line in the log as well."""
-        self._asked.append(tell or (lambda _: None))
+    def request(self, done: Done | None = None) -> None:
+        """Read the file again. `done` is called once with the outcome, which is logged as well."""
+        self._requested.append(done or (lambda _: None))
         if self._pipe is None:
             self._begin()
 
     def close(self) -> None:
-        """Let go of a reading that is under way; who asked is not told."""
+        """Abandon a reading that is under way; its requests are not answered."""
         if self._pipe is not None:
             self._pipe.close()
             self._pipe = None
             _resume_collecting()
 
     def _begin(self) -> None:
-        self._to_tell, self._asked = self._asked, []
+        self._waiting, self._requested = self._requested, []
         self._unpickler = ChunkedUnpickler()
         self._broken = False
         self._began()
-        log.info("reading %s anew", self._forwarder.config.file)
+        log.info("reading %s again", self._forwarder.config.file)
         try:
             pipe = self._pipe = self._processes.start_reread()
         except REFUSALS as error:
-            self._tell(Outcome.refused(Report.saying(reason(error))))
+            self._answer(Outcome.refused(Report.saying(reason(error))))
             return
         # Nothing of what comes is garbage, and looking for it would take longer than any piece.
         gc.disable()
@@ -127,7 +127,7 @@ class Reload:
     def _give_up(self, pipe: Pipe) -> None:
         if self._pipe is pipe:
             self._end_reading()
-            self._tell(Outcome.refused(Report.saying(TOO_LONG)))
+            self._answer(Outcome.refused(Report.saying(TOO_LONG)))
 
     def _finish(self) -> None:
         """From a timer, so that sockets may be closed."""
@@ -137,7 +137,7 @@ class Reload:
         found: Reread | None = self._unpickler.value if self._unpickler.complete else None
         self._unpickler = ChunkedUnpickler()
         cut_off = Outcome.refused(Report.saying(CUT_OFF))
-        self._tell(self._outcome(found) if found else cut_off)
+        self._answer(self._outcome(found) if found else cut_off)
 
     def _end_reading(self) -> None:
         assert self._pipe is not None
@@ -146,7 +146,7 @@ class Reload:
         self._pipe = None
         _resume_collecting()
 
-    def _tell(self, outcome: Outcome) -> None:
+    def _answer(self, outcome: Outcome) -> None:
         if outcome.done:
             level, last = logging.WARNING, logging.INFO
         else:
@@ -154,9 +154,9 @@ class Reload:
         for line in outcome.problems.lines:
             log.log(level, "%s", line)
         log.log(last, "%s", outcome.as_text())
-        for tell in self._to_tell:
-            tell(outcome)
-        if self._asked:
+        for done in self._waiting:
+            done(outcome)
+        if self._requested:
             self._begin()
         else:
             self._ended()

@@ -1,14 +1,14 @@
 """Accepting what our kernel has connected to a listener, also when no descriptor is left.
 
-Theory of operation. Who has been connected waits until he is accepted, and a listener where
-somebody waits is readable for ever. Without a descriptor he can be neither accepted nor refused; so
-one is kept in hand, is let go for as long as it takes to accept him and to reset what he has been
-told is a connection, and is taken again.
+Theory of operation. A connection waits in the listener's queue until it is accepted, and a listener
+whose queue is not empty stays readable. Without a descriptor the connection can be neither accepted
+nor refused; so one descriptor is kept spare, is closed for as long as it takes to accept and reset
+the connection, and is opened again.
 
 Always true: a listener that has been read from has fewer waiting than before, or rests for a while:
 it never keeps the loop from sleeping.
 
-Must not know: who may be accepted.
+Must not know: which connections may be accepted.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from router.platform.base.descriptors import HasFileno
 BUDGET: Final = 64
 """Accepted at a listener before others have their turn."""
 REST: Final = 1.0
-"""Seconds for which nobody is accepted when not even the descriptor kept for that could be had."""
+"""Seconds without accepting when not even the spare descriptor could be opened."""
 Accepted = Callable[[socket.socket, Any], object]
 """A socket and the address that has connected."""
 
@@ -46,7 +46,7 @@ class Acceptor:
         """Raises OSError."""
         self._watcher = watcher
         self._listeners: list[socket.socket] = []
-        self._in_hand: int | None = _any_descriptor()
+        self._spare: int | None = _any_descriptor()
 
     def listen(self, listener: socket.socket, accepted: Accepted, turned_away: Accepted) -> None:
         """Call `accepted`, or, when there is no descriptor to keep the socket with, `turned_away`,
@@ -57,7 +57,7 @@ class Acceptor:
     def close(self) -> None:
         for listener in self._listeners:
             listener.close()
-        self._let_go()
+        self._close_spare()
 
     def _watch(self, listener: socket.socket, accepted: Accepted, turned_away: Accepted) -> None:
         self._watcher.watch(listener, partial(self._readable, listener, accepted, turned_away))
@@ -80,7 +80,7 @@ class Acceptor:
 
     def _turn_one_away(self, listener: socket.socket, turned_away: Accepted) -> bool:
         """Whether that has come any further: the listener is empty, or has one less waiting."""
-        self._let_go()
+        self._close_spare()
         try:
             turned_away(*listener.accept())
         except (BlockingIOError, ConnectionError):
@@ -90,18 +90,18 @@ class Acceptor:
         else:
             return True
         finally:
-            self._take_in_hand()
+            self._open_spare()
 
-    def _let_go(self) -> None:
-        if self._in_hand is not None:
-            os.close(self._in_hand)
-            self._in_hand = None
+    def _close_spare(self) -> None:
+        if self._spare is not None:
+            os.close(self._spare)
+            self._spare = None
 
-    def _take_in_hand(self) -> None:
+    def _open_spare(self) -> None:
         try:
-            self._in_hand = _any_descriptor()
+            self._spare = _any_descriptor()
         except OSError:
-            self._in_hand = None
+            self._spare = None
 
 
 def _any_descriptor() -> int:

@@ -2,15 +2,14 @@
 
 Theory of operation. Each of the two connections of a flow would answer probes by itself, and an end
 that is gone without a word would not be found out. So a probe of an application is held while the
-system sends one by the way out; as soon as anything has come from there, the one that was held goes
-on to our kernel, which answers it. If nothing comes it is forgotten, and the application counts one
-more probe without an answer, as it would without a router.
+system sends one by the outbound; as soon as a segment has arrived from there, the one that was held
+goes on to our kernel, which answers it. If none arrives it is dropped, and the application counts
+one more unanswered probe, as it would without a router.
 
 Always true: a connection is probed only when its application has just done so, and once for each
-time; a far end that still owes an acknowledgement is not, as whoever sent it finds out by sending
-it again.
+time; a far end that owes an acknowledgement is not probed: retransmission finds it dead.
 
-Must not know: how a probe is sent, who makes segments pass.
+Must not know: how a probe is sent, how segments are rewritten.
 """
 
 from __future__ import annotations
@@ -31,10 +30,10 @@ QUIET: Final = 0.5
 """Seconds without a segment before one that may be a probe. Systems wait for a second at least
 (TCP_KEEPIDLE, TCP_KEEPINTVL); what a round of the loop takes may make it look shorter."""
 FRESH: Final = 0.9
-"""Whoever has been heard from less than so many seconds ago need not be asked whether he is there.
-The system asks after a second, and the rest of that is no long wait."""
+"""Seconds. A far end from which a segment arrived more recently is not probed: the system probes
+after one second of silence, and the rest of that is no long wait."""
 LOOK_AGAIN: Final = 0.001
-"""Seconds until it is first looked whether there is an answer; nobody tells of one."""
+"""Seconds until the first check for an answer, which the system does not report."""
 GROWTH: Final = 0.25
 """Then it is looked after so much of the time that it has taken already: an answer that is on its
 way for 100 ms is seen after 125 at most."""
@@ -54,17 +53,17 @@ class _Question(NamedTuple):
     """Whether the far end is there.
 
     probe       of the application, as it goes on to our kernel
-    segments    what had come from the far end when it was asked
-    asked       when that was
+    segments    tcp_info.segments of the far end when it was probed
+    probed      when that was
     """
 
     probe: bytes
     segments: int
-    asked: float
+    probed: float
 
 
 class Keepalive:
-    """Asks the far ends of `relays`, which whoever fills them keeps up to date."""
+    """Probes the far ends of `relays`, which their owner keeps up to date."""
 
     def __init__(
         self,
@@ -124,7 +123,7 @@ class Keepalive:
         if relay is None:
             del self._open[flow]
             return
-        waited = self._watcher.now - question.asked
+        waited = self._watcher.now - question.probed
         answered = self._sockets.tcp_info(relay.outer).segments != question.segments
         if not answered and waited < PATIENCE:
             again = partial(self._look, flow, question)

@@ -130,8 +130,8 @@ class Streams:
         self._peer_keepalive.look(now)
 
     def forget(self, change: Change) -> None:
-        """An outbound has changed: dial anew what was dialling, and reset connections for which
-        nothing can arrive any more; others stay as they are."""
+        """An outbound has changed: end dials, which the next request begins again, and reset
+        connections for which nothing can arrive any more; others stay as they are."""
         lost = []
         for flow in self._table.of_outbound(change.outbound, (4, 6)):
             if flow.state is not State.DIALLING:

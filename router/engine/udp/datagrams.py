@@ -81,7 +81,7 @@ class Datagrams:
         return True
 
     def begin(self, packet: ip.Packet, outbound: Outbound, tally: Tally, now: float) -> None:
-        """Send the first datagram of a flow by a way out that has its family."""
+        """Send the first datagram of a flow by an outbound that reaches its family."""
         payload = self._payload(packet)
         if payload is None:
             return
@@ -105,7 +105,7 @@ class Datagrams:
         return port in outside and outbound.owns(packet.source)
 
     def host_unreachable(self, outbound: Outbound, error: ip.Packet, quote: Quote) -> None:
-        """Hand in that our own kernel says so of a datagram, if that has left by a port of ours."""
+        """Deliver our own kernel's host-unreachable error, if a datagram of ours is quoted."""
         mapping = self._table.outside(outbound, error.version).get(quote.source_port)
         if mapping is None:
             return
@@ -120,7 +120,7 @@ class Datagrams:
         self._inbound.deliver_error(mapping, reported, error.source)
 
     def outside_of(self, quote: Quote) -> NatEndpoint | None:
-        """Who a datagram that was handed in, and that a host inside quotes, had been sent to."""
+        """The outside of the flow whose datagram a host inside quotes."""
         mapping = self._table.replied_to(
             quote.source, quote.source_port, quote.destination, quote.destination_port
         )
@@ -131,7 +131,7 @@ class Datagrams:
         self._table.expire(now)
 
     def forget(self, change: Change) -> None:
-        """End the flows that have lost their way; their next datagram asks the rules anew."""
+        """End the flows that have lost their outbound; the next datagram begins another."""
         self._table.remove(change.outbound, change.lost)
 
     def reevaluate(self, reevaluation: Reevaluation) -> Reevaluated:
@@ -143,7 +143,7 @@ class Datagrams:
         return Reevaluated(kept, len(ended))
 
     def outbounds(self) -> set[Outbound]:
-        """Those that a flow goes by."""
+        """Those that a flow uses."""
         return self._table.outbounds()
 
     def close(self) -> None:

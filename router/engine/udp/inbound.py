@@ -1,6 +1,6 @@
 """UDP on its way back: answers, and errors about what has been sent.
 
-Always true: an ICMP error is handed in as one about the datagram that the application sent, and
+Always true: an ICMP error is delivered as one about the datagram that the application sent, and
 neither refreshes nor ends anything (RFC 4787 REQ-12); only hosts that a mapping has sent to get
 through to its inside endpoint (REQ-8).
 """
@@ -31,7 +31,7 @@ DatagramSender = Sender[Outbound, DatagramChannel]
 
 
 class UdpInbound:
-    """Hands in what the sockets of mappings have.
+    """Delivers what the channels of mappings receive.
 
     flows: by the addresses and ports of what they send. peers: see Refusals.
     """
@@ -50,32 +50,32 @@ class UdpInbound:
         self._identification = secrets.randbelow(IDENTIFICATIONS)
 
     def receive(self, mapping: Link, now: float) -> None:
-        """Hand in what the socket of a mapping has, a bounded number of datagrams or errors."""
+        """Deliver what the channel of a mapping has: a bounded number of datagrams or errors."""
         try:
             all_arrived = mapping.socket.receive()
         except OSError:
-            # Nothing is there, or an error has been reported: some are told in no other way.
+            # There is nothing, or an error: some errors are reported in no other way.
             self.read_error_queue(mapping)
             return
         for arrived in all_arrived:
             self._answer(mapping, arrived, now)
 
     def read_error_queue(self, mapping: Link) -> ErrorQueueResult:
-        """Hand in what the network has reported about datagrams of a mapping."""
-        told = ErrorQueueResult()
+        """Deliver what the network has reported about datagrams of a mapping."""
+        result = ErrorQueueResult()
         for error in mapping.socket.errors():
             if error.offender is not None:
-                told.reported = True
+                result.reported = True
                 self.deliver_error(mapping, error, error.offender)
             elif error.value:
-                told.mtu = error.value
-        return told
+                result.mtu = error.value
+        return result
 
     def deliver_error(self, mapping: Link, error: NetworkError, offender: bytes) -> None:
-        """Hand in what `offender` has reported about a datagram of a mapping.
+        """Deliver what `offender` has reported about a datagram of a mapping.
 
-        What our own kernel says comes from an address of ours, which it would not accept out of the
-        TUN: then the router says so.
+        An error of our own kernel has an address of ours as its source, which the kernel does not
+        accept from the TUN: then the router is the source.
         """
         key = flow_key(mapping.source, error.destination, mapping.port, error.port)
         flow = self._flows.get(key)

@@ -1,8 +1,8 @@
-"""UDP on its way out: datagrams of one flow that come one behind the other leave together.
+"""UDP from the TUN to the outbound: consecutive datagrams of one flow leave together.
 
 Always true: what is different ends a run, and what follows in another way (fragments, options)
 goes behind it, so the order within a flow is kept; each datagram leaves with its own fields; what
-fails together is tried one by one, so each sender is told of its own.
+fails together is sent again one by one, so that each sender gets the error of its own datagram.
 """
 
 from __future__ import annotations
@@ -62,9 +62,9 @@ class Run:
 
 
 class UdpOutbound:
-    """Sends, and tells senders what the kernel says of it.
+    """Sends datagrams, and answers their senders with the kernel's errors.
 
-    take_errors: hands in what the network has reported about a mapping's datagrams.
+    read_error_queue: delivers what the network has reported about a mapping's datagrams.
     """
 
     def __init__(
@@ -128,9 +128,9 @@ class UdpOutbound:
             for _ in range(run.count):
                 self._drops.count(Drop.NO_BUFFER)
         except OSError as error:
-            told = self._read_error_queue(flow.mapping)
-            if run.count == 1 and told.mtu and not told.reported:
-                self._refuse(run, error, told.mtu, now)
+            result = self._read_error_queue(flow.mapping)
+            if run.count == 1 and result.mtu and not result.reported:
+                self._refuse(run, error, result.mtu, now)
             else:
                 self._send_each(run, now)
 
@@ -144,8 +144,8 @@ class UdpOutbound:
             except BlockingIOError:
                 self._drops.count(Drop.NO_BUFFER)
             except OSError as error:
-                told = self._read_error_queue(run.flow.mapping)
-                self._refuse(one, error, told.mtu, now)
+                result = self._read_error_queue(run.flow.mapping)
+                self._refuse(one, error, result.mtu, now)
 
     def _send_now(self, run: Run) -> None:
         flow = run.flow
@@ -162,7 +162,7 @@ class UdpOutbound:
         tally.bytes_out += len(run.payloads) + run.count * flow.envelope.headers
 
     def _refuse(self, run: Run, error: OSError, mtu: int, now: float) -> None:
-        """Tell the sender what the kernel says of its datagram. mtu: of the path, or 0."""
+        """Answer the sender with the kernel's error about its datagram. mtu: of the path, or 0."""
         what, reason = SEND_ERRORS.get(error.errno or 0, (None, Drop.NO_BUFFER))
         if what is None:
             self._drops.count(reason)

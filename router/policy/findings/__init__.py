@@ -1,15 +1,15 @@
-"""What is wrong with rules that are good by themselves: with each other, and on this network.
+"""Problems of valid rules: with each other, and with this network.
 
     shadowing   rules that never match or change nothing; the same network in several places
-    special     addresses that no TUN ever sees
+    special     addresses whose packets never reach a TUN
     tun         the TUN's own address and name
-    ways_out    interfaces that are missing, down, or lack an address or a route
-    loops       what keeps the ways out alive and would be captured: endpoints, gateways, DNS
+    outbounds   interfaces that are missing, down, or lack an address or a route
+    loops       captured endpoints of VPNs, default gateways and DNS servers
     account     the user that the router runs as
-    system      the system's own routes that ours meet
+    system      conflicts between the system's routes and the planned ones
 
-Always true: everything found is a warning, but for what can't work (`tun`, `account`); findings
-about the system are many only where the system has many interfaces: they are told once for each.
+Always true: every problem is a warning, apart from what can't work (`tun`, `account`); a problem
+with the system's routes is reported once for each interface.
 """
 
 from __future__ import annotations
@@ -19,24 +19,24 @@ from dataclasses import dataclass
 from router.config.problems import Problem
 from router.policy.findings import account, loops, outbounds, shadowing, special, system, tun
 from router.policy.findings.situation import Situation
-from router.policy.match.coverage import Deciders
+from router.policy.match.coverage import RuleCoverage
 
 
 @dataclass(frozen=True, slots=True)
 class Findings:
-    """Problems topic by topic; notes are sentences without a full stop."""
+    """Problems in the order of the modules above; notes are sentences without a full stop."""
 
     problems: list[Problem]
     notes: list[str]
 
 
-def find_all(situation: Situation, deciders: Deciders) -> Findings:
-    """Everything; where the network is not known, what the rules alone tell."""
+def find_all(situation: Situation, coverage: RuleCoverage) -> Findings:
+    """All findings; where the network is not known, those about the rules alone."""
     config = situation.config
-    problems = [*shadowing.find(config, deciders), *special.find(config), *tun.find(situation)]
+    problems = [*shadowing.find(config, coverage), *special.find(config), *tun.find(situation)]
     problems += account.find(situation)
     if not situation.network.readable:
         return Findings(problems, [])
-    meetings = system.find(situation)
-    problems += [*outbounds.find(situation), *loops.find(situation), *meetings.problems]
-    return Findings(problems, [*meetings.notes, *loops.notes(situation)])
+    conflicts = system.find(situation)
+    problems += [*outbounds.find(situation), *loops.find(situation), *conflicts.problems]
+    return Findings(problems, [*conflicts.notes, *loops.notes(situation)])

@@ -1,4 +1,4 @@
-"""Whose rights the router is to have: an account that is missing, or root's."""
+"""The user that the router runs as: an account that is missing, or root."""
 
 from __future__ import annotations
 
@@ -19,14 +19,14 @@ def find(situation: Situation) -> Iterator[Problem]:
             Severity.ERROR,
             config.user_place,
             f"there is no user {config.user} for the router to run as",
-            f"create one (useradd --system {config.user}), or leave 'user' out: {DEFAULT_USER} "
-            "will do",
+            f"create one (useradd --system {config.user}), or leave 'user' out: the default is "
+            f"{DEFAULT_USER}",
         )
     elif config.user == ROOT:
         yield Problem(
             "runs-as-root",
             Severity.WARNING,
             config.user_place,
-            "the router keeps the rights of root while it reads packets from everywhere",
-            f"leave 'user' out: {DEFAULT_USER} will do",
+            "the router keeps the rights of root while it reads packets from any network",
+            f"leave 'user' out: the default is {DEFAULT_USER}",
         )

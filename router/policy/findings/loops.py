@@ -1,10 +1,10 @@
-"""What keeps the ways out and the names alive, and must not be captured: endpoints of VPNs, the
-default gateway, DNS servers.
+"""Captured addresses that outbounds and name resolution depend on: endpoints of VPNs, default
+gateways, DNS servers.
 
-A VPN's own packets are bound to nothing, so the kernel routes them like any program's. Captured by
-the policy whose interface is that VPN, they would be wrapped again and again. Where the system
-tells the endpoint (WireGuard), the plan leaves it out by itself, which is worth a note. Where it
-does not (OpenVPN), only the user can say.
+The sockets of a VPN program are bound to no interface, so the kernel routes its packets like those
+of any program. Captured by the policy whose interface is that VPN, they would be encapsulated
+again and again. Where the endpoint can be read (WireGuard), the plan excludes it, and a note
+reports it. Where it can't (OpenVPN), the user has to add a rule.
 """
 
 from __future__ import annotations
@@ -24,14 +24,14 @@ DNS_PORT = 53
 
 def find(situation: Situation) -> Iterator[Problem]:
     """Endpoints first: without them there is no VPN."""
-    yield from find_endpoints_in_danger(situation)
+    yield from find_endpoint_problems(situation)
     yield from _gateways(situation)
     yield from _dns_servers(situation)
 
 
-def find_endpoints_in_danger(situation: Situation) -> Iterator[Problem]:
-    """Endpoints of VPNs that rules cut off, each once; and VPNs that get everything and do not
-    tell where their own packets go."""
+def find_endpoint_problems(situation: Situation) -> Iterator[Problem]:
+    """Endpoints of VPNs that rules do not forward, each once; and VPNs that get all traffic and
+    whose endpoint is not known."""
     for endpoint in dict.fromkeys(situation.network.endpoints):
         if not situation.enters_tun(endpoint.version, endpoint.address):
             continue
@@ -42,28 +42,27 @@ def find_endpoints_in_danger(situation: Situation) -> Iterator[Problem]:
 
 
 def _unknown_endpoints(situation: Situation) -> Iterator[Problem]:
-    """What could not be read is named elsewhere, and so is an interface that is missing."""
+    """None where endpoints could not be read, which `Network.unread` reports."""
     network = situation.network
     if network.unread:
         return
-    telling = {endpoint.interface for endpoint in network.endpoints}
-    told: set[str] = set()
+    known = {endpoint.interface for endpoint in network.endpoints}
+    reported: set[str] = set()
     for version in WIDTHS:
-        index = _taking_everything(situation.config, version)
+        index = _rule_for_everything(situation.config, version)
         policy = situation.config.policies[situation.policy_of(index)]
-        outbound = situation.outbounds.get(policy.name, {}).get(version)
+        interface = situation.interfaces.get(policy.name, {}).get(version)
         if (
             policy.type is PolicyType.VPN
-            and outbound is not None
-            and outbound.name not in telling
-            and outbound.name not in told
-            and not _has_host_route(network, outbound.name)
+            and interface is not None
+            and interface.name not in known | reported
+            and not _has_host_route(network, interface.name)
         ):
-            told.add(outbound.name)
-            yield _unknown(situation, outbound.name, index, version)
+            reported.add(interface.name)
+            yield _unknown(situation, interface.name, index, version)
 
 
-def _taking_everything(config: Config, version: int) -> int:
+def _rule_for_everything(config: Config, version: int) -> int:
     """The first rule for all addresses of a family and all traffic; 0: the default is."""
     for each in config.rules:
         whole = any(prefix.version == version and not prefix.length for prefix in each.prefixes)
@@ -73,8 +72,8 @@ def _taking_everything(config: Config, version: int) -> int:
 
 
 def _has_host_route(network: Network, tunnel: str) -> bool:
-    """Whether a gateway beside the tunnel has a route for one address, as VPN programs add it for
-    their server; it wins against ours."""
+    """Whether one address has a route by a gateway outside the tunnel, as VPN programs add it for
+    their server; it is more specific than ours."""
     return any(
         route.length == WIDTHS[route.version]
         and route.gateway is not None
@@ -91,8 +90,8 @@ def _unknown(situation: Situation, interface: str, index: int, version: int) -> 
         Severity.WARNING,
         covering_place(situation.config, index, version, 0),
         f"{rule(situation.config, index)} sends everything{family} into "
-        f"'{situation.policy_of(index)}', and {interface} does not tell which server its own "
-        "packets go to: without a route of their own they would be sent into it again, a loop",
+        f"'{situation.policy_of(index)}', and the server of {interface} is not known: without a "
+        "route of their own its packets would be sent into the VPN again, a loop",
         f"put {{cidr: SERVER, policy: bypass}}, with the address of the server of {interface}, "
         + (f"before {rule(situation.config, index)}" if index else "at the end of the rules"),
     )
@@ -105,13 +104,13 @@ def _cut_off(situation: Situation, endpoint: Endpoint, index: int) -> Problem:
         Severity.WARNING,
         covering_place(situation.config, index, endpoint.version, endpoint.address),
         f"{where} is the endpoint of {endpoint.interface}, and {rule(situation.config, index)} "
-        f"gives it to '{situation.policy_of(index)}': the VPN would be cut off",
+        f"sends it to '{situation.policy_of(index)}': the VPN would lose its server",
         _bypass(where, situation, index),
     )
 
 
 def _gateways(situation: Situation) -> Iterator[Problem]:
-    """Default gateways that the kernel would look for in the TUN."""
+    """Default gateways that the kernel would route into the TUN."""
     gateways = {
         (route.version, route.gateway, route.interface): None
         for route in situation.network.routes
@@ -131,7 +130,7 @@ def _gateways(situation: Situation) -> Iterator[Problem]:
             Severity.WARNING,
             covering_place(situation.config, index, version, address),
             f"{where} is the default gateway by {interface}, and "
-            f"{rule(situation.config, index)} sends what is for it to "
+            f"{rule(situation.config, index)} sends its traffic to "
             f"'{situation.policy_of(index)}'",
             _bypass(where, situation, index),
         )
@@ -139,7 +138,7 @@ def _gateways(situation: Situation) -> Iterator[Problem]:
 
 def _dns_servers(situation: Situation) -> Iterator[Problem]:
     for version, address, index in _captured_dns_servers(situation):
-        if _goes_as_before(situation, version, address, index):
+        if _same_interface(situation, version, address, index):
             continue
         where = format_address(version, address)
         yield Problem(
@@ -154,22 +153,22 @@ def _dns_servers(situation: Situation) -> Iterator[Problem]:
 
 
 def notes(situation: Situation) -> Iterator[str]:
-    """Endpoints that the plan leaves out; DNS servers that are captured and still leave by the
-    interface that they leave by now."""
+    """Endpoints that the plan excludes; captured DNS servers whose queries would leave by the same
+    interface as without the router."""
     for endpoint in situation.plan.exempt:
         yield exemption(endpoint)
     for version, address, index in _captured_dns_servers(situation):
-        if _goes_as_before(situation, version, address, index):
+        if _same_interface(situation, version, address, index):
             where, policy = format_address(version, address), situation.policy_of(index)
             yield f"the DNS server {where} goes to '{policy}', by the same interface as now"
 
 
 def exemption(endpoint: Endpoint) -> str:
-    """One sentence, without a full stop, about an endpoint that the plan leaves out."""
+    """One sentence, without a full stop, about an endpoint that the plan excludes."""
     where = format_address(endpoint.version, endpoint.address)
     return (
-        f"{where} bypasses the TUN whatever the rules say: it is where {endpoint.interface} sends "
-        "its own packets"
+        f"{where} bypasses the TUN whatever the rules say: it is the endpoint of "
+        f"{endpoint.interface}"
     )
 
 
@@ -182,8 +181,8 @@ def _captured_dns_servers(situation: Situation) -> Iterator[tuple[int, int, int]
                 yield version, address, index
 
 
-def _goes_as_before(situation: Situation, version: int, address: int, index: int) -> bool:
-    now = situation.kernel_alone.choose(version, address)
+def _same_interface(situation: Situation, version: int, address: int, index: int) -> bool:
+    now = situation.system_fib.lookup(version, address)
     return isinstance(now, SystemRoute) and situation.leaves_by(
         situation.policy_of(index), now.interface
     )

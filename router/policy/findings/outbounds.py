@@ -5,21 +5,28 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from router.config.fields import nearest
-from router.config.model import DEFAULT_INTERFACE, LENGTH_BITS, Config, Place, Policy, Rule
+from router.config.model import LENGTH_BITS, Config, Place, Policy, Rule
 from router.config.problems import Problem, Severity
 from router.policy.findings.situation import Situation, place_of_prefix
 from router.policy.findings.wording import plural, prefixes, some
+from router.policy.interfaces import Lack, lack_of
 from router.policy.network import Interface, RouteKind
-from router.policy.prefixes import HOST_MASKS, LENGTH_MASK, unpack
+from router.policy.prefixes import FAMILIES, HOST_MASKS, LENGTH_MASK, unpack
 
-FAMILIES = (4, 6)
 NAMES_SHOWN = 8
+
+CODES = {
+    Lack.DEFAULT_ROUTE: "no-default-route",
+    Lack.INTERFACE: "missing-interface",
+    Lack.LINK: "interface-down",
+    Lack.ADDRESS: "interface-down",
+}
 
 
 def find(situation: Situation) -> Iterator[Problem]:
-    """For each policy in the order of the file; what nothing names is told when it is read."""
+    """For each policy in the order of the file, apart from unused ones, which config reports."""
     named = _named(situation.config)
-    for name in situation.outbounds:
+    for name in situation.interfaces:
         policy = situation.config.policies[name]
         if name not in named or policy.interface is None:
             continue
@@ -27,7 +34,7 @@ def find(situation: Situation) -> Iterator[Problem]:
             yield _down(situation, policy)
             continue
         for version in FAMILIES:
-            interface = situation.outbounds[name].get(version)
+            interface = situation.interfaces[name].get(version)
             if interface is None:
                 yield from _lacking_family(situation, policy, version)
             elif interface.asks_neighbours:
@@ -48,20 +55,16 @@ def _named(config: Config) -> set[str]:
 
 def _down(situation: Situation, policy: Policy) -> Problem:
     interfaces, wanted = situation.network.interfaces, policy.interface or ""
-    until = f"until it is there, its traffic goes to '{policy.on_down}'"
-    code, why, remedy = "interface-down", f"interface '{wanted}' is not up", until
-    if wanted == DEFAULT_INTERFACE:
-        code, why = "no-default-route", "no interface holds a default route"
-        remedy = f"connect to a network; {until}"
-    elif wanted not in interfaces:
-        code, why = "missing-interface", f"there is no interface '{wanted}'"
+    lack = lack_of(wanted, interfaces)
+    remedy = f"until it is there, its traffic goes to '{policy.on_down}'"
+    if lack is Lack.DEFAULT_ROUTE:
+        remedy = f"connect to a network; {remedy}"
+    elif lack is Lack.INTERFACE:
         close = nearest(wanted, list(interfaces))
-        hint = f"did you mean '{close}'?" if close else f"there are {_listed(list(interfaces))}"
-        remedy = f"{hint} {until}" if close else f"{hint}; {until}"
-    elif interfaces[wanted].up:
-        why = f"interface '{wanted}' has no address to send from"
-    message = f"{why}: '{policy.name}' would start down"
-    return Problem(code, Severity.WARNING, policy.interface_place, message, remedy)
+        hint = f"did you mean '{close}'?" if close else f"there are {_listed(list(interfaces))};"
+        remedy = f"{hint} {remedy}"
+    message = f"{lack.clause(repr(wanted))}: '{policy.name}' would start down"
+    return Problem(CODES[lack], Severity.WARNING, policy.interface_place, message, remedy)
 
 
 def _listed(names: list[str]) -> str:
@@ -70,16 +73,16 @@ def _listed(names: list[str]) -> str:
 
 
 def _lacking_family(situation: Situation, policy: Policy, version: int) -> Iterator[Problem]:
-    """IPv6 (or IPv4) is sent to a way out that has none."""
+    """IPv6 (or IPv4) traffic is sent to an interface without an address of that family."""
     config = situation.config
     users = [
         rule
         for rule in config.rules
         if rule.policy == policy.name and next(rule.packed(version), None) is not None
     ]
-    names = sorted({outbound.name for outbound in situation.outbounds[policy.name].values()})
+    names = sorted({each.name for each in situation.interfaces[policy.name].values()})
     lack = f"{some(names)} has no IPv{version} address, so '{policy.name}' can't carry"
-    remedy = f"send IPv{version} another way, or to 'reject', which tells programs at once"
+    remedy = f"send IPv{version} to another policy, or to 'reject', which refuses it at once"
     if users:
         packed = [packed for rule in users for packed in rule.packed(version)]
         found = [(version, *unpack(each)) for each in packed[:3]]
@@ -98,7 +101,7 @@ def _lacking_family(situation: Situation, policy: Policy, version: int) -> Itera
 def _lacking_route(
     situation: Situation, policy: Policy, version: int, interface: Interface
 ) -> Iterator[Problem]:
-    """A bound packet without a route is taken to be for a neighbour, and no neighbour answers."""
+    """Without a route the kernel resolves the destination as a neighbour, and none answers."""
     routes = [
         (route.first, route.length)
         for route in situation.network.routes
@@ -126,7 +129,7 @@ def _lacking_route(
             Severity.WARNING,
             place,
             f"{interface.name} has no route to {prefixes(shown, count)}: "
-            f"'{policy.name}' would look for {plural(count, 'it', 'them')} on its own link",
+            f"'{policy.name}' would take {plural(count, 'it', 'them')} to be on its own link",
             f"add a route by {interface.name}, with its gateway, or name another policy",
         )
 

@@ -1,4 +1,4 @@
-"""Rules that never match, match in part only, or change nothing; and networks that stand twice.
+"""Rules that never match, match in part only, or change nothing; and networks that are repeated.
 
 Must not know: the system.
 """
@@ -11,19 +11,17 @@ from router.config.model import Config, Place, Range, Rule
 from router.config.problems import Problem, Severity
 from router.policy.findings.situation import place_of_prefix
 from router.policy.findings.wording import plural, rule, rules, some
-from router.policy.match.coverage import Deciders
+from router.policy.match.coverage import RuleCoverage
 from router.policy.match.shadows import Shadow, ShadowKind, find_shadows
-from router.policy.prefixes import as_written, format_prefix, pack, unpack
-
-FAMILIES = (4, 6)
+from router.policy.prefixes import FAMILIES, as_written, format_prefix, pack, unpack
 
 Key = int | tuple[int, ...]
-"""A packed prefix that stands by itself, or all those that a range is."""
+"""A packed prefix by itself, or all those of a range."""
 
 
-def find(config: Config, deciders: Deciders) -> Iterator[Problem]:
+def find(config: Config, coverage: RuleCoverage) -> Iterator[Problem]:
     """One finding a rule at most; repeated networks where the rule has none."""
-    shadows = find_shadows(config, deciders)
+    shadows = find_shadows(config, coverage)
     for shadow in shadows:
         if shadow.by:
             yield _problem(config, shadow)
@@ -31,30 +29,30 @@ def find(config: Config, deciders: Deciders) -> Iterator[Problem]:
 
 
 def _problem(config: Config, shadow: Shadow) -> Problem:
-    judged = config.rules[shadow.rule_index - 1]
+    subject = config.rules[shadow.rule_index - 1]
     if shadow.kind is ShadowKind.SHADOWED:
-        return _shadowed(config, judged, shadow)
+        return _shadowed(config, subject, shadow)
     if shadow.kind is ShadowKind.PARTLY_SHADOWED:
-        return _partly(config, judged, shadow)
-    return _redundant(config, judged, shadow)
+        return _partly(config, subject, shadow)
+    return _redundant(config, subject, shadow)
 
 
-def _shadowed(config: Config, judged: Rule, shadow: Shadow) -> Problem:
-    takers = rules(config, shadow.by)
+def _shadowed(config: Config, subject: Rule, shadow: Shadow) -> Problem:
+    others = rules(config, shadow.by)
     verb = plural(len(shadow.by), "decides", "decide")
     return Problem(
         "shadowed-rule",
         Severity.WARNING,
-        judged.place,
-        f"rule {judged.index} never matches: {takers} {verb} all of it before",
+        subject.place,
+        f"rule {subject.index} never matches: {others} {verb} all of it before",
         f"move it above {rule(config, shadow.by[0])}, or remove it",
     )
 
 
-def _partly(config: Config, judged: Rule, shadow: Shadow) -> Problem:
+def _partly(config: Config, subject: Rule, shadow: Shadow) -> Problem:
     first = shadow.prefixes[0]
     what = some(
-        (as_written(judged, version, pack(at, length)) for version, at, length in shadow.prefixes),
+        (as_written(subject, version, pack(at, length)) for version, at, length in shadow.prefixes),
         shadow.count,
     )
     never = plural(shadow.count, "never matches", "never match")
@@ -62,72 +60,72 @@ def _partly(config: Config, judged: Rule, shadow: Shadow) -> Problem:
     return Problem(
         "partly-shadowed-rule",
         Severity.WARNING,
-        place_of_prefix(judged, *first),
-        f"{what} of rule {judged.index} {never}: {rules(config, shadow.by)} {verb} before",
-        f"move rule {judged.index} above {rule(config, shadow.by[0])}, or take this out of it",
+        place_of_prefix(subject, *first),
+        f"{what} of rule {subject.index} {never}: {rules(config, shadow.by)} {verb} before",
+        f"move rule {subject.index} above {rule(config, shadow.by[0])}, or take this out of it",
     )
 
 
-def _redundant(config: Config, judged: Rule, shadow: Shadow) -> Problem:
+def _redundant(config: Config, subject: Rule, shadow: Shadow) -> Problem:
     others = rules(config, shadow.by)
-    if 0 < shadow.by[0] < judged.index:
+    if 0 < shadow.by[0] < subject.index:
         verb = plural(len(shadow.by), "sends", "send")
-        why = f"{others} before it {verb} all of it to '{judged.policy}' already"
+        why = f"{others} before it {verb} all of it to '{subject.policy}' already"
     else:
-        why = f"without it {others} would send its traffic to '{judged.policy}' as well"
+        why = f"without it {others} would send its traffic to '{subject.policy}' as well"
     return Problem(
         "redundant-rule",
         Severity.WARNING,
-        judged.place,
-        f"rule {judged.index} changes nothing: {why}",
+        subject.place,
+        f"rule {subject.index} changes nothing: {why}",
         "remove it, or give it another policy",
     )
 
 
-def _duplicates(config: Config, told: set[int]) -> Iterator[Problem]:
+def _duplicates(config: Config, reported: set[int]) -> Iterator[Problem]:
     """Networks of list files that an earlier rule, or another list of the same, has already.
 
-    Those that stand in the rules file twice are found when it is read.
+    Repetitions within the rules file are found when it is read.
     """
     if not any(each.lists for each in config.rules) or len(config.rules) < 2:
         return
     for version in FAMILIES:
         seen: dict[object, dict[Key, int]] = {}
-        for judged in config.rules:
-            owners = seen.setdefault((judged.protocols, judged.ports), {})
-            if owners and judged.index not in told:
-                yield from _repeated(config, judged, version, owners)
-            for key in _keys(judged, version):
-                owners.setdefault(key, judged.index)
+        for subject in config.rules:
+            owners = seen.setdefault((subject.protocols, subject.ports), {})
+            if owners and subject.index not in reported:
+                yield from _repeated(config, subject, version, owners)
+            for key in _keys(subject, version):
+                owners.setdefault(key, subject.index)
 
 
-def _keys(judged: Rule, version: int) -> Iterator[Key]:
-    yield from judged.cidrs(version)
-    yield from (each.packed for each in judged.all_ranges(version))
+def _keys(subject: Rule, version: int) -> Iterator[Key]:
+    yield from subject.cidrs(version)
+    yield from (each.packed for each in subject.all_ranges(version))
 
 
-def _keys_in_file(judged: Rule, version: int) -> set[Key]:
+def _keys_in_file(subject: Rule, version: int) -> set[Key]:
     """Of the rules file itself, without those of lists."""
-    own: set[Key] = {each.packed for each in judged.ranges if each.version == version}
-    own.update(pack(*each[1:3]) for each in judged.prefixes if each.version == version)
+    own: set[Key] = {each.packed for each in subject.ranges if each.version == version}
+    own.update(pack(*each[1:3]) for each in subject.prefixes if each.version == version)
     return own
 
 
 def _repeated(
-    config: Config, judged: Rule, version: int, owners: dict[Key, int]
+    config: Config, subject: Rule, version: int, owners: dict[Key, int]
 ) -> Iterator[Problem]:
     """One finding for each earlier rule."""
     found: dict[int, list[Key]] = {}
-    for key in _keys(judged, version):
+    for key in _keys(subject, version):
         owner = owners.get(key)
         if owner is not None:
             found.setdefault(owner, []).append(key)
-    own = _keys_in_file(judged, version)
+    own = _keys_in_file(subject, version)
     for owner, repeated in sorted(found.items()):
-        told = own & _keys_in_file(config.rules[owner - 1], version)
-        untold = [key for key in repeated if key not in told]
-        if untold:
-            yield _repetition(config, judged, version, owner, untold)
+        reported = own & _keys_in_file(config.rules[owner - 1], version)
+        unreported = [key for key in repeated if key not in reported]
+        if unreported:
+            yield _repetition(config, subject, version, owner, unreported)
 
 
 def _text(version: int, key: Key, place: Place) -> str:
@@ -137,17 +135,17 @@ def _text(version: int, key: Key, place: Place) -> str:
 
 
 def _repetition(
-    config: Config, judged: Rule, version: int, owner: int, repeated: list[Key]
+    config: Config, subject: Rule, version: int, owner: int, repeated: list[Key]
 ) -> Problem:
     first = repeated[0] if isinstance(repeated[0], int) else repeated[0][0]
-    place: Place = place_of_prefix(judged, version, *unpack(first))
+    place: Place = place_of_prefix(subject, version, *unpack(first))
     named = [_text(version, key, place) for key in repeated[:3]]
     verb = plural(len(repeated), "is", "are")
     return Problem(
         "duplicate-cidr",
         Severity.WARNING,
         place,
-        f"{some(named, len(repeated))} of rule {judged.index} {verb} already in "
+        f"{some(named, len(repeated))} of rule {subject.index} {verb} already in "
         f"{rule(config, owner)}",
         f"rule {owner} matches first: remove {plural(len(repeated), 'it', 'them')} here or there",
     )

@@ -1,4 +1,4 @@
-"""The rules, and the network that they are held against, with what follows from both."""
+"""Rules and the network that they are checked against, with all that is derived from both."""
 
 from __future__ import annotations
 
@@ -6,55 +6,54 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
 from router.config.model import LENGTH_BITS, Config, Place, PolicyType, Rule
-from router.policy.interfaces import InterfacesNow, facts_of, interfaces_now
+from router.policy.interfaces import UsableInterfaces, facts_of, interfaces_by_policy, leaves_by
 from router.policy.match.table import RuleSet
 from router.policy.network import Network
 from router.policy.prefixes import HOST_MASKS, LENGTH_MASK, range_with
 from router.policy.resolve import policy_of
 from router.policy.routes.capture import Route
-from router.policy.routes.exempt import leaves_by
-from router.policy.routes.fib import Kernel, PlannedRoutes
+from router.policy.routes.fib import Fib, PlannedRoutes
 from router.policy.routes.plan import Plan, make_plan
 
 
 @dataclass(frozen=True, slots=True)
 class Situation:
-    """`ways` has the policies with an interface; `kernel` has the planned routes and
-    `kernel_alone` has not."""
+    """`interfaces` has the policies with an interface; `fib` has the planned routes, `system_fib`
+    has not."""
 
     config: Config
     rule_set: RuleSet
     network: Network
-    outbounds: Mapping[str, InterfacesNow]
+    interfaces: Mapping[str, UsableInterfaces]
     plan: Plan
     planned: PlannedRoutes
-    kernel: Kernel
-    kernel_alone: Kernel
+    fib: Fib
+    system_fib: Fib
 
     @classmethod
     def of(cls, config: Config, rule_set: RuleSet, network: Network) -> Situation:
         """Everything that follows from rules and network."""
-        outbounds = interfaces_now(config.policies, network)
-        plan = make_plan(config, rule_set, facts_of(outbounds), network.endpoints)
+        interfaces = interfaces_by_policy(config.policies, network)
+        plan = make_plan(config, rule_set, facts_of(interfaces), network.endpoints)
         planned = PlannedRoutes(plan.routes)
         return cls(
             config,
             rule_set,
             network,
-            outbounds,
+            interfaces,
             plan,
             planned,
-            Kernel(network, planned),
-            Kernel(network, PlannedRoutes(())),
+            Fib(network, planned),
+            Fib(network, PlannedRoutes(())),
         )
 
     def is_up(self, policy: str) -> bool:
         """Whether a policy with an interface could send now."""
-        return bool(self.outbounds.get(policy))
+        return bool(self.interfaces.get(policy))
 
     def enters_tun(self, version: int, address: int) -> bool:
         """Whether the kernel would send packets to an address into the TUN."""
-        return isinstance(self.kernel.choose(version, address), Route)
+        return isinstance(self.fib.lookup(version, address), Route)
 
     def decide(self, version: int, address: int, protocol: int, port: int) -> int:
         """The index of the rule for a flow; 0 for the default."""
@@ -64,12 +63,13 @@ class Situation:
         return policy_of(self.config, rule_index)
 
     def leaves_by(self, policy: str, interface: str) -> bool:
-        """Whether a policy's way out is the interface, be it up or not."""
-        return leaves_by(self.config, policy, interface, facts_of(self.outbounds))
+        """Whether packets of a policy leave by an interface, also while it is not usable."""
+        wanted = self.config.policies[policy].interface
+        return leaves_by(wanted, interface, facts_of(self.interfaces)(policy))
 
 
 def covering_place(config: Config, rule_index: int, version: int, address: int) -> Place | None:
-    """Where the prefix stands by which a rule covers an address; for 0, the default."""
+    """The place of the prefix by which a rule covers an address; for 0, of the default."""
     found = covering(config, rule_index, version, address)
     return found[1] if found else config.default_place
 
@@ -104,7 +104,7 @@ def _places(rule: Rule, version: int, address: int) -> Iterator[tuple[int, Place
 
 
 def place_of_prefix(rule: Rule, version: int, first: int, length: int) -> Place:
-    """Where one of a rule's own prefixes stands first, by itself or else as part of a range."""
+    """The first place of one of a rule's own prefixes, by itself or else as part of a range."""
     for prefix in rule.prefixes:
         if (prefix.version, prefix.first, prefix.length) == (version, first, length):
             return prefix.place

@@ -1,5 +1,5 @@
-"""Addresses that are captured in vain: the kernel never sends them to another device, or nobody
-could answer what comes from there.
+"""Special-purpose addresses in rules that have no effect: the kernel never routes them to another
+device, or no host can answer them.
 
 Sources: RFC 6890 and the IANA special-purpose address registries; RFC 1122, section 3.2.1.3.
 
@@ -19,7 +19,7 @@ from router.policy.prefixes import LENGTH_MASK, WIDTHS, unpack
 
 
 class Block(NamedTuple):
-    """A special block and why no rule can do anything about it."""
+    """A special-purpose block and its name."""
 
     first: int
     length: int
@@ -45,7 +45,7 @@ FIRST_BYTES = {
     4: frozenset({0, 127, 169, *range(224, 240), 255}),
     6: frozenset({0, 0xFE, 0xFF}),
 }
-"""Of the addresses in the blocks: most prefixes are none of these, and that is soon seen."""
+"""First bytes of the addresses in the blocks, to rule out most prefixes at low cost."""
 
 
 def find(config: Config) -> Iterator[Problem]:

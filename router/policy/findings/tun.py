@@ -1,4 +1,4 @@
-"""The TUN's own address and name, against the rules and against what the system has."""
+"""The TUN's own addresses and name: conflicts with the rules and with the system."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ CANDIDATES = (
 
 
 def find(situation: Situation) -> Iterator[Problem]:
-    """Captured, overlapping, of one family only, or of a name that is taken."""
+    """Addresses that are captured or overlap, a family without one, a name that is taken."""
     yield from _name_taken(situation)
     for number, address in enumerate(situation.config.tun.addresses):
         places = situation.config.tun.address_places
@@ -39,13 +39,13 @@ def _name_taken(situation: Situation) -> Iterator[Problem]:
             "tun-name-taken",
             Severity.ERROR,
             tun.place,
-            f"there is already an interface '{tun.name}', and no router of ours has made it",
+            f"there is already an interface '{tun.name}', which is not a TUN of tunrouter",
             "choose another name for the TUN, or leave the name out",
         )
 
 
 def _captured(situation: Situation, address: Address, place: Place | None) -> Iterator[Problem]:
-    """By a rule that names something: that "everything" takes in the TUN's address is no news."""
+    """By a rule for a prefix; a rule for all addresses always covers the TUN's."""
     config, version = situation.config, address.version
     for index in situation.rule_set.chain(version, int(address.ip)):
         found = covering(config, index, version, int(address.ip))
@@ -61,7 +61,7 @@ def _captured(situation: Situation, address: Address, place: Place | None) -> It
             place or where,
             f"the TUN's own {address} lies inside {format_prefix(version, *prefix)}, which "
             f"{rule(config, index)} sends to '{situation.policy_of(index)}': "
-            f"what is at {address.network} there can't be reached",
+            f"hosts at {address.network} there can't be reached",
             _other_address(situation, version),
         )
         return
@@ -93,14 +93,14 @@ def _overlap(
     interface: Interface,
     held: Address,
 ) -> Problem:
-    users = [name for name in situation.outbounds if situation.leaves_by(name, interface.name)]
+    users = [name for name in situation.interfaces if situation.leaves_by(name, interface.name)]
     remedy = _other_address(situation, address.version)
     if users:
         return Problem(
             "tun-inside-way-out",
             Severity.ERROR,
             place or situation.config.tun.place,
-            f"the TUN's {address} overlaps {held.network} of {interface.name}, the way out of "
+            f"the TUN's {address} overlaps {held.network} of {interface.name}, the interface of "
             f"'{users[0]}': its gateway and hosts could not be reached",
             remedy,
         )
@@ -110,7 +110,7 @@ def _overlap(
             Severity.ERROR,
             place or situation.config.tun.place,
             f"the TUN's {address.ip} is already an address of {interface.name}, "
-            "and no router of ours has made it",
+            "which is not a TUN of tunrouter",
             remedy,
         )
     return Problem(
@@ -123,7 +123,7 @@ def _overlap(
 
 
 def _other_address(situation: Situation, version: int) -> str:
-    """A remedy that names an address which nothing else has."""
+    """A remedy that names a free address."""
     for text in CANDIDATES:
         candidate = ip_interface(text)
         if candidate.version == version and _is_free(situation, candidate):
@@ -141,7 +141,7 @@ def _is_free(situation: Situation, candidate: Address) -> bool:
 
 
 def _lacking_family(situation: Situation) -> Iterator[Problem]:
-    """Packets of this machine would leave with a source of another interface, or not at all."""
+    """Packets of this machine would have the source of another interface, or would not leave."""
     config = situation.config
     versions = {address.version for address in config.tun.addresses}
     for version in {4, 6} - versions:

@@ -1,4 +1,4 @@
-"""How findings name rules, and several things of a kind."""
+"""The words of findings for rules, prefixes and lists of names."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from router.config.model import Config
 from router.policy.prefixes import format_prefix
 
 NAMED = 3
-"""Things of a kind that are named; of more, these and how many more there are."""
+"""Names in a list; further ones are counted."""
 
 
 def some(names: Iterable[str], count: int | None = None) -> str:
@@ -35,7 +35,7 @@ def rule(config: Config, index: int) -> str:
 
 
 def rules(config: Config, indices: Iterable[int]) -> str:
-    """Several of them."""
+    """As in `rule 2 (line 9) and rule 4 (line 11)`."""
     return some(rule(config, index) for index in indices)
 
 

@@ -1,13 +1,14 @@
-"""Who decides what in every range, and which rules could go without changing any decision.
+"""Rule coverage: which rule decides for which traffic, and which rules can be removed without
+changing a decision.
 
 Theory of operation. Rules are flattened two unconditional rules deep, so that the chain of a range
-tells who decides what there and also who would if any one rule were gone. The ranges are many and
-the chains few: each chain is judged once.
+has the rules that decide there and those that would decide if any one rule were removed. The
+ranges are many and the chains few: each chain is evaluated once.
 
-Always true: a rule is *live* if it decides some traffic to some address; it is *idle* if it is live
-and every decision would name the same policy without it.
+Always true: a rule is *live* if it decides for some traffic to some address; it is *redundant* if
+it is live and every decision would name the same policy without it.
 
-Must not know: what is done about it (see shadows).
+Must not know: how findings are worded (see shadows).
 """
 
 from __future__ import annotations
@@ -19,22 +20,20 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from router.config.model import LENGTH_BITS, Config, Rule
 from router.policy.match.flatten import Chain, Ranges, flatten
 from router.policy.match.traffic import TrafficClasses
-from router.policy.prefixes import HOST_MASKS, LENGTH_MASK
+from router.policy.prefixes import FAMILIES, HOST_MASKS, LENGTH_MASK
 from router.policy.resolve import policy_of
-
-FAMILIES = (4, 6)
 
 
 class Extents:
-    """The ranges of one family in which one rule decides something: starts and ends, ascending."""
+    """The ranges of one family in which one rule decides: their starts and ends, ascending."""
 
     def __init__(self, version: int) -> None:
         self.starts: array[int] | list[int] = array("I") if version == 4 else []
         self.ends: array[int] | list[int] = array("I") if version == 4 else []
         self._host_masks = HOST_MASKS[version]
 
-    def untouched(self, prefixes: Iterable[int]) -> Iterator[int]:
-        """Those of the packed prefixes in which the rule decides nothing."""
+    def undecided(self, prefixes: Iterable[int]) -> Iterator[int]:
+        """Those of the packed prefixes in which the rule never decides."""
         starts, ends, host_masks = self.starts, self.ends, self._host_masks
         for packed in prefixes:
             first = packed >> LENGTH_BITS
@@ -43,8 +42,8 @@ class Extents:
                 yield packed
 
 
-class Deciders:
-    """The rules of a configuration, or some of them, judged."""
+class RuleCoverage:
+    """The coverage of the rules of a configuration, or of some of them."""
 
     def __init__(self, config: Config, rules: Sequence[Rule]) -> None:
         self.config = config
@@ -56,20 +55,20 @@ class Deciders:
         self.ranges: Mapping[int, Ranges] = {
             version: flatten(rules, version, depth=2) for version in FAMILIES
         }
-        self._deciding = {version: self._judge_all(version) for version in FAMILIES}
-        self.idle = self.live - self._needed
+        self._deciding = {version: self._evaluate_all(version) for version in FAMILIES}
+        self.redundant = self.live - self._needed
 
-    def _judge_all(self, version: int) -> list[Chain]:
-        """For each chain id the rules that decide something by it; nothing for unused chains."""
+    def _evaluate_all(self, version: int) -> list[Chain]:
+        """For each chain id the rules that decide by it; nothing for unused chains."""
         ranges = self.ranges[version]
         used = set(ranges.chain_ids)
         return [
-            self._judge(chain) if chain_id in used else ()
+            self._evaluate(chain) if chain_id in used else ()
             for chain_id, chain in enumerate(ranges.chains)
         ]
 
-    def _judge(self, chain: Chain) -> Chain:
-        """The rules that decide something by a chain; notes them, and which of them are needed."""
+    def _evaluate(self, chain: Chain) -> Chain:
+        """The rules that decide by a chain; updates `live` and `_needed`."""
         first = chain[0]
         if len(chain) == 2 and not self._rules[first - 1].conditional:
             self.live.add(first)
@@ -83,7 +82,7 @@ class Deciders:
         return tuple(shares)
 
     def _note_needed(self, chain: Chain, shares: Mapping[int, int]) -> None:
-        """From the last rule up: `after` is what the rules behind send to each policy."""
+        """From the last rule up: `after` is the traffic that later rules send to each policy."""
         after: dict[str, int] = {}
         for index in reversed(chain):
             policy = policy_of(self.config, index)
@@ -94,7 +93,7 @@ class Deciders:
             after[policy] = after.get(policy, 0) | mask
 
     def extents(self, version: int, wanted: frozenset[int]) -> Mapping[int, Extents]:
-        """Where each of the wanted rules decides something, in one pass over all ranges."""
+        """The ranges in which each of the wanted rules decides, in one pass over all ranges."""
         found = {index: Extents(version) for index in wanted}
         by_chain = [
             [found[index] for index in deciding if index in wanted]
@@ -116,13 +115,14 @@ class Deciders:
             yield ranges.chains[ranges.chain_ids[position]]
             position += 1
 
-    def takers(self, chain: Chain, rule: Rule) -> list[int]:
-        """Who decides, by this chain, the traffic that a rule asks for and gets nothing of."""
-        asked = self.traffic.mask(rule)
-        return [index for index, _ in self.traffic.shares(chain, self._rules, asked)]
+    def decided_by(self, chain: Chain, rule: Rule) -> list[int]:
+        """The rules that decide by this chain for the traffic of a rule that never decides."""
+        mask = self.traffic.mask(rule)
+        return [index for index, _ in self.traffic.shares(chain, self._rules, mask)]
 
-    def followers(self, chain: Chain, rule: Rule) -> list[int]:
-        """Who would decide, by this chain, what the rule decides; empty where that is nothing."""
+    def replaced_by(self, chain: Chain, rule: Rule) -> list[int]:
+        """The rules that would decide by this chain if the rule were removed; empty where the rule
+        decides nothing."""
         share = dict(self.traffic.shares(chain, self._rules)).get(rule.index, 0)
         if not share:
             return []

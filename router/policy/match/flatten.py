@@ -24,7 +24,7 @@ from router.config.model import LENGTH_BITS, Rule
 from router.policy.prefixes import HOST_MASKS, LENGTH_MASK, WIDTHS
 
 Chain = tuple[int, ...]
-"""Rule indices in the order in which they are asked; the last is unconditional (0: default)."""
+"""Rule indices in the order of evaluation; the last is unconditional (0: default)."""
 
 NO_RULES: Chain = (0,)
 
@@ -60,8 +60,8 @@ class Ranges:
 class Chains:
     """All chains seen, each with a small integer; 0 is the chain of the default alone.
 
-    `depth` is how many unconditional rules end a chain: 1 for lookups; 2 to see as well what would
-    decide if the first of them were taken away.
+    `depth` is how many unconditional rules end a chain: 1 for lookups; 2 to have as well the rule
+    that would decide if the first of them were removed.
     """
 
     def __init__(self, conditional: Collection[int], depth: int = 1) -> None:
@@ -101,7 +101,7 @@ def flatten(rules: Sequence[Rule], version: int, depth: int = 1) -> Ranges:
 
 
 def shallow(ranges: Ranges, rules: Sequence[Rule]) -> Ranges:
-    """One unconditional rule deep what `flatten` has made of the rules more than one deep."""
+    """The ranges of `flatten` at any depth, reduced to depth 1."""
     conditional = frozenset(rule.index for rule in rules if rule.conditional)
     ids: dict[Chain, int] = {}
     cut = [

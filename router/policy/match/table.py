@@ -7,7 +7,7 @@ below the bucket's (the *digest*), a mark whether bits remain below those (the *
 chain id. A lookup reads its bucket's bounds, bisects the few entries in it and finds the chain id
 in the very entry it stops at. Only when an address equals a marked entry's digest are the rests
 compared (IPv6 prefixes longer than about /64). Buckets that hold many entries, because real
-address plans are clustered, are cut again. Measured by bench/lookup.py, told in
+address plans are clustered, are divided again. Measured by bench/lookup.py; the figures are in
 docs/adr/003-lookup.md.
 
 Always true: `lookup` gives the chain of the range that holds the address, for every address.
@@ -29,10 +29,10 @@ from router.policy.match.traffic import Condition, condition
 BUCKET_BITS = 18
 ENTRY_BITS = 64
 CROWDED = 64
-"""A bucket with more entries than this is cut again."""
+"""A bucket with more entries than this is divided again."""
 
-IN_A_CUT_BITS = 3
-"""Cut again, a bucket's parts hold 1 << 3 entries on average."""
+PART_BITS = 3
+"""The parts of a divided bucket hold 1 << 3 entries on average."""
 
 
 class Buckets(NamedTuple):
@@ -47,7 +47,7 @@ class Buckets(NamedTuple):
     bounds: Sequence[int]
 
 
-def cut(starts: Sequence[int], begin: int, end: int, bits: int) -> Buckets:
+def divide(starts: Sequence[int], begin: int, end: int, bits: int) -> Buckets:
     """At most 1 << bits equal buckets over the span of starts[begin:end], which is not empty."""
     low = starts[begin]
     span = starts[end - 1] - low
@@ -60,14 +60,14 @@ def cut(starts: Sequence[int], begin: int, end: int, bits: int) -> Buckets:
     return Buckets(low, shift, top, bounds)
 
 
-def cut_crowded(starts: Sequence[int], root: Buckets) -> dict[int, Buckets]:
-    """The buckets that hold many starts, each cut again, by bucket number."""
+def divide_crowded(starts: Sequence[int], root: Buckets) -> dict[int, Buckets]:
+    """The buckets that hold many starts, each divided again, by bucket number."""
     crowded = {}
     for bucket in range(root.top + 1):
         begin, end = root.bounds[bucket], root.bounds[bucket + 1]
         if end - begin > CROWDED:
-            bits = min(BUCKET_BITS, (end - begin).bit_length() - IN_A_CUT_BITS)
-            crowded[bucket] = cut(starts, begin, end, bits)
+            bits = min(BUCKET_BITS, (end - begin).bit_length() - PART_BITS)
+            crowded[bucket] = divide(starts, begin, end, bits)
     return crowded
 
 
@@ -77,13 +77,13 @@ class Table:
     __slots__ = ("_crowded", "_entries", "_layout", "_rests", "_root", "ranges")
 
     def __init__(self, ranges: Ranges) -> None:
-        """Keeps the ranges, which nobody may change afterwards."""
+        """Keeps the ranges, which must not change afterwards."""
         self.ranges = ranges
         starts = ranges.starts
         begin = min(1, len(starts) - 1)
         bits = min(BUCKET_BITS, len(starts).bit_length())
-        self._root = root = cut(starts, begin, len(starts), bits)
-        self._crowded = cut_crowded(starts, root)
+        self._root = root = divide(starts, begin, len(starts), bits)
+        self._crowded = divide_crowded(starts, root)
         id_bits = max(1, (len(ranges.chains) - 1).bit_length())
         digest_bits = min(root.shift, ENTRY_BITS - 1 - id_bits)
         rest_bits = root.shift - digest_bits
@@ -92,7 +92,7 @@ class Table:
         self._rests = self._pack_rests((1 << rest_bits) - 1)
 
     def _pack(self, typecode: str) -> array[int]:
-        """digest, mark, chain id for each start; the first one is in no bucket, its digest idle."""
+        """digest, mark, chain id for each start; the first is in no bucket, its digest unused."""
         low = self._root.low
         rest_bits, digest_mask, id_bits, _ = self._layout
         rest_mask = (1 << rest_bits) - 1
@@ -113,7 +113,7 @@ class Table:
         return array("Q", rests) if rest_mask >> ENTRY_BITS == 0 else rests
 
     def lookup(self, address: int) -> Chain:
-        """The chain of rules to ask for an address, which must fit the family's width."""
+        """The chain of rules for an address, which must fit the family's width."""
         low, shift, top, bounds = self._root
         rest_bits, digest_mask, id_bits, id_mask = self._layout
         offset = address - low
@@ -160,7 +160,7 @@ class Table:
 
 
 class PlainTable:
-    """The same for those who ask a few times only: nothing is prepared, a lookup costs more."""
+    """The same for a few lookups: nothing is prepared, each costs more."""
 
     __slots__ = ("ranges",)
 
@@ -209,7 +209,7 @@ class RuleSet:
         return self.v4 if version == 4 else self.v6
 
     def chain(self, version: int, address: int) -> Chain:
-        """The rules to ask for an address, in order; the last asks for nothing (0: the default)."""
+        """The rules for an address in order; the last is unconditional (0: the default)."""
         return (self.v4 if version == 4 else self.v6).lookup(address)
 
     def decide(self, version: int, address: int, protocol: int, port: int = 0) -> int:

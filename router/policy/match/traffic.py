@@ -1,8 +1,8 @@
-"""Protocols and ports: what a conditional rule asks of a flow, and whether rules cover others.
+"""Protocols and ports: the condition of a rule, and whether rules cover others.
 
-Two views of the same thing. A Condition answers for one flow. TrafficClasses cuts all traffic into
-the few classes that the rules of a configuration can tell apart and makes each condition a bit
-mask over them, so that "covered by the union of earlier rules" is `mask & ~earlier == 0`.
+Two views of the same thing. A Condition matches one flow. TrafficClasses divides all traffic into
+the few classes that the rules of a configuration distinguish and makes each condition a bit mask
+over them, so that "covered by the union of earlier rules" is `mask & ~earlier == 0`.
 
 Always true: protocols that rules cannot name (GRE, ESP, ...) are a class of their own, so no
 conditional rule ever covers everything. A rule with ports matches TCP and UDP alone.
@@ -29,24 +29,24 @@ ANYTHING: tuple[frozenset[str], PortRanges] = (frozenset(), ())
 """The protocols and ports of a rule without conditions."""
 
 KNOWN_MASKS = 1024
-"""Masks kept at hand: one takes up to 16 KB when the rules tell all ports apart."""
+"""Masks cached: one takes up to 16 KB when the rules distinguish all ports."""
 
 
 class Condition(NamedTuple):
-    """What a conditional rule asks: IP protocol numbers, and port ranges (none: any port)."""
+    """The condition of a rule: IP protocol numbers, and port ranges (none: any port)."""
 
     numbers: frozenset[int]
     ports: PortRanges
 
     def matches(self, protocol: int, port: int) -> bool:
-        """Whether a flow fits; `port` is the destination port, of no meaning without ports."""
+        """Whether a flow matches; `port` is the destination port, ignored without port ranges."""
         if protocol not in self.numbers:
             return False
         return not self.ports or any(first <= port <= last for first, last in self.ports)
 
 
 def protocol_name(protocol: int) -> str | None:
-    """What rules call an IP protocol number; None if they can't name it."""
+    """The name in rules of an IP protocol number; None if rules can't name it."""
     return next((name for name, numbers in PROTOCOL_NUMBERS.items() if protocol in numbers), None)
 
 
@@ -59,13 +59,13 @@ def names(rule: Rule) -> tuple[str, ...]:
 
 
 def condition(rule: Rule) -> Condition:
-    """What a conditional rule asks of a flow."""
+    """The condition of a conditional rule."""
     numbers = [number for name in names(rule) for number in PROTOCOL_NUMBERS[name]]
     return Condition(frozenset(numbers), rule.ports)
 
 
 def describe(rule: Rule) -> str:
-    """What a conditional rule asks for in words: `icmp`, or `tcp or udp port 53, 8000-8100`."""
+    """The condition of a rule in words: `icmp`, or `tcp or udp port 53, 8000-8100`."""
     protocols = " or ".join(names(rule) or sorted(rule.protocols))
     if not rule.ports:
         return protocols
@@ -76,25 +76,25 @@ def describe(rule: Rule) -> str:
 class TrafficClasses:
     """Traffic as bit masks, fine enough for the given rules.
 
-    Bit 0 is every protocol that rules cannot name, bit 1 is ICMP; then each stretch of ports
-    between two boundaries has a bit for TCP and one for UDP.
+    Bit 0 is every protocol that rules cannot name, bit 1 is ICMP; then each port range between two
+    boundaries has a bit for TCP and one for UDP.
     """
 
     OTHER = 1
     ICMP = 2
 
     def __init__(self, rules: Iterable[Rule], port: int | None = None) -> None:
-        """Classes that the rules tell apart, and that `port`, if given, is told apart in."""
+        """The classes that the rules distinguish; `port`, if given, has a class of its own."""
         begins = {0} if port is None else {0, port, port + 1}
         for rule in rules:
             for first, last in rule.ports:
                 begins.update((first, last + 1))
         self._begins = sorted(begin for begin in begins if begin <= LAST_PORT)
-        self._stretch = {begin: number for number, begin in enumerate(self._begins)}
-        self._stretch[LAST_PORT + 1] = len(self._begins)
+        self._position = {begin: number for number, begin in enumerate(self._begins)}
+        self._position[LAST_PORT + 1] = len(self._begins)
         self._known: dict[tuple[frozenset[str], PortRanges], int] = {}
-        stretches = len(self._begins)
-        self.everything = (1 << (2 + 2 * stretches)) - 1
+        count = len(self._begins)
+        self.everything = (1 << (2 + 2 * count)) - 1
 
     def mask(self, rule: Rule) -> int:
         """The classes a rule matches at its addresses."""
@@ -122,13 +122,13 @@ class TrafficClasses:
         return self._mask((name,), ports if name in WITH_PORTS else ())
 
     def shares(
-        self, chain: Sequence[int], rules: Sequence[Rule], asked: int | None = None
+        self, chain: Sequence[int], rules: Sequence[Rule], within: int | None = None
     ) -> Iterator[tuple[int, int]]:
-        """(rule index, classes it decides) along a chain; rules left with nothing are omitted.
+        """(rule index, classes it decides for) along a chain; rules left with none are omitted.
 
-        `rules` are all rules of the configuration; `asked` limits the traffic (default: all).
+        `rules` are all rules of the configuration; `within` limits the traffic (default: all).
         """
-        left = self.everything if asked is None else asked
+        left = self.everything if within is None else within
         for index in chain:
             share = left & self.mask(rules[index - 1]) if index else left
             if share:
@@ -140,7 +140,7 @@ class TrafficClasses:
     def _mask(self, protocols: tuple[str, ...], ports: PortRanges) -> int:
         wanted = 0
         for first, last in ports or ((0, LAST_PORT),):
-            wanted |= (1 << self._stretch[last + 1]) - (1 << self._stretch[first])
+            wanted |= (1 << self._position[last + 1]) - (1 << self._position[first])
         mask = self.ICMP if "icmp" in protocols else 0
         for position, name in enumerate(WITH_PORTS):
             if name in protocols:

@@ -2,10 +2,10 @@
 
 The kernel takes the longest prefix that matches, so a /24 inside a /8 needs one route more, not
 sixteen. The fewest routes are found as by ORTC (Draves, King, Venkatachary and Zill, "Constructing
-Optimal IP Routing Tables", INFOCOM 1999): from the leaves up, each block learns which labels cost
-least for itself; from the top down, a block gets a route only where what it inherits is none of
-these. Addresses without a label must match no route, which ORTC does not know: so it is applied to
-each of the largest aligned blocks in which every address has a label.
+Optimal IP Routing Tables", INFOCOM 1999): from the leaves up, the labels of lowest cost are
+computed for each block; from the top down, a block gets a route only where the inherited label is
+none of these. Addresses without a label must match no route, a case that ORTC does not have: so it
+is applied to each of the largest aligned blocks in which every address has a label.
 
 Always true: longest-prefix match over the result gives each address its label, and none to an
 address without one; no /0 is in the result, but two halves.
@@ -25,7 +25,7 @@ LabelledRange = tuple[int, int, int | None]
 """(first, last, label); None: no route may cover it."""
 
 LabelledRun = tuple[int, int, int]
-"""The same with a label."""
+"""(first, last, label), all labelled."""
 
 LabelledPrefix = tuple[int, int, int]
 """(first, length, label)."""
@@ -35,24 +35,25 @@ LEAF = 0
 """In place of the number of a node's low half, which is stored plus one."""
 
 
-class Tree:
-    """The full binary tree over the pieces of one aligned block, in post-order, root last.
+class OrtcTree:
+    """The full binary tree over the labelled prefixes of one aligned block, in post-order, root
+    last.
 
     `best[n]` has a bit for each label that node n can inherit at the lowest cost. A node's high
     half is the node just before it; `low[n]` is its low half plus one, or LEAF.
     """
 
     def __init__(
-        self, length: int, chunked_pickle: Iterable[LabelledPrefix], bits: dict[int, int]
+        self, length: int, prefixes: Iterable[LabelledPrefix], bits: dict[int, int]
     ) -> None:
-        """`length` is that of the block, which the pieces, ascending, fill."""
+        """`length` is that of the block, which the ascending prefixes fill."""
         self.length = length
         self.best: list[int] = []
         self.low = array("I")
         waiting: list[tuple[int, int]] = []
-        for _, piece_length, label in chunked_pickle:
+        for _, prefix_length, label in prefixes:
             self._add(bits[label], LEAF)
-            depth = piece_length
+            depth = prefix_length
             while waiting and waiting[-1][0] == depth:
                 _, sibling = waiting.pop()
                 low, high = self.best[sibling], self.best[-1]
@@ -94,7 +95,7 @@ def fewest_routes(ranges: Iterable[LabelledRange], width: int) -> Iterator[Label
 def fewest_blocks(
     ranges: Iterable[tuple[int, int, int]], labels: Sequence[object], width: int
 ) -> Iterator[tuple[int, int]]:
-    """The same where all labels are equal, as (first, length): half of the time for a long list.
+    """The same where all labels are equal, as (first, length), in half of the time.
 
     `ranges` are (first, last, index into `labels`) as of Ranges; no route where the label is None.
     """
@@ -141,31 +142,31 @@ def _blocks(first: int, last: int, width: int) -> Iterator[tuple[int, int]]:
 
 
 def _routes_of_run(run: list[LabelledRun], width: int) -> Iterator[LabelledPrefix]:
-    """The fewest routes for ranges without gaps: block by block, each with the pieces in it."""
+    """The fewest routes for ranges without gaps, block by block."""
     position = 0
     for first, length in _blocks(run[0][0], run[-1][1], width):
         last = last_address(first, length, width)
-        chunked_pickle = []
+        parts = []
         while position < len(run) and run[position][0] <= last:
             begin, end, label = run[position]
-            chunked_pickle.append((max(begin, first), min(end, last), label))
+            parts.append((max(begin, first), min(end, last), label))
             if end > last:
                 break
             position += 1
-        yield from _routes_of_block(first, length, chunked_pickle, width)
+        yield from _routes_of_block(first, length, parts, width)
 
 
 def _routes_of_block(
-    first: int, length: int, chunked_pickle: list[LabelledRun], width: int
+    first: int, length: int, parts: list[LabelledRun], width: int
 ) -> Iterator[LabelledPrefix]:
-    """The fewest routes within one block that the pieces fill."""
-    labels = sorted({label for _, _, label in chunked_pickle})
+    """The fewest routes within one block that the ranges `parts` fill."""
+    labels = sorted({label for _, _, label in parts})
     if len(labels) == 1:
         return iter([(first, length, labels[0])])
     bits = {label: 1 << position for position, label in enumerate(labels)}
     prefixes = (
-        (start, piece_length, label)
-        for begin, end, label in chunked_pickle
-        for start, piece_length in split_range(begin, end, width)
+        (start, part_length, label)
+        for begin, end, label in parts
+        for start, part_length in split_range(begin, end, width)
     )
-    return Tree(length, prefixes, bits).routes(first, labels, width)
+    return OrtcTree(length, prefixes, bits).routes(first, labels, width)

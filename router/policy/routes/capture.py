@@ -1,11 +1,11 @@
 """Which addresses enter the TUN, and by which routes.
 
-Captured is every address where some traffic may get a decision other than `bypass`. Routes know no
-ports, so a rule for one TCP port captures its whole prefix; what it does not match there comes in
-too and is decided by the rules that follow.
+An address is captured if some traffic to it may get a policy other than `bypass`. A route has no
+ports, so a rule for one TCP port captures its whole prefix; the other traffic there enters the TUN
+too, and later rules decide for it.
 
-Always true: the planned routes cover the captured addresses, apart from those that are to be left
-out, and no other; nothing here depends on which policies are up.
+Always true: the planned routes cover the captured addresses, apart from those that are excluded,
+and no other; nothing here depends on which policies are up.
 
 Must not know: how routes are installed, where an MTU comes from.
 """
@@ -20,13 +20,13 @@ from router.config.model import Config, PolicyType
 from router.policy.match.flatten import Chain, Ranges
 from router.policy.match.table import RuleSet
 from router.policy.match.traffic import TrafficClasses
-from router.policy.prefixes import WIDTHS, join_ranges
+from router.policy.prefixes import FAMILIES, WIDTHS, join_ranges
 from router.policy.resolve import policy_of
 from router.policy.routes.aggregate import LabelledRange, fewest_blocks, fewest_routes
 
 
 class Route(NamedTuple):
-    """A route into the TUN: a prefix, and the MTU in bytes of the way out behind it."""
+    """A route into the TUN: a prefix, and the MTU in bytes of the outbound that it leads to."""
 
     version: int
     first: int
@@ -57,10 +57,11 @@ def plan_routes(
     config: Config,
     rule_set: RuleSet,
     mtu_of: Callable[[str], int],
-    left_out: Collection[tuple[int, int]] = (),
+    excluded: Collection[tuple[int, int]] = (),
 ) -> list[Route]:
-    """The fewest routes that capture what is captured, sorted by family and address; apart from
-    the addresses `left_out`, which are (version, address).
+    """The fewest routes for the captured addresses, sorted by family and address.
+
+    `excluded` are addresses, as (version, address), that no route may cover.
 
     `mtu_of` gives the MTU in bytes of a policy, once for each that captured traffic can get: also
     `bypass`, where a captured address has it for some ports, and the other built-in ones. Where
@@ -77,23 +78,23 @@ def plan_routes(
         return min(known[name] for name in names)
 
     routes: list[Route] = []
-    for version in (4, 6):
+    for version in FAMILIES:
         ranges = rule_set.table(version).ranges
         mtus = [smallest(names) for names in _outcomes_by_chain(config, ranges)]
         present = {mtu for mtu in mtus if mtu is not None}
-        holes = sorted(address for of, address in left_out if of == version)
-        chunked_pickle = _cut(ranges, holes) if holes else ranges
+        holes = sorted(address for of, address in excluded if of == version)
+        covered = _without(ranges, holes) if holes else ranges
         if len(present) == 1:
             [mtu] = present
-            blocks = fewest_blocks(chunked_pickle, mtus, WIDTHS[version])
+            blocks = fewest_blocks(covered, mtus, WIDTHS[version])
             routes += [Route(version, first, length, mtu) for first, length in blocks]
             continue
-        planned = fewest_routes(_labelled(chunked_pickle, mtus), WIDTHS[version])
+        planned = fewest_routes(_labelled(covered, mtus), WIDTHS[version])
         routes += [Route(version, first, length, mtu) for first, length, mtu in planned]
     return routes
 
 
-def _cut(
+def _without(
     ranges: Iterable[tuple[int, int, int]], holes: Sequence[int]
 ) -> Iterator[tuple[int, int, int]]:
     """The ranges without the addresses `holes`, which are ascending, as the ranges are."""
@@ -117,7 +118,7 @@ def _labelled(
 
 
 def _outcomes_by_chain(config: Config, ranges: Ranges) -> list[list[str]]:
-    """What traffic can get, for each chain id; nothing for chains that are in no range."""
+    """The policies of each chain id; none for chains that are in no range."""
     traffic = TrafficClasses(config.rules)
     used = set(ranges.chain_ids)
     return [

@@ -1,11 +1,10 @@
-"""Where the kernel would send a packet of this machine, were the planned routes installed.
+"""The kernel's route lookup for a packet of this machine, with the planned routes installed.
 
-Theory of operation. A packet goes through the lookups in their order; in each table the longest
-prefix that matches wins, of equally long ones that of the lowest metric; the first table that has
-an answer decides (`throw` is none). The planned routes stand in the main table and, of routes for
-the very same prefix, come first.
+Theory of operation. The lookups are done in their order; in each table the longest matching prefix
+wins, of equal prefixes the one of the lowest metric; the first table with a match decides (`throw`
+is no match). The planned routes are in the main table and win against routes for the same prefix.
 
-Always true: routes that a router of ours has installed already are left out of account.
+Always true: routes that a router of this program has installed already are ignored.
 
 Must not know: rules, policies; packets with a mark or bound to an interface.
 """
@@ -31,7 +30,7 @@ Choice = SystemRoute | Route | None
 
 
 class PlannedRoutes:
-    """The routes that would be installed, searchable."""
+    """The routes that would be installed, by longest prefix."""
 
     def __init__(self, routes: Sequence[Route]) -> None:
         """`routes` are sorted."""
@@ -43,7 +42,7 @@ class PlannedRoutes:
         }
 
     def match(self, version: int, address: int, below: int = 129) -> Route | None:
-        """The longest one for an address, out of those shorter than `below`."""
+        """The longest one for an address, of those shorter than `below`."""
         masks = HOST_MASKS[version]
         for length in self._lengths.get(version, ()):
             if length >= below:
@@ -55,7 +54,7 @@ class PlannedRoutes:
         return None
 
     def inside(self, version: int, first: int, length: int) -> Iterator[Route]:
-        """Those for the prefix itself and for parts of it, ascending."""
+        """Those for the prefix itself and for prefixes inside it, ascending."""
         last = first | HOST_MASKS[version][length]
         for position in range(bisect_left(self._routes, (version, first, length)), len(self)):
             route = self._routes[position]
@@ -67,8 +66,8 @@ class PlannedRoutes:
         return len(self._routes)
 
 
-class Kernel:
-    """The lookups of a network, with planned routes in them."""
+class Fib:
+    """The forwarding information base: the tables of a network, with planned routes in them."""
 
     def __init__(self, network: Network, planned: PlannedRoutes) -> None:
         self._planned = planned
@@ -84,24 +83,24 @@ class Kernel:
         if prefix not in table or route.metric < table[prefix].metric:
             table[prefix] = route
 
-    def choose(self, version: int, address: int) -> Choice:
-        """Where a packet to an address goes."""
+    def lookup(self, version: int, address: int) -> Choice:
+        """The route of a packet to an address."""
         for lookup in self._lookups:
             if lookup.version == version:
-                found = self._look(lookup, address)
+                found = self._in_table(lookup, address)
                 if found is not None:
                     return found
         return None
 
     def before_main(self, version: int) -> Iterator[int]:
-        """The tables that are asked before the main one, apart from the local one."""
+        """The tables that are looked up before the main one, apart from the local one."""
         for lookup in self._lookups:
             if lookup.version == version:
                 if lookup.table == TABLE_MAIN and lookup.ignored_length < 1:
                     return
                 yield lookup.table
 
-    def _look(self, lookup: TableLookup, address: int) -> Choice:
+    def _in_table(self, lookup: TableLookup, address: int) -> Choice:
         version, table = lookup.version, self._tables.get((lookup.version, lookup.table), {})
         found = longest(table.values(), version, address) if table else None
         ours = self._planned.match(version, address) if lookup.table == TABLE_MAIN else None
@@ -123,7 +122,7 @@ def longest(routes: Iterable[SystemRoute], version: int, address: int) -> System
 
 
 def next_hop(network: Network, interface: str, version: int, address: int) -> SystemRoute | None:
-    """The route that a packet bound to an interface takes; None where there is none by it."""
+    """The route of a packet whose socket is bound to an interface; None where it has none."""
     by_interface = [
         route
         for route in network.routes

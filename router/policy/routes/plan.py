@@ -1,8 +1,8 @@
 """What a run installs: the TUN with its addresses, and the routes with their MTU.
 
-`check` prints the plan and the engine carries it out, so what is printed is what happens.
+`check` prints the plan and the engine carries it out, so `check` prints what `run` installs.
 
-Always true: routes are sorted; no route's MTU is above the TUN's or below what IPv6 needs; no
+Always true: routes are sorted; no route's MTU is above the TUN's or below the minimum of IPv6; no
 route leads a VPN's own packets into this VPN.
 
 Must not know: how devices are made or routes installed.
@@ -25,8 +25,8 @@ from router.wire.ip import IPV6_MIN_MTU
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """`tun` as asked for; `rules` and `prefixes` count what the configuration has; `exempt` are
-    the endpoints of VPNs that the rules capture and the routes leave out."""
+    """`tun` as configured; `rules` and `prefixes` are counts; `exempt` are the endpoints of VPNs
+    that the rules capture and the routes exclude."""
 
     tun: Tun
     routes: list[Route]

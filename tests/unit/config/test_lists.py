@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import gzip
 import random
+import subprocess
+import sys
 from ipaddress import ip_network
 from pathlib import Path
 
@@ -71,6 +73,35 @@ def test_line_ends_byte_order_marks_and_gzip(
     assert result.problems == []
     assert networks(the_list(result)) == plain
     assert len(plain) == 4
+
+
+def test_ranges_stand_apart_and_know_their_lines(tmp_path: Path) -> None:
+    content = b"192.0.2.10-192.0.2.99\n10.0.0.0 - 10.255.255.255 # a network\nfd00::1\t-\tfd00::2\n"
+    result = load_list(tmp_path, content)
+    assert result.problems == []
+    found = the_list(result)
+    assert networks(found) == [("10.0.0.0/8", 2)]
+    assert [(str(each), each.place.line, len(each.packed)) for each in found.ranges] == [
+        ("192.0.2.10-192.0.2.99", 1, 6),
+        ("fd00::1-fd00::2", 3, 2),
+    ]
+    assert result.config is not None
+    assert len(list(result.config.rules[0].packed(4))) == 7
+
+
+def test_what_a_range_needs_is_not_imported() -> None:
+    """A program of its own, as the tests have imported netaddr."""
+    program = """
+import sys
+from router.config.ranges import parse_networks
+parse_networks("192.0.2.10-192.0.2.99")
+assert "netaddr" not in sys.modules
+try:
+    parse_networks("192.0.2.10-99")
+except ValueError:
+    assert "netaddr" in sys.modules
+"""
+    subprocess.run([sys.executable, "-c", program], check=True, timeout=60)
 
 
 def obviously(text: str) -> str | None:

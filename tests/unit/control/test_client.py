@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from router.control import client
-from router.control.client import NoAnswerError, ask, find_router
+from router.control.client import NoAnswerError, find_router, request
 
 
 class Routers:
@@ -98,7 +98,7 @@ def test_the_only_one_was_killed(routers: Routers) -> None:
     routers.run("tun0")
     routers.kill("tun0")
     with pytest.raises(NoAnswerError, match="no router is running"):
-        ask(find_router(None), {"command": "status"})
+        request(find_router(None), {"command": "status"})
 
 
 def test_question_and_answer(routers: Routers) -> None:
@@ -106,7 +106,7 @@ def test_question_and_answer(routers: Routers) -> None:
         request = json.loads(connection.recv(4096))
         connection.sendall(json.dumps({"asked": request, "long": "x" * 500_000}).encode())
 
-    answer = ask(routers.serve("tun0", behave), {"command": "status"})
+    answer = request(routers.serve("tun0", behave), {"command": "status"})
     assert (answer["asked"], len(answer["long"])) == ({"command": "status"}, 500_000)
 
 
@@ -114,21 +114,21 @@ def test_question_and_answer(routers: Routers) -> None:
     ("said", "why"),
     [
         (b'{"error": "say please"}\n', "^say please$"),
-        (b'{"pid": 1, "rules": [', "ended while it answered: ask again"),
-        (b"", "ended while it answered: ask again"),
+        (b'{"pid": 1, "rules": [', "ended while it answered: try again"),
+        (b"", "ended while it answered: try again"),
         (b"[]\n", "of another version"),
     ],
 )
 def test_answers_that_are_none(routers: Routers, said: bytes, why: str) -> None:
     path = routers.serve("tun0", lambda connection: connection.sendall(said))
     with pytest.raises(NoAnswerError, match=why):
-        ask(path, {"command": "status"})
+        request(path, {"command": "status"})
 
 
 def test_a_refusal_before_the_request_was_read(routers: Routers) -> None:
     path = routers.serve("tun0", lambda connection: connection.sendall(b'{"error": "full"}\n'))
     with pytest.raises(NoAnswerError, match=r"^full$"):
-        ask(path, {"command": "x" * 2_000_000})
+        request(path, {"command": "x" * 2_000_000})
 
 
 def test_silence_is_an_error(routers: Routers) -> None:
@@ -140,7 +140,7 @@ def test_silence_is_an_error(routers: Routers) -> None:
     path = routers.serve("tun0", behave)
     try:
         with pytest.raises(NoAnswerError, match=r"does not answer .*waited 0\.01 s"):
-            ask(path, {"command": "status"}, patience=0.01)
+            request(path, {"command": "status"}, patience=0.01)
     finally:
         done.set()
 
@@ -153,5 +153,7 @@ def test_who_may_not_ask_is_told_of_sudo(routers: Routers, monkeypatch: pytest.M
             raise PermissionError(13, "Permission denied")
 
     monkeypatch.setattr(socket, "socket", Refused)
-    with pytest.raises(NoAnswerError, match="only root may ask the router: put sudo before it"):
-        ask(find_router(None), {"command": "status"})
+    with pytest.raises(
+        NoAnswerError, match="only root may use the control socket: put sudo before the command"
+    ):
+        request(find_router(None), {"command": "status"})

@@ -11,12 +11,12 @@ from typing import Any
 import pytest
 
 from router.control.connection import LONGEST_REQUEST, Answer
-from router.control.server import LOOK_AROUND, MOST_CLIENTS, PATIENCE, Server
+from router.control.server import CHECK_INTERVAL, MOST_CLIENTS, PATIENCE, Server
 from tests.unit.control.rounds import Rounds
 
 ENOUGH = 20
 """Rounds for any short exchange."""
-LATE = int(PATIENCE + 2 * LOOK_AROUND)
+LATE = int(PATIENCE + 2 * CHECK_INTERVAL)
 PIECE = b"x" * 4096
 PIECES = 1000
 
@@ -131,10 +131,10 @@ def test_the_longest_request_is_taken_and_a_longer_one_is_not(world: World) -> N
         (b"[1, 2]\n", "not a JSON object"),
         (b"\xff\xfe\x00\n", "not a JSON object"),
         (b"[" * 4000 + b"\n", "not a JSON object"),
-        (b"{}\n", "no command null; this router knows: echo, later, long"),
+        (b"{}\n", "no command null; this router has: echo, later, long"),
         (b'{"command": "ehco"}\n', 'no command "ehco"'),
         (b'{"command": ["echo"]}\n', 'no command ["echo"]'),
-        (b'{"command": "echo"}\n{"command": "echo"}\n', "one thing a connection"),
+        (b'{"command": "echo"}\n{"command": "echo"}\n', "one request a connection"),
     ],
 )
 def test_what_makes_no_sense_is_refused_with_a_reason(

@@ -5,7 +5,7 @@ from __future__ import annotations
 from array import array
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
-from ipaddress import ip_network
+from ipaddress import ip_address, ip_network, summarize_address_range
 
 from hypothesis import strategies as st
 
@@ -17,6 +17,7 @@ from router.config.model import (
     PolicyType,
     Prefix,
     PrefixList,
+    Range,
     Rule,
     Tun,
 )
@@ -44,32 +45,51 @@ def prefix(text: str) -> Prefix:
     return Prefix(network.version, int(network.network_address), network.prefixlen, PLACE)
 
 
+def address_range(first: str, last: str) -> Prefix | Range:
+    """What `first-last` is: a Range, or a Prefix where it is a single network."""
+    blocks = summarize_address_range(ip_address(first), ip_address(last))
+    networks = [ip_network(str(block)) for block in blocks]
+    if len(networks) == 1:
+        return prefix(str(networks[0]))
+    packed = tuple(int(each.network_address) << LENGTH_BITS | each.prefixlen for each in networks)
+    return Range(networks[0].version, packed, PLACE)
+
+
+def destination(text: str) -> Prefix | Range:
+    """From `10.0.0.0/8` or `10.0.0.1-10.0.0.6`."""
+    return address_range(*text.split("-")) if "-" in text else prefix(text)
+
+
 def rule(
     policy: str,
-    *cidrs: str | Prefix,
+    *destinations: str | Prefix | Range,
     protocols: Iterable[str] = (),
     ports: Sequence[tuple[int, int]] = (),
     lists: tuple[PrefixList, ...] = (),
 ) -> Rule:
     """A rule without its index, which config() gives."""
-    prefixes = tuple(prefix(cidr) if isinstance(cidr, str) else cidr for cidr in cidrs)
+    items = [destination(each) if isinstance(each, str) else each for each in destinations]
     return Rule(
         0,
         PLACE,
         policy,
         PLACE,
-        prefixes=prefixes,
+        prefixes=tuple(each for each in items if isinstance(each, Prefix)),
+        ranges=tuple(each for each in items if isinstance(each, Range)),
         lists=lists,
         protocols=frozenset(protocols),
         ports=tuple(ports),
     )
 
 
-def prefix_list(*cidrs: str | Prefix) -> PrefixList:
-    """A list file with these CIDRs, one a line."""
+def prefix_list(*destinations: str | Prefix | Range) -> PrefixList:
+    """A list file with these CIDRs and ranges, one a line."""
     result = PrefixList("list.txt")
-    for line, cidr in enumerate(cidrs, start=1):
-        item = prefix(cidr) if isinstance(cidr, str) else cidr
+    for line, each in enumerate(destinations, start=1):
+        item = destination(each) if isinstance(each, str) else each
+        if isinstance(item, Range):
+            result.ranges.append(item._replace(place=Place("list.txt", line, 1)))
+            continue
         packed = item.first << LENGTH_BITS | item.length
         if item.version == 4:
             result.v4.append(packed)
@@ -115,6 +135,14 @@ def prefixes(version: int, bits: int = 5) -> st.SearchStrategy[Prefix]:
     )
 
 
+def ranges(version: int, bits: int = 5) -> st.SearchStrategy[Prefix | Range]:
+    """Ranges that collide with each other and with `prefixes`, at the bottom of the latter."""
+    base = 0x0A000000 if version == 4 else 0x20010DB8 << 96
+    address = ip_address(base)
+    ends = st.tuples(*2 * [st.integers(0, (1 << bits) - 1)]).map(sorted)
+    return ends.map(lambda both: address_range(str(address + both[0]), str(address + both[1])))
+
+
 ports = st.sampled_from(
     [(), (), (), ((443, 443),), ((0, 65535),), ((1, 443),), ((443, 444), (8000, 8100))]
 )
@@ -124,12 +152,15 @@ protocol_sets = st.sampled_from(
 
 
 @st.composite
-def rules(draw: st.DrawFn, versions: Sequence[int] = (4, 6)) -> Rule:
-    """A rule of one to three prefixes, some of them from a list file."""
-    drawn = draw(st.lists(st.sampled_from(versions).flatmap(prefixes), min_size=1, max_size=3))
+def rules(draw: st.DrawFn, versions: Sequence[int] = (4, 6), conditional: bool = True) -> Rule:
+    """A rule of one to three prefixes and ranges, some of them from a list file."""
+    of_family = st.sampled_from(versions).flatmap(
+        lambda version: st.one_of(prefixes(version), prefixes(version), ranges(version))
+    )
+    drawn = draw(st.lists(of_family, min_size=1, max_size=3))
     in_file = draw(st.integers(0, len(drawn)))
-    protocols = draw(protocol_sets)
-    allowed = [] if protocols == ("icmp",) else draw(ports)
+    protocols = draw(protocol_sets) if conditional else ()
+    allowed = [] if protocols == ("icmp",) or not conditional else draw(ports)
     return rule(
         draw(st.sampled_from(["home", "office", "bypass", "drop"])),
         *drawn[in_file:],
@@ -139,10 +170,12 @@ def rules(draw: st.DrawFn, versions: Sequence[int] = (4, 6)) -> Rule:
     )
 
 
-def configs(versions: Sequence[int] = (4, 6), max_rules: int = 8) -> st.SearchStrategy[Config]:
-    """Whole configurations."""
+def configs(
+    versions: Sequence[int] = (4, 6), max_rules: int = 8, *, conditional: bool = True
+) -> st.SearchStrategy[Config]:
+    """Whole configurations; those that are not `conditional` ask for addresses alone."""
     return st.builds(
         lambda drawn, default: config(*drawn, default=default),
-        st.lists(rules(versions), max_size=max_rules),
+        st.lists(rules(versions, conditional), max_size=max_rules),
         st.sampled_from(["bypass", "home", "office"]),
     )

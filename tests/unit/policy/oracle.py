@@ -18,6 +18,16 @@ def networks(rule: Rule, version: int) -> Iterator[IPv4Network | IPv6Network]:
         yield kind((packed >> LENGTH_BITS, packed & 255))
 
 
+def written(rule: Rule, version: int) -> Iterator[tuple[int, int, int]]:
+    """(first, last, length of the first network) of each CIDR and of each range as a whole."""
+    width = WIDTHS[version]
+    for packed in rule.cidrs(version):
+        first, length = packed >> LENGTH_BITS, packed & 255
+        yield first, first + (1 << width - length) - 1, length
+    for each in rule.all_ranges(version):
+        yield each.first, each.last, each.packed[0] & 255
+
+
 def fits(rule: Rule, protocol: int, port: int) -> bool:
     name = {1: "icmp", 58: "icmp", 6: "tcp", 17: "udp"}.get(protocol)
     if rule.protocols and name not in rule.protocols:

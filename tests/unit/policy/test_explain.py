@@ -73,6 +73,17 @@ def test_a_rule_for_another_protocol_says_so() -> None:
     )
 
 
+def test_a_range_that_just_misses_is_told_as_it_was_written() -> None:
+    rules = config(rule("office", "192.0.2.10-192.0.2.99"), rule("home", "fd00::1-fd00::6"))
+    assert explained(rules, "192.0.2.100").skipped == (
+        Skipped(1, "192.0.2.10-192.0.2.99 ends at 192.0.2.99"),
+    )
+    assert explained(rules, "192.0.2.9").skipped == (
+        Skipped(1, "192.0.2.10-192.0.2.99 begins at 192.0.2.10"),
+    )
+    assert explained(rules, "fd00::7").skipped == (Skipped(2, "fd00::1-fd00::6 ends at fd00::6"),)
+
+
 def test_a_rule_for_another_port_says_so() -> None:
     rules = config(
         rule("office", "10.0.0.0/8", ports=[(443, 443), (8000, 8100)]),

@@ -127,7 +127,7 @@ class Bench:
         if text is not None:
             self.file.write_text(text)
         before = len(self.told)
-        self.reload.ask(self.told.append)
+        self.reload.request(self.told.append)
         self.loop.run(1000)
         assert len(self.told) == before + 1
         assert all(output.closed for output in self.computer.outputs)
@@ -233,7 +233,7 @@ def test_a_program_that_does_not_start_or_end(bench: Bench) -> None:
 
 def test_a_program_that_says_nothing_for_too_long(bench: Bench) -> None:
     bench.file.write_text(AFTER)
-    bench.reload.ask(bench.told.append)
+    bench.reload.request(bench.told.append)
     [output] = bench.computer.outputs
     output.read = _nothing
     bench.loop.wait(int(PATIENCE) + 1)
@@ -251,11 +251,11 @@ def test_who_asks_meanwhile_is_told_of_what_is_read_afterwards(bench: Bench) -> 
     bench.file.write_text(HEAD + "  - {cidr: 198.51.100.0/24, policy: nowhere}\n")
     first: list[Outcome] = []
     second: list[Outcome] = []
-    bench.reload.ask(first.append)
+    bench.reload.request(first.append)
     bench.loop.run()
     bench.file.write_text(AFTER)
-    bench.reload.ask(second.append)
-    bench.reload.ask(second.append)
+    bench.reload.request(second.append)
+    bench.reload.request(second.append)
     bench.loop.run(1000)
     assert [outcome.done for outcome in first] == [False]
     assert [outcome.done for outcome in second] == [True, True]
@@ -264,7 +264,7 @@ def test_who_asks_meanwhile_is_told_of_what_is_read_afterwards(bench: Bench) -> 
 
 
 def test_the_end_of_the_router_is_the_end_of_a_reading(bench: Bench) -> None:
-    bench.reload.ask(bench.told.append)
+    bench.reload.request(bench.told.append)
     bench.loop.run()
     bench.reload.close()
     assert [output.closed for output in bench.computer.outputs] == [True]

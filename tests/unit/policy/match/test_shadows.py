@@ -59,8 +59,7 @@ def slow_taken(
     item = rules.rules[rule_index - 1]
     taken = []
     for version in (4, 6):
-        for network in oracle.networks(item, version):
-            first, last = int(network.network_address), int(network.broadcast_address)
+        for first, last, length in oracle.written(item, version):
             inside = [
                 index
                 for (v, address, flow), index in decided.items()
@@ -68,7 +67,7 @@ def slow_taken(
             ]
             elsewhere = any(oracle.policy(rules, index) != item.policy for index in inside)
             if rule_index not in inside and elsewhere:
-                taken.append((version, first, network.prefixlen))
+                taken.append((version, first, length))
     return taken
 
 
@@ -121,6 +120,23 @@ def test_a_general_rule_shadows_the_specific_ones_behind_it() -> None:
         rule("office", "10.1.0.0/16"),
         rule("office", "10.2.0.0/16", ports=[(80, 80)]),
     ) == [(2, "shadowed", (1,)), (3, "shadowed", (1,))]
+
+
+def test_an_exception_before_a_range_is_normal_use() -> None:
+    exception = rule("bypass", "192.0.2.96/30")
+    assert kinds(exception, rule("office", "192.0.2.10-192.0.2.99")) == []
+    assert kinds(exception, rule("office", "10.0.0.0/8", "192.0.2.10-192.0.2.99")) == []
+
+
+def test_a_range_that_is_taken_as_a_whole_is_one_finding() -> None:
+    [shadow] = find_shadows(
+        config(
+            rule("bypass", "192.0.2.0/25"),
+            rule("office", "10.0.0.0/8", "192.0.2.10-192.0.2.99", "192.0.3.0/24"),
+        )
+    )
+    assert (shadow.kind, shadow.by, shadow.count) == (ShadowKind.PARTLY_SHADOWED, (1,), 1)
+    assert shadow.prefixes == ((4, 0xC000020A, 31),)
 
 
 def test_an_exception_before_a_general_rule_is_normal_use() -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from hypothesis import given, settings
 
 from router.config.model import Config
-from router.policy.match.coverage import Deciders
+from router.policy.match.coverage import RuleCoverage
 from router.policy.match.flatten import flatten, shallow
 from router.policy.match.table import RuleSet
 from tests.unit.policy import oracle
@@ -29,7 +29,7 @@ def test_ranges_flattened_deep_and_cut_are_those_flattened_shallow(rules: Config
 @PROPERTIES
 @given(configs())
 def test_a_rule_set_for_few_lookups_decides_as_the_oracle(rules: Config) -> None:
-    shared = RuleSet.for_few_lookups(rules, Deciders(rules, rules.rules).ranges)
+    shared = RuleSet.for_few_lookups(rules, RuleCoverage(rules, rules.rules).ranges)
     for rule_set in (shared, RuleSet.for_few_lookups(rules)):
         for version in (4, 6):
             for address in oracle.boundaries(rules, version):

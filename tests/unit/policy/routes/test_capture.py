@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from itertools import combinations, product
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from netaddr import IPAddress, IPNetwork, IPRange, IPSet
 
 from router.config.model import Config
 from router.config.ranges import split_range
 from router.policy.match.table import RuleSet
-from router.policy.prefixes import format_prefix
+from router.policy.prefixes import format_prefix, unpack
 from router.policy.routes.aggregate import LabelledPrefix, LabelledRange, fewest_routes
 from router.policy.routes.capture import (
     Route,
@@ -82,6 +84,72 @@ def test_with_one_mtu_the_routes_are_the_capture_set(rules: Config) -> None:
         assert [(route.first, route.length) for route in routes if route.version == version] == (
             captured
         )
+
+
+def address_set(prefixes: Iterable[tuple[int, int]], version: int) -> IPSet:
+    return IPSet(IPNetwork(prefix, version=version) for prefix in prefixes)
+
+
+def halves(networks: Iterable[IPNetwork]) -> list[str]:
+    """As text; in place of everything its two halves, as a route for everything is not planned."""
+    found = []
+    for network in networks:
+        parts = network.subnet(1) if not network.prefixlen else [network]
+        found += [str(part) for part in parts]
+    return found
+
+
+def captured_set(rules: Config, version: int) -> IPSet:
+    """From the last rule to the first, each takes its addresses to or from what is captured."""
+    captured = address_set([(0, 0)] if rules.default != "bypass" else [], version)
+    for item in reversed(rules.rules):
+        own = address_set(map(unpack, item.packed(version)), version)
+        captured = captured - own if item.policy == "bypass" else captured | own
+    return captured
+
+
+@settings(derandomize=True, deadline=None, max_examples=150)
+@given(configs(conditional=False))
+def test_what_is_captured_is_what_the_algebra_of_sets_gives(rules: Config) -> None:
+    """netaddr's IPSet as the oracle, of the capture set and of the routes for one MTU."""
+    rule_set = RuleSet.build(rules)
+    routes = plan_routes(rules, rule_set, lambda _: 1400)
+    for version in (4, 6):
+        expected = captured_set(rules, version)
+        assert captured_ranges(rules, rule_set, version) == [
+            (each.first, each.last) for each in expected.iter_ipranges()
+        ]
+        own = [format_prefix(*route[:3]) for route in routes if route.version == version]
+        assert own == halves(expected.iter_cidrs())
+
+
+labelled = st.lists(
+    st.tuples(st.integers(1, 40), st.sampled_from([None, 1, 1, 2, 3])), min_size=1, max_size=12
+)
+
+
+@settings(derandomize=True, deadline=None, max_examples=150)
+@given(st.sampled_from([4, 6]), st.integers(0, 64), labelled)
+def test_routes_cover_what_has_a_label_and_nothing_else(
+    version: int, first: int, lengths: list[tuple[int, int | None]]
+) -> None:
+    """netaddr's IPSet as the oracle: labels apart, the routes are the addresses that have one; and
+    the addresses that a longer route leaves to a label are those that have it."""
+    ranges: list[LabelledRange] = []
+    for length, label in lengths:
+        ranges.append((first, first + length - 1, label))
+        first += length
+    expected: dict[int, IPSet] = {}
+    for begin, end, label in ranges:
+        if label is not None:
+            own = IPSet(IPRange(IPAddress(begin, version), IPAddress(end, version)))
+            expected[label] = expected.get(label, IPSet()) | own
+    found: dict[int, IPSet] = {}
+    for start, length, label in fewest_routes(ranges, WIDTHS[version]):
+        own = address_set([(start, length)], version)
+        found = {other: held - own for other, held in found.items()}
+        found[label] = found.get(label, IPSet()) | own
+    assert {label: held for label, held in found.items() if held} == expected
 
 
 def slow_fewest(labels: list[int | None], width: int) -> int:

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from router.policy.network import Network, RouteKind, SystemRoute, TableLookup
 from router.policy.routes.capture import Route
-from router.policy.routes.fib import Choice, Kernel, PlannedRoutes, next_hop
+from router.policy.routes.fib import Choice, Fib, PlannedRoutes, next_hop
 from tests.unit.check.networks import LAPTOP, route
 
 PROPERTIES = settings(derandomize=True, deadline=None, max_examples=300)
@@ -72,10 +72,10 @@ def test_the_choice_is_that_of_a_linear_search(
     routes: list[SystemRoute], planned: list[Route], steps: list[TableLookup]
 ) -> None:
     network = Network(routes=tuple(routes), lookups=tuple(steps))
-    kernel = Kernel(network, PlannedRoutes(planned))
+    fib = Fib(network, PlannedRoutes(planned))
     for number in range(1 << BITS):
         address = number << (32 - BITS) | 77
-        chosen, expected = kernel.choose(4, address), slow_choice(network, planned, address)
+        chosen, expected = fib.lookup(4, address), slow_choice(network, planned, address)
         assert type(chosen) is type(expected)
         assert chosen is None or expected is None or chosen[:4] == expected[:4]
 
@@ -105,12 +105,12 @@ def test_a_full_tunnel_of_wg_quick_is_asked_after_the_main_table() -> None:
         ),
     )
     ours = Route(4, int(ip_address("198.51.100.0")), 24, 1500)
-    kernel = Kernel(network, PlannedRoutes([ours]))
-    assert kernel.choose(4, int(ip_address("198.51.100.9"))) == ours
-    elsewhere = kernel.choose(4, int(ip_address("8.8.8.8")))
+    fib = Fib(network, PlannedRoutes([ours]))
+    assert fib.lookup(4, int(ip_address("198.51.100.9"))) == ours
+    elsewhere = fib.lookup(4, int(ip_address("8.8.8.8")))
     assert isinstance(elsewhere, SystemRoute)
     assert elsewhere.interface == "wg0"
-    assert list(kernel.before_main(4)) == []
+    assert list(fib.before_main(4)) == []
 
 
 def test_the_next_hop_of_a_bound_packet() -> None:
