@@ -48,6 +48,7 @@ from router.policy.routes.capture import Route
 IPV6_METRIC: Final = 1
 """The metric tells IPv6 routes of the same prefix apart; others have 256 or 1024."""
 
+U32_SIZE: Final = U32_ATTRIBUTE.size
 BATCH: Final = 512
 
 
@@ -128,13 +129,9 @@ def encode(
         0,
     )
     body += ATTRIBUTE.pack(ATTRIBUTE.size + len(address), RTA_DST) + address
-    body += _u32(RTA_OIF, index)
+    body += U32_ATTRIBUTE.pack(U32_SIZE, RTA_OIF, index)
     if not four:
-        body += _u32(RTA_PRIORITY, IPV6_METRIC)
-    mtu = _u32(RTAX_MTU, route.mtu)
-    body += ATTRIBUTE.pack(ATTRIBUTE.size + len(mtu), RTA_METRICS) + mtu
+        body += U32_ATTRIBUTE.pack(U32_SIZE, RTA_PRIORITY, IPV6_METRIC)
+    body += ATTRIBUTE.pack(ATTRIBUTE.size + U32_SIZE, RTA_METRICS)
+    body += U32_ATTRIBUTE.pack(U32_SIZE, RTAX_MTU, route.mtu)
     return pack_message(kind, NLM_F_REQUEST | flags, sequence, body)
-
-
-def _u32(kind: int, value: int) -> bytes:
-    return U32_ATTRIBUTE.pack(U32_ATTRIBUTE.size, kind, value)
