@@ -16,7 +16,10 @@ from types import FrameType
 import pytest
 
 from tests.e2e import netns
+from tests.e2e.netns import Namespace
 from tests.e2e.testbed import FAMILIES, Family, Testbed, opened_testbed
+from tests.e2e.tunrouter import Tunrouter, running
+from tests.e2e.udp import far_hosts
 
 
 def pytest_collection_modifyitems() -> None:
@@ -63,3 +66,52 @@ def bed() -> Iterator[Testbed]:
 def family(request: pytest.FixtureRequest) -> Family:
     found: Family = request.param
     return found
+
+
+@pytest.fixture(scope="module")
+def offloads() -> bool:
+    """Whether the router of a module uses offloads; see marks.WITH_AND_WITHOUT_OFFLOADS."""
+    return True
+
+
+@pytest.fixture(scope="module")
+def router(
+    request: pytest.FixtureRequest,
+    bed: Testbed,
+    offloads: bool,
+    tmp_path_factory: pytest.TempPathFactory,
+) -> Iterator[Tunrouter]:
+    """One router for a module, with the RULES of that module."""
+    directory = tmp_path_factory.mktemp("rules")
+    with running(bed.router, directory, request.module.RULES, offloads=offloads) as started:
+        yield started
+
+
+@pytest.fixture(scope="module")
+def udp_servers(bed: Testbed) -> Iterator[None]:
+    """The servers and packet filters of udp.far_hosts()."""
+    with far_hosts(bed):
+        yield
+
+
+@pytest.fixture
+def sender(bed: Testbed, router: Tunrouter, host: str) -> Namespace:
+    """The namespace that sends the datagrams of a test with the parameters of udp.PATHS."""
+    found: Namespace = getattr(bed, host)
+    return found
+
+
+@pytest.fixture(scope="module")
+def strict_rp_filter(bed: Testbed) -> None:
+    """rp_filter=1 on the outbound interfaces: the router has a value to change and to restore."""
+    bed.router.sysctl(
+        ipv4__conf__all__rp_filter=1, ipv4__conf__eth0__rp_filter=1, ipv4__conf__wg0__rp_filter=1
+    )
+
+
+@pytest.fixture
+def reopened_tunnel(bed: Testbed) -> Iterator[None]:
+    """After the test wg0 exists, also if the test has failed while it was closed."""
+    yield
+    if not bed.router.has_interface("wg0"):
+        bed.open_tunnel()

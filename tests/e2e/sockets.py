@@ -24,6 +24,8 @@ from tests.e2e.wait import BOUND_S
 NAMESPACES = Path("/var/run/netns")
 CLONE_NEWNET = 0x40000000
 RESET_ON_CLOSE = pack("ii", 1, 0)
+FREEBIND = {4: (socket.IPPROTO_IP, 15), 6: (socket.IPPROTO_IPV6, 78)}
+"""Level and option: linux/in.h, linux/in6.h."""
 T = TypeVar("T")
 
 
@@ -63,6 +65,20 @@ def stream(namespace: Namespace, family: Family) -> socket.socket:
     made = within(namespace, lambda: socket.socket(kind, socket.SOCK_STREAM))
     made.settimeout(BOUND_S)
     return made
+
+
+def datagram(namespace: Namespace, family: Family) -> socket.socket:
+    """A UDP socket, whose calls take BOUND_S seconds at most."""
+    kind = socket.AF_INET if family.version == 4 else socket.AF_INET6
+    made = within(namespace, lambda: socket.socket(kind, socket.SOCK_DGRAM))
+    made.settimeout(BOUND_S)
+    return made
+
+
+def bind_foreign(sock: socket.socket, family: Family, address: str) -> None:
+    """Binds to an address that no interface has (IP_FREEBIND, IPV6_FREEBIND), and to any port."""
+    sock.setsockopt(*FREEBIND[family.version], 1)
+    sock.bind((address, 0))
 
 
 def connect(sock: socket.socket, address: tuple[str, int]) -> None:

@@ -11,7 +11,8 @@ from tests.e2e import ping
 from tests.e2e.capture import Capture
 from tests.e2e.coexistence import OPENVPN, OPENVPN_OWN, openvpn
 from tests.e2e.snapshot import state, wait_for_state
-from tests.e2e.test_coexistence_wireguard import OTHER, SPLIT, VPN, expect_split
+from tests.e2e.split import RULES, VPN
+from tests.e2e.test_coexistence_wireguard import OTHER, expect_split
 from tests.e2e.testbed import FAMILIES, V4, Testbed
 from tests.e2e.tunrouter import HEAD, PROGRAM, TUN, rules, running, write_rules
 from tests.e2e.wait import wait_until
@@ -27,7 +28,7 @@ def test_a_redirected_gateway_that_was_there_before(bed: Testbed, tmp_path: Path
         without = state(bed.router)
         tunnel.up(*REDIRECT)
         before = state(bed.router)
-        with running(bed.router, tmp_path, SPLIT):
+        with running(bed.router, tmp_path, RULES):
             expect_split(bed, V4, BY_OPENVPN)
         wait_for_state(bed.router, before)
         tunnel.down()
@@ -37,7 +38,7 @@ def test_a_redirected_gateway_that_was_there_before(bed: Testbed, tmp_path: Path
 def test_a_redirected_gateway_that_comes_and_goes_meanwhile(bed: Testbed, tmp_path: Path) -> None:
     with openvpn(bed, tmp_path) as tunnel:
         before = state(bed.router)
-        with running(bed.router, tmp_path, SPLIT):
+        with running(bed.router, tmp_path, RULES):
             tunnel.up(*REDIRECT)
             expect_split(bed, V4, BY_OPENVPN)
             tunnel.down()

@@ -13,17 +13,13 @@ from tests.e2e import ping
 from tests.e2e.capture import ICMP, Capture
 from tests.e2e.coexistence import SECOND, full_tunnel, second_own, second_tunnel, within_tunnel
 from tests.e2e.snapshot import state, wait_for_state
+from tests.e2e.split import HOME, RULES, VPN
 from tests.e2e.test_check import installed, planned
 from tests.e2e.testbed import FAMILIES, V4, V6, Family, Testbed
 from tests.e2e.tunrouter import HEAD, PROGRAM, TUN, rules, running, write_rules
 from tests.e2e.wait import wait_until
 
-HOME, VPN, LAB, OTHER = 1, 2, 3, 9
-
-SPLIT = rules(
-    *(f"{family.far(HOME)} -> home" for family in FAMILIES),
-    *(f"{family.far(VPN)} -> office" for family in FAMILIES),
-)
+LAB, OTHER = 3, 9
 
 
 def expect_split(bed: Testbed, family: Family, other: tuple[str, str]) -> None:
@@ -44,7 +40,7 @@ def test_a_full_tunnel_that_was_there_before(bed: Testbed, tmp_path: Path) -> No
     with full_tunnel(bed, tmp_path) as tunnel:
         tunnel.up()
         before = state(bed.router)
-        with running(bed.router, tmp_path, SPLIT):
+        with running(bed.router, tmp_path, RULES):
             for family in FAMILIES:
                 expect_split(bed, family, ("vpn0", second_own(family)))
         wait_for_state(bed.router, before)
@@ -53,7 +49,7 @@ def test_a_full_tunnel_that_was_there_before(bed: Testbed, tmp_path: Path) -> No
 def test_a_full_tunnel_that_comes_and_goes_meanwhile(bed: Testbed, tmp_path: Path) -> None:
     with full_tunnel(bed, tmp_path) as tunnel:
         before = state(bed.router)
-        with running(bed.router, tmp_path, SPLIT):
+        with running(bed.router, tmp_path, RULES):
             tunnel.up()
             for family in FAMILIES:
                 expect_split(bed, family, ("vpn0", second_own(family)))
@@ -67,7 +63,7 @@ def test_a_full_tunnel_that_ends_before_us(bed: Testbed, tmp_path: Path) -> None
     with full_tunnel(bed, tmp_path) as tunnel:
         before = state(bed.router)
         tunnel.up()
-        with running(bed.router, tmp_path, SPLIT):
+        with running(bed.router, tmp_path, RULES):
             tunnel.down()
             for family in FAMILIES:
                 expect_split(bed, family, ("home0", family.eth0))

@@ -19,6 +19,7 @@ import pytest
 import router
 from tests.e2e import ping, sockets
 from tests.e2e.snapshot import state, wait_for_state
+from tests.e2e.split import HOME, LINES, RULES, VPN, ping_both
 from tests.e2e.testbed import FAMILIES, V4, V6, Family, Testbed
 from tests.e2e.tunrouter import (
     GUARD,
@@ -37,14 +38,10 @@ from tests.e2e.tunrouter import (
     write_rules,
 )
 from tests.e2e.udp import ECHO, far_hosts
-from tests.e2e.wait import BOUND_S, wait_until
+from tests.e2e.wait import wait_until
 
-HOME, VPN = 1, 2
-LINES = (
-    *(f"{family.far(HOME)} -> home" for family in FAMILIES),
-    *(f"{family.far(VPN)} -> office" for family in FAMILIES),
-)
-RULES = rules(*LINES)
+pytestmark = pytest.mark.usefixtures("strict_rp_filter")
+
 NEW_FLOWS = 12
 """Of each family: not more than the router has sockets in reserve for."""
 
@@ -57,21 +54,6 @@ def _of(pid: int, key: str) -> str:
     """A line of /proc/PID/status, without its key."""
     lines = Path(f"/proc/{pid}/status").read_text().splitlines()
     return next(line.partition(":")[2].strip() for line in lines if line.startswith(key + ":"))
-
-
-def _use(bed: Testbed) -> None:
-    """Traffic by every way, so that all there is to clean up has come into being."""
-    for family in FAMILIES:
-        for host in (HOME, VPN):
-            assert ping.answered(bed.client, family.far(host)).received == 3
-
-
-@pytest.fixture(scope="module", autouse=True)
-def _strict(bed: Testbed) -> None:
-    """Strict rp_filter, so that whoever loosens it has something to put back."""
-    bed.router.sysctl(
-        ipv4__conf__all__rp_filter=1, ipv4__conf__eth0__rp_filter=1, ipv4__conf__wg0__rp_filter=1
-    )
 
 
 @pytest.fixture
@@ -108,19 +90,19 @@ def test_the_router_has_no_rights_but_its_descriptors(
         for name in (GUARD, UNDOER):
             assert set(_of(processes[name], "Uid").split()) == {"0"}
         assert len({os.getsid(pid) for pid in processes.values()}) == 3
-        _use(bed)
+        ping_both(bed)
         bed.close_tunnel()
         router.wait_until_down("office")
         bed.open_tunnel()
         router.wait_until_up("office", V4.wg0, V6.wg0)
-        _use(bed)
+        ping_both(bed)
 
 
 def test_root_stays_root_only_when_told_to_and_is_warned(bed: Testbed, tmp_path: Path) -> None:
     with running(bed.router, tmp_path, owned_by("root")) as router:
         assert set(_of(router.pid, "Uid").split()) == {"0"}
         assert "keeps the rights of root" in router.log
-        _use(bed)
+        ping_both(bed)
     with running(bed.router, tmp_path, RULES) as router:
         assert "keeps the rights of root" not in router.log
 
@@ -147,7 +129,7 @@ def test_nothing_is_read_from_disk_any_more(
     try:
         started.wait_for_output("ready")
         assert set(_of(started.pid, "Uid").split()) == {str(pwd.getpwnam("nobody").pw_uid)}
-        _use(bed)
+        ping_both(bed)
         for host in (HOME, VPN):
             refused = bed.client.run("curl", "-s", f"http://{V4.far(host)}:9", check=False)
             assert refused.returncode == 7, "curl: connection refused"
@@ -158,7 +140,7 @@ def test_nothing_is_read_from_disk_any_more(
         wait_until_down(lambda: started.stderr, "office")
         bed.open_tunnel()
         wait_until_up(lambda: started.stderr, "office", V4.wg0, V6.wg0)
-        _use(bed)
+        ping_both(bed)
         assert started.stop(signal.SIGTERM) == 0
         assert "Traceback" not in started.stderr
     finally:
@@ -171,7 +153,7 @@ def test_sigkill_of_process_groups_leaves_nothing(
 ) -> None:
     before, files = state(bed.router), files_of(bed.router)
     with running(bed.router, tmp_path, RULES) as router:
-        _use(bed)
+        ping_both(bed)
         assert state(bed.router) != before
         assert {path.suffix for path in files_of(bed.router) - files} == {".sock", ".undo"}
         router.kill(killed)
@@ -187,7 +169,7 @@ def test_sigkill_of_process_groups_leaves_nothing(
 def _killed_all_at_once(bed: Testbed, tmp_path: Path) -> None:
     """A run that nobody is left of to undo what it has done, as after a power cut."""
     with running(bed.router, tmp_path, RULES) as router:
-        _use(bed)
+        ping_both(bed)
         pids = router.pids()
         for pid in pids:
             os.kill(pid, signal.SIGSTOP)
@@ -212,12 +194,12 @@ def test_cleanup_undoes_what_a_power_cut_leaves(bed: Testbed, tmp_path: Path) ->
 
 def test_cleanup_leaves_a_router_that_runs_alone(bed: Testbed, tmp_path: Path) -> None:
     with running(bed.router, tmp_path, RULES):
-        _use(bed)
+        ping_both(bed)
         during, files = state(bed.router), files_of(bed.router)
         cleaned = bed.router.run(PROGRAM, "cleanup")
         assert "nothing to clean up" in cleaned.stdout
         assert (state(bed.router), files_of(bed.router)) == (during, files)
-        _use(bed)
+        ping_both(bed)
 
 
 def test_the_next_start_cleans_up_too(bed: Testbed, tmp_path: Path) -> None:
@@ -225,7 +207,7 @@ def test_the_next_start_cleans_up_too(bed: Testbed, tmp_path: Path) -> None:
     _killed_all_at_once(bed, tmp_path)
     with running(bed.router, tmp_path, RULES) as router:
         assert "undone what a killed run had left" in router.log
-        _use(bed)
+        ping_both(bed)
     wait_for_state(bed.router, before)
     assert files_of(bed.router) == files
 
@@ -244,7 +226,7 @@ def test_rubbish_in_what_was_written_down_is_named_and_hinders_nothing(
         for number in (1, 2):
             assert f"what a killed run left could not be undone: {journal}:{number}: " in router.log
         assert "undone what a killed run had left" in router.log
-        _use(bed)
+        ping_both(bed)
     wait_for_state(bed.router, before)
     cleaned = bed.router.run(PROGRAM, "cleanup", check=False)
     assert cleaned.returncode == 1
@@ -267,7 +249,7 @@ def test_a_second_start_says_who_runs(bed: Testbed, tmp_path: Path) -> None:
         assert "tunrouter run" in second.log
         assert f"stop it (kill {first.pid}), or choose another tun name" in second.log
         assert state(bed.router) == during
-        _use(bed)
+        ping_both(bed)
 
 
 def test_a_second_start_with_the_same_addresses_says_who_has_them(
@@ -282,14 +264,14 @@ def test_a_second_start_with_the_same_addresses_says_who_has_them(
         assert f"{V4.tun} is already an address of tun0, in use by pid {first.pid}, " in second.log
         assert f"stop it (kill {first.pid}), or choose another 'address' in 'tun'" in second.log
         assert state(bed.router) == during
-        _use(bed)
+        ping_both(bed)
 
 
 def test_signals_for_the_router_end_nobody_else_first(bed: Testbed, tmp_path: Path) -> None:
     """As a service supervisor stops it: every process is told to end at once."""
     before = state(bed.router)
     with running(bed.router, tmp_path, RULES) as router:
-        _use(bed)
+        ping_both(bed)
         for pid in router.pids():
             os.kill(pid, signal.SIGTERM)
         assert router.stop().exit_code == 0
@@ -334,9 +316,7 @@ def test_packets_do_not_wait_for_a_busy_guard(bed: Testbed, tmp_path: Path) -> N
 
 def _echoed(bed: Testbed, family: Family) -> socket.socket:
     """A socket that has sent a datagram to a far host, and has it back."""
-    kind = socket.AF_INET if family.version == 4 else socket.AF_INET6
-    sock = sockets.within(bed.client, lambda: socket.socket(kind, socket.SOCK_DGRAM))
-    sock.settimeout(BOUND_S)
+    sock = sockets.datagram(bed.client, family)
     sock.sendto(b"question", (family.far(HOME), ECHO))
     assert sock.recv(100) == b"question"
     return sock

@@ -15,42 +15,24 @@ import pytest
 
 from tests.e2e import ping
 from tests.e2e.snapshot import state
+from tests.e2e.split import HOME, RULES, VPN, ping_both
 from tests.e2e.testbed import FAMILIES, V4, Testbed
 from tests.e2e.tunrouter import (
     GUARD,
     PROGRAM,
     UNDOER,
     files_of,
-    rules,
     run_to_end,
     running,
     write_rules,
 )
 from tests.e2e.wait import wait_until
 
-HOME, VPN = 1, 2
-RULES = rules(
-    *(f"{family.far(HOME)} -> home" for family in FAMILIES),
-    *(f"{family.far(VPN)} -> office" for family in FAMILIES),
-)
+pytestmark = pytest.mark.usefixtures("strict_rp_filter")
+
 FULL = "size=4k tmpfs /run; head -c 4096 /dev/zero >/run/full"
 IDENTITY = "from router.platform.linux import runtime; print(runtime.namespace_identity())"
 LEFT = "`sudo tunrouter cleanup` undoes the rest"
-
-
-@pytest.fixture(scope="module", autouse=True)
-def _strict(bed: Testbed) -> None:
-    """Strict rp_filter, so that whoever loosens it has something to put back."""
-    bed.router.sysctl(
-        ipv4__conf__all__rp_filter=1, ipv4__conf__eth0__rp_filter=1, ipv4__conf__wg0__rp_filter=1
-    )
-
-
-def _use(bed: Testbed) -> None:
-    """Traffic by every way, so that all there is to clean up has come into being."""
-    for family in FAMILIES:
-        for host in (HOME, VPN):
-            assert ping.answered(bed.client, family.far(host)).received == 3
 
 
 @pytest.mark.parametrize("killed", [(GUARD, UNDOER), (UNDOER, GUARD)], ids="+".join)
@@ -59,7 +41,7 @@ def test_whoever_would_undo_killed_leaves_nothing_that_is_not_said(
 ) -> None:
     before, files = state(bed.router), files_of(bed.router)
     with running(bed.router, tmp_path, RULES) as router:
-        _use(bed)
+        ping_both(bed)
         processes = router.processes()
         for name in killed:
             with suppress(ProcessLookupError):  # the second may be done already
@@ -77,7 +59,7 @@ def test_whoever_would_undo_killed_leaves_nothing_that_is_not_said(
 def test_a_polite_end_without_anybody_to_undo_is_no_success(bed: Testbed, tmp_path: Path) -> None:
     before, files = state(bed.router), files_of(bed.router)
     with running(bed.router, tmp_path, RULES) as router:
-        _use(bed)
+        ping_both(bed)
         processes = router.processes()
         os.kill(router.pid, signal.SIGSTOP)
         os.kill(router.pid, signal.SIGTERM)
@@ -96,7 +78,7 @@ def test_a_polite_end_without_anybody_to_undo_is_no_success(bed: Testbed, tmp_pa
 def test_a_guard_that_hangs_ends_the_run(bed: Testbed, tmp_path: Path) -> None:
     before, files = state(bed.router), files_of(bed.router)
     with running(bed.router, tmp_path, RULES) as router:
-        _use(bed)
+        ping_both(bed)
         guard = router.processes()[GUARD]
         os.kill(guard, signal.SIGSTOP)
         try:
@@ -113,7 +95,7 @@ def test_a_guard_that_hangs_ends_the_run(bed: Testbed, tmp_path: Path) -> None:
 def test_a_start_says_who_has_not_ended(bed: Testbed, tmp_path: Path) -> None:
     before, files = state(bed.router), files_of(bed.router)
     with running(bed.router, tmp_path, RULES) as former:
-        _use(bed)
+        ping_both(bed)
         processes = former.processes()
         hanging = processes[GUARD], processes[UNDOER]
         for pid in hanging:
@@ -155,7 +137,7 @@ def test_without_room_in_run_a_start_is_refused(bed: Testbed, tmp_path: Path, fi
 def test_without_room_for_one_more_deed_a_way_out_stays_down(bed: Testbed, tmp_path: Path) -> None:
     files = files_of(bed.router)
     with running(bed.router, tmp_path, RULES) as router:
-        _use(bed)
+        ping_both(bed)
         (journal,) = (path for path in files_of(bed.router) - files if path.suffix == ".undo")
         bed.close_tunnel()
         wait_until(lambda: "policy office: down" in router.log, "the VPN to be seen to go")
@@ -170,7 +152,7 @@ def test_without_room_for_one_more_deed_a_way_out_stays_down(bed: Testbed, tmp_p
             bed.close_tunnel()
         bed.open_tunnel()
         wait_until(lambda: router.log.count("policy office: up") == 2, "the VPN to be back")
-        _use(bed)
+        ping_both(bed)
         assert " proto 116" in state(bed.router)
         assert router.stop().exit_code == 0
     assert " proto 116" not in state(bed.router), "the interface is another one than before"

@@ -19,6 +19,7 @@ import pytest
 from tests.e2e import ping, probes
 from tests.e2e.capture import Capture
 from tests.e2e.hops import hops
+from tests.e2e.marks import WITH_AND_WITHOUT_OFFLOADS
 from tests.e2e.testbed import FAMILIES, V4, Family, Testbed
 from tests.e2e.tunrouter import Tunrouter, rules, running
 from tests.e2e.wait import wait_until
@@ -119,7 +120,7 @@ def test_answers(bed: Testbed, tmp_path: Path, family: Family, way: Way) -> None
     assert seen == expected
 
 
-@pytest.mark.parametrize("offloads", [True, False], ids=["offloads", "plain"])
+@WITH_AND_WITHOUT_OFFLOADS
 def test_answers_for_a_host_behind_us(
     bed: Testbed, tmp_path: Path, family: Family, offloads: bool
 ) -> None:

@@ -19,8 +19,8 @@ from tests.e2e.capture import Capture
 from tests.e2e.tcp_bed import alongside, conversation
 from tests.e2e.testbed import FAMILIES, V4, V6, Family, Testbed
 from tests.e2e.tunrouter import HEAD, Tunrouter, rules, running
-from tests.e2e.udp import BARE_OFFICE, ECHO, far_hosts, sixteen
-from tests.e2e.wait import BOUND_S, wait_until
+from tests.e2e.udp import BARE_OFFICE, ECHO, echoing, sixteen
+from tests.e2e.wait import wait_until
 
 HOME, VPN, BACKED_UP, QUIET, MOVING = 1, 2, 3, 4, 5
 POLICIES = """\
@@ -58,10 +58,9 @@ OTHER_ADDRESS = {4: ("10.8.0.3", 24), 6: ("fd08::3", 64)}
 
 
 @pytest.fixture(scope="module", autouse=True)
-def _far(bed: Testbed) -> Iterator[None]:
+def _far(bed: Testbed, udp_servers: None) -> Iterator[None]:
     bed.vpn.run("nft", "-f", "-", stdin=SILENCE)
-    with far_hosts(bed):
-        yield
+    yield
     bed.vpn.run("nft", "delete", "table", "inet", "lost")
 
 
@@ -78,17 +77,6 @@ def _lose_the_tunnel(bed: Testbed, router: Tunrouter) -> None:
     bed.close_tunnel()
     for policy in ("office", "backed-up", "quiet"):
         router.wait_until_down(policy)
-
-
-def _echoing(bed: Testbed, family: Family, host: int) -> socket.socket:
-    """A socket with a UDP flow: connected to a far host, and answered by it."""
-    kind = socket.AF_INET if family.version == 4 else socket.AF_INET6
-    sock = sockets.within(bed.client, lambda: socket.socket(kind, socket.SOCK_DGRAM))
-    sock.settimeout(BOUND_S)
-    sock.connect((family.far(host), ECHO))
-    sock.send(b"before")
-    assert sock.recv(100) == b"before"
-    return sock
 
 
 def test_a_connection_by_a_lost_way_is_reset(
@@ -120,7 +108,7 @@ def test_a_connection_that_is_being_dialled_is_refused(
 
 
 def test_the_next_datagram_is_refused(bed: Testbed, family: Family, router: Tunrouter) -> None:
-    with _echoing(bed, family, VPN) as sock:
+    with echoing(bed, family, VPN) as sock:
         _lose_the_tunnel(bed, router)
         sock.send(b"after")
         with pytest.raises(OSError) as refused:
@@ -160,8 +148,8 @@ def test_the_next_datagram_goes_where_on_down_says(
 ) -> None:
     address = f"{family.far(BACKED_UP)}.{ECHO}"
     with (
-        _echoing(bed, family, BACKED_UP) as backed_up,
-        _echoing(bed, family, QUIET) as quiet,
+        echoing(bed, family, BACKED_UP) as backed_up,
+        echoing(bed, family, QUIET) as quiet,
         Capture(bed.far, f"udp dst port {ECHO}") as far,
     ):
         _lose_the_tunnel(bed, router)
@@ -181,7 +169,7 @@ def test_flows_by_other_ways_lose_nothing(bed: Testbed, family: Family, router: 
     returns: every byte and every answer arrives."""
     data = hashlib.shake_256(b"transfer").digest(SIZE)
     pings = ping.start(bed.client, family.far(HOME), "-i", "0.01")
-    with conversation(bed, family, HOME) as pair, _echoing(bed, family, HOME) as sock:
+    with conversation(bed, family, HOME) as pair, echoing(bed, family, HOME) as sock:
         received = bytearray()
 
         def receive() -> None:
@@ -250,7 +238,7 @@ def test_an_interface_that_changes_keeps_its_flows(
     goes on being its own."""
     own = "192.0.2.77/24" if family.version == 4 else "2001:db8:2::77/64"
     address = family.far(HOME)
-    with _echoing(bed, family, HOME), Capture(bed.router, f"udp port {ECHO}"):
+    with echoing(bed, family, HOME), Capture(bed.router, f"udp port {ECHO}"):
         held = _udp_sockets(bed, family)
         pings = ping.start(bed.client, address, "-i", "0.01")
         ups = router.log.count("policy home: up")

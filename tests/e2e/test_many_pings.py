@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-
 import pytest
 
 from tests.e2e import ping
 from tests.e2e.netns import Namespace
 from tests.e2e.testbed import FAMILIES, Family, Testbed
-from tests.e2e.tunrouter import Tunrouter, rules, running
+from tests.e2e.tunrouter import rules
+
+pytestmark = pytest.mark.usefixtures("router")
 
 PINGS = 20
 EACH = 20
@@ -21,12 +21,6 @@ RULES = rules(
     *(f"{family.far(VPN)} -> office" for family in FAMILIES),
     *(f"{family.far(REPLY)} -> reply" for family in FAMILIES),
 )
-
-
-@pytest.fixture(scope="module", autouse=True)
-def router(bed: Testbed, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Tunrouter]:
-    with running(bed.router, tmp_path_factory.mktemp("rules"), RULES) as started:
-        yield started
 
 
 def _options(number: int) -> list[str]:

@@ -26,6 +26,8 @@ from tests.e2e.tunrouter import HEAD, TUN, Tunrouter, rules, running
 from tests.e2e.udp import ECHO, SERVER
 from tests.e2e.wait import wait_until
 
+pytestmark = pytest.mark.usefixtures("reopened_tunnel")
+
 TRAFFIC: Final = str(Path(__file__).with_name("traffic.py"))
 KINDS: Final = {"ICMP": "icmp", "UDP": "udp", "Flags": "tcp"}
 """What tcpdump's lines tell them by."""
@@ -51,13 +53,6 @@ OTHERS: Final = (
 """By all of them the VPN carries those addresses: with the same routes, narrower ones, wider ones,
 more of them; by another policy; by the default."""
 EXPRESSION: Final = " or ".join(f"dst net {family.office_net}" for family in FAMILIES)
-
-
-@pytest.fixture(autouse=True)
-def _tunnel_afterwards(bed: Testbed) -> Iterator[None]:
-    yield
-    if not bed.router.has_interface("wg0"):
-        bed.open_tunnel()
 
 
 def test_no_packet_of_a_vpn_goes_elsewhere(bed: Testbed, tmp_path: Path) -> None:

@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-
 import pytest
 
 from tests.e2e import ping
 from tests.e2e.capture import Capture
 from tests.e2e.netns import Namespace
 from tests.e2e.testbed import FAMILIES, Family, Testbed
-from tests.e2e.tunrouter import Tunrouter, rules, running
+from tests.e2e.tunrouter import Tunrouter, rules
 
 HOME, VPN, REPLY, DROP, REJECT = 1, 2, 3, 4, 5
 
@@ -28,12 +26,6 @@ RULES = rules(
         )
     )
 )
-
-
-@pytest.fixture(scope="module")
-def router(bed: Testbed, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Tunrouter]:
-    with running(bed.router, tmp_path_factory.mktemp("rules"), RULES) as started:
-        yield started
 
 
 @pytest.fixture(params=["client", "router"])

@@ -22,8 +22,10 @@ from tests.e2e.tcp_bed import Pair, conversation
 from tests.e2e.test_check import installed
 from tests.e2e.testbed import FAMILIES, V4, Family, Testbed
 from tests.e2e.tunrouter import HEAD, PROGRAM, TUN, Tunrouter, rules, running
-from tests.e2e.udp import ECHO, far_hosts
+from tests.e2e.udp import ECHO, echo, echoing
 from tests.e2e.wait import BOUND_S, wait_until
+
+pytestmark = pytest.mark.usefixtures("udp_servers")
 
 HOME, VPN, OTHER = 1, 2, 21
 """Far hosts: by the home network, by the VPN, by what a test says."""
@@ -46,12 +48,6 @@ def written(*more: str, head: str = HEAD, default: str = "bypass") -> str:
     return rules(*lines, *own, head=head, default=default)
 
 
-@pytest.fixture(scope="module", autouse=True)
-def _far(bed: Testbed) -> Iterator[None]:
-    with far_hosts(bed):
-        yield
-
-
 @pytest.fixture
 def router(bed: Testbed, tmp_path: Path) -> Iterator[Tunrouter]:
     """With the rules of `written()`; when it has stopped, everything is as it was before."""
@@ -59,21 +55,6 @@ def router(bed: Testbed, tmp_path: Path) -> Iterator[Tunrouter]:
     with running(bed.router, tmp_path, written()) as started:
         yield started
     wait_for_state(bed.router, before)
-
-
-def _echoing(bed: Testbed, family: Family, host: int) -> socket.socket:
-    """A socket with a UDP flow: connected to a far host, and answered by it."""
-    kind = socket.AF_INET if family.version == 4 else socket.AF_INET6
-    sock = sockets.within(bed.client, lambda: socket.socket(kind, socket.SOCK_DGRAM))
-    sock.settimeout(BOUND_S)
-    sock.connect((family.far(host), ECHO))
-    _echo(sock)
-    return sock
-
-
-def _echo(sock: socket.socket) -> None:
-    sock.send(b"echo")
-    assert sock.recv(100) == b"echo"
 
 
 def _talk(pair: Pair) -> None:
@@ -100,12 +81,12 @@ def test_what_has_nothing_to_do_with_it_goes_on(
     address = family.far(HOME)
     transfer = bed.client.start("iperf3", "-c", address, "-t", "4", "-J")
     pings = ping.start(bed.client, address, "-i", "0.005")
-    with _echoing(bed, family, HOME) as sock, conversation(bed, family, HOME) as pair:
+    with echoing(bed, family, HOME) as sock, conversation(bed, family, HOME) as pair:
         own = _outside_ports(bed)
         for text in (written(NOBODY), written(NOBODY, "HOST -> reject"), written()):
             said = router.reload(text)
             assert "flows ended: 0;" in said
-            _echo(sock)
+            echo(sock)
             _talk(pair)
         assert _outside_ports(bed) == own
     ping.wait_for_the_rest(pings)
@@ -127,7 +108,7 @@ def test_flows_about_which_the_rules_say_otherwise_are_ended(
     bed: Testbed, family: Family, router: Tunrouter
 ) -> None:
     router.reload(written("HOST -> home"))
-    with conversation(bed, family, OTHER) as pair, _echoing(bed, family, OTHER) as sock:
+    with conversation(bed, family, OTHER) as pair, echoing(bed, family, OTHER) as sock:
         _talk(pair)
         assert ping.answered(bed.client, family.far(OTHER)).received == 3
         said = router.reload(written("HOST -> office"))
@@ -136,7 +117,7 @@ def test_flows_about_which_the_rules_say_otherwise_are_ended(
             with pytest.raises(ConnectionResetError):
                 end.recv(1)
         with Capture(bed.far, f"udp dst port {ECHO}") as far:
-            _echo(sock)
+            echo(sock)
             [arrived] = [seen for seen in far.packets() if seen.direction == "In"]
             assert (arrived.interface, arrived.source.rpartition(".")[0]) == ("vpn0", family.wg0)
     assert _interfaces_of(bed, family, OTHER) == {("vpn0", family.wg0)}

@@ -20,15 +20,11 @@ from pathlib import Path
 
 from tests.e2e import ping, probes
 from tests.e2e.snapshot import state
+from tests.e2e.split import HOME, RULES, VPN
 from tests.e2e.testbed import FAMILIES, Testbed
 from tests.e2e.tunrouter import PROGRAM, Tunrouter, rules, running
 from tests.e2e.wait import BOUND_S
 
-HOME, VPN = 1, 2
-RULES = rules(
-    *(f"{family.far(HOME)} -> home" for family in FAMILIES),
-    *(f"{family.far(VPN)} -> office" for family in FAMILIES),
-)
 DOCUMENT = Path(__file__).parents[2] / "docs" / "service.md"
 STATED = re.compile(r"exposure level of (\d+\.\d)")
 FOUND = re.compile(r"Overall exposure level for tunrouter\.service: (\d+\.\d)")

@@ -5,7 +5,6 @@ from __future__ import annotations
 import re
 import sys
 import threading
-from collections.abc import Iterator
 from pathlib import Path
 from random import Random
 
@@ -30,15 +29,11 @@ from tests.e2e.status import (
 )
 from tests.e2e.tcp_bed import conversation
 from tests.e2e.testbed import V4, V6, Family, Testbed
-from tests.e2e.tunrouter import PROGRAM, TUN, Tunrouter, running
-from tests.e2e.udp import DNS, far_hosts
+from tests.e2e.tunrouter import PROGRAM, TUN, Tunrouter
+from tests.e2e.udp import DNS
 from tests.e2e.wait import wait_until
 
-
-@pytest.fixture(scope="module")
-def router(bed: Testbed, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Tunrouter]:
-    with far_hosts(bed), running(bed.router, tmp_path_factory.mktemp("rules"), RULES) as started:
-        yield started
+pytestmark = pytest.mark.usefixtures("udp_servers", "router")
 
 
 def test_who_it_is(bed: Testbed, router: Tunrouter) -> None:
@@ -57,7 +52,6 @@ def test_who_it_is(bed: Testbed, router: Tunrouter) -> None:
 
 
 @pytest.mark.parametrize("host", [HOME, VPN], ids=["home", "office"])
-@pytest.mark.usefixtures("router")
 def test_pings_are_counted(bed: Testbed, family: Family, host: int) -> None:
     counted, size = Counted(bed, family, host), 7 * PING[family.version]
     running_ping = ping.start(bed.client, family.far(host), "-c", "7", "-l", "7", "-W", "20")
@@ -70,7 +64,6 @@ def test_pings_are_counted(bed: Testbed, family: Family, host: int) -> None:
     assert counted.since() == counts(7, size, 7, size, flows=1)
 
 
-@pytest.mark.usefixtures("router")
 def test_what_is_answered_here_is_counted(bed: Testbed, family: Family) -> None:
     size = 3 * PING[family.version]
     for host, came_in in ((REPLY, 3), (DROP, 0), (REJECT, 0)):
@@ -82,7 +75,6 @@ def test_what_is_answered_here_is_counted(bed: Testbed, family: Family) -> None:
             assert drops.get(reason, 0) - before.get(reason, 0) == number
 
 
-@pytest.mark.usefixtures("router")
 def test_questions_to_a_name_server_are_counted(bed: Testbed, family: Family) -> None:
     counted = Counted(bed, family, ASKED)
     for _ in range(3):
@@ -100,7 +92,6 @@ def test_questions_to_a_name_server_are_counted(bed: Testbed, family: Family) ->
     assert asked(bed.router)["flows"]["udp"] >= 3
 
 
-@pytest.mark.usefixtures("router")
 def test_connections_are_counted(bed: Testbed, family: Family) -> None:
     counted, size = Counted(bed, family, CONNECTED), 1 << 20
     with conversation(bed, family, CONNECTED) as pair:
@@ -122,7 +113,6 @@ def test_connections_are_counted(bed: Testbed, family: Family) -> None:
     assert since["rule packets"] == since["packets_out"] + since["packets_in"]
 
 
-@pytest.mark.usefixtures("router")
 def test_a_download_is_counted_while_it_runs(bed: Testbed, tmp_path: Path) -> None:
     size = 20_000_000
     (tmp_path / "file").write_bytes(Random(6).randbytes(size))
@@ -151,7 +141,6 @@ def test_a_download_is_counted_while_it_runs(bed: Testbed, tmp_path: Path) -> No
     assert size < counted.since()["bytes_in"] < 1.5 * size
 
 
-@pytest.mark.usefixtures("router")
 def test_for_people(bed: Testbed) -> None:
     told = bed.router.run(PROGRAM, "status").stdout
     first, file, *_ = told.splitlines()

@@ -18,30 +18,27 @@ import pytest
 
 from tests.e2e import sockets
 from tests.e2e.capture import Capture
+from tests.e2e.marks import WITH_AND_WITHOUT_OFFLOADS
 from tests.e2e.netns import Namespace
-from tests.e2e.tcp_bed import BARE, HOME, RULES, VPN, Pair, conversation
+from tests.e2e.tcp_bed import BARE, HOME, VPN, Pair, conversation
 from tests.e2e.testbed import FAMILIES, Family, Testbed
-from tests.e2e.tunrouter import Tunrouter, running
 from tests.e2e.wait import BOUND_S, wait_until
+
+pytestmark = [WITH_AND_WITHOUT_OFFLOADS, pytest.mark.usefixtures("frequent_probes", "router")]
 
 FEW: Final = 2
 MANY: Final = 30
 """Probes without an answer until an end is taken for dead: enough for a machine that stands still
 for a while."""
-ASKED: Final = 3
+PROBES: Final = 3
 """Probes that are waited for, or, of the router's own, until it gives up."""
 Case = tuple[Family, int]
 
 
-@pytest.fixture(scope="module", params=[True, False], ids=["offloads", "plain"], autouse=True)
-def router(
-    request: pytest.FixtureRequest, bed: Testbed, tmp_path_factory: pytest.TempPathFactory
-) -> Iterator[Tunrouter]:
-    """Its system probes as often as it can, and gives up soon; see tcp(7)."""
-    bed.router.sysctl(ipv4__tcp_keepalive_intvl=1, ipv4__tcp_keepalive_probes=ASKED)
-    directory = tmp_path_factory.mktemp("rules")
-    with running(bed.router, directory, RULES, offloads=request.param) as started:
-        yield started
+@pytest.fixture(scope="module")
+def frequent_probes(bed: Testbed) -> None:
+    """The router's system probes once a second and gives up after PROBES; see tcp(7)."""
+    bed.router.sysctl(ipv4__tcp_keepalive_intvl=1, ipv4__tcp_keepalive_probes=PROBES)
 
 
 def test_a_far_end_that_has_fallen_silent_is_found_out(bed: Testbed) -> None:
@@ -82,7 +79,7 @@ def test_a_far_end_that_is_there_answers_every_probe_itself(bed: Testbed) -> Non
         for pair in pairs.values():
             ask(pair.client, MANY)
         wait_until(
-            lambda: all(arrived(capture, pair.server) >= ASKED for pair in pairs.values()),
+            lambda: all(arrived(capture, pair.server) >= PROBES for pair in pairs.values()),
             "the probes of every client",
         )
         still_speak(pairs)

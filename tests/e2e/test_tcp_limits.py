@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 
 from tests.e2e import sockets
+from tests.e2e.marks import WITH_AND_WITHOUT_OFFLOADS
 from tests.e2e.status import asked
 from tests.e2e.tcp_bed import HOME, RULES, VPN, Pair, alongside, conversation, told
 from tests.e2e.testbed import V4, Family, Testbed
@@ -24,10 +25,9 @@ two; nor is what pipes then find."""
 SEVERAL = 300
 PROHIBITED = {4: errno.EHOSTUNREACH, 6: errno.EACCES}
 ROUNDS = 400
-BOTH_WAYS = pytest.mark.parametrize("offloads", [True, False], ids=["offloads", "plain"])
 
 
-@BOTH_WAYS
+@WITH_AND_WITHOUT_OFFLOADS
 @pytest.mark.parametrize("few", FEW)
 def test_too_few_descriptors_refuse_new_connections(
     bed: Testbed, family: Family, tmp_path: Path, few: int, offloads: bool
@@ -80,9 +80,8 @@ def limited(soft: int, hard: int | None = None) -> tuple[str, ...]:
 def _fill_with_datagrams(
     bed: Testbed, family: Family, few: int, stack: contextlib.ExitStack
 ) -> None:
-    kind = socket.AF_INET if family.version == 4 else socket.AF_INET6
     for _ in range(few // 4 + 5):
-        sock = sockets.within(bed.client, lambda: socket.socket(kind, socket.SOCK_DGRAM))
+        sock = sockets.datagram(bed.client, family)
         stack.enter_context(sock).sendto(b"x", (family.far(HOME), 9))
 
 
@@ -157,7 +156,7 @@ def test_without_a_local_port_left_new_connections_are_refused(
         bed.router.run("sysctl", "-qw", f"net.ipv4.ip_local_port_range={' '.join(before)}")
 
 
-@BOTH_WAYS
+@WITH_AND_WITHOUT_OFFLOADS
 def test_a_router_that_stops_tells_both_ends(
     bed: Testbed, family: Family, tmp_path: Path, offloads: bool
 ) -> None:
@@ -172,7 +171,7 @@ def test_a_router_that_stops_tells_both_ends(
             assert told(partial(pair.server.recv, 1)) == "ConnectionResetError"
 
 
-@BOTH_WAYS
+@WITH_AND_WITHOUT_OFFLOADS
 def test_a_way_out_that_is_gone_for_good_resets_its_connections(
     bed: Testbed, family: Family, tmp_path: Path, offloads: bool
 ) -> None:
@@ -196,7 +195,7 @@ def _new(bed: Testbed, family: Family) -> str:
         return told(lambda: sockets.connected(bed.client, family, family.far(VPN), port).close())
 
 
-@BOTH_WAYS
+@WITH_AND_WITHOUT_OFFLOADS
 def test_a_rule_for_a_port_decides_once_a_connection(
     bed: Testbed, tmp_path: Path, offloads: bool
 ) -> None:

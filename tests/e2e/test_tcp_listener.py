@@ -13,24 +13,16 @@ import pytest
 
 from tests.e2e import sockets
 from tests.e2e.capture import Capture
+from tests.e2e.marks import WITH_AND_WITHOUT_OFFLOADS
 from tests.e2e.netns import Namespace
-from tests.e2e.tcp_bed import HOME, RULES, alongside, conversation
+from tests.e2e.tcp_bed import HOME, alongside, conversation
 from tests.e2e.testbed import V6, Family, Testbed
-from tests.e2e.tunrouter import TUN, Tunrouter, running
+from tests.e2e.tunrouter import TUN
 from tests.e2e.wait import wait_until
 
 PAST_THE_ROUTER = 7700
 """A routing table."""
-FREEBIND = {4: (socket.IPPROTO_IP, 15), 6: (socket.IPPROTO_IPV6, 78)}
-
-
-@pytest.fixture(scope="module", params=[True, False], ids=["offloads", "plain"], autouse=True)
-def router(
-    request: pytest.FixtureRequest, bed: Testbed, tmp_path_factory: pytest.TempPathFactory
-) -> Iterator[Tunrouter]:
-    directory = tmp_path_factory.mktemp("rules")
-    with running(bed.router, directory, RULES, offloads=request.param) as started:
-        yield started
+pytestmark = [WITH_AND_WITHOUT_OFFLOADS, pytest.mark.usefixtures("router")]
 
 
 def listeners(bed: Testbed, family: Family) -> list[int]:
@@ -91,8 +83,7 @@ def test_a_local_program_that_claims_to_be_the_peer(bed: Testbed) -> None:
         Capture(bed.router, f"tcp port {port}") as capture,
         sockets.stream(bed.router, V6) as intruder,
     ):
-        intruder.setsockopt(*FREEBIND[6], 1)
-        intruder.bind((V6.tun_peer, 0))
+        sockets.bind_foreign(intruder, V6, V6.tun_peer)
         attempt(intruder, V6.tun, port)
         wait_until(lambda: len(capture.on("lo")) >= 2, "two requests")
         assert select.select([intruder], [intruder], [intruder], 0) == ([], [], [])

@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from tests.e2e import ping, sockets
+from tests.e2e.marks import WITH_AND_WITHOUT_OFFLOADS
 from tests.e2e.tcp_bed import HOME, RULES, alongside
 from tests.e2e.testbed import Family, Testbed
 from tests.e2e.tunrouter import TUN, running
@@ -24,9 +25,7 @@ def from_outside(bed: Testbed, family: Family) -> Iterator[tuple[socket.socket, 
     """(Far client, local server): a captured host connects to the router's home address."""
     with sockets.listener(bed.router) as listener:
         client = sockets.stream(bed.far, family)
-        level, freebind = (socket.IPPROTO_IP, 15) if family.version == 4 else (41, 78)
-        client.setsockopt(level, freebind, 1)
-        client.bind((family.far(HOME), 0))
+        sockets.bind_foreign(client, family, family.far(HOME))
         client.connect((family.eth0, sockets.port_of(listener)))
         server, _ = listener.accept()
         server.settimeout(BOUND_S)
@@ -48,12 +47,7 @@ def talk(client: socket.socket, server: socket.socket) -> None:
             left -= len(client.recv(min(left, 1 << 16)))
 
 
-@pytest.fixture(params=[True, False], ids=["offloads", "plain"])
-def offloads(request: pytest.FixtureRequest) -> bool:
-    found: bool = request.param
-    return found
-
-
+@WITH_AND_WITHOUT_OFFLOADS
 def test_a_local_server_is_reached(
     bed: Testbed, family: Family, offloads: bool, tmp_path: Path
 ) -> None:
@@ -71,6 +65,7 @@ def test_a_local_server_is_reached(
         assert "no-connection" not in router.stop().counters
 
 
+@WITH_AND_WITHOUT_OFFLOADS
 def test_a_connection_from_before_goes_on(
     bed: Testbed, family: Family, offloads: bool, tmp_path: Path
 ) -> None:
@@ -81,6 +76,7 @@ def test_a_connection_from_before_goes_on(
         talk(client, server)
 
 
+@WITH_AND_WITHOUT_OFFLOADS
 def test_nothing_there_is_told_as_well(
     bed: Testbed, family: Family, offloads: bool, tmp_path: Path
 ) -> None:
@@ -88,9 +84,7 @@ def test_nothing_there_is_told_as_well(
 
     def knock() -> None:
         with sockets.stream(bed.far, family) as client:
-            level, freebind = (socket.IPPROTO_IP, 15) if family.version == 4 else (41, 78)
-            client.setsockopt(level, freebind, 1)
-            client.bind((family.far(HOME), 0))
+            sockets.bind_foreign(client, family, family.far(HOME))
             client.connect((family.eth0, 9))
 
     with pytest.raises(ConnectionRefusedError):

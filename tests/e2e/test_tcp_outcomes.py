@@ -14,10 +14,13 @@ import pytest
 
 from tests.e2e import sockets
 from tests.e2e.capture import Capture
+from tests.e2e.marks import WITH_AND_WITHOUT_OFFLOADS
 from tests.e2e.netns import Namespace
 from tests.e2e.testbed import FAMILIES, V4, Family, Testbed
-from tests.e2e.tunrouter import Tunrouter, rules, running
+from tests.e2e.tunrouter import rules
 from tests.e2e.wait import wait_until
+
+pytestmark = [WITH_AND_WITHOUT_OFFLOADS, pytest.mark.usefixtures("router")]
 
 PORT = 4242
 RULES = rules(
@@ -53,15 +56,6 @@ ASKERS = pytest.mark.parametrize(
     ],
     ids=["client-direct", "router-direct", "client-vpn", "router-vpn"],
 )
-
-
-@pytest.fixture(scope="module", params=[True, False], ids=["offloads", "plain"], autouse=True)
-def router(
-    request: pytest.FixtureRequest, bed: Testbed, tmp_path_factory: pytest.TempPathFactory
-) -> Iterator[Tunrouter]:
-    directory = tmp_path_factory.mktemp("rules")
-    with running(bed.router, directory, RULES, offloads=request.param) as started:
-        yield started
 
 
 @pytest.fixture(scope="module", autouse=True)

@@ -12,12 +12,14 @@ from pathlib import Path
 import pytest
 
 from tests.e2e.hops import hops as traced
+from tests.e2e.marks import WITH_AND_WITHOUT_OFFLOADS
 from tests.e2e.netns import Namespace
 from tests.e2e.processes import Process
-from tests.e2e.tcp_bed import BARE, HOME, RULES, VPN
+from tests.e2e.tcp_bed import BARE, HOME, VPN
 from tests.e2e.testbed import Family, Testbed
-from tests.e2e.tunrouter import Tunrouter, running
 from tests.e2e.wait import wait_until
+
+pytestmark = [WITH_AND_WITHOUT_OFFLOADS, pytest.mark.usefixtures("router")]
 
 HTTP_PORT, SSH_PORT, IPERF_PORT = 8080, 2222, 5201
 BARE_OFFICE = 0x51
@@ -25,15 +27,6 @@ BARE_OFFICE = 0x51
 DOWNLOAD = 100 << 20
 IPERF_LEAST = 1 << 20
 """Bytes in a second, by the slowest of all machines."""
-
-
-@pytest.fixture(scope="module", params=[True, False], ids=["offloads", "plain"], autouse=True)
-def router(
-    request: pytest.FixtureRequest, bed: Testbed, tmp_path_factory: pytest.TempPathFactory
-) -> Iterator[Tunrouter]:
-    directory = tmp_path_factory.mktemp("rules")
-    with running(bed.router, directory, RULES, offloads=request.param) as started:
-        yield started
 
 
 @pytest.fixture(params=[HOME, VPN, BARE], ids=["home", "vpn", "bare"])

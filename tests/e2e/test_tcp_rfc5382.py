@@ -10,7 +10,6 @@ from __future__ import annotations
 import errno
 import select
 import socket
-from collections.abc import Iterator
 from functools import partial
 
 import pytest
@@ -18,19 +17,12 @@ import pytest
 from router.flows import tcp as flows
 from tests.e2e import sockets
 from tests.e2e.capture import Capture
-from tests.e2e.tcp_bed import BARE, HOME, RULES, conversation, told
+from tests.e2e.marks import WITH_AND_WITHOUT_OFFLOADS
+from tests.e2e.tcp_bed import BARE, HOME, conversation, told
 from tests.e2e.testbed import Family, Testbed
-from tests.e2e.tunrouter import Tunrouter, running
 from tests.e2e.wait import wait_until
 
-
-@pytest.fixture(scope="module", params=[True, False], ids=["offloads", "plain"], autouse=True)
-def router(
-    request: pytest.FixtureRequest, bed: Testbed, tmp_path_factory: pytest.TempPathFactory
-) -> Iterator[Tunrouter]:
-    directory = tmp_path_factory.mktemp("rules")
-    with running(bed.router, directory, RULES, offloads=request.param) as started:
-        yield started
+pytestmark = [WITH_AND_WITHOUT_OFFLOADS, pytest.mark.usefixtures("router")]
 
 
 def test_req_1_one_inside_address_and_port_to_many_hosts(bed: Testbed, family: Family) -> None:
@@ -56,9 +48,7 @@ def test_req_1_one_inside_address_and_port_to_many_hosts(bed: Testbed, family: F
 def test_req_2_simultaneous_open(bed: Testbed, family: Family) -> None:
     """All valid sequences: the far side's own request crosses the one that is dialling."""
     with sockets.stream(bed.far, family) as far, sockets.stream(bed.client, family) as client:
-        level, freebind = (socket.IPPROTO_IP, 15) if family.version == 4 else (41, 78)
-        far.setsockopt(level, freebind, 1)
-        far.bind((family.far(HOME), 0))
+        sockets.bind_foreign(far, family, family.far(HOME))
         name = family.far(HOME)
         bed.far.run("nft", "-f", "-", stdin=HOLD_BACK.format(port=sockets.port_of(far)))
         try:

@@ -10,16 +10,15 @@ import hashlib
 import random
 import select
 import socket
-from collections.abc import Iterator
 from functools import partial
 
 import pytest
 
 from tests.e2e import sockets
+from tests.e2e.marks import WITH_AND_WITHOUT_OFFLOADS
 from tests.e2e.tcp_bed import (
     BARE,
     HOME,
-    RULES,
     VPN,
     alongside,
     conversation,
@@ -27,20 +26,12 @@ from tests.e2e.tcp_bed import (
     told,
 )
 from tests.e2e.testbed import Family, Testbed
-from tests.e2e.tunrouter import Tunrouter, running
 from tests.e2e.wait import BOUND_S
+
+pytestmark = [WITH_AND_WITHOUT_OFFLOADS, pytest.mark.usefixtures("router")]
 
 MEGABYTE = 1 << 20
 AT_ONCE = 1000
-
-
-@pytest.fixture(scope="module", params=[True, False], ids=["offloads", "plain"], autouse=True)
-def router(
-    request: pytest.FixtureRequest, bed: Testbed, tmp_path_factory: pytest.TempPathFactory
-) -> Iterator[Tunrouter]:
-    directory = tmp_path_factory.mktemp("rules")
-    with running(bed.router, directory, RULES, offloads=request.param) as started:
-        yield started
 
 
 @pytest.fixture(params=[HOME, VPN, BARE], ids=["home", "vpn", "bare"])

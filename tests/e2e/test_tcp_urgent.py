@@ -3,23 +3,17 @@
 from __future__ import annotations
 
 import socket
-from collections.abc import Iterator
 from functools import partial
 
 import pytest
 
-from tests.e2e.tcp_bed import BARE, HOME, RULES, VPN, conversation
+from tests.e2e.tcp_bed import BARE, HOME, VPN, conversation
 from tests.e2e.testbed import Family, Testbed
-from tests.e2e.tunrouter import Tunrouter, running
 from tests.e2e.wait import wait_until
 
+pytestmark = pytest.mark.usefixtures("router")
+
 AT_ONCE = 30
-
-
-@pytest.fixture(scope="module", autouse=True)
-def router(bed: Testbed, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Tunrouter]:
-    with running(bed.router, tmp_path_factory.mktemp("rules"), RULES) as started:
-        yield started
 
 
 @pytest.mark.parametrize("host", [HOME, VPN, BARE], ids=["home", "vpn", "bare"])

@@ -2,59 +2,29 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from typing import Any
 
 import pytest
 
 from tests.e2e.capture import Capture
+from tests.e2e.marks import WITH_AND_WITHOUT_OFFLOADS
 from tests.e2e.netns import Namespace
 from tests.e2e.testbed import Family, Testbed
-from tests.e2e.tunrouter import Tunrouter, running
+from tests.e2e.tunrouter import Tunrouter
 from tests.e2e.udp import (
-    BARE,
-    BARE_OFFICE,
     DNS,
     ELSEWHERE,
     HOME,
     OFFICE,
-    RULES,
+    PATHS,
     ask,
-    far_hosts,
 )
+
+pytestmark = [WITH_AND_WITHOUT_OFFLOADS, pytest.mark.usefixtures("udp_servers")]
 
 SIZES = [0, 1, 1300, 1400, 8000, 65507]
 MANY = {HOME: 300, OFFICE: 100}
 """Flows at once. A tunnel in user space loses more than that by itself, also without a router."""
-
-WAYS = pytest.mark.parametrize(
-    ("host", "through", "bare"),
-    [
-        ("client", HOME, BARE),
-        ("router", HOME, BARE),
-        ("client", OFFICE, BARE),
-        ("router", OFFICE, BARE_OFFICE),
-    ],
-    ids=["client-direct", "router-direct", "client-vpn", "router-vpn"],
-)
-
-
-@pytest.fixture(scope="module", params=[True, False], ids=["offloads", "plain"])
-def router(
-    request: pytest.FixtureRequest, bed: Testbed, tmp_path_factory: pytest.TempPathFactory
-) -> Iterator[Tunrouter]:
-    directory = tmp_path_factory.mktemp("rules")
-    with (
-        far_hosts(bed),
-        running(bed.router, directory, RULES, offloads=request.param) as started,
-    ):
-        yield started
-
-
-@pytest.fixture
-def asker(request: pytest.FixtureRequest, bed: Testbed, router: Tunrouter, host: str) -> Namespace:
-    found: Namespace = getattr(bed, host)
-    return found
 
 
 def without(found: list[Any], *fields: str) -> list[Any]:
@@ -66,28 +36,28 @@ def without(found: list[Any], *fields: str) -> list[Any]:
     ]
 
 
-@WAYS
+@PATHS
 def test_every_size_comes_back_whole(
-    asker: Namespace, family: Family, through: int, bare: int
+    sender: Namespace, family: Family, through: int, bare: int
 ) -> None:
     """RFC 4787 REQ-14 as well: what is longer than the way out goes and comes in fragments."""
     # The first datagrams too long for the tunnel may only tell the sender so (IPv6).
-    ask(asker, family.far(through), sends=[1400, 1400], expect=0)
-    ours = ask(asker, family.far(through), sends=SIZES).found
-    kernel = ask(asker, family.far(bare), sends=SIZES).found
+    ask(sender, family.far(through), sends=[1400, 1400], expect=0)
+    ours = ask(sender, family.far(through), sends=SIZES).found
+    kernel = ask(sender, family.far(bare), sends=SIZES).found
     assert [one["length"] for one in kernel] == SIZES
     assert without(ours, "sender", "hop_limit") == without(kernel, "sender", "hop_limit")
     assert {tuple(one["sender"]) for one in ours} == {(family.far(through), 7)}
     assert {one["hop_limit"] for one in ours} == {kernel[0]["hop_limit"] - 1}
 
 
-@WAYS
+@PATHS
 def test_the_traffic_class_goes_out_and_comes_back(
-    asker: Namespace, family: Family, through: int, bare: int
+    sender: Namespace, family: Family, through: int, bare: int
 ) -> None:
     for address in (family.far(bare), family.far(through)):
         for traffic_class in (0x28, 0xB8):
-            (found,) = ask(asker, address, traffic_class=traffic_class).found
+            (found,) = ask(sender, address, traffic_class=traffic_class).found
             assert found["traffic_class"] == traffic_class
 
 
@@ -144,10 +114,10 @@ s.recv(1)
 """
 
 
-@WAYS
-def test_many_flows_at_once(asker: Namespace, family: Family, through: int, bare: int) -> None:
+@PATHS
+def test_many_flows_at_once(sender: Namespace, family: Family, through: int, bare: int) -> None:
     many = MANY[through]
-    found = ask(asker, family.far(through), sends=["aa", "bb", "cc"], sockets=many).found
+    found = ask(sender, family.far(through), sends=["aa", "bb", "cc"], sockets=many).found
     assert [one["length"] for one in found] == [1] * 3 * many
     digests = [one["digest"] for one in found]
     assert [len(set(digests[at : at + many])) for at in range(0, 3 * many, many)] == [1, 1, 1]
@@ -179,11 +149,11 @@ def test_req_8_another_host_may_not_answer(
 
 
 @pytest.mark.parametrize("by", ["+notcp", "+tcp"])
-@WAYS
-def test_dig(asker: Namespace, family: Family, through: int, bare: int, by: str) -> None:
+@PATHS
+def test_dig(sender: Namespace, family: Family, through: int, bare: int, by: str) -> None:
     outputs = [
         [
-            asker.run(
+            sender.run(
                 *("dig", f"@{family.far(number)}", "-p", str(DNS)),
                 *(kind, by, "+short", "example.net"),
             ).stdout

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-import pytest
-
+from tests.e2e.marks import WITH_AND_WITHOUT_OFFLOADS
 from tests.e2e.testbed import Family, Testbed
 from tests.e2e.tunrouter import running
 from tests.e2e.udp import HOME, RULES, ask, far_hosts
@@ -16,7 +15,7 @@ ASKING = ROOM + 30
 PROHIBITED = {4: "EHOSTUNREACH", 6: "EACCES"}
 
 
-@pytest.mark.parametrize("offloads", [True, False], ids=["offloads", "plain"])
+@WITH_AND_WITHOUT_OFFLOADS
 def test_req_11_a_lack_of_descriptors_refuses_the_new_and_spares_the_old(
     bed: Testbed, family: Family, tmp_path: Path, offloads: bool
 ) -> None:

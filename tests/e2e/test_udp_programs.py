@@ -9,20 +9,21 @@ from typing import Any
 
 import pytest
 
+from tests.e2e.marks import WITH_AND_WITHOUT_OFFLOADS
 from tests.e2e.netns import Namespace
 from tests.e2e.testbed import FAMILIES, Family, Testbed
-from tests.e2e.tunrouter import TUN, Tunrouter, running
+from tests.e2e.tunrouter import TUN, Tunrouter
 from tests.e2e.udp import (
     BARE,
     BARE_OFFICE,
     ELSEWHERE,
     HOME,
     OFFICE,
-    RULES,
     SERVER,
     ask,
-    far_hosts,
 )
+
+pytestmark = [WITH_AND_WITHOUT_OFFLOADS, pytest.mark.usefixtures("udp_servers")]
 
 IPERF_PORT = 5301
 RATE = "1M"
@@ -30,18 +31,6 @@ RATE = "1M"
 SECONDS = "1"
 FEW = 50
 """Packets of 1,200 bytes: half of those that are sent in the time."""
-
-
-@pytest.fixture(scope="module", params=[True, False], ids=["offloads", "plain"])
-def router(
-    request: pytest.FixtureRequest, bed: Testbed, tmp_path_factory: pytest.TempPathFactory
-) -> Iterator[Tunrouter]:
-    directory = tmp_path_factory.mktemp("rules")
-    with (
-        far_hosts(bed),
-        running(bed.router, directory, RULES, offloads=request.param) as started,
-    ):
-        yield started
 
 
 @pytest.fixture(scope="module")
@@ -57,7 +46,7 @@ def own_addresses(bed: Testbed) -> Iterator[None]:
     bed.far.ip(*(f"addr del {address}" for address in addresses))
 
 
-def iperf3(bed: Testbed, asker: Namespace, address: str, *options: str) -> dict[str, Any]:
+def iperf3(bed: Testbed, sender: Namespace, address: str, *options: str) -> dict[str, Any]:
     """What iperf3 sums up; its server is there for this one test, at the address asked."""
     server = bed.far.start(
         *("iperf3", "-s", "-1", "-B", address, "-p", str(IPERF_PORT), "--forceflush")
@@ -65,7 +54,7 @@ def iperf3(bed: Testbed, asker: Namespace, address: str, *options: str) -> dict[
     try:
         server.wait_for_output("Server listening")
         command = ("iperf3", "-J", "-u", "-c", address, "-p", str(IPERF_PORT), "-b", RATE)
-        done = asker.run(*command, "-t", SECONDS, "-l", "1200", *options)
+        done = sender.run(*command, "-t", SECONDS, "-l", "1200", *options)
         found: dict[str, Any] = json.loads(done.stdout)["end"]["sum"]
         return found
     finally:
@@ -88,9 +77,9 @@ def test_iperf3_loses_nothing(
     bare: int,
     options: tuple[str, ...],
 ) -> None:
-    asker: Namespace = getattr(bed, host)
-    kernel = iperf3(bed, asker, family.far(bare), *options)
-    ours = iperf3(bed, asker, family.far(through), *options)
+    sender: Namespace = getattr(bed, host)
+    kernel = iperf3(bed, sender, family.far(bare), *options)
+    ours = iperf3(bed, sender, family.far(through), *options)
     assert (ours["lost_packets"], kernel["lost_packets"]) == (0, 0)
     assert ours["packets"] > FEW
     assert kernel["packets"] > FEW

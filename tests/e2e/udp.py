@@ -9,12 +9,16 @@ The far hosts of one test, by how they are reached from the router's namespace:
 from __future__ import annotations
 
 import json
+import socket
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import pytest
+
+from tests.e2e import sockets
 from tests.e2e.netns import Namespace
 from tests.e2e.testbed import FAMILIES, Family, Testbed
 from tests.e2e.tunrouter import rules
@@ -48,6 +52,29 @@ RULES = rules(
     ),
 )
 
+PATHS = pytest.mark.parametrize(
+    ("host", "through", "bare"),
+    [
+        ("client", HOME, BARE),
+        ("router", HOME, BARE),
+        ("client", OFFICE, BARE),
+        ("router", OFFICE, BARE_OFFICE),
+    ],
+    ids=["client-direct", "router-direct", "client-vpn", "router-vpn"],
+)
+"""The namespace that sends, hosts through tunrouter, and the hosts to compare with. No bare path
+leads from the client into the VPN: there it is compared with the home network's."""
+SAME_OUTBOUND = pytest.mark.parametrize(
+    ("host", "through", "bare"),
+    [
+        ("client", HOME, BARE),
+        ("router", HOME, BARE),
+        ("router", OFFICE, BARE_OFFICE),
+    ],
+    ids=["client-direct", "router-direct", "router-vpn"],
+)
+"""Those of PATHS whose bare path leaves by the same interface."""
+
 FILTER = """
 table inet udp_test {{
     chain refuse {{
@@ -69,6 +96,20 @@ def ask(namespace: Namespace, address: str, port: int = ECHO, **options: object)
     """Run a client to its end; the options are those of udp_client.py."""
     wanted = json.dumps({"address": address, "port": port, **options})
     return Seen(**json.loads(namespace.run(sys.executable, CLIENT, wanted).stdout))
+
+
+def echoing(bed: Testbed, family: Family, host: int) -> socket.socket:
+    """A socket of the client with a UDP flow: connected to a far host, and answered by it."""
+    sock = sockets.datagram(bed.client, family)
+    sock.connect((family.far(host), ECHO))
+    echo(sock)
+    return sock
+
+
+def echo(sock: socket.socket) -> None:
+    """One datagram to the echo server that the socket is connected to, and back."""
+    sock.send(b"echo")
+    assert sock.recv(100) == b"echo"
 
 
 @contextmanager
