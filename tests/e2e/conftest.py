@@ -1,4 +1,4 @@
-"""Fixtures of the end-to-end tests: the test bed, and the demand for root.
+"""Fixtures of the end-to-end tests: the test bed, and the check for root.
 
 The tests run in several processes side by side (pytest-xdist), file by file, so that a bed is made
 once a file. What they share is the machine; of the system they may only touch what belongs to
@@ -22,8 +22,12 @@ from tests.e2e.tunrouter import Tunrouter, running
 from tests.e2e.udp import far_hosts
 
 
+def pytest_configure(config: pytest.Config) -> None:
+    config.addinivalue_line("markers", "rules(text): the rules file of the fixture `router`")
+
+
 def pytest_collection_modifyitems() -> None:
-    """The tests demand root at once: a skipped test would look like a passed one."""
+    """The tests fail at once without root: a skipped test would look like a passed one."""
     if os.geteuid() != 0:
         raise pytest.UsageError(
             "the end-to-end tests need root: run `make e2e` (or `make check`, which needs none)"
@@ -50,7 +54,7 @@ def _interrupt(number: int, frame: FrameType | None) -> None:
 
 
 def _clean_up(number: int, frame: FrameType | None) -> None:
-    """Once: cleaning up is not to be interrupted by the impatience of who waits for it."""
+    """Once: a second signal must not interrupt the cleaning up."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGTERM, signal.SIG_IGN)
     raise KeyboardInterrupt
@@ -81,9 +85,12 @@ def router(
     offloads: bool,
     tmp_path_factory: pytest.TempPathFactory,
 ) -> Iterator[Tunrouter]:
-    """One router for a module, with the RULES of that module."""
+    """One router for a module, with the rules of its mark: `pytest.mark.rules(text)`."""
+    mark = request.node.get_closest_marker("rules")
+    assert mark is not None, f"{request.node.name} has no mark `rules`"
+    (text,) = mark.args
     directory = tmp_path_factory.mktemp("rules")
-    with running(bed.router, directory, request.module.RULES, offloads=offloads) as started:
+    with running(bed.router, directory, text, offloads=offloads) as started:
         yield started
 
 

@@ -1,7 +1,7 @@
-"""Real sockets of a namespace in the hands of a test.
+"""Real sockets of a namespace, used by a test.
 
 A socket belongs to the network namespace of the thread that makes it, for as long as it lives: so
-it is made in a thread that has gone there, and used by the test like any other.
+it is made in a thread that has entered the namespace, and used by the test like any other.
 """
 
 from __future__ import annotations
@@ -50,7 +50,7 @@ def within(namespace: Namespace, make: Callable[[], T]) -> T:
 
 
 def enter(namespace: Namespace) -> None:
-    """Go there with the calling thread, for good."""
+    """Moves the calling thread into a namespace, for its lifetime."""
     descriptor = os.open(NAMESPACES / namespace.name, os.O_RDONLY)
     try:
         if ctypes.CDLL(None, use_errno=True).setns(descriptor, CLONE_NEWNET):
@@ -82,11 +82,11 @@ def bind_foreign(sock: socket.socket, family: Family, address: str) -> None:
 
 
 def connect(sock: socket.socket, address: tuple[str, int]) -> None:
-    """Connect. Raises OSError that says what connect() says.
+    """Connects. Raises OSError with the error of connect().
 
-    Python waits for the outcome and then reads SO_ERROR, and Linux may wake whoever waits before it
-    has noted an ICMP error there: about one attempt in a hundred, on a busy machine and with no
-    router in between, looks like a success. A second connect() tells the outcome itself.
+    Python waits for the outcome and then reads SO_ERROR, and Linux may wake the waiting process
+    before it has stored an ICMP error there: about one attempt in a hundred, on a busy machine and with no
+    router in between, looks like a success. A second connect() returns the outcome itself.
     """
     sock.connect(address)
     error = sock.connect_ex(address)
@@ -127,13 +127,13 @@ def port_of(sock: socket.socket) -> int:
 
 
 def reset(sock: socket.socket) -> None:
-    """Close it by a reset."""
+    """Closes it by a reset."""
     sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, RESET_ON_CLOSE)
     sock.close()
 
 
 def read_to_end(sock: socket.socket) -> bytes:
-    """All it sends until it ends. Raises OSError."""
+    """All data up to the end of the stream. Raises OSError."""
     pieces = []
     while piece := sock.recv(1 << 16):
         pieces.append(piece)

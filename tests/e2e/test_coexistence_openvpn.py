@@ -1,5 +1,5 @@
-"""OpenVPN beside us, with redirect-gateway: its two halves of everything, and a route of its own to
-its server, which the system does not tell us about.
+"""OpenVPN beside the router, with redirect-gateway: its two halves of everything, and its own route
+to its server, whose address the system does not report.
 """
 
 from __future__ import annotations
@@ -47,8 +47,8 @@ def test_a_redirected_gateway_that_comes_and_goes_meanwhile(bed: Testbed, tmp_pa
 
 
 def test_halves_against_halves(bed: Testbed, tmp_path: Path) -> None:
-    """Everything captured by us and everything captured by OpenVPN: ours win, whoever was first,
-    and stay when OpenVPN takes its own away."""
+    """Everything captured by us and everything captured by OpenVPN: ours win in
+    either order, and stay when OpenVPN removes its own."""
     text = rules(*(f"{family.far(VPN)} -> office" for family in FAMILIES), default="home")
     with openvpn(bed, tmp_path) as tunnel:
         tunnel.up(*REDIRECT)
@@ -88,19 +88,19 @@ def test_everything_through_openvpn(bed: Testbed, tmp_path: Path) -> None:
             assert far.arrivals(V4.far(OTHER)) == {BY_OPENVPN}
 
 
-def test_check_says_that_openvpn_does_not_tell(bed: Testbed, tmp_path: Path) -> None:
-    """Without redirect-gateway it has no route to its server: nobody but the user knows it."""
+def test_check_warns_of_the_unknown_endpoint_of_openvpn(bed: Testbed, tmp_path: Path) -> None:
+    """Without redirect-gateway it has no route to its server: only the user knows the address."""
     rules_file = write_rules(tmp_path, rules(head=THROUGH_IT, default="office"))
     command = (PROGRAM, "check", "-c", str(rules_file), "--format", "json")
     with openvpn(bed, tmp_path) as tunnel:
         tunnel.up()
-        told = json.loads(bed.router.run(*command, check=False).stdout)
-        assert "endpoint-unknown" in [problem["code"] for problem in told["problems"]]
+        report = json.loads(bed.router.run(*command, check=False).stdout)
+        assert "endpoint-unknown" in [problem["code"] for problem in report["problems"]]
         text = rules(f"{V4.vpn_outside} -> bypass", head=THROUGH_IT, default="office")
         with running(bed.router, tmp_path, text), Capture(bed.far) as far:
             assert ping.answered(bed.router, V4.far(OTHER)).received == 3
             assert far.arrivals(V4.far(OTHER)) == {BY_OPENVPN}
         tunnel.down()
         tunnel.up(*REDIRECT)
-        told = json.loads(bed.router.run(*command, check=False).stdout)
-        assert "endpoint-unknown" not in [problem["code"] for problem in told["problems"]]
+        report = json.loads(bed.router.run(*command, check=False).stdout)
+        assert "endpoint-unknown" not in [problem["code"] for problem in report["problems"]]

@@ -1,4 +1,4 @@
-"""Ways out that are hard to bind to: strict rp_filter, everything captured, an absent VPN."""
+"""Outbounds that are hard to bind to: strict rp_filter, everything captured, an absent VPN."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ ANY = 9
 
 @pytest.fixture
 def strict(bed: Testbed) -> Iterator[None]:
-    """rp_filter=1 wherever it can be set, and for the TUN that is yet to come."""
+    """rp_filter=1 wherever it can be set, and for the TUN, which is made later."""
     _set_rp_filter(bed, 1)
     yield
     _set_rp_filter(bed, 0)
@@ -51,7 +51,7 @@ def test_strict_rp_filter(bed: Testbed, strict: None, family: Family, tmp_path: 
 
 def test_everything_captured(bed: Testbed, family: Family, tmp_path: Path) -> None:
     """`default: home` makes two halves of each family, and what goes out does not come back in."""
-    # WireGuard's own packets are the system's business, as its user would write it.
+    # WireGuard's own packets are the system's business, as the user would configure it.
     text = rules(f"{V4.vpn_outside} -> bypass", f"{family.office_net} -> office", default="home")
     with (
         running(bed.router, tmp_path, text) as router,
@@ -112,7 +112,7 @@ def test_on_down_drop_is_silence(
         assert far.about(address) == []
 
 
-def test_on_down_may_name_another_way_out(
+def test_on_down_may_name_another_outbound(
     bed: Testbed, no_tunnel: None, family: Family, tmp_path: Path
 ) -> None:
     head = HEAD.replace("interface: wg0", "interface: wg0, on_down: home")

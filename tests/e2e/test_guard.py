@@ -98,7 +98,9 @@ def test_the_router_has_no_rights_but_its_descriptors(
         ping_both(bed)
 
 
-def test_root_stays_root_only_when_told_to_and_is_warned(bed: Testbed, tmp_path: Path) -> None:
+def test_root_stays_root_only_when_configured_and_with_a_warning(
+    bed: Testbed, tmp_path: Path
+) -> None:
     with running(bed.router, tmp_path, owned_by("root")) as router:
         assert set(_of(router.pid, "Uid").split()) == {"0"}
         assert "keeps the rights of root" in router.log
@@ -133,9 +135,9 @@ def test_nothing_is_read_from_disk_any_more(
         for host in (HOME, VPN):
             refused = bed.client.run("curl", "-s", f"http://{V4.far(host)}:9", check=False)
             assert refused.returncode == 7, "curl: connection refused"
-            asked = bed.client.run("dig", "+tries=1", f"@{V4.far(host)}", check=False)
-            assert asked.returncode == 9, "dig: no reply from server"
-            assert "connection refused" in asked.stdout
+            dug = bed.client.run("dig", "+tries=1", f"@{V4.far(host)}", check=False)
+            assert dug.returncode == 9, "dig: no reply from server"
+            assert "connection refused" in dug.stdout
         bed.close_tunnel()
         wait_until_down(lambda: started.stderr, "office")
         bed.open_tunnel()
@@ -167,7 +169,7 @@ def test_sigkill_of_process_groups_leaves_nothing(
 
 
 def _killed_all_at_once(bed: Testbed, tmp_path: Path) -> None:
-    """A run that nobody is left of to undo what it has done, as after a power cut."""
+    """A run without a process left to undo what it has done, as after a power cut."""
     with running(bed.router, tmp_path, RULES) as router:
         ping_both(bed)
         pids = router.pids()
@@ -192,7 +194,7 @@ def test_cleanup_undoes_what_a_power_cut_leaves(bed: Testbed, tmp_path: Path) ->
     assert again.stdout == "nothing to clean up: no run has left anything behind\n"
 
 
-def test_cleanup_leaves_a_router_that_runs_alone(bed: Testbed, tmp_path: Path) -> None:
+def test_cleanup_changes_nothing_of_a_running_router(bed: Testbed, tmp_path: Path) -> None:
     with running(bed.router, tmp_path, RULES):
         ping_both(bed)
         during, files = state(bed.router), files_of(bed.router)
@@ -212,7 +214,7 @@ def test_the_next_start_cleans_up_too(bed: Testbed, tmp_path: Path) -> None:
     assert files_of(bed.router) == files
 
 
-def test_rubbish_in_what_was_written_down_is_named_and_hinders_nothing(
+def test_corrupt_lines_of_a_journal_are_named_and_the_rest_is_undone(
     bed: Testbed, tmp_path: Path
 ) -> None:
     before, files = state(bed.router), files_of(bed.router)
@@ -240,7 +242,7 @@ def test_rubbish_in_what_was_written_down_is_named_and_hinders_nothing(
     assert files_of(bed.router) == files
 
 
-def test_a_second_start_says_who_runs(bed: Testbed, tmp_path: Path) -> None:
+def test_a_second_start_names_the_running_process(bed: Testbed, tmp_path: Path) -> None:
     with running(bed.router, tmp_path, RULES) as first:
         during = state(bed.router)
         second = run_to_end(bed.router, "run", "-c", str(tmp_path / "rules.yaml"))
@@ -252,10 +254,10 @@ def test_a_second_start_says_who_runs(bed: Testbed, tmp_path: Path) -> None:
         ping_both(bed)
 
 
-def test_a_second_start_with_the_same_addresses_says_who_has_them(
+def test_a_second_start_with_the_same_addresses_names_their_process(
     bed: Testbed, tmp_path: Path
 ) -> None:
-    """Names are the system's choice where the rules have none: two would not be noticed by name."""
+    """Names are the system's choice where the rules have none: two routers get different ones."""
     nameless = rules(*LINES, head=HEAD.replace(f"  name: {TUN}\n", ""))
     with running(bed.router, tmp_path, nameless) as first:
         during = state(bed.router)
@@ -267,8 +269,8 @@ def test_a_second_start_with_the_same_addresses_says_who_has_them(
         ping_both(bed)
 
 
-def test_signals_for_the_router_end_nobody_else_first(bed: Testbed, tmp_path: Path) -> None:
-    """As a service supervisor stops it: every process is told to end at once."""
+def test_sigterm_of_all_processes_ends_the_router_first(bed: Testbed, tmp_path: Path) -> None:
+    """As a service supervisor stops it: every process gets the signal at the same time."""
     before = state(bed.router)
     with running(bed.router, tmp_path, RULES) as router:
         ping_both(bed)
@@ -280,21 +282,23 @@ def test_signals_for_the_router_end_nobody_else_first(bed: Testbed, tmp_path: Pa
 
 
 @pytest.mark.parametrize("number", range(9, 15))
-def test_a_start_without_descriptors_says_so(bed: Testbed, tmp_path: Path, number: int) -> None:
+def test_a_start_without_descriptors_names_the_cause(
+    bed: Testbed, tmp_path: Path, number: int
+) -> None:
     before, files = state(bed.router), files_of(bed.router)
     path = write_rules(tmp_path, RULES)
     prefix = ("prlimit", f"--nofile={number}:{number}")
     ended = run_to_end(bed.router, "run", "-c", str(path), prefix=prefix)
     assert ended.exit_code == 1
     assert "Too many open files" in ended.log
-    assert "df" not in ended.log, "that is about what is full"
+    assert "df" not in ended.log, "that is the remedy for a full file system"
     wait_for_state(bed.router, before)
     assert files_of(bed.router) == files
 
 
 def test_packets_do_not_wait_for_a_busy_guard(bed: Testbed, tmp_path: Path) -> None:
-    """Thousands of routes, or a VPN that does not say where it sends its packets, may keep it busy
-    for a while; it catches up."""
+    """Thousands of routes, or a VPN whose endpoint takes long to read, may keep it busy for a time;
+    it catches up."""
     route = f"{V4.far(HOME)} dev {TUN}"
     with far_hosts(bed), running(bed.router, tmp_path, RULES) as run, ExitStack() as sent:
         guard = run.processes()[GUARD]
@@ -303,7 +307,7 @@ def test_packets_do_not_wait_for_a_busy_guard(bed: Testbed, tmp_path: Path) -> N
         os.kill(guard, signal.SIGSTOP)
         try:
             bed.router.ip(f"route del {route}", "addr add 127.0.0.7/8 dev lo")
-            wait_until(lambda: _unread(bed, guard), "the router to ask it what to do")
+            wait_until(lambda: _unread(bed, guard), "a request of the router to the guard")
             for family in FAMILIES * NEW_FLOWS:
                 sent.enter_context(_echoed(bed, family))
                 assert ping.answered(bed.client, family.far(VPN), count=1).received == 1
@@ -315,7 +319,7 @@ def test_packets_do_not_wait_for_a_busy_guard(bed: Testbed, tmp_path: Path) -> N
 
 
 def _echoed(bed: Testbed, family: Family) -> socket.socket:
-    """A socket that has sent a datagram to a far host, and has it back."""
+    """A socket that has sent a datagram to a far host and received its echo."""
     sock = sockets.datagram(bed.client, family)
     sock.sendto(b"question", (family.far(HOME), ECHO))
     assert sock.recv(100) == b"question"
@@ -323,6 +327,6 @@ def _echoed(bed: Testbed, family: Family) -> socket.socket:
 
 
 def _unread(bed: Testbed, pid: int) -> bool:
-    """Whether a Unix socket of a process has something that it has not read yet."""
+    """Whether a Unix socket of a process has unread data."""
     shown = bed.router.run("ss", "-Hxp").stdout.splitlines()
     return any(f"pid={pid}," in line and line.split()[2] != "0" for line in shown)

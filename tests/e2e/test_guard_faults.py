@@ -1,5 +1,5 @@
-"""The guard and the undoer killed both, hanging, or without room to write down what is to be
-undone: everything is put back, or the router says what is left to do, and that is so."""
+"""The guard and the undoer both killed, hanging, or without room for the journal: everything is
+restored, or the router reports truly what is left to do."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ LEFT = "`sudo tunrouter cleanup` undoes the rest"
 
 
 @pytest.mark.parametrize("killed", [(GUARD, UNDOER), (UNDOER, GUARD)], ids="+".join)
-def test_whoever_would_undo_killed_leaves_nothing_that_is_not_said(
+def test_killed_guard_and_undoer_leave_nothing_unreported(
     bed: Testbed, tmp_path: Path, killed: tuple[str, str]
 ) -> None:
     before, files = state(bed.router), files_of(bed.router)
@@ -56,7 +56,7 @@ def test_whoever_would_undo_killed_leaves_nothing_that_is_not_said(
     assert (state(bed.router), files_of(bed.router)) == (before, files)
 
 
-def test_a_polite_end_without_anybody_to_undo_is_no_success(bed: Testbed, tmp_path: Path) -> None:
+def test_sigterm_without_guard_and_undoer_is_no_success(bed: Testbed, tmp_path: Path) -> None:
     before, files = state(bed.router), files_of(bed.router)
     with running(bed.router, tmp_path, RULES) as router:
         ping_both(bed)
@@ -92,7 +92,7 @@ def test_a_guard_that_hangs_ends_the_run(bed: Testbed, tmp_path: Path) -> None:
     assert (state(bed.router), files_of(bed.router)) == (before, files)
 
 
-def test_a_start_says_who_has_not_ended(bed: Testbed, tmp_path: Path) -> None:
+def test_a_start_names_the_process_of_a_former_run(bed: Testbed, tmp_path: Path) -> None:
     before, files = state(bed.router), files_of(bed.router)
     with running(bed.router, tmp_path, RULES) as former:
         ping_both(bed)
@@ -134,13 +134,13 @@ def test_without_room_in_run_a_start_is_refused(bed: Testbed, tmp_path: Path, fi
     assert state(bed.router) == before
 
 
-def test_without_room_for_one_more_deed_a_way_out_stays_down(bed: Testbed, tmp_path: Path) -> None:
+def test_without_room_in_the_journal_an_outbound_stays_down(bed: Testbed, tmp_path: Path) -> None:
     files = files_of(bed.router)
     with running(bed.router, tmp_path, RULES) as router:
         ping_both(bed)
         (journal,) = (path for path in files_of(bed.router) - files if path.suffix == ".undo")
         bed.close_tunnel()
-        wait_until(lambda: "policy office: down" in router.log, "the VPN to be seen to go")
+        wait_until(lambda: "policy office: down" in router.log, "the VPN to be down")
         with _no_longer(router.processes()[UNDOER], journal):
             bed.open_tunnel()
             reason = "interface wg0 cannot be used: wg0 cannot be prepared: "
@@ -161,7 +161,7 @@ def test_without_room_for_one_more_deed_a_way_out_stays_down(bed: Testbed, tmp_p
 
 @contextmanager
 def _no_longer(pid: int, file: Path) -> Iterator[None]:
-    """A file of a process cannot become longer, as on a full file system."""
+    """A process cannot extend a file, as on a full file system."""
     former = resource.prlimit(pid, resource.RLIMIT_FSIZE)
     resource.prlimit(pid, resource.RLIMIT_FSIZE, (file.stat().st_size, former[1]))
     try:
@@ -170,8 +170,8 @@ def _no_longer(pid: int, file: Path) -> Iterator[None]:
         resource.prlimit(pid, resource.RLIMIT_FSIZE, former)
 
 
-def test_what_is_left_is_known_by_its_namespace(bed: Testbed) -> None:
-    """By which another one with the same number, made when it is gone, is told from it."""
+def test_namespaces_have_identities(bed: Testbed) -> None:
+    """The identity differs from that of a later namespace with the same number."""
     client, router, again = (
         namespace.run(sys.executable, "-c", IDENTITY).stdout
         for namespace in (bed.client, bed.router, bed.router)

@@ -1,8 +1,8 @@
-"""Flows that lost their way are ended, and the application is told how; all others are untouched.
+"""Flows of a lost outbound are ended, and the application gets an error; all others are untouched.
 
-Of a way out that is gone: a connection is reset, the next request of one that is still dialling and
-the next datagram get what `on_down` says. A way out that merely changes keeps its flows, as long as
-they can be answered.
+Of an outbound that is gone: a connection is reset; `on_down` decides about the next SYN of one that
+is still dialling, and about the next datagram. An outbound that merely changes keeps its flows, as
+long as they can be answered.
 """
 
 from __future__ import annotations
@@ -79,7 +79,7 @@ def _lose_the_tunnel(bed: Testbed, router: Tunrouter) -> None:
         router.wait_until_down(policy)
 
 
-def test_a_connection_by_a_lost_way_is_reset(
+def test_a_connection_by_a_lost_outbound_is_reset(
     bed: Testbed, family: Family, router: Tunrouter
 ) -> None:
     with conversation(bed, family, VPN) as pair:
@@ -93,7 +93,7 @@ def test_a_connection_by_a_lost_way_is_reset(
 def test_a_connection_that_is_being_dialled_is_refused(
     bed: Testbed, family: Family, router: Tunrouter
 ) -> None:
-    """By the next request of the application, about a second after the one that was lost."""
+    """By the next SYN of the application, about a second after the one that was lost."""
     with sockets.stream(bed.client, family) as sock:
         outcomes: list[int] = []
 
@@ -116,7 +116,7 @@ def test_the_next_datagram_is_refused(bed: Testbed, family: Family, router: Tunr
         assert refused.value.errno == PROHIBITED[family.version]
 
 
-def test_a_ping_that_runs_is_told_and_answered_again(
+def test_a_running_ping_gets_errors_and_then_answers_again(
     bed: Testbed, family: Family, router: Tunrouter
 ) -> None:
     """One process with one identifier, from before the VPN is gone until after it is back."""
@@ -125,25 +125,25 @@ def test_a_ping_that_runs_is_told_and_answered_again(
     def answers() -> int:
         return len(ping.REPLY.findall(pings.stdout))
 
-    def told() -> int:
+    def errors() -> int:
         return len(ping.PROHIBITED.findall(pings.stdout + pings.stderr))
 
     try:
         wait_until(lambda: answers() > 3, "answers", detail=pings.report)
-        assert told() == 0
+        assert errors() == 0
         _lose_the_tunnel(bed, router)
-        wait_until(lambda: told() > 3, "it to be told", detail=pings.report)
+        wait_until(lambda: errors() > 3, "errors", detail=pings.report)
         before = answers()
         bed.open_tunnel()
         wait_until(lambda: answers() > before + 3, "answers again", detail=pings.report)
-        refused = told()
+        refused = errors()
         wait_until(lambda: answers() > before + 6, "more answers", detail=pings.report)
-        assert told() == refused, "it is told nothing more"
+        assert errors() == refused, "no further errors"
     finally:
         pings.close()
 
 
-def test_the_next_datagram_goes_where_on_down_says(
+def test_the_next_datagram_goes_where_on_down_sends_it(
     bed: Testbed, family: Family, router: Tunrouter
 ) -> None:
     address = f"{family.far(BACKED_UP)}.{ECHO}"
@@ -164,7 +164,9 @@ def test_the_next_datagram_goes_where_on_down_says(
             quiet.recv(100)
 
 
-def test_flows_by_other_ways_lose_nothing(bed: Testbed, family: Family, router: Tunrouter) -> None:
+def test_flows_by_other_outbounds_lose_nothing(
+    bed: Testbed, family: Family, router: Tunrouter
+) -> None:
     """A transfer, an exchange of datagrams and a ping by the home network, while the VPN goes and
     returns: every byte and every answer arrives."""
     data = hashlib.shake_256(b"transfer").digest(SIZE)
@@ -234,8 +236,8 @@ def test_a_connection_from_an_address_that_is_gone_is_reset(
 def test_an_interface_that_changes_keeps_its_flows(
     bed: Testbed, family: Family, router: Tunrouter
 ) -> None:
-    """Another MTU, one more address: not one answer of a ping is lost, and a socket's outside port
-    goes on being its own."""
+    """Another MTU, one more address: not one answer of a ping is lost, and a socket keeps
+    its outside port."""
     own = "192.0.2.77/24" if family.version == 4 else "2001:db8:2::77/64"
     address = family.far(HOME)
     with echoing(bed, family, HOME), Capture(bed.router, f"udp port {ECHO}"):
@@ -253,6 +255,6 @@ def test_an_interface_that_changes_keeps_its_flows(
 
 
 def _udp_sockets(bed: Testbed, family: Family) -> list[str]:
-    """The sockets of the router that are bound to eth0, each with what makes it itself."""
+    """The sockets of the router that are bound to eth0, each with its identity."""
     shown = bed.router.run("ss", f"-{family.version}Hunape").stdout
     return sorted(line for line in shown.splitlines() if "%eth0" in line)

@@ -1,4 +1,4 @@
-"""The first thing a user does: rules for every policy, and real pings in both families."""
+"""Rules for every policy, and real pings in both families."""
 
 from __future__ import annotations
 
@@ -26,6 +26,7 @@ RULES = rules(
         )
     )
 )
+pytestmark = pytest.mark.rules(RULES)
 
 
 @pytest.fixture(params=["client", "router"])
@@ -68,7 +69,7 @@ def test_drop_is_silence(bed: Testbed, pinger: Namespace, family: Family) -> Non
         assert far.about(family.far(DROP)) == []
 
 
-def test_reject_says_prohibited(bed: Testbed, pinger: Namespace, family: Family) -> None:
+def test_reject_sends_prohibited(bed: Testbed, pinger: Namespace, family: Family) -> None:
     with Capture(bed.far) as far:
         pinged = ping.refused(pinger, family.far(REJECT))
         assert (pinged.received, pinged.prohibited) == (0, 3), pinged.text

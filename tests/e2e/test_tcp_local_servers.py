@@ -1,5 +1,5 @@
 """Servers on the router's own machine, reached from a captured network by another interface: they
-answer as if there were no router, also those who had connected before it started."""
+answer as if there were no router, also on connections from before its start."""
 
 from __future__ import annotations
 
@@ -33,8 +33,8 @@ def from_outside(bed: Testbed, family: Family) -> Iterator[tuple[socket.socket, 
             yield client, server
 
 
-def talk(client: socket.socket, server: socket.socket) -> None:
-    """Both ways, and enough in one go for the kernel to leave segmentation to the TUN."""
+def exchange(client: socket.socket, server: socket.socket) -> None:
+    """In both directions, and enough at once for the kernel to leave segmentation to the TUN."""
     client.sendall(b"question")
     assert server.recv(100) == b"question"
 
@@ -52,11 +52,11 @@ def test_a_local_server_is_reached(
     bed: Testbed, family: Family, offloads: bool, tmp_path: Path
 ) -> None:
     with from_outside(bed, family) as (client, server):
-        talk(client, server)
+        exchange(client, server)
     with running(bed.router, tmp_path, RULES, offloads=offloads) as router:
         before = bed.router.counter(TUN, "tx_packets")
         with from_outside(bed, family) as (client, server):
-            talk(client, server)
+            exchange(client, server)
             client.shutdown(socket.SHUT_WR)
             assert server.recv(1) == b""
             server.close()
@@ -70,30 +70,30 @@ def test_a_connection_from_before_goes_on(
     bed: Testbed, family: Family, offloads: bool, tmp_path: Path
 ) -> None:
     with from_outside(bed, family) as (client, server):
-        talk(client, server)
+        exchange(client, server)
         with running(bed.router, tmp_path, RULES, offloads=offloads):
-            talk(client, server)
-        talk(client, server)
+            exchange(client, server)
+        exchange(client, server)
 
 
 @WITH_AND_WITHOUT_OFFLOADS
-def test_nothing_there_is_told_as_well(
+def test_a_closed_local_port_is_refused(
     bed: Testbed, family: Family, offloads: bool, tmp_path: Path
 ) -> None:
     """The reset of a closed port is an answer like any other."""
 
-    def knock() -> None:
+    def attempt() -> None:
         with sockets.stream(bed.far, family) as client:
             sockets.bind_foreign(client, family, family.far(HOME))
             client.connect((family.eth0, 9))
 
     with pytest.raises(ConnectionRefusedError):
-        knock()
+        attempt()
     with (
         running(bed.router, tmp_path, RULES, offloads=offloads),
         pytest.raises(ConnectionRefusedError),
     ):
-        knock()
+        attempt()
 
 
 def test_the_machine_answers_pings_from_a_captured_network(

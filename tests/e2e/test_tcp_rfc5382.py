@@ -1,8 +1,8 @@
 """RFC 5382, NAT behavioural requirements for TCP: a test for each, named by it, with and without
 offloads.
 
-A relay that ends TCP in the kernel meets most of them by what the kernel does; what is looked at
-here is that nothing of ours stands in the way.
+A relay that ends TCP in the kernel meets most of them by what the kernel does; tested
+here is that the router does not prevent it.
 """
 
 from __future__ import annotations
@@ -18,11 +18,15 @@ from router.flows import tcp as flows
 from tests.e2e import sockets
 from tests.e2e.capture import Capture
 from tests.e2e.marks import WITH_AND_WITHOUT_OFFLOADS
-from tests.e2e.tcp_bed import BARE, HOME, conversation, told
+from tests.e2e.tcp_bed import BARE, HOME, RULES, conversation, result_of
 from tests.e2e.testbed import Family, Testbed
 from tests.e2e.wait import wait_until
 
-pytestmark = [WITH_AND_WITHOUT_OFFLOADS, pytest.mark.usefixtures("router")]
+pytestmark = [
+    WITH_AND_WITHOUT_OFFLOADS,
+    pytest.mark.rules(RULES),
+    pytest.mark.usefixtures("router"),
+]
 
 
 def test_req_1_one_inside_address_and_port_to_many_hosts(bed: Testbed, family: Family) -> None:
@@ -63,7 +67,7 @@ def test_req_2_simultaneous_open(bed: Testbed, family: Family) -> None:
         finally:
             bed.far.run("nft", "delete", "table", "inet", "hold")
         client.sendall(b"at the same time")
-        wait_until(lambda: select.select([far], [], [], 0)[0], "what was said")
+        wait_until(lambda: select.select([far], [], [], 0)[0], "the data")
         assert far.recv(100) == b"at the same time"
 
 
@@ -75,7 +79,7 @@ table inet hold {{
   }}
 }}
 """
-"""The far side does not see the request, or it would refuse it: nobody listens there."""
+"""The far side must not receive the request: it would refuse it, as it has no listener."""
 
 
 def _dialer(bed: Testbed, port: int) -> int:
@@ -86,7 +90,7 @@ def _dialer(bed: Testbed, port: int) -> int:
 
 
 def test_req_3_filtering_by_address_and_port(bed: Testbed, family: Family) -> None:
-    """Whoever was not asked does not get in by the port of a connection: the socket is its own."""
+    """Another sender is refused at the port of a connection: the socket is connected."""
     with conversation(bed, family, HOME) as pair:
         _, outside, *_ = pair.server.getpeername()
         with sockets.stream(bed.far, family) as stranger:
@@ -103,13 +107,13 @@ def test_req_4_is_not_met_an_unsolicited_request_is_refused_at_once_as_by_any_ho
     bed: Testbed, family: Family
 ) -> None:
     """The requirement wants no answer for 6 seconds. The kernel, whose ports these are, answers, as
-    that of a host without a router does; see docs/limits.md. The inside sees nothing of it."""
+    that of a host without a router does; see docs/limits.md. No inside host gets a packet of it."""
     with Capture(bed.client, "tcp") as capture:
-        told_by = {
-            name: told(partial(sockets.connected, bed.far, family, address, 40404))
+        results = {
+            name: result_of(partial(sockets.connected, bed.far, family, address, 40404))
             for name, address in (("router", family.eth0), ("bare", family.far(BARE)))
         }
-        assert told_by == dict.fromkeys(("router", "bare"), "ConnectionRefusedError")
+        assert results == dict.fromkeys(("router", "bare"), "ConnectionRefusedError")
         assert capture.packets() == []
 
 
@@ -130,7 +134,7 @@ def test_req_8_hairpinning_is_the_kernels(bed: Testbed, family: Family) -> None:
 
 
 def test_req_9_an_icmp_error_is_translated(bed: Testbed, family: Family) -> None:
-    """A narrow link behind the client's back: the error about a segment too big for it, which is
+    """A narrow link before the client: the error about a segment too big for it, which is
     addressed to the far host, makes our own kernel send smaller ones."""
     with conversation(bed, family, HOME) as pair:
         pair.client.sendall(b"ready")
@@ -146,7 +150,7 @@ def test_req_9_an_icmp_error_is_translated(bed: Testbed, family: Family) -> None
 
 
 def test_req_10_an_icmp_error_ends_no_connection(bed: Testbed, family: Family) -> None:
-    """The far host becomes unreachable for a moment, and says so; the connection goes on."""
+    """The far host becomes unreachable for a moment, with an ICMP error; the connection goes on."""
     with conversation(bed, family, HOME) as pair, Capture(bed.router) as capture:
         bed.gw.ip(f"route add unreachable {family.far(HOME)}")
         try:

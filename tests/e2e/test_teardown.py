@@ -25,7 +25,7 @@ def _wait_until_gone(router: Tunrouter) -> None:
 
 
 @pytest.mark.parametrize("by", [signal.SIGINT, signal.SIGTERM])
-def test_a_polite_end(bed: Testbed, tmp_path: Path, by: signal.Signals) -> None:
+def test_an_end_by_signal(bed: Testbed, tmp_path: Path, by: signal.Signals) -> None:
     before = state(bed.router)
     with running(bed.router, tmp_path, RULES) as router:
         ping_both(bed)
@@ -34,14 +34,14 @@ def test_a_polite_end(bed: Testbed, tmp_path: Path, by: signal.Signals) -> None:
         assert stopped.exit_code == 0, stopped.log
         assert stopped.counters["loop"] == 0
         _wait_until_gone(router)
-    assert state(bed.router) == before, "all must be back by the time the program has ended"
+    assert state(bed.router) == before, "all must be restored by the time the program has ended"
 
 
 @pytest.mark.parametrize("by", [signal.SIGINT, signal.SIGTERM])
 def test_a_second_signal_interrupts_nothing(
     bed: Testbed, tmp_path: Path, by: signal.Signals
 ) -> None:
-    """Sent while the router waits for its helpers to put everything back."""
+    """Sent while the router waits for its helper processes to restore everything."""
     before = state(bed.router)
     with running(bed.router, tmp_path, RULES) as router:
         ping_both(bed)
@@ -64,7 +64,7 @@ def test_a_second_signal_interrupts_nothing(
 def test_an_end_before_it_is_ready(bed: Testbed, tmp_path: Path, by: signal.Signals) -> None:
     before = state(bed.router)
     path = tmp_path / "rules.yaml"
-    os.mkfifo(path)  # of which nothing can be read until somebody writes
+    os.mkfifo(path)  # blocks its reader until it is written to
     router = Tunrouter(bed.router, path)
     try:
         wait_until(lambda: len(router.pids()) > 1, "the first helper, before the rules are read")
@@ -77,7 +77,7 @@ def test_an_end_before_it_is_ready(bed: Testbed, tmp_path: Path, by: signal.Sign
         router.close()
 
 
-def test_a_question_to_reload_before_it_is_ready(bed: Testbed, tmp_path: Path) -> None:
+def test_a_reload_request_before_it_is_ready(bed: Testbed, tmp_path: Path) -> None:
     router = Tunrouter(bed.router, write_rules(tmp_path, MANY_RULES))
     try:
         wait_until(lambda: len(router.pids()) > 1, "the first helper, before the rules are read")

@@ -1,4 +1,4 @@
-"""What goes wrong with a datagram is told as the bare kernel tells it: same error, same sender."""
+"""Errors about a datagram are those of the bare kernel: same error, same sender."""
 
 from __future__ import annotations
 
@@ -9,24 +9,26 @@ import pytest
 
 from tests.e2e.marks import WITH_AND_WITHOUT_OFFLOADS
 from tests.e2e.netns import Namespace
-from tests.e2e.status import asked
+from tests.e2e.status import read_status
 from tests.e2e.testbed import FAMILIES, Family, Testbed
 from tests.e2e.tunrouter import Tunrouter
 from tests.e2e.udp import (
-    BARE_NOBODY,
+    ABSENT,
+    BARE_ABSENT,
     CLOSED,
     FILTERED,
     HOME,
-    NOBODY,
     OFFICE,
+    RULES,
     SAME_OUTBOUND,
     UNREACHABLE,
-    ask,
+    exchange,
     neighbour,
 )
 
 pytestmark = [
     WITH_AND_WITHOUT_OFFLOADS,
+    pytest.mark.rules(RULES),
     pytest.mark.usefixtures("udp_servers", "fast_neighbour_failure"),
 ]
 
@@ -37,7 +39,7 @@ NARROW = 1360
 _ports = count(7001)
 """Each test one of its own: a mapping outlives its test."""
 _fresh = {family.version: count(2) for family in FAMILIES}
-"""Added to a host: one whose path's MTU nobody has learnt yet."""
+"""Added to a host: one whose path MTU is not known yet."""
 
 
 @pytest.fixture(scope="module")
@@ -51,14 +53,14 @@ def fast_neighbour_failure(bed: Testbed) -> None:
 def errors(
     namespace: Namespace, address: str, port: int = 7, **options: object
 ) -> list[dict[str, Any]]:
-    """The errors that a client is told of, with what they say; the addresses asked left out."""
-    told = ask(namespace, address, port, report=True, **options).found
-    for found in told:
+    """The errors that a client gets with their data, without the addresses that it sent to."""
+    reports = exchange(namespace, address, port, report=True, **options).found
+    for found in reports:
         assert isinstance(found, dict), found
         if found["offender"] == address:
             found["offender"] = "the destination"
         assert found.pop("destination")[0] == address
-    return told
+    return reports
 
 
 def error(namespace: Namespace, address: str, port: int = 7, **options: object) -> dict[str, Any]:
@@ -75,22 +77,22 @@ def test_a_closed_port_refuses_at_once(
     assert ours == error(sender, family.far(bare), CLOSED)
     assert ours["error"] == "ECONNREFUSED"
     for number in (through, bare):
-        assert ask(sender, family.far(number), CLOSED).found == ["ECONNREFUSED"]
+        assert exchange(sender, family.far(number), CLOSED).found == ["ECONNREFUSED"]
 
 
 @SAME_OUTBOUND
-def test_a_filtered_port_says_who_prohibits(
+def test_a_filtered_port_names_the_sender_of_the_error(
     sender: Namespace, family: Family, through: int, bare: int
 ) -> None:
     ours = error(sender, family.far(through), FILTERED)
     assert ours == error(sender, family.far(bare), FILTERED)
     assert ours["error"] == PROHIBITED[family.version]
     for number in (through, bare):
-        assert ask(sender, family.far(number), FILTERED).found == [PROHIBITED[family.version]]
+        assert exchange(sender, family.far(number), FILTERED).found == [PROHIBITED[family.version]]
 
 
 @SAME_OUTBOUND
-def test_an_unreachable_host_is_told_by_the_router_before_it(
+def test_an_unreachable_host_is_reported_by_the_router_before_it(
     sender: Namespace, family: Family, through: int, bare: int
 ) -> None:
     ours = error(sender, family.far(through), UNREACHABLE)
@@ -104,26 +106,26 @@ def test_an_unreachable_host_is_told_by_the_router_before_it(
 def test_a_neighbour_that_is_not_there(
     bed: Testbed, sender: Namespace, family: Family, size: int
 ) -> None:
-    """Our own kernel says so, once for each datagram that has waited for him; it is told in the
-    router's name. What another program has sent there is no business of the router's. Of a
-    fragment that is not the first, which IPv6 speaks of too, nobody is known."""
-    kernel = errors(sender, neighbour(family, BARE_NOBODY), sends=[size], sockets=3)
+    """The router's kernel reports it once for each datagram that has waited for the neighbour; the
+    client gets it from the TUN's peer. Errors of another program's datagrams are not the router's.
+    A later fragment, for which IPv6 sends errors too, belongs to no flow."""
+    kernel = errors(sender, neighbour(family, BARE_ABSENT), sends=[size], sockets=3)
     before = _drops(bed)
-    ours = errors(sender, neighbour(family, NOBODY), sends=[size], sockets=3)
+    ours = errors(sender, neighbour(family, ABSENT), sends=[size], sockets=3)
     assert {found.pop("offender") for found in ours} == {family.tun_peer}
     for found in kernel:
         del found["offender"]
     assert ours == kernel
     assert [found["error"] for found in ours] == ["EHOSTUNREACH"] * 3
-    assert error(bed.router, neighbour(family, BARE_NOBODY))["error"] == "EHOSTUNREACH"
+    assert error(bed.router, neighbour(family, BARE_ABSENT))["error"] == "EHOSTUNREACH"
     later_fragments = 6 if (family.version, size) == (6, 4000) else 0
     before["no-binding"] = before.get("no-binding", 0) + later_fragments
     assert {"no-binding": 0} | _drops(bed) == before
 
 
 def _drops(bed: Testbed) -> dict[str, int]:
-    """Those of unicast: systems announce themselves by multicast at any moment."""
-    drops: dict[str, int] = asked(bed.router)["drops"]
+    """Those of unicast: systems send multicast at any moment."""
+    drops: dict[str, int] = read_status(bed.router)["drops"]
     return {reason: count for reason, count in drops.items() if reason != "multicast"}
 
 
@@ -143,10 +145,10 @@ def test_time_exceeded_comes_from_the_real_hop(
 
 
 @SAME_OUTBOUND
-def test_req_13_a_narrow_path_is_told_with_its_mtu(
+def test_req_13_a_narrow_path_is_reported_with_its_mtu(
     bed: Testbed, sender: Namespace, family: Family, through: int, bare: int
 ) -> None:
-    """RFC 4787 REQ-13, by ICMP from behind the way out; from then on the kernel knows."""
+    """RFC 4787 REQ-13, by ICMP from behind the outbound; then the kernel has the path MTU."""
     narrow = bed.gw if through == HOME else bed.vpn
     narrow.ip(f"link set far0 mtu {NARROW}")
     try:
@@ -155,16 +157,18 @@ def test_req_13_a_narrow_path_is_told_with_its_mtu(
         ours = error(sender, family.far(through + host), dont_fragment=True, sends=[1350])
         assert ours == kernel
         assert (ours["error"], ours["value"]) == ("EMSGSIZE", NARROW)
-        (found,) = ask(sender, family.far(through + host), dont_fragment=True, sends=[1300]).found
+        (found,) = exchange(
+            sender, family.far(through + host), dont_fragment=True, sends=[1300]
+        ).found
         assert found["length"] == 1300
     finally:
         narrow.ip("link set far0 mtu 1500")
 
 
-def test_req_13_the_mtu_of_the_way_out_is_told(
+def test_req_13_the_mtu_of_the_outbound_is_reported(
     bed: Testbed, router: Tunrouter, family: Family
 ) -> None:
-    """RFC 4787 REQ-13, by the way out itself: a datagram that the tunnel has no room for."""
+    """RFC 4787 REQ-13, by the outbound itself: a datagram longer than the tunnel's MTU."""
     host = OFFICE + next(_fresh[family.version])
     found = error(bed.client, family.far(host), dont_fragment=True, sends=[1420])
     assert (found["error"], found["value"]) == ("EMSGSIZE", 1420)
@@ -177,5 +181,5 @@ def test_req_12_errors_end_no_mapping(
     """RFC 4787 REQ-12."""
     port = next(_ports)
     error(sender, family.far(through), CLOSED, source_port=port)
-    (found,) = ask(sender, family.far(through), source_port=port).found
+    (found,) = exchange(sender, family.far(through), source_port=port).found
     assert found["length"] == 5

@@ -1,7 +1,7 @@
-"""A server whose late answer finds the application's port closed hears it, as without the router.
+"""A server whose late answer finds the application's port closed gets the error, as by the kernel.
 
-RFC 5508 REQ-5 and RFC 4787 REQ-12: what the application's host says goes back to who answered,
-about the datagram that he has sent, and ends nothing.
+RFC 5508 REQ-5 and RFC 4787 REQ-12: the error of the application's host goes back to the server,
+with a quote of its datagram, and ends no mapping.
 """
 
 from __future__ import annotations
@@ -25,11 +25,16 @@ from tests.e2e.udp import (
     CLIENT,
     HOME,
     PATHS,
-    ask,
+    RULES,
+    exchange,
     neighbour,
 )
 
-pytestmark = [WITH_AND_WITHOUT_OFFLOADS, pytest.mark.usefixtures("udp_servers")]
+pytestmark = [
+    WITH_AND_WITHOUT_OFFLOADS,
+    pytest.mark.rules(RULES),
+    pytest.mark.usefixtures("udp_servers"),
+]
 
 LATE = 9000
 """The port of the server that answers late."""
@@ -40,15 +45,17 @@ OTHER_SOURCE = 9
 """Of the home network's addresses, one that the router has too and prefers for a while."""
 
 
-def told(bed: Testbed, sender: Namespace, address: str, size: int, report: bool) -> Any:
-    """What a server at `address` is told when it answers an application that is gone."""
+def error_of_late_answer(
+    bed: Testbed, sender: Namespace, address: str, size: int, report: bool
+) -> Any:
+    """The error of a server at `address` that answers an application that has ended."""
     wanted = {"address": address, "port": 0, "source": address, "source_port": LATE, "late": True}
     wanted |= {"sends": [size], "report": report}
     server = bed.far.start(sys.executable, CLIENT, json.dumps(wanted))
     try:
         server.wait_for_output("waiting")
-        ask(sender, address, LATE, expect=0)
-        server.wait_for_output("asked")
+        exchange(sender, address, LATE, expect=0)
+        server.wait_for_output("received")
         os.kill(server.pid, signal.SIGUSR1)
         assert server.wait() == 0, server.report()
         (found,) = json.loads(server.stdout.splitlines()[-1])["found"]
@@ -75,8 +82,8 @@ def test_a_late_answer_in_fragments_is_refused(
 def test_a_late_answer_is_refused(
     bed: Testbed, sender: Namespace, family: Family, through: int, bare: int, size: int
 ) -> None:
-    kernel = told(bed, sender, family.far(bare + HOST), size, report=True)
-    ours = told(bed, sender, family.far(through + HOST), size, report=True)
+    kernel = error_of_late_answer(bed, sender, family.far(bare + HOST), size, report=True)
+    ours = error_of_late_answer(bed, sender, family.far(through + HOST), size, report=True)
     own = family.eth0 if through == HOME else family.wg0
     assert ours["offender"] == ours["destination"][0] == own
     for found in (kernel, ours):
@@ -91,7 +98,10 @@ def test_a_connected_server_gets_the_same_errno(
     bed: Testbed, sender: Namespace, family: Family, through: int, bare: int
 ) -> None:
     for number in (through, bare):
-        assert told(bed, sender, family.far(number + HOST), 5, report=False) == "ECONNREFUSED"
+        assert (
+            error_of_late_answer(bed, sender, family.far(number + HOST), 5, report=False)
+            == "ECONNREFUSED"
+        )
 
 
 @contextmanager
@@ -115,7 +125,7 @@ def test_the_error_comes_from_the_address_that_was_answered(
 ) -> None:
     """A host with several: the system chooses, and the server has answered that one."""
     with another_source(bed, family) as own:
-        found = told(bed, bed.client, family.far(HOME + HOST), 5, report=True)
+        found = error_of_late_answer(bed, bed.client, family.far(HOME + HOST), 5, report=True)
     assert isinstance(found, dict), found
     assert (found["error"], found["offender"], found["destination"][0]) == (
         "ECONNREFUSED",

@@ -1,4 +1,4 @@
-"""Real programs over UDP: iperf3 both ways, and servers on the router's own machine."""
+"""Real programs over UDP: iperf3 in both directions, and servers on the router's own machine."""
 
 from __future__ import annotations
 
@@ -19,11 +19,16 @@ from tests.e2e.udp import (
     ELSEWHERE,
     HOME,
     OFFICE,
+    RULES,
     SERVER,
-    ask,
+    exchange,
 )
 
-pytestmark = [WITH_AND_WITHOUT_OFFLOADS, pytest.mark.usefixtures("udp_servers")]
+pytestmark = [
+    WITH_AND_WITHOUT_OFFLOADS,
+    pytest.mark.rules(RULES),
+    pytest.mark.usefixtures("udp_servers"),
+]
 
 IPERF_PORT = 5301
 RATE = "1M"
@@ -35,7 +40,7 @@ FEW = 50
 
 @pytest.fixture(scope="module")
 def own_addresses(bed: Testbed) -> Iterator[None]:
-    """iperf3 answers UDP by the address of an interface: the far hosts that are asked get one."""
+    """iperf3 answers UDP by the address of an interface: the far hosts of the tests get one."""
     addresses = [
         f"{family.far(host)}/{family.host_bits} dev lo"
         for family in FAMILIES
@@ -47,7 +52,7 @@ def own_addresses(bed: Testbed) -> Iterator[None]:
 
 
 def iperf3(bed: Testbed, sender: Namespace, address: str, *options: str) -> dict[str, Any]:
-    """What iperf3 sums up; its server is there for this one test, at the address asked."""
+    """The sums of iperf3; its server runs for this one test, at the same address."""
     server = bed.far.start(
         *("iperf3", "-s", "-1", "-B", address, "-p", str(IPERF_PORT), "--forceflush")
     )
@@ -85,7 +90,7 @@ def test_iperf3_loses_nothing(
     assert kernel["packets"] > FEW
 
 
-def test_a_local_server_answers_by_the_address_and_port_that_were_asked(
+def test_a_local_server_answers_from_the_address_and_port_that_were_addressed(
     bed: Testbed, router: Tunrouter, family: Family, own_addresses: None
 ) -> None:
     """Its answers are routed into the TUN, and there is nothing to translate about them."""
@@ -95,7 +100,7 @@ def test_a_local_server_answers_by_the_address_and_port_that_were_asked(
         server.wait_for_output("listening")
         before = bed.router.counter(TUN, "tx_packets")
         for source in (BARE, HOME):
-            found = ask(
+            found = exchange(
                 bed.far, family.eth0, 7007, sends=[0, 10, 1400], source=family.far(source)
             ).found
             assert [one["length"] for one in found] == [0, 10, 1400]
@@ -105,16 +110,18 @@ def test_a_local_server_answers_by_the_address_and_port_that_were_asked(
         server.close()
 
 
-def test_nobody_from_outside_begins_a_flow(
+def test_no_outside_host_begins_a_flow(
     bed: Testbed, router: Tunrouter, family: Family, own_addresses: None
 ) -> None:
-    """RFC 4787 REQ-8: a mapping lets in the hosts that it has sent to, and nobody else."""
+    """RFC 4787 REQ-8: a mapping lets in the hosts that it has sent to, and no others."""
     port = 7301 if family.version == 4 else 7303
-    (answered,) = ask(bed.client, family.far(HOME), source_port=port).found
+    (answered,) = exchange(bed.client, family.far(HOME), source_port=port).found
     assert answered["length"] == 5
     for source in (BARE, OFFICE):
-        assert ask(bed.far, family.eth0, port, source=family.far(source), patience=0.3).found == [
-            "silence"
-        ]
-    (again,) = ask(bed.client, family.far(HOME), ELSEWHERE, connect=False, source_port=port).found
+        assert exchange(
+            bed.far, family.eth0, port, source=family.far(source), patience=0.3
+        ).found == ["silence"]
+    (again,) = exchange(
+        bed.client, family.far(HOME), ELSEWHERE, connect=False, source_port=port
+    ).found
     assert again["length"] == 5

@@ -8,9 +8,13 @@ from tests.e2e.hops import Hop, hops
 from tests.e2e.marks import WITH_AND_WITHOUT_OFFLOADS
 from tests.e2e.netns import Namespace
 from tests.e2e.testbed import Family
-from tests.e2e.udp import SAME_OUTBOUND
+from tests.e2e.udp import RULES, SAME_OUTBOUND
 
-pytestmark = [WITH_AND_WITHOUT_OFFLOADS, pytest.mark.usefixtures("udp_servers")]
+pytestmark = [
+    WITH_AND_WITHOUT_OFFLOADS,
+    pytest.mark.rules(RULES),
+    pytest.mark.usefixtures("udp_servers"),
+]
 
 
 @pytest.mark.parametrize("options", [("-U", "-p", "99"), ()], ids=["-U", "default"])
@@ -24,12 +28,12 @@ def test_the_real_hops(
     options: tuple[str, ...],
 ) -> None:
     # One probe at a time: a burst is more than a host answers with errors at once.
-    asked = "traceroute", "-n", "-N1", "-q1", "-w20", *options
-    kernel = hops(sender, family.far(bare), *asked)
+    command = "traceroute", "-n", "-N1", "-q1", "-w20", *options
+    kernel = hops(sender, family.far(bare), *command)
     # Where no interface has its address, IPv6 answers from the interface's own.
     own = kernel[-1].address == family.far(bare)
     last = kernel[-1]._replace(address=family.far(through)) if own else kernel[-1]
     at = 1 if host == "client" else 0
     first = Hop(family.tun_peer, is_router=True, code=0)
     expected = [*kernel[:at], first, *kernel[at:-1], last]
-    assert hops(sender, family.far(through), *asked) == expected
+    assert hops(sender, family.far(through), *command) == expected

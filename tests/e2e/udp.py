@@ -1,4 +1,4 @@
-"""UDP as applications see it: servers at the far hosts, clients of our own, and who they are.
+"""UDP as applications see it: servers at the far hosts, clients, and their addresses.
 
 The far hosts of one test, by how they are reached from the router's namespace:
 
@@ -41,10 +41,10 @@ ECHO, DNS, ELSEWHERE, CLOSED, FILTERED, UNREACHABLE = 7, 53, 8, 99, 98, 97
 
 HOME, OFFICE, BARE, BARE_OFFICE = 16, 32, 48, 64
 """The first of sixteen hosts each."""
-NOBODY, BARE_NOBODY = 77, 78
-"""Neighbours that are not there, the first of them asked for through tunrouter."""
+ABSENT, BARE_ABSENT = 77, 78
+"""Neighbours that are not there, the first of them reached through tunrouter."""
 RULES = rules(
-    *(f"{neighbour(family, NOBODY)} -> home" for family in FAMILIES),
+    *(f"{neighbour(family, ABSENT)} -> home" for family in FAMILIES),
     *(
         f"{sixteen(family, first)} -> {policy}"
         for family in FAMILIES
@@ -92,8 +92,8 @@ class Seen(NamedTuple):
     found: list[Any]
 
 
-def ask(namespace: Namespace, address: str, port: int = ECHO, **options: object) -> Seen:
-    """Run a client to its end; the options are those of udp_client.py."""
+def exchange(namespace: Namespace, address: str, port: int = ECHO, **options: object) -> Seen:
+    """Runs a client to its end; the options are those of udp_client.py."""
     wanted = json.dumps({"address": address, "port": port, **options})
     return Seen(**json.loads(namespace.run(sys.executable, CLIENT, wanted).stdout))
 
@@ -115,7 +115,7 @@ def echo(sock: socket.socket) -> None:
 @contextmanager
 def far_hosts(bed: Testbed) -> Iterator[None]:
     """Servers at every far address; a port that is filtered there, and one that the routers on the
-    way say is unreachable; the bare way to BARE_OFFICE."""
+    path report as unreachable; the bare path to BARE_OFFICE."""
     bare = [f"{sixteen(family, BARE_OFFICE)} dev wg0" for family in FAMILIES]
     filters = [
         (bed.far, FILTER.format(hook="input", port=FILTERED, what="admin-prohibited")),
