@@ -1,4 +1,4 @@
-"""Clients of a control socket that break its protocol: they close the connection within a request, send
+"""Clients of a control socket that break its protocol: they close it within a request, send
 nothing, send a long random request, send a request byte by byte, or do not read the answer.
 """
 

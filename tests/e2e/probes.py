@@ -38,7 +38,7 @@ with socket.socket(family, socket.SOCK_STREAM if stream else socket.SOCK_DGRAM) 
         print(errno.errorcode[error.errno])
 """
 
-# Every answer of UDP leaves from the address that was addressed, which IPV6_PKTINFO gives.
+# Every answer of UDP leaves from the destination of its request, which IPV6_PKTINFO gives.
 SERVER = """
 import select, socket, sys
 port = int(sys.argv[1])

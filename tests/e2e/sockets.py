@@ -85,8 +85,8 @@ def connect(sock: socket.socket, address: tuple[str, int]) -> None:
     """Connects. Raises OSError with the error of connect().
 
     Python waits for the outcome and then reads SO_ERROR, and Linux may wake the waiting process
-    before it has stored an ICMP error there: about one attempt in a hundred, on a busy machine and with no
-    router in between, looks like a success. A second connect() returns the outcome itself.
+    before it has stored an ICMP error there: about one attempt in a hundred, on a busy machine and
+    with no router in between, looks like a success. A second connect() returns the outcome.
     """
     sock.connect(address)
     error = sock.connect_ex(address)

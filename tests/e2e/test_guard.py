@@ -135,9 +135,9 @@ def test_nothing_is_read_from_disk_any_more(
         for host in (HOME, VPN):
             refused = bed.client.run("curl", "-s", f"http://{V4.far(host)}:9", check=False)
             assert refused.returncode == 7, "curl: connection refused"
-            dug = bed.client.run("dig", "+tries=1", f"@{V4.far(host)}", check=False)
-            assert dug.returncode == 9, "dig: no reply from server"
-            assert "connection refused" in dug.stdout
+            lookup = bed.client.run("dig", "+tries=1", f"@{V4.far(host)}", check=False)
+            assert lookup.returncode == 9, "dig: no reply from server"
+            assert "connection refused" in lookup.stdout
         bed.close_tunnel()
         wait_until_down(lambda: started.stderr, "office")
         bed.open_tunnel()

@@ -176,7 +176,7 @@ def test_the_router_is_the_first_hop(
 
 
 def test_a_neighbour_that_is_not_there(bed: Testbed, tmp_path: Path, family: Family) -> None:
-    """The router's kernel reports it from its own address; the client gets it from the TUN's."""
+    """The router's kernel sends it from its own address; the sender gets it from the TUN's peer."""
     absent = "192.0.2.77" if family.version == 4 else "2001:db8:2::77"
     expected = ping.answered(bed.router, absent, "-W", "20", count=1)
     with running(bed.router, tmp_path, RULES):

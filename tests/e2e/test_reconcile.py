@@ -157,9 +157,8 @@ def test_what_cannot_be_restored_hinders_nothing_else(bed: Testbed, tmp_path: Pa
         assert router.reload(SPLIT).startswith("reloaded")
         assert router.log.count("it cannot be restored") == 1
         _in_mounts_of(router, "umount /proc/sys/net/ipv6")
-        run_all(
-            bed.router, f"ip -4 route flush dev {TUN} proto 116"
-        )  # an event that causes another attempt
+        # An event that causes another attempt.
+        run_all(bed.router, f"ip -4 route flush dev {TUN} proto 116")
         wait_for_state(bed.router, with_us)
         expect_traffic(bed, *FAMILIES)
 

@@ -84,7 +84,7 @@ def test_other_protocols_are_refused_as_by_a_host_without_them(
 ) -> None:
     """Protocol unreachable, and counted: the far host answers SCTP with the same."""
 
-    def error_from(address: str) -> int | None:
+    def error(address: str) -> int | None:
         kind = socket.AF_INET if family.version == 4 else socket.AF_INET6
         make = partial(socket.socket, kind, socket.SOCK_RAW, socket.IPPROTO_SCTP)
         with sockets.within(host, make) as sock:
@@ -96,11 +96,7 @@ def test_other_protocols_are_refused_as_by_a_host_without_them(
             return refused.value.errno
 
     with Capture(bed.far, "sctp") as far:
-        assert (
-            error_from(family.far(CARRIED))
-            == error_from(family.far(UNNAMED))
-            == REFUSED[family.version]
-        )
+        assert error(family.far(CARRIED)) == error(family.far(UNNAMED)) == REFUSED[family.version]
         arrived = {seen.destination for seen in far.packets()}
     assert {address.removesuffix(".0") for address in arrived} == {family.far(UNNAMED)}
     assert status.read_status(bed.router)["drops"]["protocol-refused"] > 0

@@ -2,8 +2,8 @@
 
 systemd itself does not run here. Its own systemd-analyze judges the unit; the messages go to a
 socket of the test; and other programs confine the router as far as they can: the capabilities of
-the unit alone, no new privileges, no memory both written and executed, everything but /run/tunrouter
-read-only.
+the unit alone, no new privileges, no memory both written and executed, everything but
+/run/tunrouter read-only.
 """
 
 from __future__ import annotations

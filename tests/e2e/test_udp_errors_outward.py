@@ -45,9 +45,7 @@ OTHER_SOURCE = 9
 """Of the home network's addresses, one that the router has too and prefers for a while."""
 
 
-def error_of_late_answer(
-    bed: Testbed, sender: Namespace, address: str, size: int, report: bool
-) -> Any:
+def error_of(bed: Testbed, sender: Namespace, address: str, size: int, report: bool) -> Any:
     """The error of a server at `address` that answers an application that has ended."""
     wanted = {"address": address, "port": 0, "source": address, "source_port": LATE, "late": True}
     wanted |= {"sends": [size], "report": report}
@@ -82,8 +80,8 @@ def test_a_late_answer_in_fragments_is_refused(
 def test_a_late_answer_is_refused(
     bed: Testbed, sender: Namespace, family: Family, through: int, bare: int, size: int
 ) -> None:
-    kernel = error_of_late_answer(bed, sender, family.far(bare + HOST), size, report=True)
-    ours = error_of_late_answer(bed, sender, family.far(through + HOST), size, report=True)
+    kernel = error_of(bed, sender, family.far(bare + HOST), size, report=True)
+    ours = error_of(bed, sender, family.far(through + HOST), size, report=True)
     own = family.eth0 if through == HOME else family.wg0
     assert ours["offender"] == ours["destination"][0] == own
     for found in (kernel, ours):
@@ -98,10 +96,7 @@ def test_a_connected_server_gets_the_same_errno(
     bed: Testbed, sender: Namespace, family: Family, through: int, bare: int
 ) -> None:
     for number in (through, bare):
-        assert (
-            error_of_late_answer(bed, sender, family.far(number + HOST), 5, report=False)
-            == "ECONNREFUSED"
-        )
+        assert error_of(bed, sender, family.far(number + HOST), 5, report=False) == "ECONNREFUSED"
 
 
 @contextmanager
@@ -125,7 +120,7 @@ def test_the_error_comes_from_the_address_that_was_answered(
 ) -> None:
     """A host with several: the system chooses, and the server has answered that one."""
     with another_source(bed, family) as own:
-        found = error_of_late_answer(bed, bed.client, family.far(HOME + HOST), 5, report=True)
+        found = error_of(bed, bed.client, family.far(HOME + HOST), 5, report=True)
     assert isinstance(found, dict), found
     assert (found["error"], found["offender"], found["destination"][0]) == (
         "ECONNREFUSED",

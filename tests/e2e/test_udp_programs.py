@@ -74,15 +74,13 @@ def iperf3(bed: Testbed, sender: Namespace, address: str, *options: str) -> dict
 )
 def test_iperf3_loses_nothing(
     bed: Testbed,
-    router: Tunrouter,
+    sender: Namespace,
     own_addresses: None,
     family: Family,
-    host: str,
     through: int,
     bare: int,
     options: tuple[str, ...],
 ) -> None:
-    sender: Namespace = getattr(bed, host)
     kernel = iperf3(bed, sender, family.far(bare), *options)
     ours = iperf3(bed, sender, family.far(through), *options)
     assert (ours["lost_packets"], kernel["lost_packets"]) == (0, 0)

@@ -2,7 +2,7 @@
 
     python tests/e2e/udp_server.py ECHO_PORT DNS_PORT OTHER_PORT
 
-- ECHO_PORT echoes each datagram, whatever its length, from the address that was addressed.
+- ECHO_PORT echoes each datagram, whatever its length, from the address it was sent to.
 - DNS_PORT answers every A and AAAA query of DNS with 192.0.2.53 and 2001:db8::53 (RFC 1035), by
   UDP and by TCP.
 - OTHER_PORT answers from the port above it: same host, another port. What it is sent beginning with
