@@ -1,6 +1,6 @@
 """Real sockets of a namespace, used by a test.
 
-A socket belongs to the network namespace of the thread that makes it, for as long as it lives: so
+A socket belongs to the network namespace of the thread that makes it, for its lifetime: so
 it is made in a thread that has entered the namespace, and used by the test like any other.
 """
 

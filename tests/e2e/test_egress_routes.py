@@ -51,7 +51,7 @@ def test_strict_rp_filter(bed: Testbed, strict: None, family: Family, tmp_path: 
 
 def test_everything_captured(bed: Testbed, family: Family, tmp_path: Path) -> None:
     """`default: home` makes two halves of each family, and what goes out does not come back in."""
-    # WireGuard's own packets are the system's business, as the user would configure it.
+    # WireGuard's own packets bypass the TUN by a rule, as the user would configure it.
     text = rules(f"{V4.vpn_outside} -> bypass", f"{family.office_net} -> office", default="home")
     with (
         running(bed.router, tmp_path, text) as router,

@@ -1,7 +1,7 @@
 """Pings and traceroutes by the router print what they print by the bare kernel, one hop later.
 
 Each command is run on the bare path first and then by the router, for direct and for vpn, in both
-families; the texts must be the same but for times, for the time to live (one less), and for the
+families; the texts must be the same but for times, for the hop limit (one less), and for the
 first hop, which is the router.
 """
 
@@ -81,7 +81,7 @@ def bare(bed: Testbed) -> Iterator[None]:
 
 
 def one_hop_earlier(text: str) -> str:
-    """As it was before the router's hop was counted: a time to live one greater."""
+    """As it was before the router's hop was counted: a hop limit one greater."""
     return TTL.sub(lambda match: f"ttl={int(match[1]) + 1}", text)
 
 
@@ -252,7 +252,7 @@ def header_at_far(bed: Testbed, family: Family, options: list[str]) -> Header:
 
 def test_two_hundred_pings_at_once(bed: Testbed, tmp_path: Path, family: Family) -> None:
     """Each gets its own answers: a size and pattern of its own detects any other's. All of them go
-    by one socket: each flow lives for a minute, so a socket for each would still be there."""
+    by one socket: each flow lasts for a minute, so a socket for each would still be there."""
     with running(bed.router, tmp_path, RULES) as router:
         assert ping.answered(bed.client, family.far(0), count=1).received == 1
         descriptors = router.descriptors()

@@ -146,8 +146,8 @@ def test_what_cannot_be_restored_hinders_nothing_else(bed: Testbed, tmp_path: Pa
         wait_until(
             lambda: "it cannot be restored" in router.log, "the error", detail=lambda: router.log
         )
-        for word in ("disable_ipv6=0 (Read-only file system)", f"{V6.tun}/126", "IPv6 routes"):
-            assert word in router.log
+        for text in ("disable_ipv6=0 (Read-only file system)", f"{V6.tun}/126", "IPv6 routes"):
+            assert text in router.log
         run_all(bed.router, "ip route flush proto 116")
         of_v4 = [route for route in routes if ":" not in route[0]]
         wait_until(lambda: installed(bed) == of_v4, "the routes", detail=lambda: router.log)

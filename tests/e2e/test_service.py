@@ -193,14 +193,14 @@ def test_within_the_confines_of_the_unit_all_works_and_nothing_is_left(
         *("setpriv", f"--bounding-set={kept}", "--inh-caps=-all", "--no-new-privs"),
         *("python3", "-c", CONFINED),
     )
-    confines = ("unshare", "--mount", "sh", "-c", READ_ONLY, "sh", *rights)
+    confinement = ("unshare", "--mount", "sh", "-c", READ_ONLY, "sh", *rights)
     private = tmp_path / "rules.yaml"
     private.touch(mode=0o600)
     os.chown(private, OWNER, OWNER)
     server = probes.start_server(bed.far)
     before = state(bed.router)
     try:
-        with running(bed.router, tmp_path, RULES, prefix=confines) as router:
+        with running(bed.router, tmp_path, RULES, prefix=confinement) as router:
             for family in FAMILIES:
                 for host in (HOME, VPN):
                     assert ping.answered(bed.client, family.far(host)).received == 3

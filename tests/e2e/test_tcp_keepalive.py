@@ -152,8 +152,8 @@ def conversations(bed: Testbed) -> Iterator[Mapping[Case, Pair]]:
         for pair in pairs.values():
             pair.client.sendall(b"hello")
             assert pair.server.recv(100) == b"hello"
-            pair.server.sendall(b"hello yourself")
-            assert pair.client.recv(100) == b"hello yourself"
+            pair.server.sendall(b"hello back")
+            assert pair.client.recv(100) == b"hello back"
         yield pairs
 
 

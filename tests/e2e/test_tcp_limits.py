@@ -100,10 +100,10 @@ def _pipes(router: Tunrouter) -> int:
     return sum(1 for each in opened if str(each.readlink()).startswith("pipe:"))
 
 
-def _exchange(pair: Pair, word: bytes) -> None:
+def _exchange(pair: Pair, data: bytes) -> None:
     for one, other in ((pair.client, pair.server), (pair.server, pair.client)):
-        one.sendall(word)
-        assert other.recv(len(word), socket.MSG_WAITALL) == word
+        one.sendall(data)
+        assert other.recv(len(data), socket.MSG_WAITALL) == data
 
 
 def _fill(pair: Pair) -> None:

@@ -64,9 +64,9 @@ def test_a_local_program_is_not_accepted(bed: Testbed, family: Family) -> None:
     name = f"{family.tun}.{port}"
     with (
         Capture(bed.router, f"tcp port {port}") as capture,
-        sockets.stream(bed.router, family) as intruder,
+        sockets.stream(bed.router, family) as local,
     ):
-        attempt(intruder, family.tun, port)
+        attempt(local, family.tun, port)
 
         def three_requests() -> bool:
             requests = [seen for seen in capture.on("lo") if seen.destination == name]
@@ -76,7 +76,7 @@ def test_a_local_program_is_not_accepted(bed: Testbed, family: Family) -> None:
         with conversation(bed, family, HOME) as pair:
             pair.client.sendall(b"let me in")
             assert pair.server.recv(100) == b"let me in"
-        assert select.select([intruder], [intruder], [intruder], 0) == ([], [], [])
+        assert select.select([local], [local], [local], 0) == ([], [], [])
         assert [seen for seen in capture.on("lo") if seen.source == name] == []
 
 
@@ -85,12 +85,12 @@ def test_a_local_program_that_claims_to_be_the_peer(bed: Testbed) -> None:
     port = listeners(bed, V6)[0]
     with (
         Capture(bed.router, f"tcp port {port}") as capture,
-        sockets.stream(bed.router, V6) as intruder,
+        sockets.stream(bed.router, V6) as local,
     ):
-        sockets.bind_foreign(intruder, V6, V6.tun_peer)
-        attempt(intruder, V6.tun, port)
+        sockets.bind_foreign(local, V6, V6.tun_peer)
+        attempt(local, V6.tun, port)
         wait_until(lambda: len(capture.on("lo")) >= 2, "two requests")
-        assert select.select([intruder], [intruder], [intruder], 0) == ([], [], [])
+        assert select.select([local], [local], [local], 0) == ([], [], [])
         assert {seen.destination for seen in capture.packets()} == {f"{V6.tun}.{port}"}
 
 
@@ -121,11 +121,11 @@ def test_a_segment_of_no_connection_is_reset(bed: Testbed, family: Family) -> No
     with conversation(bed, family, HOME) as pair:
         with past_the_router(bed, family), sockets.listener(bed.far) as listener:
             port = sockets.port_of(listener)
-            stranger = sockets.connected(bed.client, family, family.far(HOME), port)
+            client = sockets.connected(bed.client, family, family.far(HOME), port)
             server, _ = listener.accept()
-        with stranger, server:
-            stranger.sendall(b"still there?")
+        with client, server:
+            client.sendall(b"still there?")
             with pytest.raises(ConnectionResetError):
-                stranger.recv(1)
+                client.recv(1)
         with alongside(lambda: pair.client.sendall(b"not disturbed")):
             assert pair.server.recv(100) == b"not disturbed"

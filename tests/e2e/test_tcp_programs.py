@@ -105,7 +105,7 @@ def test_iperf3(
 
 @pytest.fixture(scope="module")
 def key(bed: Testbed, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    """An sshd on the far host, and the file of a key that it lets in."""
+    """An sshd on the far host, and the file of a key that it accepts."""
     directory = tmp_path_factory.mktemp("ssh")
     for name in ("host", "user"):
         bed.far.run("ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", str(directory / name))

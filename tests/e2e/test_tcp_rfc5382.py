@@ -93,11 +93,11 @@ def test_req_3_filtering_by_address_and_port(bed: Testbed, family: Family) -> No
     """Another sender is refused at the port of a connection: the socket is connected."""
     with conversation(bed, family, HOME) as pair:
         _, outside, *_ = pair.server.getpeername()
-        with sockets.stream(bed.far, family) as stranger:
-            stranger.setblocking(False)
-            stranger.connect_ex((family.eth0, outside))
-            wait_until(lambda: select.select([], [stranger], [], 0)[1], "a refusal")
-            refused = stranger.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR)
+        with sockets.stream(bed.far, family) as other:
+            other.setblocking(False)
+            other.connect_ex((family.eth0, outside))
+            wait_until(lambda: select.select([], [other], [], 0)[1], "a refusal")
+            refused = other.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR)
             assert refused == errno.ECONNREFUSED
         pair.client.sendall(b"not disturbed")
         assert pair.server.recv(100) == b"not disturbed"
@@ -106,7 +106,7 @@ def test_req_3_filtering_by_address_and_port(bed: Testbed, family: Family) -> No
 def test_req_4_is_not_met_an_unsolicited_request_is_refused_at_once_as_by_any_host(
     bed: Testbed, family: Family
 ) -> None:
-    """The requirement wants no answer for 6 seconds. The kernel, whose ports these are, answers, as
+    """The requirement is no answer for 6 seconds. The kernel, whose ports these are, answers, as
     that of a host without a router does; see docs/limits.md. No inside host gets a packet of it."""
     with Capture(bed.client, "tcp") as capture:
         results = {

@@ -159,9 +159,9 @@ def test_a_servers_reset_is_a_reset(bed: Testbed, family: Family, host: int) -> 
 
 def test_data_before_a_reset_is_delivered(bed: Testbed, family: Family, host: int) -> None:
     with conversation(bed, family, host) as pair:
-        pair.server.sendall(b"last words")
+        pair.server.sendall(b"last data")
         sockets.reset(pair.server)
-        assert pair.client.recv(100) == b"last words"
+        assert pair.client.recv(100) == b"last data"
         assert result_of(lambda: pair.client.recv(1)) == "ConnectionResetError"
 
 

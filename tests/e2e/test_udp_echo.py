@@ -140,19 +140,24 @@ def test_req_8_another_host_may_not_answer(
     bed: Testbed, router: Tunrouter, family: Family, tmp_path_factory: pytest.TempPathFactory
 ) -> None:
     """RFC 4787 REQ-8. A later answer shows that the first has arrived."""
-    stranger = f"{family.far(HOME + 2)} x".encode().hex()
-    friend = f"{family.far(HOME)} y".encode().hex()
+    by_another_host = f"{family.far(HOME + 2)} x".encode().hex()
+    by_the_same_host = f"{family.far(HOME)} y".encode().hex()
     with Capture(bed.router, f"udp and src port {ELSEWHERE + 1}") as seen:
         found = exchange(
-            bed.client, family.far(HOME), ELSEWHERE, connect=False, sends=[stranger], patience=1
+            bed.client,
+            family.far(HOME),
+            ELSEWHERE,
+            connect=False,
+            sends=[by_another_host],
+            patience=1,
         ).found
         again = exchange(
-            bed.client, family.far(HOME), ELSEWHERE, connect=False, sends=[friend]
+            bed.client, family.far(HOME), ELSEWHERE, connect=False, sends=[by_the_same_host]
         ).found
         sources = {packet.source for packet in seen.on("eth0")}
     assert found == ["silence"]
     assert again[0]["sender"] == [family.far(HOME), ELSEWHERE + 1]
-    assert f"{family.far(HOME + 2)}.{ELSEWHERE + 1}" in sources, "the stranger did answer"
+    assert f"{family.far(HOME + 2)}.{ELSEWHERE + 1}" in sources, "the other host did answer"
 
 
 @pytest.mark.parametrize("by", ["+notcp", "+tcp"])

@@ -111,7 +111,7 @@ def test_a_local_server_answers_from_the_address_and_port_that_were_addressed(
 def test_no_outside_host_begins_a_flow(
     bed: Testbed, router: Tunrouter, family: Family, own_addresses: None
 ) -> None:
-    """RFC 4787 REQ-8: a mapping lets in the hosts that it has sent to, and no others."""
+    """RFC 4787 REQ-8: a mapping accepts packets of the hosts that it has sent to alone."""
     port = 7301 if family.version == 4 else 7303
     (answered,) = exchange(bed.client, family.far(HOME), source_port=port).found
     assert answered["length"] == 5
