@@ -21,7 +21,7 @@ from typing import Final
 
 from bench.side_by_side import arguments, in_turn, network, required
 from tests.e2e import ping
-from tests.e2e.misbehaving import Nuisance
+from tests.e2e.misbehaving import MisbehavingClients
 from tests.e2e.netns import Namespace
 from tests.e2e.status import HOME, RULES, socket_of
 from tests.e2e.testbed import V4, Testbed
@@ -51,8 +51,8 @@ def loaded(namespace: Namespace) -> Iterator[None]:
     asking = threading.Thread(target=request_status)
     asking.start()
     try:
-        with Nuisance(socket_of(namespace), CLIENTS) as nuisance:
-            wait_until(lambda: nuisance.done > CLIENTS and ends, "clients that are served")
+        with MisbehavingClients(socket_of(namespace), CLIENTS) as clients:
+            wait_until(lambda: clients.done > CLIENTS and ends, "clients that are served")
             yield
     finally:
         over.set()

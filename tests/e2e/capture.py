@@ -1,8 +1,8 @@
 """What a namespace saw on its interfaces, by tcpdump.
 
 Always true: after settle(), every packet that had passed before the call is among the lines, so
-that "nothing was seen" can be said without waiting for nothing to happen; and a capture that has
-lost a packet fails when it is closed, so that what it has not seen has not been there.
+that a test can conclude that nothing was seen without waiting for a time; and a capture that has
+lost a packet fails when it is closed, so that a packet that it has not seen has not passed.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ LINE = re.compile(
 )
 HEX = re.compile(r"^\t0x[0-9a-f]+: +([0-9a-f ]+)$")
 ICMP = "icmp or (icmp6 and not (ip6[40] >= 130 and ip6[40] <= 143))"
-"""Pings and errors, without IPv6's neighbour discovery, which comes and goes by itself."""
+"""Pings and errors, without IPv6's neighbour discovery, which the systems send by themselves."""
 
 LOST = re.compile(r"^(\d+) packets? dropped by kernel$", re.MULTILINE)
 
@@ -53,7 +53,7 @@ class Raw(NamedTuple):
 
 
 class Capture:
-    """`with Capture(namespace, "tcp or udp") as capture:` listens on all interfaces.
+    """`with Capture(namespace, "tcp or udp") as capture:` captures on all interfaces.
 
     raw: keep the bytes of the packets too, for raw_packets().
     """
@@ -128,7 +128,7 @@ class Capture:
         return [packet for packet in self.packets() if address in (packet[2], packet[3])]
 
     def on(self, interface: str) -> list[Seen]:
-        """The packets that passed one interface, either way."""
+        """The packets that passed one interface, in either direction."""
         return [packet for packet in self.packets() if packet.interface == interface]
 
 

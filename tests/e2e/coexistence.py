@@ -2,7 +2,7 @@
 the same as a full tunnel by the real wg-quick, and OpenVPN.
 
 Always true: their far end is the `vpn` namespace, reached over the home network; `far` sees their
-packets come in at vpn0 from an address of their own, which tells them from wg0's.
+packets come in at vpn0 from an address of their own, other than wg0's.
 """
 
 from __future__ import annotations
@@ -85,7 +85,7 @@ def second_tunnel(bed: Testbed) -> Iterator[WireGuard]:
 
 
 class FullTunnel:
-    """wg1 by wg-quick, with everything in it: its rules, its mark, its table."""
+    """wg1 by wg-quick, with its rules, its mark and its table."""
 
     def __init__(self, within: Within, config: Path) -> None:
         self.within = within
@@ -117,7 +117,7 @@ class FullTunnel:
 def _endpoint_by_eth0(bed: Testbed) -> Iterator[None]:
     """Keeps wg0's own packets out of the full tunnel, as a VPN client does.
 
-    Otherwise they pass through wg1, each end of wg0 takes the other's address within wg1 for its
+    Otherwise they pass through wg1, each end of wg0 adopts the other's address within wg1 as its
     endpoint (roaming), and wg0 does not recover when wg1 is down. Whether that happens depends on
     the source address that a version of wireguard-go answers from.
     """
@@ -131,7 +131,7 @@ def _endpoint_by_eth0(bed: Testbed) -> Iterator[None]:
 
 @contextmanager
 def full_tunnel(bed: Testbed, directory: Path) -> Iterator[FullTunnel]:
-    """A full tunnel that is yet to be brought up; afterwards it is down."""
+    """A full tunnel, not up yet; afterwards it is down."""
     near = WireGuard(bed.router, SECOND, ())
     holder = bed.router.start("sh", "-c", HOLD_SOCKETS)
     try:
@@ -189,7 +189,7 @@ class OpenVpn:
 
 @contextmanager
 def openvpn(bed: Testbed, directory: Path) -> Iterator[OpenVpn]:
-    """A tunnel that is yet to be brought up; afterwards it is gone."""
+    """A tunnel, not up yet; afterwards it is gone."""
     key = directory / "static.key"
     bed.vpn.run("openvpn", "--genkey", "secret", str(key))
     far_end = bed.vpn.start(

@@ -1,4 +1,4 @@
-"""Fixtures of the end-to-end tests: the test bed, and the demand for root.
+"""Fixtures of the end-to-end tests: the test bed, and the check for root.
 
 The tests run in several processes side by side (pytest-xdist), file by file, so that a bed is made
 once a file. What they share is the machine; of the system they may only touch what belongs to
@@ -16,11 +16,18 @@ from types import FrameType
 import pytest
 
 from tests.e2e import netns
+from tests.e2e.netns import Namespace
 from tests.e2e.testbed import FAMILIES, Family, Testbed, opened_testbed
+from tests.e2e.tunrouter import Tunrouter, running
+from tests.e2e.udp import far_hosts
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    config.addinivalue_line("markers", "rules(text): the rules file of the fixture `router`")
 
 
 def pytest_collection_modifyitems() -> None:
-    """The tests demand root at once: a skipped test would look like a passed one."""
+    """The tests fail at once without root: a skipped test would look like a passed one."""
     if os.geteuid() != 0:
         raise pytest.UsageError(
             "the end-to-end tests need root: run `make e2e` (or `make check`, which needs none)"
@@ -47,7 +54,7 @@ def _interrupt(number: int, frame: FrameType | None) -> None:
 
 
 def _clean_up(number: int, frame: FrameType | None) -> None:
-    """Once: cleaning up is not to be interrupted by the impatience of who waits for it."""
+    """Once: a second signal must not interrupt the cleaning up."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGTERM, signal.SIG_IGN)
     raise KeyboardInterrupt
@@ -63,3 +70,55 @@ def bed() -> Iterator[Testbed]:
 def family(request: pytest.FixtureRequest) -> Family:
     found: Family = request.param
     return found
+
+
+@pytest.fixture(scope="module")
+def offloads() -> bool:
+    """Whether the router of a module uses offloads; see marks.WITH_AND_WITHOUT_OFFLOADS."""
+    return True
+
+
+@pytest.fixture(scope="module")
+def router(
+    request: pytest.FixtureRequest,
+    bed: Testbed,
+    offloads: bool,
+    tmp_path_factory: pytest.TempPathFactory,
+) -> Iterator[Tunrouter]:
+    """One router for a module, with the rules of its mark: `pytest.mark.rules(text)`."""
+    mark = request.node.get_closest_marker("rules")
+    assert mark is not None, f"{request.node.name} has no mark `rules`"
+    (text,) = mark.args
+    directory = tmp_path_factory.mktemp("rules")
+    with running(bed.router, directory, text, offloads=offloads) as started:
+        yield started
+
+
+@pytest.fixture(scope="module")
+def udp_servers(bed: Testbed) -> Iterator[None]:
+    """The servers and packet filters of udp.far_hosts()."""
+    with far_hosts(bed):
+        yield
+
+
+@pytest.fixture
+def sender(bed: Testbed, router: Tunrouter, host: str) -> Namespace:
+    """The namespace that sends the datagrams of a test with the parameters of udp.PATHS."""
+    found: Namespace = getattr(bed, host)
+    return found
+
+
+@pytest.fixture(scope="module")
+def strict_rp_filter(bed: Testbed) -> None:
+    """rp_filter=1 on the outbound interfaces: the router has a value to change and to restore."""
+    bed.router.sysctl(
+        ipv4__conf__all__rp_filter=1, ipv4__conf__eth0__rp_filter=1, ipv4__conf__wg0__rp_filter=1
+    )
+
+
+@pytest.fixture
+def reopened_tunnel(bed: Testbed) -> Iterator[None]:
+    """After the test wg0 exists, also if the test has failed while it was closed."""
+    yield
+    if not bed.router.has_interface("wg0"):
+        bed.open_tunnel()

@@ -1,7 +1,7 @@
 """The hops of a path: the answers that arrive while traceroute or mtr traces it.
 
 The program sends the probes. What it prints is not judged, because traceroute may miss answers that
-have arrived: while poll() says POLLERR it reads the error queue of its socket (IP_RECVERR) and
+have arrived: while poll() returns POLLERR it reads the error queue of its socket (IP_RECVERR) and
 nothing else. Linux first puts an ICMP error into that queue and then sets the socket's error
 (raw_err in net/ipv4/raw.c, rawv6_err in net/ipv6/raw.c); if traceroute, on another processor, takes
 the error out in between, POLLERR stays on an empty queue, and no answer is read any more. That

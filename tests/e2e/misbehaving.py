@@ -1,5 +1,5 @@
-"""Clients of a control socket that do what they should not: leave in mid-sentence, stay without a
-word, shout, mumble, ask and read nothing.
+"""Clients of a control socket that break its protocol: they close it within a request, send
+nothing, send a long random request, send a request byte by byte, or do not read the answer.
 """
 
 from __future__ import annotations
@@ -11,8 +11,8 @@ from pathlib import Path
 from random import Random
 
 
-class Nuisance:
-    """Clients that do what they should not, again and again, as long as a with block lasts."""
+class MisbehavingClients:
+    """Clients, `number` of them at once, that connect repeatedly for the length of a with block."""
 
     def __init__(self, path: Path, number: int) -> None:
         self._path = str(path)
@@ -22,7 +22,7 @@ class Nuisance:
         ]
         self.done = 0
 
-    def __enter__(self) -> Nuisance:
+    def __enter__(self) -> MisbehavingClients:
         for thread in self._threads:
             thread.start()
         return self
@@ -38,20 +38,26 @@ class Nuisance:
                 sock.settimeout(1)
                 sock.connect(self._path)
                 random.choice(
-                    [self._leave, self._stay, self._shout, self._mumble, self._read_nothing]
+                    [
+                        self._close_within_a_request,
+                        self._send_nothing,
+                        self._send_noise,
+                        self._send_byte_by_byte,
+                        self._read_nothing,
+                    ]
                 )(sock, random)
                 self.done += 1
 
-    def _leave(self, sock: socket.socket, random: Random) -> None:
+    def _close_within_a_request(self, sock: socket.socket, random: Random) -> None:
         sock.send(b'{"command": "status"}\n'[: random.randrange(1, 23)])
 
-    def _stay(self, _sock: socket.socket, random: Random) -> None:
+    def _send_nothing(self, _sock: socket.socket, random: Random) -> None:
         self._over.wait(random.random() / 5)
 
-    def _shout(self, sock: socket.socket, random: Random) -> None:
+    def _send_noise(self, sock: socket.socket, random: Random) -> None:
         sock.sendall(random.randbytes(100_000))
 
-    def _mumble(self, sock: socket.socket, random: Random) -> None:
+    def _send_byte_by_byte(self, sock: socket.socket, random: Random) -> None:
         for byte in b'{"command": "status"}':
             sock.send(bytes([byte]))
             self._over.wait(random.random() / 100)

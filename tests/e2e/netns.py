@@ -1,7 +1,8 @@
 """Network namespaces, by iproute2's own commands.
 
 Always true: a name carries the pid of the process that made it, so that processes and whole runs
-side by side never meet, and what a killed one left behind can be told from what is in use.
+side by side never use the same one, and what a killed run has left is distinguished from what is
+in use.
 """
 
 from __future__ import annotations

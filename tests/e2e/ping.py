@@ -30,7 +30,7 @@ class Pinged:
 
     @property
     def received(self) -> int:
-        """How many answers; not more than were asked for, although with a deadline (-w) ping may
+        """How many answers; not more than the count (-c), although with a deadline (-w) ping may
         have sent one more when the last of them comes."""
         match = SUMMARY.search(self.text)
         assert match, f"no summary line:\n{self.text}"
@@ -45,7 +45,7 @@ class Pinged:
 
     @property
     def prohibited(self) -> int:
-        """How many errors said "administratively prohibited"."""
+        """How many errors were "administratively prohibited"."""
         return len(PROHIBITED.findall(self.text))
 
     @property
@@ -56,13 +56,13 @@ class Pinged:
     @property
     def timeless(self) -> str:
         """The output without its times, to be compared with another run's; nor with what ping has
-        sent beyond the `-c` that it was asked for, while it waited for an answer."""
-        asked_for = int(self.argv[self.argv.index("-c") + 1])
+        sent beyond its count (-c) while it waited for an answer."""
+        count = int(self.argv[self.argv.index("-c") + 1])
         lines = [
             line
             for line in TIMES.sub("", self.text).splitlines()
             if not SUMMARY.match(line)
-            and ((reply := REPLY.match(line)) is None or int(reply[2]) <= asked_for)
+            and ((reply := REPLY.match(line)) is None or int(reply[2]) <= count)
         ]
         return "\n".join([*lines, f"{self.received} received"])
 
@@ -87,20 +87,20 @@ def counted(namespace: Namespace, address: str, *options: str, count: int = 3) -
 
 
 def refused(namespace: Namespace, address: str, *options: str, count: int = 3) -> Pinged:
-    """Sends `count` pings, and waits for as many errors: for addresses that are told so."""
+    """Sends `count` pings, and waits for as many errors: for addresses that are refused."""
     return _ping(
         namespace, address, "-c", str(count), "-i", INTERVAL_S, "-W", f"{BOUND_S:.0f}", *options
     )
 
 
 def unanswered(namespace: Namespace, address: str, *options: str, count: int = 3) -> Pinged:
-    """Sends `count` pings and waits a second after the last: for silence, and for what is tried
-    until it is otherwise."""
+    """Sends `count` pings and waits a second after the last: for addresses without an answer,
+    and for conditions that are polled."""
     return _ping(namespace, address, "-c", str(count), "-i", INTERVAL_S, "-W", "1", *options)
 
 
 def start(namespace: Namespace, address: str, *options: str) -> Process:
-    """A ping in the background; read() tells what it found."""
+    """A ping in the background; read() returns what it found."""
     return namespace.start("ping", "-n", *options, address)
 
 

@@ -1,4 +1,4 @@
-"""What an application is told when it connects by TCP or sends by UDP.
+"""The outcome when an application connects by TCP or sends by UDP.
 
 The result is the name of the error that it gets (ECONNREFUSED, EHOSTUNREACH, ...), or "connected",
 "answered", or "silence" when nothing came within the patience: a second where silence is expected.
@@ -38,7 +38,7 @@ with socket.socket(family, socket.SOCK_STREAM if stream else socket.SOCK_DGRAM) 
         print(errno.errorcode[error.errno])
 """
 
-# Every answer of UDP leaves by the address that was asked: the socket is told which by IP_PKTINFO.
+# Every answer of UDP leaves from the destination of its request, which IPV6_PKTINFO gives.
 SERVER = """
 import select, socket, sys
 port = int(sys.argv[1])
@@ -73,7 +73,7 @@ def udp(
 
 
 def start_server(namespace: Namespace, port: int = ECHO_PORT) -> Process:
-    """Something that accepts TCP and echoes UDP at every address; the caller closes it."""
+    """A server that accepts TCP and echoes UDP at every address; the caller closes it."""
     server = namespace.start(sys.executable, "-c", SERVER, str(port))
     server.wait_for_output("listening")
     return server

@@ -67,7 +67,7 @@ class Process:
             raise AssertionError(f"still running after {timeout:g} s: {self.report()}") from error
 
     def stop(self, by: signal.Signals = signal.SIGTERM, *, timeout: float = BOUND_S) -> int:
-        """Sends a signal, waits for the end, returns the exit code; SIGKILL if it does not obey."""
+        """Sends a signal, waits for the end, returns the exit code; SIGKILL if it does not end."""
         if self.running:
             self._process.send_signal(by)
         try:

@@ -1,4 +1,4 @@
-"""A program that wants a route gone: it deletes it, and again each time that it is back.
+"""A program that deletes a route, and again each time that it is restored.
 
     python route_conflict.py 198.51.100.1
 

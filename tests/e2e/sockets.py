@@ -1,7 +1,7 @@
-"""Real sockets of a namespace in the hands of a test.
+"""Real sockets of a namespace, used by a test.
 
-A socket belongs to the network namespace of the thread that makes it, for as long as it lives: so
-it is made in a thread that has gone there, and used by the test like any other.
+A socket belongs to the network namespace of the thread that makes it, for its lifetime: so
+it is made in a thread that has entered the namespace, and used by the test like any other.
 """
 
 from __future__ import annotations
@@ -24,6 +24,8 @@ from tests.e2e.wait import BOUND_S
 NAMESPACES = Path("/var/run/netns")
 CLONE_NEWNET = 0x40000000
 RESET_ON_CLOSE = pack("ii", 1, 0)
+FREEBIND = {4: (socket.IPPROTO_IP, 15), 6: (socket.IPPROTO_IPV6, 78)}
+"""Level and option: linux/in.h, linux/in6.h."""
 T = TypeVar("T")
 
 
@@ -48,7 +50,7 @@ def within(namespace: Namespace, make: Callable[[], T]) -> T:
 
 
 def enter(namespace: Namespace) -> None:
-    """Go there with the calling thread, for good."""
+    """Moves the calling thread into a namespace, for its lifetime."""
     descriptor = os.open(NAMESPACES / namespace.name, os.O_RDONLY)
     try:
         if ctypes.CDLL(None, use_errno=True).setns(descriptor, CLONE_NEWNET):
@@ -65,12 +67,26 @@ def stream(namespace: Namespace, family: Family) -> socket.socket:
     return made
 
 
-def connect(sock: socket.socket, address: tuple[str, int]) -> None:
-    """Connect. Raises OSError that says what connect() says.
+def datagram(namespace: Namespace, family: Family) -> socket.socket:
+    """A UDP socket, whose calls take BOUND_S seconds at most."""
+    kind = socket.AF_INET if family.version == 4 else socket.AF_INET6
+    made = within(namespace, lambda: socket.socket(kind, socket.SOCK_DGRAM))
+    made.settimeout(BOUND_S)
+    return made
 
-    Python waits for the outcome and then reads SO_ERROR, and Linux may wake whoever waits before it
-    has noted an ICMP error there: about one attempt in a hundred, on a busy machine and with no
-    router in between, looks like a success. A second connect() tells the outcome itself.
+
+def bind_foreign(sock: socket.socket, family: Family, address: str) -> None:
+    """Binds to an address that no interface has (IP_FREEBIND, IPV6_FREEBIND), and to any port."""
+    sock.setsockopt(*FREEBIND[family.version], 1)
+    sock.bind((address, 0))
+
+
+def connect(sock: socket.socket, address: tuple[str, int]) -> None:
+    """Connects. Raises OSError with the error of connect().
+
+    Python waits for the outcome and then reads SO_ERROR, and Linux may wake the waiting process
+    before it has stored an ICMP error there: about one attempt in a hundred, on a busy machine and
+    with no router in between, looks like a success. A second connect() returns the outcome.
     """
     sock.connect(address)
     error = sock.connect_ex(address)
@@ -111,13 +127,13 @@ def port_of(sock: socket.socket) -> int:
 
 
 def reset(sock: socket.socket) -> None:
-    """Close it by a reset."""
+    """Closes it by a reset."""
     sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, RESET_ON_CLOSE)
     sock.close()
 
 
 def read_to_end(sock: socket.socket) -> bytes:
-    """All it sends until it ends. Raises OSError."""
+    """All data up to the end of the stream. Raises OSError."""
     pieces = []
     while piece := sock.recv(1 << 16):
         pieces.append(piece)

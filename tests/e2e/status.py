@@ -1,4 +1,4 @@
-"""What a router says of itself, and where its socket is: what the tests of both share."""
+"""The status of a router and the path of its control socket, for the tests of both."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from tests.e2e.sockets import NAMESPACES
 from tests.e2e.testbed import FAMILIES, Family, Testbed
 from tests.e2e.tunrouter import PROGRAM, TUN, rules
 
-HOME, VPN, REPLY, DROP, REJECT, ASKED, CONNECTED, DOWNLOADED = range(1, 9)
+HOME, VPN, REPLY, DROP, REJECT, QUERIED, CONNECTED, DOWNLOADED = range(1, 9)
 POLICIES: Final = ("home", "office", "reply", "drop", "reject", "home", "office", "home")
 """Of those hosts: one for each kind of traffic, so that no test meets a flow of another's."""
 RULES: Final = rules(
@@ -29,9 +29,9 @@ COUNTED: Final = ("packets_out", "bytes_out", "packets_in", "bytes_in")
 Status = dict[str, Any]
 
 
-def asked(namespace: Namespace, *options: str) -> Status:
-    told: Status = json.loads(namespace.run(PROGRAM, "status", "--json", *options).stdout)
-    return told
+def read_status(namespace: Namespace, *options: str) -> Status:
+    status: Status = json.loads(namespace.run(PROGRAM, "status", "--json", *options).stdout)
+    return status
 
 
 def socket_of(namespace: Namespace, tun: str = TUN) -> Path:
@@ -50,7 +50,7 @@ class Counted:
         self._before = self._now()
 
     def since(self) -> dict[str, int]:
-        """How much more it is than in the beginning."""
+        """The increase since the beginning."""
         now = self._now()
         return {name: now[name] - self._before[name] for name in now}
 
@@ -60,10 +60,10 @@ class Counted:
         return self._now()["rule flows"]
 
     def _now(self) -> dict[str, int]:
-        told = asked(self._bed.router)
-        rule = told["rules"][self._place - 1]
+        status = read_status(self._bed.router)
+        rule = status["rules"][self._place - 1]
         assert (rule["index"], rule["policy"]) == (self._place, self._policy)
-        policy = told["policies"][self._policy]
+        policy = status["policies"][self._policy]
         assert policy["flows"] >= rule["flows"]
         numbers = {name: policy[name] for name in COUNTED}
         return {**numbers, "rule packets": rule["packets"], "rule flows": rule["flows"]}

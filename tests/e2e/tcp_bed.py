@@ -1,8 +1,8 @@
-"""What the tests about TCP share: rules, routers with and without offloads, conversations.
+"""What the tests about TCP share: rules and conversations.
 
 Hosts of the far network: HOME by the home network, VPN by the VPN, BARE by no rule, so that the
-kernel alone forwards, as if no router were there. What is true of TCP by the router is held
-against BARE in the same test.
+kernel alone forwards, as if no router were there. What TCP does by the router is
+compared with BARE in the same test.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ HOME: Final = 1
 VPN: Final = 2
 BARE: Final = 9
 HOSTS: Final = {"home": HOME, "office": VPN}
-WAYS: Final = (HOME, VPN, BARE)
+PATHS: Final = (HOME, VPN, BARE)
 
 RULES: Final = rules(
     *(f"{family.far(host)} -> {policy}" for family in FAMILIES for policy, host in HOSTS.items())
@@ -47,13 +47,13 @@ class Pair:
 def conversation(
     bed: Testbed, family: Family, host: int, namespace: Namespace | None = None
 ) -> Iterator[Pair]:
-    """A connection from a client (the LAN host by default) to a far host, by the way that is to be
-    tested: the far host sees the address of that way out, or who has really asked."""
+    """A connection from a client (the LAN host by default) to a far host, by the outbound to be
+    tested: the far host sees the address of that outbound, or on the bare path the client's."""
     with sockets.listener(bed.far) as listener:
         port = sockets.port_of(listener)
         client = sockets.connected(namespace or bed.client, family, family.far(host), port)
         server, peer = listener.accept()
-        assert host not in WAYS or peer[0].removeprefix("::ffff:") == outside_address(
+        assert host not in PATHS or peer[0].removeprefix("::ffff:") == outside_address(
             bed, family, host, namespace
         )
         server.settimeout(BOUND_S)
@@ -67,7 +67,7 @@ def conversation(
 def outside_address(
     bed: Testbed, family: Family, host: int, namespace: Namespace | None = None
 ) -> str:
-    """What a host of WAYS sees as the address of a client."""
+    """What a host of PATHS sees as the address of a client."""
     of_bare_path = family.eth0 if namespace is bed.router else family.client
     return {HOME: family.eth0, VPN: family.wg0, BARE: of_bare_path}[host]
 
@@ -94,8 +94,8 @@ def alongside(work: Callable[[], None]) -> Iterator[None]:
         raise errors[0]
 
 
-def told(call: Callable[[], object]) -> str:
-    """The name of the error that an application gets, or "success"."""
+def result_of(call: Callable[[], object]) -> str:
+    """The name of the error that `call` raises, or "success"."""
     try:
         call()
     except OSError as error:

@@ -1,4 +1,4 @@
-"""Bad rules, no rules, no root: a clear word, the right exit code, and nothing touched."""
+"""Bad rules, no rules, no root: a clear error, the right exit code, and nothing changed."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from tests.e2e.snapshot import state
 from tests.e2e.testbed import Testbed
 from tests.e2e.tunrouter import PROGRAM, rules, run_to_end, write_rules
 
-# A user without privileges, who may read files all the same: the checkout may belong to root.
+# A user without privileges but with the right to read files: the checkout may belong to root.
 UNPRIVILEGED = (
     *("setpriv", "--reuid=65534", "--regid=65534", "--clear-groups"),
     *("--inh-caps=-all,+dac_read_search", "--ambient-caps=-all,+dac_read_search"),
@@ -38,9 +38,9 @@ def _place_of_mark(text: str) -> tuple[str, str]:
 
 
 def _interface_number(bed: Testbed) -> int:
-    """The number that the next interface gets; asking uses up two, for both ends of a veth.
+    """The number that the next interface gets; reading it uses up two, for both ends of a veth.
 
-    Interfaces are numbered in the order they are made: a gap tells of one that came and went.
+    Interfaces are numbered in the order they are made: a gap shows that one was made and removed.
     """
     bed.router.ip("link add probe0 type veth peer name probe1")
     number = int(bed.router.run("cat", "/sys/class/net/probe0/ifindex").stdout)
@@ -49,7 +49,7 @@ def _interface_number(bed: Testbed) -> int:
 
 
 @pytest.mark.parametrize("case", BAD)
-def test_bad_rules_are_refused_before_anything_is_touched(
+def test_bad_rules_are_refused_before_anything_is_changed(
     bed: Testbed, tmp_path: Path, case: str
 ) -> None:
     text, place = _place_of_mark(POLICIES + BAD[case])
@@ -79,7 +79,7 @@ def test_a_missing_file_is_named(bed: Testbed, tmp_path: Path) -> None:
     assert state(bed.router) == before
 
 
-def test_without_root_it_says_what_it_needs(bed: Testbed, tmp_path: Path) -> None:
+def test_without_root_the_error_names_root(bed: Testbed, tmp_path: Path) -> None:
     rules_file = write_rules(tmp_path, rules("198.51.100.1 -> home"))
     before = state(bed.router)
     ended = run_to_end(bed.router, "run", "-c", str(rules_file), prefix=UNPRIVILEGED)

@@ -1,4 +1,4 @@
-"""Rules for a protocol bring the rest of their prefix into the TUN; it leaves as if it had not."""
+"""Rules for a protocol bring the rest of their prefix into the TUN; it leaves by its own route."""
 
 from __future__ import annotations
 

@@ -1,5 +1,5 @@
-"""check and explain beside what really happens: the routes that run installs, what the kernel says
-of them, and what a ping then finds; as a user without privileges, and leaving no trace.
+"""check and explain compared with what happens: the routes that run installs, the kernel's route
+lookup, and what a ping then finds; as a user without privileges, and without changes.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ OUR_PROTOCOL = "116"
 LISTED = "".join(f"10.{high}.{low * 2}.0/24\n" for high in range(100, 110) for low in range(20))
 
 PLANS = {
-    "both families, two ways out": rules(
+    "both families, two outbounds": rules(
         *(f"{family.far(1)} -> home" for family in FAMILIES),
         *(f"{family.office_net} -> office" for family in FAMILIES),
     ),
@@ -45,12 +45,12 @@ rules:
     "everything but a VPN": rules(
         "198.18.0.0/24 -> office", "10.1.0.0/24 -> bypass", default="home"
     ),
-    "answered here, or not at all": rules(
+    "answered by the router, or not at all": rules(
         "198.51.100.1 -> reply", "198.51.100.2 -> drop", "2001:db8:100::3 -> reject"
     ),
     "a list": HEAD
     + "rules:\n  - {file: list.txt, policy: office}\n  - {cidr: 10.64.0.0/10, policy: home}\n",
-    "a way out that is down": HEAD
+    "an outbound that is down": HEAD
     + "  lab: {type: vpn, interface: absent0, on_down: office}\n"
     + "rules:\n  - {cidr: 198.51.100.0/24, policy: lab}\n",
 }
@@ -66,19 +66,19 @@ EXPLAINED = rules(
 
 
 def checked(bed: Testbed, rules_file: Path, *options: str, code: int = 0) -> dict[str, Any]:
-    """What `check` says, as JSON, as a user without privileges."""
+    """What `check` reports, as JSON, as a user without privileges."""
     command = (*UNPRIVILEGED, PROGRAM, "check", "-c", str(rules_file), "--format", "json")
     done = bed.router.run(*command, *options, check=False)
     assert done.returncode == code, done.stdout + done.stderr
     assert "Traceback" not in done.stderr
-    told: dict[str, Any] = json.loads(done.stdout)
-    return told
+    report: dict[str, Any] = json.loads(done.stdout)
+    return report
 
 
 def explained(bed: Testbed, rules_file: Path, destination: str) -> dict[str, Any]:
     command = (*UNPRIVILEGED, PROGRAM, "explain", destination, "-c", str(rules_file), "--json")
-    told: dict[str, Any] = json.loads(bed.router.run(*command).stdout)
-    return told
+    report: dict[str, Any] = json.loads(bed.router.run(*command).stdout)
+    return report
 
 
 def installed(bed: Testbed) -> list[tuple[str, str, int]]:
@@ -95,8 +95,8 @@ def installed(bed: Testbed) -> list[tuple[str, str, int]]:
     return sorted(found)
 
 
-def planned(told: Mapping[str, Any]) -> list[tuple[str, str, int]]:
-    return sorted((r["prefix"], r["device"], r["mtu"]) for r in told["plan"]["routes"])
+def planned(report: Mapping[str, Any]) -> list[tuple[str, str, int]]:
+    return sorted((r["prefix"], r["device"], r["mtu"]) for r in report["plan"]["routes"])
 
 
 @pytest.mark.parametrize("plan", PLANS)
@@ -112,10 +112,10 @@ def test_what_check_plans_is_what_run_installs(bed: Testbed, tmp_path: Path, pla
 
 
 @pytest.mark.parametrize("head", [HEAD, HEAD.replace(f"  name: {TUN}\n", "")], ids=["a name", ""])
-def test_the_tun_of_a_router_without_routes_is_no_stranger(
+def test_the_tun_of_a_router_without_routes_is_recognized(
     bed: Testbed, tmp_path: Path, head: str
 ) -> None:
-    """And afterwards an interface of that name and address is one, whoever ran before."""
+    """After the router has ended, an interface of that name or address is an error."""
     text = rules("198.51.100.0/24 -> bypass", head=head)
     rules_file = write_rules(tmp_path, text)
     before = checked(bed, rules_file)
@@ -124,8 +124,8 @@ def test_the_tun_of_a_router_without_routes_is_no_stranger(
     bed.router.ip(f"tuntap add {TUN} mode tun")
     try:
         bed.router.ip(f"addr add {V4.tun}/30 dev {TUN}")
-        told = checked(bed, rules_file, code=1)
-        errors = {each["code"] for each in told["problems"] if each["severity"] == "error"}
+        report = checked(bed, rules_file, code=1)
+        errors = {each["code"] for each in report["problems"] if each["severity"] == "error"}
         assert errors == {"tun-name-taken" if head == HEAD else "tun-address-taken"}
     finally:
         bed.router.ip(f"link delete {TUN}")
@@ -141,10 +141,10 @@ def test_ten_thousand_routes(bed: Testbed, tmp_path: Path) -> None:
 def test_it_changes_nothing(bed: Testbed, tmp_path: Path) -> None:
     rules_file = write_rules(tmp_path, PLANS["everything"])
     before = state(bed.router)
-    told = checked(bed, rules_file)
+    report = checked(bed, rules_file)
     explained(bed, rules_file, V4.far(1))
     assert state(bed.router) == before
-    assert told["plan"]["unread"] == []
+    assert report["plan"]["unread"] == []
 
 
 def test_endpoints_are_for_root_to_read(bed: Testbed, tmp_path: Path) -> None:
@@ -162,60 +162,60 @@ def test_the_system_is_seen_as_it_is(bed: Testbed, tmp_path: Path) -> None:
         head=HEAD.replace("wg0}", "wg0}\n  lab: {type: vpn, interface: wg1}"),
         default="lab",
     )
-    told = checked(bed, write_rules(tmp_path, text))
-    codes = {problem["code"] for problem in told["problems"]}
+    report = checked(bed, write_rules(tmp_path, text))
+    codes = {problem["code"] for problem in report["problems"]}
     assert codes == {
         "gateway-captured",
         "missing-interface",
         "route-overridden",
         "tun-address-captured",
     }
-    assert any("wg0" in note and "10.8.0.0/24" in note for note in told["plan"]["notes"])
-    help_lines = {problem["code"]: problem["help"] for problem in told["problems"]}
+    assert any("wg0" in note and "10.8.0.0/24" in note for note in report["plan"]["notes"])
+    help_lines = {problem["code"]: problem["help"] for problem in report["problems"]}
     assert "did you mean 'wg0'?" in help_lines["missing-interface"]
 
 
 def test_explain_agrees_with_the_kernel(bed: Testbed, tmp_path: Path, family: Family) -> None:
     rules_file = write_rules(tmp_path, EXPLAINED)
-    asked = [family.far(host) for host in (1, 2, 3, 4, 5)]
-    asked += [family.gateway, family.eth0, family.client, family.vpn_wg0, family.office(1)]
-    before = {each: explained(bed, rules_file, each) for each in asked}
+    destinations = [family.far(host) for host in (1, 2, 3, 4, 5)]
+    destinations += [family.gateway, family.eth0, family.client, family.vpn_wg0, family.office(1)]
+    before = {each: explained(bed, rules_file, each) for each in destinations}
     with running(bed.router, tmp_path, EXPLAINED):
-        for destination, told in before.items():
+        for destination, report in before.items():
             [route] = json.loads(bed.router.run("ip", "-j", "route", "get", destination).stdout)
-            assert told["captured"] == (route["dev"] == TUN), destination
-            if not told["captured"]:
-                local = told["kernel"].startswith("delivers")
-                assert told["interface"] == route["dev"] or local
-                assert told["source"] == route["prefsrc"]
-                assert told["gateway"] == route.get("gateway")
-            assert explained(bed, rules_file, destination) == told
+            assert report["captured"] == (route["dev"] == TUN), destination
+            if not report["captured"]:
+                local = report["kernel"].startswith("delivers")
+                assert report["interface"] == route["dev"] or local
+                assert report["source"] == route["prefsrc"]
+                assert report["gateway"] == route.get("gateway")
+            assert explained(bed, rules_file, destination) == report
 
 
 def test_explain_agrees_with_what_a_ping_finds(
     bed: Testbed, tmp_path: Path, family: Family
 ) -> None:
     rules_file = write_rules(tmp_path, EXPLAINED)
-    told = {host: explained(bed, rules_file, family.far(host)) for host in (1, 2, 3, 4)}
-    assert [each["action"] for each in told.values()] == ["forward", "forward", "reject", "reply"]
+    report = {host: explained(bed, rules_file, family.far(host)) for host in (1, 2, 3, 4)}
+    assert [each["action"] for each in report.values()] == ["forward", "forward", "reject", "reply"]
     by = {"eth0": "home0", "wg0": "vpn0"}
     with running(bed.router, tmp_path, EXPLAINED), Capture(bed.far) as far:
         for host in (1, 2):
             assert ping.answered(bed.router, family.far(host)).received == 3
-            expected = {(by[told[host]["interface"]], told[host]["source"])}
+            expected = {(by[report[host]["interface"]], report[host]["source"])}
             assert far.arrivals(family.far(host)) == expected
         assert ping.refused(bed.router, family.far(3)).prohibited == 3
         assert ping.answered(bed.router, family.far(4)).received == 3
         assert far.arrivals(family.far(4)) == set()
 
 
-def test_a_route_of_somebody_else_is_named(bed: Testbed, tmp_path: Path) -> None:
+def test_a_foreign_route_is_named(bed: Testbed, tmp_path: Path) -> None:
     text = rules(f"{V4.far_net} -> home", f"{V6.far_net} -> office")
     rules_file = write_rules(tmp_path, text)
     bed.router.ip("route add 198.51.100.128/25 dev wg0")
     try:
-        told = checked(bed, rules_file)
-        [problem] = told["problems"]
+        report = checked(bed, rules_file)
+        [problem] = report["problems"]
         assert problem["code"] == "route-wins"
         assert "198.51.100.128/25 of wg0" in problem["message"]
         answer = explained(bed, rules_file, V4.far(200))

@@ -1,5 +1,5 @@
-"""OpenVPN beside us, with redirect-gateway: its two halves of everything, and a route of its own to
-its server, which the system does not tell us about.
+"""OpenVPN beside the router, with redirect-gateway: its two halves of everything, and its own route
+to its server, whose address the system does not report.
 """
 
 from __future__ import annotations
@@ -11,7 +11,8 @@ from tests.e2e import ping
 from tests.e2e.capture import Capture
 from tests.e2e.coexistence import OPENVPN, OPENVPN_OWN, openvpn
 from tests.e2e.snapshot import state, wait_for_state
-from tests.e2e.test_coexistence_wireguard import OTHER, SPLIT, VPN, expect_split
+from tests.e2e.split import RULES, VPN
+from tests.e2e.test_coexistence_wireguard import OTHER, expect_split
 from tests.e2e.testbed import FAMILIES, V4, Testbed
 from tests.e2e.tunrouter import HEAD, PROGRAM, TUN, rules, running, write_rules
 from tests.e2e.wait import wait_until
@@ -27,7 +28,7 @@ def test_a_redirected_gateway_that_was_there_before(bed: Testbed, tmp_path: Path
         without = state(bed.router)
         tunnel.up(*REDIRECT)
         before = state(bed.router)
-        with running(bed.router, tmp_path, SPLIT):
+        with running(bed.router, tmp_path, RULES):
             expect_split(bed, V4, BY_OPENVPN)
         wait_for_state(bed.router, before)
         tunnel.down()
@@ -37,7 +38,7 @@ def test_a_redirected_gateway_that_was_there_before(bed: Testbed, tmp_path: Path
 def test_a_redirected_gateway_that_comes_and_goes_meanwhile(bed: Testbed, tmp_path: Path) -> None:
     with openvpn(bed, tmp_path) as tunnel:
         before = state(bed.router)
-        with running(bed.router, tmp_path, SPLIT):
+        with running(bed.router, tmp_path, RULES):
             tunnel.up(*REDIRECT)
             expect_split(bed, V4, BY_OPENVPN)
             tunnel.down()
@@ -46,8 +47,8 @@ def test_a_redirected_gateway_that_comes_and_goes_meanwhile(bed: Testbed, tmp_pa
 
 
 def test_halves_against_halves(bed: Testbed, tmp_path: Path) -> None:
-    """Everything captured by us and everything captured by OpenVPN: ours win, whoever was first,
-    and stay when OpenVPN takes its own away."""
+    """Everything captured by us and everything captured by OpenVPN: ours win in
+    either order, and stay when OpenVPN removes its own."""
     text = rules(*(f"{family.far(VPN)} -> office" for family in FAMILIES), default="home")
     with openvpn(bed, tmp_path) as tunnel:
         tunnel.up(*REDIRECT)
@@ -87,19 +88,19 @@ def test_everything_through_openvpn(bed: Testbed, tmp_path: Path) -> None:
             assert far.arrivals(V4.far(OTHER)) == {BY_OPENVPN}
 
 
-def test_check_says_that_openvpn_does_not_tell(bed: Testbed, tmp_path: Path) -> None:
-    """Without redirect-gateway it has no route to its server: nobody but the user knows it."""
+def test_check_warns_of_the_unknown_endpoint_of_openvpn(bed: Testbed, tmp_path: Path) -> None:
+    """Without redirect-gateway it has no route to its server: only the user knows the address."""
     rules_file = write_rules(tmp_path, rules(head=THROUGH_IT, default="office"))
     command = (PROGRAM, "check", "-c", str(rules_file), "--format", "json")
     with openvpn(bed, tmp_path) as tunnel:
         tunnel.up()
-        told = json.loads(bed.router.run(*command, check=False).stdout)
-        assert "endpoint-unknown" in [problem["code"] for problem in told["problems"]]
+        report = json.loads(bed.router.run(*command, check=False).stdout)
+        assert "endpoint-unknown" in [problem["code"] for problem in report["problems"]]
         text = rules(f"{V4.vpn_outside} -> bypass", head=THROUGH_IT, default="office")
         with running(bed.router, tmp_path, text), Capture(bed.far) as far:
             assert ping.answered(bed.router, V4.far(OTHER)).received == 3
             assert far.arrivals(V4.far(OTHER)) == {BY_OPENVPN}
         tunnel.down()
         tunnel.up(*REDIRECT)
-        told = json.loads(bed.router.run(*command, check=False).stdout)
-        assert "endpoint-unknown" not in [problem["code"] for problem in told["problems"]]
+        report = json.loads(bed.router.run(*command, check=False).stdout)
+        assert "endpoint-unknown" not in [problem["code"] for problem in report["problems"]]

@@ -1,5 +1,5 @@
-"""WireGuard beside us: as a full tunnel by wg-quick, as a second policy, and as the way out of
-everything without its own packets looping.
+"""WireGuard beside the router: as a full tunnel by wg-quick, as a second policy, and as the
+outbound of everything without its own packets looping.
 """
 
 from __future__ import annotations
@@ -13,21 +13,17 @@ from tests.e2e import ping
 from tests.e2e.capture import ICMP, Capture
 from tests.e2e.coexistence import SECOND, full_tunnel, second_own, second_tunnel, within_tunnel
 from tests.e2e.snapshot import state, wait_for_state
+from tests.e2e.split import HOME, RULES, VPN
 from tests.e2e.test_check import installed, planned
 from tests.e2e.testbed import FAMILIES, V4, V6, Family, Testbed
 from tests.e2e.tunrouter import HEAD, PROGRAM, TUN, rules, running, write_rules
 from tests.e2e.wait import wait_until
 
-HOME, VPN, LAB, OTHER = 1, 2, 3, 9
-
-SPLIT = rules(
-    *(f"{family.far(HOME)} -> home" for family in FAMILIES),
-    *(f"{family.far(VPN)} -> office" for family in FAMILIES),
-)
+LAB, OTHER = 3, 9
 
 
 def expect_split(bed: Testbed, family: Family, other: tuple[str, str]) -> None:
-    """Our rules decide about their addresses; the rest of the traffic leaves as `other` says."""
+    """Our rules decide about their addresses; the rest of the traffic arrives as `other`."""
     expected = {
         HOME: ("home0", family.eth0),
         VPN: ("vpn0", family.wg0),
@@ -36,15 +32,15 @@ def expect_split(bed: Testbed, family: Family, other: tuple[str, str]) -> None:
     with Capture(bed.far) as far:
         for host in expected:
             assert ping.answered(bed.router, family.far(host)).received == 3
-        for host, way in expected.items():
-            assert far.arrivals(family.far(host)) == {way}
+        for host, arrival in expected.items():
+            assert far.arrivals(family.far(host)) == {arrival}
 
 
 def test_a_full_tunnel_that_was_there_before(bed: Testbed, tmp_path: Path) -> None:
     with full_tunnel(bed, tmp_path) as tunnel:
         tunnel.up()
         before = state(bed.router)
-        with running(bed.router, tmp_path, SPLIT):
+        with running(bed.router, tmp_path, RULES):
             for family in FAMILIES:
                 expect_split(bed, family, ("vpn0", second_own(family)))
         wait_for_state(bed.router, before)
@@ -53,7 +49,7 @@ def test_a_full_tunnel_that_was_there_before(bed: Testbed, tmp_path: Path) -> No
 def test_a_full_tunnel_that_comes_and_goes_meanwhile(bed: Testbed, tmp_path: Path) -> None:
     with full_tunnel(bed, tmp_path) as tunnel:
         before = state(bed.router)
-        with running(bed.router, tmp_path, SPLIT):
+        with running(bed.router, tmp_path, RULES):
             tunnel.up()
             for family in FAMILIES:
                 expect_split(bed, family, ("vpn0", second_own(family)))
@@ -67,7 +63,7 @@ def test_a_full_tunnel_that_ends_before_us(bed: Testbed, tmp_path: Path) -> None
     with full_tunnel(bed, tmp_path) as tunnel:
         before = state(bed.router)
         tunnel.up()
-        with running(bed.router, tmp_path, SPLIT):
+        with running(bed.router, tmp_path, RULES):
             tunnel.down()
             for family in FAMILIES:
                 expect_split(bed, family, ("home0", family.eth0))
@@ -106,21 +102,21 @@ def test_two_tunnels_are_two_policies(bed: Testbed, family: Family, tmp_path: Pa
     [rules(default="office"), rules("203.0.113.0/24 -> office", f"{V4.far(VPN)} -> office")],
     ids=["everything", "its network"],
 )
-def test_the_endpoint_of_a_tunnel_is_let_out_of_it(bed: Testbed, tmp_path: Path, text: str) -> None:
-    """Asked of wireguard-go itself; check and run plan the same hole, and both say so."""
+def test_the_endpoint_of_a_tunnel_bypasses_it(bed: Testbed, tmp_path: Path, text: str) -> None:
+    """Read from wireguard-go itself; check and run plan the same hole, and both report it."""
     within = within_tunnel(bed)
     rules_file = write_rules(tmp_path, text)
     command = (PROGRAM, "check", "-c", str(rules_file), "--format", "json")
-    told = json.loads(within.run(*command).stdout)
-    assert {problem["code"] for problem in told["problems"]} <= {
+    report = json.loads(within.run(*command).stdout)
+    assert {problem["code"] for problem in report["problems"]} <= {
         "unused-policy",
         "dns-server-captured",
     }
     note = f"{V4.vpn_outside} bypasses the TUN"
-    assert [note in each for each in told["plan"]["notes"]].count(True) == 1
+    assert [note in each for each in report["plan"]["notes"]].count(True) == 1
     with running(within, tmp_path, text) as router, Capture(bed.router) as at_router:
         assert note in router.log
-        assert installed(bed) == planned(told)
+        assert installed(bed) == planned(report)
         with Capture(bed.far) as far:
             assert ping.counted(bed.router, V4.far(VPN)).received == 3
             assert far.arrivals(V4.far(VPN)) == {("vpn0", V4.wg0)}
@@ -130,7 +126,7 @@ def test_the_endpoint_of_a_tunnel_is_let_out_of_it(bed: Testbed, tmp_path: Path,
         assert route["dev"] == "eth0"
 
 
-def test_an_endpoint_of_ipv6_is_let_out_of_its_tunnel(bed: Testbed, tmp_path: Path) -> None:
+def test_an_ipv6_endpoint_bypasses_its_tunnel(bed: Testbed, tmp_path: Path) -> None:
     """Everything goes into the VPN but its own packets, which are IPv6; both families by it."""
     bed.close_tunnel()
     bed.open_tunnel(V6.vpn_outside)
@@ -159,7 +155,7 @@ def test_an_endpoint_of_ipv6_is_let_out_of_its_tunnel(bed: Testbed, tmp_path: Pa
 
 
 def test_the_endpoint_of_a_tunnel_that_comes_later(bed: Testbed, tmp_path: Path) -> None:
-    """Everything goes into a tunnel that is not there yet: when it comes, it is let out."""
+    """Everything goes into a tunnel that appears later: from then on its endpoint bypasses it."""
     head = HEAD.replace("wg0}", f"{SECOND}}}")
     holder = within_tunnel(bed)
     with (

@@ -1,4 +1,4 @@
-"""The control socket: whom it answers, what is left of it, and that nobody is held up by it."""
+"""The control socket: access, cleaning up, and no delay of packets by its clients."""
 
 from __future__ import annotations
 
@@ -16,10 +16,10 @@ import pytest
 from router.cli.status import status
 from router.platform import control_sockets
 from tests.e2e import ping
-from tests.e2e.misbehaving import Nuisance
+from tests.e2e.misbehaving import MisbehavingClients
 from tests.e2e.netns import Namespace
 from tests.e2e.sockets import enter
-from tests.e2e.status import HOME, RULES, VPN, Counted, asked, socket_of
+from tests.e2e.status import HOME, RULES, VPN, Counted, read_status, socket_of
 from tests.e2e.testbed import V4, Testbed
 from tests.e2e.tunrouter import HEAD, PROGRAM, TUN, Tunrouter, rules, run_to_end, running
 from tests.e2e.wait import wait_until
@@ -35,7 +35,7 @@ def router(bed: Testbed, tmp_path: Path) -> Iterator[Tunrouter]:
 
 def test_a_policy_is_down_as_long_as_its_interface_is_gone(bed: Testbed, tmp_path: Path) -> None:
     def office() -> tuple[str, str, str]:
-        policy = asked(bed.router)["policies"]["office"]
+        policy = read_status(bed.router)["policies"]["office"]
         return policy["state"], policy["interface"], policy["applies"]
 
     with running(bed.router, tmp_path, RULES):
@@ -52,7 +52,7 @@ def test_a_policy_is_down_as_long_as_its_interface_is_gone(bed: Testbed, tmp_pat
         wait_until(lambda: office() == ("up", "wg0", "office"), "it to be up again")
 
 
-def test_the_socket_is_roots_alone(bed: Testbed, router: Tunrouter) -> None:
+def test_only_root_may_use_the_socket(bed: Testbed, router: Tunrouter) -> None:
     assert router.running
     found = socket_of(bed.router).stat()
     assert stat.S_ISSOCK(found.st_mode)
@@ -70,8 +70,8 @@ def test_another_user_is_refused(bed: Testbed) -> None:
             os._exit(sock.connect_ex(path))
 
     assert as_nobody(bed.router, connect)[0] == errno.EACCES
-    code, said = as_nobody(bed.router, lambda: os._exit(status(None, as_json=False)))
-    assert (code, said) == (
+    code, printed = as_nobody(bed.router, lambda: os._exit(status(None, as_json=False)))
+    assert (code, printed) == (
         1,
         "tunrouter status: only root may use the control socket: put sudo before the command "
         f"({path})\n",
@@ -98,9 +98,9 @@ def as_nobody(namespace: Namespace, do: Callable[[], None]) -> tuple[int, str]:
             os._exit(99)
     os.close(writer)
     with os.fdopen(reader) as output:
-        said = output.read()
-    _, ended = os.waitpid(child, 0)
-    return os.waitstatus_to_exitcode(ended), said
+        printed = output.read()
+    _, wait_status = os.waitpid(child, 0)
+    return os.waitstatus_to_exitcode(wait_status), printed
 
 
 @pytest.mark.parametrize("by", [signal.SIGTERM, signal.SIGKILL])
@@ -112,9 +112,9 @@ def test_nothing_is_left_of_the_socket(bed: Testbed, tmp_path: Path, by: signal.
         if by is signal.SIGTERM:
             assert not path.parent.exists()
         wait_until(lambda: not path.parent.exists(), "the socket's directory to go")
-    told = run_to_end(bed.router, "status")
-    assert told.exit_code == 1
-    assert told.log == (
+    ended = run_to_end(bed.router, "status")
+    assert ended.exit_code == 1
+    assert ended.log == (
         "tunrouter status: no router is running here: start one with sudo tunrouter run\n"
     )
 
@@ -128,13 +128,13 @@ def test_two_routers_of_one_namespace(bed: Testbed, tmp_path: Path) -> None:
         running(bed.router, tmp_path, RULES),
         running(bed.router, other, second_rules),
     ):
-        told = run_to_end(bed.router, "status", "--json")
-        assert told.exit_code == 1
-        assert "several routers are running, tun11, tun12: say which by --tun" in told.log
-        assert len(asked(bed.router, "--tun", TUN)["rules"]) > 1
-        assert len(asked(bed.router, "--tun", "tun12")["rules"]) == 1
-        told = run_to_end(bed.router, "status", "--tun", "tun13")
-        assert (told.exit_code, "running: tun11, tun12" in told.log) == (1, True)
+        ended = run_to_end(bed.router, "status", "--json")
+        assert ended.exit_code == 1
+        assert "several routers are running, tun11, tun12: say which by --tun" in ended.log
+        assert len(read_status(bed.router, "--tun", TUN)["rules"]) > 1
+        assert len(read_status(bed.router, "--tun", "tun12")["rules"]) == 1
+        ended = run_to_end(bed.router, "status", "--tun", "tun13")
+        assert (ended.exit_code, "running: tun11, tun12" in ended.log) == (1, True)
         elsewhere = run_to_end(bed.far, "status")
         assert elsewhere.exit_code == 1, "another namespace"
         assert "no router is running here" in elsewhere.log
@@ -146,17 +146,17 @@ def test_a_socket_that_was_left_behind_is_replaced(bed: Testbed, tmp_path: Path)
     with socket.socket(socket.AF_UNIX) as dead:
         dead.bind(str(path))
     with running(bed.router, tmp_path, RULES):
-        assert asked(bed.router)["tun"] == TUN
+        assert read_status(bed.router)["tun"] == TUN
         assert stat.S_IMODE(path.stat().st_mode) == 0o600
     assert not path.exists()
 
 
 @pytest.mark.usefixtures("router")
 def test_misbehaving_clients_cost_no_packet(bed: Testbed) -> None:
-    with Nuisance(socket_of(bed.router), 20) as nuisance:
+    with MisbehavingClients(socket_of(bed.router), 20) as clients:
         pings = ping.start(bed.client, V4.far(HOME), "-i", "0.002")
         try:
-            wait_until(lambda: nuisance.done > 200, "clients that misbehave")
+            wait_until(lambda: clients.done > 200, "clients that misbehave")
             ping.wait_for_the_rest(pings)
         finally:
             pings.close()
@@ -172,13 +172,13 @@ def test_many_rules_hold_up_no_ping(bed: Testbed, tmp_path: Path) -> None:
         try:
             answers = 0
             while pings.running:
-                told = asked(bed.router)
-                assert [rule["index"] for rule in told["rules"]] == list(range(1, number + 2))
+                answer = read_status(bed.router)
+                assert [rule["index"] for rule in answer["rules"]] == list(range(1, number + 2))
                 answers += 1
             found = ping.read(pings)
         finally:
             pings.close()
         assert found.received == 1000, found.text
         assert answers > 0
-        assert asked(bed.router)["rules"][-1]["packets"] >= 2000
+        assert read_status(bed.router)["rules"][-1]["packets"] >= 2000
         assert "1 of 20,001 rules, the busiest" in bed.router.run(PROGRAM, "status").stdout

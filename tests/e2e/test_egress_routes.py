@@ -1,4 +1,4 @@
-"""Ways out that are hard to bind to: strict rp_filter, everything captured, an absent VPN."""
+"""Outbounds that are hard to bind to: strict rp_filter, everything captured, an absent VPN."""
 
 from __future__ import annotations
 
@@ -11,21 +11,17 @@ import pytest
 from tests.e2e import ping
 from tests.e2e.capture import Capture
 from tests.e2e.snapshot import state, wait_for_state
-from tests.e2e.testbed import FAMILIES, V4, V6, Family, Testbed
+from tests.e2e.split import HOME, RULES, VPN
+from tests.e2e.testbed import V4, V6, Family, Testbed
 from tests.e2e.tunrouter import HEAD, TUN, Tunrouter, rules, running
 from tests.e2e.wait import wait_until
 
-HOME, VPN, ANY = 1, 2, 9
-
-BOTH = rules(
-    *(f"{family.far(HOME)} -> home" for family in FAMILIES),
-    *(f"{family.far(VPN)} -> office" for family in FAMILIES),
-)
+ANY = 9
 
 
 @pytest.fixture
 def strict(bed: Testbed) -> Iterator[None]:
-    """rp_filter=1 wherever it can be set, and for the TUN that is yet to come."""
+    """rp_filter=1 wherever it can be set, and for the TUN, which is made later."""
     _set_rp_filter(bed, 1)
     yield
     _set_rp_filter(bed, 0)
@@ -37,17 +33,14 @@ def _set_rp_filter(bed: Testbed, value: int) -> None:
 
 
 @pytest.fixture
-def no_tunnel(bed: Testbed) -> Iterator[None]:
-    """The router without its wg0, which is back afterwards whatever the test did."""
+def no_tunnel(bed: Testbed, reopened_tunnel: None) -> None:
+    """The router without its wg0."""
     bed.close_tunnel()
-    yield
-    if not bed.router.has_interface("wg0"):
-        bed.open_tunnel()
 
 
 def test_strict_rp_filter(bed: Testbed, strict: None, family: Family, tmp_path: Path) -> None:
     before = state(bed.router)
-    with running(bed.router, tmp_path, BOTH), Capture(bed.far) as far:
+    with running(bed.router, tmp_path, RULES), Capture(bed.far) as far:
         for pinger in (bed.client, bed.router):
             assert ping.answered(pinger, family.far(HOME)).received == 3
             assert ping.answered(pinger, family.far(VPN)).received == 3
@@ -58,7 +51,7 @@ def test_strict_rp_filter(bed: Testbed, strict: None, family: Family, tmp_path: 
 
 def test_everything_captured(bed: Testbed, family: Family, tmp_path: Path) -> None:
     """`default: home` makes two halves of each family, and what goes out does not come back in."""
-    # WireGuard's own packets are the system's business, as its user would write it.
+    # WireGuard's own packets bypass the TUN by a rule, as the user would configure it.
     text = rules(f"{V4.vpn_outside} -> bypass", f"{family.office_net} -> office", default="home")
     with (
         running(bed.router, tmp_path, text) as router,
@@ -119,7 +112,7 @@ def test_on_down_drop_is_silence(
         assert far.about(address) == []
 
 
-def test_on_down_may_name_another_way_out(
+def test_on_down_may_name_another_outbound(
     bed: Testbed, no_tunnel: None, family: Family, tmp_path: Path
 ) -> None:
     head = HEAD.replace("interface: wg0", "interface: wg0, on_down: home")

@@ -19,6 +19,7 @@ import pytest
 import router
 from tests.e2e import ping, sockets
 from tests.e2e.snapshot import state, wait_for_state
+from tests.e2e.split import HOME, LINES, RULES, VPN, ping_both
 from tests.e2e.testbed import FAMILIES, V4, V6, Family, Testbed
 from tests.e2e.tunrouter import (
     GUARD,
@@ -37,14 +38,10 @@ from tests.e2e.tunrouter import (
     write_rules,
 )
 from tests.e2e.udp import ECHO, far_hosts
-from tests.e2e.wait import BOUND_S, wait_until
+from tests.e2e.wait import wait_until
 
-HOME, VPN = 1, 2
-LINES = (
-    *(f"{family.far(HOME)} -> home" for family in FAMILIES),
-    *(f"{family.far(VPN)} -> office" for family in FAMILIES),
-)
-RULES = rules(*LINES)
+pytestmark = pytest.mark.usefixtures("strict_rp_filter")
+
 NEW_FLOWS = 12
 """Of each family: not more than the router has sockets in reserve for."""
 
@@ -57,21 +54,6 @@ def _of(pid: int, key: str) -> str:
     """A line of /proc/PID/status, without its key."""
     lines = Path(f"/proc/{pid}/status").read_text().splitlines()
     return next(line.partition(":")[2].strip() for line in lines if line.startswith(key + ":"))
-
-
-def _use(bed: Testbed) -> None:
-    """Traffic by every way, so that all there is to clean up has come into being."""
-    for family in FAMILIES:
-        for host in (HOME, VPN):
-            assert ping.answered(bed.client, family.far(host)).received == 3
-
-
-@pytest.fixture(scope="module", autouse=True)
-def _strict(bed: Testbed) -> None:
-    """Strict rp_filter, so that whoever loosens it has something to put back."""
-    bed.router.sysctl(
-        ipv4__conf__all__rp_filter=1, ipv4__conf__eth0__rp_filter=1, ipv4__conf__wg0__rp_filter=1
-    )
 
 
 @pytest.fixture
@@ -108,19 +90,21 @@ def test_the_router_has_no_rights_but_its_descriptors(
         for name in (GUARD, UNDOER):
             assert set(_of(processes[name], "Uid").split()) == {"0"}
         assert len({os.getsid(pid) for pid in processes.values()}) == 3
-        _use(bed)
+        ping_both(bed)
         bed.close_tunnel()
         router.wait_until_down("office")
         bed.open_tunnel()
         router.wait_until_up("office", V4.wg0, V6.wg0)
-        _use(bed)
+        ping_both(bed)
 
 
-def test_root_stays_root_only_when_told_to_and_is_warned(bed: Testbed, tmp_path: Path) -> None:
+def test_root_stays_root_only_when_configured_and_with_a_warning(
+    bed: Testbed, tmp_path: Path
+) -> None:
     with running(bed.router, tmp_path, owned_by("root")) as router:
         assert set(_of(router.pid, "Uid").split()) == {"0"}
         assert "keeps the rights of root" in router.log
-        _use(bed)
+        ping_both(bed)
     with running(bed.router, tmp_path, RULES) as router:
         assert "keeps the rights of root" not in router.log
 
@@ -147,18 +131,18 @@ def test_nothing_is_read_from_disk_any_more(
     try:
         started.wait_for_output("ready")
         assert set(_of(started.pid, "Uid").split()) == {str(pwd.getpwnam("nobody").pw_uid)}
-        _use(bed)
+        ping_both(bed)
         for host in (HOME, VPN):
             refused = bed.client.run("curl", "-s", f"http://{V4.far(host)}:9", check=False)
             assert refused.returncode == 7, "curl: connection refused"
-            asked = bed.client.run("dig", "+tries=1", f"@{V4.far(host)}", check=False)
-            assert asked.returncode == 9, "dig: no reply from server"
-            assert "connection refused" in asked.stdout
+            lookup = bed.client.run("dig", "+tries=1", f"@{V4.far(host)}", check=False)
+            assert lookup.returncode == 9, "dig: no reply from server"
+            assert "connection refused" in lookup.stdout
         bed.close_tunnel()
         wait_until_down(lambda: started.stderr, "office")
         bed.open_tunnel()
         wait_until_up(lambda: started.stderr, "office", V4.wg0, V6.wg0)
-        _use(bed)
+        ping_both(bed)
         assert started.stop(signal.SIGTERM) == 0
         assert "Traceback" not in started.stderr
     finally:
@@ -171,7 +155,7 @@ def test_sigkill_of_process_groups_leaves_nothing(
 ) -> None:
     before, files = state(bed.router), files_of(bed.router)
     with running(bed.router, tmp_path, RULES) as router:
-        _use(bed)
+        ping_both(bed)
         assert state(bed.router) != before
         assert {path.suffix for path in files_of(bed.router) - files} == {".sock", ".undo"}
         router.kill(killed)
@@ -185,9 +169,9 @@ def test_sigkill_of_process_groups_leaves_nothing(
 
 
 def _killed_all_at_once(bed: Testbed, tmp_path: Path) -> None:
-    """A run that nobody is left of to undo what it has done, as after a power cut."""
+    """A run without a process left to undo what it has done, as after a power cut."""
     with running(bed.router, tmp_path, RULES) as router:
-        _use(bed)
+        ping_both(bed)
         pids = router.pids()
         for pid in pids:
             os.kill(pid, signal.SIGSTOP)
@@ -210,14 +194,14 @@ def test_cleanup_undoes_what_a_power_cut_leaves(bed: Testbed, tmp_path: Path) ->
     assert again.stdout == "nothing to clean up: no run has left anything behind\n"
 
 
-def test_cleanup_leaves_a_router_that_runs_alone(bed: Testbed, tmp_path: Path) -> None:
+def test_cleanup_changes_nothing_of_a_running_router(bed: Testbed, tmp_path: Path) -> None:
     with running(bed.router, tmp_path, RULES):
-        _use(bed)
+        ping_both(bed)
         during, files = state(bed.router), files_of(bed.router)
         cleaned = bed.router.run(PROGRAM, "cleanup")
         assert "nothing to clean up" in cleaned.stdout
         assert (state(bed.router), files_of(bed.router)) == (during, files)
-        _use(bed)
+        ping_both(bed)
 
 
 def test_the_next_start_cleans_up_too(bed: Testbed, tmp_path: Path) -> None:
@@ -225,12 +209,12 @@ def test_the_next_start_cleans_up_too(bed: Testbed, tmp_path: Path) -> None:
     _killed_all_at_once(bed, tmp_path)
     with running(bed.router, tmp_path, RULES) as router:
         assert "undone what a killed run had left" in router.log
-        _use(bed)
+        ping_both(bed)
     wait_for_state(bed.router, before)
     assert files_of(bed.router) == files
 
 
-def test_rubbish_in_what_was_written_down_is_named_and_hinders_nothing(
+def test_corrupt_lines_of_a_journal_are_named_and_the_rest_is_undone(
     bed: Testbed, tmp_path: Path
 ) -> None:
     before, files = state(bed.router), files_of(bed.router)
@@ -244,7 +228,7 @@ def test_rubbish_in_what_was_written_down_is_named_and_hinders_nothing(
         for number in (1, 2):
             assert f"what a killed run left could not be undone: {journal}:{number}: " in router.log
         assert "undone what a killed run had left" in router.log
-        _use(bed)
+        ping_both(bed)
     wait_for_state(bed.router, before)
     cleaned = bed.router.run(PROGRAM, "cleanup", check=False)
     assert cleaned.returncode == 1
@@ -258,7 +242,7 @@ def test_rubbish_in_what_was_written_down_is_named_and_hinders_nothing(
     assert files_of(bed.router) == files
 
 
-def test_a_second_start_says_who_runs(bed: Testbed, tmp_path: Path) -> None:
+def test_a_second_start_names_the_running_process(bed: Testbed, tmp_path: Path) -> None:
     with running(bed.router, tmp_path, RULES) as first:
         during = state(bed.router)
         second = run_to_end(bed.router, "run", "-c", str(tmp_path / "rules.yaml"))
@@ -267,13 +251,13 @@ def test_a_second_start_says_who_runs(bed: Testbed, tmp_path: Path) -> None:
         assert "tunrouter run" in second.log
         assert f"stop it (kill {first.pid}), or choose another tun name" in second.log
         assert state(bed.router) == during
-        _use(bed)
+        ping_both(bed)
 
 
-def test_a_second_start_with_the_same_addresses_says_who_has_them(
+def test_a_second_start_with_the_same_addresses_names_their_process(
     bed: Testbed, tmp_path: Path
 ) -> None:
-    """Names are the system's choice where the rules have none: two would not be noticed by name."""
+    """Names are the system's choice where the rules have none: two routers get different ones."""
     nameless = rules(*LINES, head=HEAD.replace(f"  name: {TUN}\n", ""))
     with running(bed.router, tmp_path, nameless) as first:
         during = state(bed.router)
@@ -282,14 +266,14 @@ def test_a_second_start_with_the_same_addresses_says_who_has_them(
         assert f"{V4.tun} is already an address of tun0, in use by pid {first.pid}, " in second.log
         assert f"stop it (kill {first.pid}), or choose another 'address' in 'tun'" in second.log
         assert state(bed.router) == during
-        _use(bed)
+        ping_both(bed)
 
 
-def test_signals_for_the_router_end_nobody_else_first(bed: Testbed, tmp_path: Path) -> None:
-    """As a service supervisor stops it: every process is told to end at once."""
+def test_sigterm_of_all_processes_ends_the_router_first(bed: Testbed, tmp_path: Path) -> None:
+    """As a service supervisor stops it: every process gets the signal at the same time."""
     before = state(bed.router)
     with running(bed.router, tmp_path, RULES) as router:
-        _use(bed)
+        ping_both(bed)
         for pid in router.pids():
             os.kill(pid, signal.SIGTERM)
         assert router.stop().exit_code == 0
@@ -298,21 +282,23 @@ def test_signals_for_the_router_end_nobody_else_first(bed: Testbed, tmp_path: Pa
 
 
 @pytest.mark.parametrize("number", range(9, 15))
-def test_a_start_without_descriptors_says_so(bed: Testbed, tmp_path: Path, number: int) -> None:
+def test_a_start_without_descriptors_names_the_cause(
+    bed: Testbed, tmp_path: Path, number: int
+) -> None:
     before, files = state(bed.router), files_of(bed.router)
     path = write_rules(tmp_path, RULES)
     prefix = ("prlimit", f"--nofile={number}:{number}")
     ended = run_to_end(bed.router, "run", "-c", str(path), prefix=prefix)
     assert ended.exit_code == 1
     assert "Too many open files" in ended.log
-    assert "df" not in ended.log, "that is about what is full"
+    assert "df" not in ended.log, "that is the remedy for a full file system"
     wait_for_state(bed.router, before)
     assert files_of(bed.router) == files
 
 
 def test_packets_do_not_wait_for_a_busy_guard(bed: Testbed, tmp_path: Path) -> None:
-    """Thousands of routes, or a VPN that does not say where it sends its packets, may keep it busy
-    for a while; it catches up."""
+    """Thousands of routes, or a VPN whose endpoint takes long to read, may keep it busy for a time;
+    it catches up."""
     route = f"{V4.far(HOME)} dev {TUN}"
     with far_hosts(bed), running(bed.router, tmp_path, RULES) as run, ExitStack() as sent:
         guard = run.processes()[GUARD]
@@ -321,7 +307,7 @@ def test_packets_do_not_wait_for_a_busy_guard(bed: Testbed, tmp_path: Path) -> N
         os.kill(guard, signal.SIGSTOP)
         try:
             bed.router.ip(f"route del {route}", "addr add 127.0.0.7/8 dev lo")
-            wait_until(lambda: _unread(bed, guard), "the router to ask it what to do")
+            wait_until(lambda: _unread(bed, guard), "a request of the router to the guard")
             for family in FAMILIES * NEW_FLOWS:
                 sent.enter_context(_echoed(bed, family))
                 assert ping.answered(bed.client, family.far(VPN), count=1).received == 1
@@ -333,16 +319,14 @@ def test_packets_do_not_wait_for_a_busy_guard(bed: Testbed, tmp_path: Path) -> N
 
 
 def _echoed(bed: Testbed, family: Family) -> socket.socket:
-    """A socket that has sent a datagram to a far host, and has it back."""
-    kind = socket.AF_INET if family.version == 4 else socket.AF_INET6
-    sock = sockets.within(bed.client, lambda: socket.socket(kind, socket.SOCK_DGRAM))
-    sock.settimeout(BOUND_S)
+    """A socket that has sent a datagram to a far host and received its echo."""
+    sock = sockets.datagram(bed.client, family)
     sock.sendto(b"question", (family.far(HOME), ECHO))
     assert sock.recv(100) == b"question"
     return sock
 
 
 def _unread(bed: Testbed, pid: int) -> bool:
-    """Whether a Unix socket of a process has something that it has not read yet."""
+    """Whether a Unix socket of a process has unread data."""
     shown = bed.router.run("ss", "-Hxp").stdout.splitlines()
     return any(f"pid={pid}," in line and line.split()[2] != "0" for line in shown)

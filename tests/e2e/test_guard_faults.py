@@ -1,5 +1,5 @@
-"""The guard and the undoer killed both, hanging, or without room to write down what is to be
-undone: everything is put back, or the router says what is left to do, and that is so."""
+"""The guard and the undoer both killed, hanging, or without room for the journal: everything is
+restored, or the router reports truly what is left to do."""
 
 from __future__ import annotations
 
@@ -15,51 +15,33 @@ import pytest
 
 from tests.e2e import ping
 from tests.e2e.snapshot import state
+from tests.e2e.split import HOME, RULES, VPN, ping_both
 from tests.e2e.testbed import FAMILIES, V4, Testbed
 from tests.e2e.tunrouter import (
     GUARD,
     PROGRAM,
     UNDOER,
     files_of,
-    rules,
     run_to_end,
     running,
     write_rules,
 )
 from tests.e2e.wait import wait_until
 
-HOME, VPN = 1, 2
-RULES = rules(
-    *(f"{family.far(HOME)} -> home" for family in FAMILIES),
-    *(f"{family.far(VPN)} -> office" for family in FAMILIES),
-)
+pytestmark = pytest.mark.usefixtures("strict_rp_filter")
+
 FULL = "size=4k tmpfs /run; head -c 4096 /dev/zero >/run/full"
 IDENTITY = "from router.platform.linux import runtime; print(runtime.namespace_identity())"
 LEFT = "`sudo tunrouter cleanup` undoes the rest"
 
 
-@pytest.fixture(scope="module", autouse=True)
-def _strict(bed: Testbed) -> None:
-    """Strict rp_filter, so that whoever loosens it has something to put back."""
-    bed.router.sysctl(
-        ipv4__conf__all__rp_filter=1, ipv4__conf__eth0__rp_filter=1, ipv4__conf__wg0__rp_filter=1
-    )
-
-
-def _use(bed: Testbed) -> None:
-    """Traffic by every way, so that all there is to clean up has come into being."""
-    for family in FAMILIES:
-        for host in (HOME, VPN):
-            assert ping.answered(bed.client, family.far(host)).received == 3
-
-
 @pytest.mark.parametrize("killed", [(GUARD, UNDOER), (UNDOER, GUARD)], ids="+".join)
-def test_whoever_would_undo_killed_leaves_nothing_that_is_not_said(
+def test_killed_guard_and_undoer_leave_nothing_unreported(
     bed: Testbed, tmp_path: Path, killed: tuple[str, str]
 ) -> None:
     before, files = state(bed.router), files_of(bed.router)
     with running(bed.router, tmp_path, RULES) as router:
-        _use(bed)
+        ping_both(bed)
         processes = router.processes()
         for name in killed:
             with suppress(ProcessLookupError):  # the second may be done already
@@ -74,10 +56,10 @@ def test_whoever_would_undo_killed_leaves_nothing_that_is_not_said(
     assert (state(bed.router), files_of(bed.router)) == (before, files)
 
 
-def test_a_polite_end_without_anybody_to_undo_is_no_success(bed: Testbed, tmp_path: Path) -> None:
+def test_sigterm_without_guard_and_undoer_is_no_success(bed: Testbed, tmp_path: Path) -> None:
     before, files = state(bed.router), files_of(bed.router)
     with running(bed.router, tmp_path, RULES) as router:
-        _use(bed)
+        ping_both(bed)
         processes = router.processes()
         os.kill(router.pid, signal.SIGSTOP)
         os.kill(router.pid, signal.SIGTERM)
@@ -96,7 +78,7 @@ def test_a_polite_end_without_anybody_to_undo_is_no_success(bed: Testbed, tmp_pa
 def test_a_guard_that_hangs_ends_the_run(bed: Testbed, tmp_path: Path) -> None:
     before, files = state(bed.router), files_of(bed.router)
     with running(bed.router, tmp_path, RULES) as router:
-        _use(bed)
+        ping_both(bed)
         guard = router.processes()[GUARD]
         os.kill(guard, signal.SIGSTOP)
         try:
@@ -110,10 +92,10 @@ def test_a_guard_that_hangs_ends_the_run(bed: Testbed, tmp_path: Path) -> None:
     assert (state(bed.router), files_of(bed.router)) == (before, files)
 
 
-def test_a_start_says_who_has_not_ended(bed: Testbed, tmp_path: Path) -> None:
+def test_a_start_names_the_process_of_a_former_run(bed: Testbed, tmp_path: Path) -> None:
     before, files = state(bed.router), files_of(bed.router)
     with running(bed.router, tmp_path, RULES) as former:
-        _use(bed)
+        ping_both(bed)
         processes = former.processes()
         hanging = processes[GUARD], processes[UNDOER]
         for pid in hanging:
@@ -152,13 +134,13 @@ def test_without_room_in_run_a_start_is_refused(bed: Testbed, tmp_path: Path, fi
     assert state(bed.router) == before
 
 
-def test_without_room_for_one_more_deed_a_way_out_stays_down(bed: Testbed, tmp_path: Path) -> None:
+def test_without_room_in_the_journal_an_outbound_stays_down(bed: Testbed, tmp_path: Path) -> None:
     files = files_of(bed.router)
     with running(bed.router, tmp_path, RULES) as router:
-        _use(bed)
+        ping_both(bed)
         (journal,) = (path for path in files_of(bed.router) - files if path.suffix == ".undo")
         bed.close_tunnel()
-        wait_until(lambda: "policy office: down" in router.log, "the VPN to be seen to go")
+        wait_until(lambda: "policy office: down" in router.log, "the VPN to be down")
         with _no_longer(router.processes()[UNDOER], journal):
             bed.open_tunnel()
             reason = "interface wg0 cannot be used: wg0 cannot be prepared: "
@@ -170,7 +152,7 @@ def test_without_room_for_one_more_deed_a_way_out_stays_down(bed: Testbed, tmp_p
             bed.close_tunnel()
         bed.open_tunnel()
         wait_until(lambda: router.log.count("policy office: up") == 2, "the VPN to be back")
-        _use(bed)
+        ping_both(bed)
         assert " proto 116" in state(bed.router)
         assert router.stop().exit_code == 0
     assert " proto 116" not in state(bed.router), "the interface is another one than before"
@@ -179,7 +161,7 @@ def test_without_room_for_one_more_deed_a_way_out_stays_down(bed: Testbed, tmp_p
 
 @contextmanager
 def _no_longer(pid: int, file: Path) -> Iterator[None]:
-    """A file of a process cannot become longer, as on a full file system."""
+    """A process cannot extend a file, as on a full file system."""
     former = resource.prlimit(pid, resource.RLIMIT_FSIZE)
     resource.prlimit(pid, resource.RLIMIT_FSIZE, (file.stat().st_size, former[1]))
     try:
@@ -188,8 +170,8 @@ def _no_longer(pid: int, file: Path) -> Iterator[None]:
         resource.prlimit(pid, resource.RLIMIT_FSIZE, former)
 
 
-def test_what_is_left_is_known_by_its_namespace(bed: Testbed) -> None:
-    """By which another one with the same number, made when it is gone, is told from it."""
+def test_namespaces_have_identities(bed: Testbed) -> None:
+    """The identity differs from that of a later namespace with the same number."""
     client, router, again = (
         namespace.run(sys.executable, "-c", IDENTITY).stdout
         for namespace in (bed.client, bed.router, bed.router)

@@ -1,7 +1,7 @@
-"""Pings and traceroutes by the router say what they say by the bare kernel, one hop later.
+"""Pings and traceroutes by the router print what they print by the bare kernel, one hop later.
 
 Each command is run on the bare path first and then by the router, for direct and for vpn, in both
-families; the texts must be the same but for times, for the time to live (one less), and for the
+families; the texts must be the same but for times, for the hop limit (one less), and for the
 first hop, which is the router.
 """
 
@@ -19,16 +19,17 @@ import pytest
 from tests.e2e import ping, probes
 from tests.e2e.capture import Capture
 from tests.e2e.hops import hops
+from tests.e2e.marks import WITH_AND_WITHOUT_OFFLOADS
 from tests.e2e.testbed import FAMILIES, V4, Family, Testbed
 from tests.e2e.tunrouter import Tunrouter, rules, running
 from tests.e2e.wait import wait_until
 
 TTL = re.compile(r"\bttl=(\d+)")
 ERROR = re.compile(r"From (\S+) icmp_seq=\d+ (.*)")
-"""Who says what; about which ping is the gateway's affair: Linux limits the errors of a route."""
+"""Sender and text. Not the sequence number: Linux limits the rate of a gateway's errors."""
 
-ANSWERING, UNREACHABLE, PROHIBITED, BLACK_HOLE, NOBODY = 1, 97, 98, 99, 77
-"""Hosts of a far net: the last four by special routes of the gateways, see `_special_routes`."""
+ANSWERING, UNREACHABLE, PROHIBITED, BLACK_HOLE = 1, 97, 98, 99
+"""Hosts of a far net: the last three by special routes of the gateways, see `_special_routes`."""
 
 RULES = rules(
     *(f"{family.far_net} -> home" for family in FAMILIES),
@@ -38,8 +39,8 @@ RULES = rules(
 
 
 @dataclass(frozen=True)
-class Way:
-    """A way out, and where its packets come from and go to."""
+class Outbound:
+    """A policy, the MTU of its interface, and the hosts that its rules are for."""
 
     name: str
     mtu: int
@@ -48,12 +49,12 @@ class Way:
         return family.far(number) if self.name == "home" else family.office(number)
 
 
-HOME, OFFICE = Way("home", 1500), Way("office", 1420)
+HOME, OFFICE = Outbound("home", 1500), Outbound("office", 1420)
 
 
-@pytest.fixture(params=[HOME, OFFICE], ids=lambda way: way.name)
-def way(request: pytest.FixtureRequest) -> Way:
-    found: Way = request.param
+@pytest.fixture(params=[HOME, OFFICE], ids=lambda outbound: outbound.name)
+def outbound(request: pytest.FixtureRequest) -> Outbound:
+    found: Outbound = request.param
     return found
 
 
@@ -80,34 +81,34 @@ def bare(bed: Testbed) -> Iterator[None]:
 
 
 def one_hop_earlier(text: str) -> str:
-    """As it was before the router's hop was counted: a time to live one greater."""
+    """As it was before the router's hop was counted: a hop limit one greater."""
     return TTL.sub(lambda match: f"ttl={int(match[1]) + 1}", text)
 
 
-def biggest(way: Way, family: Family) -> int:
-    """The payload of a ping that fills a packet of the way's MTU."""
-    return way.mtu - (28 if family.version == 4 else 48)
+def biggest(outbound: Outbound, family: Family) -> int:
+    """The payload of a ping that fills a packet of the outbound's MTU."""
+    return outbound.mtu - (28 if family.version == 4 else 48)
 
 
-def answering_options(way: Way, family: Family) -> list[list[str]]:
+def answering_options(outbound: Outbound, family: Family) -> list[list[str]]:
     return [
         [],
         ["-s", "0"],
         ["-s", "4000"],
         ["-s", "65000"],
-        ["-M", "do", "-s", str(biggest(way, family))],
+        ["-M", "do", "-s", str(biggest(outbound, family))],
         ["-Q", "0x28"],
         ["-p", "a5c3", "-s", "333"],
         ["-t", "9"],
     ]
 
 
-def test_answers(bed: Testbed, tmp_path: Path, family: Family, way: Way) -> None:
-    host = way.host(family, ANSWERING)
+def test_answers(bed: Testbed, tmp_path: Path, family: Family, outbound: Outbound) -> None:
+    host = outbound.host(family, ANSWERING)
 
     def all_of_them() -> list[str]:
         texts = []
-        for options in answering_options(way, family):
+        for options in answering_options(outbound, family):
             ping.answered(bed.router, host, *options, count=1)  # learns the path's MTU
             texts.append(ping.answered(bed.router, host, *options).timeless)
         return texts
@@ -119,8 +120,8 @@ def test_answers(bed: Testbed, tmp_path: Path, family: Family, way: Way) -> None
     assert seen == expected
 
 
-@pytest.mark.parametrize("offloads", [True, False], ids=["offloads", "plain"])
-def test_answers_for_a_host_behind_us(
+@WITH_AND_WITHOUT_OFFLOADS
+def test_answers_for_a_host_behind_the_router(
     bed: Testbed, tmp_path: Path, family: Family, offloads: bool
 ) -> None:
     """Fragments among them, with and without a virtio-net header."""
@@ -132,29 +133,29 @@ def test_answers_for_a_host_behind_us(
     assert [one_hop_earlier(text) for text in seen] == expected
 
 
-def test_errors(bed: Testbed, tmp_path: Path, family: Family, way: Way) -> None:
-    too_long = biggest(way, family) + 1
+def test_errors(bed: Testbed, tmp_path: Path, family: Family, outbound: Outbound) -> None:
+    too_long = biggest(outbound, family) + 1
 
     def all_of_them(hops_before: int) -> list[list[tuple[str, ...]]]:
-        told = []
+        errors = []
         for number, options in (
             (ANSWERING, ["-t", str(hops_before + 1)]),
             (UNREACHABLE, []),
             (UNREACHABLE, ["-s", "3000"]),
             (PROHIBITED, []),
         ):
-            pinged = ping.answered(bed.router, way.host(family, number), *options, count=1)
+            pinged = ping.answered(bed.router, outbound.host(family, number), *options, count=1)
             assert pinged.received == 0, pinged.text
-            told.append(ERROR.findall(pinged.text))
-        silent = ping.unanswered(bed.router, way.host(family, BLACK_HOLE), count=1)
+            errors.append(ERROR.findall(pinged.text))
+        silent = ping.unanswered(bed.router, outbound.host(family, BLACK_HOLE), count=1)
         assert silent.received == 0, silent.text
-        return [*told, ERROR.findall(silent.text)]
+        return [*errors, ERROR.findall(silent.text)]
 
     def expect_too_long() -> None:
-        host = way.host(family, ANSWERING)
+        host = outbound.host(family, ANSWERING)
         pinged = ping.unanswered(bed.router, host, "-M", "do", "-s", str(too_long), count=1)
         assert (pinged.received, pinged.exit_code) == (0, 1), pinged.text
-        assert probes.too_long(bed.router, host, too_long) == f"EMSGSIZE {way.mtu}"
+        assert probes.too_long(bed.router, host, too_long) == f"EMSGSIZE {outbound.mtu}"
 
     with bare(bed):
         expected = all_of_them(0)
@@ -167,23 +168,23 @@ def test_errors(bed: Testbed, tmp_path: Path, family: Family, way: Way) -> None:
 
 
 def test_the_router_is_the_first_hop(
-    bed: Testbed, tmp_path: Path, family: Family, way: Way
+    bed: Testbed, tmp_path: Path, family: Family, outbound: Outbound
 ) -> None:
     with running(bed.router, tmp_path, RULES):
-        pinged = ping.refused(bed.router, way.host(family, ANSWERING), "-t", "1", count=1)
+        pinged = ping.refused(bed.router, outbound.host(family, ANSWERING), "-t", "1", count=1)
     assert f"From {family.tun_peer} icmp_seq=1 Time" in pinged.text
 
 
 def test_a_neighbour_that_is_not_there(bed: Testbed, tmp_path: Path, family: Family) -> None:
-    """Our own kernel says so, in an address of ours; it is told in the router's name."""
-    nobody = "192.0.2.77" if family.version == 4 else "2001:db8:2::77"
-    expected = ping.answered(bed.router, nobody, "-W", "20", count=1)
+    """The router's kernel sends it from its own address; the sender gets it from the TUN's peer."""
+    absent = "192.0.2.77" if family.version == 4 else "2001:db8:2::77"
+    expected = ping.answered(bed.router, absent, "-W", "20", count=1)
     with running(bed.router, tmp_path, RULES):
-        seen = ping.answered(bed.router, nobody, "-W", "20", count=1)
+        seen = ping.answered(bed.router, absent, "-W", "20", count=1)
     assert expected.received == seen.received == 0
-    told = re.findall(r"icmp_seq=1 (Destination.*)", expected.text)
-    assert told
-    assert re.findall(rf"From {family.tun_peer} icmp_seq=1 (Destination.*)", seen.text) == told
+    errors = re.findall(r"icmp_seq=1 (Destination.*)", expected.text)
+    assert errors
+    assert re.findall(rf"From {family.tun_peer} icmp_seq=1 (Destination.*)", seen.text) == errors
 
 
 @pytest.mark.parametrize(
@@ -194,14 +195,16 @@ def test_a_neighbour_that_is_not_there(bed: Testbed, tmp_path: Path, family: Fam
     ],
     ids=lambda command: str(command[0]),
 )
-def test_traces(bed: Testbed, tmp_path: Path, family: Family, way: Way, command: list[str]) -> None:
-    host = way.host(family, ANSWERING)
-    asked = *command, f"-{family.version}"
+def test_traces(
+    bed: Testbed, tmp_path: Path, family: Family, outbound: Outbound, command: list[str]
+) -> None:
+    host = outbound.host(family, ANSWERING)
+    argv = *command, f"-{family.version}"
     with bare(bed):
-        expected = [hop.address for hop in hops(bed.router, host, *asked)]
+        expected = [hop.address for hop in hops(bed.router, host, *argv)]
     assert len(expected) == 2, expected
     with running(bed.router, tmp_path, RULES):
-        seen = [hop.address for hop in hops(bed.router, host, *asked)]
+        seen = [hop.address for hop in hops(bed.router, host, *argv)]
     assert seen == [family.tun_peer, *expected]
 
 
@@ -209,7 +212,7 @@ def test_traces(bed: Testbed, tmp_path: Path, family: Family, way: Way, command:
 def test_what_leaves_is_what_was_sent(
     bed: Testbed, tmp_path: Path, family: Family, options: list[str]
 ) -> None:
-    """TOS or traffic class and DF as they were; one hop less to live than on the bare path."""
+    """TOS or traffic class and DF as they were; one hop less than on the bare path."""
     expected = header_at_far(bed, family, options)
     with running(bed.router, tmp_path, RULES):
         seen = header_at_far(bed, family, options)
@@ -248,8 +251,8 @@ def header_at_far(bed: Testbed, family: Family, options: list[str]) -> Header:
 
 
 def test_two_hundred_pings_at_once(bed: Testbed, tmp_path: Path, family: Family) -> None:
-    """Each gets its own answers: a size and pattern of its own shows any other's. All of them go
-    by one socket: each flow lives for a minute, so a socket for each would still be there."""
+    """Each gets its own answers: a size and pattern of its own detects any other's. All of them go
+    by one socket: each flow lasts for a minute, so a socket for each would still be there."""
     with running(bed.router, tmp_path, RULES) as router:
         assert ping.answered(bed.client, family.far(0), count=1).received == 1
         descriptors = router.descriptors()
@@ -295,14 +298,14 @@ def test_reply_answers_whole_pings_of_any_size(
 
 
 @pytest.mark.parametrize("size", [1400, 4000])
-def test_a_way_out_that_has_become_narrower(
+def test_an_outbound_whose_mtu_has_shrunk(
     bed: Testbed, tmp_path: Path, family: Family, size: int
 ) -> None:
-    """What may not be fragmented is told the new MTU, by us while the routes still say 1500 and by
-    the kernel as soon as they have been replaced; what may be is cut to it."""
+    """A packet that may not be fragmented is answered with the new MTU, by the router while the
+    routes have 1500 and by the kernel after they are replaced; others are fragmented to it."""
     host = family.far(ANSWERING)
 
-    def is_told() -> bool:
+    def has_new_mtu() -> bool:
         ping.unanswered(bed.client, host, "-M", "do", "-s", str(size), count=1)
         return probes.path_mtu(bed.client, host) == 1300
 
@@ -313,7 +316,7 @@ def test_a_way_out_that_has_become_narrower(
         _set_home_mtu(bed, 1300)
         try:
             if size < 1500:
-                wait_until(is_told, "somebody to say that the packet is too big")
+                wait_until(has_new_mtu, "an error with the new MTU")
             wait_until(passes_in_fragments, "the sender to have learned the path's MTU")
         finally:
             _set_home_mtu(bed, 1500)
@@ -328,7 +331,7 @@ def _set_home_mtu(bed: Testbed, mtu: int) -> None:
 
 
 def test_timestamps(bed: Testbed, tmp_path: Path) -> None:
-    """Another query than echo, asked by a probe of its own; IPv6 has none that Linux answers."""
+    """Another query than echo, sent by a probe of its own; IPv6 has none that Linux answers."""
     host = V4.far(ANSWERING)
     assert probes.icmp_timestamp(bed.client, host) == "answered"
     with running(bed.router, tmp_path, RULES), Capture(bed.far) as capture:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -12,6 +11,8 @@ from tests.e2e import ping
 from tests.e2e.capture import Capture
 from tests.e2e.testbed import FAMILIES, V4, V6, Family, Testbed
 from tests.e2e.tunrouter import HEAD, rules, running
+
+pytestmark = pytest.mark.usefixtures("reopened_tunnel")
 
 HOME, VPN = 1, 2
 SECOND_ADDRESS = "10.8.0.3", "fd08::3"
@@ -27,13 +28,6 @@ SPLIT = rules(
     *(f"{family.far(VPN)} -> office" for family in FAMILIES),
     *(f"{family.office_net} -> office" for family in FAMILIES),
 )
-
-
-@pytest.fixture(autouse=True)
-def _tunnel_afterwards(bed: Testbed) -> Iterator[None]:
-    yield
-    if not bed.router.has_interface("wg0"):
-        bed.open_tunnel()
 
 
 def _index(bed: Testbed, interface: str) -> int:

@@ -1,8 +1,8 @@
-"""Flows that lost their way are ended, and the application is told how; all others are untouched.
+"""Flows of a lost outbound are ended, and the application gets an error; all others are untouched.
 
-Of a way out that is gone: a connection is reset, the next request of one that is still dialling and
-the next datagram get what `on_down` says. A way out that merely changes keeps its flows, as long as
-they can be answered.
+Of an outbound that is gone: a connection is reset; `on_down` decides about the next SYN of one that
+is still dialling, and about the next datagram. An outbound that merely changes keeps its flows, as
+long as they can be answered.
 """
 
 from __future__ import annotations
@@ -19,8 +19,8 @@ from tests.e2e.capture import Capture
 from tests.e2e.tcp_bed import alongside, conversation
 from tests.e2e.testbed import FAMILIES, V4, V6, Family, Testbed
 from tests.e2e.tunrouter import HEAD, Tunrouter, rules, running
-from tests.e2e.udp import BARE_OFFICE, ECHO, far_hosts, sixteen
-from tests.e2e.wait import BOUND_S, wait_until
+from tests.e2e.udp import BARE_OFFICE, ECHO, echoing, sixteen
+from tests.e2e.wait import wait_until
 
 HOME, VPN, BACKED_UP, QUIET, MOVING = 1, 2, 3, 4, 5
 POLICIES = """\
@@ -58,10 +58,9 @@ OTHER_ADDRESS = {4: ("10.8.0.3", 24), 6: ("fd08::3", 64)}
 
 
 @pytest.fixture(scope="module", autouse=True)
-def _far(bed: Testbed) -> Iterator[None]:
+def _far(bed: Testbed, udp_servers: None) -> Iterator[None]:
     bed.vpn.run("nft", "-f", "-", stdin=SILENCE)
-    with far_hosts(bed):
-        yield
+    yield
     bed.vpn.run("nft", "delete", "table", "inet", "lost")
 
 
@@ -80,18 +79,7 @@ def _lose_the_tunnel(bed: Testbed, router: Tunrouter) -> None:
         router.wait_until_down(policy)
 
 
-def _echoing(bed: Testbed, family: Family, host: int) -> socket.socket:
-    """A socket with a UDP flow: connected to a far host, and answered by it."""
-    kind = socket.AF_INET if family.version == 4 else socket.AF_INET6
-    sock = sockets.within(bed.client, lambda: socket.socket(kind, socket.SOCK_DGRAM))
-    sock.settimeout(BOUND_S)
-    sock.connect((family.far(host), ECHO))
-    sock.send(b"before")
-    assert sock.recv(100) == b"before"
-    return sock
-
-
-def test_a_connection_by_a_lost_way_is_reset(
+def test_a_connection_by_a_lost_outbound_is_reset(
     bed: Testbed, family: Family, router: Tunrouter
 ) -> None:
     with conversation(bed, family, VPN) as pair:
@@ -105,7 +93,7 @@ def test_a_connection_by_a_lost_way_is_reset(
 def test_a_connection_that_is_being_dialled_is_refused(
     bed: Testbed, family: Family, router: Tunrouter
 ) -> None:
-    """By the next request of the application, about a second after the one that was lost."""
+    """By the next SYN of the application, about a second after the one that was lost."""
     with sockets.stream(bed.client, family) as sock:
         outcomes: list[int] = []
 
@@ -120,7 +108,7 @@ def test_a_connection_that_is_being_dialled_is_refused(
 
 
 def test_the_next_datagram_is_refused(bed: Testbed, family: Family, router: Tunrouter) -> None:
-    with _echoing(bed, family, VPN) as sock:
+    with echoing(bed, family, VPN) as sock:
         _lose_the_tunnel(bed, router)
         sock.send(b"after")
         with pytest.raises(OSError) as refused:
@@ -128,7 +116,7 @@ def test_the_next_datagram_is_refused(bed: Testbed, family: Family, router: Tunr
         assert refused.value.errno == PROHIBITED[family.version]
 
 
-def test_a_ping_that_runs_is_told_and_answered_again(
+def test_a_running_ping_gets_errors_and_then_answers_again(
     bed: Testbed, family: Family, router: Tunrouter
 ) -> None:
     """One process with one identifier, from before the VPN is gone until after it is back."""
@@ -137,31 +125,31 @@ def test_a_ping_that_runs_is_told_and_answered_again(
     def answers() -> int:
         return len(ping.REPLY.findall(pings.stdout))
 
-    def told() -> int:
+    def errors() -> int:
         return len(ping.PROHIBITED.findall(pings.stdout + pings.stderr))
 
     try:
         wait_until(lambda: answers() > 3, "answers", detail=pings.report)
-        assert told() == 0
+        assert errors() == 0
         _lose_the_tunnel(bed, router)
-        wait_until(lambda: told() > 3, "it to be told", detail=pings.report)
+        wait_until(lambda: errors() > 3, "errors", detail=pings.report)
         before = answers()
         bed.open_tunnel()
         wait_until(lambda: answers() > before + 3, "answers again", detail=pings.report)
-        refused = told()
+        refused = errors()
         wait_until(lambda: answers() > before + 6, "more answers", detail=pings.report)
-        assert told() == refused, "it is told nothing more"
+        assert errors() == refused, "no further errors"
     finally:
         pings.close()
 
 
-def test_the_next_datagram_goes_where_on_down_says(
+def test_the_next_datagram_goes_where_on_down_sends_it(
     bed: Testbed, family: Family, router: Tunrouter
 ) -> None:
     address = f"{family.far(BACKED_UP)}.{ECHO}"
     with (
-        _echoing(bed, family, BACKED_UP) as backed_up,
-        _echoing(bed, family, QUIET) as quiet,
+        echoing(bed, family, BACKED_UP) as backed_up,
+        echoing(bed, family, QUIET) as quiet,
         Capture(bed.far, f"udp dst port {ECHO}") as far,
     ):
         _lose_the_tunnel(bed, router)
@@ -176,12 +164,14 @@ def test_the_next_datagram_goes_where_on_down_says(
             quiet.recv(100)
 
 
-def test_flows_by_other_ways_lose_nothing(bed: Testbed, family: Family, router: Tunrouter) -> None:
+def test_flows_by_other_outbounds_lose_nothing(
+    bed: Testbed, family: Family, router: Tunrouter
+) -> None:
     """A transfer, an exchange of datagrams and a ping by the home network, while the VPN goes and
     returns: every byte and every answer arrives."""
     data = hashlib.shake_256(b"transfer").digest(SIZE)
     pings = ping.start(bed.client, family.far(HOME), "-i", "0.01")
-    with conversation(bed, family, HOME) as pair, _echoing(bed, family, HOME) as sock:
+    with conversation(bed, family, HOME) as pair, echoing(bed, family, HOME) as sock:
         received = bytearray()
 
         def receive() -> None:
@@ -246,11 +236,11 @@ def test_a_connection_from_an_address_that_is_gone_is_reset(
 def test_an_interface_that_changes_keeps_its_flows(
     bed: Testbed, family: Family, router: Tunrouter
 ) -> None:
-    """Another MTU, one more address: not one answer of a ping is lost, and a socket's outside port
-    goes on being its own."""
+    """Another MTU, one more address: not one answer of a ping is lost, and a socket keeps
+    its outside port."""
     own = "192.0.2.77/24" if family.version == 4 else "2001:db8:2::77/64"
     address = family.far(HOME)
-    with _echoing(bed, family, HOME), Capture(bed.router, f"udp port {ECHO}"):
+    with echoing(bed, family, HOME), Capture(bed.router, f"udp port {ECHO}"):
         held = _udp_sockets(bed, family)
         pings = ping.start(bed.client, address, "-i", "0.01")
         ups = router.log.count("policy home: up")
@@ -265,6 +255,6 @@ def test_an_interface_that_changes_keeps_its_flows(
 
 
 def _udp_sockets(bed: Testbed, family: Family) -> list[str]:
-    """The sockets of the router that are bound to eth0, each with what makes it itself."""
+    """The sockets of the router that are bound to eth0, each with its identity."""
     shown = bed.router.run("ss", f"-{family.version}Hunape").stdout
     return sorted(line for line in shown.splitlines() if "%eth0" in line)

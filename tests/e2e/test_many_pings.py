@@ -1,15 +1,13 @@
-"""Many pings at once: each gets its own answers, all of them, once, and nobody else's."""
+"""Many pings at once: each gets its own answers, all of them, once, and no other's."""
 
 from __future__ import annotations
-
-from collections.abc import Iterator
 
 import pytest
 
 from tests.e2e import ping
 from tests.e2e.netns import Namespace
 from tests.e2e.testbed import FAMILIES, Family, Testbed
-from tests.e2e.tunrouter import Tunrouter, rules, running
+from tests.e2e.tunrouter import rules
 
 PINGS = 20
 EACH = 20
@@ -22,11 +20,7 @@ RULES = rules(
     *(f"{family.far(REPLY)} -> reply" for family in FAMILIES),
 )
 
-
-@pytest.fixture(scope="module", autouse=True)
-def router(bed: Testbed, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Tunrouter]:
-    with running(bed.router, tmp_path_factory.mktemp("rules"), RULES) as started:
-        yield started
+pytestmark = [pytest.mark.rules(RULES), pytest.mark.usefixtures("router")]
 
 
 def _options(number: int) -> list[str]:
@@ -64,7 +58,7 @@ def test_twenty_pings_of_one_host(bed: Testbed, family: Family, host: int) -> No
 
 
 def test_twenty_pings_of_the_router_itself(bed: Testbed, family: Family) -> None:
-    """The pings' own raw sockets see what the router's egress sockets receive."""
+    """The pings' own raw sockets see what the router's outbound sockets receive."""
     _ping_all([bed.router] * PINGS, family.far(HOME))
 
 

@@ -26,9 +26,11 @@ from tests.e2e.tunrouter import HEAD, TUN, Tunrouter, rules, running
 from tests.e2e.udp import ECHO, SERVER
 from tests.e2e.wait import wait_until
 
+pytestmark = pytest.mark.usefixtures("reopened_tunnel")
+
 TRAFFIC: Final = str(Path(__file__).with_name("traffic.py"))
 KINDS: Final = {"ICMP": "icmp", "UDP": "udp", "Flags": "tcp"}
-"""What tcpdump's lines tell them by."""
+"""What tcpdump prints for each, and its name."""
 
 GONE: Final = "?"
 """What tcpdump calls an interface that is gone by the time it prints: wg0 or the TUN."""
@@ -53,20 +55,13 @@ more of them; by another policy; by the default."""
 EXPRESSION: Final = " or ".join(f"dst net {family.office_net}" for family in FAMILIES)
 
 
-@pytest.fixture(autouse=True)
-def _tunnel_afterwards(bed: Testbed) -> Iterator[None]:
-    yield
-    if not bed.router.has_interface("wg0"):
-        bed.open_tunnel()
-
-
 def test_no_packet_of_a_vpn_goes_elsewhere(bed: Testbed, tmp_path: Path) -> None:
     with _nothing_leaks(bed, tmp_path) as router:
-        _wait_for_all_anew(bed, "wg0")
+        _wait_for_new_packets(bed, "wg0")
         _lose_and_return(bed, router)
         for text in OTHERS:
             assert router.reload(text).startswith("reloaded")
-            _wait_for_all_anew(bed, "wg0")
+            _wait_for_new_packets(bed, "wg0")
         _lose_and_return(bed, router)
 
 
@@ -76,20 +71,20 @@ def test_no_packet_of_a_vpn_that_is_down_goes_elsewhere(bed: Testbed, tmp_path: 
     bed.close_tunnel()
     with _nothing_leaks(bed, tmp_path) as router:
         assert "policy office: down" in router.log
-        _expect_told(bed)
+        _expect_refusals(bed)
         for text in OTHERS:
             assert router.reload(text).startswith("reloaded")
-            _wait_for_all_anew(bed, TUN)
-            _expect_told(bed)
+            _wait_for_new_packets(bed, TUN)
+            _expect_refusals(bed)
         bed.open_tunnel()
-        _wait_for_all_anew(bed, "wg0")
+        _wait_for_new_packets(bed, "wg0")
         _lose(bed, router)
-        _wait_for_all_anew(bed, TUN)
+        _wait_for_new_packets(bed, TUN)
 
 
 @contextmanager
 def _nothing_leaks(bed: Testbed, directory: Path) -> Iterator[Tunrouter]:
-    """A router in the midst of traffic, from its start to its end: while it is ready nothing passes
+    """A router under traffic, from its start to its end: while it is ready nothing passes
     the home gateway, and no kind of packet leaves by itself between its first in the TUN and its
     last."""
     with (
@@ -107,17 +102,17 @@ def _nothing_leaks(bed: Testbed, directory: Path) -> Iterator[Tunrouter]:
         seen = at_router.packets()
     for stream in _streams(seen):
         assert {one.interface for one in stream} <= {"eth0", TUN, "wg0", GONE}, "nor by any other"
-        way = [one.interface for one in stream if one.interface in ("eth0", TUN)]
-        changes = [now for then, now in pairwise(way) if then != now]
+        path = [one.interface for one in stream if one.interface in ("eth0", TUN)]
+        changes = [now for then, now in pairwise(path) if then != now]
         assert changes == [TUN, "eth0"], "into the TUN at the start, out of it at the end"
 
 
 def _lose_and_return(bed: Testbed, router: Tunrouter) -> None:
-    """In between, pings are told."""
+    """In between, pings are refused."""
     _lose(bed, router)
-    _expect_told(bed)
+    _expect_refusals(bed)
     bed.open_tunnel()
-    _wait_for_all_anew(bed, "wg0")
+    _wait_for_new_packets(bed, "wg0")
 
 
 def _lose(bed: Testbed, router: Tunrouter) -> None:
@@ -125,7 +120,7 @@ def _lose(bed: Testbed, router: Tunrouter) -> None:
     router.wait_until_down("office")
 
 
-def _expect_told(bed: Testbed) -> None:
+def _expect_refusals(bed: Testbed) -> None:
     for family in FAMILIES:
         assert ping.refused(bed.client, family.office(1)).prohibited == 3
 
@@ -163,9 +158,9 @@ def _is_for(family: Family, packet: Seen) -> bool:
     )
 
 
-def _wait_for_all_anew(bed: Testbed, interface: str) -> None:
-    with Capture(bed.router, EXPRESSION) as anew:
-        _wait_for_all(bed, anew, interface)
+def _wait_for_new_packets(bed: Testbed, interface: str) -> None:
+    with Capture(bed.router, EXPRESSION) as capture:
+        _wait_for_all(bed, capture, interface)
 
 
 def _wait_for_all(bed: Testbed, capture: Capture, interface: str) -> None:

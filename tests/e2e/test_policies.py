@@ -1,8 +1,6 @@
-"""The first thing a user does: rules for every policy, and real pings in both families."""
+"""Rules for every policy, and real pings in both families."""
 
 from __future__ import annotations
-
-from collections.abc import Iterator
 
 import pytest
 
@@ -10,7 +8,7 @@ from tests.e2e import ping
 from tests.e2e.capture import Capture
 from tests.e2e.netns import Namespace
 from tests.e2e.testbed import FAMILIES, Family, Testbed
-from tests.e2e.tunrouter import Tunrouter, rules, running
+from tests.e2e.tunrouter import Tunrouter, rules
 
 HOME, VPN, REPLY, DROP, REJECT = 1, 2, 3, 4, 5
 
@@ -28,12 +26,7 @@ RULES = rules(
         )
     )
 )
-
-
-@pytest.fixture(scope="module")
-def router(bed: Testbed, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Tunrouter]:
-    with running(bed.router, tmp_path_factory.mktemp("rules"), RULES) as started:
-        yield started
+pytestmark = pytest.mark.rules(RULES)
 
 
 @pytest.fixture(params=["client", "router"])
@@ -76,7 +69,7 @@ def test_drop_is_silence(bed: Testbed, pinger: Namespace, family: Family) -> Non
         assert far.about(family.far(DROP)) == []
 
 
-def test_reject_says_prohibited(bed: Testbed, pinger: Namespace, family: Family) -> None:
+def test_reject_sends_prohibited(bed: Testbed, pinger: Namespace, family: Family) -> None:
     with Capture(bed.far) as far:
         pinged = ping.refused(pinger, family.far(REJECT))
         assert (pinged.received, pinged.prohibited) == (0, 3), pinged.text

@@ -1,5 +1,5 @@
-"""What others take away of ours is put back, all of it, and then everything works as before:
-traffic of both families, nothing of the VPN's past it, other rules.
+"""State of the router that others remove is restored completely, and then everything works as
+before: traffic of both families, no packet of the VPN outside it, other rules.
 
 Each case is a few commands of an administrator or of another program, run while the router runs.
 """
@@ -34,10 +34,10 @@ SPLIT: Final = rules(
 MORE: Final = SPLIT.replace(
     "rules:", 'rules:\n  - {cidr: [10.91.0.0/16, "fd91::/16"], policy: drop}'
 )
-"""Two routes more."""
+"""Two more routes."""
 OF_THE_VPN: Final = " or ".join(f"host {family.far(VPN)}" for family in FAMILIES)
 
-VANDALISM: Final = {
+REMOVALS: Final = {
     "routes": ("ip route flush proto 116", "ip -6 route flush proto 116"),
     "down": (f"ip link set {TUN} down",),
     "down and up": (f"ip link set {TUN} down", f"ip link set {TUN} up"),
@@ -71,7 +71,7 @@ VANDALISM: Final = {
 
 @pytest.fixture(autouse=True)
 def _strict(bed: Testbed) -> Iterator[None]:
-    """So that a sysctl of ours is there to be taken away."""
+    """So that the router sets a sysctl that can be removed."""
     bed.router.sysctl(ipv4__conf__all__rp_filter=1, ipv4__conf__eth0__rp_filter=1)
     yield
     bed.router.sysctl(ipv4__conf__all__rp_filter=0, ipv4__conf__eth0__rp_filter=0)
@@ -82,7 +82,7 @@ def run_all(namespace: Namespace, *commands: str) -> None:
         namespace.run(*command.split())
 
 
-def demand_traffic(bed: Testbed, *families: Family) -> None:
+def expect_traffic(bed: Testbed, *families: Family) -> None:
     """Pings and connections get through, and none of the VPN's packets by the home network."""
     with sockets.listener(bed.far) as listener, Capture(bed.gw, OF_THE_VPN) as at_gateway:
         for family in families:
@@ -93,8 +93,8 @@ def demand_traffic(bed: Testbed, *families: Family) -> None:
         assert at_gateway.on("home0") == []
 
 
-def demand_other_rules(bed: Testbed, router: Tunrouter) -> None:
-    """The router takes two routes more, and gives them back."""
+def expect_other_rules(bed: Testbed, router: Tunrouter) -> None:
+    """The router installs two more routes, and removes them again."""
     routes = installed(bed)
     assert router.reload(MORE).startswith("reloaded")
     assert len(installed(bed)) == len(routes) + 2
@@ -102,19 +102,17 @@ def demand_other_rules(bed: Testbed, router: Tunrouter) -> None:
     assert installed(bed) == routes
 
 
-@pytest.mark.parametrize("vandalism", VANDALISM.values(), ids=VANDALISM)
-def test_what_others_take_away_is_put_back(
-    bed: Testbed, tmp_path: Path, vandalism: tuple[str, ...]
-) -> None:
+@pytest.mark.parametrize("removal", REMOVALS.values(), ids=REMOVALS)
+def test_removed_state_is_restored(bed: Testbed, tmp_path: Path, removal: tuple[str, ...]) -> None:
     before = state(bed.router)
     with running(bed.router, tmp_path, SPLIT) as router:
         routes, with_us = installed(bed), state(bed.router)
         with _held(router):
-            run_all(bed.router, *vandalism)
+            run_all(bed.router, *removal)
         wait_until(lambda: installed(bed) == routes, "the routes", detail=lambda: router.log)
         wait_for_state(bed.router, with_us)
-        demand_traffic(bed, *FAMILIES)
-        demand_other_rules(bed, router)
+        expect_traffic(bed, *FAMILIES)
+        expect_other_rules(bed, router)
         wait_for_state(bed.router, with_us)
         assert "cannot be restored" not in router.log
     wait_for_state(bed.router, before)
@@ -129,43 +127,44 @@ def test_ipv6_that_is_turned_off_everywhere(bed: Testbed, tmp_path: Path) -> Non
             run_all(bed.router, "ip route flush proto 116")
             wait_until(lambda: installed(bed) == routes, "the routes", detail=lambda: router.log)
             wait_until(lambda: _of_the_tun(bed) == ours, "the TUN to be as before")
-            demand_traffic(bed, V4)
+            expect_traffic(bed, V4)
             refused = ping.refused(bed.router, V6.office(1))
             assert refused.text.count(f"From {V6.tun_peer}") == 3, "they came to the router"
-            demand_other_rules(bed, router)
+            expect_other_rules(bed, router)
         router.wait_until_up("office", V4.wg0, V6.wg0)
         router.wait_until_up("home", V4.eth0, V6.eth0)
-        demand_traffic(bed, *FAMILIES)
+        expect_traffic(bed, *FAMILIES)
 
 
-def test_what_cannot_be_put_back_hinders_nothing_else(bed: Testbed, tmp_path: Path) -> None:
-    """Nobody, not even root, may turn IPv6 on again by the files that the guard sees."""
+def test_what_cannot_be_restored_hinders_nothing_else(bed: Testbed, tmp_path: Path) -> None:
+    """Not even root may turn IPv6 on again by the files that the guard sees."""
     with running(bed.router, tmp_path, SPLIT) as router:
         routes, with_us = installed(bed), state(bed.router)
         _in_mounts_of(router, "mount --bind /proc/sys/net/ipv6 /proc/sys/net/ipv6")
         _in_mounts_of(router, "mount -o remount,bind,ro /proc/sys/net/ipv6")
         run_all(bed.router, f"sysctl -q net.ipv6.conf.{TUN}.disable_ipv6=1")
         wait_until(
-            lambda: "it cannot be restored" in router.log, "a word", detail=lambda: router.log
+            lambda: "it cannot be restored" in router.log, "the error", detail=lambda: router.log
         )
-        for word in ("disable_ipv6=0 (Read-only file system)", f"{V6.tun}/126", "IPv6 routes"):
-            assert word in router.log
+        for text in ("disable_ipv6=0 (Read-only file system)", f"{V6.tun}/126", "IPv6 routes"):
+            assert text in router.log
         run_all(bed.router, "ip route flush proto 116")
         of_v4 = [route for route in routes if ":" not in route[0]]
         wait_until(lambda: installed(bed) == of_v4, "the routes", detail=lambda: router.log)
-        demand_traffic(bed, V4)
+        expect_traffic(bed, V4)
         assert router.reload(MORE).startswith("reloaded")
         assert len(installed(bed)) == len(of_v4) + 1
         assert router.reload(SPLIT).startswith("reloaded")
         assert router.log.count("it cannot be restored") == 1
         _in_mounts_of(router, "umount /proc/sys/net/ipv6")
-        run_all(bed.router, f"ip -4 route flush dev {TUN} proto 116")  # somebody does something
+        # An event that causes another attempt.
+        run_all(bed.router, f"ip -4 route flush dev {TUN} proto 116")
         wait_for_state(bed.router, with_us)
-        demand_traffic(bed, *FAMILIES)
+        expect_traffic(bed, *FAMILIES)
 
 
 @pytest.mark.parametrize("loss", ["deleted", "moved"])
-def test_a_tun_that_is_gone_is_the_end(bed: Testbed, tmp_path: Path, loss: str) -> None:
+def test_the_router_ends_when_its_tun_is_gone(bed: Testbed, tmp_path: Path, loss: str) -> None:
     command = {"deleted": f"link del {TUN}", "moved": f"link set {TUN} netns {bed.client.name}"}
     before = state(bed.router)
     with running(bed.router, tmp_path, SPLIT) as router:
@@ -179,7 +178,7 @@ def test_a_tun_that_is_gone_is_the_end(bed: Testbed, tmp_path: Path, loss: str) 
 
 
 def test_a_name_that_is_taken_meanwhile(bed: Testbed, tmp_path: Path) -> None:
-    """The TUN works on by another name, and has its own again as soon as that is free."""
+    """The TUN works on by another name, and gets its own again as soon as that is free."""
     with running(bed.router, tmp_path, SPLIT) as router:
         routes, with_us = installed(bed), state(bed.router)
         bed.router.ip(
@@ -190,19 +189,19 @@ def test_a_name_that_is_taken_meanwhile(bed: Testbed, tmp_path: Path) -> None:
         )
         wait_until(
             lambda: f"the name {TUN} of other0 (File exists)" in router.log,
-            "a word",
+            "the error",
             detail=lambda: router.log,
         )
-        demand_traffic(bed, *FAMILIES)
+        expect_traffic(bed, *FAMILIES)
         bed.router.ip(f"link del {TUN}")
         wait_until(lambda: installed(bed) == routes, "the routes", detail=lambda: router.log)
         wait_for_state(bed.router, with_us)
-        demand_other_rules(bed, router)
+        expect_other_rules(bed, router)
 
 
 @contextmanager
 def _held(router: Tunrouter) -> Iterator[None]:
-    """Nothing is put back before everything has been taken away."""
+    """The guard is stopped, so that nothing is restored before everything has been removed."""
     guard = router.processes()[GUARD]
     os.kill(guard, signal.SIGSTOP)
     try:
@@ -213,7 +212,7 @@ def _held(router: Tunrouter) -> Iterator[None]:
 
 @contextmanager
 def _without_ipv6(bed: Testbed) -> Iterator[None]:
-    """All interfaces lose their IPv6 addresses and routes by it, and need to be given them back."""
+    """All interfaces lose their IPv6 addresses and routes, which are added again afterwards."""
     bed.router.sysctl(ipv6__conf__all__disable_ipv6=1)
     try:
         yield
@@ -231,7 +230,7 @@ def _of_the_tun(bed: Testbed) -> list[str]:
 
 
 def _in_mounts_of(router: Tunrouter, command: str) -> None:
-    """Among the mounts that the processes of a run have, which are nobody else's."""
+    """In the mount namespace of a run, which is not that of the tests."""
     own = Path("/proc/self/ns/mnt").readlink()
     assert Path(f"/proc/{router.pid}/ns/mnt").readlink() != own
     argv = ["nsenter", "--target", str(router.pid), "--mount", "--net", *command.split()]

@@ -28,7 +28,7 @@ RULES = rules(
     *(f"{family.far(host)} -> {policy}" for family in FAMILIES for policy, host in HOSTS.items())
 )
 REFUSED = {4: errno.ENOPROTOOPT, 6: errno.EPROTO}
-"""What it makes of "protocol unreachable" and of "unrecognized next header"."""
+"""What Linux makes of "protocol unreachable" and of "unrecognized next header"."""
 PROHIBITED = {4: "EHOSTUNREACH", 6: "EACCES"}
 """What Linux makes of "administratively prohibited": icmp_err_convert, icmpv6_err_convert."""
 
@@ -82,9 +82,9 @@ def test_reject_resets_tcp_and_prohibits_udp(
 def test_other_protocols_are_refused_as_by_a_host_without_them(
     bed: Testbed, family: Family, host: Namespace, router: Tunrouter
 ) -> None:
-    """Protocol unreachable, and counted: the far host says the same of SCTP."""
+    """Protocol unreachable, and counted: the far host answers SCTP with the same."""
 
-    def told(address: str) -> int | None:
+    def error(address: str) -> int | None:
         kind = socket.AF_INET if family.version == 4 else socket.AF_INET6
         make = partial(socket.socket, kind, socket.SOCK_RAW, socket.IPPROTO_SCTP)
         with sockets.within(host, make) as sock:
@@ -96,10 +96,10 @@ def test_other_protocols_are_refused_as_by_a_host_without_them(
             return refused.value.errno
 
     with Capture(bed.far, "sctp") as far:
-        assert told(family.far(CARRIED)) == told(family.far(UNNAMED)) == REFUSED[family.version]
+        assert error(family.far(CARRIED)) == error(family.far(UNNAMED)) == REFUSED[family.version]
         arrived = {seen.destination for seen in far.packets()}
     assert {address.removesuffix(".0") for address in arrived} == {family.far(UNNAMED)}
-    assert status.asked(bed.router)["drops"]["protocol-refused"] > 0
+    assert status.read_status(bed.router)["drops"]["protocol-refused"] > 0
 
 
 @pytest.mark.parametrize("router", [True], ids=["offloads"], indirect=True)

@@ -1,5 +1,5 @@
-"""Other rules for a router that runs: what has nothing to do with them goes on as if nothing had
-happened, what they change is ended and told, and a bad file changes nothing.
+"""Other rules for a router that runs: flows that they do not affect go on unchanged, flows
+that they affect are ended with an error, and a bad file changes nothing.
 """
 
 from __future__ import annotations
@@ -22,13 +22,15 @@ from tests.e2e.tcp_bed import Pair, conversation
 from tests.e2e.test_check import installed
 from tests.e2e.testbed import FAMILIES, V4, Family, Testbed
 from tests.e2e.tunrouter import HEAD, PROGRAM, TUN, Tunrouter, rules, running
-from tests.e2e.udp import ECHO, far_hosts
+from tests.e2e.udp import ECHO, echo, echoing
 from tests.e2e.wait import BOUND_S, wait_until
 
+pytestmark = pytest.mark.usefixtures("udp_servers")
+
 HOME, VPN, OTHER = 1, 2, 21
-"""Far hosts: by the home network, by the VPN, by what a test says."""
-NOBODY = "203.0.113.7 -> drop"
-"""A rule that has nothing to do with any of them."""
+"""Far hosts: by the home network, by the VPN, by the rules of a test."""
+UNRELATED = "203.0.113.7 -> drop"
+"""A rule that affects none of them."""
 
 
 def written(*more: str, head: str = HEAD, default: str = "bypass") -> str:
@@ -46,12 +48,6 @@ def written(*more: str, head: str = HEAD, default: str = "bypass") -> str:
     return rules(*lines, *own, head=head, default=default)
 
 
-@pytest.fixture(scope="module", autouse=True)
-def _far(bed: Testbed) -> Iterator[None]:
-    with far_hosts(bed):
-        yield
-
-
 @pytest.fixture
 def router(bed: Testbed, tmp_path: Path) -> Iterator[Tunrouter]:
     """With the rules of `written()`; when it has stopped, everything is as it was before."""
@@ -61,22 +57,7 @@ def router(bed: Testbed, tmp_path: Path) -> Iterator[Tunrouter]:
     wait_for_state(bed.router, before)
 
 
-def _echoing(bed: Testbed, family: Family, host: int) -> socket.socket:
-    """A socket with a UDP flow: connected to a far host, and answered by it."""
-    kind = socket.AF_INET if family.version == 4 else socket.AF_INET6
-    sock = sockets.within(bed.client, lambda: socket.socket(kind, socket.SOCK_DGRAM))
-    sock.settimeout(BOUND_S)
-    sock.connect((family.far(host), ECHO))
-    _echo(sock)
-    return sock
-
-
-def _echo(sock: socket.socket) -> None:
-    sock.send(b"echo")
-    assert sock.recv(100) == b"echo"
-
-
-def _talk(pair: Pair) -> None:
+def _exchange(pair: Pair) -> None:
     pair.client.sendall(b"question")
     assert pair.server.recv(100) == b"question"
     pair.server.sendall(b"answer")
@@ -84,29 +65,27 @@ def _talk(pair: Pair) -> None:
 
 
 def _interfaces_of(bed: Testbed, family: Family, host: int) -> set[tuple[str, str]]:
-    """By which interface, and from whom, new pings to a host arrive."""
+    """By which interface and from which source new pings to a host arrive."""
     with Capture(bed.far) as far:
         assert ping.counted(bed.client, family.far(host)).received == 3
         return far.arrivals(family.far(host))
 
 
-def test_what_has_nothing_to_do_with_it_goes_on(
-    bed: Testbed, family: Family, router: Tunrouter
-) -> None:
+def test_unaffected_flows_go_on(bed: Testbed, family: Family, router: Tunrouter) -> None:
     """A transfer, a flood of pings, an exchange of datagrams: nothing is lost, and no connection
-    made anew, while rules before and behind theirs come and go."""
+    is made again, while rules before and behind theirs are added and removed."""
     server = bed.far.start("iperf3", "-s", "-1", "--forceflush")
     server.wait_for_output("listening")
     address = family.far(HOME)
     transfer = bed.client.start("iperf3", "-c", address, "-t", "4", "-J")
     pings = ping.start(bed.client, address, "-i", "0.005")
-    with _echoing(bed, family, HOME) as sock, conversation(bed, family, HOME) as pair:
+    with echoing(bed, family, HOME) as sock, conversation(bed, family, HOME) as pair:
         own = _outside_ports(bed)
-        for text in (written(NOBODY), written(NOBODY, "HOST -> reject"), written()):
-            said = router.reload(text)
-            assert "flows ended: 0;" in said
-            _echo(sock)
-            _talk(pair)
+        for text in (written(UNRELATED), written(UNRELATED, "HOST -> reject"), written()):
+            outcome = router.reload(text)
+            assert "flows ended: 0;" in outcome
+            echo(sock)
+            _exchange(pair)
         assert _outside_ports(bed) == own
     ping.wait_for_the_rest(pings)
     assert transfer.wait() == 0, transfer.report()
@@ -118,25 +97,25 @@ def test_what_has_nothing_to_do_with_it_goes_on(
 
 
 def _outside_ports(bed: Testbed) -> list[str]:
-    """Of the router's UDP sockets, each with what makes it itself."""
+    """Of the router's UDP sockets, each with its identity."""
     shown = bed.router.run("ss", "-Hunape").stdout
     return sorted(line for line in shown.splitlines() if "%eth0" in line)
 
 
-def test_flows_about_which_the_rules_say_otherwise_are_ended(
+def test_flows_with_another_decision_are_ended(
     bed: Testbed, family: Family, router: Tunrouter
 ) -> None:
     router.reload(written("HOST -> home"))
-    with conversation(bed, family, OTHER) as pair, _echoing(bed, family, OTHER) as sock:
-        _talk(pair)
+    with conversation(bed, family, OTHER) as pair, echoing(bed, family, OTHER) as sock:
+        _exchange(pair)
         assert ping.answered(bed.client, family.far(OTHER)).received == 3
-        said = router.reload(written("HOST -> office"))
-        assert "flows ended: 3 (1 icmp, 1 udp, 1 tcp);" in said
+        outcome = router.reload(written("HOST -> office"))
+        assert "flows ended: 3 (1 icmp, 1 udp, 1 tcp);" in outcome
         for end in (pair.client, pair.server):
             with pytest.raises(ConnectionResetError):
                 end.recv(1)
         with Capture(bed.far, f"udp dst port {ECHO}") as far:
-            _echo(sock)
+            echo(sock)
             [arrived] = [seen for seen in far.packets() if seen.direction == "In"]
             assert (arrived.interface, arrived.source.rpartition(".")[0]) == ("vpn0", family.wg0)
     assert _interfaces_of(bed, family, OTHER) == {("vpn0", family.wg0)}
@@ -155,7 +134,7 @@ def test_a_connection_that_is_not_captured_any_more_is_reset(
 
 
 def test_thousands_of_connections_are_reset(bed: Testbed, router: Tunrouter) -> None:
-    """More than the TUN's queue would hold at once, with what they have to say."""
+    """Their resets are more than the TUN's queue holds at once."""
     number = 2000
     router.reload(written("HOST -> home"))
     with sockets.listener(bed.far) as listener:
@@ -188,7 +167,7 @@ def test_a_changed_list_counts(bed: Testbed, family: Family, router: Tunrouter) 
 
 
 @pytest.mark.parametrize(
-    ("text", "says"),
+    ("text", "message"),
     [
         (written("HOST -> nowhere"), "error[unknown-policy]: no policy is called 'nowhere'"),
         ("rules: [", "error["),
@@ -198,21 +177,23 @@ def test_a_changed_list_counts(bed: Testbed, family: Family, router: Tunrouter) 
     ],
     ids=["unknown policy", "no YAML", "bad CIDR", "another MTU", "another TUN"],
 )
-def test_a_bad_file_changes_nothing(bed: Testbed, router: Tunrouter, text: str, says: str) -> None:
+def test_a_bad_file_changes_nothing(
+    bed: Testbed, router: Tunrouter, text: str, message: str
+) -> None:
     with conversation(bed, V4, HOME) as pair:
         before = state(bed.router)
         assert router.reload(text).startswith("not reloaded")
-        assert says in router.log
+        assert message in router.log
         assert all(line.startswith("tunrouter: ") for line in router.log.splitlines())
         assert state(bed.router) == before
-        _talk(pair)
+        _exchange(pair)
         assert "flows kept: 1 (1 tcp); flows ended: 0" in router.reload(written())
 
 
-def test_the_command_tells_what_has_come_of_it(bed: Testbed, router: Tunrouter) -> None:
-    """To who asks, and in the log; the exit status says it too."""
+def test_the_command_reports_the_outcome(bed: Testbed, router: Tunrouter) -> None:
+    """On its output, by its exit status, and in the log."""
     with conversation(bed, V4, HOME):
-        router.rules_file.write_text(written(NOBODY))
+        router.rules_file.write_text(written(UNRELATED))
         done = bed.router.run(PROGRAM, "reload")
         assert done.stdout.startswith("reloaded: 5 rules; flows kept: 1 (1 tcp); flows ended: 0;")
         assert done.stderr == ""
@@ -226,15 +207,15 @@ def test_the_command_tells_what_has_come_of_it(bed: Testbed, router: Tunrouter) 
     *problems, last = refused.stderr.splitlines()
     assert problems == checked.stdout.splitlines()[:-1], "all of them, as check shows them"
     assert last == "not reloaded: the former rules go on"
-    told = [line for line in problems if "error[" in line]
-    assert checked.stdout.splitlines()[-1] == f"{len(told)} errors"
-    assert all(line in router.log for line in told)
+    errors = [line for line in problems if "error[" in line]
+    assert checked.stdout.splitlines()[-1] == f"{len(errors)} errors"
+    assert all(line in router.log for line in errors)
 
 
-def test_there_is_nobody_to_reload(bed: Testbed) -> None:
-    asked = bed.router.run(PROGRAM, "reload", check=False)
-    assert (asked.returncode, asked.stdout) == (1, "")
-    assert "no router is running here" in asked.stderr
+def test_reload_without_a_running_router(bed: Testbed) -> None:
+    refused = bed.router.run(PROGRAM, "reload", check=False)
+    assert (refused.returncode, refused.stdout) == (1, "")
+    assert "no router is running here" in refused.stderr
 
 
 def test_no_file_changes_nothing(bed: Testbed, router: Tunrouter) -> None:
@@ -245,7 +226,9 @@ def test_no_file_changes_nothing(bed: Testbed, router: Tunrouter) -> None:
     assert state(bed.router) == before
 
 
-def test_policies_come_change_and_go(bed: Testbed, family: Family, router: Tunrouter) -> None:
+def test_policies_are_added_changed_and_removed(
+    bed: Testbed, family: Family, router: Tunrouter
+) -> None:
     by_wg0 = HEAD + "  other: {type: vpn, interface: wg0}\n"
     by_eth0 = HEAD + "  other: {type: direct, interface: eth0}\n"
     by_lan0 = HEAD + "  other: {type: direct, interface: lan0}\n"
@@ -253,30 +236,30 @@ def test_policies_come_change_and_go(bed: Testbed, family: Family, router: Tunro
     assert _interfaces_of(bed, family, OTHER) == {("vpn0", family.wg0)}
     assert "policies changed: other" in router.reload(written("HOST -> other", head=by_eth0))
     assert _interfaces_of(bed, family, OTHER) == {("home0", family.eth0)}
-    said = router.reload(written("HOST -> other", head=by_lan0))
+    outcome = router.reload(written("HOST -> other", head=by_lan0))
     assert "policy other: up by lan0" in router.log
-    assert "flows ended: 1 (1 icmp)" in said
+    assert "flows ended: 1 (1 icmp)" in outcome
     assert "policies removed: other" in router.reload(written())
     assert _interfaces_of(bed, family, OTHER) == {("home0", family.client)}
 
 
-def test_everything_is_captured_and_let_go_again(
+def test_everything_is_captured_and_released_again(
     bed: Testbed, family: Family, router: Tunrouter
 ) -> None:
     routes = installed(bed)
     with conversation(bed, family, HOME) as pair:
         router.reload(written("203.0.113.0/24 -> bypass", default="home"))
         assert _interfaces_of(bed, family, OTHER) == {("home0", family.eth0)}
-        _talk(pair)
+        _exchange(pair)
         router.reload(written())
         assert _interfaces_of(bed, family, OTHER) == {("home0", family.client)}
-        _talk(pair)
+        _exchange(pair)
     assert installed(bed) == routes
 
 
 def test_many_reloads_leave_nothing_behind(bed: Testbed, router: Tunrouter) -> None:
     by_lan0 = HEAD + "  other: {type: direct, interface: lan0}\n"
-    texts = [written("HOST -> other", head=by_lan0), written("HOST -> nowhere"), written(NOBODY)]
+    texts = [written("HOST -> other", head=by_lan0), written("HOST -> nowhere"), written(UNRELATED)]
     for text in texts:
         router.reload(text)
     before, descriptors, pids = state(bed.router), router.descriptors(), router.pids()
@@ -288,20 +271,22 @@ def test_many_reloads_leave_nothing_behind(bed: Testbed, router: Tunrouter) -> N
     wait_until(lambda: set(router.pids()) <= set(pids), "no more processes than before")
 
 
-def test_what_is_asked_during_a_reload_is_remembered(router: Tunrouter) -> None:
-    """Until a reload that begins after it has been asked for."""
+def test_a_request_during_a_reload_is_remembered(router: Tunrouter) -> None:
+    """Until a reload that begins after the request."""
     for _ in range(3):
         os.kill(router.pid, signal.SIGHUP)
-    router.rules_file.write_text(written(NOBODY))
+    router.rules_file.write_text(written(UNRELATED))
     os.kill(router.pid, signal.SIGHUP)
-    wait_until(lambda: any("reloaded: 5 rules" in said for said in router.reloads()), "the last")
+    wait_until(lambda: any("reloaded: 5 rules" in line for line in router.reloads()), "the last")
 
 
 @pytest.mark.parametrize("by", [signal.SIGTERM, signal.SIGKILL])
-def test_the_end_is_also_that_of_a_reading(router: Tunrouter, by: signal.Signals) -> None:
-    """However the router ends: what reads the rules does not outlive it, and says nothing more."""
+def test_the_process_that_reads_rules_ends_with_the_router(
+    router: Tunrouter, by: signal.Signals
+) -> None:
+    """However the router ends: that process does not outlive it, and logs nothing more."""
     router.rules_file.unlink()
-    os.mkfifo(router.rules_file)  # of which nothing can be read until somebody writes
+    os.mkfifo(router.rules_file)  # blocks its reader until it is written to
     before = len(router.pids())
     os.kill(router.pid, signal.SIGHUP)
     wait_until(lambda: len(router.pids()) > before, "the program that reads")

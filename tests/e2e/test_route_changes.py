@@ -1,7 +1,7 @@
 """Routes are added before others are removed: while an address is captured, before and after a
-change, there is no moment in which no route of ours is about it.
+change, at every moment one of the router's routes covers it.
 
-The kernel itself says in which order they have come and gone (`ip monitor route`).
+The kernel itself reports the order of the changes (`ip monitor route`).
 """
 
 from __future__ import annotations
@@ -25,13 +25,13 @@ MARKER = "203.0.113.250"
 CHANGE = re.compile(rf"^(Deleted )?(\S+) dev {TUN} proto {OUR_PROTOCOL} .*?(mtu \d+)", re.MULTILINE)
 
 Routes = set[tuple[str, str]]
-"""Prefix and MTU; IPv6 has no two of a prefix."""
+"""Prefix and MTU; IPv6 has at most one route of a prefix."""
 
 
 @contextmanager
 def _in_order(bed: Testbed) -> Iterator[None]:
-    """What happens in the block leaves nothing uncovered that is captured before and after it, and
-    removes routes to such addresses: there is something to be seen."""
+    """The block leaves no address uncovered that is captured before and after it, and removes at
+    least one route to such an address."""
     before = _present(bed)
     monitor = bed.router.start("ip", "-o", "monitor", "route")
     try:
@@ -64,7 +64,7 @@ def _in_order(bed: Testbed) -> Iterator[None]:
 
 
 def _marked(bed: Testbed, monitor: Process) -> bool:
-    """Has a route of nobody's come and go; whether the monitor says so."""
+    """Adds and removes a route that is not the router's; whether the monitor has reported one."""
     bed.router.ip(f"route add {MARKER} dev eth0", f"route del {MARKER} dev eth0")
     return MARKER in monitor.stdout
 
@@ -78,7 +78,7 @@ def _prefix(text: str) -> str:
 
 
 def _probes(routes: Routes) -> set[str]:
-    """The first and the last address of each: between them nothing changes that doesn't there."""
+    """The first and the last address of each: coverage changes at no other."""
     networks = [ip_network(prefix) for prefix, _ in routes]
     return {str(end) for each in networks for end in (each[0], each[-1])}
 

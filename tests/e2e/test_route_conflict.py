@@ -1,4 +1,4 @@
-"""Another program that takes one of our routes away whenever it is back."""
+"""Another program that deletes one of the router's routes whenever it is restored."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ def _conflict(bed: Testbed) -> Iterator[Process]:
         process.close()
 
 
-def test_it_comes_to_rest_and_is_forgotten(bed: Testbed, tmp_path: Path) -> None:
+def test_restoring_backs_off_and_ends_with_the_conflict(bed: Testbed, tmp_path: Path) -> None:
     with running(bed.router, tmp_path, RULES) as router:
         routes = installed(bed)
         with _conflict(bed) as other:
@@ -57,17 +57,17 @@ def test_it_comes_to_rest_and_is_forgotten(bed: Testbed, tmp_path: Path) -> None
                 "the delays to grow",
                 detail=lambda: router.log + other.report(),
             )
-            # Where the other program was slow to delete the route, it begins anew.
+            # Where the other program was slow to delete the route, the back-off begins again.
             for earlier, later in pairwise(_waits(router)):
                 assert later in (2 * earlier, FIRST_S), router.log
             assert {what for what, _ in AGAIN.findall(router.log)} == {f"{V4.far(WANTED)}/32"}
             for family in FAMILIES:
                 assert ping.answered(bed.client, family.far(OTHER)).received == 3
-            told = other.stdout.splitlines()
-            assert set(told) == {"deleted"}
+            deletions = other.stdout.splitlines()
+            assert set(deletions) == {"deleted"}
             wait_until(
-                lambda: len(told) <= router.log.count(RESTORED) + 1,
-                "each to be deleted once each time that it was put back",
+                lambda: len(deletions) <= router.log.count(RESTORED) + 1,
+                "one deletion at most for each time that it was restored",
                 detail=lambda: router.log,
             )
         assert "end that program, or have it leave the routes of tun11 alone" in router.log

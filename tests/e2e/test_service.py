@@ -1,9 +1,9 @@
-"""As a service: what a service manager is told, and the confines that the printed unit sets.
+"""As a service: the notifications to a service manager, and the confinement of the printed unit.
 
 systemd itself does not run here. Its own systemd-analyze judges the unit; the messages go to a
-socket of the test; and the confines are made by others as far as that goes: the capabilities of the
-unit alone, no new privileges, no memory both written and executed, everything but /run/tunrouter
-read-only.
+socket of the test; and other programs confine the router as far as they can: the capabilities of
+the unit alone, no new privileges, no memory both written and executed, everything but
+/run/tunrouter read-only.
 """
 
 from __future__ import annotations
@@ -20,20 +20,16 @@ from pathlib import Path
 
 from tests.e2e import ping, probes
 from tests.e2e.snapshot import state
+from tests.e2e.split import HOME, RULES, VPN
 from tests.e2e.testbed import FAMILIES, Testbed
 from tests.e2e.tunrouter import PROGRAM, Tunrouter, rules, running
 from tests.e2e.wait import BOUND_S
 
-HOME, VPN = 1, 2
-RULES = rules(
-    *(f"{family.far(HOME)} -> home" for family in FAMILIES),
-    *(f"{family.far(VPN)} -> office" for family in FAMILIES),
-)
 DOCUMENT = Path(__file__).parents[2] / "docs" / "service.md"
 STATED = re.compile(r"exposure level of (\d+\.\d)")
 FOUND = re.compile(r"Overall exposure level for tunrouter\.service: (\d+\.\d)")
 WATCHDOG_US = 200_000
-SOMEBODY = 1000
+OWNER = 1000
 
 CONFINED = r"""
 import ctypes, os, sys
@@ -48,12 +44,12 @@ READ_ONLY = (
 )
 
 
-class Manager:
-    """The socket of a service manager; `heard` is all that it was told, message by message."""
+class NotifySocket:
+    """The socket of a service manager; `messages` is all that it has received."""
 
     def __init__(self, directory: Path) -> None:
         self.path = path = directory / "notify"
-        self.heard: list[dict[str, str]] = []
+        self.messages: list[dict[str, str]] = []
         self._socket = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
         self._socket.bind(str(path))
         self._socket.settimeout(BOUND_S)
@@ -62,16 +58,16 @@ class Manager:
 
     @property
     def environment(self) -> tuple[str, ...]:
-        """To be put before a command: the process that it becomes is watched."""
-        told = f"export WATCHDOG_PID=$$ WATCHDOG_USEC={WATCHDOG_US} NOTIFY_SOCKET={self.path}"
-        return ("sh", "-c", f'{told}; exec "$@"', "sh")
+        """To be put before a command: the manager's watchdog expects messages of it."""
+        exports = f"export WATCHDOG_PID=$$ WATCHDOG_USEC={WATCHDOG_US} NOTIFY_SOCKET={self.path}"
+        return ("sh", "-c", f'{exports}; exec "$@"', "sh")
 
     def wait_for(self, name: str, value: str = "") -> dict[str, str]:
         """The next message with an assignment, whose value holds a text."""
         while True:
             lines = self._socket.recv(4096).decode().split("\n")
             message = dict(line.split("=", 1) for line in lines)
-            self.heard.append(message)
+            self.messages.append(message)
             if name in message and value in message[name]:
                 return message
 
@@ -80,10 +76,10 @@ class Manager:
 
 
 @contextmanager
-def manager() -> Iterator[Manager]:
-    """In a directory that the router's user can look into, unlike those of pytest."""
+def notify_socket() -> Iterator[NotifySocket]:
+    """In a directory that the router's user can enter, unlike those of pytest."""
     with tempfile.TemporaryDirectory(prefix="tr-notify-") as directory:
-        made = Manager(Path(directory))
+        made = NotifySocket(Path(directory))
         try:
             yield made
         finally:
@@ -108,7 +104,7 @@ def setting(path: Path, name: str) -> str:
     return str(found)
 
 
-def test_systemd_finds_nothing_wrong_with_the_unit(tmp_path: Path) -> None:
+def test_systemd_accepts_the_unit(tmp_path: Path) -> None:
     done = subprocess.run(
         ["systemd-analyze", "verify", str(unit(tmp_path))],
         check=False,
@@ -131,33 +127,33 @@ def test_the_unit_is_as_hardened_as_the_documentation_says(tmp_path: Path) -> No
     assert float(found) <= float(stated), done.stdout
 
 
-def test_a_service_manager_is_told_how_the_run_fares(bed: Testbed, tmp_path: Path) -> None:
+def test_a_service_manager_gets_the_state_of_the_run(bed: Testbed, tmp_path: Path) -> None:
     with (
-        manager() as told,
-        running(bed.router, tmp_path, RULES, prefix=told.environment) as router,
+        notify_socket() as notify,
+        running(bed.router, tmp_path, RULES, prefix=notify.environment) as router,
     ):
-        assert told.wait_for("READY")["STATUS"] == "4 routes by tun11; up: home, office"
-        assert told.heard[-1]["READY"] == "1"
+        assert notify.wait_for("READY")["STATUS"] == "4 routes by tun11; up: home, office"
+        assert notify.messages[-1]["READY"] == "1"
         for _ in range(3):
-            told.wait_for("WATCHDOG", "1")
+            notify.wait_for("WATCHDOG", "1")
         bed.close_tunnel()
         try:
-            told.wait_for("STATUS", "up: home; down: office")
+            notify.wait_for("STATUS", "up: home; down: office")
         finally:
             bed.open_tunnel()
-        told.wait_for("STATUS", "up: home, office")
+        notify.wait_for("STATUS", "up: home, office")
         assert router.stop().exit_code == 0
-        assert told.wait_for("STOPPING", "1")["STATUS"] == ""
+        assert notify.wait_for("STOPPING", "1")["STATUS"] == ""
 
 
-def test_ready_is_said_when_packets_go_by_the_rules(bed: Testbed, tmp_path: Path) -> None:
-    """By whoever waits for that alone, as systemd does for what is ordered after us."""
-    with manager() as told:
+def test_ready_is_sent_when_the_routes_are_installed(bed: Testbed, tmp_path: Path) -> None:
+    """For a manager that waits for that alone, as systemd does for units ordered after this."""
+    with notify_socket() as notify:
         path = tmp_path / "rules.yaml"
         path.write_text(RULES, encoding="utf-8")
-        router = Tunrouter(bed.router, path, prefix=told.environment)
+        router = Tunrouter(bed.router, path, prefix=notify.environment)
         try:
-            told.wait_for("READY")
+            notify.wait_for("READY")
             routes = bed.router.run("ip", "route", "show", "proto", "116").stdout
             assert len(routes.splitlines()) == 2
             router.stop()
@@ -165,23 +161,23 @@ def test_ready_is_said_when_packets_go_by_the_rules(bed: Testbed, tmp_path: Path
             router.close()
 
 
-def test_a_service_manager_is_told_of_a_reload(bed: Testbed, tmp_path: Path) -> None:
+def test_a_service_manager_is_notified_of_a_reload(bed: Testbed, tmp_path: Path) -> None:
     """When it begins and when it is over, also of one that is refused."""
     with (
-        manager() as told,
-        running(bed.router, tmp_path, RULES, prefix=told.environment) as router,
+        notify_socket() as notify,
+        running(bed.router, tmp_path, RULES, prefix=notify.environment) as router,
     ):
-        told.wait_for("READY")
+        notify.wait_for("READY")
         one_less = rules(*(f"{family.far(HOME)} -> home" for family in FAMILIES))
         for text, routes in ((one_less, 2), ("no rules at all", 2), (RULES, 4)):
             (tmp_path / "rules.yaml").write_text(text, encoding="utf-8")
             os.kill(router.pid, signal.SIGHUP)
-            assert int(told.wait_for("RELOADING", "1")["MONOTONIC_USEC"]) > 0
-            assert told.wait_for("READY")["STATUS"].startswith(f"{routes} routes by tun11")
+            assert int(notify.wait_for("RELOADING", "1")["MONOTONIC_USEC"]) > 0
+            assert notify.wait_for("READY")["STATUS"].startswith(f"{routes} routes by tun11")
 
 
-def test_a_service_manager_that_is_not_there_harms_nothing(bed: Testbed, tmp_path: Path) -> None:
-    prefix = ("env", f"NOTIFY_SOCKET={tmp_path}/nobody", f"WATCHDOG_USEC={WATCHDOG_US}")
+def test_an_absent_service_manager_is_no_error(bed: Testbed, tmp_path: Path) -> None:
+    prefix = ("env", f"NOTIFY_SOCKET={tmp_path}/absent", f"WATCHDOG_USEC={WATCHDOG_US}")
     with running(bed.router, tmp_path, RULES, prefix=prefix):
         assert ping.answered(bed.client, FAMILIES[0].far(HOME)).received == 3
 
@@ -189,7 +185,7 @@ def test_a_service_manager_that_is_not_there_harms_nothing(bed: Testbed, tmp_pat
 def test_within_the_confines_of_the_unit_all_works_and_nothing_is_left(
     bed: Testbed, tmp_path: Path
 ) -> None:
-    """With rules that nobody but their owner, who is not root, may read."""
+    """With rules that only their owner, who is not root, may read."""
     printed = unit(tmp_path)
     capabilities = setting(printed, "CapabilityBoundingSet").split()
     kept = ",".join(["-all", *(f"+{name.removeprefix('CAP_').lower()}" for name in capabilities)])
@@ -197,24 +193,24 @@ def test_within_the_confines_of_the_unit_all_works_and_nothing_is_left(
         *("setpriv", f"--bounding-set={kept}", "--inh-caps=-all", "--no-new-privs"),
         *("python3", "-c", CONFINED),
     )
-    confines = ("unshare", "--mount", "sh", "-c", READ_ONLY, "sh", *rights)
+    confinement = ("unshare", "--mount", "sh", "-c", READ_ONLY, "sh", *rights)
     private = tmp_path / "rules.yaml"
     private.touch(mode=0o600)
-    os.chown(private, SOMEBODY, SOMEBODY)
+    os.chown(private, OWNER, OWNER)
     server = probes.start_server(bed.far)
     before = state(bed.router)
     try:
-        with running(bed.router, tmp_path, RULES, prefix=confines) as router:
+        with running(bed.router, tmp_path, RULES, prefix=confinement) as router:
             for family in FAMILIES:
                 for host in (HOME, VPN):
                     assert ping.answered(bed.client, family.far(host)).received == 3
                     assert probes.tcp(bed.client, family.far(host)) == "connected"
                     assert probes.udp(bed.client, family.far(host)) == "answered"
-            told = bed.router.run(
+            reloaded = bed.router.run(
                 *("nsenter", f"--target={router.pid}", "--mount", *rights),
                 *("sh", "-c", setting(printed, "ExecReload").replace("$MAINPID", str(router.pid))),
             )
-            assert told.stdout.startswith("reloaded: 4 rules; flows kept: ")
+            assert reloaded.stdout.startswith("reloaded: 4 rules; flows kept: ")
             assert "warning" not in router.log
             assert router.stop().exit_code == 0
         assert state(bed.router) == before

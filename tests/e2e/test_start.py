@@ -20,11 +20,11 @@ NOT_BEFORE_READY = {
 IMPORTED = re.compile(r"^import time: .*\| +(\S+)$", re.MULTILINE)
 
 
-def test_what_is_for_people_is_not_imported_before_the_router_is_ready(
+def test_modules_for_output_are_not_imported_before_the_router_is_ready(
     bed: Testbed, tmp_path: Path
 ) -> None:
-    """In none of its processes; Python writes down what they import. Ranges need nothing more: what
-    netaddr is for is the help of errors, and a router that starts has none in its rules."""
+    """In none of its processes; Python logs what they import. Ranges need nothing more: netaddr is
+    for the help of errors alone, and the rules of this test have none."""
     prefix = ("env", "PYTHONPROFILEIMPORTTIME=1")
     text = rules(f"{V4.far(1)} -> home", "198.18.7.10-198.18.7.99 -> drop")
     with running(bed.router, tmp_path, text, prefix=prefix) as router:

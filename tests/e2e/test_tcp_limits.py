@@ -1,5 +1,5 @@
-"""What happens when something runs out, and when the router stops: the new are refused, the old go
-on, and nobody is left waiting."""
+"""When a resource runs out, new connections are refused and old ones go on; when the router stops,
+both ends of each are reset."""
 
 from __future__ import annotations
 
@@ -12,8 +12,9 @@ from pathlib import Path
 import pytest
 
 from tests.e2e import sockets
-from tests.e2e.status import asked
-from tests.e2e.tcp_bed import HOME, RULES, VPN, Pair, alongside, conversation, told
+from tests.e2e.marks import WITH_AND_WITHOUT_OFFLOADS
+from tests.e2e.status import read_status
+from tests.e2e.tcp_bed import HOME, RULES, VPN, Pair, alongside, conversation, result_of
 from tests.e2e.testbed import V4, Family, Testbed
 from tests.e2e.tunrouter import Tunrouter, rules, running
 from tests.e2e.wait import BOUND_S, wait_until
@@ -24,16 +25,15 @@ two; nor is what pipes then find."""
 SEVERAL = 300
 PROHIBITED = {4: errno.EHOSTUNREACH, 6: errno.EACCES}
 ROUNDS = 400
-BOTH_WAYS = pytest.mark.parametrize("offloads", [True, False], ids=["offloads", "plain"])
 
 
-@BOTH_WAYS
+@WITH_AND_WITHOUT_OFFLOADS
 @pytest.mark.parametrize("few", FEW)
 def test_too_few_descriptors_refuse_new_connections(
     bed: Testbed, family: Family, tmp_path: Path, few: int, offloads: bool
 ) -> None:
-    """A quarter of them is UDP's; then come connections of which nobody reads, so that all hold
-    pipes, until one is refused."""
+    """A quarter of them is UDP's; then come connections whose data is not read, so that all
+    hold pipes, until one is refused."""
     with (
         running(bed.router, tmp_path, RULES, offloads=offloads, prefix=limited(few)) as router,
         sockets.listener(bed.far) as listener,
@@ -49,21 +49,21 @@ def test_too_few_descriptors_refuse_new_connections(
             if outcomes[-1]:
                 break
             pairs.append(Pair(client, stack.enter_context(listener.accept()[0])))
-            _talk(pairs[-1], b"hello")
+            _exchange(pairs[-1], b"hello")
             _fill(pairs[-1])
         assert len(pairs) >= 10
         assert outcomes[len(pairs) :] == [PROHIBITED[family.version]]
         assert (_pipes(router) > 0) is offloads, "what waits does so in pipes, where there are any"
         assert router.descriptors() < few
-        status = asked(bed.router)
+        status = read_status(bed.router)
         assert status["flows"]["tcp"] == len(pairs)
         assert status["drops"]["table-full"] >= 1
         for number, pair in enumerate(pairs):
             _empty(pair)
-            _talk(pair, b"%d" % number)
+            _exchange(pair, b"%d" % number)
         for pair in pairs:
             pair.close()
-        wait_until(lambda: _new_one(bed, family, port) == "success", "room for another")
+        wait_until(lambda: _new_by_home(bed, family, port) == "success", "room for another")
 
 
 def test_as_many_descriptors_as_the_system_lets_it_have(bed: Testbed, tmp_path: Path) -> None:
@@ -80,9 +80,8 @@ def limited(soft: int, hard: int | None = None) -> tuple[str, ...]:
 def _fill_with_datagrams(
     bed: Testbed, family: Family, few: int, stack: contextlib.ExitStack
 ) -> None:
-    kind = socket.AF_INET if family.version == 4 else socket.AF_INET6
     for _ in range(few // 4 + 5):
-        sock = sockets.within(bed.client, lambda: socket.socket(kind, socket.SOCK_DGRAM))
+        sock = sockets.datagram(bed.client, family)
         stack.enter_context(sock).sendto(b"x", (family.far(HOME), 9))
 
 
@@ -96,19 +95,19 @@ def _outcome(client: socket.socket, address: tuple[str, int]) -> int:
 
 
 def _pipes(router: Tunrouter) -> int:
-    """How many descriptors of pipes it has."""
+    """How many descriptors of pipes the router has."""
     opened = Path(f"/proc/{router.pid}/fd").iterdir()
     return sum(1 for each in opened if str(each.readlink()).startswith("pipe:"))
 
 
-def _talk(pair: Pair, word: bytes) -> None:
+def _exchange(pair: Pair, data: bytes) -> None:
     for one, other in ((pair.client, pair.server), (pair.server, pair.client)):
-        one.sendall(word)
-        assert other.recv(len(word), socket.MSG_WAITALL) == word
+        one.sendall(data)
+        assert other.recv(len(data), socket.MSG_WAITALL) == data
 
 
 def _fill(pair: Pair) -> None:
-    """Send both ways what nobody reads, until something waits in the router."""
+    """Sends in both directions without reading, until data waits in the router."""
     for sock in (pair.client, pair.server):
         sock.setblocking(False)
     for _ in range(ROUNDS):
@@ -119,7 +118,7 @@ def _fill(pair: Pair) -> None:
 
 
 def _empty(pair: Pair) -> None:
-    """Read what was sent, to the last byte, which is marked."""
+    """Reads what was sent, to the last byte, which is marked."""
     for sock in (pair.client, pair.server):
         sock.setblocking(True)
         sock.settimeout(BOUND_S)
@@ -129,8 +128,8 @@ def _empty(pair: Pair) -> None:
                 pass
 
 
-def _new_one(bed: Testbed, family: Family, port: int) -> str:
-    return told(lambda: sockets.connected(bed.client, family, family.far(HOME), port).close())
+def _new_by_home(bed: Testbed, family: Family, port: int) -> str:
+    return result_of(lambda: sockets.connected(bed.client, family, family.far(HOME), port).close())
 
 
 def test_without_a_local_port_left_new_connections_are_refused(
@@ -157,8 +156,8 @@ def test_without_a_local_port_left_new_connections_are_refused(
         bed.router.run("sysctl", "-qw", f"net.ipv4.ip_local_port_range={' '.join(before)}")
 
 
-@BOTH_WAYS
-def test_a_router_that_stops_tells_both_ends(
+@WITH_AND_WITHOUT_OFFLOADS
+def test_a_router_that_stops_resets_both_ends(
     bed: Testbed, family: Family, tmp_path: Path, offloads: bool
 ) -> None:
     with (
@@ -168,35 +167,37 @@ def test_a_router_that_stops_tells_both_ends(
         pairs = [stack.enter_context(conversation(bed, family, host)) for host in (HOME, VPN) * 20]
         router.stop()
         for pair in pairs:
-            assert told(partial(pair.client.recv, 1)) == "ConnectionResetError"
-            assert told(partial(pair.server.recv, 1)) == "ConnectionResetError"
+            assert result_of(partial(pair.client.recv, 1)) == "ConnectionResetError"
+            assert result_of(partial(pair.server.recv, 1)) == "ConnectionResetError"
 
 
-@BOTH_WAYS
-def test_a_way_out_that_is_gone_for_good_resets_its_connections(
+@WITH_AND_WITHOUT_OFFLOADS
+def test_a_lost_outbound_resets_its_connections(
     bed: Testbed, family: Family, tmp_path: Path, offloads: bool
 ) -> None:
     with running(bed.router, tmp_path, RULES, offloads=offloads):
         with conversation(bed, family, VPN) as pair, conversation(bed, family, HOME) as other:
             bed.close_tunnel()
             try:
-                assert told(lambda: pair.client.recv(1)) == "ConnectionResetError"
-                assert _new(bed, family) == "ConnectionRefusedError"
+                assert result_of(lambda: pair.client.recv(1)) == "ConnectionResetError"
+                assert _new_by_vpn(bed, family) == "ConnectionRefusedError"
                 other.client.sendall(b"not disturbed")
                 assert other.server.recv(100) == b"not disturbed"
             finally:
                 bed.open_tunnel()
-        wait_until(lambda: _new(bed, family) == "success", "the policy to come up again")
+        wait_until(lambda: _new_by_vpn(bed, family) == "success", "the policy to come up again")
 
 
-def _new(bed: Testbed, family: Family) -> str:
-    """What a new connection by the VPN is told."""
+def _new_by_vpn(bed: Testbed, family: Family) -> str:
+    """The result of a new connection by the VPN."""
     with sockets.listener(bed.far) as listener:
         port = sockets.port_of(listener)
-        return told(lambda: sockets.connected(bed.client, family, family.far(VPN), port).close())
+        return result_of(
+            lambda: sockets.connected(bed.client, family, family.far(VPN), port).close()
+        )
 
 
-@BOTH_WAYS
+@WITH_AND_WITHOUT_OFFLOADS
 def test_a_rule_for_a_port_decides_once_a_connection(
     bed: Testbed, tmp_path: Path, offloads: bool
 ) -> None:

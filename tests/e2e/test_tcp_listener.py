@@ -1,4 +1,4 @@
-"""Nobody enters by the router's listeners but connections that it has dialled itself."""
+"""The router's listeners accept only the connections that the router has dialled itself."""
 
 from __future__ import annotations
 
@@ -13,24 +13,20 @@ import pytest
 
 from tests.e2e import sockets
 from tests.e2e.capture import Capture
+from tests.e2e.marks import WITH_AND_WITHOUT_OFFLOADS
 from tests.e2e.netns import Namespace
 from tests.e2e.tcp_bed import HOME, RULES, alongside, conversation
 from tests.e2e.testbed import V6, Family, Testbed
-from tests.e2e.tunrouter import TUN, Tunrouter, running
+from tests.e2e.tunrouter import TUN
 from tests.e2e.wait import wait_until
 
 PAST_THE_ROUTER = 7700
 """A routing table."""
-FREEBIND = {4: (socket.IPPROTO_IP, 15), 6: (socket.IPPROTO_IPV6, 78)}
-
-
-@pytest.fixture(scope="module", params=[True, False], ids=["offloads", "plain"], autouse=True)
-def router(
-    request: pytest.FixtureRequest, bed: Testbed, tmp_path_factory: pytest.TempPathFactory
-) -> Iterator[Tunrouter]:
-    directory = tmp_path_factory.mktemp("rules")
-    with running(bed.router, directory, RULES, offloads=request.param) as started:
-        yield started
+pytestmark = [
+    WITH_AND_WITHOUT_OFFLOADS,
+    pytest.mark.rules(RULES),
+    pytest.mark.usefixtures("router"),
+]
 
 
 def listeners(bed: Testbed, family: Family) -> list[int]:
@@ -49,7 +45,7 @@ def attempt(sock: socket.socket, address: str, port: int) -> None:
 
 @pytest.mark.parametrize("where", ["client", "gw"])
 def test_another_host_is_refused(bed: Testbed, family: Family, where: str) -> None:
-    """By either side: the LAN, and the network outside, where somebody may know a route to us."""
+    """From the LAN, and from the network outside, where a host may have a route to the TUN."""
     namespace: Namespace = getattr(bed, where)
     route = f"{family.tun}/{family.host_bits} via {family.eth0}"
     bed.gw.ip(f"route add {route}")
@@ -61,26 +57,26 @@ def test_another_host_is_refused(bed: Testbed, family: Family, where: str) -> No
         bed.gw.ip(f"route del {route}")
 
 
-def test_a_local_program_never_gets_in(bed: Testbed, family: Family) -> None:
+def test_a_local_program_is_not_accepted(bed: Testbed, family: Family) -> None:
     """Its requests are dropped before they reach the listener, however often they come: not one is
-    answered while three of them, and a connection of somebody else, go by."""
+    answered while three of them, and a connection by the router, go by."""
     port = listeners(bed, family)[0]
     name = f"{family.tun}.{port}"
     with (
         Capture(bed.router, f"tcp port {port}") as capture,
-        sockets.stream(bed.router, family) as intruder,
+        sockets.stream(bed.router, family) as local,
     ):
-        attempt(intruder, family.tun, port)
+        attempt(local, family.tun, port)
 
         def three_requests() -> bool:
-            asked = [seen for seen in capture.on("lo") if seen.destination == name]
-            return len(asked) >= 3
+            requests = [seen for seen in capture.on("lo") if seen.destination == name]
+            return len(requests) >= 3
 
         wait_until(three_requests, "three requests")
         with conversation(bed, family, HOME) as pair:
             pair.client.sendall(b"let me in")
             assert pair.server.recv(100) == b"let me in"
-        assert select.select([intruder], [intruder], [intruder], 0) == ([], [], [])
+        assert select.select([local], [local], [local], 0) == ([], [], [])
         assert [seen for seen in capture.on("lo") if seen.source == name] == []
 
 
@@ -89,13 +85,12 @@ def test_a_local_program_that_claims_to_be_the_peer(bed: Testbed) -> None:
     port = listeners(bed, V6)[0]
     with (
         Capture(bed.router, f"tcp port {port}") as capture,
-        sockets.stream(bed.router, V6) as intruder,
+        sockets.stream(bed.router, V6) as local,
     ):
-        intruder.setsockopt(*FREEBIND[6], 1)
-        intruder.bind((V6.tun_peer, 0))
-        attempt(intruder, V6.tun, port)
+        sockets.bind_foreign(local, V6, V6.tun_peer)
+        attempt(local, V6.tun, port)
         wait_until(lambda: len(capture.on("lo")) >= 2, "two requests")
-        assert select.select([intruder], [intruder], [intruder], 0) == ([], [], [])
+        assert select.select([local], [local], [local], 0) == ([], [], [])
         assert {seen.destination for seen in capture.packets()} == {f"{V6.tun}.{port}"}
 
 
@@ -109,7 +104,7 @@ def test_the_peer_itself_has_no_port_open(bed: Testbed, family: Family) -> None:
 @contextmanager
 def past_the_router(bed: Testbed, family: Family) -> Iterator[None]:
     """The client's packets to a captured host do not enter the TUN. By a rule: a route of the
-    router's that is removed is put back at once."""
+    router's that is removed is restored at once."""
     route = f"{family.far(HOME)} via {family.gateway} dev eth0 table {PAST_THE_ROUTER}"
     rule = f"iif lan0 to {family.far(HOME)} lookup {PAST_THE_ROUTER} pref 100".split()
     bed.router.ip(f"route add {route}")
@@ -122,15 +117,15 @@ def past_the_router(bed: Testbed, family: Family) -> Iterator[None]:
 
 
 def test_a_segment_of_no_connection_is_reset(bed: Testbed, family: Family) -> None:
-    """What goes on after the router has begun anew is told so, instead of waiting for ever."""
+    """A client whose connection the router does not have, as after its restart, does not hang."""
     with conversation(bed, family, HOME) as pair:
         with past_the_router(bed, family), sockets.listener(bed.far) as listener:
             port = sockets.port_of(listener)
-            stranger = sockets.connected(bed.client, family, family.far(HOME), port)
+            client = sockets.connected(bed.client, family, family.far(HOME), port)
             server, _ = listener.accept()
-        with stranger, server:
-            stranger.sendall(b"anybody there?")
+        with client, server:
+            client.sendall(b"still there?")
             with pytest.raises(ConnectionResetError):
-                stranger.recv(1)
+                client.recv(1)
         with alongside(lambda: pair.client.sendall(b"not disturbed")):
             assert pair.server.recv(100) == b"not disturbed"

@@ -1,5 +1,5 @@
 """Servers on the router's own machine, reached from a captured network by another interface: they
-answer as if there were no router, also those who had connected before it started."""
+answer as if there were no router, also on connections from before its start."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from tests.e2e import ping, sockets
+from tests.e2e.marks import WITH_AND_WITHOUT_OFFLOADS
 from tests.e2e.tcp_bed import HOME, RULES, alongside
 from tests.e2e.testbed import Family, Testbed
 from tests.e2e.tunrouter import TUN, running
@@ -24,9 +25,7 @@ def from_outside(bed: Testbed, family: Family) -> Iterator[tuple[socket.socket, 
     """(Far client, local server): a captured host connects to the router's home address."""
     with sockets.listener(bed.router) as listener:
         client = sockets.stream(bed.far, family)
-        level, freebind = (socket.IPPROTO_IP, 15) if family.version == 4 else (41, 78)
-        client.setsockopt(level, freebind, 1)
-        client.bind((family.far(HOME), 0))
+        sockets.bind_foreign(client, family, family.far(HOME))
         client.connect((family.eth0, sockets.port_of(listener)))
         server, _ = listener.accept()
         server.settimeout(BOUND_S)
@@ -34,8 +33,8 @@ def from_outside(bed: Testbed, family: Family) -> Iterator[tuple[socket.socket, 
             yield client, server
 
 
-def talk(client: socket.socket, server: socket.socket) -> None:
-    """Both ways, and enough in one go for the kernel to leave segmentation to the TUN."""
+def exchange(client: socket.socket, server: socket.socket) -> None:
+    """In both directions, and enough at once for the kernel to leave segmentation to the TUN."""
     client.sendall(b"question")
     assert server.recv(100) == b"question"
 
@@ -48,21 +47,16 @@ def talk(client: socket.socket, server: socket.socket) -> None:
             left -= len(client.recv(min(left, 1 << 16)))
 
 
-@pytest.fixture(params=[True, False], ids=["offloads", "plain"])
-def offloads(request: pytest.FixtureRequest) -> bool:
-    found: bool = request.param
-    return found
-
-
+@WITH_AND_WITHOUT_OFFLOADS
 def test_a_local_server_is_reached(
     bed: Testbed, family: Family, offloads: bool, tmp_path: Path
 ) -> None:
     with from_outside(bed, family) as (client, server):
-        talk(client, server)
+        exchange(client, server)
     with running(bed.router, tmp_path, RULES, offloads=offloads) as router:
         before = bed.router.counter(TUN, "tx_packets")
         with from_outside(bed, family) as (client, server):
-            talk(client, server)
+            exchange(client, server)
             client.shutdown(socket.SHUT_WR)
             assert server.recv(1) == b""
             server.close()
@@ -71,35 +65,35 @@ def test_a_local_server_is_reached(
         assert "no-connection" not in router.stop().counters
 
 
+@WITH_AND_WITHOUT_OFFLOADS
 def test_a_connection_from_before_goes_on(
     bed: Testbed, family: Family, offloads: bool, tmp_path: Path
 ) -> None:
     with from_outside(bed, family) as (client, server):
-        talk(client, server)
+        exchange(client, server)
         with running(bed.router, tmp_path, RULES, offloads=offloads):
-            talk(client, server)
-        talk(client, server)
+            exchange(client, server)
+        exchange(client, server)
 
 
-def test_nothing_there_is_told_as_well(
+@WITH_AND_WITHOUT_OFFLOADS
+def test_a_closed_local_port_is_refused(
     bed: Testbed, family: Family, offloads: bool, tmp_path: Path
 ) -> None:
     """The reset of a closed port is an answer like any other."""
 
-    def knock() -> None:
+    def attempt() -> None:
         with sockets.stream(bed.far, family) as client:
-            level, freebind = (socket.IPPROTO_IP, 15) if family.version == 4 else (41, 78)
-            client.setsockopt(level, freebind, 1)
-            client.bind((family.far(HOME), 0))
+            sockets.bind_foreign(client, family, family.far(HOME))
             client.connect((family.eth0, 9))
 
     with pytest.raises(ConnectionRefusedError):
-        knock()
+        attempt()
     with (
         running(bed.router, tmp_path, RULES, offloads=offloads),
         pytest.raises(ConnectionRefusedError),
     ):
-        knock()
+        attempt()
 
 
 def test_the_machine_answers_pings_from_a_captured_network(

@@ -1,7 +1,6 @@
-"""What an application is told when it connects: the same as without a router, by the same host.
+"""The error of an application's connect(): the same as without a router, from the same host.
 
-For each way in which a connection can fail there are two far hosts that fail in it, one captured
-and one not.
+For each failure of a connection there are two far hosts that cause it, one captured and one not.
 """
 
 from __future__ import annotations
@@ -14,9 +13,10 @@ import pytest
 
 from tests.e2e import sockets
 from tests.e2e.capture import Capture
+from tests.e2e.marks import WITH_AND_WITHOUT_OFFLOADS
 from tests.e2e.netns import Namespace
 from tests.e2e.testbed import FAMILIES, V4, Family, Testbed
-from tests.e2e.tunrouter import Tunrouter, rules, running
+from tests.e2e.tunrouter import rules
 from tests.e2e.wait import wait_until
 
 PORT = 4242
@@ -28,6 +28,11 @@ RULES = rules(
         for host in range(16)
     )
 )
+pytestmark = [
+    WITH_AND_WITHOUT_OFFLOADS,
+    pytest.mark.rules(RULES),
+    pytest.mark.usefixtures("router"),
+]
 
 ROUTE_FAILURES = ("unreachable", "prohibit")
 """Kinds of routes by which the gateway refuses."""
@@ -42,9 +47,10 @@ FILTERS = {
 PORTS = {name: PORT + number for number, name in enumerate(FILTERS)}
 CAPTURED, BARE = 0x21, 0x31
 OFFICE, BARE_OFFICE = 0x41, 0x51
-"""By the VPN: by a rule, and by a route of the router's machine, whose address alone it knows."""
-ASKERS = pytest.mark.parametrize(
-    ("asker", "captured", "bare"),
+"""By the VPN: by a rule, and by a route of the router's machine, from whose address alone the VPN
+accepts packets."""
+CLIENTS = pytest.mark.parametrize(
+    ("client", "captured", "bare"),
     [
         ("client", CAPTURED, BARE),
         ("router", CAPTURED, BARE),
@@ -55,18 +61,9 @@ ASKERS = pytest.mark.parametrize(
 )
 
 
-@pytest.fixture(scope="module", params=[True, False], ids=["offloads", "plain"], autouse=True)
-def router(
-    request: pytest.FixtureRequest, bed: Testbed, tmp_path_factory: pytest.TempPathFactory
-) -> Iterator[Tunrouter]:
-    directory = tmp_path_factory.mktemp("rules")
-    with running(bed.router, directory, RULES, offloads=request.param) as started:
-        yield started
-
-
 @pytest.fixture(scope="module", autouse=True)
 def failing(bed: Testbed) -> Iterator[None]:
-    """Far hosts by whom connections fail, each in its way."""
+    """Far hosts to which connections fail, each with another error."""
     lines = ["table inet failing {", " chain forward {", "  type filter hook forward priority 0;"]
     for family in FAMILIES:
         ip = "ip" if family.version == 4 else "ip6"
@@ -102,17 +99,17 @@ def failing(bed: Testbed) -> Iterator[None]:
 
 
 def outcome(
-    bed: Testbed, family: Family, host: int, port: int = 9, asker: Namespace | None = None
+    bed: Testbed, family: Family, host: int, port: int = 9, client: Namespace | None = None
 ) -> str:
     try:
-        sockets.connected(asker or bed.client, family, family.far(host), port).close()
+        sockets.connected(client or bed.client, family, family.far(host), port).close()
     except OSError as error:
         return errno.errorcode[error.errno or 0]
     return "success"
 
 
 def errors_seen(capture: Capture, family: Family, host: int) -> set[tuple[str, str]]:
-    """(Sender, what it said) of the ICMP errors about a host, without the host's address.
+    """(Sender, text) of the ICMP errors about a host, without the host's address.
 
     A set: an error that arrives while connect() has not returned yet is noted at the next request.
     """
@@ -127,13 +124,13 @@ def test_success(bed: Testbed, family: Family) -> None:
             assert outcome(bed, family, host, sockets.port_of(listener)) == "success"
 
 
-@ASKERS
-def test_every_way_out_and_every_asker(
-    bed: Testbed, family: Family, asker: str, captured: int, bare: int
+@CLIENTS
+def test_every_outbound_from_every_client(
+    bed: Testbed, family: Family, client: str, captured: int, bare: int
 ) -> None:
-    """A closed port, and all that is refused on the way, by a packet filter or for want of a route:
-    the same error as on the bare path, and never that of another."""
-    namespace: Namespace = getattr(bed, asker)
+    """A closed port, and every refusal on the path, by a packet filter or for want of a route: the
+    same error as on the bare path."""
+    namespace: Namespace = getattr(bed, client)
     targets = [
         (0, 9),
         *((0, port) for name, port in PORTS.items() if name != "silence"),
@@ -170,7 +167,7 @@ def test_a_router_on_the_way_that_has_no_route(bed: Testbed, family: Family, kin
 
 
 def test_silence_stays_silence(bed: Testbed, family: Family) -> None:
-    """The application repeats its request and goes on waiting; nobody answers it."""
+    """The application repeats its request and goes on waiting; it gets no answer."""
     port = PORTS["silence"]
     waiting = [sockets.stream(bed.client, family) for _ in range(2)]
     try:
@@ -179,12 +176,12 @@ def test_silence_stays_silence(bed: Testbed, family: Family) -> None:
                 sock.setblocking(False)
                 assert sock.connect_ex((family.far(host), port)) == errno.EINPROGRESS
 
-            def both_asked_thrice() -> bool:
-                asked = [packet.destination for packet in capture.packets()]
+            def three_requests_each() -> bool:
+                destinations = [packet.destination for packet in capture.packets()]
                 names = [f"{family.far(host)}.{port}" for host in (CAPTURED, BARE)]
-                return all(asked.count(name) >= 3 for name in names)
+                return all(destinations.count(name) >= 3 for name in names)
 
-            wait_until(both_asked_thrice, "three requests each")
+            wait_until(three_requests_each, "three requests each")
             assert select.select(waiting, waiting, waiting, 0) == ([], [], [])
             assert {packet.direction for packet in capture.packets()} == {"Out"}
     finally:
@@ -192,7 +189,7 @@ def test_silence_stays_silence(bed: Testbed, family: Family) -> None:
             sock.close()
 
 
-def test_a_dial_ends_when_nobody_waits_for_it(bed: Testbed) -> None:
+def test_a_dial_ends_after_its_client_has_closed(bed: Testbed) -> None:
     """The router gives up soon after the application has, long before TCP itself would."""
     port = PORTS["silence"]
     with sockets.stream(bed.client, V4) as waiting:

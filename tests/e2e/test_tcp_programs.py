@@ -12,28 +12,25 @@ from pathlib import Path
 import pytest
 
 from tests.e2e.hops import hops as traced
+from tests.e2e.marks import WITH_AND_WITHOUT_OFFLOADS
 from tests.e2e.netns import Namespace
 from tests.e2e.processes import Process
 from tests.e2e.tcp_bed import BARE, HOME, RULES, VPN
 from tests.e2e.testbed import Family, Testbed
-from tests.e2e.tunrouter import Tunrouter, running
 from tests.e2e.wait import wait_until
+
+pytestmark = [
+    WITH_AND_WITHOUT_OFFLOADS,
+    pytest.mark.rules(RULES),
+    pytest.mark.usefixtures("router"),
+]
 
 HTTP_PORT, SSH_PORT, IPERF_PORT = 8080, 2222, 5201
 BARE_OFFICE = 0x51
 """A host by a route of the router's machine alone."""
 DOWNLOAD = 100 << 20
 IPERF_LEAST = 1 << 20
-"""Bytes in a second, by the slowest of all machines."""
-
-
-@pytest.fixture(scope="module", params=[True, False], ids=["offloads", "plain"], autouse=True)
-def router(
-    request: pytest.FixtureRequest, bed: Testbed, tmp_path_factory: pytest.TempPathFactory
-) -> Iterator[Tunrouter]:
-    directory = tmp_path_factory.mktemp("rules")
-    with running(bed.router, directory, RULES, offloads=request.param) as started:
-        yield started
+"""Bytes in a second, on the slowest machine."""
 
 
 @pytest.fixture(params=[HOME, VPN, BARE], ids=["home", "vpn", "bare"])
@@ -83,7 +80,7 @@ def test_curl_of_100_mb(bed: Testbed, family: Family, host: int, file: str, tmp_
 
 @pytest.fixture
 def iperf(bed: Testbed) -> Iterator[None]:
-    """For one test: a server that has not quite done with the last one says that it is busy."""
+    """For one test: a server that has not finished the last test refuses the next as busy."""
     server = bed.far.start("iperf3", "-s", "-p", str(IPERF_PORT))
     listening(bed.far, IPERF_PORT, server)
     yield
@@ -108,7 +105,7 @@ def test_iperf3(
 
 @pytest.fixture(scope="module")
 def key(bed: Testbed, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    """An sshd on the far host, and the file of a key that it lets in."""
+    """An sshd on the far host, and the file of a key that it accepts."""
     directory = tmp_path_factory.mktemp("ssh")
     for name in ("host", "user"):
         bed.far.run("ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", str(directory / name))
@@ -146,11 +143,11 @@ def test_an_ssh_session(bed: Testbed, family: Family, host: int, key: str) -> No
 # traceroute
 
 
-def hops(asker: Namespace, address: str, port: int) -> list[str]:
+def hops(client: Namespace, address: str, port: int) -> list[str]:
     """The routers that answer traceroute -T, the destination last."""
     version = "-6" if ":" in address else "-4"
-    asked = "traceroute", version, "-T", "-n", "-q1", "-w20", "-m8", "-p", str(port)
-    return [hop.address for hop in traced(asker, address, *asked)]
+    command = "traceroute", version, "-T", "-n", "-q1", "-w20", "-m8", "-p", str(port)
+    return [hop.address for hop in traced(client, address, *command)]
 
 
 @pytest.mark.parametrize("port", [HTTP_PORT, 9], ids=["open", "closed"])
@@ -174,10 +171,10 @@ def test_traceroute_from_the_routers_own_machine(
     by_vpn = f"{family.far(BARE_OFFICE)}/{family.host_bits} dev wg0"
     bed.router.ip(f"route add {by_vpn}")
     try:
-        for through, way in ((HOME, BARE), (VPN, BARE_OFFICE)):
-            *routers, last = hops(bed.router, family.far(way), port)
+        for through, bare in ((HOME, BARE), (VPN, BARE_OFFICE)):
+            *routers, last = hops(bed.router, family.far(bare), port)
             assert len(routers) == 1
-            assert last == family.far(way)
+            assert last == family.far(bare)
             ours = hops(bed.router, family.far(through), port)
             assert ours == [family.tun_peer, *routers, family.far(through)]
     finally:

@@ -1,8 +1,8 @@
 """RFC 5382, NAT behavioural requirements for TCP: a test for each, named by it, with and without
 offloads.
 
-A relay that ends TCP in the kernel meets most of them by what the kernel does; what is looked at
-here is that nothing of ours stands in the way.
+A relay that ends TCP in the kernel meets most of them by what the kernel does; tested
+here is that the router does not prevent it.
 """
 
 from __future__ import annotations
@@ -10,7 +10,6 @@ from __future__ import annotations
 import errno
 import select
 import socket
-from collections.abc import Iterator
 from functools import partial
 
 import pytest
@@ -18,19 +17,16 @@ import pytest
 from router.flows import tcp as flows
 from tests.e2e import sockets
 from tests.e2e.capture import Capture
-from tests.e2e.tcp_bed import BARE, HOME, RULES, conversation, told
+from tests.e2e.marks import WITH_AND_WITHOUT_OFFLOADS
+from tests.e2e.tcp_bed import BARE, HOME, RULES, conversation, result_of
 from tests.e2e.testbed import Family, Testbed
-from tests.e2e.tunrouter import Tunrouter, running
 from tests.e2e.wait import wait_until
 
-
-@pytest.fixture(scope="module", params=[True, False], ids=["offloads", "plain"], autouse=True)
-def router(
-    request: pytest.FixtureRequest, bed: Testbed, tmp_path_factory: pytest.TempPathFactory
-) -> Iterator[Tunrouter]:
-    directory = tmp_path_factory.mktemp("rules")
-    with running(bed.router, directory, RULES, offloads=request.param) as started:
-        yield started
+pytestmark = [
+    WITH_AND_WITHOUT_OFFLOADS,
+    pytest.mark.rules(RULES),
+    pytest.mark.usefixtures("router"),
+]
 
 
 def test_req_1_one_inside_address_and_port_to_many_hosts(bed: Testbed, family: Family) -> None:
@@ -56,9 +52,7 @@ def test_req_1_one_inside_address_and_port_to_many_hosts(bed: Testbed, family: F
 def test_req_2_simultaneous_open(bed: Testbed, family: Family) -> None:
     """All valid sequences: the far side's own request crosses the one that is dialling."""
     with sockets.stream(bed.far, family) as far, sockets.stream(bed.client, family) as client:
-        level, freebind = (socket.IPPROTO_IP, 15) if family.version == 4 else (41, 78)
-        far.setsockopt(level, freebind, 1)
-        far.bind((family.far(HOME), 0))
+        sockets.bind_foreign(far, family, family.far(HOME))
         name = family.far(HOME)
         bed.far.run("nft", "-f", "-", stdin=HOLD_BACK.format(port=sockets.port_of(far)))
         try:
@@ -73,7 +67,7 @@ def test_req_2_simultaneous_open(bed: Testbed, family: Family) -> None:
         finally:
             bed.far.run("nft", "delete", "table", "inet", "hold")
         client.sendall(b"at the same time")
-        wait_until(lambda: select.select([far], [], [], 0)[0], "what was said")
+        wait_until(lambda: select.select([far], [], [], 0)[0], "the data")
         assert far.recv(100) == b"at the same time"
 
 
@@ -85,7 +79,7 @@ table inet hold {{
   }}
 }}
 """
-"""The far side does not see the request, or it would refuse it: nobody listens there."""
+"""The far side must not receive the request: it would refuse it, as it has no listener."""
 
 
 def _dialer(bed: Testbed, port: int) -> int:
@@ -96,14 +90,14 @@ def _dialer(bed: Testbed, port: int) -> int:
 
 
 def test_req_3_filtering_by_address_and_port(bed: Testbed, family: Family) -> None:
-    """Whoever was not asked does not get in by the port of a connection: the socket is its own."""
+    """Another sender is refused at the port of a connection: the socket is connected."""
     with conversation(bed, family, HOME) as pair:
         _, outside, *_ = pair.server.getpeername()
-        with sockets.stream(bed.far, family) as stranger:
-            stranger.setblocking(False)
-            stranger.connect_ex((family.eth0, outside))
-            wait_until(lambda: select.select([], [stranger], [], 0)[1], "a refusal")
-            refused = stranger.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR)
+        with sockets.stream(bed.far, family) as other:
+            other.setblocking(False)
+            other.connect_ex((family.eth0, outside))
+            wait_until(lambda: select.select([], [other], [], 0)[1], "a refusal")
+            refused = other.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR)
             assert refused == errno.ECONNREFUSED
         pair.client.sendall(b"not disturbed")
         assert pair.server.recv(100) == b"not disturbed"
@@ -112,14 +106,14 @@ def test_req_3_filtering_by_address_and_port(bed: Testbed, family: Family) -> No
 def test_req_4_is_not_met_an_unsolicited_request_is_refused_at_once_as_by_any_host(
     bed: Testbed, family: Family
 ) -> None:
-    """The requirement wants no answer for 6 seconds. The kernel, whose ports these are, answers, as
-    that of a host without a router does; see docs/limits.md. The inside sees nothing of it."""
+    """The requirement is no answer for 6 seconds. The kernel, whose ports these are, answers, as
+    that of a host without a router does; see docs/limits.md. No inside host gets a packet of it."""
     with Capture(bed.client, "tcp") as capture:
-        told_by = {
-            name: told(partial(sockets.connected, bed.far, family, address, 40404))
+        results = {
+            name: result_of(partial(sockets.connected, bed.far, family, address, 40404))
             for name, address in (("router", family.eth0), ("bare", family.far(BARE)))
         }
-        assert told_by == dict.fromkeys(("router", "bare"), "ConnectionRefusedError")
+        assert results == dict.fromkeys(("router", "bare"), "ConnectionRefusedError")
         assert capture.packets() == []
 
 
@@ -140,7 +134,7 @@ def test_req_8_hairpinning_is_the_kernels(bed: Testbed, family: Family) -> None:
 
 
 def test_req_9_an_icmp_error_is_translated(bed: Testbed, family: Family) -> None:
-    """A narrow link behind the client's back: the error about a segment too big for it, which is
+    """A narrow link before the client: the error about a segment too big for it, which is
     addressed to the far host, makes our own kernel send smaller ones."""
     with conversation(bed, family, HOME) as pair:
         pair.client.sendall(b"ready")
@@ -156,7 +150,7 @@ def test_req_9_an_icmp_error_is_translated(bed: Testbed, family: Family) -> None
 
 
 def test_req_10_an_icmp_error_ends_no_connection(bed: Testbed, family: Family) -> None:
-    """The far host becomes unreachable for a moment, and says so; the connection goes on."""
+    """The far host becomes unreachable for a moment, with an ICMP error; the connection goes on."""
     with conversation(bed, family, HOME) as pair, Capture(bed.router) as capture:
         bed.gw.ip(f"route add unreachable {family.far(HOME)}")
         try:

@@ -1,35 +1,31 @@
 """A connection from the port of one that has just ended is a new one, and is dialled for.
 
-How soon it asks must not matter: the segment that ends the former connection and the request for
-the next reach the router together. Each is held by the home network and by the bare path.
+The time between them must not matter: the segment that ends the former connection and the request
+for the next reach the router together. Each test runs by the home network and by the bare path.
 """
 
 from __future__ import annotations
 
 import errno
 import socket
-from collections.abc import Iterator
 from functools import partial
 
 import pytest
 
 from tests.e2e import sockets
+from tests.e2e.marks import WITH_AND_WITHOUT_OFFLOADS
 from tests.e2e.tcp_bed import BARE, HOME, RULES
 from tests.e2e.testbed import Family, Testbed
-from tests.e2e.tunrouter import Tunrouter, running
 from tests.e2e.wait import BOUND_S, wait_until
+
+pytestmark = [
+    WITH_AND_WITHOUT_OFFLOADS,
+    pytest.mark.rules(RULES),
+    pytest.mark.usefixtures("router"),
+]
 
 TIMES = 30
 PORT = 33034
-
-
-@pytest.fixture(scope="module", params=[True, False], ids=["offloads", "plain"], autouse=True)
-def router(
-    request: pytest.FixtureRequest, bed: Testbed, tmp_path_factory: pytest.TempPathFactory
-) -> Iterator[Tunrouter]:
-    directory = tmp_path_factory.mktemp("rules")
-    with running(bed.router, directory, RULES, offloads=request.param) as started:
-        yield started
 
 
 @pytest.fixture(params=[HOME, BARE], ids=["home", "bare"])
@@ -49,7 +45,7 @@ def from_the_port(family: Family) -> socket.socket:
 
 
 def outcome(client: socket.socket, address: tuple[str, int]) -> str:
-    """What connect() says."""
+    """The name of the error of connect(), or "success"."""
     try:
         sockets.connect(client, address)
     except OSError as error:
@@ -57,21 +53,19 @@ def outcome(client: socket.socket, address: tuple[str, int]) -> str:
     return "success"
 
 
-def test_after_a_reset_where_nobody_listens_any_more(
-    bed: Testbed, family: Family, host: int
-) -> None:
+def test_after_a_reset_without_a_listener(bed: Testbed, family: Family, host: int) -> None:
     for _ in range(TIMES):
         with sockets.listener(bed.far) as listener:
             address = (family.far(host), sockets.port_of(listener))
             first = sockets.within(bed.client, partial(from_the_port, family))
             sockets.connect(first, address)
             server, _ = listener.accept()
-        again = partial(_reset_and_ask, first, family, address)
+        again = partial(_reset_and_connect, first, family, address)
         assert sockets.within(bed.client, again) == "ECONNREFUSED"
         server.close()
 
 
-def _reset_and_ask(first: socket.socket, family: Family, address: tuple[str, int]) -> str:
+def _reset_and_connect(first: socket.socket, family: Family, address: tuple[str, int]) -> str:
     sockets.reset(first)
     with from_the_port(family) as second:
         return outcome(second, address)
@@ -101,9 +95,9 @@ def _another(former: socket.socket, family: Family, address: tuple[str, int]) ->
     return client
 
 
-def test_after_both_have_closed_and_nobody_listens(bed: Testbed, family: Family, host: int) -> None:
+def test_after_both_have_closed_without_a_listener(bed: Testbed, family: Family, host: int) -> None:
     """The server first, so that the client's port is free at once; what is left of the former
-    connection at the other end (TIME_WAIT) lets a later request in, if somebody listens."""
+    connection at the other end (TIME_WAIT) accepts a later request, if there is a listener."""
     for _ in range(3):
         with sockets.listener(bed.far) as listener:
             address = (family.far(host), sockets.port_of(listener))
@@ -113,14 +107,14 @@ def test_after_both_have_closed_and_nobody_listens(bed: Testbed, family: Family,
         server.close()
         assert first.recv(1) == b""
         first.close()
-        ask = partial(_ask, family, address)
-        told = wait_until(partial(sockets.within, bed.client, ask), "a free port")
-        assert told == "ECONNREFUSED"
+        attempt = partial(_attempt, family, address)
+        result = wait_until(partial(sockets.within, bed.client, attempt), "a free port")
+        assert result == "ECONNREFUSED"
 
 
-def _ask(family: Family, address: tuple[str, int]) -> str | None:
-    """What connect() says; None while the former connection has its own last acknowledgement to
-    wait for."""
+def _attempt(family: Family, address: tuple[str, int]) -> str | None:
+    """The outcome of connect(); None while the former connection waits for its last
+    acknowledgement."""
     with from_the_port(family) as client:
-        told = outcome(client, address)
-    return None if told == "EADDRNOTAVAIL" else told
+        result = outcome(client, address)
+    return None if result == "EADDRNOTAVAIL" else result

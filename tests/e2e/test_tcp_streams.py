@@ -1,6 +1,6 @@
-"""Conversations by TCP: what one side says the other hears, to the end, and ends are told apart.
+"""TCP streams: each side receives what the other sends, to its end, and FIN and RST stay distinct.
 
-Each is held by the home network and by the VPN, with and without offloads, and by the bare path.
+Each test runs by the home network and by the VPN, with and without offloads, and by the bare path.
 """
 
 from __future__ import annotations
@@ -10,12 +10,12 @@ import hashlib
 import random
 import select
 import socket
-from collections.abc import Iterator
 from functools import partial
 
 import pytest
 
 from tests.e2e import sockets
+from tests.e2e.marks import WITH_AND_WITHOUT_OFFLOADS
 from tests.e2e.tcp_bed import (
     BARE,
     HOME,
@@ -24,23 +24,19 @@ from tests.e2e.tcp_bed import (
     alongside,
     conversation,
     outside_address,
-    told,
+    result_of,
 )
 from tests.e2e.testbed import Family, Testbed
-from tests.e2e.tunrouter import Tunrouter, running
 from tests.e2e.wait import BOUND_S
+
+pytestmark = [
+    WITH_AND_WITHOUT_OFFLOADS,
+    pytest.mark.rules(RULES),
+    pytest.mark.usefixtures("router"),
+]
 
 MEGABYTE = 1 << 20
 AT_ONCE = 1000
-
-
-@pytest.fixture(scope="module", params=[True, False], ids=["offloads", "plain"], autouse=True)
-def router(
-    request: pytest.FixtureRequest, bed: Testbed, tmp_path_factory: pytest.TempPathFactory
-) -> Iterator[Tunrouter]:
-    directory = tmp_path_factory.mktemp("rules")
-    with running(bed.router, directory, RULES, offloads=request.param) as started:
-        yield started
 
 
 @pytest.fixture(params=[HOME, VPN, BARE], ids=["home", "vpn", "bare"])
@@ -121,26 +117,26 @@ def test_the_server_may_half_close_as_well(bed: Testbed, family: Family, host: i
 
 def test_both_at_once_and_much(bed: Testbed, family: Family, host: int) -> None:
     up, down = noise(2 * MEGABYTE, 1), noise(2 * MEGABYTE, 2)
-    heard: list[bytes] = []
+    received: list[bytes] = []
     with conversation(bed, family, host) as pair:
 
-        def speak() -> None:
+        def serve() -> None:
             pair.server.sendall(down)
             pair.server.shutdown(socket.SHUT_WR)
 
-        def listen() -> None:
-            heard.append(sockets.read_to_end(pair.server))
+        def receive() -> None:
+            received.append(sockets.read_to_end(pair.server))
 
-        def ask() -> None:
+        def send() -> None:
             pair.client.sendall(up)
             pair.client.shutdown(socket.SHUT_WR)
 
-        with alongside(speak), alongside(listen), alongside(ask):
+        with alongside(serve), alongside(receive), alongside(send):
             assert sockets.read_to_end(pair.client) == down
-    assert heard == [up]
+    assert received == [up]
 
 
-def test_a_server_that_speaks_and_closes_at_once(bed: Testbed, family: Family, host: int) -> None:
+def test_a_server_that_sends_and_closes_at_once(bed: Testbed, family: Family, host: int) -> None:
     with sockets.listener(bed.far) as listener:
         for _ in range(20):
             client = sockets.connected(
@@ -158,15 +154,15 @@ def test_a_servers_reset_is_a_reset(bed: Testbed, family: Family, host: int) -> 
         pair.server.sendall(b"before")
         assert pair.client.recv(6) == b"before"
         sockets.reset(pair.server)
-        assert told(lambda: pair.client.recv(1)) == "ConnectionResetError"
+        assert result_of(lambda: pair.client.recv(1)) == "ConnectionResetError"
 
 
-def test_what_was_said_before_a_reset_is_heard(bed: Testbed, family: Family, host: int) -> None:
+def test_data_before_a_reset_is_delivered(bed: Testbed, family: Family, host: int) -> None:
     with conversation(bed, family, host) as pair:
-        pair.server.sendall(b"last words")
+        pair.server.sendall(b"last data")
         sockets.reset(pair.server)
-        assert pair.client.recv(100) == b"last words"
-        assert told(lambda: pair.client.recv(1)) == "ConnectionResetError"
+        assert pair.client.recv(100) == b"last data"
+        assert result_of(lambda: pair.client.recv(1)) == "ConnectionResetError"
 
 
 def test_a_clients_reset_is_a_reset(bed: Testbed, family: Family, host: int) -> None:
@@ -174,27 +170,25 @@ def test_a_clients_reset_is_a_reset(bed: Testbed, family: Family, host: int) -> 
         pair.client.sendall(b"x")
         assert pair.server.recv(1) == b"x"
         sockets.reset(pair.client)
-        assert told(lambda: pair.server.recv(1)) == "ConnectionResetError"
+        assert result_of(lambda: pair.server.recv(1)) == "ConnectionResetError"
 
 
 @pytest.mark.parametrize("side", ["client", "server"])
-def test_a_reset_after_a_half_close_is_told_at_once(
+def test_a_reset_after_a_half_close_is_passed_on_at_once(
     bed: Testbed, family: Family, host: int, side: str
 ) -> None:
-    """The other side has heard the end, and says nothing by which it would notice."""
+    """The other side has received the FIN, and sends nothing that the reset would answer."""
     with conversation(bed, family, host) as pair:
-        speaker, hearer = (
+        sender, receiver = (
             (pair.client, pair.server) if side == "client" else (pair.server, pair.client)
         )
-        speaker.shutdown(socket.SHUT_WR)
-        assert hearer.recv(1) == b""
-        sockets.reset(speaker)
-        assert _error_of(hearer) == errno.EPIPE
+        sender.shutdown(socket.SHUT_WR)
+        assert receiver.recv(1) == b""
+        sockets.reset(sender)
+        assert _error_of(receiver) == errno.EPIPE
 
 
-def test_whoever_writes_to_one_that_has_closed_is_told(
-    bed: Testbed, family: Family, host: int
-) -> None:
+def test_a_write_to_a_closed_connection_fails(bed: Testbed, family: Family, host: int) -> None:
     with conversation(bed, family, host) as pair:
         pair.client.close()
         assert pair.server.recv(1) == b""
@@ -203,7 +197,7 @@ def test_whoever_writes_to_one_that_has_closed_is_told(
 
 
 def _error_of(sock: socket.socket) -> int:
-    """What a socket says of its connection when it is told that it has broken; 0: never."""
+    """The error of a socket when its connection has broken; 0: none for BOUND_S seconds."""
     poll = select.poll()
     poll.register(sock, select.POLLERR)
     poll.poll(BOUND_S * 1000)
@@ -214,17 +208,17 @@ def _error_of(sock: socket.socket) -> int:
 def test_an_urgent_byte_holds_up_nothing(
     bed: Testbed, family: Family, host: int, side: str
 ) -> None:
-    """As telnetd and ftpd ask for it, in line."""
+    """With SO_OOBINLINE, as telnetd and ftpd use it."""
     with conversation(bed, family, host) as pair:
-        speaker, hearer = (
+        sender, receiver = (
             (pair.client, pair.server) if side == "client" else (pair.server, pair.client)
         )
-        hearer.setsockopt(socket.SOL_SOCKET, socket.SO_OOBINLINE, 1)
-        speaker.sendall(b"before")
-        speaker.send(b"!", socket.MSG_OOB)
-        speaker.sendall(b"after")
-        speaker.shutdown(socket.SHUT_WR)
-        assert sockets.read_to_end(hearer) == b"before!after"
+        receiver.setsockopt(socket.SOL_SOCKET, socket.SO_OOBINLINE, 1)
+        sender.sendall(b"before")
+        sender.send(b"!", socket.MSG_OOB)
+        sender.sendall(b"after")
+        sender.shutdown(socket.SHUT_WR)
+        assert sockets.read_to_end(receiver) == b"before!after"
 
 
 def test_both_close_at_the_same_time(bed: Testbed, family: Family, host: int) -> None:
@@ -237,7 +231,9 @@ def test_both_close_at_the_same_time(bed: Testbed, family: Family, host: int) ->
             assert (pair.client.recv(1), pair.server.recv(1)) == (b"", b"")
 
 
-def test_a_slow_reader_holds_up_nobody_else(bed: Testbed, family: Family, host: int) -> None:
+def test_a_slow_reader_holds_up_no_other_connection(
+    bed: Testbed, family: Family, host: int
+) -> None:
     """What one does not read waits, with its own sender; another connection goes on."""
     with conversation(bed, family, host) as stuck, conversation(bed, family, host) as other:
         stuck.server.setblocking(False)
@@ -249,7 +245,7 @@ def test_a_slow_reader_holds_up_nobody_else(bed: Testbed, family: Family, host: 
 
 
 def _fill(sock: socket.socket) -> int:
-    """Send until a while nothing has been taken any more; how much was."""
+    """Sends until the socket accepts no more for a time; returns the number of bytes."""
     sent, refused = 0, 0
     piece = bytes(1 << 16)
     while refused < 1000:
@@ -262,7 +258,7 @@ def _fill(sock: socket.socket) -> int:
 
 
 def test_a_thousand_connections_at_once(bed: Testbed, family: Family, host: int) -> None:
-    """All are open at the same time, by the way out that is theirs, and each hears its number."""
+    """All are open at the same time, by the right outbound, and each receives its own number."""
     outside = outside_address(bed, family, host)
     with sockets.listener(bed.far) as listener:
         port = sockets.port_of(listener)
@@ -279,8 +275,8 @@ def test_a_thousand_connections_at_once(bed: Testbed, family: Family, host: int)
                 client.settimeout(BOUND_S)
                 assert client.recv(100).decode().removeprefix("::ffff:") == outside
                 client.sendall(str(number).encode())
-            heard = {server.recv(100) for server in servers}
-            assert heard == {str(number).encode() for number in range(AT_ONCE)}
+            received = {server.recv(100) for server in servers}
+            assert received == {str(number).encode() for number in range(AT_ONCE)}
         finally:
             for sock in clients + servers:
                 sock.close()

@@ -8,63 +8,43 @@ from pathlib import Path
 
 import pytest
 
-from tests.e2e import ping
 from tests.e2e.snapshot import state, wait_for_state
-from tests.e2e.testbed import FAMILIES, Testbed
+from tests.e2e.split import RULES, ping_both
+from tests.e2e.testbed import Testbed
 from tests.e2e.tunrouter import TUN, Tunrouter, rules, running, write_rules
 from tests.e2e.wait import wait_until
 
-HOME, VPN = 1, 2
-
-RULES = rules(
-    *(f"{family.far(HOME)} -> home" for family in FAMILIES),
-    *(f"{family.far(VPN)} -> office" for family in FAMILIES),
-)
+pytestmark = pytest.mark.usefixtures("strict_rp_filter")
 
 MANY_RULES = rules(*(f"198.51.{n >> 8}.{n & 255} -> home" for n in range(3000)))
 """So many that reading them takes a moment."""
-
-
-def _use(bed: Testbed) -> None:
-    """Traffic by every way, so that all there is to clean up has come into being."""
-    for family in FAMILIES:
-        for host in (HOME, VPN):
-            assert ping.answered(bed.client, family.far(host)).received == 3
 
 
 def _wait_until_gone(router: Tunrouter) -> None:
     wait_until(lambda: not router.pids(), "all of its processes to end")
 
 
-@pytest.fixture(scope="module", autouse=True)
-def _strict(bed: Testbed) -> None:
-    """Strict rp_filter, so that whoever loosens it has something to put back."""
-    bed.router.sysctl(
-        ipv4__conf__all__rp_filter=1, ipv4__conf__eth0__rp_filter=1, ipv4__conf__wg0__rp_filter=1
-    )
-
-
 @pytest.mark.parametrize("by", [signal.SIGINT, signal.SIGTERM])
-def test_a_polite_end(bed: Testbed, tmp_path: Path, by: signal.Signals) -> None:
+def test_an_end_by_signal(bed: Testbed, tmp_path: Path, by: signal.Signals) -> None:
     before = state(bed.router)
     with running(bed.router, tmp_path, RULES) as router:
-        _use(bed)
+        ping_both(bed)
         assert state(bed.router) != before
         stopped = router.stop(by)
         assert stopped.exit_code == 0, stopped.log
         assert stopped.counters["loop"] == 0
         _wait_until_gone(router)
-    assert state(bed.router) == before, "all must be back by the time the program has ended"
+    assert state(bed.router) == before, "all must be restored by the time the program has ended"
 
 
 @pytest.mark.parametrize("by", [signal.SIGINT, signal.SIGTERM])
 def test_a_second_signal_interrupts_nothing(
     bed: Testbed, tmp_path: Path, by: signal.Signals
 ) -> None:
-    """Sent while the router waits for its helpers to put everything back."""
+    """Sent while the router waits for its helper processes to restore everything."""
     before = state(bed.router)
     with running(bed.router, tmp_path, RULES) as router:
-        _use(bed)
+        ping_both(bed)
         helpers = [pid for pid in router.pids() if pid != router.pid]
         for pid in helpers:
             os.kill(pid, signal.SIGSTOP)
@@ -84,7 +64,7 @@ def test_a_second_signal_interrupts_nothing(
 def test_an_end_before_it_is_ready(bed: Testbed, tmp_path: Path, by: signal.Signals) -> None:
     before = state(bed.router)
     path = tmp_path / "rules.yaml"
-    os.mkfifo(path)  # of which nothing can be read until somebody writes
+    os.mkfifo(path)  # blocks its reader until it is written to
     router = Tunrouter(bed.router, path)
     try:
         wait_until(lambda: len(router.pids()) > 1, "the first helper, before the rules are read")
@@ -97,7 +77,7 @@ def test_an_end_before_it_is_ready(bed: Testbed, tmp_path: Path, by: signal.Sign
         router.close()
 
 
-def test_a_question_to_reload_before_it_is_ready(bed: Testbed, tmp_path: Path) -> None:
+def test_a_reload_request_before_it_is_ready(bed: Testbed, tmp_path: Path) -> None:
     router = Tunrouter(bed.router, write_rules(tmp_path, MANY_RULES))
     try:
         wait_until(lambda: len(router.pids()) > 1, "the first helper, before the rules are read")
@@ -112,7 +92,7 @@ def test_a_question_to_reload_before_it_is_ready(bed: Testbed, tmp_path: Path) -
 def test_sigkill_of_the_main_program(bed: Testbed, tmp_path: Path) -> None:
     before = state(bed.router)
     with running(bed.router, tmp_path, RULES) as router:
-        _use(bed)
+        ping_both(bed)
         assert router.stop(signal.SIGKILL).exit_code == -signal.SIGKILL
         wait_for_state(bed.router, before)
         _wait_until_gone(router)
@@ -123,7 +103,7 @@ def test_sigkill_of_any_of_its_processes(bed: Testbed, tmp_path: Path) -> None:
     position, processes = 0, 1
     while position < processes:
         with running(bed.router, tmp_path, RULES) as router:
-            _use(bed)
+            ping_both(bed)
             processes = len(router.pids())
             os.kill(router.pids()[position], signal.SIGKILL)
             wait_for_state(bed.router, before)
@@ -138,5 +118,5 @@ def test_it_starts_again_after_sigkill(bed: Testbed, tmp_path: Path) -> None:
         killed.stop(signal.SIGKILL)
     wait_until(lambda: not bed.router.has_interface(TUN), f"{TUN} to go")
     with running(bed.router, tmp_path, RULES):
-        _use(bed)
+        ping_both(bed)
     wait_for_state(bed.router, before)

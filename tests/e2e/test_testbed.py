@@ -1,4 +1,4 @@
-"""The test bed itself: the right ways work, the wrong ones do not, and nothing is left behind."""
+"""The test bed itself: the right paths work, the wrong ones do not, and nothing is left behind."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ def test_no_gateway_answers_for_destinations_taken_to_be_on_link(bed: Testbed) -
 
 
 def test_a_foreign_source_does_not_pass_the_tunnel(bed: Testbed, family: Family) -> None:
-    """Whoever forwards a client's packet into the VPN without translating it gets no answer."""
+    """A client's packet that is forwarded into the VPN without translation gets no answer."""
     bed.router.ip(f"route add {family.office(2)} dev wg0")
     try:
         with Capture(bed.far) as far:
@@ -60,7 +60,7 @@ def test_a_foreign_source_does_not_pass_the_tunnel(bed: Testbed, family: Family)
         bed.router.ip(f"route del {family.office(2)} dev wg0")
 
 
-def test_a_hop_is_found_whatever_the_tracing_program_makes_of_its_answer(
+def test_a_hop_is_found_also_if_the_tracing_program_misses_its_answer(
     bed: Testbed, family: Family
 ) -> None:
     """This one does not wait for answers, and has ended before they arrive."""
@@ -75,9 +75,7 @@ def test_a_hop_is_found_whatever_the_tracing_program_makes_of_its_answer(
         bed.router.ip(f"route del {family.office(2)} dev wg0")
 
 
-def test_probes_tell_an_answer_from_a_refusal_and_from_silence(
-    bed: Testbed, family: Family
-) -> None:
+def test_probes_distinguish_an_answer_a_refusal_and_silence(bed: Testbed, family: Family) -> None:
     server = probes.start_server(bed.far)
     bed.far.ip(f"route add blackhole {family.client}")
     try:

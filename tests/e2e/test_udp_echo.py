@@ -1,60 +1,35 @@
-"""Datagrams of every size, there and back, by each way out, as the bare kernel carries them."""
+"""Datagrams of every size, there and back, by each outbound, as the bare kernel carries them."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from typing import Any
 
 import pytest
 
 from tests.e2e.capture import Capture
+from tests.e2e.marks import WITH_AND_WITHOUT_OFFLOADS
 from tests.e2e.netns import Namespace
 from tests.e2e.testbed import Family, Testbed
-from tests.e2e.tunrouter import Tunrouter, running
+from tests.e2e.tunrouter import Tunrouter
 from tests.e2e.udp import (
-    BARE,
-    BARE_OFFICE,
     DNS,
     ELSEWHERE,
     HOME,
     OFFICE,
+    PATHS,
     RULES,
-    ask,
-    far_hosts,
+    exchange,
 )
+
+pytestmark = [
+    WITH_AND_WITHOUT_OFFLOADS,
+    pytest.mark.rules(RULES),
+    pytest.mark.usefixtures("udp_servers"),
+]
 
 SIZES = [0, 1, 1300, 1400, 8000, 65507]
 MANY = {HOME: 300, OFFICE: 100}
 """Flows at once. A tunnel in user space loses more than that by itself, also without a router."""
-
-WAYS = pytest.mark.parametrize(
-    ("host", "through", "bare"),
-    [
-        ("client", HOME, BARE),
-        ("router", HOME, BARE),
-        ("client", OFFICE, BARE),
-        ("router", OFFICE, BARE_OFFICE),
-    ],
-    ids=["client-direct", "router-direct", "client-vpn", "router-vpn"],
-)
-
-
-@pytest.fixture(scope="module", params=[True, False], ids=["offloads", "plain"])
-def router(
-    request: pytest.FixtureRequest, bed: Testbed, tmp_path_factory: pytest.TempPathFactory
-) -> Iterator[Tunrouter]:
-    directory = tmp_path_factory.mktemp("rules")
-    with (
-        far_hosts(bed),
-        running(bed.router, directory, RULES, offloads=request.param) as started,
-    ):
-        yield started
-
-
-@pytest.fixture
-def asker(request: pytest.FixtureRequest, bed: Testbed, router: Tunrouter, host: str) -> Namespace:
-    found: Namespace = getattr(bed, host)
-    return found
 
 
 def without(found: list[Any], *fields: str) -> list[Any]:
@@ -66,42 +41,42 @@ def without(found: list[Any], *fields: str) -> list[Any]:
     ]
 
 
-@WAYS
+@PATHS
 def test_every_size_comes_back_whole(
-    asker: Namespace, family: Family, through: int, bare: int
+    sender: Namespace, family: Family, through: int, bare: int
 ) -> None:
-    """RFC 4787 REQ-14 as well: what is longer than the way out goes and comes in fragments."""
-    # The first datagrams too long for the tunnel may only tell the sender so (IPv6).
-    ask(asker, family.far(through), sends=[1400, 1400], expect=0)
-    ours = ask(asker, family.far(through), sends=SIZES).found
-    kernel = ask(asker, family.far(bare), sends=SIZES).found
+    """RFC 4787 REQ-14 as well: what is longer than the outbound's MTU passes in fragments."""
+    # The first datagrams too long for the tunnel may only cause an error to the sender (IPv6).
+    exchange(sender, family.far(through), sends=[1400, 1400], expect=0)
+    ours = exchange(sender, family.far(through), sends=SIZES).found
+    kernel = exchange(sender, family.far(bare), sends=SIZES).found
     assert [one["length"] for one in kernel] == SIZES
     assert without(ours, "sender", "hop_limit") == without(kernel, "sender", "hop_limit")
     assert {tuple(one["sender"]) for one in ours} == {(family.far(through), 7)}
     assert {one["hop_limit"] for one in ours} == {kernel[0]["hop_limit"] - 1}
 
 
-@WAYS
+@PATHS
 def test_the_traffic_class_goes_out_and_comes_back(
-    asker: Namespace, family: Family, through: int, bare: int
+    sender: Namespace, family: Family, through: int, bare: int
 ) -> None:
     for address in (family.far(bare), family.far(through)):
         for traffic_class in (0x28, 0xB8):
-            (found,) = ask(asker, address, traffic_class=traffic_class).found
+            (found,) = exchange(sender, address, traffic_class=traffic_class).found
             assert found["traffic_class"] == traffic_class
 
 
 @pytest.mark.parametrize(
     ("through", "interface"), [(HOME, "home0"), (OFFICE, "vpn0")], ids=["direct", "vpn"]
 )
-def test_the_far_host_sees_the_way_out_and_the_same_port(
+def test_the_far_host_sees_the_outbounds_address_and_the_same_port(
     bed: Testbed, router: Tunrouter, family: Family, through: int, interface: str
 ) -> None:
     """RFC 4787 REQ-1: one outside endpoint for all destinations; the port is kept where free."""
     own = family.eth0 if through == HOME else family.wg0
     with Capture(bed.far, f"udp and src {own}") as far:
         for number in (0, 1):
-            ask(bed.client, family.far(through + number), source_port=5353)
+            exchange(bed.client, family.far(through + number), source_port=5353)
         seen = {(packet.interface, packet.source) for packet in far.packets()}
     assert seen == {(interface, f"{own}.5353")}
 
@@ -111,12 +86,12 @@ def test_two_inside_hosts_with_one_port(bed: Testbed, router: Tunrouter, family:
     port = 6001 if family.version == 4 else 6003
     with Capture(bed.far, f"udp and src {family.eth0}") as far:
         for namespace in (bed.router, bed.client):
-            (found,) = ask(namespace, family.far(HOME), source_port=port).found
+            (found,) = exchange(namespace, family.far(HOME), source_port=port).found
             assert found["length"] == 5
         ports = {int(packet.source.rpartition(".")[2]) for packet in far.packets()}
     assert len(ports) == 2
     assert {number % 2 for number in ports} == {1}
-    assert port in ports, "the LAN host's, once the local program has let go of it"
+    assert port in ports, "the LAN host's, once the local program has closed it"
 
 
 def test_a_port_that_a_local_program_has_is_not_taken_from_it(
@@ -126,7 +101,7 @@ def test_a_port_that_a_local_program_has_is_not_taken_from_it(
     try:
         own.wait_for_output("bound")
         with Capture(bed.far, f"udp and src {family.eth0}") as far:
-            (found,) = ask(bed.client, family.far(HOME), source_port=6100).found
+            (found,) = exchange(bed.client, family.far(HOME), source_port=6100).found
             assert found["length"] == 5
             (source,) = {packet.source for packet in far.packets()}
         assert not source.endswith(".6100")
@@ -144,10 +119,10 @@ s.recv(1)
 """
 
 
-@WAYS
-def test_many_flows_at_once(asker: Namespace, family: Family, through: int, bare: int) -> None:
+@PATHS
+def test_many_flows_at_once(sender: Namespace, family: Family, through: int, bare: int) -> None:
     many = MANY[through]
-    found = ask(asker, family.far(through), sends=["aa", "bb", "cc"], sockets=many).found
+    found = exchange(sender, family.far(through), sends=["aa", "bb", "cc"], sockets=many).found
     assert [one["length"] for one in found] == [1] * 3 * many
     digests = [one["digest"] for one in found]
     assert [len(set(digests[at : at + many])) for at in range(0, 3 * many, many)] == [1, 1, 1]
@@ -157,33 +132,40 @@ def test_req_8_another_port_of_the_host_may_answer(
     bed: Testbed, router: Tunrouter, family: Family
 ) -> None:
     """RFC 4787 REQ-8: filtering is by address, not by port."""
-    (found,) = ask(bed.client, family.far(HOME), ELSEWHERE, connect=False).found
+    (found,) = exchange(bed.client, family.far(HOME), ELSEWHERE, connect=False).found
     assert found["sender"] == [family.far(HOME), ELSEWHERE + 1]
 
 
 def test_req_8_another_host_may_not_answer(
     bed: Testbed, router: Tunrouter, family: Family, tmp_path_factory: pytest.TempPathFactory
 ) -> None:
-    """RFC 4787 REQ-8. That the answer has arrived is seen by one that comes after it."""
-    stranger = f"{family.far(HOME + 2)} x".encode().hex()
-    friend = f"{family.far(HOME)} y".encode().hex()
+    """RFC 4787 REQ-8. A later answer shows that the first has arrived."""
+    by_another_host = f"{family.far(HOME + 2)} x".encode().hex()
+    by_the_same_host = f"{family.far(HOME)} y".encode().hex()
     with Capture(bed.router, f"udp and src port {ELSEWHERE + 1}") as seen:
-        found = ask(
-            bed.client, family.far(HOME), ELSEWHERE, connect=False, sends=[stranger], patience=1
+        found = exchange(
+            bed.client,
+            family.far(HOME),
+            ELSEWHERE,
+            connect=False,
+            sends=[by_another_host],
+            patience=1,
         ).found
-        again = ask(bed.client, family.far(HOME), ELSEWHERE, connect=False, sends=[friend]).found
+        again = exchange(
+            bed.client, family.far(HOME), ELSEWHERE, connect=False, sends=[by_the_same_host]
+        ).found
         sources = {packet.source for packet in seen.on("eth0")}
     assert found == ["silence"]
     assert again[0]["sender"] == [family.far(HOME), ELSEWHERE + 1]
-    assert f"{family.far(HOME + 2)}.{ELSEWHERE + 1}" in sources, "the stranger did answer"
+    assert f"{family.far(HOME + 2)}.{ELSEWHERE + 1}" in sources, "the other host did answer"
 
 
 @pytest.mark.parametrize("by", ["+notcp", "+tcp"])
-@WAYS
-def test_dig(asker: Namespace, family: Family, through: int, bare: int, by: str) -> None:
+@PATHS
+def test_dig(sender: Namespace, family: Family, through: int, bare: int, by: str) -> None:
     outputs = [
         [
-            asker.run(
+            sender.run(
                 *("dig", f"@{family.far(number)}", "-p", str(DNS)),
                 *(kind, by, "+short", "example.net"),
             ).stdout

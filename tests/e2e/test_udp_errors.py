@@ -1,32 +1,36 @@
-"""What goes wrong with a datagram is told as the bare kernel tells it: same error, same sender."""
+"""Errors about a datagram are those of the bare kernel: same error, same sender."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from itertools import count
 from typing import Any
 
 import pytest
 
+from tests.e2e.marks import WITH_AND_WITHOUT_OFFLOADS
 from tests.e2e.netns import Namespace
-from tests.e2e.status import asked
+from tests.e2e.status import read_status
 from tests.e2e.testbed import FAMILIES, Family, Testbed
-from tests.e2e.tunrouter import Tunrouter, running
+from tests.e2e.tunrouter import Tunrouter
 from tests.e2e.udp import (
-    BARE,
-    BARE_NOBODY,
-    BARE_OFFICE,
+    ABSENT,
+    BARE_ABSENT,
     CLOSED,
     FILTERED,
     HOME,
-    NOBODY,
     OFFICE,
     RULES,
+    SAME_OUTBOUND,
     UNREACHABLE,
-    ask,
-    far_hosts,
+    exchange,
     neighbour,
 )
+
+pytestmark = [
+    WITH_AND_WITHOUT_OFFLOADS,
+    pytest.mark.rules(RULES),
+    pytest.mark.usefixtures("udp_servers", "fast_neighbour_failure"),
+]
 
 PROHIBITED = {4: "EHOSTUNREACH", 6: "EACCES"}
 NARROW = 1360
@@ -35,51 +39,28 @@ NARROW = 1360
 _ports = count(7001)
 """Each test one of its own: a mapping outlives its test."""
 _fresh = {family.version: count(2) for family in FAMILIES}
-"""Added to a host: one whose path's MTU nobody has learnt yet."""
-
-WAYS = pytest.mark.parametrize(
-    ("host", "through", "bare"),
-    [
-        ("client", HOME, BARE),
-        ("router", HOME, BARE),
-        ("router", OFFICE, BARE_OFFICE),
-    ],
-    ids=["client-direct", "router-direct", "router-vpn"],
-)
+"""Added to a host: one whose path MTU is not known yet."""
 
 
-@pytest.fixture(scope="module", params=[True, False], ids=["offloads", "plain"])
-def router(
-    request: pytest.FixtureRequest, bed: Testbed, tmp_path_factory: pytest.TempPathFactory
-) -> Iterator[Tunrouter]:
-    directory = tmp_path_factory.mktemp("rules")
-    with (
-        far_hosts(bed),
-        running(bed.router, directory, RULES, offloads=request.param) as started,
-    ):
-        bed.router.sysctl(  # to be sure after 0.3 s that a neighbour is not there
-            ipv4__neigh__eth0__retrans_time_ms=100, ipv6__neigh__eth0__retrans_time_ms=100
-        )
-        yield started
-
-
-@pytest.fixture
-def asker(bed: Testbed, router: Tunrouter, host: str) -> Namespace:
-    found: Namespace = getattr(bed, host)
-    return found
+@pytest.fixture(scope="module")
+def fast_neighbour_failure(bed: Testbed) -> None:
+    """Neighbour resolution fails after 0.3 s."""
+    bed.router.sysctl(
+        ipv4__neigh__eth0__retrans_time_ms=100, ipv6__neigh__eth0__retrans_time_ms=100
+    )
 
 
 def errors(
     namespace: Namespace, address: str, port: int = 7, **options: object
 ) -> list[dict[str, Any]]:
-    """The errors that a client is told of, with what they say; the addresses asked left out."""
-    told = ask(namespace, address, port, report=True, **options).found
-    for found in told:
+    """The errors that a client gets with their data, without the addresses that it sent to."""
+    reports = exchange(namespace, address, port, report=True, **options).found
+    for found in reports:
         assert isinstance(found, dict), found
         if found["offender"] == address:
             found["offender"] = "the destination"
         assert found.pop("destination")[0] == address
-    return told
+    return reports
 
 
 def error(namespace: Namespace, address: str, port: int = 7, **options: object) -> dict[str, Any]:
@@ -88,34 +69,34 @@ def error(namespace: Namespace, address: str, port: int = 7, **options: object) 
     return found
 
 
-@WAYS
+@SAME_OUTBOUND
 def test_a_closed_port_refuses_at_once(
-    asker: Namespace, family: Family, through: int, bare: int
+    sender: Namespace, family: Family, through: int, bare: int
 ) -> None:
-    ours = error(asker, family.far(through), CLOSED)
-    assert ours == error(asker, family.far(bare), CLOSED)
+    ours = error(sender, family.far(through), CLOSED)
+    assert ours == error(sender, family.far(bare), CLOSED)
     assert ours["error"] == "ECONNREFUSED"
     for number in (through, bare):
-        assert ask(asker, family.far(number), CLOSED).found == ["ECONNREFUSED"]
+        assert exchange(sender, family.far(number), CLOSED).found == ["ECONNREFUSED"]
 
 
-@WAYS
-def test_a_filtered_port_says_who_prohibits(
-    asker: Namespace, family: Family, through: int, bare: int
+@SAME_OUTBOUND
+def test_a_filtered_port_names_the_sender_of_the_error(
+    sender: Namespace, family: Family, through: int, bare: int
 ) -> None:
-    ours = error(asker, family.far(through), FILTERED)
-    assert ours == error(asker, family.far(bare), FILTERED)
+    ours = error(sender, family.far(through), FILTERED)
+    assert ours == error(sender, family.far(bare), FILTERED)
     assert ours["error"] == PROHIBITED[family.version]
     for number in (through, bare):
-        assert ask(asker, family.far(number), FILTERED).found == [PROHIBITED[family.version]]
+        assert exchange(sender, family.far(number), FILTERED).found == [PROHIBITED[family.version]]
 
 
-@WAYS
-def test_an_unreachable_host_is_told_by_the_router_before_it(
-    asker: Namespace, family: Family, through: int, bare: int
+@SAME_OUTBOUND
+def test_an_unreachable_host_is_reported_by_the_router_before_it(
+    sender: Namespace, family: Family, through: int, bare: int
 ) -> None:
-    ours = error(asker, family.far(through), UNREACHABLE)
-    assert ours == error(asker, family.far(bare), UNREACHABLE)
+    ours = error(sender, family.far(through), UNREACHABLE)
+    assert ours == error(sender, family.far(bare), UNREACHABLE)
     assert ours["error"] == "EHOSTUNREACH"
     assert ours["offender"] in (family.gateway, family.vpn_wg0)
 
@@ -123,80 +104,82 @@ def test_an_unreachable_host_is_told_by_the_router_before_it(
 @pytest.mark.parametrize("host", ["client", "router"])
 @pytest.mark.parametrize("size", [0, 5, 1200, 4000])
 def test_a_neighbour_that_is_not_there(
-    bed: Testbed, asker: Namespace, family: Family, size: int
+    bed: Testbed, sender: Namespace, family: Family, size: int
 ) -> None:
-    """Our own kernel says so, once for each datagram that has waited for him; it is told in the
-    router's name. What another program has sent there is no business of the router's. Of a
-    fragment that is not the first, which IPv6 speaks of too, nobody is known."""
-    kernel = errors(asker, neighbour(family, BARE_NOBODY), sends=[size], sockets=3)
+    """The router's kernel reports it once for each datagram that has waited for the neighbour; the
+    client gets it from the TUN's peer. Errors of another program's datagrams are not the router's.
+    A later fragment, for which IPv6 sends errors too, belongs to no flow."""
+    kernel = errors(sender, neighbour(family, BARE_ABSENT), sends=[size], sockets=3)
     before = _drops(bed)
-    ours = errors(asker, neighbour(family, NOBODY), sends=[size], sockets=3)
+    ours = errors(sender, neighbour(family, ABSENT), sends=[size], sockets=3)
     assert {found.pop("offender") for found in ours} == {family.tun_peer}
     for found in kernel:
         del found["offender"]
     assert ours == kernel
     assert [found["error"] for found in ours] == ["EHOSTUNREACH"] * 3
-    assert error(bed.router, neighbour(family, BARE_NOBODY))["error"] == "EHOSTUNREACH"
+    assert error(bed.router, neighbour(family, BARE_ABSENT))["error"] == "EHOSTUNREACH"
     later_fragments = 6 if (family.version, size) == (6, 4000) else 0
     before["no-binding"] = before.get("no-binding", 0) + later_fragments
     assert {"no-binding": 0} | _drops(bed) == before
 
 
 def _drops(bed: Testbed) -> dict[str, int]:
-    """Those of unicast: systems announce themselves by multicast at any moment."""
-    drops: dict[str, int] = asked(bed.router)["drops"]
+    """Those of unicast: systems send multicast at any moment."""
+    drops: dict[str, int] = read_status(bed.router)["drops"]
     return {reason: count for reason, count in drops.items() if reason != "multicast"}
 
 
-@WAYS
+@SAME_OUTBOUND
 @pytest.mark.parametrize("size", [0, 5, 1200])
 def test_time_exceeded_comes_from_the_real_hop(
-    asker: Namespace, family: Family, through: int, bare: int, size: int
+    sender: Namespace, family: Family, through: int, bare: int, size: int
 ) -> None:
     """One hop more than by the kernel alone: the router's own."""
-    hops = 2 if asker.name.endswith("client") else 1
-    kernel = error(asker, family.far(bare), hop_limit=hops, sends=[size])
-    ours = error(asker, family.far(through), hop_limit=hops + 1, sends=[size])
+    hops = 2 if sender.name.endswith("client") else 1
+    kernel = error(sender, family.far(bare), hop_limit=hops, sends=[size])
+    ours = error(sender, family.far(through), hop_limit=hops + 1, sends=[size])
     assert ours == kernel
-    own = error(asker, family.far(through), hop_limit=hops, sends=[size])
+    own = error(sender, family.far(through), hop_limit=hops, sends=[size])
     assert own["offender"] == family.tun_peer
     assert {**own, "offender": ""} == {**kernel, "offender": ""}
 
 
-@WAYS
-def test_req_13_a_narrow_path_is_told_with_its_mtu(
-    bed: Testbed, asker: Namespace, family: Family, through: int, bare: int
+@SAME_OUTBOUND
+def test_req_13_a_narrow_path_is_reported_with_its_mtu(
+    bed: Testbed, sender: Namespace, family: Family, through: int, bare: int
 ) -> None:
-    """RFC 4787 REQ-13, by ICMP from behind the way out; from then on the kernel knows."""
+    """RFC 4787 REQ-13, by ICMP from behind the outbound; then the kernel has the path MTU."""
     narrow = bed.gw if through == HOME else bed.vpn
     narrow.ip(f"link set far0 mtu {NARROW}")
     try:
         host = next(_fresh[family.version])
-        kernel = error(asker, family.far(bare + host), dont_fragment=True, sends=[1350])
-        ours = error(asker, family.far(through + host), dont_fragment=True, sends=[1350])
+        kernel = error(sender, family.far(bare + host), dont_fragment=True, sends=[1350])
+        ours = error(sender, family.far(through + host), dont_fragment=True, sends=[1350])
         assert ours == kernel
         assert (ours["error"], ours["value"]) == ("EMSGSIZE", NARROW)
-        (found,) = ask(asker, family.far(through + host), dont_fragment=True, sends=[1300]).found
+        (found,) = exchange(
+            sender, family.far(through + host), dont_fragment=True, sends=[1300]
+        ).found
         assert found["length"] == 1300
     finally:
         narrow.ip("link set far0 mtu 1500")
 
 
-def test_req_13_the_mtu_of_the_way_out_is_told(
+def test_req_13_the_mtu_of_the_outbound_is_reported(
     bed: Testbed, router: Tunrouter, family: Family
 ) -> None:
-    """RFC 4787 REQ-13, by the way out itself: a datagram that the tunnel has no room for."""
+    """RFC 4787 REQ-13, by the outbound itself: a datagram longer than the tunnel's MTU."""
     host = OFFICE + next(_fresh[family.version])
     found = error(bed.client, family.far(host), dont_fragment=True, sends=[1420])
     assert (found["error"], found["value"]) == ("EMSGSIZE", 1420)
 
 
-@WAYS
+@SAME_OUTBOUND
 def test_req_12_errors_end_no_mapping(
-    asker: Namespace, family: Family, through: int, bare: int
+    sender: Namespace, family: Family, through: int, bare: int
 ) -> None:
     """RFC 4787 REQ-12."""
     port = next(_ports)
-    error(asker, family.far(through), CLOSED, source_port=port)
-    (found,) = ask(asker, family.far(through), source_port=port).found
+    error(sender, family.far(through), CLOSED, source_port=port)
+    (found,) = exchange(sender, family.far(through), source_port=port).found
     assert found["length"] == 5

@@ -1,7 +1,7 @@
-"""A server whose late answer finds the application's port closed hears it, as without the router.
+"""A server whose late answer finds the application's port closed gets the error, as by the kernel.
 
-RFC 5508 REQ-5 and RFC 4787 REQ-12: what the application's host says goes back to who answered,
-about the datagram that he has sent, and ends nothing.
+RFC 5508 REQ-5 and RFC 4787 REQ-12: the error of the application's host goes back to the server,
+with a quote of its datagram, and ends no mapping.
 """
 
 from __future__ import annotations
@@ -16,10 +16,25 @@ from typing import Any
 
 import pytest
 
+from tests.e2e.marks import WITH_AND_WITHOUT_OFFLOADS
 from tests.e2e.netns import Namespace
 from tests.e2e.testbed import Family, Testbed
-from tests.e2e.tunrouter import Tunrouter, running
-from tests.e2e.udp import BARE, BARE_OFFICE, CLIENT, HOME, OFFICE, RULES, ask, far_hosts, neighbour
+from tests.e2e.tunrouter import Tunrouter
+from tests.e2e.udp import (
+    BARE,
+    CLIENT,
+    HOME,
+    PATHS,
+    RULES,
+    exchange,
+    neighbour,
+)
+
+pytestmark = [
+    WITH_AND_WITHOUT_OFFLOADS,
+    pytest.mark.rules(RULES),
+    pytest.mark.usefixtures("udp_servers"),
+]
 
 LATE = 9000
 """The port of the server that answers late."""
@@ -29,45 +44,16 @@ as it takes it for the anycast address of routers (RFC 4291, section 2.6.1)."""
 OTHER_SOURCE = 9
 """Of the home network's addresses, one that the router has too and prefers for a while."""
 
-WAYS = pytest.mark.parametrize(
-    ("host", "through", "bare"),
-    [
-        ("client", HOME, BARE),
-        ("router", HOME, BARE),
-        ("client", OFFICE, BARE),
-        ("router", OFFICE, BARE_OFFICE),
-    ],
-    ids=["client-direct", "router-direct", "client-vpn", "router-vpn"],
-)
 
-
-@pytest.fixture(scope="module", params=[True, False], ids=["offloads", "plain"])
-def router(
-    request: pytest.FixtureRequest, bed: Testbed, tmp_path_factory: pytest.TempPathFactory
-) -> Iterator[Tunrouter]:
-    directory = tmp_path_factory.mktemp("rules")
-    with (
-        far_hosts(bed),
-        running(bed.router, directory, RULES, offloads=request.param) as started,
-    ):
-        yield started
-
-
-@pytest.fixture
-def asker(bed: Testbed, router: Tunrouter, host: str) -> Namespace:
-    found: Namespace = getattr(bed, host)
-    return found
-
-
-def told(bed: Testbed, asker: Namespace, address: str, size: int, report: bool) -> Any:
-    """What a server at `address` is told when it answers an application that is gone."""
+def error_of(bed: Testbed, sender: Namespace, address: str, size: int, report: bool) -> Any:
+    """The error of a server at `address` that answers an application that has ended."""
     wanted = {"address": address, "port": 0, "source": address, "source_port": LATE, "late": True}
     wanted |= {"sends": [size], "report": report}
     server = bed.far.start(sys.executable, CLIENT, json.dumps(wanted))
     try:
         server.wait_for_output("waiting")
-        ask(asker, address, LATE, expect=0)
-        server.wait_for_output("asked")
+        exchange(sender, address, LATE, expect=0)
+        server.wait_for_output("received")
         os.kill(server.pid, signal.SIGUSR1)
         assert server.wait() == 0, server.report()
         (found,) = json.loads(server.stdout.splitlines()[-1])["found"]
@@ -83,19 +69,19 @@ DIRECT = pytest.mark.parametrize(
 
 @DIRECT
 def test_a_late_answer_in_fragments_is_refused(
-    bed: Testbed, asker: Namespace, family: Family, through: int, bare: int
+    bed: Testbed, sender: Namespace, family: Family, through: int, bare: int
 ) -> None:
     """The quote holds the first few hundred bytes."""
-    test_a_late_answer_is_refused(bed, asker, family, through, bare, 3000)
+    test_a_late_answer_is_refused(bed, sender, family, through, bare, 3000)
 
 
-@WAYS
+@PATHS
 @pytest.mark.parametrize("size", [0, 1200])
 def test_a_late_answer_is_refused(
-    bed: Testbed, asker: Namespace, family: Family, through: int, bare: int, size: int
+    bed: Testbed, sender: Namespace, family: Family, through: int, bare: int, size: int
 ) -> None:
-    kernel = told(bed, asker, family.far(bare + HOST), size, report=True)
-    ours = told(bed, asker, family.far(through + HOST), size, report=True)
+    kernel = error_of(bed, sender, family.far(bare + HOST), size, report=True)
+    ours = error_of(bed, sender, family.far(through + HOST), size, report=True)
     own = family.eth0 if through == HOME else family.wg0
     assert ours["offender"] == ours["destination"][0] == own
     for found in (kernel, ours):
@@ -105,12 +91,12 @@ def test_a_late_answer_is_refused(
     assert ours["error"] == "ECONNREFUSED"
 
 
-@WAYS
+@PATHS
 def test_a_connected_server_gets_the_same_errno(
-    bed: Testbed, asker: Namespace, family: Family, through: int, bare: int
+    bed: Testbed, sender: Namespace, family: Family, through: int, bare: int
 ) -> None:
     for number in (through, bare):
-        assert told(bed, asker, family.far(number + HOST), 5, report=False) == "ECONNREFUSED"
+        assert error_of(bed, sender, family.far(number + HOST), 5, report=False) == "ECONNREFUSED"
 
 
 @contextmanager
@@ -134,7 +120,7 @@ def test_the_error_comes_from_the_address_that_was_answered(
 ) -> None:
     """A host with several: the system chooses, and the server has answered that one."""
     with another_source(bed, family) as own:
-        found = told(bed, bed.client, family.far(HOME + HOST), 5, report=True)
+        found = error_of(bed, bed.client, family.far(HOME + HOST), 5, report=True)
     assert isinstance(found, dict), found
     assert (found["error"], found["offender"], found["destination"][0]) == (
         "ECONNREFUSED",

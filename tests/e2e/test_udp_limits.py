@@ -4,28 +4,27 @@ from __future__ import annotations
 
 from pathlib import Path
 
-import pytest
-
+from tests.e2e.marks import WITH_AND_WITHOUT_OFFLOADS
 from tests.e2e.testbed import Family, Testbed
 from tests.e2e.tunrouter import running
-from tests.e2e.udp import HOME, RULES, ask, far_hosts
+from tests.e2e.udp import HOME, RULES, exchange, far_hosts
 
 DESCRIPTORS = 256
 ROOM = DESCRIPTORS // 4
-ASKING = ROOM + 30
+SENDERS = ROOM + 30
 PROHIBITED = {4: "EHOSTUNREACH", 6: "EACCES"}
 
 
-@pytest.mark.parametrize("offloads", [True, False], ids=["offloads", "plain"])
-def test_req_11_a_lack_of_descriptors_refuses_the_new_and_spares_the_old(
+@WITH_AND_WITHOUT_OFFLOADS
+def test_req_11_a_lack_of_descriptors_refuses_new_flows_and_keeps_the_old(
     bed: Testbed, family: Family, tmp_path: Path, offloads: bool
 ) -> None:
     prefix = ("prlimit", f"--nofile={DESCRIPTORS}:{DESCRIPTORS}")
     started = running(bed.router, tmp_path, RULES, offloads=offloads, prefix=prefix)
     with far_hosts(bed), started as router:
-        found = ask(bed.client, family.far(HOME), sends=["aa", "bb"], sockets=ASKING).found
-        for one_round in (found[:ASKING], found[ASKING:]):
+        found = exchange(bed.client, family.far(HOME), sends=["aa", "bb"], sockets=SENDERS).found
+        for one_round in (found[:SENDERS], found[SENDERS:]):
             assert [one["length"] for one in one_round[:ROOM]] == [1] * ROOM
             assert set(one_round[ROOM:]) == {PROHIBITED[family.version]}
         counters = router.stop().counters
-    assert counters["table-full"] == 2 * (ASKING - ROOM)
+    assert counters["table-full"] == 2 * (SENDERS - ROOM)

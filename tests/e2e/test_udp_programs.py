@@ -1,4 +1,4 @@
-"""Real programs over UDP: iperf3 both ways, and servers on the router's own machine."""
+"""Real programs over UDP: iperf3 in both directions, and servers on the router's own machine."""
 
 from __future__ import annotations
 
@@ -9,9 +9,10 @@ from typing import Any
 
 import pytest
 
+from tests.e2e.marks import WITH_AND_WITHOUT_OFFLOADS
 from tests.e2e.netns import Namespace
 from tests.e2e.testbed import FAMILIES, Family, Testbed
-from tests.e2e.tunrouter import TUN, Tunrouter, running
+from tests.e2e.tunrouter import TUN, Tunrouter
 from tests.e2e.udp import (
     BARE,
     BARE_OFFICE,
@@ -20,9 +21,14 @@ from tests.e2e.udp import (
     OFFICE,
     RULES,
     SERVER,
-    ask,
-    far_hosts,
+    exchange,
 )
+
+pytestmark = [
+    WITH_AND_WITHOUT_OFFLOADS,
+    pytest.mark.rules(RULES),
+    pytest.mark.usefixtures("udp_servers"),
+]
 
 IPERF_PORT = 5301
 RATE = "1M"
@@ -32,21 +38,9 @@ FEW = 50
 """Packets of 1,200 bytes: half of those that are sent in the time."""
 
 
-@pytest.fixture(scope="module", params=[True, False], ids=["offloads", "plain"])
-def router(
-    request: pytest.FixtureRequest, bed: Testbed, tmp_path_factory: pytest.TempPathFactory
-) -> Iterator[Tunrouter]:
-    directory = tmp_path_factory.mktemp("rules")
-    with (
-        far_hosts(bed),
-        running(bed.router, directory, RULES, offloads=request.param) as started,
-    ):
-        yield started
-
-
 @pytest.fixture(scope="module")
 def own_addresses(bed: Testbed) -> Iterator[None]:
-    """iperf3 answers UDP by the address of an interface: the far hosts that are asked get one."""
+    """iperf3 answers UDP by the address of an interface: the far hosts of the tests get one."""
     addresses = [
         f"{family.far(host)}/{family.host_bits} dev lo"
         for family in FAMILIES
@@ -57,15 +51,15 @@ def own_addresses(bed: Testbed) -> Iterator[None]:
     bed.far.ip(*(f"addr del {address}" for address in addresses))
 
 
-def iperf3(bed: Testbed, asker: Namespace, address: str, *options: str) -> dict[str, Any]:
-    """What iperf3 sums up; its server is there for this one test, at the address asked."""
+def iperf3(bed: Testbed, sender: Namespace, address: str, *options: str) -> dict[str, Any]:
+    """The sums of iperf3; its server runs for this one test, at the same address."""
     server = bed.far.start(
         *("iperf3", "-s", "-1", "-B", address, "-p", str(IPERF_PORT), "--forceflush")
     )
     try:
         server.wait_for_output("Server listening")
         command = ("iperf3", "-J", "-u", "-c", address, "-p", str(IPERF_PORT), "-b", RATE)
-        done = asker.run(*command, "-t", SECONDS, "-l", "1200", *options)
+        done = sender.run(*command, "-t", SECONDS, "-l", "1200", *options)
         found: dict[str, Any] = json.loads(done.stdout)["end"]["sum"]
         return found
     finally:
@@ -80,23 +74,21 @@ def iperf3(bed: Testbed, asker: Namespace, address: str, *options: str) -> dict[
 )
 def test_iperf3_loses_nothing(
     bed: Testbed,
-    router: Tunrouter,
+    sender: Namespace,
     own_addresses: None,
     family: Family,
-    host: str,
     through: int,
     bare: int,
     options: tuple[str, ...],
 ) -> None:
-    asker: Namespace = getattr(bed, host)
-    kernel = iperf3(bed, asker, family.far(bare), *options)
-    ours = iperf3(bed, asker, family.far(through), *options)
+    kernel = iperf3(bed, sender, family.far(bare), *options)
+    ours = iperf3(bed, sender, family.far(through), *options)
     assert (ours["lost_packets"], kernel["lost_packets"]) == (0, 0)
     assert ours["packets"] > FEW
     assert kernel["packets"] > FEW
 
 
-def test_a_local_server_answers_by_the_address_and_port_that_were_asked(
+def test_a_local_server_answers_from_the_address_and_port_that_were_addressed(
     bed: Testbed, router: Tunrouter, family: Family, own_addresses: None
 ) -> None:
     """Its answers are routed into the TUN, and there is nothing to translate about them."""
@@ -106,7 +98,7 @@ def test_a_local_server_answers_by_the_address_and_port_that_were_asked(
         server.wait_for_output("listening")
         before = bed.router.counter(TUN, "tx_packets")
         for source in (BARE, HOME):
-            found = ask(
+            found = exchange(
                 bed.far, family.eth0, 7007, sends=[0, 10, 1400], source=family.far(source)
             ).found
             assert [one["length"] for one in found] == [0, 10, 1400]
@@ -116,16 +108,18 @@ def test_a_local_server_answers_by_the_address_and_port_that_were_asked(
         server.close()
 
 
-def test_nobody_from_outside_begins_a_flow(
+def test_no_outside_host_begins_a_flow(
     bed: Testbed, router: Tunrouter, family: Family, own_addresses: None
 ) -> None:
-    """RFC 4787 REQ-8: a mapping lets in the hosts that it has sent to, and nobody else."""
+    """RFC 4787 REQ-8: a mapping accepts packets of the hosts that it has sent to alone."""
     port = 7301 if family.version == 4 else 7303
-    (answered,) = ask(bed.client, family.far(HOME), source_port=port).found
+    (answered,) = exchange(bed.client, family.far(HOME), source_port=port).found
     assert answered["length"] == 5
     for source in (BARE, OFFICE):
-        assert ask(bed.far, family.eth0, port, source=family.far(source), patience=0.3).found == [
-            "silence"
-        ]
-    (again,) = ask(bed.client, family.far(HOME), ELSEWHERE, connect=False, source_port=port).found
+        assert exchange(
+            bed.far, family.eth0, port, source=family.far(source), patience=0.3
+        ).found == ["silence"]
+    (again,) = exchange(
+        bed.client, family.far(HOME), ELSEWHERE, connect=False, source_port=port
+    ).found
     assert again["length"] == 5

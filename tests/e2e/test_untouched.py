@@ -54,7 +54,7 @@ def test_the_summary_counts_each_refusal(bed: Testbed, family: Family, tmp_path:
         assert probes.udp(bed.client, family.far(REJECTED)) != "silence"
         assert probes.udp(bed.client, family.far(NAMED)) == "ECONNREFUSED"
         counters = router.stop().counters
-    # A closed port of the far host is no refusal of ours: it was asked, and has said so.
+    # A closed port of the far host is no refusal of ours: it has answered itself.
     assert (counters["rejected"], counters["connect-failed"]) == (2, 1)
     assert "udp-refused" not in counters
     assert counters["loop"] == 0

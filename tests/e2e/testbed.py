@@ -7,7 +7,7 @@
     | lan0 +-(a)+ lan0 eth0 +-(b)-+ home0  far0 +-(c)-+ home0              |
     +------+    |      wg0  |     |        vpn0 |     | 198.51.100.0/24    |
                 +-------+---+     +---------+---+     | 2001:db8:100::/64  |
-                        :                  (d)        |   both ways        |
+                        :                  (d)        |   both paths       |
                         :         vpn       |         | 198.18.0.0/24      |
                         :         +---------+---+     | 2001:db8:18::/64   |
                        (f)        |         gw0 |     |   "office": by the |
@@ -23,9 +23,9 @@
 
 Always true:
 - A destination is a hop behind its gateway, gw and vpn answer ARP for their own addresses alone,
-  and nothing translates addresses: a packet that leaves by the wrong way is not answered.
-- `far` sees by interface and source which way a packet came: (home0, 192.0.2.2) is the home
-  network, (vpn0, 10.8.0.2) the VPN, (home0, 10.1.0.2) a client's packet that nobody touched.
+  and nothing translates addresses: a packet that leaves by the wrong interface is not answered.
+- `far` sees by interface and source which path a packet took: (home0, 192.0.2.2) is the home
+  network, (vpn0, 10.8.0.2) the VPN, (home0, 10.1.0.2) a client's packet that was not translated.
 - Router's default routes lead to gw; wg0 has no default route, neither IPv4 nor IPv6.
 - Nothing reaches the machine's own network, and close() leaves nothing behind.
 """
@@ -136,7 +136,7 @@ class Testbed:
         self._open_vpn()
 
     def close(self) -> None:
-        """Removes everything, also after open() failed half-way."""
+        """Removes everything, also after open() has failed."""
         self.router_wg.close()
         self.vpn_wg.close()
         for namespace in self.namespaces:
@@ -149,7 +149,7 @@ class Testbed:
         self.shake_hands(endpoint)
 
     def shake_hands(self, endpoint: str = V4.vpn_outside) -> None:
-        """Acquaints the two ends of the VPN and waits until packets pass."""
+        """Makes the two ends of the VPN each other's peers and waits until packets pass."""
         host = f"[{endpoint}]" if ":" in endpoint else endpoint
         self.vpn_wg.add_peer(self.router_wg.public_key, (f"{V4.wg0}/32", f"{V6.wg0}/128"))
         self.router_wg.add_peer(
@@ -244,7 +244,8 @@ def _set_up_sysctls(namespace: Namespace) -> None:
         # Ours to control: many tests send many errors and echo requests on purpose.
         ipv4__icmp_ratelimit=0,
         ipv6__icmp__ratelimit=0,
-        # Nor the limit of the whole machine, which other beds use up: for no type, for one of none.
+        # Nor the limit of the whole machine, which other beds use up: it applies to no type for
+        # IPv4, and to one that does not occur for IPv6.
         ipv4__icmp_ratemask=0,
         ipv6__icmp__ratemask=200,
     )

@@ -1,8 +1,8 @@
-"""Traffic that never stops, whatever it is told, run as a process of its own in a namespace:
+"""Traffic that never stops, whatever errors it gets, run as a process of its own in a namespace:
 
     python tests/e2e/traffic.py ADDRESS UDP_PORT TCP_PORT
 
-A datagram every INTERVAL_S, and a connection that says something as often; one that fails or ends
+A datagram every INTERVAL_S, and a connection that sends something as often; one that fails or ends
 is followed by the next at once. It prints `sending` when it begins.
 """
 
@@ -16,11 +16,11 @@ import time
 
 INTERVAL_S = 0.01
 PATIENCE_S = 0.5
-"""Seconds after which a connection that has not come about is tried anew."""
+"""Seconds after which a connection that is not established is tried again."""
 
 
 class Caller:
-    """Connects again and again, and talks while it is connected."""
+    """Connects again and again, and sends while it is connected."""
 
     def __init__(self, family: int, address: tuple[str, int]) -> None:
         self._family = family

@@ -29,7 +29,7 @@ COUNTER = re.compile(r"([\w-]+)=(\d+)")
 ROUTER, GUARD, UNDOER = "tunrouter", "router.platform.linux.guard", "router.platform.linux.undoer"
 """The processes of a run, by what they are for."""
 KILLED = (ROUTER,), (GUARD,), (UNDOER,), (ROUTER, GUARD), (GUARD, ROUTER), (ROUTER, UNDOER)
-"""Of which somebody is left to put everything back, when they are killed one after the other."""
+"""Killed one after the other, each of these leaves a process that restores everything."""
 
 HEAD = f"""\
 version: 1
@@ -116,7 +116,7 @@ class Tunrouter:
         """SIGKILL of the process groups of some of them, one after the other."""
         processes = self.processes()
         for name in names:
-            with suppress(ProcessLookupError):  # the first may have taken it along
+            with suppress(ProcessLookupError):  # it may have ended with the first
                 os.killpg(os.getpgid(processes[name]), signal.SIGKILL)
 
     def descriptors(self) -> int:
@@ -124,7 +124,7 @@ class Tunrouter:
         return len(list(Path(f"/proc/{self.pid}/fd").iterdir()))
 
     def reload(self, text: str | None = None) -> str:
-        """Other rules, if given, by SIGHUP; what the log says of it."""
+        """Reloads by SIGHUP, with other rules if given; returns what the log has of it."""
         if text is not None:
             self.rules_file.write_text(text, encoding="utf-8")
         before = len(self.reloads())
@@ -146,7 +146,7 @@ class Tunrouter:
         wait_until_down(lambda: self.log, policy)
 
     def stop(self, by: signal.Signals = signal.SIGTERM) -> Stopped:
-        """Sends the signal, waits for the end and returns what the run left to be read."""
+        """Sends the signal, waits for the end and returns the exit code and the log."""
         stopped = Stopped(self._process.stop(by), self.log)
         assert "Traceback" not in stopped.log, stopped.log
         return stopped
@@ -155,8 +155,8 @@ class Tunrouter:
         self._process.close()
 
 
-def last_word(log: str, policy: str) -> str:
-    """What the log says last about a policy, or nothing."""
+def last_line(log: str, policy: str) -> str:
+    """The last line of the log about a policy, or nothing."""
     return next(
         (line for line in reversed(log.splitlines()) if f" policy {policy}: " in line),
         "",
@@ -166,20 +166,20 @@ def last_word(log: str, policy: str) -> str:
 def wait_until_up(log: Callable[[], str], policy: str, *addresses: str) -> None:
     """Waits until a policy sends from just these addresses, IPv4 before IPv6.
 
-    An interface gets its addresses one after the other, and the router may look in between: so that
-    it is up is not enough to know.
+    An interface gets its addresses one after the other, and the router may read them in between:
+    that it is up is not enough.
     """
     sources = f" from {', '.join(addresses)}"
 
     def is_up() -> bool:
-        word = last_word(log(), policy)
-        return ": up by " in word and word.endswith(sources)
+        line = last_line(log(), policy)
+        return ": up by " in line and line.endswith(sources)
 
     wait_until(is_up, f"{policy} to be up{sources}", detail=log)
 
 
 def wait_until_down(log: Callable[[], str], policy: str) -> None:
-    wait_until(lambda: ": down, " in last_word(log(), policy), f"{policy} to be down", detail=log)
+    wait_until(lambda: ": down, " in last_line(log(), policy), f"{policy} to be down", detail=log)
 
 
 def files_of(namespace: Namespace) -> set[Path]:

@@ -1,4 +1,4 @@
-"""UDP as applications see it: servers at the far hosts, clients of our own, and who they are.
+"""UDP as applications see it: servers at the far hosts, clients, and their addresses.
 
 The far hosts of one test, by how they are reached from the router's namespace:
 
@@ -9,12 +9,16 @@ The far hosts of one test, by how they are reached from the router's namespace:
 from __future__ import annotations
 
 import json
+import socket
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import pytest
+
+from tests.e2e import sockets
 from tests.e2e.netns import Namespace
 from tests.e2e.testbed import FAMILIES, Family, Testbed
 from tests.e2e.tunrouter import rules
@@ -37,16 +41,39 @@ ECHO, DNS, ELSEWHERE, CLOSED, FILTERED, UNREACHABLE = 7, 53, 8, 99, 98, 97
 
 HOME, OFFICE, BARE, BARE_OFFICE = 16, 32, 48, 64
 """The first of sixteen hosts each."""
-NOBODY, BARE_NOBODY = 77, 78
-"""Neighbours that are not there, the first of them asked for through tunrouter."""
+ABSENT, BARE_ABSENT = 77, 78
+"""Neighbours that are not there, the first of them reached through tunrouter."""
 RULES = rules(
-    *(f"{neighbour(family, NOBODY)} -> home" for family in FAMILIES),
+    *(f"{neighbour(family, ABSENT)} -> home" for family in FAMILIES),
     *(
         f"{sixteen(family, first)} -> {policy}"
         for family in FAMILIES
         for first, policy in ((HOME, "home"), (OFFICE, "office"))
     ),
 )
+
+PATHS = pytest.mark.parametrize(
+    ("host", "through", "bare"),
+    [
+        ("client", HOME, BARE),
+        ("router", HOME, BARE),
+        ("client", OFFICE, BARE),
+        ("router", OFFICE, BARE_OFFICE),
+    ],
+    ids=["client-direct", "router-direct", "client-vpn", "router-vpn"],
+)
+"""The namespace that sends, hosts through tunrouter, and the hosts to compare with. No bare path
+leads from the client into the VPN: there it is compared with the home network's."""
+SAME_OUTBOUND = pytest.mark.parametrize(
+    ("host", "through", "bare"),
+    [
+        ("client", HOME, BARE),
+        ("router", HOME, BARE),
+        ("router", OFFICE, BARE_OFFICE),
+    ],
+    ids=["client-direct", "router-direct", "router-vpn"],
+)
+"""Those of PATHS whose bare path leaves by the same interface."""
 
 FILTER = """
 table inet udp_test {{
@@ -65,16 +92,30 @@ class Seen(NamedTuple):
     found: list[Any]
 
 
-def ask(namespace: Namespace, address: str, port: int = ECHO, **options: object) -> Seen:
-    """Run a client to its end; the options are those of udp_client.py."""
+def exchange(namespace: Namespace, address: str, port: int = ECHO, **options: object) -> Seen:
+    """Runs a client to its end; the options are those of udp_client.py."""
     wanted = json.dumps({"address": address, "port": port, **options})
     return Seen(**json.loads(namespace.run(sys.executable, CLIENT, wanted).stdout))
+
+
+def echoing(bed: Testbed, family: Family, host: int) -> socket.socket:
+    """A socket of the client with a UDP flow: connected to a far host, and answered by it."""
+    sock = sockets.datagram(bed.client, family)
+    sock.connect((family.far(host), ECHO))
+    echo(sock)
+    return sock
+
+
+def echo(sock: socket.socket) -> None:
+    """One datagram to the echo server that the socket is connected to, and back."""
+    sock.send(b"echo")
+    assert sock.recv(100) == b"echo"
 
 
 @contextmanager
 def far_hosts(bed: Testbed) -> Iterator[None]:
     """Servers at every far address; a port that is filtered there, and one that the routers on the
-    way say is unreachable; the bare way to BARE_OFFICE."""
+    path report as unreachable; the bare path to BARE_OFFICE."""
     bare = [f"{sixteen(family, BARE_OFFICE)} dev wg0" for family in FAMILIES]
     filters = [
         (bed.far, FILTER.format(hook="input", port=FILTERED, what="admin-prohibited")),

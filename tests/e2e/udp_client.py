@@ -6,17 +6,17 @@ It prints one JSON object: where it sent from, and for each datagram that was re
 that was raised, in order, what it was. Options (all but address and port have defaults):
 
     sends       payloads in hexadecimal, or lengths to be filled with a pattern
-    sockets     how many send all that, side by side; what they found stands one after the other
-    connect     whether the socket is connected, so that it is told of errors
-    report      whether it asks for every error, with who said so (IP_RECVERR)
+    sockets     how many send all that, side by side; what they found is concatenated
+    connect     whether the socket is connected, so that it gets errors
+    report      whether it gets every error with its sender (IP_RECVERR)
     source      address to bind to, also one of no interface; empty: any
     source_port to bind to; 0: any
     hop_limit, traffic_class    to send with; 0: the system's
-    dont_fragment               to be asked for
+    dont_fragment               to be set
     expect      how many answers or errors to wait for, for each send
     patience    seconds to wait for each
-    late        whether to be a server that answers late: wait for a datagram, then say `asked`, and
-                send to whoever it came from when SIGUSR1 comes; of `address` the family counts
+    late        whether to be a server that answers late: wait for a datagram, print `received`, and
+                send to its sender after SIGUSR1; of `address` the family counts
 """
 
 from __future__ import annotations
@@ -149,15 +149,15 @@ def send(sock: socket.socket, wanted: str | int, options: dict[str, Any]) -> Non
         sock.sendto(payload(wanted), to)
 
 
-def asked(options: dict[str, Any]) -> list[socket.socket]:
-    """A server's socket that is connected to who has asked, when it is time to answer him."""
+def late_server(options: dict[str, Any]) -> list[socket.socket]:
+    """A server's socket that is connected to the sender of a datagram, when the answer is due."""
     signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGUSR1})
     sock = opened(options | {"connect": False})
     print("waiting", flush=True)
-    _, asker = sock.recvfrom(65535)
-    options["address"], options["port"] = asker[:2]
-    sock.connect(asker)
-    print("asked", flush=True)
+    _, sender = sock.recvfrom(65535)
+    options["address"], options["port"] = sender[:2]
+    sock.connect(sender)
+    print("received", flush=True)
     signal.sigwait({signal.SIGUSR1})
     return [sock]
 
@@ -166,7 +166,7 @@ def main() -> None:
     options = DEFAULTS | json.loads(sys.argv[1])
     found: list[Found] = []
     if options["late"]:
-        sockets = asked(options)
+        sockets = late_server(options)
     else:
         sockets = [opened(options) for _ in range(options["sockets"])]
     for wanted in options["sends"]:

@@ -2,13 +2,13 @@
 
     python tests/e2e/udp_server.py ECHO_PORT DNS_PORT OTHER_PORT
 
-- ECHO_PORT echoes each datagram, whatever its length, from the address that was asked.
-- DNS_PORT answers every A and AAAA question of DNS with 192.0.2.53 and 2001:db8::53 (RFC 1035), by
+- ECHO_PORT echoes each datagram, whatever its length, from the address it was sent to.
+- DNS_PORT answers every A and AAAA query of DNS with 192.0.2.53 and 2001:db8::53 (RFC 1035), by
   UDP and by TCP.
 - OTHER_PORT answers from the port above it: same host, another port. What it is sent beginning with
   an address (`198.51.100.9 text`) it answers from that address.
 
-It prints `listening` when it does. An answer has the traffic class of its question.
+It prints `listening` when it does. An answer has the traffic class of its request.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ def opened(port: int) -> socket.socket:
     for option in (socket.IPV6_RECVPKTINFO, IPV6_FREEBIND, socket.IPV6_RECVTCLASS):
         sock.setsockopt(socket.IPPROTO_IPV6, option, 1)
     sock.setsockopt(socket.IPPROTO_IP, IP_RECVTOS, 1)
-    # Answers are cut here or on their way, not lost until the path is known.
+    # Answers are fragmented here or on their path, not lost until its MTU is known.
     sock.setsockopt(socket.IPPROTO_IP, IP_MTU_DISCOVER, IP_PMTUDISC_DONT)
     sock.setsockopt(socket.IPPROTO_IPV6, IPV6_MTU, 1280)
     sock.bind(("::", port))
@@ -59,7 +59,7 @@ def answer(sock: socket.socket, reply: socket.socket, change: Change) -> None:
     try:
         data, source = change(data, source)
     except (ValueError, KeyError, struct.error):
-        return  # not a question: what traceroute sends to the port of DNS
+        return  # not a query: what traceroute sends to the port of DNS
     if sender[0].startswith("::ffff:"):
         field = (socket.IPPROTO_IP, socket.IP_TOS, struct.pack("=i", traffic_class))
     else:
@@ -89,14 +89,14 @@ def from_elsewhere(data: bytes, source: bytes) -> tuple[bytes, bytes]:
 
 
 def serve_by_tcp(listener: socket.socket) -> None:
-    """One question after the other, each of one connection (RFC 1035, section 4.2.2)."""
+    """One query after the other, each of one connection (RFC 1035, section 4.2.2)."""
     while True:
         client, _ = listener.accept()
-        with client, client.makefile("rb") as questions:
+        with client, client.makefile("rb") as queries:
             client.settimeout(PATIENCE)
             try:
-                (size,) = struct.unpack("!H", questions.read(2))
-                data, _ = dns_answer(questions.read(size), b"")
+                (size,) = struct.unpack("!H", queries.read(2))
+                data, _ = dns_answer(queries.read(size), b"")
                 client.sendall(struct.pack("!H", len(data)) + data)
             except (OSError, ValueError, KeyError, struct.error):
                 continue

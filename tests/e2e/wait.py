@@ -29,8 +29,8 @@ def wait_until(
 ) -> T:
     """Polls `condition` until it is true and returns its value.
 
-    `what` completes the sentence "waited 20 s for ..."; `timeout` is in seconds; `detail` is asked
-    for more text (a log, say) only when the wait fails.
+    `what` completes the sentence "waited 20 s for ..."; `timeout` is in seconds; `detail` is
+    called for more text (a log, for example) only when the wait fails.
 
     Raises StillWaitingError.
     """

@@ -1,10 +1,10 @@
 """A real WireGuard tunnel between two namespaces: wireguard-go on both ends.
 
 Always true: the interface exists exactly as long as its process runs; neither end gets a route
-that it was not told of (no default route in particular).
+that it was not given (no default route in particular).
 
 Each end has a /run/wireguard of its own: the control sockets there are named by interface, and
-both ends, and other test runs, may call theirs wg0.
+both ends, and other test runs, may use the name wg0.
 """
 
 from __future__ import annotations
@@ -50,7 +50,7 @@ class WireGuard:
         self.bring_up()
 
     def make(self) -> None:
-        """The interface, of no use yet: without an address, and down."""
+        """Makes the interface, without an address, and down."""
         self.process = self.namespace.start("sh", "-c", PRIVATE_SOCKETS, self.interface)
         what = f"{self.interface} of wireguard-go"
         wait_until(self._listens, what, detail=self.process.report)
@@ -90,8 +90,8 @@ class WireGuard:
         assert done.returncode == 0, f"wg set {arguments}: {done.stderr}"
 
     def _listens(self) -> bool:
-        """Whether it may be asked: of a control socket that refuses, because it does not listen
-        yet, wg takes the process for dead, and removes the socket."""
+        """Whether its control socket listens: where it refuses because it does not listen yet, wg
+        takes the process for dead and removes the socket."""
         sockets = self.namespace.run("ss", "-Hxl").stdout.split()
         return any(each.endswith(f"/wireguard/{self.interface}.sock") for each in sockets)
 
