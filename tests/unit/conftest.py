@@ -1,4 +1,4 @@
-"""What holds for all property tests: the same examples in every run, on a machine of any speed."""
+"""Settings of all property tests: the same examples in every run, without a deadline."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The architecture, held against the code: imports point down, pure layers stay pure."""
+"""The architecture, checked against the code: imports point down, pure layers stay pure."""
 
 from __future__ import annotations
 

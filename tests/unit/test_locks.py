@@ -1,5 +1,5 @@
-"""The locks, held against pyproject.toml: what it requires is locked, with hashes, for every Python
-and system that it is for, and nothing but names, versions and hashes stands in a lock."""
+"""The locks, checked against pyproject.toml: what it requires is locked, with hashes, for every
+supported Python and system, and a lock contains only names, versions and hashes."""
 
 from __future__ import annotations
 

@@ -20,7 +20,7 @@ from router.policy.network import (
 def interface(
     name: str, index: int, *addresses: str, up: bool = True, mtu: int = 1500, tunnel: bool = False
 ) -> Interface:
-    """An interface; a tunnel asks no neighbours."""
+    """An interface; a tunnel resolves no neighbours."""
     held = tuple(ip_interface(address) for address in addresses)
     return Interface(name, index, up, mtu, held, not tunnel)
 
@@ -93,20 +93,20 @@ LAPTOP = network(
         Endpoint("wg0", 6, int(ip_address("2001:db8:113::2")), 51820),
     ],
 )
-"""At home, with a WireGuard office VPN (wg0), a VPN of somebody else's (ppp0) and a lab (eth1)."""
+"""At home, with a WireGuard office VPN (wg0), another VPN (ppp0) and a lab (eth1)."""
 
 MESH = replace(
     LAPTOP,
     routes=(*LAPTOP.routes, route("100.64.0.0/10 ppp0", table=52)),
     lookups=(TableLookup(4, 5270, 52), *LAPTOP.lookups),
 )
-"""The same with a VPN that has a table of its own, asked before the main one."""
+"""The same with a VPN that has a routing table of its own, looked up before the main one."""
 
 RUNNING = replace(
     network([*INTERFACES, interface("tun0", 7, "192.168.7.1/30", "fd77::1/126", tunnel=True)], []),
     own_tuns=frozenset({"tun0"}),
 )
-"""With a router that runs, whose rules capture nothing."""
+"""With a running router whose rules capture nothing."""
 
 OFFLINE = network(INTERFACES[:1], [])
 """Loopback and nothing else."""

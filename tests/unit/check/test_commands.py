@@ -1,4 +1,4 @@
-"""check, explain and schema as commands: what they print where, and how they end."""
+"""check, explain and schema as commands: output streams and exit status."""
 
 from __future__ import annotations
 
@@ -82,9 +82,9 @@ def test_a_file_that_cannot_be_read(form: str, capsys: pytest.CaptureFixture[str
     printed = capsys.readouterr().out
     assert "absent.yaml" in printed
     if form == "json":
-        told = json.loads(printed)
-        assert told["plan"] is None
-        assert [problem["code"] for problem in told["problems"]] == ["unreadable-rules-file"]
+        output = json.loads(printed)
+        assert output["plan"] is None
+        assert [problem["code"] for problem in output["problems"]] == ["unreadable-rules-file"]
 
 
 def test_check_finds_the_rules_of_the_working_directory(capsys: pytest.CaptureFixture[str]) -> None:
@@ -96,22 +96,22 @@ def test_check_finds_the_rules_of_the_working_directory(capsys: pytest.CaptureFi
 # Output
 
 
-def test_the_json_has_what_scripts_rely_on(capsys: pytest.CaptureFixture[str]) -> None:
+def test_json_output_has_the_documented_members(capsys: pytest.CaptureFixture[str]) -> None:
     write(GOOD)
     main(["check", "--format", "json"])
-    told = json.loads(capsys.readouterr().out)
-    assert {"problems", "plan"} <= set(told)
-    for problem in told["problems"]:
+    output = json.loads(capsys.readouterr().out)
+    assert {"problems", "plan"} <= set(output)
+    for problem in output["problems"]:
         assert set(problem) == {"code", "severity", "file", "line", "column", "message", "help"}
         assert problem["severity"] in ("error", "warning")
-    plan = told["plan"]
+    plan = output["plan"]
     assert plan["tun"]["name"] == "tun11"
     assert (plan["rules"], plan["prefixes"]) == (7, 8)
     assert {"prefix": "10.0.0.0/8", "device": "tun11", "mtu": 1420} in plan["routes"]
     assert all(set(route) == {"prefix", "device", "mtu"} for route in plan["routes"])
 
 
-def test_all_mistakes_of_a_broken_file_are_told_at_their_places(
+def test_all_problems_of_a_broken_file_are_reported_at_their_places(
     capsys: pytest.CaptureFixture[str], tmp_path: Path
 ) -> None:
     rules, in_rules = marked(put_together(1))
@@ -121,15 +121,15 @@ def test_all_mistakes_of_a_broken_file_are_told_at_their_places(
     Path("good.txt").write_text("192.168.0.0/16\n", encoding="utf-8")
     Path("empty.txt").write_text("# nothing\n", encoding="utf-8")
     assert main(["check", "--format", "json"]) == 1
-    told = json.loads(capsys.readouterr().out)
-    assert told["plan"] is None
-    found = {(p["file"], p["line"], p["column"], p["code"]) for p in told["problems"]}
+    output = json.loads(capsys.readouterr().out)
+    assert output["plan"] is None
+    found = {(p["file"], p["line"], p["column"], p["code"]) for p in output["problems"]}
     expected = {("rules.yaml", *place) for place in in_rules}
     expected |= {("bad.txt", *place) for place in in_list}
     assert found == expected
-    assert len(told["problems"]) >= 50
+    assert len(output["problems"]) >= 50
     assert main(["check", "--format", "github"]) == 1
-    assert len(capsys.readouterr().out.splitlines()) == len(told["problems"])
+    assert len(capsys.readouterr().out.splitlines()) == len(output["problems"])
     assert main(["check"]) == 1
     text = capsys.readouterr().out
     assert all(f"{file}:{line}:{column}: " in text for file, line, column, _ in found)
@@ -140,7 +140,7 @@ class Terminal(io.StringIO):
         return True
 
 
-def test_colours_for_people_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_colours_at_a_terminal_only(monkeypatch: pytest.MonkeyPatch) -> None:
     problem = load(GOLDEN / "has-errors.yaml").problems[0]
     text = "x.yaml:1:1: " + problem.as_text(load(GOLDEN / "has-errors.yaml").sources)
     monkeypatch.delenv("NO_COLOR", raising=False)
@@ -153,7 +153,7 @@ def test_colours_for_people_alone(monkeypatch: pytest.MonkeyPatch) -> None:
     assert terminal.paint(text, Terminal()) == text
 
 
-def test_progress_is_drawn_where_somebody_looks(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_progress_is_drawn_at_a_terminal_only(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("TERM", "xterm")
     screen = Terminal()
     monkeypatch.setattr(sys, "stderr", screen)
@@ -174,7 +174,7 @@ def test_schema(capsys: pytest.CaptureFixture[str]) -> None:
     assert json.loads(capsys.readouterr().out)["title"]
 
 
-def test_the_example_points_editors_to_the_schema() -> None:
+def test_the_example_names_the_schema() -> None:
     first = (ROOT / "rules.example.yaml").read_text(encoding="utf-8").partition("\n")[0]
     path = first.removeprefix("# yaml-language-server: $schema=")
     assert json.loads((ROOT / path).read_text(encoding="utf-8"))["$schema"]
@@ -221,23 +221,23 @@ def test_explanations_word_for_word(
         assert printed == golden.read_text(encoding="utf-8")
 
 
-def test_the_json_of_an_explanation_has_what_scripts_rely_on(
+def test_explain_json_has_the_documented_members(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     write(GOOD)
     assert main(["explain", "198.18.0.8", "--json"]) == 0
-    told = json.loads(capsys.readouterr().out)
-    assert list(told)[:10] == [
+    output = json.loads(capsys.readouterr().out)
+    assert list(output)[:10] == [
         *("destination", "captured", "rule", "policy", "action"),
         *("interface", "source", "gateway", "state", "skipped"),
     ]
-    assert told["rule"] == {
+    assert output["rule"] == {
         "index": 3,
         "file": "rules.yaml",
         "line": 10,
         "text": '{cidr: [198.18.0.0/16, "2001:db8:5::/48"], policy: home}',
     }
-    assert set(told["skipped"][0]) == {"index", "line", "why"}
+    assert set(output["skipped"][0]) == {"index", "line", "why"}
 
 
 def test_each_address_of_a_name_is_explained(
@@ -251,8 +251,8 @@ def test_each_address_of_a_name_is_explained(
     monkeypatch.setattr(socket, "getaddrinfo", both)
     write(GOOD)
     assert main(["explain", "intranet", "--json"]) == 0
-    told = json.loads(capsys.readouterr().out)
-    assert [each["destination"] for each in told] == ["198.18.0.9", "2001:db8:5::9"]
+    output = json.loads(capsys.readouterr().out)
+    assert [each["destination"] for each in output] == ["198.18.0.9", "2001:db8:5::9"]
     assert main(["explain", "intranet"]) == 0
     assert "198.18.0.9\n" in capsys.readouterr().out
 
@@ -270,7 +270,7 @@ def test_each_address_of_a_name_is_explained(
         (["198.18.0.1", "--protocol", "icmp", "--port", "80"], "icmp has no ports"),
     ],
 )
-def test_questions_that_make_no_sense(
+def test_invalid_addresses(
     arguments: list[str], words: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
     write(GOOD)
@@ -287,7 +287,7 @@ def test_bad_ports(port: str, capsys: pytest.CaptureFixture[str]) -> None:
 
 
 @pytest.mark.parametrize("text", ["version: 1\nrules: [\n", "version: 2\n"])
-def test_explain_needs_good_rules(text: str, capsys: pytest.CaptureFixture[str]) -> None:
+def test_explain_needs_valid_rules(text: str, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["explain", "198.18.0.1", "-c", "absent.yaml"]) == 2
     assert "absent.yaml" in capsys.readouterr().err
     write(text)
@@ -295,7 +295,7 @@ def test_explain_needs_good_rules(text: str, capsys: pytest.CaptureFixture[str])
     assert "error[" in capsys.readouterr().err
 
 
-# Whatever comes
+# Any input
 
 
 @settings(
@@ -317,7 +317,7 @@ def test_no_rules_file_shows_a_traceback(data: bytes, form: str, destination: st
     assert main(["explain", destination, "--json"]) in (0, 2)
 
 
-def test_the_program_itself_and_a_reader_that_goes_away() -> None:
+def test_the_program_and_a_closed_pipe() -> None:
     write(GOOD)
     command = [sys.executable, "-m", "router.cli"]
     done = subprocess.run(
@@ -331,7 +331,7 @@ def test_the_program_itself_and_a_reader_that_goes_away() -> None:
 
 
 @pytest.mark.parametrize("form", ["text", "json", "github"])
-def test_names_that_are_no_text_and_terminals_that_know_few_characters(form: str) -> None:
+def test_names_that_are_not_utf8_and_terminals_of_few_characters(form: str) -> None:
     name = b"r\xffules.yaml"
     Path(os.fsdecode(name)).write_text(GOOD.replace("policy: reply", "policy: réply"), "utf-8")
     command = [sys.executable, "-m", "router.cli", "check", "--format", form]

@@ -57,7 +57,7 @@ def exists(named: str) -> bool:
 
 
 def missing_in(text: str) -> Iterator[str]:
-    """What a text names and the repository does not have."""
+    """Names in a text that the repository does not have."""
     yield from (path for path in NAMED_PATH.findall(text) if not exists(path))
     for module in NAMED_MODULE.findall(text):
         parts = module.split(".")

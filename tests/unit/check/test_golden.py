@@ -1,7 +1,7 @@
 """What `check` prints, word for word.
 
 Each golden/NAME.yaml is checked against the network that its first line names (`# laptop`; see
-networks.py) and gives golden/NAME.txt. After a deliberate change of wording, write the texts anew
+networks.py) and gives golden/NAME.txt. After a deliberate change of wording, write the texts again
 and read the difference:
 
     UPDATE_GOLDEN=1 pytest tests/unit/check/test_golden.py && git diff tests/unit/check/golden

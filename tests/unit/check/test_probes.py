@@ -1,4 +1,4 @@
-"""A hundred thousand rules from a file: each is hit by its own probe, as an oracle says.
+"""A hundred thousand rules from a file: each is hit by its own probe, compared with an oracle.
 
 The oracle is first match by definition, made fast enough by looking at the few rules only whose
 network can hold an address: those of the same first 16 bits, and the short ones.

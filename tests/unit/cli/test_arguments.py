@@ -1,4 +1,4 @@
-"""Arguments that make no sense: told in words of our own, whatever Python's argparse says."""
+"""Invalid arguments: the messages are the project's and do not depend on argparse's wording."""
 
 from __future__ import annotations
 
@@ -63,7 +63,7 @@ FAULTS = [
 ]
 
 
-def said(arguments: list[str], capsys: pytest.CaptureFixture[str]) -> str:
+def usage_error(arguments: list[str], capsys: pytest.CaptureFixture[str]) -> str:
     with pytest.raises(SystemExit) as ended:
         main(arguments)
     assert ended.value.code == 2
@@ -74,11 +74,11 @@ def said(arguments: list[str], capsys: pytest.CaptureFixture[str]) -> str:
 
 @pytest.mark.parametrize(("arguments", "message"), FAULTS)
 def test_faults(arguments: list[str], message: str, capsys: pytest.CaptureFixture[str]) -> None:
-    assert said(arguments, capsys) == message + "\n"
+    assert usage_error(arguments, capsys) == message + "\n"
 
 
 @pytest.mark.parametrize(("arguments", "message"), FAULTS)
-def test_what_argparse_says_changes_nothing(
+def test_the_wording_of_argparse_changes_nothing(
     arguments: list[str],
     message: str,
     capsys: pytest.CaptureFixture[str],
@@ -91,7 +91,7 @@ def test_what_argparse_says_changes_nothing(
             super().__init__(argument, "worded otherwise")
 
     monkeypatch.setattr(argparse, "ArgumentError", WordedOtherwise)
-    assert said(arguments, capsys) == message + "\n"
+    assert usage_error(arguments, capsys) == message + "\n"
 
 
 def test_the_arguments_of_the_process(

@@ -1,4 +1,4 @@
-"""`tunrouter lists`: what it prints where, and how it ends, as a program of its own."""
+"""`tunrouter lists`: output streams and exit status, run as a program."""
 
 from __future__ import annotations
 
@@ -69,7 +69,7 @@ def test_diff() -> None:
     assert lists("diff", "office.txt", "office.txt") == (0, "", "")
 
 
-def test_what_it_prints_is_a_list_file() -> None:
+def test_the_output_is_a_list_file() -> None:
     _, printed, _ = lists("merge", "office.txt", "lab.gz")
     assert lists("merge", "-", stdin=printed.encode()) == (0, printed, "")
     assert lists("merge", "-", stdin=gzip.compress(printed.encode())) == (0, printed, "")
@@ -87,10 +87,10 @@ def test_a_pipe_is_read_as_a_file_is() -> None:
 
 
 def test_a_repetition_is_no_problem_and_a_host_bit_is_one() -> None:
-    status, printed, told = lists("merge", "-", stdin=b"10.0.0.0/8\n10.0.0.0/8\n10.1.2.3/8\n")
+    status, printed, errors = lists("merge", "-", stdin=b"10.0.0.0/8\n10.0.0.0/8\n10.1.2.3/8\n")
     assert (status, printed) == (0, "10.0.0.0/8\n")
-    assert told.count("warning") == 1
-    assert "<stdin>:3:1: warning[host-bits-set]" in told
+    assert errors.count("warning") == 1
+    assert "<stdin>:3:1: warning[host-bits-set]" in errors
 
 
 def test_all_problems_of_all_files_and_nothing_else() -> None:
@@ -127,13 +127,13 @@ help: create it or correct the path
     ],
     ids=["binary", "no line end", "UTF-16", "cut off"],
 )
-def test_what_is_no_list(content: bytes, code: str) -> None:
+def test_files_that_are_not_lists(content: bytes, code: str) -> None:
     Path("list.txt").write_bytes(content)
     for arguments, stdin in (("list.txt", b""), ("-", content)):
-        status, printed, told = lists("merge", arguments, stdin=stdin)
+        status, printed, errors = lists("merge", arguments, stdin=stdin)
         assert (status, printed) == (2, "")
-        assert f"error[{code}]" in told
-        assert "Traceback" not in told
+        assert f"error[{code}]" in errors
+        assert "Traceback" not in errors
 
 
 @pytest.mark.parametrize(
@@ -151,14 +151,14 @@ def test_what_is_no_list(content: bytes, code: str) -> None:
     ],
     ids=" ".join,
 )
-def test_arguments_that_make_no_sense(arguments: list[str]) -> None:
-    status, printed, told = lists(*arguments, stdin=b"10.0.0.0/8\n")
+def test_invalid_arguments(arguments: list[str]) -> None:
+    status, printed, errors = lists(*arguments, stdin=b"10.0.0.0/8\n")
     assert (status, printed) == (2, "")
-    assert told.startswith(("usage: tunrouter", "tunrouter lists"))
-    assert "Traceback" not in told
+    assert errors.startswith(("usage: tunrouter", "tunrouter lists"))
+    assert "Traceback" not in errors
 
 
-def test_a_standard_input_that_is_closed() -> None:
+def test_a_closed_standard_input() -> None:
     command = 'exec "$@" <&-'
     done = subprocess.run(
         ["sh", "-c", command, "sh", *PROGRAM, "merge", "-"],
@@ -174,7 +174,7 @@ def test_a_standard_input_that_is_closed() -> None:
     )
 
 
-def test_a_reader_that_has_enough_is_no_failure() -> None:
+def test_a_pipe_closed_by_its_reader_is_no_failure() -> None:
     Path("long.txt").write_text("".join(f"10.{n >> 8}.{n & 255}.1\n" for n in range(20_000)))
     with subprocess.Popen(
         [*PROGRAM, "merge", "long.txt"], stdout=subprocess.PIPE, stderr=subprocess.PIPE

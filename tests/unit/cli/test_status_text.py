@@ -14,8 +14,8 @@ NUMBERS = ("packets_out", "bytes_out", "packets_in", "bytes_in", "flows")
 
 
 def policy(state: str, interface: str | None, applies: str, *numbers: int) -> dict[str, Any]:
-    told = {"state": state, "interface": interface, "applies": applies}
-    return told | dict(zip(NUMBERS, numbers, strict=True))
+    members = {"state": state, "interface": interface, "applies": applies}
+    return members | dict(zip(NUMBERS, numbers, strict=True))
 
 
 def rule(index: int, packets: int = 0, text: str = "{cidr: 10.0.0.0/8, policy: home}") -> Any:
@@ -70,13 +70,13 @@ class Terminal(io.StringIO):
         return True
 
 
-def told(answer: dict[str, Any], stream: io.StringIO) -> str:
+def rendered(answer: dict[str, Any], stream: io.StringIO) -> str:
     print_status(answer, stream)
     return stream.getvalue()
 
 
 def test_in_a_pipe_nothing_is_cut() -> None:
-    assert told(ANSWER, io.StringIO()) == WHOLE
+    assert rendered(ANSWER, io.StringIO()) == WHOLE
 
 
 @pytest.mark.parametrize("width", [60, 72, 80, 120])
@@ -85,7 +85,7 @@ def test_at_a_terminal_words_are_cut_and_no_number(
 ) -> None:
     monkeypatch.setenv("COLUMNS", str(width))
     monkeypatch.setenv("TERM", "xterm")
-    lines = COLOURS.sub("", told(ANSWER, Terminal())).splitlines()
+    lines = COLOURS.sub("", rendered(ANSWER, Terminal())).splitlines()
     assert max(map(len, lines)) <= max(width, 72), "narrower, the numbers alone have no room"
     (home,) = (line for line in lines if line.startswith("home"))
     if width >= 72:
@@ -98,13 +98,13 @@ def test_only_the_busiest_of_many_rules() -> None:
     rules = [rule(index, packets=index % 50) for index in range(1, 101)]
     shown = busiest(rules)
     assert [each["index"] for each in shown] == [*range(40, 50), *range(90, 100)]
-    text = told({**ANSWER, "rules": rules}, io.StringIO())
+    text = rendered({**ANSWER, "rules": rules}, io.StringIO())
     assert text.endswith("20 of 100 rules, the busiest; --json has all\n")
     assert busiest([rule(index) for index in range(100)]) == []
 
 
 def test_drops_that_are_none() -> None:
-    assert "\ndrops  none\n" in told({**ANSWER, "drops": {}}, io.StringIO())
+    assert "\ndrops  none\n" in rendered({**ANSWER, "drops": {}}, io.StringIO())
 
 
 @pytest.mark.parametrize(

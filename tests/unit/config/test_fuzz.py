@@ -1,4 +1,4 @@
-"""Whatever the bytes, loading ends in a Config or in problems, never in an exception."""
+"""For any bytes, loading returns a Config or problems and never raises."""
 
 from __future__ import annotations
 
@@ -62,7 +62,7 @@ PUNCTUATION += ["\r\n", "\ufeff", "é", "\u2028", "\\", "@", "`", "::"]
 
 
 def checked(directory: Path, data: bytes) -> Loaded:
-    """Load and tell by both parsers; what is always true of the outcome is asserted."""
+    """Load and render with both parsers; assert what holds for every outcome."""
     path = directory / "rules.yaml"
     path.write_bytes(data)
     for pure_python in (True, False):

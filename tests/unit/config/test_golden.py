@@ -1,7 +1,7 @@
-"""Bad rules and what is said about them, word for word.
+"""Invalid rules and their problems, word for word.
 
 Each golden/NAME.yaml has the text that `check` shows for it in golden/NAME.txt. After a deliberate
-change of wording, write the texts anew and read the difference:
+change of wording, write the texts again and read the difference:
 
     UPDATE_GOLDEN=1 pytest tests/unit/config/test_golden.py && git diff tests/unit/config/golden
 """

@@ -1,4 +1,4 @@
-"""List files: what they may look like, what goes wrong in them, and how they are read."""
+"""List files: their syntax, their problems, and how they are read."""
 
 from __future__ import annotations
 
@@ -75,7 +75,7 @@ def test_line_ends_byte_order_marks_and_gzip(
     assert len(plain) == 4
 
 
-def test_ranges_stand_apart_and_know_their_lines(tmp_path: Path) -> None:
+def test_ranges_are_kept_apart_with_their_lines(tmp_path: Path) -> None:
     content = b"192.0.2.10-192.0.2.99\n10.0.0.0 - 10.255.255.255 # a network\nfd00::1\t-\tfd00::2\n"
     result = load_list(tmp_path, content)
     assert result.problems == []
@@ -90,7 +90,7 @@ def test_ranges_stand_apart_and_know_their_lines(tmp_path: Path) -> None:
 
 
 def test_what_a_range_needs_is_not_imported() -> None:
-    """A program of its own, as the tests have imported netaddr."""
+    """In a separate process, as the tests have imported netaddr."""
     program = """
 import sys
 from router.config.ranges import parse_networks
@@ -143,8 +143,8 @@ def test_every_line_is_a_network_a_problem_or_nothing(tmp_path: Path, lines: lis
         else:
             expected.add((network, number))
     result = load_list(tmp_path, "\n".join(lines).encode())
-    told = {p.place.line for p in result.problems if p.place and p.code == "bad-list-line"}
-    assert told == bad
+    reported = {p.place.line for p in result.problems if p.place and p.code == "bad-list-line"}
+    assert reported == bad
     if not bad:
         assert set(networks(the_list(result))) == expected
 
@@ -158,7 +158,7 @@ def test_lines_keep_their_numbers_across_pieces(
     assert networks(found) == [(line, number) for number, line in enumerate(lines, 1)]
 
 
-def test_many_bad_lines_are_counted_and_bury_nothing(tmp_path: Path) -> None:
+def test_many_bad_lines_are_counted_and_hide_no_other_problem(tmp_path: Path) -> None:
     content = b"10.0.0.1/8\n" * 300 + b"bad\n" * (REPORTED + 17)
     result = load_list(tmp_path, content)
     codes = [problem.code for problem in result.problems]
@@ -191,7 +191,7 @@ def test_paths_may_be_absolute_and_go_through_links(tmp_path: Path) -> None:
         assert networks(the_list(load(rules))) == [("10.0.0.0/8", 1)]
 
 
-def test_links_that_lead_in_a_circle(tmp_path: Path) -> None:
+def test_a_loop_of_links(tmp_path: Path) -> None:
     (tmp_path / "list.txt").symlink_to("other.txt")
     (tmp_path / "other.txt").symlink_to("list.txt")
     rules = tmp_path / "rules.yaml"
@@ -217,7 +217,7 @@ def test_names_that_can_not_be_lists(tmp_path: Path, name: str, code: str) -> No
     assert [problem.code for problem in load(rules).problems] == [code]
 
 
-def test_a_name_that_no_file_can_have_is_said_to_be_so(tmp_path: Path) -> None:
+def test_an_impossible_file_name_is_reported(tmp_path: Path) -> None:
     rules = tmp_path / "rules.yaml"
     for name in ('"a\\0b"', '"\\uD800"'):
         rules.write_text(RULES.replace("list.txt", name))
@@ -227,7 +227,7 @@ def test_a_name_that_no_file_can_have_is_said_to_be_so(tmp_path: Path) -> None:
         )
 
 
-def test_a_line_without_end_is_not_read_to_its_end(tmp_path: Path) -> None:
+def test_an_overlong_line_is_not_read_to_its_end(tmp_path: Path) -> None:
     result = load_list(tmp_path, gzip.compress(b"\0" * (64 << 20)), "list.gz")
     (problem,) = result.problems
     assert problem.code == "unreadable-list"
@@ -253,15 +253,15 @@ def test_progress_rises_to_the_total_over_all_lists(
         sizes += len(content)
     rules = tmp_path / "rules.yaml"
     rules.write_text(RULES.replace("list.txt", "[a.txt, b.txt]"))
-    told: list[tuple[int, int]] = []
-    load(rules, lambda done, total: told.append((done, total)))
-    assert len(told) > 6
-    assert told == sorted(told)
-    assert {total for _, total in told} == {sizes}
-    assert told[-1] == (sizes, sizes)
+    progress: list[tuple[int, int]] = []
+    load(rules, lambda done, total: progress.append((done, total)))
+    assert len(progress) > 6
+    assert progress == sorted(progress)
+    assert {total for _, total in progress} == {sizes}
+    assert progress[-1] == (sizes, sizes)
 
 
-def test_lines_of_lists_can_be_shown_also_when_nothing_is_wrong_with_them(tmp_path: Path) -> None:
+def test_lines_of_valid_lists_can_be_shown(tmp_path: Path) -> None:
     for content in (b"10.0.0.0/8\r\nfd00::/8 # x\n", gzip.compress(b"10.0.0.0/8\nfd00::/8 # x\n")):
         result = load_list(tmp_path, content)
         file = the_list(result).file

@@ -1,4 +1,4 @@
-"""Good rules, and what becomes of them."""
+"""Valid rules, and the Config read from them."""
 
 from __future__ import annotations
 
@@ -137,7 +137,7 @@ rules:
   - {cidr: *lan, policy: drop, protocol: tcp}
 """
     result = loaded(tmp_path, text, pure_python)
-    assert codes(result) == ["bad-cidr"], "met twice, told once"
+    assert codes(result) == ["bad-cidr"], "used twice, reported once"
     config = good(tmp_path, text.replace("300", "3"), pure_python)
     assert config.rules[1].prefixes == config.rules[0].prefixes
 
@@ -156,7 +156,7 @@ def test_an_alias_within_its_own_anchor(tmp_path: Path, pure_python: bool) -> No
     assert codes(result) == ["yaml-syntax"]
 
 
-def test_nesting_without_end(tmp_path: Path, pure_python: bool) -> None:
+def test_unbounded_nesting(tmp_path: Path, pure_python: bool) -> None:
     result = loaded(tmp_path, "version: 1\nrules: " + "[" * 100_000, pure_python)
     assert codes(result) == ["yaml-syntax"]
     assert "nested" in result.problems[0].message
@@ -191,7 +191,7 @@ def test_problems_are_sorted_by_place_the_rules_file_first(tmp_path: Path) -> No
     assert codes(result) == ["unknown-policy", "bad-cidr", "unknown-policy", "bad-list-line"]
 
 
-def test_a_file_of_zeros_is_refused_in_few_words(tmp_path: Path) -> None:
+def test_a_file_of_zeros_is_refused_with_a_short_message(tmp_path: Path) -> None:
     result = loaded(tmp_path, b"version: 1\n\n" + b"\0" * 100_000)
     assert set(codes(result)) == {"control-character"}
     assert len(result.problems) == 100
@@ -210,8 +210,8 @@ def test_a_long_chain_of_on_down_ends_in_a_loop(tmp_path: Path) -> None:
     assert problem.message.endswith("p2998 → p2999 → p2998")
 
 
-def test_what_can_not_be_read_at_all(tmp_path: Path) -> None:
-    for path, said in [
+def test_paths_that_cannot_be_read(tmp_path: Path) -> None:
+    for path, expected in [
         (tmp_path / "absent.yaml", "does not exist"),
         (tmp_path, "is a directory"),
         (Path("/dev/null"), "is not a regular file"),
@@ -221,7 +221,7 @@ def test_what_can_not_be_read_at_all(tmp_path: Path) -> None:
         with pytest.raises(RulesFileUnreadable) as caught:
             load(path)
         problem = caught.value.problem
-        assert said in problem.message
+        assert expected in problem.message
         assert problem.help
         assert problem.code == "unreadable-rules-file"
 
@@ -230,7 +230,7 @@ def test_a_rules_file_that_may_not_be_read(tmp_path: Path, monkeypatch: pytest.M
     path = tmp_path / "rules.yaml"
     path.write_text("version: 1\n")
     path.chmod(0)
-    if os.access(path, os.R_OK):  # root may read everything: let the system refuse by other means
+    if os.access(path, os.R_OK):  # root may read everything: have the refusal simulated
 
         def refuse(self: Path) -> bytes:
             raise PermissionError(13, "Permission denied", str(self))

@@ -1,4 +1,4 @@
-"""How a problem is told: text, JSON, GitHub annotations."""
+"""Rendering of a problem: text, JSON, GitHub annotations."""
 
 from __future__ import annotations
 
@@ -66,7 +66,7 @@ def test_github_annotations_escape_what_would_end_them() -> None:
     )
 
 
-def test_has_errors_tells_errors_from_warnings() -> None:
+def test_has_errors_distinguishes_errors_from_warnings() -> None:
     warning = Problem("x", Severity.WARNING, None, "m", "h")
     assert not has_errors([warning])
     assert has_errors([warning, PROBLEM])
@@ -105,7 +105,7 @@ def test_long_lines_are_cut_around_the_value(source: str, column: int, width: in
     assert marked == source[column - 1 : column - 1 + width] or width > WINDOW // 2
 
 
-def test_values_can_neither_drive_the_terminal_nor_fill_it() -> None:
+def test_values_are_escaped_and_shortened() -> None:
     assert quoted("\x1b[31mred\x07") == "'\ufffd[31mred\ufffd'"
     assert len(quoted("x" * 1000)) < 70
     shown, _ = point_at("\x1b]0;title\x07", 1, 1)

@@ -103,7 +103,7 @@ INVALID = INVALID_FILES.splitlines()
 
 
 def as_editors_see(node: Node | None) -> Any:
-    """A document as YAML 1.2 (core schema) has it, which editors go by."""
+    """A document as YAML 1.2 (core schema) has it, which editors use."""
     if isinstance(node, Sequence):
         return [as_editors_see(child) for child in node.children]
     if isinstance(node, Mapping):
@@ -132,7 +132,7 @@ def test_the_schema_is_a_schema() -> None:
     Draft202012Validator.check_schema(json.loads(schema_text()))
 
 
-def test_the_schema_knows_the_policies_of_the_model() -> None:
+def test_the_schema_has_the_policies_of_the_model() -> None:
     assert set(BUILT_IN_POLICIES) == {kind.value for kind in BUILT_IN}
     assert set(POLICY_TYPES) | set(BUILT_IN_POLICIES) == {kind.value for kind in PolicyType}
 
@@ -154,7 +154,7 @@ def test_the_example_is_accepted() -> None:
 
 
 @pytest.mark.parametrize("path", sorted(GOLDEN.glob("*.yaml")), ids=lambda path: path.stem)
-def test_what_the_loader_only_warns_of_the_schema_accepts(
+def test_the_schema_accepts_what_the_loader_warns_of(
     path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(GOLDEN)

@@ -1,4 +1,4 @@
-"""What is said about bad YAML depends on the text alone: the wording of the parsers differs between
+"""The messages about invalid YAML depend on the text alone: the parsers' wording differs between
 PyYAML and libyaml, and from one version to the next."""
 
 from __future__ import annotations
@@ -91,12 +91,12 @@ def test_faults(text: str, place: str, message: str, pure_python: bool) -> None:
 
 @pytest.mark.parametrize("pure_python", [False, True], ids=["libyaml", "pure-python"])
 @pytest.mark.parametrize("opening", ["[", "{", "a: {", "- ", "? "])
-def test_nesting_without_end(opening: str, pure_python: bool) -> None:
+def test_unbounded_nesting(opening: str, pure_python: bool) -> None:
     with pytest.raises(SyntaxProblemError, match="nested more than 32 deep"):
         parse_document("rules.yaml", opening * 2000, pure_python)
 
 
-def test_keys_nested_without_end() -> None:
+def test_unbounded_nesting_of_keys() -> None:
     text = "".join(" " * depth + "a:\n" for depth in range(2000))
     with pytest.raises(SyntaxProblemError, match="nested more than 32 deep"):
         parse_document("rules.yaml", text)

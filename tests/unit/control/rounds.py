@@ -1,4 +1,4 @@
-"""An event loop whose rounds a test makes one by one, and whose time it sets."""
+"""An event loop whose rounds and time are controlled by a test."""
 
 from __future__ import annotations
 

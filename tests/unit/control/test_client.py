@@ -1,4 +1,4 @@
-"""The other end of the control socket: which router is asked, and what if none answers."""
+"""The control client: the choice of a router, and the errors when none answers."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from router.control.client import NoAnswerError, find_router, request
 
 
 class Routers:
-    """Sockets in a directory, as routers have them."""
+    """Listening sockets in a directory, like those of routers."""
 
     def __init__(self, directory: Path) -> None:
         self._directory = directory
@@ -84,7 +84,7 @@ def test_several_routers_are_named(routers: Routers) -> None:
         find_router("tun8")
 
 
-def test_those_that_were_killed_do_not_count(routers: Routers) -> None:
+def test_killed_routers_are_skipped(routers: Routers) -> None:
     routers.run("tun0")
     routers.run("tun11")
     routers.kill("tun0")
@@ -94,24 +94,24 @@ def test_those_that_were_killed_do_not_count(routers: Routers) -> None:
         find_router(None)
 
 
-def test_the_only_one_was_killed(routers: Routers) -> None:
+def test_the_only_router_was_killed(routers: Routers) -> None:
     routers.run("tun0")
     routers.kill("tun0")
     with pytest.raises(NoAnswerError, match="no router is running"):
         request(find_router(None), {"command": "status"})
 
 
-def test_question_and_answer(routers: Routers) -> None:
+def test_request_and_answer(routers: Routers) -> None:
     def behave(connection: socket.socket) -> None:
         request = json.loads(connection.recv(4096))
-        connection.sendall(json.dumps({"asked": request, "long": "x" * 500_000}).encode())
+        connection.sendall(json.dumps({"request": request, "long": "x" * 500_000}).encode())
 
     answer = request(routers.serve("tun0", behave), {"command": "status"})
-    assert (answer["asked"], len(answer["long"])) == ({"command": "status"}, 500_000)
+    assert (answer["request"], len(answer["long"])) == ({"command": "status"}, 500_000)
 
 
 @pytest.mark.parametrize(
-    ("said", "why"),
+    ("sent", "why"),
     [
         (b'{"error": "say please"}\n', "^say please$"),
         (b'{"pid": 1, "rules": [', "ended while it answered: try again"),
@@ -119,8 +119,8 @@ def test_question_and_answer(routers: Routers) -> None:
         (b"[]\n", "of another version"),
     ],
 )
-def test_answers_that_are_none(routers: Routers, said: bytes, why: str) -> None:
-    path = routers.serve("tun0", lambda connection: connection.sendall(said))
+def test_invalid_answers(routers: Routers, sent: bytes, why: str) -> None:
+    path = routers.serve("tun0", lambda connection: connection.sendall(sent))
     with pytest.raises(NoAnswerError, match=why):
         request(path, {"command": "status"})
 
@@ -131,7 +131,7 @@ def test_a_refusal_before_the_request_was_read(routers: Routers) -> None:
         request(path, {"command": "x" * 2_000_000})
 
 
-def test_silence_is_an_error(routers: Routers) -> None:
+def test_a_timeout_is_an_error(routers: Routers) -> None:
     done = threading.Event()
 
     def behave(_connection: socket.socket) -> None:
@@ -145,7 +145,7 @@ def test_silence_is_an_error(routers: Routers) -> None:
         done.set()
 
 
-def test_who_may_not_ask_is_told_of_sudo(routers: Routers, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_permission_denied_names_sudo(routers: Routers, monkeypatch: pytest.MonkeyPatch) -> None:
     routers.run("tun0")
 
     class Refused(socket.socket):

@@ -1,4 +1,4 @@
-"""The server of the control socket against clients of every kind."""
+"""The control server against well-behaved and misbehaving clients."""
 
 from __future__ import annotations
 
@@ -23,19 +23,19 @@ PIECES = 1000
 
 class World:
     """A server with the commands echo (the request comes back), long (PIECES pieces, counted in
-    `made`) and later (answered when the test says so: `owed`)."""
+    `made`) and later (answered by the test: `pending`)."""
 
     def __init__(self, directory: Path) -> None:
         self.rounds = Rounds()
         self.made = 0
-        self.owed: list[Answer] = []
+        self.pending: list[Answer] = []
         self._path = str(directory / "socket")
         listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
         listener.bind(self._path)
         listener.listen()
         listener.setblocking(False)
         self._clients: list[socket.socket] = []
-        commands = {"echo": self._echo, "long": self._long, "later": self.owed.append}
+        commands = {"echo": self._echo, "long": self._long, "later": self.pending.append}
         self._server = Server(listener, self.rounds, commands)
 
     def connect(self) -> socket.socket:
@@ -45,15 +45,15 @@ class World:
         client.setblocking(False)
         return client
 
-    def asked(self, request: bytes, rounds: int = ENOUGH) -> socket.socket:
-        """A client that has sent something."""
+    def client(self, request: bytes, rounds: int = ENOUGH) -> socket.socket:
+        """A client that has sent `request`."""
         client = self.connect()
         client.sendall(request)
         self.rounds.run(rounds)
         return client
 
     def answer(self, request: bytes) -> dict[str, Any]:
-        answer: dict[str, Any] = json.loads(everything(self.asked(request)))
+        answer: dict[str, Any] = json.loads(everything(self.client(request)))
         return answer
 
     def stop(self) -> None:
@@ -77,8 +77,8 @@ class World:
 
 
 def everything(client: socket.socket) -> bytes:
-    """What the client has been sent; the connection must have ended. A reset behind the answer is
-    what a client gets that has not let us read all it sent."""
+    """All data sent to the client; the connection must have ended. It ends with a reset when the
+    server has not read everything that the client sent."""
     received = b""
     try:
         while piece := client.recv(1 << 16):
@@ -108,7 +108,7 @@ def test_a_request_is_answered(world: World) -> None:
 
 
 def test_a_request_may_come_in_parts(world: World) -> None:
-    client = world.asked(b'{"command": ')
+    client = world.client(b'{"command": ')
     assert still_open(client)
     client.sendall(b'"echo"}\n')
     world.rounds.run(ENOUGH)
@@ -137,7 +137,7 @@ def test_the_longest_request_is_taken_and_a_longer_one_is_not(world: World) -> N
         (b'{"command": "echo"}\n{"command": "echo"}\n', "one request a connection"),
     ],
 )
-def test_what_makes_no_sense_is_refused_with_a_reason(
+def test_invalid_requests_are_refused_with_a_reason(
     world: World, request_line: bytes, why: str
 ) -> None:
     assert why in world.answer(request_line)["error"]
@@ -152,21 +152,21 @@ def test_half_a_request_and_the_end(world: World) -> None:
     assert "ended before its line" in json.loads(everything(client))["error"]
 
 
-def test_a_client_that_asks_nothing_is_sent_away(world: World) -> None:
-    silent = world.asked(b"")
-    trickling = world.asked(b"{")
+def test_a_client_without_a_request_is_disconnected(world: World) -> None:
+    silent = world.client(b"")
+    trickling = world.client(b"{")
     for _ in range(LATE):
         assert still_open(silent) == (world.rounds.now - 100 < PATIENCE)
         if still_open(trickling):
             trickling.sendall(b" ")
         world.rounds.wait(1)
     assert everything(silent) == b""
-    assert everything(trickling) == b"", "single bytes are no step"
+    assert everything(trickling) == b"", "single bytes do not restart the timeout"
 
 
-def test_more_clients_than_there_may_be(world: World) -> None:
-    first = [world.asked(b"") for _ in range(MOST_CLIENTS)]
-    refused = world.asked(b"")
+def test_more_clients_than_the_limit(world: World) -> None:
+    first = [world.client(b"") for _ in range(MOST_CLIENTS)]
+    refused = world.client(b"")
     assert "8 others are asking" in json.loads(everything(refused))["error"]
     assert all(still_open(client) for client in first)
     first.pop().close()
@@ -174,8 +174,8 @@ def test_more_clients_than_there_may_be(world: World) -> None:
     assert world.answer(b'{"command": "echo"}\n')
 
 
-def test_a_slow_reader_keeps_one_piece_waiting_and_nobody_else(world: World) -> None:
-    slow = world.asked(b'{"command": "long"}\n', rounds=500)
+def test_a_slow_reader_delays_one_piece_and_no_other_client(world: World) -> None:
+    slow = world.client(b'{"command": "long"}\n', rounds=500)
     made = world.made
     assert made < PIECES
     world.rounds.run(500)
@@ -189,22 +189,22 @@ def test_a_slow_reader_keeps_one_piece_waiting_and_nobody_else(world: World) -> 
 
 
 def test_one_piece_in_a_round(world: World) -> None:
-    client = world.asked(b'{"command": "long"}\n', rounds=1)
+    client = world.client(b'{"command": "long"}\n', rounds=1)
     for _ in range(10):
         before = world.made
         world.rounds.run()
         assert world.made <= before + 1
-    assert still_open(client) is False, "the first pieces are there"
+    assert still_open(client) is False, "the first pieces have arrived"
 
 
-def test_a_client_that_reads_nothing_is_sent_away(world: World) -> None:
-    client = world.asked(b'{"command": "long"}\n', rounds=500)
+def test_a_client_that_reads_nothing_is_disconnected(world: World) -> None:
+    client = world.client(b'{"command": "long"}\n', rounds=500)
     world.rounds.wait(LATE)
     assert 0 < len(everything(client)) < PIECES * len(PIECE)
 
 
-def test_a_client_that_leaves_in_the_middle_of_its_answer(world: World) -> None:
-    client = world.asked(b'{"command": "long"}\n', rounds=5)
+def test_a_client_that_disconnects_during_its_answer(world: World) -> None:
+    client = world.client(b'{"command": "long"}\n', rounds=5)
     client.close()
     world.rounds.run(ENOUGH)
     made = world.made
@@ -214,49 +214,49 @@ def test_a_client_that_leaves_in_the_middle_of_its_answer(world: World) -> None:
 
 
 def test_an_answer_may_come_later(world: World) -> None:
-    client = world.asked(b'{"command": "later"}\n')
+    client = world.client(b'{"command": "later"}\n')
     world.rounds.wait(10 * LATE)
-    assert still_open(client), "it is we who owe the answer"
-    world.owed[0].reply([b"1", b"", b"2"])
+    assert still_open(client), "the time-out does not apply while the answer is pending"
+    world.pending[0].reply([b"1", b"", b"2"])
     world.rounds.run(ENOUGH)
     assert everything(client) == b"12"
 
 
-def test_an_answer_to_nobody(world: World) -> None:
-    client = world.asked(b'{"command": "later"}\n')
+def test_an_answer_to_a_disconnected_client(world: World) -> None:
+    client = world.client(b'{"command": "later"}\n')
     client.close()
     world.rounds.run(ENOUGH)
-    world.owed[0].reply([b"1"])
+    world.pending[0].reply([b"1"])
     world.rounds.run(ENOUGH)
     assert world.answer(b'{"command": "echo"}\n')
 
 
-def test_all_are_left_when_the_router_stops(world: World) -> None:
-    clients = [world.asked(b""), world.asked(b'{"command": "later"}\n')]
+def test_all_clients_are_disconnected_when_the_router_stops(world: World) -> None:
+    clients = [world.client(b""), world.client(b'{"command": "later"}\n')]
     world.stop()
     assert [everything(client) for client in clients] == [b"", b""]
-    world.owed[0].reply([b"1"])
+    world.pending[0].reply([b"1"])
 
 
 def test_without_descriptors_it_waits_instead_of_spinning(
     world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    asked = 0
+    attempts = 0
 
     class Exhausted:
         def __getattr__(self, name: str) -> Any:
             return getattr(listener, name)
 
         def accept(self) -> Any:
-            nonlocal asked
-            asked += 1
+            nonlocal attempts
+            attempts += 1
             raise OSError(24, "Too many open files")
 
     listener = world._server._listener
     monkeypatch.setattr(world._server, "_listener", Exhausted())
     world._server._accept()
-    client = world.asked(b'{"command": "echo"}\n')
-    assert asked == 1
+    client = world.client(b'{"command": "echo"}\n')
+    assert attempts == 1
     monkeypatch.undo()
     world.rounds.wait(LATE)
     assert json.loads(everything(client)) == {"command": "echo"}

@@ -53,12 +53,12 @@ class MemoryRouter:
         return {"icmp": 1, "udp": 0, "tcp": 4}
 
 
-def asked(router: MemoryRouter) -> Answer:
+def status_of(router: MemoryRouter) -> Answer:
     answer: Answer = json.loads(b"".join(status(router)))
     return answer
 
 
-def test_the_members_that_scripts_rely_on(tmp_path: Path) -> None:
+def test_the_documented_members(tmp_path: Path) -> None:
     router = MemoryRouter(tmp_path, RULES)
     tally = router.tallies.of("home", 2)
     tally.went_out(84)
@@ -70,7 +70,7 @@ def test_the_members_that_scripts_rely_on(tmp_path: Path) -> None:
     router.drops.count(Drop.POLICY)
     none = {"packets_out": 0, "bytes_out": 0, "packets_in": 0, "bytes_in": 0, "flows": 0}
     built_in = {"state": "up", "interface": None}
-    assert asked(router) == {
+    assert status_of(router) == {
         "pid": os.getpid(),
         "uptime_s": 12.346,
         "rules_file": str(tmp_path / "rules.yaml"),
@@ -106,8 +106,8 @@ def test_a_default_that_is_written_down(tmp_path: Path) -> None:
     router = MemoryRouter(tmp_path, RULES + "default: home\n")
     router.tallies.of("home", 0).went_out(1)
     default = {"line": LAST_LINE_OF_RULES + 1, "policy": "home", "flows": 0, "packets": 1}
-    assert asked(router)["default"] == default
-    assert asked(router)["policies"]["home"]["packets_out"] == 1
+    assert status_of(router)["default"] == default
+    assert status_of(router)["policies"]["home"]["packets_out"] == 1
 
 
 @pytest.mark.parametrize("number", [0, 1, RULES_AT_ONCE, RULES_AT_ONCE + 1, 12_345])
@@ -127,7 +127,7 @@ def test_any_number_of_rules_in_small_pieces(tmp_path: Path, number: int) -> Non
 
 
 def test_traffic_while_the_answer_is_made(tmp_path: Path) -> None:
-    """New tallies come into being between two pieces."""
+    """New tallies are created between two pieces."""
     router = MemoryRouter(tmp_path, RULES)
     pieces = []
     for number, piece in enumerate(status(router)):

@@ -1,4 +1,4 @@
-"""What most tests of the engine begin with."""
+"""The fixture of most engine tests."""
 
 from __future__ import annotations
 

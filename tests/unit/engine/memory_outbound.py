@@ -1,5 +1,5 @@
-"""An outbound without an interface: what is sent by it stays in memory, and a test plays the far
-end."""
+"""An outbound without an interface: what is sent by it stays in memory, and a test takes the
+role of the far end."""
 
 from __future__ import annotations
 
@@ -54,7 +54,7 @@ class MemoryChannel:
 
 
 class Dials(Protocol):
-    """What opens connections in memory; see tests.unit.engine.tcp.memory."""
+    """Opens connections in memory; see tests.unit.engine.tcp.memory."""
 
     def dial(self, request: DialRequest, changed: Callable[[int], None]) -> Dial: ...
 

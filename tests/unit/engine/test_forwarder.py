@@ -1,4 +1,4 @@
-"""What becomes of each packet: by rule, by kind, and when something is wrong with it."""
+"""Forwarding of each packet: by rule, by type, and when it is invalid."""
 
 from __future__ import annotations
 
@@ -52,15 +52,15 @@ def test_a_ping_goes_out_by_its_rule_and_its_answer_comes_back(
     assert world.send(ping(version, host, identifier=77)) == []
     ((request, outside_id),) = world.sent(policy, version)
     own = OWN["eth0" if policy == "home" else "wg0"][version == 6]
-    (handed_in,) = world.answer(policy, reply_to(request, outside_id, own))
-    read = decoded(handed_in)
+    (delivered,) = world.answer(policy, reply_to(request, outside_id, own))
+    read = decoded(delivered)
     assert (read.src, read.dst) == (far(version, host), INSIDE[version])
     assert read.payload.id == 77
     assert world.drops == {}
 
 
 @BOTH
-def test_an_answer_by_another_way_is_not_ours(world: World, version: int) -> None:
+def test_an_answer_by_another_interface_is_not_ours(world: World, version: int) -> None:
     world.send(ping(version, HOME))
     ((request, outside_id),) = world.sent("home", version)
     assert (
@@ -99,13 +99,13 @@ def test_drop_is_silent_and_counted(world: World, version: int) -> None:
 
 @BOTH
 @pytest.mark.parametrize("host", [REJECT])
-def test_reject_says_prohibited(world: World, version: int, host: int) -> None:
+def test_reject_sends_administratively_prohibited(world: World, version: int, host: int) -> None:
     assert error_in(world.send(ping(version, host))) == ((3, 13) if version == 4 else (1, 1))
     assert world.drops == {"rejected": 1}
 
 
 @BOTH
-def test_a_policy_that_is_down_does_what_on_down_says(world: World, version: int) -> None:
+def test_a_policy_that_is_down_is_replaced_by_its_on_down(world: World, version: int) -> None:
     assert world.send(ping(version, DOWN)) == []
     assert world.drops == {"drop": 1}
 
@@ -121,7 +121,7 @@ def test_reject_resets_tcp_and_prohibits_udp(world: World, version: int, host: i
 
 
 @BOTH
-def test_what_cannot_be_carried_is_refused_honestly(world: World, version: int) -> None:
+def test_unsupported_protocols_are_refused(world: World, version: int) -> None:
     world.outbound("home").protocols.remove(ip.TCP)
     (answer,) = world.send(bytes(header(version, HOME) / TCP(dport=80, flags="S", seq=5)))
     assert decoded(answer)[TCP].flags == "RA"
@@ -173,18 +173,18 @@ def test_the_router_itself_answers_pings(world: World, version: int) -> None:
         (errno.EMSGSIZE, {4: (3, 4), 6: (2, 0)}),
     ],
 )
-def test_what_the_kernel_says_of_a_request_is_told(
+def test_send_errors_of_the_kernel_are_reported(
     world: World, version: int, code: int, expected: dict[int, tuple[int, int]]
 ) -> None:
     world.channel("home", version).error = OSError(code, "")
     answers = world.send(ping(version, HOME))
     assert error_in(answers) == expected[version]
-    told = int.from_bytes(bytes(decoded(answers[0]).payload)[4:8], "big")
-    assert told == (1300 if code == errno.EMSGSIZE else 0)
+    mtu = int.from_bytes(bytes(decoded(answers[0]).payload)[4:8], "big")
+    assert mtu == (1300 if code == errno.EMSGSIZE else 0)
 
 
 @BOTH
-def test_a_full_buffer_is_counted_and_not_told(world: World, version: int) -> None:
+def test_a_full_buffer_is_counted_and_not_reported(world: World, version: int) -> None:
     world.channel("home", version).error = BlockingIOError()
     assert world.send(ping(version, HOME)) == []
     world.channel("home", version).error = OSError(errno.ENOBUFS, "")
@@ -253,7 +253,7 @@ def test_errors_are_limited(world: World) -> None:
 
 
 @BOTH
-def test_a_wrong_checksum_is_neither_answered_nor_laundered(world: World, version: int) -> None:
+def test_a_wrong_checksum_is_neither_answered_nor_corrected(world: World, version: int) -> None:
     data = bytearray(ping(version, REPLY))
     data[-1] ^= 1
     assert world.send(bytes(data)) == []

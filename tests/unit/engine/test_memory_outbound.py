@@ -1,5 +1,5 @@
-"""TCP, UDP and ICMP by an outbound that has no interface: the engine needs nothing of a way out but
-the Outbound protocol."""
+"""TCP, UDP and ICMP by an outbound that has no interface: the engine uses nothing but the
+Outbound protocol."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def world(tmp_path: Path) -> World:
     return World(tmp_path)
 
 
-def test_it_has_no_interface(world: World) -> None:
+def test_the_outbound_has_no_interface(world: World) -> None:
     outbound: ManagedOutbound = world.outbound("home")
     assert not hasattr(outbound, "interfaces")
     assert outbound.describe() == "eth0"
@@ -74,7 +74,7 @@ def test_a_connection_and_its_bytes(world: World, version: int) -> None:
 
 
 @BOTH
-def test_what_it_does_not_carry_is_refused(world: World, version: int) -> None:
+def test_unsupported_protocols_are_refused(world: World, version: int) -> None:
     world.outbound("home").protocols.clear()
     (reset,) = world.send(segment(version))
     assert decoded(reset)[TCP].flags == "RA"
@@ -85,7 +85,7 @@ def test_what_it_does_not_carry_is_refused(world: World, version: int) -> None:
     assert world.sent("home", version) == []
 
 
-def test_status_names_it(world: World) -> None:
+def test_status_names_the_outbound(world: World) -> None:
     world.send(echo_request(4, destination=far(4, HOME)))
     running = SimpleNamespace(
         config=world.forwarder.config,

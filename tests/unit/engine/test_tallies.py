@@ -58,7 +58,9 @@ def test_pings_and_their_answers(world: World, version: int) -> None:
     assert world.carriers.counts() == {"icmp": 1, "udp": 0, "tcp": 0}
     world.forwarder.expire(100.0)
     assert flows(world) == {("home", HOME): 0}
-    assert counted(world) == {("home", HOME): (3, 3 * size, 1, size)}, "what was, was"
+    assert counted(world) == {("home", HOME): (3, 3 * size, 1, size)}, (
+        "counters do not change afterwards"
+    )
 
 
 @BOTH
@@ -82,7 +84,7 @@ def test_a_policy_that_is_down_counts_for_the_one_that_applies(world: World, ver
 
 
 @BOTH
-def test_what_is_refused_did_not_go_out(world: World, version: int) -> None:
+def test_refused_packets_are_not_counted_as_sent(world: World, version: int) -> None:
     world.send(ping(version, HOME, hop_limit=1))
     assert counted(world) == {("home", HOME): (0, 0, 0, 0)}
     assert world.drops == {"hop-limit": 1}

@@ -1,5 +1,5 @@
-"""A forwarder with everything around it made of memory: a TUN that keeps what is written to it,
-outbounds that keep what is sent by them. The rules are those of a real rules file."""
+"""A forwarder with its surroundings in memory: a TUN that records what is written to it,
+outbounds that record what is sent by them. The rules are those of a real rules file."""
 
 from __future__ import annotations
 
@@ -76,7 +76,7 @@ class MemoryTun:
         self.written: list[bytes] = []
 
     def fileno(self) -> int:
-        raise AssertionError("nobody waits for memory")
+        raise AssertionError("a TUN in memory has no descriptor")
 
     def receive(self) -> int:
         if not self.incoming:
@@ -187,7 +187,7 @@ class World:
         return list(self.tun.written)
 
     def answer(self, policy: str, packet: bytes, now: float = 1.0) -> list[bytes]:
-        """What comes out of the TUN when `packet` arrives by the way out of `policy`."""
+        """What comes out of the TUN when `packet` arrives by the outbound of `policy`."""
         self.tun.written.clear()
         view = ip.parse(packet)
         self.forwarder.from_outside(self.channel(policy, view.version), view, now)

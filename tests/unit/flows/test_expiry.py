@@ -1,4 +1,4 @@
-"""The expiry queue, against a list that is searched anew each time."""
+"""The expiry queue, against a list that is searched each time."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ def test_an_item_that_was_used_is_examined_again() -> None:
     assert list(queue.expired(15.0)) == [item]
 
 
-def test_an_expiry_that_is_brought_forward_is_scheduled_anew() -> None:
+def test_an_expiry_that_is_brought_forward_is_rescheduled() -> None:
     queue: ExpiryQueue[Item] = ExpiryQueue()
     item = Item(0.0, 1000.0)
     queue.schedule(item, 0.0)
@@ -51,7 +51,7 @@ def test_an_expiry_that_is_brought_forward_is_scheduled_anew() -> None:
     assert list(queue.expired(1000.0)) == []
 
 
-def test_items_that_have_left_hold_no_memory_for_long() -> None:
+def test_removed_items_are_soon_freed() -> None:
     queue: ExpiryQueue[Item] = ExpiryQueue()
     held = Item(0.0, 7440.0)
     queue.schedule(held, 0.0)

@@ -1,4 +1,4 @@
-"""The common view: flows of every protocol say the same of themselves."""
+"""The common view: flows of every protocol have the same attributes."""
 
 from __future__ import annotations
 

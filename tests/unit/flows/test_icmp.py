@@ -118,7 +118,7 @@ def test_an_older_mapping_changes_an_identifier_that_a_new_one_has_inside() -> N
     assert (len(table), table.by_outside) == (0, {})
 
 
-def test_the_bindings_of_a_way_out_can_be_ended() -> None:
+def test_the_bindings_of_an_outbound_can_be_ended() -> None:
     table: QueryTable[str] = QueryTable(10)
     add(table)
     kept = add(table, outbound="office", identifier=9)

@@ -29,7 +29,7 @@ def request(version: int, size: int = 4000, sequence: int = 1) -> bytes:
     payload = Random(size).randbytes(size)
     data = bytearray(echo_request(version, payload=payload, sequence=sequence))
     if version == 4:
-        data[4:8] = sequence.to_bytes(2, "big") + b"\0\0"  # not DF, or nobody would cut it
+        data[4:8] = sequence.to_bytes(2, "big") + b"\0\0"  # without DF, which forbids fragments
     return bytes(data)
 
 
@@ -73,7 +73,7 @@ def test_the_largest_packet(version: int) -> None:
 
 
 def long_packet(version: int, size: int) -> bytes:
-    """A packet that may be too long to say how long it is, which scapy would not build."""
+    """A packet that may be too long for its length field, which scapy would not build."""
     packet = request(version, 100)
     return packet[:-100] + bytes(size)
 
@@ -116,7 +116,7 @@ def test_a_fragment_that_does_not_end_on_eight_bytes_is_refused() -> None:
 
 
 @BOTH
-def test_datagrams_are_told_apart(version: int) -> None:
+def test_datagrams_are_distinguished(version: int) -> None:
     one, two = request(version, 3000, 1), request(version, 3000, 2)
     mixed = [
         fragment
@@ -132,8 +132,8 @@ def test_datagrams_are_told_apart(version: int) -> None:
 
 
 @BOTH
-def test_time_is_limited_and_the_first_fragment_is_remembered(version: int) -> None:
-    """Its sender is told by time exceeded, code 1, which quotes the first fragment (RFC 792)."""
+def test_time_is_limited_and_the_first_fragment_is_kept(version: int) -> None:
+    """Its sender receives time exceeded, code 1, which quotes the first fragment (RFC 792)."""
     reassembler = Reassembler()
     fragments = fragments_of(request(version))
     feed(reassembler, fragments[:1], now=100.0)

@@ -1,4 +1,4 @@
-"""Tallies, and what they come to."""
+"""Tallies and their sums."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def test_a_policy_and_a_rule_have_one_tally() -> None:
     ]
 
 
-def test_asking_for_a_rule_makes_no_tally() -> None:
+def test_reading_a_rule_makes_no_tally() -> None:
     tallies = Tallies()
     tallies.of_rule(7)
     assert list(tallies) == []

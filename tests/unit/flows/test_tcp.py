@@ -108,8 +108,8 @@ def test_a_new_flow_of_the_same_key_ends_the_former() -> None:
     assert flows.by_inside[key(0)] is flow
 
 
-def test_a_flow_that_has_ended_stays_so_and_takes_nothing_from_others() -> None:
-    """Its sockets may outlive it, until its alias is another's."""
+def test_an_ended_flow_stays_ended_and_keeps_the_aliases_of_others() -> None:
+    """Its sockets may still be open when its alias is given to another flow."""
     flows = table()
     former = relayed(flows)
     flows.end(former)
@@ -122,7 +122,7 @@ def test_a_flow_that_has_ended_stays_so_and_takes_nothing_from_others() -> None:
     assert set(flows.rewrites) == {flow.key, flow.answer_key}
 
 
-def test_aliases_are_handed_out_in_turn_through_all_listeners() -> None:
+def test_aliases_are_allocated_in_turn_through_all_listeners() -> None:
     flows = table(limit=10)
     seen = set()
     for number in range(3):
@@ -238,7 +238,7 @@ def test_only_flows_that_do_not_linger_are_listed_and_removed() -> None:
 
 @settings(max_examples=50)
 @given(st.lists(st.tuples(st.integers(0, 5), st.integers(0, 3)), max_size=60))
-def test_whatever_happens_the_tables_agree(steps: list[tuple[int, int]]) -> None:
+def test_the_tables_agree_after_random_operations(steps: list[tuple[int, int]]) -> None:
     flows = table(limit=4)
     known: dict[int, Flow[str]] = {}
     before = TALLY.flows

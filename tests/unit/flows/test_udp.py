@@ -30,7 +30,7 @@ _sockets = count()
 
 
 class Table(DatagramTable[str, int]):
-    """Knows which of its sockets were closed since it was asked last."""
+    """Records the sockets closed since the last call of `expired`."""
 
     def __init__(self, mapping_limit: int, flow_limit: int = FLOW_LIMIT) -> None:
         self.closed: list[int] = []
@@ -54,7 +54,7 @@ def begin(
     tally: Tally = TALLY,
     now: float = 0.0,
 ) -> Flow[str, int]:
-    """What the engine does for a datagram without a flow."""
+    """As the engine does for a datagram without a flow."""
     mapping = table.mapping(outbound, source, source_port)
     if mapping is None:
         taken = table.outside(outbound, 4 if len(source) == 4 else 6)
@@ -92,7 +92,7 @@ def test_req_3_no_port_is_used_for_two_inside_endpoints() -> None:
     assert len({flow.mapping.outside_port for flow in flows}) == 100
     assert flows[0].mapping.outside_port == 4000
     elsewhere = begin(table, outbound="office")
-    assert elsewhere.mapping.outside_port == 4000, "another way out has ports of its own"
+    assert elsewhere.mapping.outside_port == 4000, "each outbound has ports of its own"
 
 
 @pytest.mark.parametrize("port", [*range(0, 70), 1022, 1023, 1024, 1025, 4000, 65534, 65535])
@@ -139,7 +139,7 @@ def test_req_6_datagrams_of_both_directions_refresh(direction: str) -> None:
     assert table.expired(IDLE + 200.0) == [flow.mapping.socket]
 
 
-def test_a_mapping_lives_as_long_as_one_of_its_remotes() -> None:
+def test_a_mapping_is_kept_as_long_as_one_of_its_remotes() -> None:
     table = Table(10)
     first = begin(table)
     second = begin(table, destination=FARTHER, now=100.0)
@@ -221,7 +221,7 @@ def test_families_have_ports_of_their_own() -> None:
     assert begin(table).mapping.outside_port == begin(table, A6).mapping.outside_port == 4000
 
 
-def test_the_flows_of_a_way_out_can_be_ended() -> None:
+def test_the_flows_of_an_outbound_can_be_ended() -> None:
     table = Table(10)
     gone = begin(table)
     begin(table, destination=FARTHER)
@@ -238,7 +238,7 @@ def test_the_flows_of_a_way_out_can_be_ended() -> None:
 @pytest.mark.parametrize("seed", range(6))
 def test_against_a_model(seed: int) -> None:
     """Random datagrams, answers and time. The model is a list of all that has ever been sent and
-    received, searched anew each time."""
+    received, searched each time."""
     random = Random(seed)
     table = Table(12, flow_limit=40)
     alive: dict[tuple[bytes, int, bytes], list[Flow[str, int]]] = {}
@@ -290,7 +290,7 @@ def model_expire(
     now: float,
     ended: list[int],
 ) -> None:
-    """Everything long over must be gone; what is just due may be looked at a little later when
+    """What expired long ago must be gone; what is just due may be examined a little later when
     its end was brought forward, by DNS_IDLE at most."""
     for key in list(alive):
         out, back = last[key]

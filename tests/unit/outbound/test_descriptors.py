@@ -1,4 +1,4 @@
-"""A budget of descriptors, and UDP sockets that come out of one."""
+"""A budget of descriptors, and UDP sockets counted in one."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from tests.unit.engine.tcp.memory import MemoryTcp
 from tests.unit.engine.udp.memory import MemorySystem
 
 
-def test_what_is_taken_is_gone_until_it_is_given_back() -> None:
+def test_taken_descriptors_are_unavailable_until_returned() -> None:
     descriptors = Descriptors(RESERVE + 1000)
     descriptors.others = 997
     assert not descriptors.take(4)
@@ -25,18 +25,18 @@ def test_what_is_taken_is_gone_until_it_is_given_back() -> None:
     assert descriptors.free == 0
 
 
-def test_of_few_half_are_kept() -> None:
+def test_half_of_a_small_budget_is_reserved() -> None:
     assert Descriptors(20).free == 10
 
 
-def test_others_may_take_what_is_kept() -> None:
+def test_other_uses_may_take_the_reserve() -> None:
     descriptors = Descriptors(20)
     descriptors.others = 15
     assert descriptors.free == -5
     assert not descriptors.take(1)
 
 
-def test_each_udp_socket_takes_one_and_gives_it_back() -> None:
+def test_each_udp_socket_takes_one_and_returns_it() -> None:
     system, descriptors = MemorySystem(), Descriptors(4)
     sockets = MappingSockets(system.watch, system.forget, 100, descriptors)
     outbound = MemoryOutbound("home", {4: "192.0.2.2"}, system, MemoryTcp())

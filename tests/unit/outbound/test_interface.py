@@ -35,11 +35,11 @@ BOTH = {4: ETH0, 6: ETH0}
     ],
     ids=["nothing", "another MTU", "one more", "renumbered", "another", "no IPv6", "gone"],
 )
-def test_flows_are_lost_when_they_can_be_answered_no_more(
+def test_flows_are_lost_when_answers_can_no_longer_arrive(
     after: dict[int, Interface], lost: set[int]
 ) -> None:
     assert lost_families(BOTH, after) == lost
 
 
-def test_who_was_not_there_has_lost_nothing() -> None:
+def test_a_missing_interface_has_lost_no_flows() -> None:
     assert not lost_families({}, BOTH)

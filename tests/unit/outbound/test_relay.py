@@ -1,4 +1,4 @@
-"""Two sockets as one connection, over real ones: by pipes and by buffers."""
+"""Two real sockets relayed as one connection: by pipes and by buffers."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ class Bench:
         self.relay = Relay(self.inner, self.outer, self.pool, self.ends.append, self.soon.append)
 
     def turn(self) -> None:
-        """What a loop would do when everything has changed."""
+        """As the loop does when all sockets have changed."""
         if not self.ends:
             self.relay.inner_changed(ANYTHING)
         if not self.ends:
@@ -101,14 +101,14 @@ def test_everything_arrives_both_ways_and_ends(bench: Bench) -> None:
     assert bench.inner.fileno() == bench.outer.fileno() == -1
 
 
-def test_an_idle_relay_holds_no_vessel(bench: Bench) -> None:
+def test_an_idle_relay_holds_no_buffer(bench: Bench) -> None:
     bench.client.send(b"hello")
     bench.turn()
     assert not bench.relay._outward.is_held_up
     assert not bench.relay._inward.is_held_up
 
 
-def test_what_a_sink_does_not_take_waits_and_stops_its_source(bench: Bench) -> None:
+def test_a_full_sink_stops_its_source(bench: Bench) -> None:
     data = bytes(1 << 16)
     sent = refused = 0
     while refused < 100:
@@ -119,7 +119,7 @@ def test_what_a_sink_does_not_take_waits_and_stops_its_source(bench: Bench) -> N
             refused += 1
             bench.turn()
     assert bench.relay._outward.is_held_up
-    assert bench.soon == [], "nobody asks again before the sink has room"
+    assert bench.soon == [], "nothing is scheduled before the sink has room"
     tcp_info = 0
     while tcp_info < sent:
         with suppress(BlockingIOError):
@@ -129,7 +129,7 @@ def test_what_a_sink_does_not_take_waits_and_stops_its_source(bench: Bench) -> N
 
 
 @pytest.mark.parametrize("side", ["client", "server"])
-def test_a_reset_is_handed_on_behind_what_was_said(bench: Bench, side: str) -> None:
+def test_a_reset_is_passed_on_behind_the_data(bench: Bench, side: str) -> None:
     speaker, hearer = (
         (bench.client, bench.server) if side == "client" else (bench.server, bench.client)
     )
@@ -158,16 +158,16 @@ def test_a_reset_noticed_by_writing_flushes_the_other_direction(bench: Bench) ->
 
 
 @pytest.mark.parametrize("side", ["client", "server"])
-def test_a_reset_after_a_half_close_is_handed_on(bench: Bench, side: str) -> None:
+def test_a_reset_after_a_half_close_is_passed_on(bench: Bench, side: str) -> None:
     """Nothing can be read any more from the side that resets, and nothing is being sent to it."""
     speaker, hearer, changed = (
         (bench.client, bench.server, bench.relay.inner_changed)
         if side == "client"
         else (bench.server, bench.client, bench.relay.outer_changed)
     )
-    assert bench.pump(speaker, hearer, b"all there is to say") == b"all there is to say"
+    assert bench.pump(speaker, hearer, b"all there is to send") == b"all there is to send"
     changed(BROKEN)
-    assert bench.ends == [], "its socket says nothing of an error"
+    assert bench.ends == [], "its socket reports no error"
     reset_on_close(speaker)
     speaker.close()
     changed(BROKEN)
@@ -176,7 +176,7 @@ def test_a_reset_after_a_half_close_is_handed_on(bench: Bench, side: str) -> Non
     assert bench.inner.fileno() == bench.outer.fileno() == -1
 
 
-def test_whoever_writes_to_one_that_has_closed_is_told(bench: Bench) -> None:
+def test_a_write_to_a_closed_socket_is_reset(bench: Bench) -> None:
     bench.client.close()
     bench.turn()
     assert bench.server.recv(1) == b""
@@ -187,7 +187,7 @@ def test_whoever_writes_to_one_that_has_closed_is_told(bench: Bench) -> None:
     assert bench.server.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR) == errno.EPIPE
 
 
-def test_a_relay_told_to_end_resets_both(bench: Bench) -> None:
+def test_ending_a_relay_resets_both(bench: Bench) -> None:
     bench.relay.reset()
     bench.relay.reset()
     assert bench.ends == [End.OUTER_BROKE]
@@ -197,7 +197,7 @@ def test_a_relay_told_to_end_resets_both(bench: Bench) -> None:
 
 
 def test_without_descriptors_a_buffer_does(monkeypatch: pytest.MonkeyPatch) -> None:
-    """No pipe to be had: the bytes go through memory."""
+    """No pipe is available: the bytes go through memory."""
 
     def none_left(flags: int) -> tuple[int, int]:
         raise OSError(24, "Too many open files")
@@ -210,7 +210,7 @@ def test_without_descriptors_a_buffer_does(monkeypatch: pytest.MonkeyPatch) -> N
         bench.close()
 
 
-def test_pipes_are_taken_from_the_budget_and_given_back() -> None:
+def test_pipes_are_taken_from_the_budget_and_returned() -> None:
     bench = Bench(splicing=True)
     bench.descriptors.others = bench.descriptors.free - 3
     try:

@@ -50,14 +50,14 @@ def test_what_is_missing_at_the_first_restore_is_added() -> None:
     assert result.failed == []
 
 
-def test_an_ipv6_address_is_added_anew_for_its_routes() -> None:
+def test_an_ipv6_address_is_added_again_for_its_routes() -> None:
     netlink, result = Netlink(), ReconcileResult([], [])
     address_routes(netlink).restore(6, {LOCAL_V6}, result)
     assert netlink.addresses == [("del", "fd77::1"), ("add", "fd77::1")]
     assert result == ReconcileResult(["the unicast route fd77::/126"], [])
 
 
-def test_a_local_route_of_ipv6_is_missed_once_it_has_been_there() -> None:
+def test_a_local_route_of_ipv6_is_expected_once_it_was_present() -> None:
     netlink, result = Netlink(), ReconcileResult([], [])
     routes = address_routes(netlink)
     routes.restore(6, {PREFIX_V6}, result)

@@ -21,7 +21,7 @@ class Reports(socket.socket):
 
     def recv(self, size: int, flags: int = 0) -> bytes:
         self.calls += 1
-        assert self.calls <= 100 * MOST_REPORTS, "it would go on for ever"
+        assert self.calls <= 100 * MOST_REPORTS, "it would never end"
         if isinstance(self.answer, OSError):
             raise self.answer
         return self.answer[:size]
@@ -43,7 +43,7 @@ def test_an_overrun_is_a_report(number: int) -> None:
     changes.close()
 
 
-def test_a_flood_leaves_others_their_turn() -> None:
+def test_a_flood_does_not_starve_others() -> None:
     changes, reports = reading(bytes(32))
     changes.drain()
     assert reports.calls == MOST_REPORTS

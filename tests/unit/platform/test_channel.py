@@ -1,4 +1,4 @@
-"""Messages and descriptors between two processes, whatever the other side sends."""
+"""Messages and descriptors between two processes, for any data of the other side."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ def pair() -> Iterator[Pair]:
         channel.close()
 
 
-def test_values_go_over_as_they_are(pair: Pair) -> None:
+def test_values_arrive_unchanged(pair: Pair) -> None:
     channel, theirs = pair
     other = Channel(theirs.dup())
     for value in (None, True, "é", [1, [2**127, 1420]], {"name": "tun11"}):
@@ -32,7 +32,7 @@ def test_values_go_over_as_they_are(pair: Pair) -> None:
     other.close()
 
 
-def test_descriptors_go_along(pair: Pair) -> None:
+def test_descriptors_are_passed(pair: Pair) -> None:
     channel, theirs = pair
     other = Channel(theirs.dup())
     read, write = os.pipe()
@@ -66,7 +66,7 @@ def test_the_end(pair: Pair) -> None:
 
 
 @pytest.mark.parametrize("body", [b"", b"{", b"nul", b"\xff\xfe", b"[" * 100_000])
-def test_nonsense(pair: Pair, body: bytes) -> None:
+def test_invalid_messages(pair: Pair, body: bytes) -> None:
     channel, theirs = pair
     theirs.send(SIZE.pack(len(body)) + body)
     with pytest.raises(ValueError, match=r"Expecting|decode|nested"):

@@ -1,4 +1,4 @@
-"""The control socket's file: whose it is, and what is left when its router is gone."""
+"""The control socket's file: its owner, and what is left when its router has ended."""
 
 from __future__ import annotations
 
@@ -70,7 +70,7 @@ def test_the_last_router_removes_the_directory(run: Path) -> None:
     assert not run.exists()
 
 
-def test_a_dead_routers_socket_is_replaced_and_not_removed_by_its_undoer(run: Path) -> None:
+def test_the_socket_of_an_ended_router_is_replaced_and_not_removed_by_its_undoer(run: Path) -> None:
     dead, living = undoer_of("dead"), undoer_of("tun11")
     control_socket("tun11", dead).close()
     with control_socket("tun11", living):
@@ -80,7 +80,7 @@ def test_a_dead_routers_socket_is_replaced_and_not_removed_by_its_undoer(run: Pa
     assert not run.exists()
 
 
-def test_a_living_routers_socket_is_not_touched(run: Path, undoer: Undoer) -> None:
+def test_the_socket_of_a_running_router_is_not_touched(run: Path, undoer: Undoer) -> None:
     with control_socket("tun11", undoer):
         before = control_sockets()["tun11"].stat().st_ino
         with pytest.raises(PlatformError, match=r"another router answers at .*/tun11\.sock"):
@@ -99,7 +99,7 @@ def test_a_directory_that_others_may_write_to_is_refused(run: Path) -> None:
         make_runtime_directory()
 
 
-def test_a_path_that_cannot_be_made_is_told(
+def test_a_path_that_cannot_be_made_is_reported(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, undoer: Undoer
 ) -> None:
     (tmp_path / "file").write_text("")

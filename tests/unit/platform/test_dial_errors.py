@@ -1,4 +1,4 @@
-"""What the error queue of a socket that could not connect is read as, without a socket."""
+"""The error queue of a socket that could not connect, parsed without a socket."""
 
 from __future__ import annotations
 
@@ -65,7 +65,7 @@ def test_an_icmp_error_about_something_else_is_not_the_reason(version: int, erro
 
 
 @BOTH
-def test_silence_stays_silence(version: int) -> None:
+def test_a_timeout_stays_a_timeout(version: int) -> None:
     """An error that was noted on the way to a time-out has not ended the attempt."""
     messages = queue(version, error=errno.ETIMEDOUT)
     assert connect_failure(errno.ETIMEDOUT, version, messages) == ConnectFailure(errno.ETIMEDOUT)
@@ -80,13 +80,13 @@ def test_an_error_of_this_kernel_has_no_sender(version: int) -> None:
 
 
 @BOTH
-def test_the_other_family_is_not_listened_to(version: int) -> None:
+def test_errors_of_the_other_family_are_ignored(version: int) -> None:
     other = queue(10 - version)
     assert connect_failure(errno.EHOSTUNREACH, version, other) == ConnectFailure(errno.EHOSTUNREACH)
 
 
 @BOTH
-def test_the_first_that_fits_counts_whatever_stands_before_it(version: int) -> None:
+def test_the_first_matching_error_counts(version: int) -> None:
     messages = [
         (socket.SOL_SOCKET, 29, bytes(16)),
         (*KINDS[version], b"short"),
@@ -98,5 +98,5 @@ def test_the_first_that_fits_counts_whatever_stands_before_it(version: int) -> N
 
 
 @BOTH
-def test_nothing_there(version: int) -> None:
+def test_an_empty_queue(version: int) -> None:
     assert connect_failure(errno.ECONNREFUSED, version, []) == ConnectFailure(errno.ECONNREFUSED)

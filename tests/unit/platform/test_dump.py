@@ -11,7 +11,7 @@ from router.platform.linux.netlink.dump import dump, rtnetlink
 from router.platform.linux.netlink.messages import IFADDRMSG
 
 AF_UNKNOWN = 12
-"""DECnet, which has left Linux."""
+"""DECnet, which was removed from Linux."""
 
 
 @pytest.mark.parametrize("family", [socket.AF_INET, socket.AF_INET6, AF_UNKNOWN])

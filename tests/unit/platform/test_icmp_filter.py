@@ -1,4 +1,4 @@
-"""The kernel's filter, tried on the kernel: a socket pair needs no root and runs the program on
+"""The kernel's filter, run by the kernel: a socket pair needs no root and runs the program on
 the very bytes that are sent."""
 
 from __future__ import annotations
@@ -56,7 +56,7 @@ def test_errors_by_the_identifier_that_they_quote(version: int, what: Error) -> 
 
 
 @pytest.mark.parametrize("version", [4, 6])
-def test_requests_and_other_protocols_do_not_wake_us(version: int) -> None:
+def test_requests_and_other_protocols_are_filtered(version: int) -> None:
     assert not passes(version, echo_request(version, identifier=OURS))
     header = IP(src="10.0.0.1", dst="10.0.0.2") if version == 4 else IPv6(src="::8", dst="::9")
     assert not passes(version, error(version, bytes(header / UDP(sport=OURS, dport=OURS))))
@@ -64,7 +64,7 @@ def test_requests_and_other_protocols_do_not_wake_us(version: int) -> None:
 
 @pytest.mark.parametrize("what", list(Error))
 def test_host_unreachable_about_a_datagram_may_be_of_our_own_kernel(what: Error) -> None:
-    """In IPv4; the datagram's own socket hears all others."""
+    """In IPv4; all others arrive in the error queue of the datagram's own socket."""
     for version in (4, 6):
         header = IP(src="10.0.0.1", dst="10.0.0.2") if version == 4 else IPv6(src="::8", dst="::9")
         is_passed = version == 4 and what is Error.HOST_UNREACHABLE

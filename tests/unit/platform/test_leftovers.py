@@ -1,5 +1,5 @@
-"""Whatever a journal contains, valid entries are undone, the rest is named and stays, and
-nothing that a run of ours does not change is touched."""
+"""Valid entries of any journal are undone, the rest is named and stays, and nothing that a run
+does not change is touched."""
 
 from __future__ import annotations
 
@@ -67,7 +67,7 @@ def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Place:
     return found
 
 
-def test_what_all_have_left_is_undone_by_the_next(place: Place) -> None:
+def test_what_ended_processes_left_is_undone_by_the_next_run(place: Place) -> None:
     place.write(b"")
     left = Journal.create(place.journal)
     left.write(OURS)
@@ -214,7 +214,7 @@ def _damaged(draw: Callable[[st.SearchStrategy[Any]], Any]) -> bytes:
 @FUZZ
 @example(b"\n\n\n")
 @given(st.lists(BYTES | st.composite(_damaged)(), max_size=4).map(b"\n".join))
-def test_whatever_the_bytes_what_stands_before_is_undone(place: Place, rubbish: bytes) -> None:
+def test_entries_before_any_damage_are_undone(place: Place, rubbish: bytes) -> None:
     place.write(as_line(OURS) + rubbish)
     found = place.clean_up()
     assert place.setting.read_text() == "1"
@@ -226,7 +226,7 @@ def test_whatever_the_bytes_what_stands_before_is_undone(place: Place, rubbish: 
 
 
 @pytest.mark.parametrize("entry", [OURS, RULE, ROUTE], ids=lambda entry: entry["undo"])
-def test_what_is_written_is_understood(entry: Entry, tmp_path: Path) -> None:
+def test_written_entries_can_be_read(entry: Entry, tmp_path: Path) -> None:
     assert parse_entry(as_line(entry), tmp_path) == entry
 
 
@@ -253,7 +253,7 @@ def test_what_is_no_file_is_named_and_stays(place: Place, make: Callable[[Path],
     assert undone.why is None
 
 
-def test_cleanup_says_both_and_fails(
+def test_cleanup_reports_both_and_fails(
     place: Place, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setattr(cleanup, "clean_up", leftovers.clean_up)

@@ -1,4 +1,4 @@
-"""A supervisor that waits for signs of life misses them while the loop hangs, and then alone."""
+"""Watchdog messages stop while the event loop hangs, and only then."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ SIGN: Final = b"WATCHDOG=1"
 
 
 class Watcher:
-    """Takes what is sent to `path`, and notes when nothing has come for twice the interval."""
+    """Receives from `path`, and records when nothing has arrived for twice the interval."""
 
     def __init__(self, path: str) -> None:
         self._socket = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
@@ -31,7 +31,7 @@ class Watcher:
         return self._socket.recv(100)
 
     def miss(self) -> None:
-        """Returns when a sign is missed."""
+        """Return when a message is overdue."""
         self._socket.settimeout(2 * WATCHDOG)
         try:
             while self.receive() == SIGN:
@@ -44,7 +44,7 @@ class Watcher:
         self._socket.close()
 
 
-def test_a_loop_that_hangs_is_missed(tmp_path: Path) -> None:
+def test_a_hanging_loop_sends_no_messages(tmp_path: Path) -> None:
     path = str(tmp_path / "notify")
     received: list[bytes] = []
     with closing(Watcher(path)) as watcher, Loop(LinuxPoller()) as loop:
@@ -52,17 +52,17 @@ def test_a_loop_that_hangs_is_missed(tmp_path: Path) -> None:
         def listen() -> None:
             watcher.miss()
             received.append(watcher.receive())
-            loop.stop("it lives again")
+            loop.stop("the messages continue")
 
         listener = threading.Thread(target=listen)
 
         def hang() -> None:
             assert watcher.receive() == SIGN
             listener.start()
-            assert watcher.missed.wait(BOUND), "signs of life came out of a loop that hangs"
+            assert watcher.missed.wait(BOUND), "a hanging loop sent watchdog messages"
 
         run_watchdog(NotifySocket(path, WATCHDOG), loop)
         loop.call_later(5 * WATCHDOG, hang)
-        assert loop.run() == "it lives again"
+        assert loop.run() == "the messages continue"
         listener.join(BOUND)
     assert received == [SIGN]

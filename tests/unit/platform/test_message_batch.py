@@ -75,7 +75,7 @@ def batch(pair: Pair) -> MessageBatch:
     return MessageBatch(pair.version)
 
 
-def test_nothing_there_is_said(pair: Pair, batch: MessageBatch) -> None:
+def test_an_empty_socket_is_reported(pair: Pair, batch: MessageBatch) -> None:
     with pytest.raises(BlockingIOError):
         pair.receive(batch)
 

@@ -1,4 +1,4 @@
-"""The routers that run are known by their listening sockets."""
+"""Running routers are found by their listening sockets."""
 
 from __future__ import annotations
 

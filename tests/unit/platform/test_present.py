@@ -48,7 +48,7 @@ def test_loopback_is_found_without_root() -> None:
     assert first.table == TABLE_LOCAL
 
 
-def test_a_system_without_netlink_is_said_to_be_unreadable(
+def test_a_system_without_netlink_is_reported_as_unreadable(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     def refuse() -> socket.socket:
@@ -141,7 +141,7 @@ def test_endpoints_by_generic_netlink(monkeypatch: pytest.MonkeyPatch, tmp_path:
     assert unread == []
 
 
-def test_a_control_socket_that_answers_nonsense(tmp_path: Path) -> None:
+def test_a_control_socket_with_an_invalid_answer(tmp_path: Path) -> None:
     unread: list[str] = []
     thread = serve_once(tmp_path / "wg0.sock", "endpoint=x:y" + " " * 40 + "\n\n")
     assert endpoints.read_endpoints({"wg0": WG0}, (), unread, tmp_path) == ()
@@ -160,7 +160,7 @@ def test_control_sockets_that_do_not_answer(tmp_path: Path) -> None:
     assert len(unread) == 1
 
 
-def test_a_tunnel_that_falls_silent_keeps_its_endpoints_and_is_left_in_peace() -> None:
+def test_a_tunnel_that_stops_answering_keeps_its_endpoints_and_is_not_read_again() -> None:
     now = [100.0]
     memory = endpoints.EndpointMemory(lambda: now[0])
     answers: list[tuple[Endpoint, ...] | None] = []
@@ -185,7 +185,7 @@ def test_a_tunnel_that_falls_silent_keeps_its_endpoints_and_is_left_in_peace() -
     assert answers == []
 
 
-def test_only_root_may_look_for_endpoints(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def test_only_root_may_read_endpoints(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     def refuse(_: Path) -> bool:
         raise PermissionError(13, "Permission denied")
 

@@ -1,4 +1,4 @@
-"""What is said of an error is the system's or ours, whatever Python and pyroute2 make of it."""
+"""Reasons of errors are worded by the system or the project, not by Python or pyroute2."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ DENIED = os.strerror(errno.EACCES)
 
 
 @pytest.mark.parametrize(
-    ("error", "said"),
+    ("error", "expected"),
     [
         (OSError(errno.EACCES, DENIED), DENIED),
         (OSError(errno.EACCES, DENIED, "/run/x"), f"{DENIED}: /run/x"),
@@ -27,5 +27,5 @@ DENIED = os.strerror(errno.EACCES)
         (TypeError("worded by Python"), "a fault of tunrouter's own (TypeError)"),
     ],
 )
-def test_reasons(error: Exception, said: str) -> None:
-    assert reason(error) == said
+def test_reasons(error: Exception, expected: str) -> None:
+    assert reason(error) == expected

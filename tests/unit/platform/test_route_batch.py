@@ -38,7 +38,7 @@ def test_a_route_is_what_pyroute2_reads(route: Route, destination: str) -> None:
     assert message.get_attr("RTA_PRIORITY") == (None if route.version == 4 else 1)
 
 
-def test_only_the_last_of_a_batch_asks_for_an_acknowledgement() -> None:
+def test_only_the_last_of_a_batch_requests_an_acknowledgement() -> None:
     message = rtmsg(encode(Route(4, 0, 1, 1500), 1, 0, flags=NLM_F_CREATE))
     message.decode()
     assert not message["header"]["flags"] & 0x4

@@ -29,7 +29,7 @@ class MemoryGuard:
         return Message(([], []))
 
 
-def test_routes_that_were_refused_are_not_taken_for_those_sent_last() -> None:
+def test_refused_routes_do_not_count_as_sent() -> None:
     """The guard keeps the routes of the last request, even if they were refused: the former ones
     have to be sent again to be restored."""
     guard = MemoryGuard()

@@ -1,4 +1,4 @@
-"""Messages to a service manager, and that one that does not read harms nothing."""
+"""Messages to a service manager; one that does not read does not block the router."""
 
 from __future__ import annotations
 
@@ -67,7 +67,7 @@ def test_an_abstract_name() -> None:
 
 
 @pytest.mark.parametrize("address", ["", "relative", "vsock:2:1", "@", "/" + "x" * 300, "/\0"])
-def test_an_address_that_is_none_is_no_error(address: str) -> None:
+def test_an_invalid_address_is_no_error(address: str) -> None:
     everything(of(address))
 
 

@@ -1,4 +1,4 @@
-"""What was written down is undone, and nothing else."""
+"""Recorded changes are undone, and nothing else."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def test_the_last_is_undone_first(settings: Path) -> None:
     assert (settings / "twice").read_text() == "1"
 
 
-def test_a_failure_is_told_and_does_not_stop_the_rest(
+def test_a_failure_is_reported_and_does_not_stop_the_rest(
     settings: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     (settings / "directory").mkdir()

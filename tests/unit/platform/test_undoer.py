@@ -226,7 +226,7 @@ def test_the_journal_of_another_run_is_never_changed(journal: Path, change: Entr
     assert journal.read_bytes() == as_line(change)
 
 
-def test_the_undoer_outlives_signals_for_the_router(journal: Path, change: Entry) -> None:
+def test_the_undoer_ignores_signals_for_the_router(journal: Path, change: Entry) -> None:
     undoer = Undoer(journal)
     undoer.record(change)
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):

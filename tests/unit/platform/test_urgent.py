@@ -1,4 +1,4 @@
-"""Urgent bytes through a relay, with what epoll and the sockets say of them."""
+"""Urgent bytes through a relay, with real epoll events and sockets."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from tests.unit.outbound.test_relay import Bench
 
 
 class UrgentBench(Bench):
-    """A bench whose relay hears what a poller reports, and nothing else."""
+    """A bench whose relay receives the events of a poller only."""
 
     def __init__(self, splicing: bool) -> None:
         super().__init__(splicing, is_at_mark)
@@ -101,7 +101,7 @@ def test_the_end_is_behind_an_urgent_byte_that_was_not_noticed(bench: UrgentBenc
     assert bench.received(bench.server, b"after") == b"before!after"
 
 
-def test_the_word_of_one_that_has_been_handed_on_makes_no_other_byte_urgent(
+def test_an_event_about_a_relayed_urgent_byte_makes_no_other_byte_urgent(
     bench: UrgentBench,
 ) -> None:
     bench.client.send(b"all of this is ordinary")

@@ -173,7 +173,7 @@ def rules(draw: st.DrawFn, versions: Sequence[int] = (4, 6), conditional: bool =
 def configs(
     versions: Sequence[int] = (4, 6), max_rules: int = 8, *, conditional: bool = True
 ) -> st.SearchStrategy[Config]:
-    """Whole configurations; those that are not `conditional` ask for addresses alone."""
+    """Whole configurations; the rules match addresses alone unless `conditional`."""
     return st.builds(
         lambda drawn, default: config(*drawn, default=default),
         st.lists(rules(versions, conditional), max_size=max_rules),

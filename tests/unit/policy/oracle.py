@@ -56,7 +56,7 @@ def policy(config: Config, rule_index: int) -> str:
 
 
 def flows(config: Config) -> list[Flow]:
-    """One flow of every kind that the rules can tell apart."""
+    """One flow of every kind that the rules can distinguish."""
     ports = {0, 65535}
     for rule in config.rules:
         for low, high in rule.ports:

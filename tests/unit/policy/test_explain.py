@@ -1,4 +1,4 @@
-"""What is said about one address."""
+"""The explanation of one address."""
 
 from __future__ import annotations
 
@@ -25,19 +25,20 @@ def explained(
 
 @settings(derandomize=True, deadline=None, max_examples=100)
 @given(configs(), st.data())
-def test_the_rule_told_is_the_one_that_decides(rules: Config, data: st.DataObject) -> None:
+def test_the_explained_rule_is_the_one_that_decides(rules: Config, data: st.DataObject) -> None:
     rule_set = RuleSet.build(rules)
     version = data.draw(st.sampled_from([4, 6]))
     address = data.draw(st.sampled_from(oracle.boundaries(rules, version)))
     for flow in oracle.flows(rules):
-        told = explain(rules, rule_set, version, address, *flow)
-        assert told.rule_index == oracle.decide(rules, version, address, flow)
-        assert told.branches == ()
+        explanation = explain(rules, rule_set, version, address, *flow)
+        assert explanation.rule_index == oracle.decide(rules, version, address, flow)
+        assert explanation.branches == ()
         assert all(
-            told.rule_index == 0 or skipped.rule_index < told.rule_index for skipped in told.skipped
+            explanation.rule_index == 0 or skipped.rule_index < explanation.rule_index
+            for skipped in explanation.skipped
         )
-        unfit = [s.rule_index for s in told.skipped if s.why.startswith("only for")]
-        end = told.rule_index - 1 if told.rule_index else len(rules.rules)
+        unfit = [s.rule_index for s in explanation.skipped if s.why.startswith("only for")]
+        end = explanation.rule_index - 1 if explanation.rule_index else len(rules.rules)
         assert unfit == [
             item.index for item in rules.rules[:end] if oracle.covers(item, version, address)
         ]
@@ -50,20 +51,20 @@ def test_the_branches_are_all_that_can_happen(rules: Config, data: st.DataObject
     version = data.draw(st.sampled_from([4, 6]))
     address = data.draw(st.sampled_from(oracle.boundaries(rules, version)))
     flows = oracle.flows(rules)
-    for asked in (None, 1, 6, 17, 47):
-        told = explain(rules, rule_set, version, address, asked)
+    for protocol in (None, 1, 6, 17, 47):
+        explanation = explain(rules, rule_set, version, address, protocol)
         possible = {
             oracle.decide(rules, version, address, flow)
             for flow in flows
-            if asked is None or flow[0] == asked
+            if protocol is None or flow[0] == protocol
         }
-        indices = [branch.rule_index for branch in told.branches] or [told.rule_index]
+        indices = [branch.rule_index for branch in explanation.branches] or [explanation.rule_index]
         assert set(indices) == possible
         assert len(set(indices)) == len(indices)
-        assert told.rule_index == indices[-1]
+        assert explanation.rule_index == indices[-1]
 
 
-def test_a_rule_for_another_protocol_says_so() -> None:
+def test_a_rule_for_another_protocol_is_skipped_with_the_reason() -> None:
     rules = config(rule("office", "10.0.0.0/8", protocols=["tcp"]), rule("home", "10.1.0.0/16"))
     assert explained(rules, "10.1.2.3", 1) == Explanation(
         2, (Skipped(1, "only for tcp; asked for icmp"),)
@@ -73,7 +74,7 @@ def test_a_rule_for_another_protocol_says_so() -> None:
     )
 
 
-def test_a_range_that_just_misses_is_told_as_it_was_written() -> None:
+def test_a_range_that_just_misses_is_shown_as_written() -> None:
     rules = config(rule("office", "192.0.2.10-192.0.2.99"), rule("home", "fd00::1-fd00::6"))
     assert explained(rules, "192.0.2.100").skipped == (
         Skipped(1, "192.0.2.10-192.0.2.99 ends at 192.0.2.99"),
@@ -84,7 +85,7 @@ def test_a_range_that_just_misses_is_told_as_it_was_written() -> None:
     assert explained(rules, "fd00::7").skipped == (Skipped(2, "fd00::1-fd00::6 ends at fd00::6"),)
 
 
-def test_a_rule_for_another_port_says_so() -> None:
+def test_a_rule_for_another_port_is_skipped_with_the_reason() -> None:
     rules = config(
         rule("office", "10.0.0.0/8", ports=[(443, 443), (8000, 8100)]),
         rule("home", "10.0.0.0/8", protocols=["udp"], ports=[(53, 53)]),
@@ -98,7 +99,7 @@ def test_a_rule_for_another_port_says_so() -> None:
     )
 
 
-def test_without_a_protocol_each_outcome_is_told() -> None:
+def test_without_a_protocol_each_outcome_is_reported() -> None:
     rules = config(
         rule("office", "10.0.0.0/8", protocols=["tcp"]),
         rule("drop", "10.0.0.0/8", protocols=["tcp"], ports=[(25, 25)]),
@@ -111,7 +112,7 @@ def test_without_a_protocol_each_outcome_is_told() -> None:
     )
 
 
-def test_without_a_port_each_outcome_of_the_protocol_is_told() -> None:
+def test_without_a_port_each_outcome_of_the_protocol_is_reported() -> None:
     rules = config(
         rule("office", "10.0.0.0/8", protocols=["icmp"]),
         rule("drop", "10.0.0.0/8", ports=[(25, 25)]),
@@ -138,7 +139,7 @@ def test_without_a_port_each_outcome_of_the_protocol_is_told() -> None:
         ("2001:db8::7/128", "2001:db8::1:0:9", "2001:db8::7/128 ends at 2001:db8::7"),
     ],
 )
-def test_a_prefix_that_just_misses_is_told(cidr: str, destination: str, why: str) -> None:
+def test_a_prefix_that_just_misses_is_reported(cidr: str, destination: str, why: str) -> None:
     (skipped,) = explained(config(rule("home", cidr)), destination, 6, 80).skipped
     assert skipped == Skipped(1, why)
 
@@ -153,22 +154,22 @@ def test_a_prefix_that_just_misses_is_told(cidr: str, destination: str, why: str
         ("::a01:203/128", "10.1.2.3"),
     ],
 )
-def test_a_prefix_far_away_is_not_told(cidr: str, destination: str) -> None:
+def test_a_prefix_far_away_is_not_reported(cidr: str, destination: str) -> None:
     assert explained(config(rule("home", cidr)), destination, 6, 80) == Explanation(0, ())
 
 
-def test_only_the_nearest_misses_are_told_in_the_order_of_the_rules() -> None:
+def test_only_the_nearest_misses_are_listed_in_the_order_of_the_rules() -> None:
     hosts = [rule("home", f"192.0.2.{100 - 2 * number}/32") for number in range(12)]
     skipped = explained(config(*hosts), "192.0.2.101", 6, 80).skipped
     assert [item.rule_index for item in skipped] == list(range(1, NEAR_MISSES + 1))
 
 
-def test_rules_behind_the_one_that_decides_are_not_told() -> None:
+def test_rules_behind_the_one_that_decides_are_not_reported() -> None:
     rules = config(rule("home", "10.1.0.0/16"), rule("home", "10.0.0.0/16"))
     assert explained(rules, "10.1.2.3", 6, 80) == Explanation(1, ())
 
 
-def test_of_a_large_list_the_nearest_prefix_is_told() -> None:
+def test_of_a_large_list_the_nearest_prefix_is_reported() -> None:
     rules = config(rule("home", lists=(large_list(5000, 4, 24),)))
     (skipped,) = explained(rules, "0.0.5.9", 6, 80).skipped
     assert skipped == Skipped(1, "0.0.4.0/24 ends at 0.0.4.255")

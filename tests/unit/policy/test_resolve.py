@@ -29,7 +29,7 @@ def test_built_in_policies_are_never_down(built_in: str) -> None:
     assert effective(with_policies(), built_in, lambda _: False) == built_in
 
 
-def test_a_down_policy_leads_to_the_first_that_is_up() -> None:
+def test_a_down_policy_is_replaced_by_the_first_that_is_up() -> None:
     rules = with_policies(a="b", b="c", c="reject")
     assert effective(rules, "a", {"a": False, "b": False, "c": True}.__getitem__) == "c"
 

@@ -1,4 +1,4 @@
-"""The lines of a run, for people and for the journal."""
+"""Log lines, for terminals and for the journal."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def _root_logger() -> Iterator[None]:
     root.setLevel(level)
 
 
-def say_something() -> None:
+def log_lines() -> None:
     log.info("policy %s: up", "home")
     log.warning("policy %s: down", "home")
     log.error("cannot\ngo on")
@@ -49,7 +49,7 @@ def named(stream: TextIO) -> dict[str, str]:
 
 def test_for_the_journal_each_line_begins_with_its_priority(journal: TextIO) -> None:
     log_to(journal, named(journal))
-    say_something()
+    log_lines()
     journal.seek(0)
     assert journal.read().splitlines() == [
         "<6>policy home: up",
@@ -58,7 +58,7 @@ def test_for_the_journal_each_line_begins_with_its_priority(journal: TextIO) -> 
     ]
 
 
-def test_the_journal_of_somebody_else_is_none(journal: TextIO, tmp_path: Path) -> None:
+def test_the_journal_of_another_stream_is_ignored(journal: TextIO, tmp_path: Path) -> None:
     with (tmp_path / "other").open("w") as other:
         assert is_journal(journal, named(journal))
         assert not is_journal(other, named(journal))
@@ -66,10 +66,10 @@ def test_the_journal_of_somebody_else_is_none(journal: TextIO, tmp_path: Path) -
     assert not is_journal(io.StringIO(), named(journal))
 
 
-def test_elsewhere_warnings_and_errors_say_so_in_a_word(tmp_path: Path) -> None:
+def test_elsewhere_warnings_and_errors_are_labelled(tmp_path: Path) -> None:
     with (tmp_path / "log").open("w+", encoding="utf-8") as stream:
         log_to(stream, {})
-        say_something()
+        log_lines()
         stream.seek(0)
         assert stream.read().splitlines() == [
             "tunrouter: policy home: up",
@@ -84,7 +84,7 @@ def test_at_a_terminal_in_colours(monkeypatch: pytest.MonkeyPatch) -> None:
     ours, theirs = pty.openpty()
     with open(theirs, "w", encoding="utf-8") as stream:  # noqa: PTH123 - a descriptor
         log_to(stream, {})
-        say_something()
+        log_lines()
         seen = ""
         while seen.count("\n") < 3:
             seen += os.read(ours, 1000).decode()

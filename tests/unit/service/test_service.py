@@ -63,7 +63,7 @@ def test_every_line_of_a_unit_is_a_comment_a_section_or_a_setting(rules: str) ->
 @pytest.mark.parametrize(
     ("printed", "kind"), [(systemd_unit, "systemd"), (launchd_plist, "launchd")]
 )
-def test_the_top_says_how_to_print_it_again(printed: object, kind: str) -> None:
+def test_the_header_has_the_command_that_prints_it(printed: object, kind: str) -> None:
     assert callable(printed)
     text = printed(PROGRAM, AWKWARD)
     command = shlex.join([*PROGRAM, "service", kind, "-c", AWKWARD])
@@ -97,6 +97,6 @@ def test_a_reload_is_waited_for_and_needs_no_right_to_signal_other_users() -> No
     assert "CAP_KILL" not in unit["CapabilityBoundingSet"]
 
 
-def test_what_other_routers_keep_outlives_the_service() -> None:
+def test_the_runtime_directory_is_kept_for_other_routers() -> None:
     unit = settings(systemd_unit(PROGRAM, "/rules.yaml"))
     assert (unit["RuntimeDirectory"], unit["RuntimeDirectoryPreserve"]) == ("tunrouter", "yes")

@@ -1,4 +1,4 @@
-"""Packets made by scapy: an independent hand that the packet layer is held against."""
+"""Packets made by scapy: an independent implementation to compare the packet layer with."""
 
 from __future__ import annotations
 

@@ -31,7 +31,7 @@ def test_sum_equals_the_word_by_word_sum(data: bytes) -> None:
     assert ones_complement_sum(data) == slow_sum(data)
 
 
-def test_both_zeros_are_told_apart() -> None:
+def test_both_zeros_are_distinguished() -> None:
     assert ones_complement_sum(bytes(8)) == 0
     assert ones_complement_sum(b"\xff\xff") == 0xFFFF
     assert not is_valid(bytes(8))
@@ -46,7 +46,7 @@ def test_a_packet_with_its_checksum_is_valid(data: bytes) -> None:
 
 
 @given(st.binary(min_size=4, max_size=80), words, st.data())
-def test_update_is_the_checksum_computed_anew(data: bytes, new: int, draw: st.DataObject) -> None:
+def test_update_is_the_checksum_computed_again(data: bytes, new: int, draw: st.DataObject) -> None:
     if len(data) % 2:
         data += b"\0"
     at = draw.draw(st.integers(0, len(data) // 2 - 1)) * 2

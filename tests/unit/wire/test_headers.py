@@ -1,4 +1,4 @@
-"""Where the fields stand, held against packets of scapy, and the IPv4 header checksum."""
+"""The offsets of the fields, compared with packets of scapy, and the IPv4 header checksum."""
 
 from __future__ import annotations
 

@@ -44,7 +44,7 @@ def test_an_error_is_no_longer_than_the_rfcs_allow(version: int, limit: int) -> 
 
 
 @pytest.mark.parametrize("version", [4, 6])
-def test_errors_are_told_from_queries(version: int) -> None:
+def test_errors_are_distinguished_from_queries(version: int) -> None:
     request = ip.parse(echo_request(version))
     assert not icmp.is_error(request)
     assert icmp.is_error(ip.parse(icmp.error(PEER[version], request, Error.NO_ROUTE)))
@@ -65,7 +65,7 @@ def test_checksums_are_verified(version: int) -> None:
 
 
 @pytest.mark.parametrize("version", [4, 6])
-def test_requests_and_replies_are_known(version: int) -> None:
+def test_requests_and_replies_are_recognised(version: int) -> None:
     request = ip.parse(echo_request(version))
     assert icmp.is_echo_request(request)
     assert icmp.message_type(request) in icmp.ANSWER_TO[version]

@@ -1,4 +1,4 @@
-"""IP headers: what scapy builds is read as scapy meant it, and nothing damaged gets through."""
+"""IP headers: headers built by scapy are parsed to its fields, and damaged ones are refused."""
 
 from __future__ import annotations
 

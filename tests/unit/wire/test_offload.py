@@ -45,7 +45,7 @@ def test_udp_is_summed_up(version: int, size: int) -> None:
 
 @pytest.mark.parametrize("version", [4, 6])
 def test_a_sum_of_zero_is_sent_as_the_other_zero(version: int) -> None:
-    """A payload whose word makes the sum zero: UDP must say 0xFFFF."""
+    """A payload whose word makes the sum zero: UDP must send 0xFFFF."""
     start = 20 if version == 4 else 40
     base = bytes(headers(version) / UDP(sport=1, dport=2, chksum=0) / b"\0\0")
     view = ip.parse(base)

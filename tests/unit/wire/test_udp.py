@@ -1,4 +1,4 @@
-"""UDP: checks and packets, held against scapy."""
+"""UDP: checks and packets, compared with scapy."""
 
 from __future__ import annotations
 
@@ -79,7 +79,7 @@ def test_what_scapy_sends_is_sound(version: int, payload: bytes) -> None:
 
 
 def test_a_sum_that_comes_out_as_zero_is_sent_as_all_ones() -> None:
-    """RFC 768: zero would say that there is no checksum."""
+    """RFC 768: zero would mean that there is no checksum."""
     sealed = envelope(4).seal(b"\0\0", 64)
     field = int.from_bytes(sealed[26:28], "big")
     again = envelope(4).seal(field.to_bytes(2, "big"), 64)
@@ -159,7 +159,7 @@ def test_an_error_quotes_what_was_sent(version: int, size: int) -> None:
 
 
 @BOTH
-def test_a_quote_of_a_part_says_how_long_the_whole_was(version: int) -> None:
+def test_a_partial_quote_has_the_length_of_the_whole(version: int) -> None:
     """Its checksum cannot be known, so there is none: it is zero."""
     error = envelope(version).error(
         ip_address(SENDER[version]).packed, icmp.Message(3, 3), b"abcd", 1008
@@ -235,7 +235,7 @@ def test_an_unfinished_checksum_is_taken_for_right(version: int) -> None:
         bytes(IP(src=INSIDE[4], dst=FAR[4]) / TCP(sport=1, dport=2)),
     ],
 )
-def test_what_is_unusual_is_left_to_others(data: bytes) -> None:
+def test_unusual_frames_are_left_to_the_general_parser(data: bytes) -> None:
     frame = frame_of(data)
     assert udp.framed(frame, len(frame)) is None
 

@@ -1,7 +1,7 @@
 """RFC 5508, NAT Behavioral Requirements for ICMP: one test for each requirement.
 
-REQ-7 (hairpinning) has no case here: nobody outside can reach an inside address of ours, as there
-are no external mappings to send to. REQ-9 and REQ-10 are told by what is, and is not, forwarded.
+REQ-7 (hairpinning) has no case here: no outside host can reach an inside address, as there are no
+external mappings to send to. REQ-9 and REQ-10 are tested by what is, and is not, forwarded.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ def ping(version: int, host: int = HOME, identifier: int = 7, source: str | None
 
 
 def sent(world: World, version: int) -> tuple[ip.Packet, int]:
-    """The last query that left, and under which identifier."""
+    """The last query that was sent, and its outside identifier."""
     return world.sent("home", version)[-1]
 
 
@@ -83,7 +83,7 @@ def test_req_1_every_query_with_an_identifier_passes(world: World, version: int)
 
 
 @BOTH
-def test_req_2_a_query_is_remembered_for_sixty_seconds(world: World, version: int) -> None:
+def test_req_2_a_query_times_out_after_sixty_seconds(world: World, version: int) -> None:
     assert IDLE >= 60
     world.send(ping(version), now=0.0)
     answer = answer_to_last(world, version)
@@ -132,8 +132,8 @@ def test_req_4_an_error_without_a_mapping_is_dropped(world: World, version: int)
 @pytest.mark.parametrize("what", list(Error))
 def test_req_4_an_error_with_a_mapping_is_restored(world: World, version: int, what: Error) -> None:
     world.send(ping(version))
-    (handed_in,) = world.answer("home", error_about_last(world, version, what))
-    read: Packet = decoded(handed_in)
+    (delivered,) = world.answer("home", error_about_last(world, version, what))
+    read: Packet = decoded(delivered)
     assert read.dst == INSIDE[version]
     message = bytes(read.payload)
     assert (message[0], message[1]) == what.type_and_code(version)
@@ -144,10 +144,10 @@ def test_req_4_an_error_with_a_mapping_is_restored(world: World, version: int, w
 
 
 def error_from_inside(world: World, version: int) -> tuple[ip.Packet, bytes]:
-    """The answer that was handed in, and what the inside host says of it."""
+    """The answer that was delivered, and the error of the inside host about it."""
     world.send(ping(version))
-    (handed_in,) = world.answer("home", answer_to_last(world, version))
-    about = ip.parse(handed_in)
+    (delivered,) = world.answer("home", answer_to_last(world, version))
+    about = ip.parse(delivered)
     return about, icmp.error(about.destination, about, Error.PORT_UNREACHABLE)
 
 

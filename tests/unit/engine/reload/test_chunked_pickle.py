@@ -1,4 +1,4 @@
-"""A value in pieces is the same value, however it comes in."""
+"""A value pickled in chunks is the same value, however the bytes are divided."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def written(value: object) -> bytes:
 
 @pytest.mark.parametrize("value", EXAMPLES, ids=range(len(EXAMPLES)))
 @given(cuts=st.lists(st.floats(0, 1), max_size=8))
-def test_it_is_the_same_value(value: object, cuts: list[float]) -> None:
+def test_the_value_is_the_same(value: object, cuts: list[float]) -> None:
     data = written(value)
     places = [0, *sorted(int(cut * len(data)) for cut in cuts), len(data)]
     assembly = ChunkedUnpickler()
@@ -46,7 +46,7 @@ def test_it_is_the_same_value(value: object, cuts: list[float]) -> None:
     assert type(assembly.value) is type(value)
 
 
-def test_what_is_cut_off_is_never_complete() -> None:
+def test_a_truncated_pickle_is_never_complete() -> None:
     data = written(EXAMPLES[-2])
     for end in range(0, len(data), 97):
         assembly = ChunkedUnpickler()
@@ -54,8 +54,8 @@ def test_what_is_cut_off_is_never_complete() -> None:
         assert not assembly.complete
 
 
-def test_no_piece_is_large() -> None:
-    """Whatever the size of the whole: between two pieces there is time for other things."""
+def test_no_chunk_is_large() -> None:
+    """At any total size: the event loop runs other callbacks between two chunks."""
     sizes = []
 
     class Stream(BytesIO):
@@ -68,7 +68,7 @@ def test_no_piece_is_large() -> None:
     assert len(sizes) > 2 * 100_000 // SLICE
 
 
-def test_nonsense_raises() -> None:
+def test_invalid_data_raises() -> None:
     assembly = ChunkedUnpickler()
     with pytest.raises((pickle.UnpicklingError, ValueError, EOFError, KeyError)):
         assembly.take(b"\0" * 7 + b"\5" + b"\0" * 9 + b"junk!" * 3)

@@ -1,7 +1,7 @@
-"""Which flows outlive a change of rules: held against a router that has had the new ones all along.
+"""Which flows a change of rules keeps, compared with a router started with the new rules.
 
-A flow should live on exactly if such a router would send its next packet by the same interface, and
-would be sent it at all.
+A flow should be kept exactly if such a router would send its next packet by the same interface, and
+would receive it at all.
 """
 
 from __future__ import annotations
@@ -53,7 +53,7 @@ def rules_at_random(numbers: random.Random) -> str:
 
 
 def named(config: Config, host: int, protocol: str, port: int) -> str:
-    """The policy of the first rule that matches, found by looking at one after the other."""
+    """The policy of the first rule that matches, found by a linear scan."""
     for rule in config.rules:
         [prefix] = rule.prefixes
         if (NET | host) >> 32 - prefix.length != prefix.first >> 32 - prefix.length:
@@ -97,12 +97,12 @@ def cases() -> Iterator[tuple[str, str, int, str, int]]:
         yield before, after, numbers.randrange(1, 8), protocol, port
 
 
-def test_flows_live_on_as_they_would_have_begun(tmp_path: Path) -> None:
+def test_flows_are_kept_if_a_fresh_router_would_create_them(tmp_path: Path) -> None:
     seen = set()
     for before, after, host, protocol, port in cases():
-        world, anew = World(tmp_path, before), World(tmp_path, after)
-        then, now = outbound(world, host, protocol, port), outbound(anew, host, protocol, port)
-        config = anew.forwarder.config
+        world, fresh = World(tmp_path, before), World(tmp_path, after)
+        then, now = outbound(world, host, protocol, port), outbound(fresh, host, protocol, port)
+        config = fresh.forwarder.config
         lives = then == now and captured(config, host)
         expected = Reevaluated(int(lives), int(not lives)) if then else Reevaluated()
         found = world.forwarder.change(config, RuleSet.build(config))
@@ -130,7 +130,7 @@ def changed(world: World, directory: Path, rules: str) -> dict[str, Reevaluated]
     return world.forwarder.change(config, RuleSet.build(config))
 
 
-def test_who_went_by_on_down_does_so_until_the_rule_changes(world: World, tmp_path: Path) -> None:
+def test_flows_by_on_down_stay_there_until_the_rule_changes(world: World, tmp_path: Path) -> None:
     assert outbound(world, 1, "udp", 53) == "eth0"
     gone = world.outbound("backed-up")
     gone.own = world.outbound("home").own
@@ -140,7 +140,7 @@ def test_who_went_by_on_down_does_so_until_the_rule_changes(world: World, tmp_pa
     assert changed(world, tmp_path, careful)["udp"] == Reevaluated(ended=1)
 
 
-def test_a_mapping_lives_as_long_as_one_of_its_flows(world: World, tmp_path: Path) -> None:
+def test_a_mapping_is_kept_as_long_as_one_of_its_flows(world: World, tmp_path: Path) -> None:
     for host, port in ((1, 53), (2, 53), (2, 443)):
         world.send(packet(host, "udp", port))
     [sock] = world.udp.open
@@ -153,8 +153,8 @@ def test_a_mapping_lives_as_long_as_one_of_its_flows(world: World, tmp_path: Pat
     assert sock.closed
 
 
-def test_rules_that_stay_keep_what_was_counted(world: World, tmp_path: Path) -> None:
-    """Under whatever number; what rules have counted that are gone still counts for policies."""
+def test_rules_that_stay_keep_their_counters(world: World, tmp_path: Path) -> None:
+    """Under any index; counters of removed rules still count for their policies."""
     world.send(packet(1, "icmp", 0))
     rule = "  - {cidr: 203.0.113.0/30, policy: backed-up}\n"
     other = "  - {cidr: 203.0.113.1, policy: home}\n"
@@ -173,7 +173,7 @@ def test_rules_that_stay_keep_what_was_counted(world: World, tmp_path: Path) -> 
     assert (gone.policy, gone.flows, gone.packets_out) == ("home", 0, 3)
 
 
-def test_equal_rules_go_on_in_their_order(world: World, tmp_path: Path) -> None:
+def test_equal_rules_keep_their_order(world: World, tmp_path: Path) -> None:
     twice = "  - {cidr: 203.0.113.0/30, port: 53, policy: home}\n" * 2
     before, after = (
         _config(tmp_path, rules)

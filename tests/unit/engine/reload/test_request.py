@@ -1,5 +1,5 @@
-"""A reload from the question to the answer: the real program reads a real file, the system around
-it is made of memory and does what a test tells it to."""
+"""A reload from the request to its outcome: the real program reads a real file, and the system is
+in memory and controlled by the test."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ AFTER = HEAD + "  - {cidr: 198.51.100.0/25, policy: office}\n"
 
 
 class Output:
-    """See Pipe: what the program has said, in portions."""
+    """See Pipe: the output of the program, in portions."""
 
     def __init__(self, data: bytes) -> None:
         self._out, into = os.pipe()
@@ -58,8 +58,8 @@ class Output:
         self.closed = True
 
 
-class Computer:
-    """See System, as far as a reload goes. `refuses`: how many changes of routes."""
+class MemorySystem:
+    """See System, as far as a reload goes. `refuses`: how many changes of routes it refuses."""
 
     def __init__(self, file: Path) -> None:
         self.file = file
@@ -87,18 +87,18 @@ class Computer:
     def start_reread(self) -> Output:
         if not self.starts:
             raise PlatformError("no room for programs: end some")
-        said = subprocess.run(command(self.file), stdout=subprocess.PIPE, check=True).stdout
-        self.outputs.append(Output(said[: self.cut_off]))
+        output = subprocess.run(command(self.file), stdout=subprocess.PIPE, check=True).stdout
+        self.outputs.append(Output(output[: self.cut_off]))
         return self.outputs[-1]
 
 
 class Bench:
-    """A router with the rules BEFORE and one ping by them."""
+    """A router with the rules BEFORE that has forwarded one ping."""
 
     def __init__(self, directory: Path) -> None:
         self.world = World(directory, BEFORE)
         self.file = directory / "rules.yaml"
-        self.computer = cast(Any, Computer(self.file))
+        self.system = cast(Any, MemorySystem(self.file))
         self.loop = cast(Any, Rounds())
         forwarder, outbounds = self.world.forwarder, self.world.outbounds
         config = load(self.file).config
@@ -107,35 +107,35 @@ class Bench:
         self.installed = InstalledRoutes(
             config,
             RuleSet.build(config),
-            self.computer,
+            self.system,
             tun,
             outbounds.facts,
             self.loop,
         )
         self.installed.install()
         self.reload = Reload(
-            *(self.computer, self.loop, forwarder, outbounds, self.installed),
+            *(self.system, self.loop, forwarder, outbounds, self.installed),
             began=lambda: self.stages.append("began"),
             ended=lambda: self.stages.append("ended"),
         )
         self.stages: list[str] = []
         self.world.send(PING)
-        self.told: list[Outcome] = []
+        self.outcomes: list[Outcome] = []
 
-    def ask(self, text: str | None = None) -> Outcome:
-        """The outcome, which must be told within some rounds."""
+    def outcome(self, text: str | None = None) -> Outcome:
+        """Request a reload; return its outcome, which must be reported within 1000 rounds."""
         if text is not None:
             self.file.write_text(text)
-        before = len(self.told)
-        self.reload.request(self.told.append)
+        before = len(self.outcomes)
+        self.reload.request(self.outcomes.append)
         self.loop.run(1000)
-        assert len(self.told) == before + 1
-        assert all(output.closed for output in self.computer.outputs)
-        return self.told[-1]
+        assert len(self.outcomes) == before + 1
+        assert all(output.closed for output in self.system.outputs)
+        return self.outcomes[-1]
 
     @property
     def prefixes(self) -> list[tuple[int, int, int]]:
-        return [route[:3] for route in self.computer.present]
+        return [route[:3] for route in self.system.present]
 
 
 @pytest.fixture
@@ -149,7 +149,7 @@ OLD, NEW = [(4, NET, 24)], [(4, NET, 25)]
 
 
 def test_a_good_file_is_applied(bench: Bench) -> None:
-    outcome = bench.ask(AFTER)
+    outcome = bench.outcome(AFTER)
     assert outcome.as_json() == {
         "reloaded": True,
         "problems": outcome.problems.text,
@@ -167,15 +167,15 @@ def test_a_good_file_is_applied(bench: Bench) -> None:
     assert bench.world.forwarder.config.rules[0].policy == "office"
 
 
-def test_what_stays_the_same_lives_on(bench: Bench) -> None:
+def test_unchanged_flows_are_kept(bench: Bench) -> None:
     more = BEFORE + "  - {cidr: 192.0.2.0/30, policy: drop}\n"
-    assert bench.ask(more).flows["icmp"] == (1, 0)
-    assert bench.ask(BEFORE).flows["icmp"] == (1, 0)
+    assert bench.outcome(more).flows["icmp"] == (1, 0)
+    assert bench.outcome(BEFORE).flows["icmp"] == (1, 0)
     assert bench.prefixes == OLD
 
 
 @pytest.mark.parametrize(
-    ("text", "says"),
+    ("text", "expected"),
     [
         (HEAD + "  - {cidr: 1.2.3.4/33, policy: home}\n", "rules.yaml:7:12: error[bad-cidr]"),
         (
@@ -191,63 +191,65 @@ def test_what_stays_the_same_lives_on(bench: Bench) -> None:
     ],
     ids=["bad", "MTU", "name", "user", "empty"],
 )
-def test_a_file_that_can_not_be_applied_changes_nothing(bench: Bench, text: str, says: str) -> None:
-    outcome = bench.ask(text)
+def test_a_file_that_cannot_be_applied_changes_nothing(
+    bench: Bench, text: str, expected: str
+) -> None:
+    outcome = bench.outcome(text)
     assert not outcome.done
-    assert says in outcome.problems.text
+    assert expected in outcome.problems.text
     assert "help: " in outcome.problems.text
     assert bench.prefixes == OLD
-    assert bench.ask(BEFORE).flows["icmp"] == (1, 0)
+    assert bench.outcome(BEFORE).flows["icmp"] == (1, 0)
 
 
-def test_what_the_tun_lacks_hinders_no_reload(bench: Bench) -> None:
-    bench.computer.failed = ["fd77::1/126 (Permission denied)"]
-    assert bench.ask(AFTER).done
+def test_failed_tun_settings_do_not_prevent_a_reload(bench: Bench) -> None:
+    bench.system.failed = ["fd77::1/126 (Permission denied)"]
+    assert bench.outcome(AFTER).done
     assert bench.prefixes == NEW
 
 
-def test_what_the_system_refuses_is_put_back(bench: Bench) -> None:
-    bench.computer.refuses = 1
-    outcome = bench.ask(AFTER)
+def test_refused_routes_are_rolled_back(bench: Bench) -> None:
+    bench.system.refuses = 1
+    outcome = bench.outcome(AFTER)
     assert (outcome.done, outcome.problems.text) == (False, "no room for routes: have fewer")
     assert bench.prefixes == OLD
-    assert bench.ask(BEFORE).flows["icmp"] == (1, 0)
+    assert bench.outcome(BEFORE).flows["icmp"] == (1, 0)
 
 
-def test_what_can_not_be_put_back_ends_the_run(bench: Bench) -> None:
-    bench.computer.refuses = 2
+def test_a_failed_rollback_ends_the_run(bench: Bench) -> None:
+    bench.system.refuses = 2
     with pytest.raises(RollbackFailedError, match="stopping, and cleaning up"):
-        bench.ask(AFTER)
+        bench.outcome(AFTER)
 
 
 def test_a_program_that_does_not_start_or_end(bench: Bench) -> None:
-    bench.computer.cut_off = 900
-    assert "has ended before it was done" in bench.ask(AFTER).problems.text
-    bench.computer.cut_off = None
-    bench.computer.starts = False
-    assert bench.ask(AFTER).problems.text == "no room for programs: end some"
-    bench.computer.starts = True
+    bench.system.cut_off = 900
+    assert "has ended before it was done" in bench.outcome(AFTER).problems.text
+    bench.system.cut_off = None
+    bench.system.starts = False
+    assert bench.outcome(AFTER).problems.text == "no room for programs: end some"
+    bench.system.starts = True
     assert bench.prefixes == OLD
-    assert bench.ask(AFTER).done
+    assert bench.outcome(AFTER).done
 
 
-def test_a_program_that_says_nothing_for_too_long(bench: Bench) -> None:
+def test_a_program_without_output_times_out(bench: Bench) -> None:
     bench.file.write_text(AFTER)
-    bench.reload.request(bench.told.append)
-    [output] = bench.computer.outputs
+    bench.reload.request(bench.outcomes.append)
+    [output] = bench.system.outputs
     output.read = _nothing
     bench.loop.wait(int(PATIENCE) + 1)
-    [outcome] = bench.told
+    [outcome] = bench.outcomes
     assert (outcome.done, output.closed) == (False, True)
     assert "could not be read within" in outcome.problems.text
-    assert bench.ask().done
+    assert bench.outcome().done
 
 
 def _nothing() -> bytes:
     raise BlockingIOError
 
 
-def test_who_asks_meanwhile_is_told_of_what_is_read_afterwards(bench: Bench) -> None:
+def test_a_request_during_a_reload_is_answered_by_the_next_reload(bench: Bench) -> None:
     bench.file.write_text(HEAD + "  - {cidr: 198.51.100.0/24, policy: nowhere}\n")
     first: list[Outcome] = []
     second: list[Outcome] = []
@@ -259,13 +261,13 @@ def test_who_asks_meanwhile_is_told_of_what_is_read_afterwards(bench: Bench) -> 
     bench.loop.run(1000)
     assert [outcome.done for outcome in first] == [False]
     assert [outcome.done for outcome in second] == [True, True]
-    assert len(bench.computer.outputs) == 2
+    assert len(bench.system.outputs) == 2
     assert bench.stages == ["began", "began", "ended"]
 
 
-def test_the_end_of_the_router_is_the_end_of_a_reading(bench: Bench) -> None:
-    bench.reload.request(bench.told.append)
+def test_closing_the_router_ends_the_reading(bench: Bench) -> None:
+    bench.reload.request(bench.outcomes.append)
     bench.loop.run()
     bench.reload.close()
-    assert [output.closed for output in bench.computer.outputs] == [True]
+    assert [output.closed for output in bench.system.outputs] == [True]
     bench.reload.close()

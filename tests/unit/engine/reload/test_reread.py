@@ -1,4 +1,4 @@
-"""The program that reads the rules anew, run as the guard runs it."""
+"""The program that rereads the rules, run as the guard runs it."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def file(tmp_path: Path) -> Path:
     return tmp_path / "rules.yaml"
 
 
-def said_of(file: Path) -> Reread:
+def reread(file: Path) -> Reread:
     done = subprocess.run(command(file), capture_output=True, check=True)
     assert done.stderr == b""
     assembly = ChunkedUnpickler()
@@ -45,8 +45,8 @@ def said_of(file: Path) -> Reread:
     return assembly.value
 
 
-def test_what_arrives_decides_as_the_file_does(file: Path) -> None:
-    compiled = said_of(file).compiled
+def test_the_compiled_rules_decide_as_the_file_does(file: Path) -> None:
+    compiled = reread(file).compiled
     config = load(file).config
     assert compiled is not None
     assert config is not None
@@ -63,16 +63,16 @@ def test_what_arrives_decides_as_the_file_does(file: Path) -> None:
     assert covered == 1 << 32, "the default is reject, so everything is captured"
 
 
-def test_a_list_that_is_missing_is_a_problem_in_text(file: Path) -> None:
+def test_a_missing_list_is_a_problem_in_text(file: Path) -> None:
     file.with_name("list.txt").unlink()
-    said = said_of(file)
-    assert said.compiled is None
-    text = said.problems.text
+    result = reread(file)
+    assert result.compiled is None
+    text = result.problems.text
     assert f"{file}:6:12: error[missing-list]: there is no list file 'list.txt'" in text
     assert "\n           ^^^^^^^^\nhelp: " in text
 
 
-def test_a_reader_that_has_enough_hears_no_complaint(file: Path) -> None:
+def test_a_pipe_closed_by_its_reader_prints_no_error(file: Path) -> None:
     output, into = os.pipe()
     os.close(output)
     done = subprocess.run(command(file), stdout=into, stderr=subprocess.PIPE, check=False)

@@ -1,4 +1,4 @@
-"""Putting back at once what is taken away now and then, and seldom what is taken away at once."""
+"""Back-off of route restoration: none for occasional removals, long in a route conflict."""
 
 from __future__ import annotations
 
@@ -18,15 +18,15 @@ from tests.unit.control.rounds import Rounds
 from tests.unit.engine.world import MemoryTun
 
 
-def test_now_and_then_is_at_once() -> None:
+def test_occasional_removals_are_restored_at_once() -> None:
     backoff = Backoff()
     for now in (0.0, 1.0, 2.0, 10.0):
         assert backoff.delay(now) == 0
         backoff.restored(now)
 
 
-def test_a_quarrel_comes_to_rest() -> None:
-    """Somebody takes it away again 10 ms after it was put back, for an hour."""
+def test_a_route_conflict_backs_off() -> None:
+    """Another program removes the routes 10 ms after each restoration, for an hour."""
     backoff = Backoff()
     now, waits = 0.0, []
     while now < 3600:
@@ -41,7 +41,7 @@ def test_a_quarrel_comes_to_rest() -> None:
     assert len(waits) < 3600 / LONGEST + 20
 
 
-def test_it_is_forgotten_when_it_is_over() -> None:
+def test_the_delay_is_reset_when_the_conflict_is_over() -> None:
     backoff = Backoff()
     for now in (0.0, 0.01, 0.12, 0.34):
         backoff.restored(now)
@@ -50,8 +50,8 @@ def test_it_is_forgotten_when_it_is_over() -> None:
     assert backoff.delay(later) == 0
 
 
-class Quarrel:
-    """A system on which whatever is put back is taken away again at once; see System."""
+class RouteConflict:
+    """A system on which restored routes are removed again at once; see System."""
 
     def __init__(self) -> None:
         self.facts = self.routes = self
@@ -60,24 +60,24 @@ class Quarrel:
     def endpoints(self) -> tuple[()]:
         return ()
 
-    def request_endpoints(self, told: Callable[[tuple[()]], None]) -> None:
-        told(())
+    def request_endpoints(self, done: Callable[[tuple[()]], None]) -> None:
+        done(())
 
     def add_routes(self, routes: object) -> None: ...
 
-    def request_reconcile(self, routes: object, told: Callable[[ReconcileResult], None]) -> None:
+    def request_reconcile(self, routes: object, done: Callable[[ReconcileResult], None]) -> None:
         self.restored += 1
-        told(ReconcileResult(["198.51.100.0/24"], []))
+        done(ReconcileResult(["198.51.100.0/24"], []))
 
 
-def test_a_router_gives_in_and_looks_again_by_itself(
+def test_a_router_backs_off_and_reconciles_again_without_a_change(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     file = tmp_path / "rules.yaml"
     file.write_text("version: 1\nrules:\n  - {cidr: 198.51.100.0/24, policy: reply}\n")
     config = load(file).config
     assert config is not None
-    system, clock, tun = Quarrel(), Rounds(), MemoryTun()
+    system, clock, tun = RouteConflict(), Rounds(), MemoryTun()
     installed = InstalledRoutes(
         *(config, RuleSet.build(config), cast(Any, system), tun, lambda _: None), clock
     )
@@ -88,12 +88,12 @@ def test_a_router_gives_in_and_looks_again_by_itself(
     assert 3 <= system.restored <= 7
     first, *further = [record.getMessage() for record in caplog.records]
     assert first == "another program has removed what is ours; restored: 198.51.100.0/24"
-    for number, said in enumerate(further):
-        assert said == (
+    for number, message in enumerate(further):
+        assert message == (
             "another program keeps removing what is ours; restored: 198.51.100.0/24; "
             f"not again for {FIRST * 2**number:g} s: end that program, or have it leave the "
             f"routes of {tun.name} alone (`ip monitor route` shows what it does)"
         )
     before = system.restored
     clock.wait(60)
-    assert system.restored > before, "nothing was reported meanwhile"
+    assert system.restored > before, "no change was reported in between"

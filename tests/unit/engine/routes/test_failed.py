@@ -1,4 +1,4 @@
-"""What cannot be put back is told once, tried again, and ends neither the run nor a reload."""
+"""What cannot be restored is logged once, tried again, and ends neither the run nor a reload."""
 
 from __future__ import annotations
 
@@ -19,8 +19,8 @@ from tests.unit.control.rounds import Rounds
 from tests.unit.engine.world import MemoryTun
 
 
-class Crippled:
-    """A system that gives the TUN no IPv6; see System."""
+class FailingSystem:
+    """A system that refuses the IPv6 address of the TUN; see System."""
 
     def __init__(self) -> None:
         self.interfaces = self.facts = self.routes = self
@@ -28,7 +28,7 @@ class Crippled:
             [], ["fd77::1/126 (Permission denied)"]
         )
         self.present: dict[str, Interface] = {}
-        self.asked = 0
+        self.attempts = 0
 
     def all(self) -> dict[str, Interface]:
         return self.present
@@ -36,16 +36,16 @@ class Crippled:
     def endpoints(self) -> tuple[()]:
         return ()
 
-    def request_endpoints(self, told: Callable[[tuple[()]], None]) -> None:
-        told(())
+    def request_endpoints(self, done: Callable[[tuple[()]], None]) -> None:
+        done(())
 
     def add_routes(self, routes: object) -> None: ...
 
     def request_reconcile(
-        self, routes: object, told: Callable[[ReconcileResult | PlatformError], None]
+        self, routes: object, done: Callable[[ReconcileResult | PlatformError], None]
     ) -> None:
-        self.asked += 1
-        told(self.answer)
+        self.attempts += 1
+        done(self.answer)
 
 
 @pytest.fixture
@@ -54,12 +54,12 @@ def clock() -> Rounds:
 
 
 @pytest.fixture
-def system() -> Crippled:
-    return Crippled()
+def system() -> FailingSystem:
+    return FailingSystem()
 
 
 @pytest.fixture
-def installed(tmp_path: Path, system: Crippled, clock: Rounds) -> InstalledRoutes:
+def installed(tmp_path: Path, system: FailingSystem, clock: Rounds) -> InstalledRoutes:
     file = tmp_path / "rules.yaml"
     file.write_text("version: 1\nrules:\n  - {cidr: 198.51.100.0/24, policy: reply}\n")
     config = load(file).config
@@ -73,25 +73,31 @@ def installed(tmp_path: Path, system: Crippled, clock: Rounds) -> InstalledRoute
     return made
 
 
-def test_it_is_told_once_and_tried_again(
-    installed: InstalledRoutes, system: Crippled, clock: Rounds, caplog: pytest.LogCaptureFixture
+def test_a_failure_is_logged_once_and_tried_again(
+    installed: InstalledRoutes,
+    system: FailingSystem,
+    clock: Rounds,
+    caplog: pytest.LogCaptureFixture,
 ) -> None:
     caplog.set_level(logging.INFO)
     installed.reconcile()
     clock.wait(5 * RETRY)
-    assert system.asked >= 4
+    assert system.attempts >= 4
     assert caplog.text.count("fd77::1/126 (Permission denied)") == 1
     system.answer = ReconcileResult(["fd77::1/126"], [])
     clock.wait(2 * RETRY)
     assert "restored: fd77::1/126" in caplog.text
     assert "is restored" in caplog.text
-    asked = system.asked
+    attempts = system.attempts
     clock.wait(5 * RETRY)
-    assert system.asked == asked, "there is nothing more to try"
+    assert system.attempts == attempts, "nothing is left to restore"
 
 
 def test_routes_that_are_refused_do_not_end_the_run(
-    installed: InstalledRoutes, system: Crippled, clock: Rounds, caplog: pytest.LogCaptureFixture
+    installed: InstalledRoutes,
+    system: FailingSystem,
+    clock: Rounds,
+    caplog: pytest.LogCaptureFixture,
 ) -> None:
     system.answer = PlatformError("the route to 198.51.100.0/24 was refused")
     installed.reconcile()
@@ -99,10 +105,10 @@ def test_routes_that_are_refused_do_not_end_the_run(
     assert "was refused" in caplog.text
 
 
-def test_a_tun_that_is_gone_does(
-    installed: InstalledRoutes, system: Crippled, clock: Rounds
+def test_a_missing_tun_ends_the_run(
+    installed: InstalledRoutes, system: FailingSystem, clock: Rounds
 ) -> None:
-    """Whoever reads from it would wait for ever if it was moved to another namespace."""
+    """If it was moved to another namespace, a read from it would never return."""
     system.answer = PlatformError("tun11 is gone")
     system.present.clear()
     installed.reconcile()

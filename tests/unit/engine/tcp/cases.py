@@ -1,4 +1,4 @@
-"""What the tests about TCP in memory share: a request, a dial that has succeeded, a connection."""
+"""Shared by the tests about TCP in memory: a request, a dial that has succeeded, a connection."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ def segment(
 def dialled(
     worlds: Worlds, version: int, sport: int = 4000, source: Mapping[int, str] = INSIDE
 ) -> tuple[MemoryStream, list[Packet]]:
-    """A dial that has succeeded, and what went into the TUN then."""
+    """A dial that has succeeded, and the packets that were then written to the TUN."""
     world, memory = worlds
     assert world.send(segment(version, sport=sport, source=source)) == []
     sock = memory.dialled[-1]
@@ -61,7 +61,7 @@ def established(
 
 
 def listener_of(memory: MemoryTcp, request: Packet) -> MemoryListener:
-    """Whom a request that went into the TUN is to."""
+    """The listener that a request written to the TUN is addressed to."""
     name = ip_address(request.dst).packed + request[TCP].dport.to_bytes(2, "big")
     (listener,) = [each for each in memory.listeners if each.name == name]
     return listener

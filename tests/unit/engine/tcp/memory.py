@@ -1,4 +1,4 @@
-"""TCP sockets made of memory: a dial ends when the test says so, a listener accepts what the test
+"""TCP sockets in memory: a dial ends when the test completes it, a listener accepts what the test
 has connected, and what is relayed goes through socket pairs whose other ends the test holds."""
 
 from __future__ import annotations
@@ -53,8 +53,8 @@ class MemoryStream:
 
 
 class MemoryListener:
-    """`waiting`: who has connected to it, each with its address; `failures`: what is raised before
-    anybody is accepted, one after the other."""
+    """`waiting`: connected sockets, each with its address; `failures`: errors raised, one after
+    the other, before a socket is accepted."""
 
     def __init__(self, address: bytes, port: int) -> None:
         self.name = address + port.to_bytes(2, "big")
@@ -77,7 +77,7 @@ class MemoryListener:
 
 
 class MemoryDial:
-    """See Dial. The test says when it is connected, or why it has failed."""
+    """See Dial. The test sets `connected`, or `why` for a failure."""
 
     source_port = 50000
 
@@ -104,7 +104,7 @@ class MemoryDial:
 
 
 class MemoryTcp:
-    """What dials for an outbound, the platform's Streams, and the loop that polls the sockets.
+    """The dials of an outbound, the platform's Streams, and the loop that polls the sockets.
 
     raises: what the next dial raises. requests: what was dialled, with its socket in `dialled`.
     """
@@ -194,7 +194,7 @@ class MemoryTcp:
     # The test
 
     def change(self, sock: MemoryStream, event: int = ANY_EVENT) -> None:
-        """Let whoever waits for a socket know."""
+        """Report a change of a socket to its watcher."""
         self._changed[sock](event)
 
     def connect(self, listener: MemoryListener, address: tuple[str, int]) -> MemoryStream:
@@ -205,7 +205,7 @@ class MemoryTcp:
         return sock
 
     def look_at(self, listener: MemoryListener) -> None:
-        """It is readable; nothing happens while it rests."""
+        """Report a socket as readable; nothing happens while it is not watched."""
         self._readable.get(listener, int)()
 
     @property

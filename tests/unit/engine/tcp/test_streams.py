@@ -1,5 +1,5 @@
-"""TCP in memory: what an application is told while its connection is dialled, and how the two
-sockets of a connection then live and end together."""
+"""TCP in memory: what an application receives while its connection is dialled, and how the two
+sockets of a connection are then relayed and closed together."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def worlds(tmp_path: Path) -> Worlds:
 
 
 @BOTH
-def test_a_request_is_held_until_the_way_out_has_connected(worlds: Worlds, version: int) -> None:
+def test_a_request_is_held_until_the_outbound_has_connected(worlds: Worlds, version: int) -> None:
     world, memory = worlds
     assert world.send(segment(version)) == []
     (sock,) = memory.dialled
@@ -50,7 +50,7 @@ def test_a_request_is_held_until_the_way_out_has_connected(worlds: Worlds, versi
 
 
 @BOTH
-def test_a_reset_is_told_as_one(worlds: Worlds, version: int) -> None:
+def test_a_reset_is_passed_on_as_one(worlds: Worlds, version: int) -> None:
     world, memory = worlds
     world.send(segment(version))
     (sock,) = memory.dialled
@@ -65,13 +65,13 @@ def test_a_reset_is_told_as_one(worlds: Worlds, version: int) -> None:
 
 
 @BOTH
-def test_an_icmp_error_is_told_as_one_from_whoever_sent_it(worlds: Worlds, version: int) -> None:
+def test_an_icmp_error_is_passed_on_with_its_sender(worlds: Worlds, version: int) -> None:
     world, memory = worlds
     world.send(segment(version))
     (sock,) = memory.dialled
     offender = "203.0.113.1" if version == 4 else "2001:db8:113::1"
-    told = (*HOST_UNREACHABLE[version], 0)
-    sock.why = ConnectFailure(errno.EHOSTUNREACH, told, ip_address(offender).packed)
+    error = (*HOST_UNREACHABLE[version], 0)
+    sock.why = ConnectFailure(errno.EHOSTUNREACH, error, ip_address(offender).packed)
     memory.change(sock)
     (answer,) = [decoded(packet) for packet in world.tun.written]
     assert answer.src == offender
@@ -80,7 +80,7 @@ def test_an_icmp_error_is_told_as_one_from_whoever_sent_it(worlds: Worlds, versi
 
 
 @BOTH
-def test_silence_is_told_by_silence(worlds: Worlds, version: int) -> None:
+def test_a_timeout_sends_nothing_to_the_application(worlds: Worlds, version: int) -> None:
     world, memory = worlds
     world.send(segment(version))
     (sock,) = memory.dialled
@@ -92,7 +92,9 @@ def test_silence_is_told_by_silence(worlds: Worlds, version: int) -> None:
 
 @BOTH
 @pytest.mark.parametrize("code", [errno.EMFILE, errno.ENOBUFS, errno.ENOMEM])
-def test_what_runs_out_is_refused_and_tried_again(worlds: Worlds, version: int, code: int) -> None:
+def test_exhausted_resources_refuse_a_request_that_may_be_repeated(
+    worlds: Worlds, version: int, code: int
+) -> None:
     world, memory = worlds
     memory.raises = OSError(code, "")
     (answer,) = world.send(segment(version))
@@ -127,7 +129,7 @@ def test_a_repeated_request_is_the_same_dial_and_a_reset_ends_it(
 
 
 @BOTH
-def test_what_nobody_waits_for_any_more_ends(worlds: Worlds, version: int) -> None:
+def test_an_abandoned_dial_ends(worlds: Worlds, version: int) -> None:
     world, memory = worlds
     world.send(segment(version), now=1.0)
     world.forwarder.expire(now=60.0)
@@ -145,7 +147,7 @@ def test_a_segment_of_no_connection_is_reset(worlds: Worlds, version: int) -> No
 
 
 @BOTH
-def test_whoever_was_not_dialled_for_is_not_let_in(worlds: Worlds, version: int) -> None:
+def test_a_connection_without_a_dial_is_not_accepted(worlds: Worlds, version: int) -> None:
     _, memory = worlds
     peer = str(ip_address(PEERS[version]))
     listener = next(each for each in memory.listeners if len(each.name) == (6, 18)[version == 6])
@@ -154,7 +156,7 @@ def test_whoever_was_not_dialled_for_is_not_let_in(worlds: Worlds, version: int)
 
 
 @BOTH
-def test_one_that_was_dialled_for_is_let_in_once(worlds: Worlds, version: int) -> None:
+def test_a_dialled_connection_is_accepted_once(worlds: Worlds, version: int) -> None:
     _, (request,) = dialled(worlds, version)
     memory = worlds[1]
     listener = next(
@@ -200,7 +202,7 @@ def test_when_the_router_stops_both_ends_are_reset(worlds: Worlds, version: int)
 
 @BOTH
 def test_a_request_behind_a_reset_is_dialled_for(worlds: Worlds, version: int) -> None:
-    """Both are read before the loop hears that the connection has broken."""
+    """Both are read before the loop reports that the connection was reset."""
     outer, inner = established(worlds, version)
     world, memory = worlds
     inner.has_ended = True
@@ -209,10 +211,10 @@ def test_a_request_behind_a_reset_is_dialled_for(worlds: Worlds, version: int) -
     assert decoded(passed)[TCP].flags == "R"
     assert len(memory.dialled) == 2
     assert len(world.carriers.streams) == 1
-    inner.there.send(b"what was said before")
+    inner.there.send(b"sent before")
     inner.there.shutdown(1)
     memory.change(inner)
-    assert outer.there.recv(100) == b"what was said before"
+    assert outer.there.recv(100) == b"sent before"
     outer.there.shutdown(1)
     memory.change(outer)
     assert (inner.closed, outer.closed) == (True, True)
@@ -220,10 +222,8 @@ def test_a_request_behind_a_reset_is_dialled_for(worlds: Worlds, version: int) -
 
 
 @BOTH
-def test_a_request_in_the_midst_of_a_connection_is_the_kernels(
-    worlds: Worlds, version: int
-) -> None:
-    """It answers as RFC 5961 says; and a repetition of the connection's own request is its too."""
+def test_a_request_within_a_connection_is_left_to_the_kernel(worlds: Worlds, version: int) -> None:
+    """It answers by RFC 5961; so it does for a repetition of the connection's own request."""
     established(worlds, version)
     world, memory = worlds
     for sequence in (100, 7000):
@@ -250,14 +250,14 @@ def test_one_that_cannot_be_kept_is_reset_at_both_ends(
 
 
 @BOTH
-def test_a_listener_rests_where_nobody_can_be_accepted(worlds: Worlds, version: int) -> None:
+def test_a_listener_pauses_when_accept_fails(worlds: Worlds, version: int) -> None:
     memory = worlds[1]
     _, (request,) = dialled(worlds, version)
     listener = listener_of(memory, request)
     listener.failures += [OSError(errno.ENFILE, "")] * 2
     inner = memory.connect(listener, (request.src, request[TCP].sport))
     memory.look_at(listener)
-    assert len(listener.waiting) == 1, "it is not looked at for a while"
+    assert len(listener.waiting) == 1, "it is not polled for a while"
     (again,) = memory.later
     again()
     memory.look_at(listener)
@@ -268,9 +268,7 @@ def test_a_listener_rests_where_nobody_can_be_accepted(worlds: Worlds, version: 
 
 
 @BOTH
-def test_whatever_becomes_of_dials_their_descriptors_come_back(
-    tmp_path: Path, version: int
-) -> None:
+def test_descriptors_are_returned_after_every_end_of_a_dial(tmp_path: Path, version: int) -> None:
     """Room for one connection, again and again."""
     worlds = tcp_world(tmp_path, most=1)
     world, memory = worlds

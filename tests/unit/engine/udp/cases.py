@@ -1,4 +1,4 @@
-"""What the tests about UDP share: datagrams, and how to read what comes of them."""
+"""Shared by the tests about UDP: datagrams, and readers of the packets that result."""
 
 from __future__ import annotations
 

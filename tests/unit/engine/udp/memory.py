@@ -1,4 +1,4 @@
-"""UDP sockets made of memory: they keep what is sent and give what a test puts in."""
+"""UDP sockets in memory: they record what is sent and return what a test puts in."""
 
 from __future__ import annotations
 
@@ -115,7 +115,7 @@ class MemoryUdpSocket:
 
 
 class MemorySystem:
-    """See OpensUdp. `taken` are ports that other programs have; `raises` the error of the next."""
+    """See OpensUdp. `taken` are ports in use by other programs; `raises` the error of the next."""
 
     def __init__(self) -> None:
         self.sockets: list[MemoryUdpSocket] = []

@@ -1,4 +1,4 @@
-"""What becomes of UDP: out by a socket of its own, answers back, whole or in fragments."""
+"""Forwarding of UDP: out by a socket for each mapping, answers back, whole or in fragments."""
 
 from __future__ import annotations
 
@@ -35,8 +35,8 @@ def test_a_datagram_goes_out_by_its_rule_and_its_answer_comes_back(
     (sent,) = sock.sent
     assert (sent.payload, sent.address) == (b"hello", (far(version, host), 7))
     sock.incoming = [received(b"world!", endpoint(version, host), 60, 0x20)]
-    (handed_in,) = world.receive(sock)
-    read = decoded(handed_in)
+    (delivered,) = world.receive(sock)
+    read = decoded(delivered)
     assert (read.src, read.dst) == (far(version, host), INSIDE[version])
     assert (read[UDP].sport, read[UDP].dport) == (7, 4000)
     assert bytes(read[UDP].payload) == b"world!"
@@ -45,7 +45,7 @@ def test_a_datagram_goes_out_by_its_rule_and_its_answer_comes_back(
 
 
 @BOTH
-def test_req_13_what_may_be_fragmented_may_leave_so(world: World, version: int) -> None:
+def test_req_13_datagrams_without_df_may_be_fragmented(world: World, version: int) -> None:
     whole = datagram(version, payload=bytes(4000), dont_fragment=False)
     for fragment in split(whole, 1500, 77):
         world.send(fragment)
@@ -111,7 +111,7 @@ def test_no_checksum_is_a_right_one_in_ipv4_alone(world: World, version: int) ->
 
 
 @BOTH
-def test_what_is_shorter_than_its_packet_is_cut_to_its_length(world: World, version: int) -> None:
+def test_data_behind_the_datagram_is_cut_off(world: World, version: int) -> None:
     body = datagram(version, payload=b"hell")[20 if version == 4 else 40 :]
     if version == 4:
         packet = bytes(IP(src=INSIDE[4], dst=far(4, HOME), proto=17) / Raw(body + b"padding"))
@@ -139,7 +139,7 @@ def test_a_datagram_of_ours_that_comes_back_is_a_loop(world: World, version: int
 
 
 @BOTH
-def test_a_flood_on_one_socket_leaves_the_others_their_turn(world: World, version: int) -> None:
+def test_a_flood_on_one_socket_does_not_starve_the_others(world: World, version: int) -> None:
     world.send(datagram(version))
     sock = only_socket(world)
     sock.incoming = [received(b"", endpoint(version), 60, 0)] * (AT_ONCE + 10)

@@ -1,4 +1,4 @@
-"""What an application is told of datagrams that did not arrive."""
+"""The errors that an application receives about undelivered datagrams."""
 
 from __future__ import annotations
 
@@ -27,9 +27,7 @@ from tests.unit.wire.packets import INSIDE, decoded
 
 
 @BOTH
-def test_req_12_errors_come_back_about_what_was_sent_and_end_nothing(
-    world: World, version: int
-) -> None:
+def test_req_12_errors_quote_what_was_sent_and_end_no_mapping(world: World, version: int) -> None:
     """RFC 4787 REQ-12; the quote is what the application sent, the sender who reported it."""
     world.send(datagram(version), now=0.0)
     sock = only_socket(world)
@@ -61,7 +59,7 @@ def test_req_12_errors_refresh_nothing(world: World, version: int) -> None:
 
 
 @BOTH
-def test_an_error_of_our_own_kernel_is_told_by_the_router(world: World, version: int) -> None:
+def test_an_error_of_the_local_kernel_is_sent_by_the_router(world: World, version: int) -> None:
     """A packet from one of the system's own addresses is not accepted out of the TUN."""
     world.send(datagram(version))
     sock = only_socket(world)
@@ -72,7 +70,7 @@ def test_an_error_of_our_own_kernel_is_told_by_the_router(world: World, version:
 
 
 @BOTH
-def test_an_error_about_a_flow_that_is_none_is_dropped(world: World, version: int) -> None:
+def test_an_error_without_a_flow_is_dropped(world: World, version: int) -> None:
     world.send(datagram(version, dport=8))
     sock = only_socket(world)
     sock.queue = [reported(version, PORT_UNREACHABLE[version], far(version, HOME))]
@@ -81,7 +79,7 @@ def test_an_error_about_a_flow_that_is_none_is_dropped(world: World, version: in
 
 
 @BOTH
-def test_an_error_that_was_waiting_does_not_cost_a_datagram(world: World, version: int) -> None:
+def test_a_pending_error_does_not_lose_a_datagram(world: World, version: int) -> None:
     """The kernel reports it in place of sending, once."""
     world.send(datagram(version))
     sock = only_socket(world)
@@ -93,7 +91,7 @@ def test_an_error_that_was_waiting_does_not_cost_a_datagram(world: World, versio
 
 
 @BOTH
-def test_an_error_whose_report_has_been_read_does_not_cost_a_datagram(
+def test_a_pending_error_with_an_empty_queue_does_not_lose_a_datagram(
     world: World, version: int
 ) -> None:
     """The kernel queues a report first and sets the socket's error afterwards: if the report is
@@ -106,7 +104,9 @@ def test_an_error_whose_report_has_been_read_does_not_cost_a_datagram(
 
 
 @BOTH
-def test_req_13_too_long_for_the_way_out_is_told_with_its_mtu(world: World, version: int) -> None:
+def test_req_13_too_long_for_the_interface_is_reported_with_its_mtu(
+    world: World, version: int
+) -> None:
     """RFC 4787 REQ-13: DF kept, and fragmentation needed with the MTU."""
     world.send(datagram(version))
     sock = only_socket(world)
@@ -120,7 +120,7 @@ def test_req_13_too_long_for_the_way_out_is_told_with_its_mtu(world: World, vers
 
 
 @BOTH
-def test_req_13_too_long_for_the_path_is_told_with_its_mtu(world: World, version: int) -> None:
+def test_req_13_too_long_for_the_path_is_reported_with_its_mtu(world: World, version: int) -> None:
     """RFC 4787 REQ-13, reported from further away."""
     world.send(datagram(version))
     sock = only_socket(world)
@@ -134,7 +134,7 @@ def test_req_13_too_long_for_the_path_is_told_with_its_mtu(world: World, version
 
 
 @BOTH
-def test_a_hop_limit_that_is_used_up_is_told_by_the_router(world: World, version: int) -> None:
+def test_an_exceeded_hop_limit_is_reported_by_the_router(world: World, version: int) -> None:
     for _ in range(2):  # without a flow, and with one
         read, what, _ = error_in(world.send(datagram(version, hop_limit=1)))
         assert what == TIME_EXCEEDED[version]
@@ -153,7 +153,7 @@ def test_a_hop_limit_that_is_used_up_is_told_by_the_router(world: World, version
         (errno.EPERM, PROHIBITED),
     ],
 )
-def test_what_the_kernel_says_of_a_datagram_is_told(
+def test_send_errors_of_the_kernel_are_reported(
     world: World, version: int, code: int, expected: dict[int, tuple[int, int]]
 ) -> None:
     world.send(datagram(version))
@@ -163,7 +163,9 @@ def test_what_the_kernel_says_of_a_datagram_is_told(
 
 @BOTH
 @pytest.mark.parametrize("error", [BlockingIOError(), OSError(errno.ENOBUFS, "")])
-def test_a_full_buffer_is_counted_and_not_told(world: World, version: int, error: OSError) -> None:
+def test_a_full_buffer_is_counted_and_not_reported(
+    world: World, version: int, error: OSError
+) -> None:
     world.send(datagram(version))
     only_socket(world).raises = [error] * 2
     assert world.send(datagram(version)) == []

@@ -1,4 +1,4 @@
-"""What a host inside says of a datagram that was handed in goes on to who has sent it.
+"""ICMP errors of an inside host about a delivered datagram are forwarded to its sender.
 
 RFC 5508 REQ-5 and REQ-6 as for queries; RFC 4787 REQ-12.
 """
@@ -26,7 +26,7 @@ from tests.unit.wire.packets import INSIDE, IP, UDP, IPv6, Raw, decoded
 
 
 def answered(world: World, version: int, port: int = 7, now: float = 1.0) -> ip.Packet:
-    """An answer that was handed in."""
+    """An answer that was delivered."""
     world.send(datagram(version), now=now)
     sock = only_socket(world)
     sock.incoming = [received(b"late", endpoint(version, port=port))]
@@ -35,7 +35,7 @@ def answered(world: World, version: int, port: int = 7, now: float = 1.0) -> ip.
 
 
 def refused(about: ip.Packet, what: Error = Error.PORT_UNREACHABLE) -> bytes:
-    """What the host says of it that it was for."""
+    """The ICMP error of its destination about it."""
     return icmp.error(about.destination, about, what)
 
 
@@ -45,8 +45,8 @@ def sent_on(world: World, version: int) -> list[tuple[bytes, str]]:
 
 @BOTH
 @pytest.mark.parametrize("port", [7, 1234])
-def test_req_5_it_is_about_what_was_sent_to_us(world: World, version: int, port: int) -> None:
-    """Whichever port of his he has answered from."""
+def test_req_5_the_quote_is_what_the_router_received(world: World, version: int, port: int) -> None:
+    """From any port of the far host."""
     error = refused(answered(world, version, port))
     assert world.send(error) == []
     ((packet, address),) = sent_on(world, version)
@@ -67,17 +67,19 @@ def test_req_5_it_is_about_what_was_sent_to_us(world: World, version: int, port:
 
 
 @BOTH
-def test_a_router_between_may_say_so(world: World, version: int) -> None:
+def test_an_error_of_a_router_between_has_our_address(world: World, version: int) -> None:
     between = ip.parse(datagram(version, source="10.1.0.9" if version == 4 else "fd01::9")).source
     about = answered(world, version)
     assert world.send(icmp.error(between, about, Error.HOST_UNREACHABLE)) == []
     ((packet, _),) = sent_on(world, version)
-    assert decoded(packet).src == OWN["eth0"][version == 6], "nobody outside knows him"
+    assert decoded(packet).src == OWN["eth0"][version == 6], (
+        "an inside router has no outside address"
+    )
 
 
 @BOTH
-def test_req_5_without_a_flow_it_is_dropped(world: World, version: int) -> None:
-    """Another port inside, another host outside, and ports the other way round."""
+def test_req_5_an_error_without_a_flow_is_dropped(world: World, version: int) -> None:
+    """Another port inside, another host outside, and the ports exchanged."""
     answered(world, version)
     writer = INSIDE[version]
     for source, sport, dport in (
@@ -93,20 +95,20 @@ def test_req_5_without_a_flow_it_is_dropped(world: World, version: int) -> None:
 
 
 @BOTH
-def test_it_goes_to_nobody_but_who_was_quoted(world: World, version: int) -> None:
+def test_an_error_to_another_host_than_quoted_is_dropped(world: World, version: int) -> None:
     about = answered(world, version)
-    misled = ip.parse(datagram(version, host=HOME2)).destination
+    other = ip.parse(datagram(version, host=HOME2)).destination
     kind, code = PORT_UNREACHABLE[version]
     body = bytes((kind, code, 0, 0)) + bytes(4) + about.data
-    message = icmp.message(version, about.destination, misled, body)
+    message = icmp.message(version, about.destination, other, body)
     protocol = icmp.protocol_of(version)
-    assert world.send(ip.build(about.destination, misled, protocol, message)) == []
+    assert world.send(ip.build(about.destination, other, protocol, message)) == []
     assert sent_on(world, version) == []
     assert world.drops == {"no-binding": 1}
 
 
 @BOTH
-def test_req_5_with_a_wrong_checksum_it_is_dropped(world: World, version: int) -> None:
+def test_req_5_an_error_with_a_wrong_checksum_is_dropped(world: World, version: int) -> None:
     damaged = bytearray(refused(answered(world, version)))
     damaged[-1] ^= 1
     assert world.send(bytes(damaged)) == []
@@ -124,7 +126,7 @@ def test_a_hop_limit_that_is_used_up_is_counted(world: World, version: int) -> N
 
 
 @BOTH
-def test_req_6_it_neither_refreshes_nor_ends_a_mapping(world: World, version: int) -> None:
+def test_req_6_an_error_neither_refreshes_nor_ends_a_mapping(world: World, version: int) -> None:
     error = refused(answered(world, version, now=0.0))
     sock = only_socket(world)
     world.send(error, now=IDLE - 1)
@@ -135,7 +137,7 @@ def test_req_6_it_neither_refreshes_nor_ends_a_mapping(world: World, version: in
 
 
 @BOTH
-def test_it_comes_from_the_address_that_the_system_sends_with(world: World, version: int) -> None:
+def test_the_source_is_the_address_chosen_by_the_system(world: World, version: int) -> None:
     own = ip.parse(datagram(version, source="192.0.2.9" if version == 4 else "2001:db8:2::9"))
     world.outbound("home").path = lambda version, address: NetworkPath(1500, own.source)
     world.send(refused(answered(world, version)))
@@ -146,7 +148,7 @@ def test_it_comes_from_the_address_that_the_system_sends_with(world: World, vers
 
 
 @BOTH
-def test_without_a_way_to_him_it_is_dropped(world: World, version: int) -> None:
+def test_an_error_without_a_route_is_dropped(world: World, version: int) -> None:
     world.outbound("home").path = lambda version, address: NetworkPath(1280, None)
     world.send(refused(answered(world, version)))
     assert sent_on(world, version) == []

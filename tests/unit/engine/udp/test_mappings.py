@@ -1,5 +1,4 @@
-"""Which socket and port UDP leaves by, for how long, who may answer, and what happens when
-nothing is left: RFC 4787."""
+"""The mappings of UDP: socket, port, lifetime, filtering and exhaustion (RFC 4787)."""
 
 from __future__ import annotations
 
@@ -30,7 +29,7 @@ from tests.unit.wire.packets import INSIDE, UDP, decoded
 def test_req_1_one_socket_for_an_inside_endpoint_whatever_the_destination(
     world: World, version: int
 ) -> None:
-    """RFC 4787 REQ-1, and that the rules are asked for each destination all the same."""
+    """RFC 4787 REQ-1; the rules are nevertheless looked up for each destination."""
     for host, dport in ((HOME, 7), (HOME, 8), (HOME2, 7), (HOME2, 53)):
         world.send(datagram(version, host, dport=dport))
     sock = only_socket(world)
@@ -58,12 +57,12 @@ def test_req_3_and_4_two_hosts_with_one_port_have_two_of_one_parity(
     assert second.port % 2 == 1
     for sock, writer in ((second, LOCAL_HOST[version]), (first, INSIDE[version])):
         sock.incoming = [received(b"yours", endpoint(version), 60, 0)]
-        (handed_in,) = world.receive(sock)
-        assert (decoded(handed_in).dst, decoded(handed_in)[UDP].dport) == (writer, 5061)
+        (delivered,) = world.receive(sock)
+        assert (decoded(delivered).dst, decoded(delivered)[UDP].dport) == (writer, 5061)
 
 
 @BOTH
-def test_req_4_a_port_that_another_program_has_is_replaced(world: World, version: int) -> None:
+def test_req_4_a_port_in_use_is_replaced(world: World, version: int) -> None:
     """RFC 4787 REQ-4."""
     world.udp.taken = set(range(3000, 5000)) | set(range(40000))
     world.send(datagram(version, sport=4000))
@@ -111,9 +110,9 @@ def test_req_8_only_hosts_that_were_sent_to_may_answer(world: World, version: in
         received(b"stranger", endpoint(version, HOME2), 60, 0),
         received(b"other port", endpoint(version, HOME, 99), 60, 0),
     ]
-    (handed_in,) = world.receive(sock)
-    assert bytes(decoded(handed_in)[UDP].payload) == b"other port"
-    assert decoded(handed_in)[UDP].sport == 99
+    (delivered,) = world.receive(sock)
+    assert bytes(decoded(delivered)[UDP].payload) == b"other port"
+    assert decoded(delivered)[UDP].sport == 99
     assert world.drops == {"filtered": 1}
 
 
@@ -128,7 +127,9 @@ def test_req_8_filtered_datagrams_refresh_nothing(world: World, version: int) ->
 
 
 @BOTH
-def test_req_11_a_full_table_refuses_and_disturbs_nobody(world: World, version: int) -> None:
+def test_req_11_a_full_table_refuses_new_mappings_and_keeps_the_old(
+    world: World, version: int
+) -> None:
     """RFC 4787 REQ-11; RFC 5508 REQ-8 gives the error."""
     for sport in range(1000, 1100):
         assert world.send(datagram(version, sport=sport)) == []
@@ -163,7 +164,7 @@ def test_req_11_no_port_refuses_the_new_flow(world: World, version: int) -> None
 
 
 @BOTH
-def test_a_way_out_that_changes_ends_its_flows(world: World, version: int) -> None:
+def test_a_change_of_the_outbound_ends_its_flows(world: World, version: int) -> None:
     world.send(datagram(version))
     world.send(datagram(version, OFFICE))
     home, office = world.udp.open

@@ -1,4 +1,4 @@
-"""What our own kernel says of a neighbour that does not answer is told about datagrams for him."""
+"""Errors of the local kernel about unresolved neighbours are reported for the queued datagrams."""
 
 from __future__ import annotations
 
@@ -17,20 +17,20 @@ HOST_UNREACHABLE = Error.HOST_UNREACHABLE
 
 
 def left(world: World, payload: bytes = b"hello", *, port: int | None = None) -> bytes:
-    """A datagram as it has left us, by IPv4; with another source port, another program's."""
+    """An IPv4 datagram as the router sent it; with another source port, that of another program."""
     port = only_socket(world).port if port is None else port
     header = IP(src=OWN["eth0"][0], dst=far(4, HOME), ttl=63, flags="DF")
     return bytes(header / UDP(sport=port, dport=7) / Raw(payload))
 
 
-def said(about: bytes, source: str = OWN["eth0"][0], what: Error = HOST_UNREACHABLE) -> bytes:
+def reported(about: bytes, source: str = OWN["eth0"][0], what: Error = HOST_UNREACHABLE) -> bytes:
     """An error as the raw socket receives it."""
     return icmp.error(ip_address(source).packed, ip.parse(about), what)
 
 
-def test_it_is_told_by_the_router_about_what_was_sent(world: World) -> None:
+def test_the_router_reports_it_and_quotes_what_was_sent(world: World) -> None:
     world.send(datagram(4))
-    read, what, quote = error_in(world.answer("home", said(left(world))))
+    read, what, quote = error_in(world.answer("home", reported(left(world))))
     assert what == HOST_UNREACHABLE.type_and_code(4)
     assert (read.src, read.dst) == ("192.168.7.2", decoded(datagram(4)).src)
     assert (read.ttl, read.tos) == (64, 0xC0)
@@ -39,11 +39,13 @@ def test_it_is_told_by_the_router_about_what_was_sent(world: World) -> None:
     assert world.drops == {}
 
 
-def test_each_datagram_that_has_waited_is_told(world: World) -> None:
+def test_each_queued_datagram_is_reported(world: World) -> None:
     payloads = [b"hello", b"again", b"", bytes(1000)]
     for payload in payloads:
         world.send(datagram(4, payload=payload))
-    quotes = [error_in(world.answer("home", said(left(world, payload))))[2] for payload in payloads]
+    quotes = [
+        error_in(world.answer("home", reported(left(world, payload))))[2] for payload in payloads
+    ]
     assert [quote[28:] for quote in quotes] == [payload[:520] for payload in payloads]
 
 
@@ -55,50 +57,50 @@ def test_each_datagram_that_has_waited_is_told(world: World) -> None:
         (OWN["eth0"][0], Error.NO_ROUTE),
     ],
 )
-def test_what_the_socket_has_heard_is_not_told_twice(
+def test_an_error_in_the_error_queue_is_not_reported_twice(
     world: World, source: str, what: Error
 ) -> None:
-    """Nor is it a drop."""
+    """Nor is it counted as a drop."""
     world.send(datagram(4))
-    assert world.answer("home", said(left(world), source, what)) == []
+    assert world.answer("home", reported(left(world), source, what)) == []
     assert world.drops == {}
 
 
-def test_ipv6_is_heard_by_the_socket(world: World) -> None:
+def test_ipv6_errors_arrive_in_the_error_queue(world: World) -> None:
     """The filter passes quotes with extension headers unseen."""
     world.send(datagram(6))
     body = UDP(sport=only_socket(world).port, dport=7, len=3000) / Raw(bytes(64))
     header = IPv6(src=OWN["eth0"][1], dst=far(6, HOME)) / IPv6ExtHdrFragment(m=1, nh=17)
-    assert world.answer("home", said(bytes(header / body), OWN["eth0"][1])) == []
+    assert world.answer("home", reported(bytes(header / body), OWN["eth0"][1])) == []
     assert world.drops == {}
 
 
-def test_another_programs_datagram_is_none_of_ours(world: World) -> None:
+def test_a_datagram_of_another_program_is_ignored(world: World) -> None:
     world.send(datagram(4))
-    assert world.answer("home", said(left(world, port=only_socket(world).port + 1))) == []
-    assert world.answer("office", said(left(world), OWN["wg0"][0])) == []
+    assert world.answer("home", reported(left(world, port=only_socket(world).port + 1))) == []
+    assert world.answer("office", reported(left(world), OWN["wg0"][0])) == []
     assert world.drops == {}
 
 
-def test_about_a_flow_that_is_none_it_is_dropped(world: World) -> None:
+def test_an_error_without_a_flow_is_dropped(world: World) -> None:
     world.send(datagram(4, host=HOME + 1))
-    assert world.answer("home", said(left(world))) == []
+    assert world.answer("home", reported(left(world))) == []
     assert world.drops == {"no-binding": 1}
 
 
-def test_with_a_wrong_checksum_it_is_dropped(world: World) -> None:
+def test_an_error_with_a_wrong_checksum_is_dropped(world: World) -> None:
     world.send(datagram(4))
-    damaged = bytearray(said(left(world)))
+    damaged = bytearray(reported(left(world)))
     damaged[-1] ^= 1
     assert world.answer("home", bytes(damaged)) == []
     assert world.drops == {"bad-checksum": 1}
 
 
-def test_it_neither_refreshes_nor_ends_anything(world: World) -> None:
+def test_an_error_neither_refreshes_nor_ends_a_mapping(world: World) -> None:
     """RFC 4787 REQ-12."""
     world.send(datagram(4), now=0.0)
     sock, about = only_socket(world), left(world)
-    assert len(world.answer("home", said(about), now=IDLE - 1)) == 1
+    assert len(world.answer("home", reported(about), now=IDLE - 1)) == 1
     assert not sock.closed
     world.forwarder.expire(IDLE + 1)
     assert sock.closed

@@ -1,4 +1,4 @@
-"""Datagrams of one flow that come one behind the other are moved together, and nothing else
+"""Datagrams of one flow that arrive one after the other are moved together, and nothing else
 changes: the same datagrams leave, in the same order, with the same fields."""
 
 from __future__ import annotations
@@ -69,7 +69,9 @@ def test_datagrams_of_one_flow_and_size_leave_together(world: World, version: in
         {"sport": 4002},
     ],
 )
-def test_what_is_different_ends_a_run(world: World, version: int, other: dict[str, object]) -> None:
+def test_a_differing_datagram_ends_a_run(
+    world: World, version: int, other: dict[str, object]
+) -> None:
     sock = started(world, version)
     differing = datagram(version, **other)  # type: ignore[arg-type]
     world.send(differing)
@@ -124,8 +126,8 @@ def test_damage_and_hop_limits_are_seen_among_others(world: World, version: int)
 
 
 @BOTH
-def test_a_checksum_that_is_left_to_us_is_not_wrong(world: World, version: int) -> None:
-    """It is the kernel's own datagram: nothing can have happened to it yet."""
+def test_a_partial_checksum_is_not_wrong(world: World, version: int) -> None:
+    """The datagram comes from the local kernel, so it cannot be damaged yet."""
     sock = started(world, version)
     packet = bytearray(datagram(version))
     start = 20 if version == 4 else 40
@@ -140,7 +142,7 @@ def test_a_checksum_that_is_left_to_us_is_not_wrong(world: World, version: int) 
 
 
 @BOTH
-def test_an_error_that_was_waiting_costs_none_of_a_run(world: World, version: int) -> None:
+def test_a_pending_error_loses_no_datagram_of_a_run(world: World, version: int) -> None:
     sock = started(world, version)
     sock.raises = [OSError(errno.ECONNREFUSED, "")]
     sock.queue = [reported(version, PORT_UNREACHABLE[version], far(version, HOME))]
@@ -151,7 +153,7 @@ def test_an_error_that_was_waiting_costs_none_of_a_run(world: World, version: in
 
 
 @BOTH
-def test_each_of_a_run_that_is_too_long_is_told_so(world: World, version: int) -> None:
+def test_each_datagram_of_a_run_that_is_too_long_is_reported(world: World, version: int) -> None:
     sock = started(world, version)
     sock.raises = [OSError(errno.EMSGSIZE, "") for _ in range(4)]
     for _ in range(3):
@@ -171,7 +173,7 @@ def test_a_full_buffer_counts_each(world: World, version: int) -> None:
 
 @BOTH
 @pytest.mark.parametrize("seed", range(5))
-def test_together_or_one_by_one_is_the_same(tmp_path: Path, version: int, seed: int) -> None:
+def test_runs_are_equivalent_to_single_datagrams(tmp_path: Path, version: int, seed: int) -> None:
     """Random datagrams of a few flows, sizes and fields, against a world that sends each alone."""
     random = Random(seed)
     packets = [
@@ -204,7 +206,7 @@ def test_together_or_one_by_one_is_the_same(tmp_path: Path, version: int, seed: 
 
 
 @BOTH
-def test_answers_that_arrive_together_are_handed_in_together(world: World, version: int) -> None:
+def test_answers_that_arrive_together_are_delivered_together(world: World, version: int) -> None:
     sock = started(world, version)
     payloads = [bytes((number,)) * 64 for number in range(9)] + [b"short"]
     sock.incoming = [run(payloads, endpoint(version), 60, 0x20)]
@@ -221,7 +223,7 @@ def test_answers_that_arrive_together_are_handed_in_together(world: World, versi
 
 
 @BOTH
-def test_a_long_run_is_handed_in_in_parts(world: World, version: int) -> None:
+def test_a_long_run_is_delivered_in_parts(world: World, version: int) -> None:
     sock = started(world, version)
     sock.incoming = [run([bytes(1400)] * 64, endpoint(version))]
     assert world.receive(sock) == []
@@ -232,7 +234,7 @@ def test_a_long_run_is_handed_in_in_parts(world: World, version: int) -> None:
 
 @BOTH
 @pytest.mark.parametrize("payloads", [[b"", b""], [bytes(1473), bytes(1473)], [b"a", b""]])
-def test_what_cannot_be_a_run_is_handed_in_one_by_one(
+def test_what_cannot_be_a_run_is_delivered_one_by_one(
     world: World, version: int, payloads: list[bytes]
 ) -> None:
     sock = started(world, version)
@@ -242,7 +244,7 @@ def test_what_cannot_be_a_run_is_handed_in_one_by_one(
 
 
 @BOTH
-def test_a_system_that_takes_no_runs_is_given_each(world: World, version: int) -> None:
+def test_without_offload_each_datagram_is_delivered_alone(world: World, version: int) -> None:
     world.tun.refuses_runs = True
     sock = started(world, version)
     for _ in range(2):
@@ -252,7 +254,7 @@ def test_a_system_that_takes_no_runs_is_given_each(world: World, version: int) -
 
 
 @BOTH
-def test_a_run_from_a_stranger_is_filtered_whole(world: World, version: int) -> None:
+def test_a_run_from_an_unknown_host_is_filtered_whole(world: World, version: int) -> None:
     sock = started(world, version)
     sock.incoming = [
         run([b"one", b"two"], endpoint(version, HOME2)),

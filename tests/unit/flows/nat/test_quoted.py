@@ -1,7 +1,7 @@
 """Errors about our queries: translated exactly, or dropped.
 
-The oracle: what the sender of the query would see if its packet, one hop older, had been quoted as
-it sent it. `outside` makes the packet as it leaves, with scapy; everything else follows from it.
+The oracle: what the sender of the query would receive if its packet, one hop later, had been
+quoted as it sent it. `outside` makes the packet as it leaves, with scapy; everything else follows from it.
 """
 
 from __future__ import annotations
@@ -57,7 +57,7 @@ def quoting(version: int, about: bytes, what: Error, cut: int, value: int = 0) -
 
 
 def expected(version: int, about: bytes, what: Error, cut: int, value: int = 0) -> bytes:
-    """The same error as its reader should get it: about his own packet, one hop later."""
+    """The error that the sender of the query should receive: about its packet, one hop later."""
     kind, code = what.type_and_code(version)
     body = bytes((kind, code, 0, 0)) + value.to_bytes(4, "big") + about[:cut]
     hop, inside = HOP[version], ip_address(INSIDE[version]).packed
@@ -103,7 +103,7 @@ def _same(version: int, one: bytes, other: bytes) -> bool:
 
 
 @BOTH
-def test_what_follows_the_quote_stays(version: int) -> None:
+def test_data_behind_the_quote_is_kept(version: int) -> None:
     """RFC 4884: an extension structure, such as an MPLS label stack, behind the quote."""
     binding = bound(version, 7)
     left = echo_request(version, identifier=binding.outside_id, source=OUTSIDE[version])
@@ -137,7 +137,7 @@ def test_a_quoted_later_fragment_is_no_binding() -> None:
     assert quoted.read(ip.parse(error)) is Drop.NO_BINDING
 
 
-def test_a_quoted_first_fragment_is_known() -> None:
+def test_a_quoted_first_fragment_is_read() -> None:
     first = bytes(IP(src=OUTSIDE[4], dst=FAR[4], flags="MF") / ICMP(id=0xC123) / bytes(16))
     quote = quoted.read(ip.parse(quoting(4, first, Error.NO_ROUTE, 200)))
     assert isinstance(quote, quoted.Quote)

@@ -1,4 +1,4 @@
-"""Errors about segments that an application was sent, read by scapy after translation."""
+"""Errors about segments to an application, read by scapy after translation."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def key(source: str, destination: str, sport: int, dport: int) -> bytes:
 
 
 def error(version: int) -> ip.Packet:
-    """A hop says that a segment of the far host was too big."""
+    """The error of a hop: a segment of the far host was too big."""
     header = IP if version == 4 else IPv6
     segment = bytes(
         header(src=FAR[version], dst=CLIENT[version]) / TCP(sport=80, dport=5000, seq=7) / bytes(99)
@@ -40,7 +40,7 @@ def error(version: int) -> ip.Packet:
 
 
 @pytest.mark.parametrize("version", [4, 6])
-def test_the_kernel_is_told_of_its_own_segment(version: int) -> None:
+def test_the_kernel_receives_a_quote_of_its_own_segment(version: int) -> None:
     listener, peer = OURS[version]
     given_error = error(version)
     found = quoted_key(given_error)
@@ -59,7 +59,7 @@ def test_the_kernel_is_told_of_its_own_segment(version: int) -> None:
 
 
 @given(st.sampled_from([4, 6]), st.integers(0, 200), st.integers(0, 255))
-def test_damaged_quotes_are_no_quotes(version: int, length: int, flip: int) -> None:
+def test_damaged_quotes_are_malformed(version: int, length: int, flip: int) -> None:
     whole = error(version)
     data = bytearray(whole.data[: max(length, whole.payload + 8)])
     at = whole.payload + 8 + flip % 60

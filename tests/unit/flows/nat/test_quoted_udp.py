@@ -1,7 +1,7 @@
 """Errors from inside about datagrams: translated exactly, or dropped.
 
-The oracle: what the server would see if the very datagram that it sent, one hop later, had been
-quoted. scapy makes that and the one that was handed in, each from its own addresses and ports.
+The oracle: what the server would receive if the datagram that it sent, one hop later, had been
+quoted. scapy makes that and the one that was delivered, each from its own addresses and ports.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ def datagram(version: int, destination: str, port: int, payload: bytes) -> bytes
     return bytes(IPv6(src=FAR[6], dst=destination, hlim=9) / body)
 
 
-def handed_in(version: int, payload: bytes) -> bytes:
+def delivered(version: int, payload: bytes) -> bytes:
     return datagram(version, INSIDE[version], INSIDE_PORT, payload)
 
 
@@ -62,7 +62,7 @@ def outward(version: int, data: bytes, port: int) -> bytes:
 def test_an_error_is_translated_exactly_or_dropped(
     version: int, port: int, payload: bytes, cut: int, what: Error
 ) -> None:
-    about = error(version, INSIDE[version], what, handed_in(version, payload)[:cut])
+    about = error(version, INSIDE[version], what, delivered(version, payload)[:cut])
     quote = quoted.read(ip.parse(about))
     if cut < HEADERS[version]:
         assert quote is Drop.MALFORMED
@@ -84,8 +84,8 @@ def test_no_checksum_stays_none() -> None:
 
 @BOTH
 def test_a_wrong_checksum_stays_wrong(version: int) -> None:
-    """RFC 5508 REQ-3 does not have it checked; nor is it mended."""
-    about = bytearray(handed_in(version, b"abc"))
+    """RFC 5508 REQ-3: it is not checked; nor is it corrected."""
+    about = bytearray(delivered(version, b"abc"))
     about[-1] ^= 1
     seen = outward(version, error(version, INSIDE[version], Error.NO_ROUTE, bytes(about)), 5000)
     sent = bytearray(datagram(version, OURS[version], 5000, b"abc"))
@@ -94,14 +94,14 @@ def test_a_wrong_checksum_stays_wrong(version: int) -> None:
 
 
 def test_a_quoted_header_with_a_wrong_checksum_is_dropped() -> None:
-    about = bytearray(handed_in(4, b"abc"))
+    about = bytearray(delivered(4, b"abc"))
     about[10] ^= 1
     data = error(4, INSIDE[4], Error.PORT_UNREACHABLE, bytes(about))
     assert quoted.read(ip.parse(data)) is Drop.BAD_CHECKSUM
 
 
 @BOTH
-def test_only_the_first_fragment_is_known(version: int) -> None:
+def test_only_the_first_fragment_is_read(version: int) -> None:
     known: list[object] = []
     for first in (True, False):
         offset = 0 if first else 100
@@ -117,10 +117,10 @@ def test_only_the_first_fragment_is_known(version: int) -> None:
 
 
 @BOTH
-def test_what_follows_the_quote_stays(version: int) -> None:
+def test_data_behind_the_quote_is_kept(version: int) -> None:
     """RFC 4884."""
     extension = b"\x20\x00\xaa\xbb\x00\x08\x01\x01\x00\x01\x01\x01"
-    about = handed_in(version, bytes(200))[:128] + extension
+    about = delivered(version, bytes(200))[:128] + extension
     seen = outward(version, error(version, INSIDE[version], Error.NO_ROUTE, about), 5000)
     assert seen.endswith(extension)
 
@@ -128,7 +128,7 @@ def test_what_follows_the_quote_stays(version: int) -> None:
 @BOTH
 @pytest.mark.parametrize("seed", range(10))
 def test_damaged_errors_never_raise(version: int, seed: int) -> None:
-    whole = error(version, INSIDE[version], Error.NO_ROUTE, handed_in(version, b"abc"))
+    whole = error(version, INSIDE[version], Error.NO_ROUTE, delivered(version, b"abc"))
     ours = ip_address(OURS[version]).packed
     for packet in damaged(whole, seed):
         quote = quoted.read(packet)

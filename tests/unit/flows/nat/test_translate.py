@@ -42,19 +42,19 @@ def test_an_ipv6_request_keeps_everything_but_the_identifier(outside: int, data:
 def test_a_reply_arrives_as_its_sender_would_see_it(
     version: int, inside: int, outside: int, data: bytes
 ) -> None:
-    asked = echo_request(
+    request = echo_request(
         version, identifier=outside, payload=data, source="10.9.9.9" * (version == 4) or "fd99::9"
     )
-    answer = ip.parse(icmp.echo_reply(ip.parse(asked)))
-    handed_in = translate.answer(answer, ip_address(INSIDE[version]).packed, outside, inside)
-    read = decoded(bytes(handed_in))
+    answer = ip.parse(icmp.echo_reply(ip.parse(request)))
+    delivered = translate.answer(answer, ip_address(INSIDE[version]).packed, outside, inside)
+    read = decoded(bytes(delivered))
     assert (read.src, read.dst) == (FAR[version], INSIDE[version])
     assert (read.ttl if version == 4 else read.hlim) == 63
     assert read.payload.id == inside
     assert bytes(read.payload)[8:] == data
 
 
-def test_a_wrong_ipv4_checksum_is_not_laundered() -> None:
+def test_a_wrong_ipv4_checksum_is_not_corrected() -> None:
     data = bytearray(echo_request(4, identifier=1))
     data[22] ^= 0x55
     sent = translate.request_v4(ip.parse(bytes(data)), 1, 0xC001)

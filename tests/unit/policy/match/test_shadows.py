@@ -10,7 +10,7 @@ from tests.unit.policy import oracle
 from tests.unit.policy.configs import WIDTHS, config, configs, large_list, prefix, rule
 
 Cell = tuple[int, int, oracle.Flow]
-"""(version, address, flow): one of every kind that the rules can tell apart."""
+"""(version, address, flow): one of every kind that the rules can distinguish."""
 
 
 def cells(rules: Config) -> list[Cell]:
@@ -31,13 +31,15 @@ def slow_shadows(rules: Config) -> dict[int, ShadowKind]:
     found = {}
     for item in rules.rules:
         policy = item.policy
-        asked = [
+        matched = [
             cell
             for cell in every
             if oracle.covers(item, cell[0], cell[1]) and oracle.fits(item, *cell[2])
         ]
         if item.index in dead:
-            same = asked and all(oracle.policy(rules, decided[cell]) == policy for cell in asked)
+            same = matched and all(
+                oracle.policy(rules, decided[cell]) == policy for cell in matched
+            )
             found[item.index] = ShadowKind.REDUNDANT if same else ShadowKind.SHADOWED
             continue
         own = [cell for cell in every if decided[cell] == item.index]
@@ -55,7 +57,7 @@ def slow_shadows(rules: Config) -> dict[int, ShadowKind]:
 def slow_taken(
     rules: Config, rule_index: int, decided: dict[Cell, int]
 ) -> list[tuple[int, int, int]]:
-    """The prefixes of a rule that decides nothing in them, as others send some of it elsewhere."""
+    """The prefixes in which a rule decides nothing, because others send part of it elsewhere."""
     item = rules.rules[rule_index - 1]
     taken = []
     for version in (4, 6):
@@ -84,7 +86,7 @@ def test_findings_are_those_of_the_definition(rules: Config) -> None:
 
 @settings(derandomize=True, deadline=None, max_examples=60)
 @given(configs(max_rules=6))
-def test_both_families_are_judged_together(rules: Config) -> None:
+def test_both_families_are_analysed_together(rules: Config) -> None:
     found = {shadow.rule_index: shadow.kind for shadow in find_shadows(rules)}
     assert found == slow_shadows(rules)
 
@@ -180,7 +182,7 @@ def test_two_halves_shadow_the_whole() -> None:
     assert found == [Shadow(3, ShadowKind.SHADOWED, (1, 2), (whole, whole), (whole,), 1)]
 
 
-def test_a_whole_prefix_taken_from_a_list_is_told_with_the_taker() -> None:
+def test_a_shadowed_prefix_of_a_list_is_reported_with_the_shadowing_rule() -> None:
     found = find_shadows(
         config(
             rule("bypass", "10.0.0.0/8"),
@@ -209,7 +211,7 @@ def test_a_rule_that_keeps_another_from_deciding_is_not_redundant() -> None:
     ) == [(2, "partly-shadowed", (1,))]
 
 
-def test_of_two_equal_rules_only_the_second_is_told() -> None:
+def test_of_two_equal_rules_only_the_second_is_reported() -> None:
     assert kinds(rule("home", "10.0.0.0/8"), rule("home", "10.0.0.0/8")) == [(2, "redundant", (1,))]
 
 

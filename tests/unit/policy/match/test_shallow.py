@@ -1,4 +1,4 @@
-"""One flattening serves both the judging of rules and the lookups."""
+"""One flattening serves both the findings and the lookups."""
 
 from __future__ import annotations
 

@@ -103,7 +103,7 @@ def random_list(version: int, count: int, lengths: tuple[int, int], heads: int) 
 def test_crowded_tables_agree_with_a_plain_bisect(
     version: int, lengths: tuple[int, int], heads: int
 ) -> None:
-    """Each range is probed at both ends; that ranges are right is for the tests above to say."""
+    """Each range is probed at both ends; that the ranges are right is tested above."""
     width = WIDTHS[version]
     lists = []
     for part in range(5):
@@ -122,7 +122,7 @@ def test_crowded_tables_agree_with_a_plain_bisect(
 
 
 @pytest.mark.parametrize("version", [4, 6])
-def test_hosts_side_by_side_are_told_apart(version: int) -> None:
+def test_adjacent_hosts_are_distinguished(version: int) -> None:
     """Many boundaries in one smallest bucket, all with the same leading bits."""
     base = 0x0A000000 if version == 4 else 0x20010DB8 << 96
     width = WIDTHS[version]

@@ -19,14 +19,14 @@ conditional = st.builds(
 
 @settings(derandomize=True, deadline=None)
 @given(conditional)
-def test_a_condition_matches_as_the_oracle_says(item: Rule) -> None:
+def test_a_condition_matches_as_the_oracle(item: Rule) -> None:
     for flow in oracle.flows(config(item)):
         assert condition(item).matches(*flow) == oracle.fits(item, *flow)
 
 
 @settings(derandomize=True, deadline=None)
 @given(st.lists(conditional, min_size=2, max_size=4))
-def test_masks_tell_what_the_union_of_rules_covers(items: list[Rule]) -> None:
+def test_masks_are_the_union_of_what_rules_cover(items: list[Rule]) -> None:
     traffic = TrafficClasses(items)
     *earlier, later = items
     covered = 0

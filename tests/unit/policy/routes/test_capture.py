@@ -100,7 +100,7 @@ def halves(networks: Iterable[IPNetwork]) -> list[str]:
 
 
 def captured_set(rules: Config, version: int) -> IPSet:
-    """From the last rule to the first, each takes its addresses to or from what is captured."""
+    """From the last rule to the first, each adds its addresses to the set or removes them."""
     captured = address_set([(0, 0)] if rules.default != "bypass" else [], version)
     for item in reversed(rules.rules):
         own = address_set(map(unpack, item.packed(version)), version)

@@ -62,11 +62,11 @@ def endpoint(address: str) -> Endpoint:
 )
 def test_what_would_loop_is_exempt(tmp_path: Path, rules: str, exempt: bool) -> None:
     config = config_of(tmp_path, rules)
-    told = [endpoint("203.0.113.2"), endpoint("203.0.113.2")]
-    plan = make_plan(config, RuleSet.build(config), facts, told)
-    assert plan.exempt == ((told[0],) if exempt else ())
+    endpoints = [endpoint("203.0.113.2"), endpoint("203.0.113.2")]
+    plan = make_plan(config, RuleSet.build(config), facts, endpoints)
+    assert plan.exempt == ((endpoints[0],) if exempt else ())
     if exempt:
-        assert not any(covers(route, 4, told[0].address) for route in plan.routes)
+        assert not any(covers(route, 4, endpoints[0].address) for route in plan.routes)
 
 
 def covers(route: Route, version: int, address: int) -> bool:

@@ -1,4 +1,4 @@
-"""The short way for routes of one MTU comes to the same as the general one."""
+"""The short cut for routes of one MTU gives the same routes as the general algorithm."""
 
 from __future__ import annotations
 

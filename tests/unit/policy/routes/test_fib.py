@@ -94,7 +94,7 @@ def test_planned_routes_inside_and_around(planned: list[Route], prefix: tuple[in
     assert index.match(4, first, below=length) == expected
 
 
-def test_a_full_tunnel_of_wg_quick_is_asked_after_the_main_table() -> None:
+def test_a_full_tunnel_of_wg_quick_is_looked_up_after_the_main_table() -> None:
     """`lookup main suppress_prefixlength 0`, then the tunnel's table, then main."""
     network = Network(
         routes=(route("0.0.0.0/0 eth0 192.0.2.1"), route("0.0.0.0/0 wg0", 51820)),
