@@ -1,7 +1,8 @@
 """Errors about our queries: translated exactly, or dropped.
 
 The oracle: what the sender of the query would receive if its packet, one hop later, had been
-quoted as it sent it. `outside` makes the packet as it leaves, with scapy; everything else follows from it.
+quoted as it sent it. `outside` makes the packet as it leaves, with scapy; everything else follows
+from it.
 """
 
 from __future__ import annotations
