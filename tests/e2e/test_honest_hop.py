@@ -272,7 +272,7 @@ def test_two_hundred_pings_at_once(bed: Testbed, tmp_path: Path, family: Family)
                 assert pinged.duplicates == 0, pinged.text
                 assert {length for length, _ in pinged.replies} == {32 + number}, pinged.text
                 assert "wrong data" not in pinged.text
-            assert router.descriptors() == descriptors, "never a socket for a ping"
+            assert router.descriptors() <= descriptors, "never a socket for a ping"
         finally:
             for process in pings:
                 process.close()
