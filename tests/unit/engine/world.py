@@ -125,6 +125,16 @@ class MemoryOutbounds(Outbounds):
         return self.by_interface["eth0"] if known else None
 
 
+_open: list[World] = []
+
+
+def close_worlds() -> None:
+    """Closes what tests have left open: hundreds of descriptors, which would stay until the garbage
+    collector runs, and make another test fail that can have no more of them."""
+    while _open:
+        _open.pop().close()
+
+
 class World:
     """What a test does: put a packet in, look at what came out where.
 
@@ -164,6 +174,11 @@ class World:
             refusals,
             drops,
         )
+        _open.append(self)
+
+    def close(self) -> None:
+        self.carriers.streams.close()
+        self.tcp.close()
 
     def send(self, packet: bytes, now: float = 1.0) -> list[bytes]:
         """What comes back out of the TUN at once."""

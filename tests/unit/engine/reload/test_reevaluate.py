@@ -18,7 +18,7 @@ from router.config.loader import load
 from router.config.model import Config
 from router.engine.reload.reevaluate import Reevaluated, same_rules
 from router.policy.match.table import RuleSet
-from tests.unit.engine.world import World
+from tests.unit.engine.world import World, close_worlds
 from tests.unit.wire.packets import ICMP, IP, UDP, Raw
 
 HEAD: Final = """
@@ -108,6 +108,7 @@ def test_flows_live_on_as_they_would_have_begun(tmp_path: Path) -> None:
         found = world.forwarder.change(config, RuleSet.build(config))
         assert found[protocol] == expected, f"{protocol} {host} {port}\n{before}\n{after}"
         seen.add((protocol, expected))
+        close_worlds()
     assert len(seen) == 6, "each protocol: none, kept, ended"
 
 

@@ -118,16 +118,27 @@ class MemoryTcp:
         self.listeners: list[MemoryListener] = []
         self.raises: OSError | None = None
         self.later: list[Callable[[], None]] = []
+        self._streams: list[MemoryStream] = []
         self._changed: dict[object, Callable[[int], None]] = {}
         self._readable: dict[object, Callable[[], None]] = {}
         self._ports = count(FIRST_PORT)
+
+    def close(self) -> None:
+        """Both ends of every stream."""
+        for stream in self._streams:
+            stream.close()
+            stream.there.close()
+
+    def _stream(self, version: int) -> MemoryStream:
+        self._streams.append(MemoryStream(version))
+        return self._streams[-1]
 
     # The outbound
 
     def dial(self, request: DialRequest, changed: Callable[[int], None]) -> MemoryDial:
         if self.raises is not None:
             raise self.raises
-        stream = MemoryStream(request.version)
+        stream = self._stream(request.version)
         stream.address = (ip.format_address(request.destination), request.port)
         self.requests.append(request)
         self.dialled.append(stream)
@@ -188,7 +199,7 @@ class MemoryTcp:
 
     def connect(self, listener: MemoryListener, address: tuple[str, int]) -> MemoryStream:
         """Our kernel has connected an address to a listener; the socket that is accepted."""
-        sock = MemoryStream(4 if len(listener.name) == 6 else 6)
+        sock = self._stream(4 if len(listener.name) == 6 else 6)
         listener.waiting.append((sock, address))
         self.look_at(listener)
         return sock
