@@ -270,7 +270,7 @@ def test_each_address_of_a_name_is_explained(
         (["198.18.0.1", "--protocol", "icmp", "--port", "80"], "icmp has no ports"),
     ],
 )
-def test_invalid_addresses(
+def test_invalid_arguments_of_explain(
     arguments: list[str], words: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
     write(GOOD)

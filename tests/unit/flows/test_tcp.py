@@ -78,8 +78,8 @@ def test_only_an_opening_flow_is_accepted_and_only_once() -> None:
     flow = begun(flows)
     assert flows.accepted(key(0)) is None
     flows.connected(flow, 0.0)
-    stranger = bytes([10, 9, 9, 9]) + flow.alias[4:]
-    assert flows.accepted(stranger) is None
+    unknown = bytes([10, 9, 9, 9]) + flow.alias[4:]
+    assert flows.accepted(unknown) is None
     assert flows.accepted(mirrored(flow.key)) is None
     assert flows.accepted(flow.alias) is flow
     assert flows.accepted(flow.alias) is None

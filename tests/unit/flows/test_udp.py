@@ -310,8 +310,8 @@ def test_the_mapping_of_a_reply_is_found_by_both_endpoints() -> None:
     mapping = begin(table).mapping
     assert table.replied_to(FAR, 7, A, 4000) is mapping
     assert table.replied_to(FAR, 999, A, 4000) is mapping, "from another port of the host"
-    for stranger in ((FARTHER, 7, A, 4000), (FAR, 7, B, 4000), (FAR, 7, A, 4001)):
-        assert table.replied_to(*stranger) is None
+    for unknown in ((FARTHER, 7, A, 4000), (FAR, 7, B, 4000), (FAR, 7, A, 4001)):
+        assert table.replied_to(*unknown) is None
 
 
 def test_of_two_outbounds_the_one_of_a_reply_is_found_by_its_port_or_not_at_all() -> None:

@@ -130,18 +130,18 @@ def test_a_full_sink_stops_its_source(bench: Bench) -> None:
 
 @pytest.mark.parametrize("side", ["client", "server"])
 def test_a_reset_is_passed_on_behind_the_data(bench: Bench, side: str) -> None:
-    speaker, hearer = (
+    source, sink = (
         (bench.client, bench.server) if side == "client" else (bench.server, bench.client)
     )
-    speaker.send(b"last words")
-    reset_on_close(speaker)
-    speaker.close()
+    source.send(b"last words")
+    reset_on_close(source)
+    source.close()
     while not bench.ends:
         bench.turn()
     assert bench.ends == [End.INNER_BROKE if side == "client" else End.OUTER_BROKE]
-    assert hearer.recv(100) == b"last words"
+    assert sink.recv(100) == b"last words"
     with pytest.raises(ConnectionResetError):
-        hearer.recv(100)
+        sink.recv(100)
 
 
 def test_a_reset_noticed_by_writing_flushes_the_other_direction(bench: Bench) -> None:
@@ -160,19 +160,19 @@ def test_a_reset_noticed_by_writing_flushes_the_other_direction(bench: Bench) ->
 @pytest.mark.parametrize("side", ["client", "server"])
 def test_a_reset_after_a_half_close_is_passed_on(bench: Bench, side: str) -> None:
     """Nothing can be read any more from the side that resets, and nothing is being sent to it."""
-    speaker, hearer, changed = (
+    source, sink, changed = (
         (bench.client, bench.server, bench.relay.inner_changed)
         if side == "client"
         else (bench.server, bench.client, bench.relay.outer_changed)
     )
-    assert bench.pump(speaker, hearer, b"all there is to send") == b"all there is to send"
+    assert bench.pump(source, sink, b"all there is to send") == b"all there is to send"
     changed(BROKEN)
     assert bench.ends == [], "its socket reports no error"
-    reset_on_close(speaker)
-    speaker.close()
+    reset_on_close(source)
+    source.close()
     changed(BROKEN)
     assert bench.ends == [End.INNER_BROKE if side == "client" else End.OUTER_BROKE]
-    assert hearer.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR) == errno.EPIPE
+    assert sink.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR) == errno.EPIPE
     assert bench.inner.fileno() == bench.outer.fileno() == -1
 
 

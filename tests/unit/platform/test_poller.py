@@ -12,8 +12,8 @@ from tests.unit.outbound.test_relay import connection
 
 
 def test_a_second_watcher_gets_the_events_of_the_first() -> None:
-    """A change is reported once: without a second report, the relay would miss one that
-    arrives while its connection is being set up."""
+    """A change is reported once: the relay would otherwise miss one that arrives while its
+    connection is being set up."""
     ours, theirs = connection()
     ours.setsockopt(socket.SOL_SOCKET, socket.SO_OOBINLINE, 1)
     events: list[int] = []

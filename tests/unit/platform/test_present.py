@@ -165,7 +165,7 @@ def test_a_tunnel_that_stops_answering_keeps_its_endpoints_and_is_not_read_again
     memory = endpoints.EndpointMemory(lambda: now[0])
     answers: list[tuple[Endpoint, ...] | None] = []
 
-    def ask() -> tuple[Endpoint, ...]:
+    def read() -> tuple[Endpoint, ...]:
         answer = answers.pop(0)
         if answer is None:
             raise TimeoutError
@@ -173,15 +173,15 @@ def test_a_tunnel_that_stops_answering_keeps_its_endpoints_and_is_not_read_again
 
     first, second = ((Endpoint("wg0", 4, number, 51820),) for number in (1, 2))
     answers += [None, first, None, second]
-    assert memory("wg0", ask) == ()
-    assert memory("wg0", ask) == (), "not read again"
+    assert memory("wg0", read) == ()
+    assert memory("wg0", read) == (), "not read again"
     now[0] += endpoints.RETRY_S
-    assert memory("wg0", ask) == first
-    assert memory("wg0", ask) == first, "it has not answered"
-    assert memory("wg0", ask) == first, "not read again"
+    assert memory("wg0", read) == first
+    assert memory("wg0", read) == first, "it has not answered"
+    assert memory("wg0", read) == first, "not read again"
     assert memory("wg1", lambda: second) == second
     now[0] += endpoints.RETRY_S
-    assert memory("wg0", ask) == second
+    assert memory("wg0", read) == second
     assert answers == []
 
 

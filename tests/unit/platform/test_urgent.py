@@ -59,33 +59,33 @@ def bench(request: pytest.FixtureRequest) -> Iterator[UrgentBench]:
 
 @pytest.mark.parametrize("side", ["client", "server"])
 def test_an_urgent_byte_stays_urgent_and_where_it_is(bench: UrgentBench, side: str) -> None:
-    speaker, hearer = (
+    source, sink = (
         (bench.client, bench.server) if side == "client" else (bench.server, bench.client)
     )
     for number in range(3):
         before, after = b"before %d," % number, b"after %d;" % number
-        speaker.send(before)
-        speaker.send(b"!", socket.MSG_OOB)
-        speaker.send(after)
+        source.send(before)
+        source.send(b"!", socket.MSG_OOB)
+        source.send(after)
         urgent = b""
         while not urgent:
             bench.turn()
             with suppress(OSError):
-                urgent = hearer.recv(1, socket.MSG_OOB)
+                urgent = sink.recv(1, socket.MSG_OOB)
         assert urgent == b"!"
-        assert bench.received(hearer, before) == before
-        assert is_at_mark(hearer)
-        assert bench.received(hearer, after) == after
+        assert bench.received(sink, before) == before
+        assert is_at_mark(sink)
+        assert bench.received(sink, after) == after
 
 
 @pytest.mark.parametrize("side", ["client", "server"])
 def test_an_urgent_byte_without_anything_around_it(bench: UrgentBench, side: str) -> None:
-    speaker, hearer = (
+    source, sink = (
         (bench.client, bench.server) if side == "client" else (bench.server, bench.client)
     )
-    hearer.setsockopt(socket.SOL_SOCKET, socket.SO_OOBINLINE, 1)
-    speaker.send(b"!", socket.MSG_OOB)
-    assert bench.received(hearer, b"!") == b"!"
+    sink.setsockopt(socket.SOL_SOCKET, socket.SO_OOBINLINE, 1)
+    source.send(b"!", socket.MSG_OOB)
+    assert bench.received(sink, b"!") == b"!"
 
 
 def test_the_end_is_behind_an_urgent_byte_that_was_not_noticed(bench: UrgentBench) -> None:

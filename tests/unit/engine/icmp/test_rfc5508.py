@@ -172,10 +172,10 @@ def test_req_5_an_error_from_inside_without_a_mapping_is_dropped(
     world: World, version: int
 ) -> None:
     about, _ = error_from_inside(world, version)
-    stranger = bytearray(about.data)
-    stranger[-1] ^= 1
-    stranger[about.payload + 4] ^= 0x55
-    error = icmp.error(about.destination, ip.parse(bytes(stranger)), Error.PORT_UNREACHABLE)
+    unmapped = bytearray(about.data)
+    unmapped[-1] ^= 1
+    unmapped[about.payload + 4] ^= 0x55
+    error = icmp.error(about.destination, ip.parse(bytes(unmapped)), Error.PORT_UNREACHABLE)
     assert world.send(error) == []
     assert world.drops == {"no-binding": 1}
 

@@ -151,8 +151,8 @@ def test_a_connection_without_a_dial_is_not_accepted(worlds: Worlds, version: in
     _, memory = worlds
     peer = str(ip_address(PEERS[version]))
     listener = next(each for each in memory.listeners if len(each.name) == (6, 18)[version == 6])
-    stranger = memory.connect(listener, (peer, 40000))
-    assert (stranger.resets, stranger.closed) == (True, True)
+    unexpected = memory.connect(listener, (peer, 40000))
+    assert (unexpected.resets, unexpected.closed) == (True, True)
 
 
 @BOTH

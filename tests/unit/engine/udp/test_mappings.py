@@ -107,7 +107,7 @@ def test_req_8_only_hosts_that_were_sent_to_may_answer(world: World, version: in
     world.send(datagram(version))
     sock = only_socket(world)
     sock.incoming = [
-        received(b"stranger", endpoint(version, HOME2), 60, 0),
+        received(b"filtered", endpoint(version, HOME2), 60, 0),
         received(b"other port", endpoint(version, HOME, 99), 60, 0),
     ]
     (delivered,) = world.receive(sock)
@@ -120,7 +120,7 @@ def test_req_8_only_hosts_that_were_sent_to_may_answer(world: World, version: in
 def test_req_8_filtered_datagrams_refresh_nothing(world: World, version: int) -> None:
     world.send(datagram(version), now=0.0)
     sock = only_socket(world)
-    sock.incoming = [received(b"stranger", endpoint(version, HOME2), 60, 0)]
+    sock.incoming = [received(b"filtered", endpoint(version, HOME2), 60, 0)]
     assert world.receive(sock, now=200.0) == []
     world.forwarder.expire(IDLE + 1)
     assert sock.closed
