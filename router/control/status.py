@@ -133,11 +133,9 @@ def _default(config: Config, total: Tally) -> dict[str, Any]:
 
 
 def _policy(router: Running, policy: Policy, total: Tally) -> dict[str, Any]:
-    outbound = router.outbounds.by_policy.get(policy.name)
     up = router.outbounds.is_up(policy.name)
-    interface = policy.interface
-    if outbound is not None and up:
-        interface = ", ".join(outbound.interface_names)
+    facts = router.outbounds.facts(policy.name)
+    interface = policy.interface if facts is None else ", ".join(facts.interfaces) or None
     return {
         "state": "up" if up else "down",
         "interface": interface,

@@ -87,9 +87,7 @@ class Outbounds:
     def facts(self, policy: str) -> OutboundFacts | None:
         """What the routes of a policy depend on."""
         outbound = self.by_policy.get(policy)
-        if outbound is None or outbound.mtu is None:
-            return None
-        return OutboundFacts(outbound.mtu, outbound.interface_names)
+        return None if outbound is None else outbound.facts
 
     def by_system(self, version: int, address: int) -> Outbound | None:
         """The outbound that the system's own routes name for an address, were the TUN not there.

@@ -5,7 +5,8 @@ that implements `ManagedOutbound`, one reader of its policy (router.config.polic
 in `router.outbound.all.KINDS`.
 
 Always true: an outbound decides nothing about rules. What it opens is bound to where it leads, so
-that nothing it sends enters the TUN again. It belongs to one event loop, and no method waits.
+that nothing it sends enters the TUN again. It belongs to one event loop; no method waits, but that
+`refresh` may wait for the privileged part of the platform.
 
 Must not know: flow tables, the TUN device, how rules are written.
 """
@@ -21,6 +22,7 @@ from router.platform.base.descriptors import Bytes, HasFileno
 from router.platform.base.facts import NetworkPath
 from router.platform.base.sockets import Arrived, NetworkError
 from router.platform.base.tcp import ConnectFailure
+from router.policy.interfaces import OutboundFacts
 from router.policy.network import Interface
 from router.wire import ip
 
@@ -190,13 +192,8 @@ class Outbound(Protocol):
         ...
 
     @property
-    def mtu(self) -> int | None:
-        """The largest packet in bytes that all of its families carry; None while it is down."""
-        ...
-
-    @property
-    def interface_names(self) -> Sequence[str]:
-        """The interfaces by which its packets leave at present, sorted."""
+    def facts(self) -> OutboundFacts | None:
+        """Its MTU, and the interfaces by which its packets leave; None while it is down."""
         ...
 
     def owns(self, address: bytes) -> bool:

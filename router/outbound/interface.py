@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import logging
 import socket
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping
 from functools import partial
 from ipaddress import IPv4Interface, IPv6Interface
 from typing import Final
@@ -27,7 +27,7 @@ from router.platform.base.errors import PlatformError
 from router.platform.base.facts import NetworkPath
 from router.platform.base.system import System
 from router.platform.reason import reason
-from router.policy.interfaces import lack_of, usable_interfaces
+from router.policy.interfaces import OutboundFacts, facts_of_interfaces, lack_of, usable_interfaces
 from router.policy.network import Interface
 from router.wire import icmp, ip
 
@@ -61,6 +61,7 @@ class InterfaceOutbound:
         self._loop = loop
         self._interfaces: dict[int, Interface] = {}
         self._channels: dict[int, SocketChannel] = {}
+        self._refusal = ""
         self.queries = self._channels.get
 
     # What it is
@@ -70,12 +71,8 @@ class InterfaceOutbound:
         return bool(self._interfaces)
 
     @property
-    def mtu(self) -> int | None:
-        return min((each.mtu for each in self._interfaces.values()), default=None)
-
-    @property
-    def interface_names(self) -> Sequence[str]:
-        return sorted({each.name for each in self._interfaces.values()})
+    def facts(self) -> OutboundFacts | None:
+        return facts_of_interfaces(self._interfaces)
 
     def owns(self, address: bytes) -> bool:
         interface = self._interfaces.get(4 if len(address) == 4 else 6)
@@ -86,14 +83,14 @@ class InterfaceOutbound:
     def describe(self) -> str:
         """`eth0 from 192.0.2.2`, or `default (eth0) from 192.0.2.2`."""
         sources = [str(each.source(version)) for version, each in sorted(self._interfaces.items())]
-        names = ", ".join(self.interface_names)
+        names = ", ".join(self.facts.interfaces if self.facts else ())
         name = f"{self.wanted} ({names})" if self.wanted == DEFAULT_INTERFACE else names
         return f"{name} from {', '.join(sources)}"
 
     def why_down(self) -> str:
         present = self._system.interfaces.all()
         if self._usable(present):
-            return f"interface {self.wanted} cannot be used, for the reason above"
+            return f"interface {self.wanted} cannot be used: {self._refusal}"
         return lack_of(self.wanted, present).clause(self.wanted)
 
     # What it carries
@@ -169,7 +166,8 @@ class InterfaceOutbound:
             path = partial(self._system.facts.path, version, interface)
             channel = open_channel(self, version, sock, interface.mtu, path)
         except (PlatformError, OSError) as error:
-            log.warning("interface %s cannot be used: %s", interface.name, reason(error))
+            self._refusal = reason(error)
+            log.warning("interface %s cannot be used: %s", interface.name, self._refusal)
             self._close(version)
             return
         self._channels[version] = channel

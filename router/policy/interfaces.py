@@ -11,12 +11,12 @@ Must not know: how interfaces are read, sockets.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Container, Iterable, Mapping, Sequence
 from enum import Enum
 from typing import NamedTuple
 
 from router.config.model import DEFAULT_INTERFACE, Policy
-from router.policy.network import TABLE_MAIN, Interface, Network, RouteKind
+from router.policy.network import TABLE_MAIN, Interface, Network, RouteKind, SystemRoute
 from router.policy.prefixes import FAMILIES
 
 UsableInterfaces = Mapping[int, Interface]
@@ -92,21 +92,25 @@ def leaves_by(wanted: str | None, interface: str, facts: OutboundFacts | None) -
 def facts_of(interfaces: Mapping[str, UsableInterfaces]) -> FactsOf:
     """The facts of policies with these interfaces, as of interfaces_by_policy."""
 
-    def of_policy(policy: str) -> OutboundFacts | None:
-        used = interfaces.get(policy, {}).values()
-        if not used:
-            return None
-        names = sorted({interface.name for interface in used})
-        return OutboundFacts(min(interface.mtu for interface in used), names)
+    return lambda policy: facts_of_interfaces(interfaces.get(policy, {}))
 
-    return of_policy
+
+def facts_of_interfaces(interfaces: UsableInterfaces) -> OutboundFacts | None:
+    """The facts of a policy with these interfaces; None without any."""
+    used = interfaces.values()
+    if not used:
+        return None
+    names = sorted({interface.name for interface in used})
+    return OutboundFacts(min(interface.mtu for interface in used), names)
 
 
 def interfaces_by_policy(
     policies: Mapping[str, Policy], network: Network
 ) -> dict[str, UsableInterfaces]:
     """The usable interfaces of each policy that has an `interface:`."""
-    holders = {version: default_holder(network, version) for version in FAMILIES}
+    holders = {
+        version: default_holder(network.routes, network.interfaces, version) for version in FAMILIES
+    }
     return {
         name: usable_interfaces(policy.interface, network.interfaces, holders)
         for name, policy in policies.items()
@@ -114,16 +118,19 @@ def interfaces_by_policy(
     }
 
 
-def default_holder(network: Network, version: int) -> str | None:
-    """Name of the interface of the best default route of a family in the main table."""
+def default_holder(
+    routes: Iterable[SystemRoute], present: Container[str], version: int
+) -> str | None:
+    """Name of the interface of the best default route of a family in the main table, among the
+    interfaces that are `present`."""
     defaults = [
         route
-        for route in network.routes
+        for route in routes
         if route.version == version
         and route.length == 0
         and route.table == TABLE_MAIN
         and route.kind is RouteKind.UNICAST
         and not route.ours
-        and route.interface in network.interfaces
+        and route.interface in present
     ]
     return min(defaults, key=lambda route: route.metric).interface if defaults else None

@@ -1,6 +1,7 @@
 """ICMP queries: out by the query channel of an outbound, and their answers back.
 
-Always true: errors from the network neither begin, refresh nor end a flow (RFC 5508 REQ-6).
+Always true: errors from the network neither begin, refresh nor end a flow (RFC 5508 REQ-6); an
+answer is delivered to the flow that has sent its query by the same outbound, or dropped.
 """
 
 from __future__ import annotations
@@ -52,12 +53,21 @@ class Queries:
         binding = self._tables[query.version].by_inside.get(key)
         if binding is None:
             return None
-        return self._send(query, binding, now)
+        channel = binding.outbound.queries(query.version)
+        if channel is None:  # the outbound carries queries no more
+            self._tables[query.version].end(binding)
+            return None
+        self._send(query, binding, channel, now)
+        return channel
 
     def begin(
         self, query: ip.Packet, kind: int, outbound: Outbound, tally: Tally, now: float
     ) -> None:
         """Send the first query of a flow by an outbound that reaches its family."""
+        channel = outbound.queries(query.version)
+        if channel is None:
+            self._refusals.refuse_uncarried(query, now)
+            return
         if self._is_our_own(query, kind, outbound):
             self._drops.count(Drop.LOOP)
             return
@@ -74,7 +84,7 @@ class Queries:
         if binding is None:
             self._refusals.refuse(query, Error.PROHIBITED, Drop.TABLE_FULL, now)
         else:
-            self._send(query, binding, now)
+            self._send(query, binding, channel, now)
 
     def answer(self, channel: QueryChannel, answer: ip.Packet, kind: int, now: float) -> None:
         """Deliver an answer that a channel has received. kind: ICMP type of its queries."""
@@ -152,16 +162,11 @@ class Queries:
         return key in self._tables[query.version].by_outside and outbound.owns(query.source)
 
     def _send(
-        self, query: ip.Packet, binding: Binding[Outbound], now: float
-    ) -> QueryChannel | None:
-        """The channel that the query went by; None where its outbound has none."""
-        channel = binding.outbound.queries(query.version)
-        if channel is None:
-            self._refusals.refuse(query, Error.NO_ROUTE, Drop.UNREACHABLE, now)
-            return None
+        self, query: ip.Packet, binding: Binding[Outbound], channel: QueryChannel, now: float
+    ) -> None:
         if query.version == 6 and not icmp.has_valid_checksum(query):
             self._drops.count(Drop.BAD_CHECKSUM)
-            return channel
+            return
         try:
             channel.send(query, binding)
         except BlockingIOError:
@@ -173,7 +178,6 @@ class Queries:
             tally = binding.tally
             tally.packets_out += 1
             tally.bytes_out += len(query.data)
-        return channel
 
     def _refuse_by_errno(
         self, query: ip.Packet, binding: Binding[Outbound], error: OSError, now: float

@@ -31,7 +31,8 @@ from router.platform.linux.netlink.messages import (
     number,
     text,
 )
-from router.policy.network import TABLE_MAIN, Interface
+from router.policy.interfaces import default_holder
+from router.policy.network import Interface, SystemRoute
 
 
 class LinuxInterfaces:
@@ -42,15 +43,13 @@ class LinuxInterfaces:
             return read_interfaces(netlink)[0]
 
     def holding_default(self, version: int, apart_from: str) -> str | None:
-        names = {interface.index: name for name, interface in self.all().items()}
-        best: tuple[int, str] | None = None
-        for route in default_routes(version):
-            name = names.get(route.interface)
-            if route.table != TABLE_MAIN or name is None or name == apart_from:
-                continue
-            if best is None or route.metric < best[0]:
-                best = (route.metric, name)
-        return best[1] if best else None
+        present = self.all()
+        names = {interface.index: name for name, interface in present.items()}
+        routes = [
+            SystemRoute(version, 0, 0, names.get(index, ""), metric=metric, table=table)
+            for index, table, metric in default_routes(version)
+        ]
+        return default_holder(routes, present.keys() - {apart_from}, version)
 
 
 def read_interfaces(netlink: socket.socket) -> tuple[dict[str, Interface], list[str]]:

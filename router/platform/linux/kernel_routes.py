@@ -78,6 +78,10 @@ SELECTORS: Final = (
 NOTHING_SUPPRESSED: Final = 0xFFFFFFFF
 
 
+NOT_USED: Final = RTM_F_CLONED | RTNH_F_DEAD
+"""Flags of entries that the kernel takes for no packet: a cached one, one whose link is down."""
+
+
 class DefaultRoute(NamedTuple):
     """One default route; of a multipath route, its first hop."""
 
@@ -92,7 +96,7 @@ def read_routes(netlink: socket.socket, names: dict[int, str]) -> Iterator[Syste
     for version, family in FAMILY.items():
         for fields, route in dump(netlink, RTM_GETROUTE, family, RTMSG):
             _, length, _, _, table, protocol, _, kind, flags = fields
-            if flags & (RTM_F_CLONED | RTNH_F_DEAD) or kind not in KINDS:
+            if flags & NOT_USED or kind not in KINDS:
                 continue
             hop = _first_hop(route)
             gateway, source = hop.get(RTA_GATEWAY), route.get(RTA_PREFSRC)
@@ -116,8 +120,9 @@ def default_routes(version: int) -> list[DefaultRoute]:
     found = []
     with rtnetlink() as netlink:
         for fields, route in dump(netlink, RTM_GETROUTE, FAMILY[version], RTMSG):
-            _, length, _, _, table, protocol, _, kind, _ = fields
-            if length or kind != RTN_UNICAST or protocol == RTPROT_TUNROUTER:
+            _, length, _, _, table, protocol, _, kind, flags = fields
+            ours = protocol == RTPROT_TUNROUTER
+            if flags & NOT_USED or length or kind != RTN_UNICAST or ours:
                 continue
             found.append(
                 DefaultRoute(

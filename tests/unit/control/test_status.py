@@ -45,6 +45,7 @@ class MemoryRouter:
         assert config is not None
         self.config = config
         self.outbounds = MemoryOutbounds(config.policies.values(), MemorySystem(), MemoryTcp())
+        self.outbounds.by_interface["eth0"].leaves_by = ["eth0"]
         self.forwarder = self.carriers = self
         self.tallies = Tallies()
         self.drops = Drops()

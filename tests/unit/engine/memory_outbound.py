@@ -4,7 +4,7 @@ role of the far end."""
 from __future__ import annotations
 
 import socket
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping
 from ipaddress import ip_address
 from typing import Any, Protocol, cast
 
@@ -13,6 +13,7 @@ from router.flows.nat import translate
 from router.outbound.base import DatagramChannel, Dial, DialRequest, Outbound
 from router.outbound.udp import open_datagrams
 from router.platform.base.facts import NetworkPath
+from router.policy.interfaces import OutboundFacts
 from router.policy.network import Interface
 from router.wire import ip
 from tests.unit.engine.udp.memory import MemorySystem
@@ -62,16 +63,16 @@ class Dials(Protocol):
 class MemoryOutbound:
     """See ManagedOutbound. own: its addresses by IP version; without any it is down."""
 
-    mtu: int | None = 1500
-
     def __init__(self, name: str, own: Mapping[int, str], udp: MemorySystem, tcp: Dials) -> None:
         self.name = name
+        self.leaves_by: list[str] = []
         self.own = {version: ip_address(address).packed for version, address in own.items()}
         self.protocols = {ip.TCP, ip.UDP, ip.ICMP, ip.ICMPV6}
         self.channels = {version: MemoryChannel(version, self) for version in own}
         self.dial = tcp.dial
         self.queries = self.channels.get
         self.path = self._path
+        self.open_datagrams = self._open_datagrams
         self._udp = udp
 
     @property
@@ -79,8 +80,8 @@ class MemoryOutbound:
         return bool(self.own)
 
     @property
-    def interface_names(self) -> Sequence[str]:
-        return [self.name] if self.up else []
+    def facts(self) -> OutboundFacts | None:
+        return OutboundFacts(1500, self.leaves_by) if self.up else None
 
     def reaches(self, version: int) -> bool:
         return version in self.own
@@ -88,7 +89,7 @@ class MemoryOutbound:
     def carries(self, version: int, protocol: int) -> bool:
         return protocol in self.protocols
 
-    def open_datagrams(self, version: int, ports: Iterator[int]) -> DatagramChannel:
+    def _open_datagrams(self, version: int, ports: Iterator[int]) -> DatagramChannel:
         return open_datagrams(self._udp, version, cast(Interface, self), ports)
 
     def _path(self, version: int, address: str) -> NetworkPath:

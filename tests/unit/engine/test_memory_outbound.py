@@ -4,6 +4,7 @@ Outbound protocol."""
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator
 from ipaddress import ip_address
 from pathlib import Path
 from types import SimpleNamespace
@@ -12,9 +13,11 @@ import pytest
 
 from router.control.status import status
 from router.outbound.base import ManagedOutbound
+from router.platform.base.descriptors import Bytes
+from router.platform.base.sockets import Arrived, NetworkError
 from router.wire import ip
 from tests.unit.engine.tcp.cases import listener_of, segment
-from tests.unit.engine.udp.cases import datagram, endpoint, only_socket
+from tests.unit.engine.udp.cases import datagram, endpoint
 from tests.unit.engine.udp.memory import received
 from tests.unit.engine.world import OWN, World, far, reply_to
 from tests.unit.wire.packets import INSIDE, TCP, UDP, decoded, echo_request
@@ -28,10 +31,50 @@ def world(tmp_path: Path) -> World:
     return World(tmp_path)
 
 
+class MemoryDatagrams:
+    """See DatagramChannel: neither a socket nor an interface."""
+
+    most_segments = 1
+
+    def __init__(self, port: int) -> None:
+        self.port = port
+        self.sent: list[tuple[bytes, tuple[str, int]]] = []
+        self.incoming: list[Arrived] = []
+        self.closed = False
+
+    def fileno(self) -> int:
+        return self.port
+
+    def sends_with(self, hop_limit: int, traffic_class: int, dont_fragment: int) -> bool:
+        return False
+
+    def send_with(self, hop_limit: int, traffic_class: int, dont_fragment: int) -> None:
+        pass
+
+    def send(self, payload: Bytes, address: tuple[str, int]) -> None:
+        self.sent.append((bytes(payload), address))
+
+    def send_run(self, payloads: Bytes, size: int, address: tuple[str, int]) -> None:
+        raise AssertionError("most_segments is 1")
+
+    def receive(self) -> list[Arrived]:
+        arrived, self.incoming = self.incoming, []
+        return arrived
+
+    def endpoint(self, sender: bytes) -> tuple[bytes, int]:
+        return sender[:-2], int.from_bytes(sender[-2:], "big")
+
+    def errors(self) -> Iterator[NetworkError]:
+        return iter(())
+
+    def close(self) -> None:
+        self.closed = True
+
+
 def test_the_outbound_has_no_interface(world: World) -> None:
     outbound: ManagedOutbound = world.outbound("home")
-    assert not hasattr(outbound, "interfaces")
-    assert outbound.describe() == "eth0"
+    assert outbound.facts is not None
+    assert outbound.facts.interfaces == []
 
 
 @BOTH
@@ -45,11 +88,20 @@ def test_a_ping_and_its_answer(world: World, version: int) -> None:
 
 @BOTH
 def test_a_datagram_and_its_answer(world: World, version: int) -> None:
+    channels: list[MemoryDatagrams] = []
+
+    def open_datagrams(version: int, ports: Iterator[int]) -> MemoryDatagrams:
+        channels.append(MemoryDatagrams(next(ports)))
+        return channels[-1]
+
+    world.outbound("home").open_datagrams = open_datagrams
     assert world.send(datagram(version, payload=b"question")) == []
-    sock = only_socket(world)
-    assert [(one.payload, one.address) for one in sock.sent] == [(b"question", endpoint(version))]
-    sock.incoming.append(received(b"answer", endpoint(version)))
-    (answer,) = [decoded(packet) for packet in world.receive(sock)]
+    (channel,) = channels
+    assert channel.sent == [(b"question", endpoint(version))]
+    channel.incoming.append(received(b"answer", endpoint(version)))
+    world.tun.written.clear()
+    world.udp.readers[channel.fileno()](1.0)
+    (answer,) = [decoded(packet) for packet in world.tun.written]
     assert (answer.dst, answer[UDP].dport) == (INSIDE[version], 4000)
     assert bytes(answer[UDP].payload) == b"answer"
 
@@ -85,6 +137,18 @@ def test_unsupported_protocols_are_refused(world: World, version: int) -> None:
     assert world.sent("home", version) == []
 
 
+@BOTH
+def test_a_flow_whose_outbound_carries_queries_no_more_ends(world: World, version: int) -> None:
+    query = echo_request(version, destination=far(version, HOME))
+    assert world.send(query) == []
+    world.outbound("home").channels.clear()
+    for _ in range(2):
+        assert len(world.send(query)) == 1, "one error"
+    assert world.carriers.counts()["icmp"] == 0
+    world.forwarder.expire(1000.0)
+    assert world.drops == {"icmp-type": 2}
+
+
 def test_status_names_the_outbound(world: World) -> None:
     world.send(echo_request(4, destination=far(4, HOME)))
     running = SimpleNamespace(
@@ -96,4 +160,4 @@ def test_status_names_the_outbound(world: World) -> None:
     )
     answer = json.loads(b"".join(status(running)))
     home = answer["policies"]["home"]
-    assert (home["state"], home["interface"], home["flows"]) == ("up", "eth0", 1)
+    assert (home["state"], home["interface"], home["flows"]) == ("up", None, 1)

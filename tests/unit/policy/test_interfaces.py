@@ -71,8 +71,8 @@ def test_the_best_default_route_of_the_main_table_counts() -> None:
         route("0.0.0.0/0 eth0")._replace(metric=100),
     )
     network = Network(PRESENT, routes)
-    assert default_holder(network, 4) == "eth0"
-    assert default_holder(network, 6) is None
+    assert default_holder(network.routes, network.interfaces, 4) == "eth0"
+    assert default_holder(network.routes, network.interfaces, 6) is None
 
 
 def test_policies_without_an_interface_have_no_entry() -> None:
