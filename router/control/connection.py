@@ -2,9 +2,9 @@
 
 What may happen in a stage:
 
-    ASKING     the request is read; it is complete, or refused, or nothing comes any more
+    READING_REQUEST     the request is read; it is complete, or refused, or nothing comes any more
     WAITING    the command has it, and replies when it has something to say
-    TELLING    pieces of the answer are sent, each when the one before is gone
+    SENDING_ANSWER    pieces of the answer are sent, each when the one before is gone
     OVER       the connection is closed; whatever is replied now goes nowhere
 
 Always true: at most one piece of an answer is kept; a client that does not read costs nothing.
@@ -54,9 +54,9 @@ class Watcher(Protocol):
 class Stage(Enum):
     """See above."""
 
-    ASKING = auto()
+    READING_REQUEST = auto()
     WAITING = auto()
-    TELLING = auto()
+    SENDING_ANSWER = auto()
     OVER = auto()
 
 
@@ -82,7 +82,7 @@ class Conversation:
         self._requested = requested
         self._due = due
         self._over = over
-        self._stage = Stage.ASKING
+        self._stage = Stage.READING_REQUEST
         self._last_step = watcher.now
         self._received = b""
         self._pieces: Iterator[bytes] = iter(())
@@ -93,7 +93,7 @@ class Conversation:
     def reply(self, pieces: Iterable[bytes]) -> None:
         """See Answer."""
         if self._stage is Stage.WAITING:
-            self._stage = Stage.TELLING
+            self._stage = Stage.SENDING_ANSWER
             self._last_step = self._watcher.now
             self._pieces = iter(pieces)
             self._due(self)
@@ -104,7 +104,7 @@ class Conversation:
 
     def advance(self) -> None:
         """Send what is left of a piece, or the next one."""
-        if self._stage is not Stage.TELLING:
+        if self._stage is not Stage.SENDING_ANSWER:
             return
         if not self._rest:
             piece = next(self._pieces, None)
@@ -139,7 +139,7 @@ class Conversation:
             self._over(self)
 
     def _changed(self, event: int) -> None:
-        if self._stage is Stage.ASKING:
+        if self._stage is Stage.READING_REQUEST:
             self._read()
         elif event & BROKEN:
             self.close()
@@ -149,7 +149,7 @@ class Conversation:
 
     def _read(self) -> None:
         """All there is: it is not reported again."""
-        while self._stage is Stage.ASKING:
+        while self._stage is Stage.READING_REQUEST:
             try:
                 data = self._socket.recv(LONGEST_REQUEST + 1 - len(self._received))
             except BlockingIOError:

@@ -2,16 +2,15 @@
 
 Theory of operation. `loop` polls descriptors and runs timers and signals; it knows no packets.
 `router` is one run: `assembly` opens its parts (TUN, outbounds, carriers), `router` waits and
-stops.
-`reading` takes frames from the TUN and from query channels. `forwarder` is the hot path: a packet
-from the TUN either belongs to a flow, or the rules are evaluated once and a flow begins, or it is
-answered or dropped under one reason of `flows.drops`. An answer that an outbound receives finds its
-flow by what the flow has sent, and is written into the TUN as its sender would see it.
+stops. `reading` takes frames from the TUN and from query channels. `forwarder` is the hot path: a
+packet from the TUN either belongs to a flow, or the rules are evaluated once and a flow begins, or
+it is answered or dropped under one reason of `flows.drops`. An answer that an outbound receives finds
+its flow by what the flow has sent, and is written into the TUN as its sender would see it.
 
     icmp/               queries, and the ICMP errors about flows
     udp/                datagrams: outbound (from the TUN), inbound (from the sockets)
     tcp/                dial first, then relay: dial, connections, segments, both keepalives
-    carriers            all three, and the life that their flows have in common
+    carriers            all three; table_carrier: how their flows expire, are re-evaluated and lost
     refusals            errors, resets and echo replies that the router sends itself
     tun_writer          the only way into the TUN
     routes/             the routes and addresses as they should be, with back-off
@@ -20,6 +19,7 @@ flow by what the flow has sent, and is written into the TUN as its sender would 
     errnos              what an errno means for a sender
     policy_log, summary, watchdog    what people and the supervisor read
 
-Where to look. A ping: reading.read_all, forwarder._forward, icmp/queries. A reload: reload/request.
+Where to look. A ping: reading.read_all, forwarder._forward (the first one: _begin),
+icmp/queries, back by assembly.Channels. A reload: reload/request.
 A VPN that is lost: interface_events, outbound/all.refresh, carriers.forget, routes/installed.
 """

@@ -1,4 +1,4 @@
-"""What carries the flows of each protocol, and the life that they have in common.
+"""What carries the flows of each protocol.
 
 Must not know: rules, and which packet goes to which carrier.
 """
@@ -51,7 +51,7 @@ class Carriers:
             carrier.forget(change)
 
     def reevaluate(self, reevaluation: Reevaluation) -> dict[str, Reevaluated]:
-        """End the flows about which other rules say otherwise; what became of them, by protocol."""
+        """End the flows about which other rules decide otherwise; the outcome by protocol."""
         return {name: each.reevaluate(reevaluation) for name, each in self._all.items()}
 
     def outbounds(self) -> set[Outbound]:

@@ -3,8 +3,8 @@
 Always true: a packet is forwarded, answered or dropped, and whatever is not forwarded is counted
 under one reason; the rules are evaluated once a flow; nothing that arrives can raise.
 
-Order of the checks for a packet that begins a flow: is it whole, may its destination and source be
-forwarded at all, is it for ourselves, what do the rules say, has it hops left, is there room.
+Order of the checks for a packet that begins a flow: whole packet, destination and source that may
+be forwarded, the router's own address, the rules, hops left, room in the table.
 """
 
 from __future__ import annotations
@@ -85,7 +85,7 @@ class Forwarder:
                 self.refusals.refuse(first, Error.REASSEMBLY_TIME_EXCEEDED, Drop.FRAGMENT, now)
 
     def change(self, config: Config, rules: RuleSet) -> dict[str, Reevaluated]:
-        """Go over to other rules, and end the flows about which they say otherwise; what became of
+        """Apply other rules, and end the flows about which they decide otherwise; what became of
         the flows, by protocol."""
         reevaluation = Reevaluation(self.config, config, rules, self._outbounds, self.tallies)
         self.config, self._rules, self.tallies = config, rules, reevaluation.tallies

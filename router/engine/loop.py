@@ -1,7 +1,7 @@
 """One thread that waits for descriptors, timers and signals.
 
 Always true: callbacks run one after the other and none may block; a descriptor is reported until
-nothing is left to read, but each callback does a bounded amount of work, so that no flood starves
+nothing is left to read, but each callback does a bounded amount of work, so that no flood delays
 timers or other descriptors. Changes are reported once: a callback that has more to do schedules
 itself (`call_soon`).
 
@@ -73,7 +73,7 @@ class Loop:
         self._poller.remove(source.fileno())
 
     def watch_changes(self, source: HasFileno, changed: Callable[[int], None]) -> None:
-        """Call `changed` with what has become of it (READABLE, WRITABLE, BROKEN), once each."""
+        """Call `changed` with what has happened to it (READABLE, WRITABLE, BROKEN), once each."""
         self._changed[source.fileno()] = changed
         self._poller.add_changes(source.fileno())
 

@@ -69,7 +69,7 @@ class Router:
             # First, so that no signal interrupts what is closed at the end.
             self.loop = stack.enter_context(Loop(self.system.poller()))
             stack.callback(self.system.close)
-            self.loop.on_signal(signal.SIGHUP, self._hung_up)
+            self.loop.on_signal(signal.SIGHUP, self._reload_requested)
             self._parts = assemble(self._config, rules, self.system, self.loop, stack)
             changes = stack.enter_context(closing(self.system.facts.watch()))
             self.outbounds.refresh()
@@ -151,7 +151,7 @@ class Router:
                 "taken it down; start the router again"
             ) from error
 
-    def _hung_up(self) -> None:
+    def _reload_requested(self) -> None:
         self.reload.request()
 
     def _expire(self) -> None:

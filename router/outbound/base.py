@@ -1,4 +1,4 @@
-"""The Outbound protocol: what a way out carries, and how.
+"""The Outbound protocol: what an outbound carries, and how.
 
 The engine and the control socket use outbounds by this protocol alone. A further kind is one module
 that implements `ManagedOutbound`, one reader of its policy (router.config.policies) and one entry
@@ -155,7 +155,7 @@ class QueryChannel(Protocol):
 
 
 class Outbound(Protocol):
-    """A way out: what a policy of the types direct, vpn and their like stands for."""
+    """What a policy of type direct or vpn leads to, and carries its packets."""
 
     @property
     def up(self) -> bool:

@@ -21,6 +21,7 @@ from router.platform.base.facts import NetworkPath
 from router.platform.icmpv6_socket import Icmpv6Socket
 from router.wire import ip
 from router.wire.fragments import split
+from router.wire.headers import V6_HOP_LIMIT
 
 MAX_PACKET: Final = 65535
 
@@ -115,7 +116,7 @@ class Icmpv6Channel:
         )
 
     def send_error(self, packet: bytes, address: str) -> None:
-        self._socket.send(packet[ip.IPV6_HEADER :], (address, 0), packet[7])
+        self._socket.send(packet[ip.IPV6_HEADER :], (address, 0), packet[V6_HOP_LIMIT])
 
     def receive(self) -> ip.Packet:
         message, sender, hop_limit, traffic_class = self._socket.receive()

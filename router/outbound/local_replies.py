@@ -2,8 +2,8 @@
 
 A host in a captured network that connects to this machine by one of its other interfaces is
 answered by the route towards it, which is the TUN's, from the address that it has connected to.
-There is no flow for that: the reply leaves unchanged by the interface whose address it bears, as it
-would without a router.
+There is no flow for that: the reply leaves unchanged by the interface that has its source address,
+as it would without a router.
 """
 
 from __future__ import annotations

@@ -10,14 +10,14 @@ from typing import Final
 
 from router.engine.errnos import SEND_ERRORS
 from router.engine.refusals import Refusals
-from router.engine.reload.reevaluate import Reevaluated, Reevaluation
+from router.engine.table_carrier import TableCarrier
 from router.engine.tun_writer import TunWriter
 from router.flows.drops import Drop, Drops
 from router.flows.icmp import Binding, QueryTable, inside_key, outside_key
 from router.flows.nat import quoted, translate
 from router.flows.nat.quoted import Quote
 from router.flows.tally import Tally
-from router.outbound.base import Change, NatEndpoint, Outbound, QueryChannel
+from router.outbound.base import NatEndpoint, Outbound, QueryChannel
 from router.wire import icmp, ip
 from router.wire.headers import ICMP_IDENTIFIER
 from router.wire.icmp import Error
@@ -29,7 +29,7 @@ NO_QUERY: Final = 255
 """A type that no query has, so that no flow is found."""
 
 
-class Queries:
+class Queries(TableCarrier):
     """The query flows of both families.
 
     first_id: where among the outside identifiers to begin; any number.
@@ -42,9 +42,7 @@ class Queries:
         self._tables: dict[int, QueryTable[Outbound]] = {
             version: QueryTable(LIMIT, first_id) for version in (4, 6)
         }
-
-    def __len__(self) -> int:
-        return sum(map(len, self._tables.values()))
+        super().__init__(list(self._tables.values()))
 
     def carry(self, query: ip.Packet, kind: int, now: float) -> QueryChannel | None:
         """Send a query that belongs to a flow; its channel, or None if there is no such flow."""
@@ -132,29 +130,6 @@ class Queries:
         key = inside_key(quote.destination, quote.source, request, quote.identifier)
         binding = self._tables[version].by_inside.get(key)
         return None if binding is None else NatEndpoint(binding.outbound, binding.outside_id)
-
-    def expire(self, now: float) -> None:
-        """End the flows that have been idle for too long."""
-        for table in self._tables.values():
-            table.expire(now)
-
-    def forget(self, change: Change) -> None:
-        """End the flows that have lost their outbound; the next query begins another."""
-        for version in change.lost:
-            self._tables[version].remove(change.outbound, change.lost)
-
-    def reevaluate(self, reevaluation: Reevaluation) -> Reevaluated:
-        """Other rules have taken over: end the flows about which they say otherwise."""
-        kept, ended = reevaluation.divide(
-            binding for table in self._tables.values() for binding in table.flows()
-        )
-        for binding in ended:
-            self._tables[binding.version].end(binding)
-        return Reevaluated(kept, len(ended))
-
-    def outbounds(self) -> set[Outbound]:
-        """Those that a flow uses."""
-        return set().union(*(table.outbounds() for table in self._tables.values()))
 
     def _is_our_own(self, query: ip.Packet, kind: int, outbound: Outbound) -> bool:
         """Whether this is a query that we sent by `outbound` and that came back by the TUN."""

@@ -1,6 +1,6 @@
-"""Which flows live on when other rules take over.
+"""Which flows are kept when the rules change.
 
-Always true: a flow lives on exactly if its packets still come to us and the rule that now decides
+Always true: a flow is kept exactly if its packets still come to us and the rule that now decides
 about them either demands the same as the one before (even where the flow has been sent by
 `on_down` meanwhile), or would give a new flow the same outbound.
 
@@ -25,7 +25,7 @@ from router.policy.routes.capture import is_captured
 
 
 class Reevaluated(NamedTuple):
-    """How many flows live on, and how many are ended."""
+    """How many flows are kept, and how many are ended."""
 
     kept: int = 0
     ended: int = 0
@@ -57,20 +57,20 @@ class Reevaluation:
         self._now = {name: behaviour(config, name) for name in config.policies}
 
     def divide(self, flows: Iterable[FlowT]) -> tuple[int, list[FlowT]]:
-        """Count each flow to the tally of the rule that now decides about it; how many live on, and
-        those that have to end."""
+        """Count each flow to the tally of the rule that now decides about it; how many are kept,
+        and those that have to end."""
         kept, ended = 0, []
         for flow in flows:
-            tally, lives = self._evaluate(flow)
+            tally, is_kept = self._evaluate(flow)
             flow.move(tally)
-            if lives:
+            if is_kept:
                 kept += 1
             else:
                 ended.append(flow)
         return kept, ended
 
     def _evaluate(self, flow: Flow[Outbound]) -> tuple[Tally, bool]:
-        """The tally that a flow counts in now, and whether it lives on."""
+        """The tally that a flow counts in now, and whether it is kept."""
         version, address = flow.version, int.from_bytes(flow.destination, "big")
         decides = self._rules.decide(version, address, flow.protocol, flow.destination_port)
         then = self._then[policy_of(self._before, flow.tally.rule)]
@@ -78,14 +78,14 @@ class Reevaluation:
         now = self._now[named]
         applies = effective(self._config, named, self._outbounds.is_up)
         if then.does == now.does:
-            lives = True
+            is_kept = True
             applies = now.names[then.names.index(flow.tally.policy)]
         else:
-            lives = self._outbound(applies, version, address) is flow.outbound
+            is_kept = self._outbound(applies, version, address) is flow.outbound
         if named == PolicyType.BYPASS:
             # What bypasses the TUN for some ports may now do so for all.
-            lives &= is_captured(self._config, self._rules, version, address)
-        return self.tallies.of(applies, decides), lives
+            is_kept &= is_captured(self._config, self._rules, version, address)
+        return self.tallies.of(applies, decides), is_kept
 
     def _outbound(self, policy: str, version: int, address: int) -> Outbound | None:
         """The one that a new flow would go by a policy that is up."""

@@ -179,7 +179,7 @@ class Reload:
         return outcome._replace(problems=found.problems)
 
     def _apply(self, compiled: Compiled) -> Outcome:
-        """All of it or nothing. Raises PlatformError for nothing, NotPutBackError for neither."""
+        """All of it or nothing, then with PlatformError. RollbackFailedError is for neither."""
         before, config = self._forwarder.config, compiled.config
         changes = policy_changes(before, config)
         self._outbounds.take_over(config.policies.values())

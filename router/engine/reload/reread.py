@@ -1,9 +1,9 @@
 """The rules file read again, by a process of its own with the rights of the start.
 
-Theory of operation. The router may not be allowed to read the file any more, and has no time to:
+Theory of operation. The router may not be allowed to read the file any more, and could not wait:
 a hundred thousand rules take seconds. So a reload starts this program, with the file that `run` was
-given and nothing else. It reads, checks, compiles and plans as a start does, and writes what has
-come of it to its standard output, for the router to take in piece by piece.
+given and nothing else. It reads, checks, compiles and plans as a start does, and writes the
+result to its standard output, which the router receives piece by piece.
 
 Always true: what is written is either the problems or everything that a reload needs; no traceback
 reaches a user.

@@ -131,7 +131,7 @@ class InstalledRoutes:
     def _reconciled(self, result: ReconcileResult | PlatformError, *, planned_again: bool) -> None:
         if isinstance(result, PlatformError):
             log.warning("%s", result)
-            self._demand_tun()
+            self._end_without_tun()
             return
         if result.restored and planned_again:
             log.info("routes planned again: %d by %s", len(self._plan.routes), self._tun.name)
@@ -171,7 +171,7 @@ class InstalledRoutes:
         if failed:
             self._retry_in(RETRY)
 
-    def _demand_tun(self) -> None:
+    def _end_without_tun(self) -> None:
         """End the run, from a timer, if the TUN is gone; reading from one that was moved to another
         network namespace would never fail."""
         present = self._system.interfaces.all().values()
@@ -185,8 +185,8 @@ class InstalledRoutes:
         )
 
     def change(self, compiled: Compiled) -> RouteChanges:
-        """Go over to other rules. Raises PlatformError when that is refused, and everything is as
-        it was, or NotPutBackError."""
+        """Apply other rules. Raises PlatformError when that is refused, and everything is as
+        it was, or RollbackFailedError."""
         endpoints = self._system.facts.endpoints()  # which waits for a reconciliation under way
         former = self._config, self._rules, self._depends_on, self._plan
         self._config, self._rules = compiled.config, compiled.rules

@@ -5,8 +5,8 @@ whose queue is not empty stays readable. Without a descriptor the connection can
 nor refused; so one descriptor is kept spare, is closed for as long as it takes to accept and reset
 the connection, and is opened again.
 
-Always true: a listener that has been read from has fewer waiting than before, or rests for a while:
-it never keeps the loop from sleeping.
+Always true: each turn at a listener shortens its queue, or the listener is not polled for a while,
+so that the loop is not kept busy.
 
 Must not know: which connections may be accepted.
 """

@@ -34,7 +34,7 @@ LISTENERS: Final = 4
 """For each family. A connection that we end first keeps its alias busy for a minute; with four
 listeners there are aliases for 4,000 a second."""
 RESETS_A_TURN: Final = 32
-"""What the kernel then sends to their applications has to find room in the TUN's queue."""
+"""The segments that the kernel then sends to their applications have to fit in the TUN's queue."""
 
 
 class Watcher(accept.Watcher, Protocol):
@@ -98,7 +98,7 @@ class Connections:
             self._acceptor.listen(
                 each.sock,
                 partial(self._accept, each.name),
-                partial(self._turn_away, each.name),
+                partial(self._reset_one, each.name),
             )
 
     def outer_socket(self, flow: Flow[Outbound]) -> socket.socket | None:
@@ -143,7 +143,7 @@ class Connections:
         sock.close()
         return None
 
-    def _turn_away(self, name: bytes, sock: socket.socket, address: Any) -> None:
+    def _reset_one(self, name: bytes, sock: socket.socket, address: Any) -> None:
         """Accept and reset: no descriptor is left to keep the connection with."""
         relay = self._accept(name, sock, address)
         if relay is not None:

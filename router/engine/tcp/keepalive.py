@@ -1,13 +1,13 @@
 """Keepalive probes, end to end (RFC 9293, section 3.8.4; RFC 1122, section 4.2.3.6).
 
-Theory of operation. Each of the two connections of a flow would answer probes by itself, and an end
-that is gone without a word would not be found out. So a probe of an application is held while the
+Theory of operation. Each of the two connections of a flow would answer probes by itself, and the
+loss of an end would not be detected. So a probe of an application is held while the
 system sends one by the outbound; as soon as a segment has arrived from there, the one that was held
 goes on to our kernel, which answers it. If none arrives it is dropped, and the application counts
 one more unanswered probe, as it would without a router.
 
 Always true: a connection is probed only when its application has just done so, and once for each
-time; a far end that owes an acknowledgement is not probed: retransmission finds it dead.
+time; a far end that owes an acknowledgement is not probed: retransmission detects its loss.
 
 Must not know: how a probe is sent, how segments are rewritten.
 """

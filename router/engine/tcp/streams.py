@@ -143,7 +143,7 @@ class Streams:
         self._connections.reset_all(lost)
 
     def reevaluate(self, reevaluation: Reevaluation) -> Reevaluated:
-        """Other rules have taken over: end the connections about which they say otherwise, at both
+        """End the connections about which other rules decide otherwise, at both
         ends; the request of one that is being dialled is evaluated again when it is repeated."""
         kept, ended = reevaluation.divide(self._table.flows())
         self._connections.reset_all(ended)

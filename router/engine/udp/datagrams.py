@@ -13,25 +13,23 @@ from __future__ import annotations
 import secrets
 
 from router.engine.refusals import Refusals
-from router.engine.reload.reevaluate import Reevaluated, Reevaluation
+from router.engine.table_carrier import TableCarrier
 from router.engine.tun_writer import TunWriter
 from router.engine.udp.inbound import UdpInbound
 from router.engine.udp.outbound import UdpOutbound
-from router.engine.udp.sockets import MappingSockets
+from router.engine.udp.sockets import MappingSockets, OutboundMapping
 from router.flows.drops import Drop, Drops
 from router.flows.nat.quoted import Quote
 from router.flows.tally import Tally
-from router.flows.udp import DatagramTable, Mapping, outside_ports
-from router.outbound.base import Change, DatagramChannel, NatEndpoint, Outbound
+from router.flows.udp import DatagramTable, outside_ports
+from router.outbound.base import DatagramChannel, NatEndpoint, Outbound
 from router.platform.base.sockets import NetworkError
 from router.wire import ip, udp
 from router.wire.headers import PORTS
 from router.wire.icmp import Error
 
-Link = Mapping[Outbound, DatagramChannel]
 
-
-class Datagrams:
+class Datagrams(TableCarrier):
     """The UDP flows of both families."""
 
     def __init__(
@@ -43,15 +41,13 @@ class Datagrams:
         self._table: DatagramTable[Outbound, DatagramChannel] = DatagramTable(
             sockets.limit, sockets.close
         )
+        super().__init__([self._table])
         self._by_inside = self._table.by_inside
         self._inbound = UdpInbound(writer, drops, self._by_inside, refusals.peers)
         self._outbound = UdpOutbound(refusals, drops, self._inbound.read_error_queue)
         self._join = self._outbound.join
         self.flush = self._outbound.flush
         """Has to follow `carry_frame`, once for many."""
-
-    def __len__(self) -> int:
-        return len(self._table)
 
     def carry_frame(self, frame: bytearray, size: int, now: float) -> bool:
         """Carry the datagram that a frame from the TUN holds, if it belongs to a flow and is as
@@ -98,7 +94,7 @@ class Datagrams:
                 self._outbound.send(packet, payload, flow, now)
 
     def has_sent(self, packet: ip.Packet, outbound: Outbound) -> bool:
-        """Whether this is a datagram that we sent by `way` and that came back by the TUN."""
+        """Whether this is a datagram that we sent by `outbound` and that came back by the TUN."""
         outside = self._table.outside(outbound, packet.version)
         start = packet.payload
         port = int.from_bytes(packet.data[start : start + 2], "big")
@@ -126,26 +122,6 @@ class Datagrams:
         )
         return None if mapping is None else NatEndpoint(mapping.outbound, mapping.outside_port)
 
-    def expire(self, now: float) -> None:
-        """End what has been idle for too long."""
-        self._table.expire(now)
-
-    def forget(self, change: Change) -> None:
-        """End the flows that have lost their outbound; the next datagram begins another."""
-        self._table.remove(change.outbound, change.lost)
-
-    def reevaluate(self, reevaluation: Reevaluation) -> Reevaluated:
-        """Other rules have taken over: end the flows about which they say otherwise. A mapping
-        lives on as long as one of its flows does."""
-        kept, ended = reevaluation.divide(self._table.flows())
-        for flow in ended:
-            self._table.end(flow)
-        return Reevaluated(kept, len(ended))
-
-    def outbounds(self) -> set[Outbound]:
-        """Those that a flow uses."""
-        return self._table.outbounds()
-
     def close(self) -> None:
         for mapping in self._table.all():
             self._sockets.close(mapping.socket)
@@ -163,7 +139,7 @@ class Datagrams:
 
     def _mapping(
         self, packet: ip.Packet, source_port: int, outbound: Outbound, now: float
-    ) -> Link | None:
+    ) -> OutboundMapping | None:
         """The mapping of a packet's sender, made if there is none; refused where it can't be."""
         mapping = self._table.mapping(outbound, packet.source, source_port)
         if not self._table.has_room(mapping):

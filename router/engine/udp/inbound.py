@@ -13,8 +13,9 @@ from collections.abc import Sequence
 from typing import Final
 
 from router.engine.tun_writer import TunWriter
+from router.engine.udp.sockets import OutboundMapping
 from router.flows.drops import Drop, Drops
-from router.flows.udp import Flow, Mapping, Sender, flow_key
+from router.flows.udp import Flow, Sender, flow_key
 from router.outbound.base import DatagramChannel, Outbound
 from router.platform.base.descriptors import Bytes
 from router.platform.base.sockets import Arrived, NetworkError
@@ -25,7 +26,6 @@ OWN_ERROR_HOP_LIMIT: Final = 64
 MOST_BYTES: Final = 65_000
 """Of payload in one run: whole it has to fit in one packet, headers included."""
 
-Link = Mapping[Outbound, DatagramChannel]
 DatagramFlow = Flow[Outbound, DatagramChannel]
 DatagramSender = Sender[Outbound, DatagramChannel]
 
@@ -49,7 +49,7 @@ class UdpInbound:
         self._peers = peers
         self._identification = secrets.randbelow(IDENTIFICATIONS)
 
-    def receive(self, mapping: Link, now: float) -> None:
+    def receive(self, mapping: OutboundMapping, now: float) -> None:
         """Deliver what the channel of a mapping has: a bounded number of datagrams or errors."""
         try:
             all_arrived = mapping.socket.receive()
@@ -60,7 +60,7 @@ class UdpInbound:
         for arrived in all_arrived:
             self._answer(mapping, arrived, now)
 
-    def read_error_queue(self, mapping: Link) -> ErrorQueueResult:
+    def read_error_queue(self, mapping: OutboundMapping) -> ErrorQueueResult:
         """Deliver what the network has reported about datagrams of a mapping."""
         result = ErrorQueueResult()
         for error in mapping.socket.errors():
@@ -71,7 +71,7 @@ class UdpInbound:
                 result.mtu = error.value
         return result
 
-    def deliver_error(self, mapping: Link, error: NetworkError, offender: bytes) -> None:
+    def deliver_error(self, mapping: OutboundMapping, error: NetworkError, offender: bytes) -> None:
         """Deliver what `offender` has reported about a datagram of a mapping.
 
         An error of our own kernel has an address of ours as its source, which the kernel does not
@@ -100,7 +100,7 @@ class UdpInbound:
             )
         )
 
-    def _answer(self, mapping: Link, arrived: Arrived, now: float) -> None:
+    def _answer(self, mapping: OutboundMapping, arrived: Arrived, now: float) -> None:
         name, payloads, hop_limit, traffic_class = arrived
         number = len(payloads)
         sender = mapping.senders.get(name) or self._admit(mapping, name)
@@ -127,7 +127,11 @@ class UdpInbound:
             )
 
     def _deliver_runs(
-        self, mapping: Link, sender: DatagramSender, arrived: Arrived, identification: int
+        self,
+        mapping: OutboundMapping,
+        sender: DatagramSender,
+        arrived: Arrived,
+        identification: int,
     ) -> int:
         """As few frames as they fit in; how many of the payloads the system has taken."""
         payloads = arrived.payloads
@@ -143,14 +147,14 @@ class UdpInbound:
                 return at
         return len(payloads)
 
-    def _may_be_a_run(self, mapping: Link, payloads: Sequence[Bytes]) -> bool:
+    def _may_be_a_run(self, mapping: OutboundMapping, payloads: Sequence[Bytes]) -> bool:
         """Whether the system takes runs, none is empty, and each fits in the TUN's MTU."""
         if not self._writer.takes_runs or not len(payloads[-1]):
             return False
         header = (ip.IPV4_HEADER if mapping.version == 4 else ip.IPV6_HEADER) + udp.HEADER
         return len(payloads[0]) + header <= self._writer.mtu
 
-    def _admit(self, mapping: Link, name: bytes) -> DatagramSender | None:
+    def _admit(self, mapping: OutboundMapping, name: bytes) -> DatagramSender | None:
         address, port = mapping.socket.endpoint(name)
         return mapping.admit(name, address, port)
 

@@ -13,8 +13,9 @@ from typing import Final
 from router.engine.errnos import SEND_ERRORS
 from router.engine.refusals import Refusals
 from router.engine.udp.inbound import ErrorQueueResult
+from router.engine.udp.sockets import OutboundMapping
 from router.flows.drops import Drop, Drops
-from router.flows.udp import Flow, Mapping
+from router.flows.udp import Flow
 from router.outbound.base import DatagramChannel, Outbound
 from router.wire import ip, udp
 from router.wire.icmp import Error
@@ -22,7 +23,6 @@ from router.wire.icmp import Error
 MOST_BYTES: Final = 65_000
 """Of payload in one run: whole it has to fit in one packet, headers included."""
 
-Link = Mapping[Outbound, DatagramChannel]
 DatagramFlow = Flow[Outbound, DatagramChannel]
 
 
@@ -68,7 +68,10 @@ class UdpOutbound:
     """
 
     def __init__(
-        self, refusals: Refusals, drops: Drops, read_error_queue: Callable[[Link], ErrorQueueResult]
+        self,
+        refusals: Refusals,
+        drops: Drops,
+        read_error_queue: Callable[[OutboundMapping], ErrorQueueResult],
     ) -> None:
         self._refusals = refusals
         self._drops = drops

@@ -1,0 +1,58 @@
+"""The life of flows that hold no connection, those of ICMP and UDP: they end in their tables alone.
+
+Must not know: how packets of a flow are carried.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Container, Sequence
+from typing import Any, Protocol
+
+from router.engine.reload.reevaluate import Reevaluated, Reevaluation
+from router.outbound.base import Change, Outbound
+
+
+class Table(Protocol):
+    """A flow table that ends what has expired; see router.flows.flow.FlowTable."""
+
+    def __len__(self) -> int: ...
+    def flows(self) -> list[Any]: ...
+    def outbounds(self) -> set[Outbound]: ...
+    def remove(self, outbound: Outbound, versions: Container[int], /) -> None: ...
+    def end(self, flow: Any, /) -> None: ...
+    def expire(self, now: float) -> None: ...
+
+
+class TableCarrier:
+    """The flows of several tables; see router.engine.carriers.Carrier."""
+
+    def __init__(self, tables: Sequence[Table]) -> None:
+        self._all_tables = tables
+
+    def __len__(self) -> int:
+        return sum(map(len, self._all_tables))
+
+    def expire(self, now: float) -> None:
+        """End the flows that have been idle for too long."""
+        for table in self._all_tables:
+            table.expire(now)
+
+    def forget(self, change: Change) -> None:
+        """End the flows that have lost their outbound; the next packet begins another."""
+        for table in self._all_tables:
+            table.remove(change.outbound, change.lost)
+
+    def reevaluate(self, reevaluation: Reevaluation) -> Reevaluated:
+        """End the flows about which other rules decide otherwise."""
+        kept = ended = 0
+        for table in self._all_tables:
+            living, ending = reevaluation.divide(table.flows())
+            for flow in ending:
+                table.end(flow)
+            kept += living
+            ended += len(ending)
+        return Reevaluated(kept, ended)
+
+    def outbounds(self) -> set[Outbound]:
+        """Those that a flow uses."""
+        return {outbound for table in self._all_tables for outbound in table.outbounds()}
