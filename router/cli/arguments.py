@@ -59,6 +59,13 @@ class Parser(argparse.ArgumentParser):
             self._refuse(self._surplus(rest[0]))
         return options, rest
 
+    def _print_message(self, message: str, file: Any = None) -> None:
+        """As in argparse, where this hides that --help can't be written."""
+        if file is sys.stdout:
+            file.write(message)
+        else:
+            super()._print_message(message, file)
+
     def error(self, message: str) -> NoReturn:  # noqa: ARG002 - argparse's words
         """Called by argparse, up to Python 3.11, where arguments are missing."""
         self._refuse(self._missing())

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
+import errno
 import io
 import os
 import sys
@@ -16,24 +18,53 @@ from router.cli.arguments import Parser
 PROTOCOLS = ("icmp", "tcp", "udp")
 LAST_PORT = 65535
 
+UNWRITABLE = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO, errno.EBADF)
+"""What write() fails with where standard output is no pipe."""
+
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command line; the exit status."""
+    _open_closed_streams()
     if isinstance(sys.stdout, io.TextIOWrapper):
         # File names need not be text, and a terminal need not have every character.
         sys.stdout.reconfigure(errors="replace")
-    options = _parser().parse_args(arguments)
     try:
-        status: int = options.command(options)
-        sys.stdout.flush()
+        return _run_command(arguments)
     except KeyboardInterrupt:
         return exits.OK
-    except BrokenPipeError:
-        # The reader of our output (head, less) has closed it; nor can Python's own flush at the
-        # end write any more.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    except BrokenPipeError:  # the reader of our output (head, less) has closed it
+        _discard_output()
         return exits.OK
+    except OSError as error:
+        if error.errno not in UNWRITABLE or error.filename is not None:
+            raise
+        _discard_output()
+        with contextlib.suppress(OSError):  # standard error may be on the same full disk
+            print(f"standard output can't be written: {error.strerror}", file=sys.stderr)
+        return exits.FAILED
+
+
+def _open_closed_streams() -> None:
+    """Python has None for a descriptor that is closed at the start."""
+    if sys.stdout is None:
+        sys.stdout = Path(os.devnull).open("w", encoding="utf-8")
+    if sys.stderr is None:
+        sys.stderr = Path(os.devnull).open("w", encoding="utf-8")
+
+
+def _run_command(arguments: Sequence[str] | None) -> int:
+    """Flushes standard output whatever happens, --help included, so that its errors are raised."""
+    try:
+        options = _parser().parse_args(arguments)
+        status: int = options.command(options)
+    finally:
+        sys.stdout.flush()
     return status
+
+
+def _discard_output() -> None:
+    """Let Python's own flush at the end succeed."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def _parser() -> Parser:
@@ -135,7 +166,7 @@ def _add_lists(commands: _Commands[Parser]) -> None:
 
 def _add_tun(parser: Parser) -> None:
     parser.add_argument(
-        "--tun", metavar="NAME", help="of the router to ask, where more than one is running"
+        "--tun", metavar="NAME", help="the TUN device of the router, where more than one is running"
     )
 
 
