@@ -47,9 +47,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def _open_closed_streams() -> None:
     """Python has None for a descriptor that is closed at the start."""
     if sys.stdout is None:
-        sys.stdout = Path(os.devnull).open("w", encoding="utf-8")
+        sys.stdout = Path(os.devnull).open("w", encoding="utf-8")  # noqa: SIM115
     if sys.stderr is None:
-        sys.stderr = Path(os.devnull).open("w", encoding="utf-8")
+        sys.stderr = Path(os.devnull).open("w", encoding="utf-8")  # noqa: SIM115
 
 
 def _run_command(arguments: Sequence[str] | None) -> int:
@@ -152,15 +152,17 @@ def _add_lists(commands: _Commands[Parser]) -> None:
     )
     operations = lists.add_subparsers(required=True, metavar="OPERATION", dest="operation")
     merge = operations.add_parser("merge", help="print what is in any of the files")
-    merge.add_argument("files", metavar="FILE", nargs="+")
+    merge.add_argument("files", metavar="FILE", nargs="+", type=_file_name)
     minus = operations.add_parser("minus", help="print what is in the first and in no other file")
-    minus.add_argument("first", metavar="FILE")
-    minus.add_argument("files", metavar="FILE", nargs="+", help="what to take away")
+    minus.add_argument("first", metavar="FILE", type=_file_name)
+    minus.add_argument(
+        "files", metavar="FILE", nargs="+", type=_file_name, help="what to take away"
+    )
     diff = operations.add_parser(
         "diff", help="print what is in OLD alone, with '- ' before it, and in NEW alone, with '+ '"
     )
-    diff.add_argument("first", metavar="OLD")
-    diff.add_argument("files", metavar="NEW", nargs=1)
+    diff.add_argument("first", metavar="OLD", type=_file_name)
+    diff.add_argument("files", metavar="NEW", nargs=1, type=_file_name)
     lists.set_defaults(command=_lists, first=None)
 
 
@@ -174,10 +176,20 @@ def _add_rules_file(parser: Parser) -> None:
     parser.add_argument(
         "-c",
         "--config",
-        type=Path,
+        type=_path,
         metavar="FILE",
         help="the rules (default: ./rules.yaml, then /etc/tunrouter/rules.yaml)",
     )
+
+
+def _file_name(text: str) -> str:
+    if not text:
+        raise argparse.ArgumentTypeError("name a file")
+    return text
+
+
+def _path(text: str) -> Path:
+    return Path(_file_name(text))
 
 
 def _port(text: str) -> int:
