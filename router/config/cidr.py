@@ -168,7 +168,7 @@ def _wildcard(text: str) -> BadCidrError | None:
 
 
 def _named(text: str, host: str) -> BadCidrError:
-    if re.fullmatch(r"0[xX][0-9A-Fa-f]+(\.[0-9A-Fa-fxX]+)*", host):
+    if all(re.fullmatch(r"0[xX][0-9A-Fa-f]+|[0-9]+", part) for part in host.split(".")):
         return BadCidrError(
             f"{quoted(text)} is written in hexadecimal", "write four decimal numbers from 0 to 255"
         )
