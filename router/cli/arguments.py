@@ -13,6 +13,7 @@ import argparse
 import sys
 from collections.abc import Callable, Sequence
 from functools import partial
+from itertools import takewhile
 from typing import Any, NoReturn
 
 from router.config.problems import quoted
@@ -27,6 +28,7 @@ class Parser(argparse.ArgumentParser):
 
     def __init__(self, **settings: Any) -> None:
         self._by_name: dict[str, argparse.Action] = {}
+        self._given: Sequence[str] = ()
         super().__init__(allow_abbrev=False, exit_on_error=False, **settings)
 
     def add_argument(self, *names: str, **settings: Any) -> argparse.Action:
@@ -49,6 +51,9 @@ class Parser(argparse.ArgumentParser):
     def parse_known_args(self, args: Any = None, namespace: Any = None) -> Any:
         """Both for the command line and, called by argparse, for what follows a command."""
         arguments = sys.argv[1:] if args is None else list(args)
+        if self._subparsers is not None and _begins_with_command(arguments):
+            del arguments[0]  # some versions of argparse take it for the command
+        self._given = arguments
         try:
             options, rest = super().parse_known_args(arguments, namespace)
         except _BadValueError as error:
@@ -58,6 +63,13 @@ class Parser(argparse.ArgumentParser):
         if rest:
             self._refuse(self._surplus(rest[0]))
         return options, rest
+
+    def _print_message(self, message: str, file: Any = None) -> None:
+        """As in argparse, where this hides that --help can't be written."""
+        if file is sys.stdout:
+            file.write(message)
+        else:
+            super()._print_message(message, file)
 
     def error(self, message: str) -> NoReturn:  # noqa: ARG002 - argparse's words
         """Called by argparse, up to Python 3.11, where arguments are missing."""
@@ -74,6 +86,9 @@ class Parser(argparse.ArgumentParser):
         return f"{name} {takes}: {self._hint()}"
 
     def _missing(self) -> str:
+        unknown = next(filter(self._is_unknown, takewhile("--".__ne__, self._given)), None)
+        if unknown is not None:
+            return self._surplus(unknown)
         required = (
             name
             for name, action in self._by_name.items()
@@ -81,21 +96,36 @@ class Parser(argparse.ArgumentParser):
         )
         return f"{' '.join(required)} is missing: {self._hint()}"
 
+    def _is_unknown(self, argument: str) -> bool:
+        """Whether it is meant as an option and is none; `-cFILE` is one, a number is not meant."""
+        name = argument.partition("=")[0]
+        known = {name, name[:2]} & set(self._options())
+        return name[:1] == "-" and not name[1:2].isdigit() and name != "-" and not known
+
     def _surplus(self, argument: str) -> str:
-        if not argument.startswith("-"):
-            return f"the argument {quoted(argument)} is one too many: {self._hint()}"
         option = argument.partition("=")[0]
-        options = [each for action in self._by_name.values() for each in action.option_strings]
-        return f"there is no option {quoted(option)}: {self._hint(option, options)}"
+        if option in self._options():
+            return f"the option {quoted(option)} comes after '--': write it before"
+        if not argument.startswith("-") or "--" in self._given:
+            return f"the argument {quoted(argument)} is one too many: {self._hint()}"
+        return f"there is no option {quoted(option)}: {self._hint(option, self._options())}"
+
+    def _options(self) -> list[str]:
+        return [each for action in self._by_name.values() for each in action.option_strings]
 
     def _hint(self, word: str = "", known: Any = ()) -> str:
         from router.config.fields import nearest  # noqa: PLC0415 - only for errors
 
         close = nearest(word, known)
-        return f"did you mean '{close}'?" if close else f"see {self.prog} --help"
+        return f"did you mean '{close}'?" if close and close != word else f"see {self.prog} --help"
 
     def _refuse(self, fault: str) -> NoReturn:
         self.exit(2, f"{self.prog}: error: {fault}\n")
+
+
+def _begins_with_command(arguments: Sequence[str]) -> bool:
+    """Whether `--` stands before something that is no option."""
+    return len(arguments) > 1 and arguments[0] == "--" and not arguments[1].startswith("-")
 
 
 def _name(action: argparse.Action) -> str:

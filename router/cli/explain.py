@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import socket
 import sys
 from collections.abc import Iterator
@@ -12,8 +13,10 @@ from typing import Any
 
 from router.cli import exits
 from router.cli.rules_file import rules_file, valid_rules
+from router.config.cidr import BadCidrError, parse_cidr
 from router.config.model import Config
 from router.config.problems import quoted
+from router.config.ranges import BadRangeError, parse_networks
 from router.platform import present_network
 from router.policy.answer import FORWARD, Answer, answer
 from router.policy.findings.situation import Situation
@@ -69,6 +72,8 @@ def resolve(destination: str) -> list[Address]:
         return [ip_address(bare)]
     except ValueError:
         pass
+    _refuse_ranges(destination)
+    _refuse_numbers(destination)
     if "/" in destination or ":" in destination:
         raise BadQuestionError(_no_address(destination))
     try:
@@ -81,6 +86,33 @@ def resolve(destination: str) -> list[Address]:
         ) from error
     addresses = (str(entry[4][0]).partition("%")[0] for entry in found)
     return [ip_address(address) for address in dict.fromkeys(addresses)]
+
+
+def _refuse_ranges(destination: str) -> None:
+    hint = ""
+    try:
+        networks = parse_networks(destination)
+    except BadRangeError:
+        pass
+    except BadCidrError:
+        return
+    else:
+        if "-" not in destination:
+            return
+        hint = f", such as {str(networks[0]).partition('/')[0]}"
+    raise BadQuestionError(f"{quoted(destination)} is a range: give one address of it{hint}")
+
+
+def _refuse_numbers(destination: str) -> None:
+    """getaddrinfo() reads `010.1.1.1`, `1.2` and `0x7f.1` as inet_aton() does: as 8.1.1.1, 1.0.0.2
+    and 127.0.0.1."""
+    parts = destination.split(".")
+    if not any(parts) or not all(re.fullmatch(r"[0-9]*|0[xX][0-9A-Fa-f]+", part) for part in parts):
+        return
+    try:
+        parse_cidr(destination)
+    except BadCidrError as error:
+        raise BadQuestionError(f"{error.message}: {error.remedy}") from error
 
 
 def _no_address(destination: str) -> str:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
+import errno
 import io
 import os
 import sys
@@ -16,24 +18,53 @@ from router.cli.arguments import Parser
 PROTOCOLS = ("icmp", "tcp", "udp")
 LAST_PORT = 65535
 
+UNWRITABLE = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO, errno.EBADF)
+"""What write() fails with where standard output is no pipe."""
+
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command line; the exit status."""
+    _open_closed_streams()
     if isinstance(sys.stdout, io.TextIOWrapper):
         # File names need not be text, and a terminal need not have every character.
         sys.stdout.reconfigure(errors="replace")
-    options = _parser().parse_args(arguments)
     try:
-        status: int = options.command(options)
-        sys.stdout.flush()
+        return _run_command(arguments)
     except KeyboardInterrupt:
         return exits.OK
-    except BrokenPipeError:
-        # The reader of our output (head, less) has closed it; nor can Python's own flush at the
-        # end write any more.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    except BrokenPipeError:  # the reader of our output (head, less) has closed it
+        _discard_output()
         return exits.OK
+    except OSError as error:
+        if error.errno not in UNWRITABLE or error.filename is not None:
+            raise
+        _discard_output()
+        with contextlib.suppress(OSError):  # standard error may be on the same full disk
+            print(f"standard output can't be written: {error.strerror}", file=sys.stderr)
+        return exits.FAILED
+
+
+def _open_closed_streams() -> None:
+    """Python has None for a descriptor that is closed at the start."""
+    if sys.stdout is None:
+        sys.stdout = Path(os.devnull).open("w", encoding="utf-8")  # noqa: SIM115
+    if sys.stderr is None:
+        sys.stderr = Path(os.devnull).open("w", encoding="utf-8")  # noqa: SIM115
+
+
+def _run_command(arguments: Sequence[str] | None) -> int:
+    """Flushes standard output whatever happens, --help included, so that its errors are raised."""
+    try:
+        options = _parser().parse_args(arguments)
+        status: int = options.command(options)
+    finally:
+        sys.stdout.flush()
     return status
+
+
+def _discard_output() -> None:
+    """Let Python's own flush at the end succeed."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def _parser() -> Parser:
@@ -121,21 +152,23 @@ def _add_lists(commands: _Commands[Parser]) -> None:
     )
     operations = lists.add_subparsers(required=True, metavar="OPERATION", dest="operation")
     merge = operations.add_parser("merge", help="print what is in any of the files")
-    merge.add_argument("files", metavar="FILE", nargs="+")
+    merge.add_argument("files", metavar="FILE", nargs="+", type=_file_name)
     minus = operations.add_parser("minus", help="print what is in the first and in no other file")
-    minus.add_argument("first", metavar="FILE")
-    minus.add_argument("files", metavar="FILE", nargs="+", help="what to take away")
+    minus.add_argument("first", metavar="FILE", type=_file_name)
+    minus.add_argument(
+        "files", metavar="FILE", nargs="+", type=_file_name, help="what to take away"
+    )
     diff = operations.add_parser(
         "diff", help="print what is in OLD alone, with '- ' before it, and in NEW alone, with '+ '"
     )
-    diff.add_argument("first", metavar="OLD")
-    diff.add_argument("files", metavar="NEW", nargs=1)
+    diff.add_argument("first", metavar="OLD", type=_file_name)
+    diff.add_argument("files", metavar="NEW", nargs=1, type=_file_name)
     lists.set_defaults(command=_lists, first=None)
 
 
 def _add_tun(parser: Parser) -> None:
     parser.add_argument(
-        "--tun", metavar="NAME", help="of the router to ask, where more than one is running"
+        "--tun", metavar="NAME", help="the TUN device of the router, where more than one is running"
     )
 
 
@@ -143,10 +176,20 @@ def _add_rules_file(parser: Parser) -> None:
     parser.add_argument(
         "-c",
         "--config",
-        type=Path,
+        type=_path,
         metavar="FILE",
         help="the rules (default: ./rules.yaml, then /etc/tunrouter/rules.yaml)",
     )
+
+
+def _file_name(text: str) -> str:
+    if not text:
+        raise argparse.ArgumentTypeError("name a file")
+    return text
+
+
+def _path(text: str) -> Path:
+    return Path(_file_name(text))
 
 
 def _port(text: str) -> int:

@@ -46,12 +46,14 @@ class Cidr(NamedTuple):
 
 
 class BadCidrError(ValueError):
-    """The text is no network. `remedy` says how to write it."""
+    """The text is no network. `remedy` says how to write it in a rule, `remedy_in_list` in a list
+    file, which has no YAML."""
 
-    def __init__(self, message: str, remedy: str) -> None:
+    def __init__(self, message: str, remedy: str, remedy_in_list: str | None = None) -> None:
         super().__init__(message)
         self.message = message
         self.remedy = remedy
+        self.remedy_in_list = remedy if remedy_in_list is None else remedy_in_list
 
 
 def network_text(version: int, first: int, length: int) -> str:
@@ -116,7 +118,9 @@ def _several(text: str) -> BadCidrError | None:
         return None
     if all(_is_cidr(part) for part in parts):
         remedy = f"write a list: [{', '.join(parts[:4])}{', …' if len(parts) > 4 else ''}]"
-        return BadCidrError(f"{quoted(text)} holds several addresses", remedy)
+        return BadCidrError(
+            f"{quoted(text)} holds several addresses", remedy, "write one network or range a line"
+        )
     return BadCidrError(f"{quoted(text)} is not an address", f"write one network, as {EXAMPLE}")
 
 
@@ -125,12 +129,17 @@ def _decorated(text: str) -> BadCidrError | None:
     bracketed = re.fullmatch(r"\[([0-9A-Fa-f:.]+)\](?::\d+)?(/\d+)?", text)
     if bracketed:
         bare = bracketed[1] + (bracketed[2] or "")
-        return BadCidrError(f"{quoted(text)} has brackets", f"write {bare}; ports go to 'port'")
+        return BadCidrError(
+            f"{quoted(text)} has brackets",
+            f"write {bare}; ports go to 'port'",
+            f"write {bare}; ports go to 'port' of the rule",
+        )
     with_port = re.fullmatch(r"(\d+\.\d+\.\d+\.\d+):(\d+)", text)
     if with_port:
         return BadCidrError(
             f"{quoted(text)} has a port",
             f"write 'cidr: {with_port[1]}' and, as a key of its own, 'port: {with_port[2]}'",
+            f"write {with_port[1]}; ports go to 'port' of the rule",
         )
     if "%" in text:
         bare = re.sub(r"%[^/]*", "", text)
@@ -159,7 +168,7 @@ def _wildcard(text: str) -> BadCidrError | None:
 
 
 def _named(text: str, host: str) -> BadCidrError:
-    if re.fullmatch(r"0[xX][0-9A-Fa-f]+(\.[0-9A-Fa-fxX]+)*", host):
+    if all(re.fullmatch(r"0[xX][0-9A-Fa-f]+|[0-9]+", part) for part in host.split(".")):
         return BadCidrError(
             f"{quoted(text)} is written in hexadecimal", "write four decimal numbers from 0 to 255"
         )

@@ -2,7 +2,7 @@
 
 Always true: '#' begins a comment anywhere; a bare address is one host; lists don't nest. Of the bad
 lines of one file the first REPORTED are reported one by one, then their number, so that naming the
-wrong file does not bury everything else; warnings are counted apart and hide no error.
+wrong file leaves the problems of other files visible; warnings are counted apart and hide no error.
 
 Must not know: where lines come from, rules or policies.
 """
@@ -109,7 +109,7 @@ class ListReader:
             self._report("nested-list", (number, line), message, remedy)
             return
         try:
-            networks = parse_networks(text)
+            networks = parse_networks(_shown(text))
         except BadCidrError as error:
             message, remedy = self._explain(text, error)
             if message == error.message and isinstance(error, BadRangeError):
@@ -137,10 +137,10 @@ class ListReader:
         if text.startswith(("- ", '"', "'")):
             message = f"{quoted(_shown(text))} is YAML, not a bare network"
             return message, "write the network alone, without dash and quotes"
-        if not text.isascii():
+        if not text.isascii() and not isinstance(error, BadRangeError):
             shown = _shown(text)
             return f"{quoted(shown)} is not an address", "write a network, as 10.0.0.0/8"
-        return error.message, error.remedy
+        return error.message, error.remedy_in_list
 
     def _report(self, code: str, where: tuple[int, str], message: str, remedy: str) -> None:
         """`where` is the number of the line and the line."""

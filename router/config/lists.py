@@ -1,7 +1,9 @@
 """List files: finding them, and reading them in pieces.
 
-Always true: a file is read once however many rules name it, and never held as a whole; only regular
-files are opened, so that reading ends. What lines mean is for list_lines to say.
+Always true: a file is read once however many rules name it, and never held as a whole; rules name
+regular files alone. Reading ends with the file; that of a pipe or a device, which the command line
+may name, when its writer closes it or at a line of more than MAXIMUM_LINE bytes. What lines mean
+is for list_lines to say.
 
 Must not know: rules or policies.
 """

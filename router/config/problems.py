@@ -4,7 +4,7 @@ Always true: a problem has a stable kebab-case code, a message that names the ba
 remedy; its place is None only where no file is to blame (the state of the system, say). There are
 two severities, because the JSON form has two and the exit code must follow from it: what is merely
 worth knowing is a warning. Text from files is made harmless before it is shown, so that a list
-fetched from elsewhere can't drive the reader's terminal.
+fetched from elsewhere can't send control sequences to the terminal.
 
 Must not know: YAML, what the codes mean, or where problems come from.
 """

@@ -1,8 +1,9 @@
 """Ranges of addresses, `a - b` with both ends included, as the fewest networks that they are.
 
 Always true: the ends are addresses in full and of one family, the first not after the last; blanks
-around the dash don't count. Of everything that was meant as a range and is none, the error says how
-to write it.
+around the hyphen don't count. Where two ends are joined otherwise (another dash, `..`, `to`) or
+stand in brackets, are incomplete, in the wrong order or of two families, the error says how to
+write the range.
 
 Must not know: files, lines or places.
 """
@@ -21,6 +22,13 @@ EXAMPLE = "192.0.2.10-192.0.2.99"
 _MEANT = re.compile(r"(?=.*(?:\d\.\d|:))[0-9A-Fa-f:.*/ \t]*(?<!/)-[0-9A-Fa-f:.*/ \t-]*")
 """Something like addresses on both sides of a dash, and no negative prefix length."""
 
+_DASHES = str.maketrans(dict.fromkeys("\u2010\u2011\u2012\u2013\u2014\u2015\u2212", "-"))
+"""From hyphen to horizontal bar, and the minus sign: what text editors make of a plain hyphen."""
+
+_JOINED = re.compile(r"\.\.\.?|[ \t]to[ \t]")
+_END = re.compile(r"\d+(?:\.\d+){3}(?:/\d+)?|(?=.*:)[0-9A-Fa-f:.]+(?:/\d+)?|\[[0-9A-Fa-f:.]+\]")
+_BRACKETED = re.compile(r"\[([0-9A-Fa-f:.]+)\](?=[ \t]*(?:-|$))")
+
 _IN_FULL = f"write both ends in full, as {EXAMPLE}"
 
 
@@ -34,10 +42,13 @@ def parse_networks(text: str) -> tuple[Cidr, ...]:
     Raises BadRangeError where a range was meant, else BadCidrError.
     """
     if "-" not in text:
-        return (parse_cidr(text),)
+        try:
+            return (parse_cidr(text),)
+        except BadCidrError as error:
+            raise _otherwise_written(text) or error from None
     ends = _ends(text)
     if ends is None:
-        raise _explain(text)
+        raise _otherwise_written(text) or _explain(text)
     version, first, last = ends
     return tuple(Cidr(version, *block) for block in split_range(first, last, BITS[version]))
 
@@ -67,6 +78,28 @@ def _ends(text: str) -> tuple[int, int, int] | None:
     except (OSError, ValueError):
         return None
     return (version, first, last) if first <= last else None
+
+
+def _otherwise_written(text: str) -> BadRangeError | None:
+    """A range without a plain hyphen, or with brackets."""
+    plain = _with_hyphen(text)
+    if plain == text or not _MEANT.fullmatch(plain):
+        return None
+    remedy = f"write {plain}"
+    if _ends(plain) is None:
+        remedy = _explain(plain).remedy
+    fault = "has brackets" if "[" in text else "is not written with a plain hyphen"
+    return BadRangeError(f"the range {quoted(text)} {fault}", remedy)
+
+
+def _with_hyphen(text: str) -> str:
+    """The text itself where a plain hyphen joins the ends of a range and there are no brackets."""
+    plain = text.translate(_DASHES)
+    ends = [end.strip(" \t") for end in _JOINED.split(plain, maxsplit=1)]
+    if len(ends) == 2 and all(map(_END.fullmatch, ends)):
+        plain = "-".join(ends)
+    bare = _BRACKETED.sub(r"\1", plain)
+    return text if bare == text else "-".join(end.strip(" \t") for end in bare.split("-"))
 
 
 def _explain(text: str) -> BadCidrError:

@@ -14,6 +14,31 @@ FAULTS = [
     ([], "tunrouter: error: COMMAND is missing: see tunrouter --help"),
     (["chek"], "tunrouter: error: there is no command 'chek': did you mean 'check'?"),
     (["?"], "tunrouter: error: there is no command '?': see tunrouter --help"),
+    (["--verson"], "tunrouter: error: there is no option '--verson': did you mean '--version'?"),
+    (["--", "--"], "tunrouter: error: there is no command '--': see tunrouter --help"),
+    (
+        ["explain", "--jsno"],
+        "tunrouter explain: error: there is no option '--jsno': did you mean '--json'?",
+    ),
+    (
+        ["explain", "-cx"],
+        "tunrouter explain: error: DEST is missing: see tunrouter explain --help",
+    ),
+    (
+        ["explain", "--", "-1.2.3.4", "-c", "x"],
+        "tunrouter explain: error: the option '-c' comes after '--': write it before",
+    ),
+    (
+        ["explain", "--", "a", "--format"],
+        "tunrouter explain: error: the argument '--format' is one too many: "
+        "see tunrouter explain --help",
+    ),
+    (["check", "-c", ""], "tunrouter check: error: -c/--config cannot be '': name a file"),
+    (["lists", "merge", ""], "tunrouter lists merge: error: FILE cannot be '': name a file"),
+    (
+        ["lists", "diff", "", "-"],
+        "tunrouter lists diff: error: OLD cannot be '': name a file",
+    ),
     (["--", "-x"], "tunrouter: error: there is no command '-x': see tunrouter --help"),
     ([""], "tunrouter: error: there is no command '': see tunrouter --help"),
     (
@@ -101,6 +126,11 @@ def test_the_arguments_of_the_process(
     with pytest.raises(SystemExit):
         main()
     assert "there is no command 'chek'" in capsys.readouterr().err
+
+
+def test_a_command_may_follow_two_dashes(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["--", "schema"]) == 0
+    assert capsys.readouterr().out.startswith("{")
 
 
 def test_help_and_version(capsys: pytest.CaptureFixture[str]) -> None:

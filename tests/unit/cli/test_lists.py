@@ -158,6 +158,27 @@ def test_invalid_arguments(arguments: list[str]) -> None:
     assert "Traceback" not in errors
 
 
+@pytest.mark.parametrize(
+    "files", [["-", "/dev/stdin"], ["/dev/stdin", "/dev/stdin"], ["pipe", "pipe"]], ids=" ".join
+)
+def test_a_stream_can_be_read_once_only(files: list[str]) -> None:
+    os.mkfifo("pipe")
+    status, printed, errors = lists("merge", *files, stdin=b"10.0.0.0/8\n")
+    assert (status, printed) == (2, "")
+    assert errors == (
+        f"tunrouter lists merge: {files[1]!r} is a stream named twice, and can be read once only: "
+        "name a file instead\n"
+    )
+
+
+def test_what_can_be_read_again_may_be_named_twice() -> None:
+    program = [*PROGRAM, "merge", "-", "list.txt", "list.txt", "/dev/null", "/dev/null"]
+    Path("list.txt").write_text("10.0.0.0/8\n")
+    with Path("list.txt").open("rb") as stdin:
+        done = subprocess.run(program, stdin=stdin, capture_output=True, check=False, timeout=60)
+    assert (done.returncode, done.stdout, done.stderr) == (0, b"10.0.0.0/8\n", b"")
+
+
 def test_a_closed_standard_input() -> None:
     command = 'exec "$@" <&-'
     done = subprocess.run(

@@ -58,6 +58,11 @@ near_ranges = st.text("0129af.:/-* ", max_size=24) | st.builds(
 @example("fd00::5-" + "f" * 60_000)
 @example("-" * 60_000 + "x")
 @example("1.1" + "-" * 60_000 + "x")
+@example("1.1" + " " * 60_000 + "to" + " " * 60_000 + "x")
+@example("1.1.1.1" + "." * 60_000 + "x")
+@example("[f" * 30_000 + "]-")
+@example("\N{EN DASH}" + " " * 60_000 + "x")
+@example("[f]" + " " * 60_000 + "x")
 def test_everything_is_read_or_explained(text: str) -> None:
     try:
         networks = parse_networks(text)
@@ -87,6 +92,20 @@ def test_everything_is_read_or_explained(text: str) -> None:
         ("192.0.2.10/24-192.0.2.99/24", "write addresses alone, as 192.0.2.10-192.0.2.99"),
         ("10.0.5.0/24-10.0.0.0/24", "write addresses alone, as 192.0.2.10-192.0.2.99"),
         ("10.0.0.1-fd00::1", "write one range for each family"),
+        ("192.0.2.10\N{EN DASH}192.0.2.99", "write 192.0.2.10-192.0.2.99"),
+        ("192.0.2.10 \N{EM DASH} 192.0.2.99", "write 192.0.2.10-192.0.2.99"),
+        ("::1\N{MINUS SIGN}::2", "write ::1-::2"),
+        ("192.0.2.10\N{EN DASH}99", "write 192.0.2.10-192.0.2.99"),
+        ("192.0.2.10 to 192.0.2.99", "write 192.0.2.10-192.0.2.99"),
+        ("192.0.2.10\tto\t192.0.2.99", "write 192.0.2.10-192.0.2.99"),
+        ("192.0.2.10..192.0.2.99", "write 192.0.2.10-192.0.2.99"),
+        ("192.0.2.10 ... 192.0.2.99", "write 192.0.2.10-192.0.2.99"),
+        ("fd00::1..fd00::2", "write fd00::1-fd00::2"),
+        ("[::1]-[::2]", "write ::1-::2"),
+        ("[::1] - ::2", "write ::1-::2"),
+        ("[::1]\N{EN DASH}[::2]", "write ::1-::2"),
+        ("[::2] to [::1]", "swap its ends: ::1-::2"),
+        ("192.0.2.10\N{EN DASH}", "write both ends, as 192.0.2.10-192.0.2.99, or 192.0.2.10 alone"),
     ],
 )
 def test_remedies_are_what_was_meant(text: str, remedy: str) -> None:
@@ -97,7 +116,22 @@ def test_remedies_are_what_was_meant(text: str, remedy: str) -> None:
         assert parse_networks(remedy.removeprefix("write "))
 
 
-@pytest.mark.parametrize("text", ["my-host.example", "cafe-1.de", "10.0.0.0/-8", "dead-beef"])
+@pytest.mark.parametrize(
+    "text",
+    [
+        "my-host.example",
+        "cafe-1.de",
+        "10.0.0.0/-8",
+        "10.0.0.0/\N{MINUS SIGN}8",
+        "dead-beef",
+        "10..0.0.1",
+        "10.0..0.1",
+        "10.0.0.1..",
+        "to",
+        "caf\N{EN DASH}e",
+        "[::1]:443",
+    ],
+)
 def test_not_everything_with_a_dash_is_meant_as_a_range(text: str) -> None:
     with pytest.raises(BadCidrError) as caught:
         parse_networks(text)
