@@ -19,11 +19,10 @@ from router.config.problems import Problem, Severity
 REPORTED = 100
 """Characters that are reported one by one; a file with more of them is no text file."""
 
-UNSEEN = re.compile(
-    "[^\t\n\x20-\x7e\xa0-\u2027\u202a-\ud7ff\ue000-\ufefe\uff00-\ufffd\U00010000-\U0010ffff]"
-)
+UNSEEN = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff\ufeff\ufffe\uffff]")
 """What YAML forbids, with the line breaks that editors don't count as such (U+0085, U+2028,
-U+2029) and byte order marks within the text."""
+U+2029) and byte order marks within the text. A set of what is forbidden compiles in a tenth of
+the time of one of all that is allowed."""
 
 
 class RulesFileUnreadable(Exception):

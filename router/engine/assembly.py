@@ -8,7 +8,6 @@ Must not know: how long the run lasts, and what happens in it.
 
 from __future__ import annotations
 
-import secrets
 from collections.abc import Callable, Mapping
 from contextlib import ExitStack, closing
 from functools import partial
@@ -35,6 +34,7 @@ from router.outbound.local_replies import LocalReplies
 from router.platform.base.descriptors import HasFileno
 from router.platform.base.system import System
 from router.platform.base.tun import TunDevice
+from router.platform.identifications import random_16_bits
 from router.policy.match.table import RuleSet
 
 BUDGET: Final = 64
@@ -74,7 +74,7 @@ def assemble(config: Config, rules: RuleSet, system: System, loop: Loop, stack: 
     streams = Streams(
         *(system.tcp, tun, loop, own, addresses.has, descriptors, writer, refusals, drops)
     )
-    queries = Queries(writer, refusals, drops, first_id=secrets.randbits(16))
+    queries = Queries(writer, refusals, drops, first_id=random_16_bits())
     datagrams = Datagrams(writer, refusals, drops, _mapping_sockets(loop, descriptors))
     carriers = stack.enter_context(closing(Carriers(queries, datagrams, streams, drops)))
     forwarder = Forwarder(config, rules, outbounds, carriers, local_replies, refusals, drops)

@@ -7,12 +7,12 @@ MTU goes in, as nothing longer would come by any other interface of that MTU.
 from __future__ import annotations
 
 import errno
-import secrets
 from collections.abc import Sequence
 
 from router.flows.drops import Drop, Drops
 from router.platform.base.descriptors import Bytes
 from router.platform.base.tun import TunDevice
+from router.platform.identifications import random_identification
 from router.wire.fragments import split
 
 
@@ -33,7 +33,7 @@ class TunWriter:
             if len(packet) <= self.mtu:
                 self._write(packet)
                 return
-            for fragment in split(packet, self.mtu, secrets.randbelow(0xFFFF) + 1):
+            for fragment in split(packet, self.mtu, random_identification()):
                 self._write(fragment)
         except OSError:
             self._drops.count(Drop.NO_BUFFER)

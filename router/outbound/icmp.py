@@ -8,7 +8,6 @@ messages, and the kernel cuts those that came in fragments, and no others.
 from __future__ import annotations
 
 import errno
-import secrets
 import socket
 from collections.abc import Callable
 from typing import Any, Final, Protocol
@@ -19,6 +18,7 @@ from router.flows.nat.translate import request_v4, request_v6
 from router.outbound.base import Outbound, QueryChannel
 from router.platform.base.facts import NetworkPath
 from router.platform.icmpv6_socket import Icmpv6Socket
+from router.platform.identifications import random_identification
 from router.wire import ip
 from router.wire.fragments import split
 from router.wire.headers import V6_HOP_LIMIT
@@ -130,8 +130,3 @@ class Icmpv6Channel:
                 traffic_class=traffic_class,
             )
         )
-
-
-def random_identification() -> int:
-    """For fragments whose packet has no identification: not zero, not to be guessed."""
-    return secrets.randbelow(0xFFFF) + 1

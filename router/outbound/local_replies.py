@@ -8,11 +8,11 @@ as it would without a router.
 
 from __future__ import annotations
 
-import secrets
 import socket
 
 from router.outbound.local_addresses import LocalAddresses
 from router.platform.base.system import System
+from router.platform.identifications import random_identification
 from router.policy.network import Interface
 from router.wire import ip
 from router.wire.fragments import split
@@ -45,7 +45,7 @@ class LocalReplies:
         if len(packet.data) <= interface.mtu or packet.dont_fragment:
             sock.sendto(packet.data, address)
         else:
-            for fragment in split(packet.data, interface.mtu, secrets.randbits(16) or 1):
+            for fragment in split(packet.data, interface.mtu, random_identification()):
                 sock.sendto(fragment, address)
 
     def close(self) -> None:

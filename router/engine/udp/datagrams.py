@@ -10,8 +10,6 @@ is touched for it (RFC 4787 REQ-11); nothing that arrives can raise.
 
 from __future__ import annotations
 
-import secrets
-
 from router.engine.refusals import Refusals
 from router.engine.table_carrier import TableCarrier
 from router.engine.tun_writer import TunWriter
@@ -24,6 +22,7 @@ from router.flows.tally import Tally
 from router.flows.udp import DatagramTable, outside_ports
 from router.outbound.base import DatagramChannel, NatEndpoint, Outbound
 from router.platform.base.sockets import NetworkError
+from router.platform.identifications import random_16_bits
 from router.wire import ip, udp
 from router.wire.headers import PORTS
 from router.wire.icmp import Error
@@ -148,7 +147,7 @@ class Datagrams(TableCarrier):
         if mapping is not None:
             return mapping
         taken = self._table.outside(outbound, packet.version)
-        ports = outside_ports(source_port, secrets.randbits(16), taken)
+        ports = outside_ports(source_port, random_16_bits(), taken)
         try:
             sock = self._sockets.open(outbound, packet.version, ports)
         except OSError:

@@ -7,7 +7,6 @@ through to its inside endpoint (REQ-8).
 
 from __future__ import annotations
 
-import secrets
 from collections.abc import Mapping as Lookup
 from collections.abc import Sequence
 from typing import Final
@@ -19,6 +18,7 @@ from router.flows.udp import Flow, Sender, flow_key
 from router.outbound.base import DatagramChannel, Outbound
 from router.platform.base.descriptors import Bytes
 from router.platform.base.sockets import Arrived, NetworkError
+from router.platform.identifications import random_16_bits
 from router.wire import icmp, ip, udp
 
 IDENTIFICATIONS: Final = 0x10000
@@ -47,7 +47,7 @@ class UdpInbound:
         self._drops = drops
         self._flows = flows
         self._peers = peers
-        self._identification = secrets.randbelow(IDENTIFICATIONS)
+        self._identification = random_16_bits()
 
     def receive(self, mapping: OutboundMapping, now: float) -> None:
         """Deliver what the channel of a mapping has: a bounded number of datagrams or errors."""
