@@ -49,6 +49,15 @@ DEFAULT_INTERFACE = "default"
 """`interface: default`: whatever holds the default route."""
 
 
+class Path(StrEnum):
+    """How packets of programs on this machine get from the TUN to the outbound."""
+
+    AUTO = "auto"
+    """Unchanged where nothing of the host could see a difference, else as with RELAY."""
+    RELAY = "relay"
+    """Translated, by sockets of the router."""
+
+
 @dataclass(frozen=True, slots=True)
 class Policy:
     """A policy. `interface` and `on_down` are None for the built-in ones."""
@@ -60,6 +69,7 @@ class Policy:
     interface_place: Place | None = None
     on_down: str | None = None
     on_down_place: Place | None = None
+    path: Path = Path.AUTO
 
 
 class Prefix(NamedTuple):

@@ -26,13 +26,14 @@ from router.config.fields import (
     read_keys,
 )
 from router.config.interfaces import interface_fault
-from router.config.model import BUILT_IN, Place, Policy, PolicyType, Tun
+from router.config.model import BUILT_IN, Path, Place, Policy, PolicyType, Tun
 from router.config.problems import quoted
 from router.config.schema import (
     BUILT_IN_POLICIES,
     DEFAULT_ON_DOWN,
     NOT_ON_DOWN,
     NOT_POLICY_NAME,
+    PATHS,
     POLICY_KEYS,
     POLICY_NAME,
     POLICY_TYPES,
@@ -130,6 +131,7 @@ def _policy(findings: Findings, table: PolicyTable, name: str, entry: Entry) -> 
     policy_type = _type(findings, keys.get("type"), entry.key, name)
     interface, interface_place = _interface(findings, keys.get("interface"), entry.key, name)
     on_down, on_down_place = _on_down(findings, table, keys.get("on_down"))
+    path = _path(findings, keys.get("path"))
     return Policy(
         name,
         policy_type or PolicyType.DIRECT,
@@ -138,6 +140,7 @@ def _policy(findings: Findings, table: PolicyTable, name: str, entry: Entry) -> 
         interface_place,
         on_down,
         on_down_place,
+        path,
     )
 
 
@@ -220,6 +223,23 @@ def _on_down(
         return DEFAULT_ON_DOWN, None
     name = table.refer(findings, node, "on_down")
     return name or DEFAULT_ON_DOWN, findings.place(node)
+
+
+def _path(findings: Findings, entry: Entry | None) -> Path:
+    if entry is None:
+        return Path.AUTO
+    text = as_text(findings, entry.value, "'path'", "path: relay")
+    if text is None or text in PATHS:
+        return Path(text) if text else Path.AUTO
+    close = nearest(text, PATHS)
+    hint = f"did you mean '{close}'? " if close else ""
+    findings.error(
+        "unknown-path",
+        entry.value,
+        f"there is no path {quoted(text)}",
+        f"{hint}the paths are {listed(PATHS)}; leave the key out for auto",
+    )
+    return Path.AUTO
 
 
 def check_interfaces(findings: Findings, table: PolicyTable, tun: Tun) -> None:

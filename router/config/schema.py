@@ -35,6 +35,8 @@ POLICY_TYPES: tuple[str, ...] = tuple(_DEFS["policy"]["properties"]["type"]["enu
 BUILT_IN_POLICIES: tuple[str, ...] = tuple(_DEFS["built_in_policy"]["enum"])
 PROTOCOLS: tuple[str, ...] = tuple(_DEFS["protocol"]["enum"])
 
+PATHS: tuple[str, ...] = tuple(_DEFS["policy"]["properties"]["path"]["enum"])
+
 POLICY_NAME = re.compile(_DEFS["policy_name"]["pattern"])
 NOT_POLICY_NAME = re.compile(_DEFS["policy_name"]["not"]["pattern"])
 """Words that YAML takes for a truth value or for nothing."""

@@ -42,7 +42,7 @@ values: st.SearchStrategy[Any] = st.recursive(
     max_leaves=20,
 )
 policies = st.fixed_dictionaries(
-    {}, optional=dict.fromkeys(("type", "interface", "on_down"), values)
+    {}, optional=dict.fromkeys(("type", "interface", "on_down", "path"), values)
 )
 rules = st.fixed_dictionaries(
     {}, optional=dict.fromkeys(("cidr", "file", "policy", "protocol", "port"), values)
