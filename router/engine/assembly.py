@@ -16,6 +16,8 @@ from typing import Final, NamedTuple
 
 from router.config.model import Config
 from router.engine.carriers import Carriers
+from router.engine.direct.decisions import Direct
+from router.engine.direct.path import DirectPath
 from router.engine.forwarder import Forwarder
 from router.engine.icmp.queries import Queries
 from router.engine.loop import Loop
@@ -29,8 +31,8 @@ from router.flows.drops import Drops
 from router.outbound.all import Outbounds, Surroundings
 from router.outbound.base import QueryChannel
 from router.outbound.descriptors import Descriptors
+from router.outbound.direct import DirectSenders
 from router.outbound.local_addresses import LocalAddresses
-from router.outbound.local_replies import LocalReplies
 from router.platform.base.descriptors import HasFileno
 from router.platform.base.system import System
 from router.platform.base.tun import TunDevice
@@ -49,7 +51,7 @@ class Parts(NamedTuple):
     tun: TunDevice
     descriptors: Descriptors
     outbounds: Outbounds
-    local_replies: LocalReplies
+    senders: DirectSenders
     forwarder: Forwarder
 
 
@@ -64,7 +66,7 @@ def assemble(config: Config, rules: RuleSet, system: System, loop: Loop, stack: 
         config.policies.values(), Surroundings(system, tun.name, addresses, channels, loop)
     )
     stack.callback(outbounds.close)
-    local_replies = stack.enter_context(closing(LocalReplies(system, addresses)))
+    senders = stack.enter_context(closing(DirectSenders(system, addresses)))
     drops = Drops()
     writer = TunWriter(tun, drops)
     refusals = Refusals(writer, drops, peers(config.tun.addresses))
@@ -77,9 +79,11 @@ def assemble(config: Config, rules: RuleSet, system: System, loop: Loop, stack: 
     queries = Queries(writer, refusals, drops, first_id=random_16_bits())
     datagrams = Datagrams(writer, refusals, drops, _mapping_sockets(loop, descriptors))
     carriers = stack.enter_context(closing(Carriers(queries, datagrams, streams, drops)))
-    forwarder = Forwarder(config, rules, outbounds, carriers, local_replies, refusals, drops)
+    path = DirectPath(tun.frame, refusals, drops)
+    direct = Direct(path, senders, refusals, system.tcp.is_listening)
+    forwarder = Forwarder(config, rules, outbounds, carriers, direct, refusals, drops)
     channels.forwarder = forwarder
-    return Parts(tun, descriptors, outbounds, local_replies, forwarder)
+    return Parts(tun, descriptors, outbounds, senders, forwarder)
 
 
 class Channels:

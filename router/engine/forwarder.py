@@ -9,8 +9,9 @@ be forwarded, the router's own address, the rules, hops left, room in the table.
 
 from __future__ import annotations
 
-from router.config.model import Config, PolicyType
+from router.config.model import Config, Policy, PolicyType
 from router.engine.carriers import Carriers
+from router.engine.direct.decisions import Direct
 from router.engine.refusals import Refusals
 from router.engine.reload.reevaluate import Reevaluated, Reevaluation
 from router.flows.addresses import is_forwardable, is_host_source
@@ -19,7 +20,7 @@ from router.flows.reassembly import Reassembler
 from router.flows.tally import Tallies, Tally
 from router.outbound.all import Outbounds
 from router.outbound.base import Outbound, QueryChannel
-from router.outbound.local_replies import LocalReplies
+from router.platform.base.errors import PlatformError
 from router.policy.match.table import RuleSet
 from router.policy.resolve import effective, policy_of
 from router.wire import icmp, ip, tcp
@@ -36,7 +37,7 @@ class Forwarder:
         rules: RuleSet,
         outbounds: Outbounds,
         carriers: Carriers,
-        local_replies: LocalReplies,
+        direct: Direct,
         refusals: Refusals,
         drops: Drops,
     ) -> None:
@@ -50,7 +51,7 @@ class Forwarder:
         self._queries = carriers.queries
         self._datagrams = carriers.datagrams
         self._streams = carriers.streams
-        self._local_replies = local_replies
+        self.direct = direct
         self._fragments = Reassembler()
 
     def from_tun(self, data: bytes, now: float) -> QueryChannel | None:
@@ -89,6 +90,7 @@ class Forwarder:
         the flows, by protocol."""
         reevaluation = Reevaluation(self.config, config, rules, self._outbounds, self.tallies)
         self.config, self._rules, self.tallies = config, rules, reevaluation.tallies
+        self.direct.forget()
         reevaluated = self.carriers.reevaluate(reevaluation)
         self.tallies.settle()
         return reevaluated
@@ -115,13 +117,15 @@ class Forwarder:
             self.drops.count(Drop.MULTICAST)
         elif not is_host_source(packet.source) or self._is_spoofed(packet):
             self.drops.count(Drop.BAD_SOURCE)
+        elif self.direct.owns(packet.source) and self._from_own_address(packet, now):
+            return
         elif packet.is_fragment:
             self._collect(packet, now)
         elif packet.destination == self.refusals.peers.get(packet.version):
             self.refusals.as_host(packet, now)
         elif icmp.is_error(packet):
             self._error_from_inside(packet)
-        elif self._local_replies.owns(packet.source) and is_answer(packet):
+        elif self.direct.owns(packet.source) and is_answer(packet):
             self._send_local_reply(packet)
         else:
             self._by_rule(packet, now)
@@ -147,7 +151,7 @@ class Forwarder:
         reason = self.carriers.errors.from_inside(error)
         if reason is None:
             return
-        if self._local_replies.owns(error.source) and icmp.is_by_destination(error):
+        if self.direct.owns(error.source) and icmp.is_by_destination(error):
             self._send_local_reply(error)
         else:
             self.drops.count(reason)
@@ -155,13 +159,27 @@ class Forwarder:
     def _send_local_reply(self, packet: ip.Packet) -> None:
         """An answer of this machine itself, which no rule is about."""
         try:
-            self._local_replies.send(packet)
-        except OSError:
+            self.direct.reply(packet)
+        except (OSError, PlatformError):
             self.drops.count(Drop.NO_BUFFER)
+
+    def _from_own_address(self, packet: ip.Packet, now: float) -> bool:
+        """A packet from another address of this machine than the TUN's; whether it is sent or
+        ended, as one of the direct path."""
+        address = int.from_bytes(packet.destination, "big")
+        by_port = len(self._rules.chain(packet.version, address)) > 1
+        if (packet.is_fragment and by_port) or icmp.is_error(packet):
+            return False
+        policy, tally = self._decide(packet)
+        outbound: Outbound | None = self._outbounds.by_policy.get(policy.name)
+        if policy.type is PolicyType.BYPASS:
+            outbound = self._outbounds.by_system(packet.version, address)
+        return self.direct.take(packet, policy, outbound, tally, by_port=by_port, now=now)
 
     # A packet that begins a flow
 
-    def _by_rule(self, packet: ip.Packet, now: float) -> None:
+    def _decide(self, packet: ip.Packet) -> tuple[Policy, Tally]:
+        """The policy that applies, and the tally of the rule that named it."""
         rule = self._rules.decide(
             packet.version,
             int.from_bytes(packet.destination, "big"),
@@ -170,7 +188,10 @@ class Forwarder:
         )
         named = policy_of(self.config, rule)
         policy = self.config.policies[effective(self.config, named, self._outbounds.is_up)]
-        tally = self.tallies.of(policy.name, rule)
+        return policy, self.tallies.of(policy.name, rule)
+
+    def _by_rule(self, packet: ip.Packet, now: float) -> None:
+        policy, tally = self._decide(packet)
         match policy.type:
             case PolicyType.REPLY:
                 tally.went_out(len(packet.data))
@@ -224,7 +245,7 @@ class Forwarder:
     def _datagram(self, packet: ip.Packet, outbound: Outbound, tally: Tally, now: float) -> None:
         """From an address of the outbound itself it is of a program that replies by that address
         or has bound it: there is nothing to translate, and its own socket receives the answer."""
-        is_local = self._local_replies.owns(packet.source) and outbound.owns(packet.source)
+        is_local = self.direct.owns(packet.source) and outbound.owns(packet.source)
         if is_local and not self._datagrams.has_sent(packet, outbound):
             self._send_local_reply(packet)
         else:

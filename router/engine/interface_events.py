@@ -24,11 +24,13 @@ SETTLING: Final = 0.05
 
 
 class InterfaceEvents:
-    """changes: notifications of the system. changed: called when an outbound has changed."""
+    """changes, neighbours: notifications of the system. changed: called when an outbound has
+    changed."""
 
     def __init__(
         self,
         changes: Changes,
+        neighbours: Changes,
         parts: Parts,
         installed: InstalledRoutes,
         loop: Loop,
@@ -40,7 +42,13 @@ class InterfaceEvents:
         self._loop = loop
         self._changed = changed
         self._settling = False
+        self._neighbours = neighbours
         loop.watch(changes, self._notified)
+        loop.watch(neighbours, self._neighbours_changed)
+
+    def _neighbours_changed(self) -> None:
+        self._neighbours.drain()
+        self._parts.senders.forget_next_hops()
 
     def _notified(self) -> None:
         self._changes.drain()
@@ -52,7 +60,8 @@ class InterfaceEvents:
         self._settling = False
         outbounds, forwarder = self._parts.outbounds, self._parts.forwarder
         changes = outbounds.refresh()
-        self._parts.local_replies.close_unused()
+        self._parts.senders.refresh()
+        forwarder.direct.forget()
         for change in changes:
             forwarder.carriers.forget(change)
         changed = [change.outbound for change in changes]

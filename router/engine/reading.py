@@ -37,7 +37,8 @@ def read_all(forwarder: Forwarder, tun: TunDevice, budget: int, now: float) -> N
     switch has answered by then, which saves the answer a round of polling. Elsewhere the attempt
     costs a microsecond a round.
     """
-    streams, datagrams, from_tun, receive, frame = (
+    direct, streams, datagrams, from_tun, receive, frame = (
+        forwarder.direct,
         forwarder.carriers.streams,
         forwarder.carriers.datagrams,
         forwarder.from_tun,
@@ -51,6 +52,8 @@ def read_all(forwarder: Forwarder, tun: TunDevice, budget: int, now: float) -> N
                 size = receive()
             except BlockingIOError:
                 return
+            if direct.carry(size, now):
+                continue
             four, six = frame[AT_V4_PROTOCOL], frame[AT_V6_NEXT_HEADER]
             may_be_udp = ip.UDP in (four, six)
             if may_be_udp and datagrams.carry_frame(frame, size, now):

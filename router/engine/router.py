@@ -72,6 +72,7 @@ class Router:
             self.loop.on_signal(signal.SIGHUP, self._reload_requested)
             self._parts = assemble(self._config, rules, self.system, self.loop, stack)
             changes = stack.enter_context(closing(self.system.facts.watch()))
+            neighbours = stack.enter_context(closing(self.system.facts.watch_neighbours()))
             self.outbounds.refresh()
             log_policies(self._config, self.outbounds, self._config.policies)
             self._installed = InstalledRoutes(
@@ -82,7 +83,8 @@ class Router:
             plan = self._installed.install()
             self._watch()
             InterfaceEvents(
-                changes, self._parts, self._installed, self.loop, self._outbounds_changed
+                *(changes, neighbours, self._parts, self._installed, self.loop),
+                self._outbounds_changed,
             )
             if self._serve_control is not None:
                 stack.enter_context(self._serve_control(self))

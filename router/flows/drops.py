@@ -25,6 +25,8 @@ class Drop(StrEnum):
     """UDP by an outbound that carries no UDP."""
     PROTOCOL_REFUSED = "protocol-refused"
     """Any other protocol, and ICMP queries that cannot be forwarded."""
+    REFUSED_BY_HOST = "refused-by-host"
+    """By the firewall of this machine, on its way out."""
     HOP_LIMIT = "hop-limit"
     """TTL or hop limit used up."""
     UNREACHABLE = "unreachable"

@@ -2,7 +2,7 @@
 
     interface          a network interface: dial, udp and icmp are its sockets
     all                the outbounds of a configuration, by policy
-    local_replies      what leaves unchanged, as no rule is about it
+    direct             packets that leave unchanged, by the interface that has their source
     relay, buffers     two TCP sockets as one connection
     descriptors        the budget of file descriptors
 

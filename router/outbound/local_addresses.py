@@ -15,11 +15,12 @@ class LocalAddresses:
 
     def __init__(self, tun: str) -> None:
         self._tun = tun
-        self._owners: dict[bytes, Interface] = {}
+        self.owners: Mapping[bytes, Interface] = {}
+        """The interface that has an address, 4 or 16 bytes."""
 
     def refresh(self, present: Mapping[str, Interface]) -> None:
         """Follow the system's present interfaces."""
-        self._owners = {
+        self.owners = {
             address.ip.packed: interface
             for interface in present.values()
             if interface.name != self._tun
@@ -28,12 +29,4 @@ class LocalAddresses:
 
     def has(self, address: bytes) -> bool:
         """Whether an address, 4 or 16 bytes, is one of them."""
-        return address in self._owners
-
-    def interface_indices(self) -> set[int]:
-        """Of the interfaces that have one."""
-        return {interface.index for interface in self._owners.values()}
-
-    def owner(self, address: bytes) -> Interface:
-        """The interface that has it. Raises KeyError."""
-        return self._owners[address]
+        return address in self.owners

@@ -6,6 +6,11 @@ from router.wire import ip
 from router.wire.headers import DESTINATION_PORT, PORTS
 
 
+def source_port(packet: ip.Packet) -> int:
+    """The source port; the packet is TCP or UDP, unfragmented, and has its whole header."""
+    return int.from_bytes(packet.data[packet.payload : packet.payload + 2])
+
+
 def destination_port(packet: ip.Packet) -> int:
     """The destination port; 0 where the packet has none to see: another protocol, a fragment
     that is not the first, or a header that is cut off."""

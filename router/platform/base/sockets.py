@@ -88,6 +88,22 @@ class DatagramSocket(Protocol):
     def close(self) -> None: ...
 
 
+class FrameSocket(Protocol):
+    """Sends frames whose packet the system, or its hardware, has yet to cut; see
+    router.wire.offload. What it sends passes by the rules of the host's firewall."""
+
+    def send(self, frame: bytearray, size: int, destination: bytes) -> bool:
+        """Send the first `size` bytes of a frame, as they are; whether that was possible: it is not
+        while the link address of the next hop is unknown. Raises OSError."""
+        ...
+
+    def forget_next_hops(self) -> None:
+        """Routes or link addresses may have changed."""
+        ...
+
+    def close(self) -> None: ...
+
+
 class Sockets(Protocol):
     """Opens sockets that send and receive by one interface only."""
 
@@ -108,6 +124,12 @@ class Sockets(Protocol):
         """
         ...
 
-    def raw_socket(self, version: int, interface: Interface) -> socket.socket:
-        """A socket that sends whole packets, header included. Raises OSError."""
+    def raw_socket(self, version: int, interface: Interface, address: str) -> socket.socket:
+        """A socket, non-blocking, that sends whole packets, header included, whose source is
+        `address`: routed as packets from there by the interface. Raises OSError."""
+        ...
+
+    def frame_socket(self, version: int, interface: Interface, source: bytes) -> FrameSocket | None:
+        """What sends frames from an address by the interface; None where the system or the link of
+        the interface has no such thing. Raises OSError."""
         ...

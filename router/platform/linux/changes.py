@@ -30,11 +30,11 @@ class LinuxChanges:
     """See Changes. Only the fact that something was reported counts: the state is read anew, so
     an overrun (ENOBUFS) loses nothing."""
 
-    def __init__(self) -> None:
+    def __init__(self, groups: int = GROUPS) -> None:
         self._socket = socket.socket(
             socket.AF_NETLINK, socket.SOCK_RAW | socket.SOCK_NONBLOCK, socket.NETLINK_ROUTE
         )
-        self._socket.bind((0, GROUPS))
+        self._socket.bind((0, groups))
 
     def fileno(self) -> int:
         return self._socket.fileno()

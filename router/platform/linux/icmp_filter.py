@@ -34,6 +34,8 @@ WHOLE: Final = 0xFFFFFFFF
 HOST_UNREACHABLE: Final = icmp.UNREACHABLE << 8 | 1
 """Type and code."""
 
+REFUSE: Final = (RETURN, 0, 0, 0)
+"""As a program of its own: accepts no packet."""
 Instruction = tuple[int, int, int, int]
 """Code, jump if true, jump if false, k."""
 

@@ -18,6 +18,14 @@ BUFFER: Final = 4 << 20
 """Bytes; about a second of pings at the highest rate that is reached."""
 SMALLEST_MTU: Final = {4: 576, 6: 1280}
 """RFC 1122, section 3.3.3; RFC 8200, section 5."""
+DIRECT_BUFFER: Final = 1 << 18
+"""Bytes that wait in a slow outbound at most, so that a ping does not wait behind a second's worth
+of an upload; what is more is dropped, as by a full queue."""
+FREEBIND: Final = {4: (socket.IPPROTO_IP, 15), 6: (socket.IPPROTO_IPV6, 78)}
+"""IP_FREEBIND, IPV6_FREEBIND (linux/in.h, linux/in6.h)."""
+SO_LOCK_FILTER: Final = 44
+SOL_PACKET: Final = 263
+PACKET_VNET_HDR: Final = 15
 DISCARD_PORT: Final = 9
 IP_MTU: Final = 14
 IPV6_MTU: Final = 24
@@ -52,7 +60,7 @@ def icmp_socket(version: int, device: str, echo_ids: range) -> socket.socket:
     return sock
 
 
-def raw_socket(version: int, device: str) -> socket.socket:
+def raw_socket(version: int, device: str, address: str) -> socket.socket:
     """See Sockets.raw_socket. Raises OSError."""
     sock = socket.socket(
         socket.AF_INET if version == 4 else socket.AF_INET6,
@@ -61,6 +69,32 @@ def raw_socket(version: int, device: str) -> socket.socket:
     )
     try:
         bind_to_device(sock, device)
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, DIRECT_BUFFER)
+        # The address may be tentative, or gone in a moment: packets that come from it are to be
+        # sent all the same, and one that nobody has any more makes none.
+        sock.setsockopt(*FREEBIND[version], 1)
+        # A link-local address belongs to its link.
+        scope = socket.if_nametoindex(device) if address.startswith("fe80:") else 0
+        sock.bind((address, 0) if version == 4 else (address, 0, 0, scope))
+    except OSError:
+        sock.close()
+        raise
+    return sock
+
+
+def frame_socket(device: str, protocol: int) -> socket.socket:
+    """A packet socket that sends frames with a virtio-net header and receives nothing, whoever
+    holds it: its filter accepts no packet and cannot be replaced (packet(7)). Raises OSError.
+
+    protocol: of what it sends, as an EtherType; 0 where the link header says it.
+    """
+    sock = socket.socket(socket.AF_PACKET, socket.SOCK_RAW | socket.SOCK_NONBLOCK, 0)
+    try:
+        icmp_filter.attach(sock, [icmp_filter.REFUSE])
+        sock.setsockopt(socket.SOL_SOCKET, SO_LOCK_FILTER, 1)
+        sock.setsockopt(SOL_PACKET, PACKET_VNET_HDR, 1)
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, DIRECT_BUFFER)
+        sock.bind((device, protocol))
     except OSError:
         sock.close()
         raise

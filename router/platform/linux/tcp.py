@@ -24,6 +24,7 @@ from router.platform.base.tcp import ConnectFailure, RelayBuffer, TcpInfo
 from router.platform.families import FAMILY
 from router.platform.linux import icmp_filter
 from router.platform.linux.error_queue import ERROR_SIZE, RECVERR, parse_extended_error
+from router.platform.linux.listeners import is_listening
 from router.platform.linux.sockets import bind_to_device
 from router.platform.linux.splice_pipe import SplicePipe
 from router.platform.privileged.client import GuardClient
@@ -106,6 +107,9 @@ class LinuxTcpSockets:
 
     def has_ended(self, sock: socket.socket) -> bool:
         return sock.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, 1)[0] == TCP_CLOSE
+
+    def is_listening(self, address: bytes, port: int) -> bool:
+        return is_listening(address, port)
 
     def tcp_info(self, sock: socket.socket) -> TcpInfo:
         info = sock.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, TCP_INFO.size)

@@ -7,12 +7,14 @@ import errno
 from collections.abc import Iterable, Mapping, Sequence
 from ipaddress import ip_address
 from pathlib import Path
-from types import SimpleNamespace
+from types import MappingProxyType, SimpleNamespace
 from typing import Any, cast
 
 from router.config.loader import load
 from router.config.model import Policy, PolicyType
 from router.engine.carriers import Carriers
+from router.engine.direct.decisions import Direct
+from router.engine.direct.path import DirectPath
 from router.engine.forwarder import Forwarder
 from router.engine.icmp.queries import Queries
 from router.engine.reading import read_all
@@ -25,14 +27,16 @@ from router.flows.drops import Drops
 from router.outbound.all import Kind, Outbounds, Surroundings
 from router.outbound.base import Outbound
 from router.outbound.descriptors import Descriptors
+from router.outbound.direct import DirectSenders
 from router.outbound.local_addresses import LocalAddresses
-from router.outbound.local_replies import LocalReplies
 from router.platform.base.descriptors import Bytes
 from router.platform.base.system import System
 from router.platform.base.tcp import TcpSockets
 from router.policy.match.table import RuleSet
+from router.policy.network import Interface
 from router.wire import icmp, ip, offload
 from tests.unit.engine.memory_outbound import Dials, MemoryChannel, MemoryOutbound
+from tests.unit.engine.memory_raw import MemoryRawSockets
 from tests.unit.engine.tcp.memory import MemoryTcp
 from tests.unit.engine.udp.memory import MemorySystem, MemoryUdpSocket, mapping_sockets
 
@@ -125,6 +129,8 @@ class MemoryOutbounds(Outbounds):
         return self.by_interface["eth0"] if known else None
 
 
+NOWHERE: Mapping[str, Interface] = MappingProxyType({})
+
 _open: list[World] = []
 
 
@@ -138,10 +144,16 @@ def close_worlds() -> None:
 class World:
     """What a test does: put a packet in, look at what came out where.
 
-    most: connections at a time.
+    most: connections at a time. local: the other interfaces of the machine, with their addresses.
     """
 
-    def __init__(self, directory: Path, rules: str = RULES, most: int = 100) -> None:
+    def __init__(
+        self,
+        directory: Path,
+        rules: str = RULES,
+        most: int = 100,
+        local: Mapping[str, Interface] = NOWHERE,
+    ) -> None:
         file = directory / "rules.yaml"
         file.write_text(rules, encoding="utf-8")
         config = load(file).config
@@ -165,12 +177,23 @@ class World:
             streams,
             drops,
         )
+        self.raw = MemoryRawSockets()
+        addresses = LocalAddresses(self.tun.name)
+        addresses.refresh(local)
+        system = cast(System, SimpleNamespace(sockets=self.raw))
+        self.direct = Direct(
+            DirectPath(self.tun.frame, refusals, drops),
+            DirectSenders(system, addresses),
+            refusals,
+            lambda address, port: (address, port) in self.listening,
+        )
+        self.listening: set[tuple[bytes, int]] = set()
         self.forwarder = Forwarder(
             config,
             RuleSet.build(config),
             self.outbounds,
             self.carriers,
-            LocalReplies(cast(System, None), LocalAddresses(self.tun.name)),
+            self.direct,
             refusals,
             drops,
         )

@@ -8,6 +8,7 @@ from typing import Any
 from router.platform.base.errors import PlatformError
 from router.platform.base.facts import NetworkPath
 from router.platform.linux.changes import LinuxChanges
+from router.platform.linux.netlink.constants import RTMGRP_NEIGH
 from router.platform.linux.present import present_network
 from router.platform.linux.sockets import path
 from router.platform.privileged.client import GuardClient, value_callback
@@ -34,6 +35,9 @@ class LinuxFacts:
 
     def watch(self) -> LinuxChanges:
         return LinuxChanges()
+
+    def watch_neighbours(self) -> LinuxChanges:
+        return LinuxChanges(RTMGRP_NEIGH)
 
 
 def _endpoints(value: Any) -> Sequence[Endpoint]:

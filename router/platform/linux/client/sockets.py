@@ -6,6 +6,7 @@ import socket
 
 from router.platform.linux.client.udp_pool import UdpPool
 from router.platform.linux.datagrams import LinuxDatagramSocket, udp_socket
+from router.platform.linux.frame_socket import ETHERTYPE, LinuxFrameSocket, link_of
 from router.platform.privileged.client import GuardClient
 from router.policy.network import Interface
 
@@ -29,8 +30,20 @@ class LinuxSockets:
     def udp_socket(self, version: int, interface: Interface, port: int) -> LinuxDatagramSocket:
         return udp_socket(self._udp[version].take(), version, interface, port)
 
-    def raw_socket(self, version: int, interface: Interface) -> socket.socket:
-        return self._guard.open_socket("raw_socket", version=version, name=interface.name)
+    def raw_socket(self, version: int, interface: Interface, address: str) -> socket.socket:
+        return self._guard.open_socket(
+            "raw_socket", version=version, name=interface.name, address=address
+        )
+
+    def frame_socket(
+        self, version: int, interface: Interface, source: bytes
+    ) -> LinuxFrameSocket | None:
+        link = link_of(interface.name)
+        if link is None:
+            return None
+        protocol = 0 if link.has_header else ETHERTYPE[version]
+        sock = self._guard.open_socket("frame_socket", name=interface.name, protocol=protocol)
+        return LinuxFrameSocket(sock, version, interface.index, source, link)
 
     def close(self) -> None:
         """Those that are still unused."""

@@ -29,6 +29,7 @@ RTM_GETRULE: Final = 34
 
 # Multicast groups, as bits of sockaddr_nl.nl_groups.
 RTMGRP_LINK: Final = 0x1
+RTMGRP_NEIGH: Final = 0x4
 RTMGRP_IPV4_IFADDR: Final = 0x10
 RTMGRP_IPV4_ROUTE: Final = 0x40
 RTMGRP_IPV4_RULE: Final = 0x80

@@ -32,6 +32,7 @@ class LinuxOperations:
             "endpoints": interfaces.endpoints,
             "icmp_socket": sockets.icmp_socket,
             "raw_socket": sockets.raw_socket,
+            "frame_socket": sockets.frame_socket,
             "listening_socket": sockets.listening_socket,
             "udp_sockets": sockets.udp_sockets,
             "control_socket": sockets.control_socket,

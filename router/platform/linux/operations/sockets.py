@@ -8,7 +8,7 @@ from router.platform.families import FAMILY
 from router.platform.linux.control_socket import control_socket
 from router.platform.linux.datagrams import BUFFER
 from router.platform.linux.operations.tun import TunOperations
-from router.platform.linux.sockets import enlarge_buffers, icmp_socket, raw_socket
+from router.platform.linux.sockets import enlarge_buffers, frame_socket, icmp_socket, raw_socket
 from router.platform.linux.tcp import listening_socket
 from router.platform.privileged.channel import Message
 
@@ -22,8 +22,11 @@ class SocketOperations:
     def icmp_socket(self, version: int, name: str, first_id: int, after_last: int) -> Message:
         return _handed_over(icmp_socket(version, name, range(first_id, after_last)))
 
-    def raw_socket(self, version: int, name: str) -> Message:
-        return _handed_over(raw_socket(version, name))
+    def raw_socket(self, version: int, name: str, address: str) -> Message:
+        return _handed_over(raw_socket(version, name, address))
+
+    def frame_socket(self, name: str, protocol: int) -> Message:
+        return _handed_over(frame_socket(name, protocol))
 
     def listening_socket(self, address: str) -> Message:
         return _handed_over(listening_socket(self._tun.name, self._tun.index, address))

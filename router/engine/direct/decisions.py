@@ -1,0 +1,134 @@
+"""Which packets of this machine's own addresses leave directly.
+
+Always true: a packet leaves directly only by the outbound that its rule names, from an address of
+that outbound. What began directly and is decided on otherwise now is ended, and told so: its source
+is no address of its outbound any more.
+
+Must not know: how rules are evaluated.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Hashable
+from typing import Final
+
+from router.config.model import Path, Policy
+from router.engine.direct.flow import DirectFlow, pair_of
+from router.engine.direct.path import DirectPath
+from router.engine.refusals import Refusals
+from router.flows.drops import Drop
+from router.flows.tally import Tally
+from router.outbound.base import Outbound
+from router.outbound.direct import DirectSenders
+from router.platform.base.errors import PlatformError
+from router.wire import icmp, ip, tcp
+from router.wire.icmp import Error
+from router.wire.transport import destination_port, source_port
+
+MOST_FORMER: Final = 65_536
+"""Pairs of addresses that are remembered after rules or outbounds have changed."""
+
+IsListening = Callable[[bytes, int], bool]
+"""Whether a program accepts TCP connections at a local address and port."""
+
+
+class Direct:
+    """Decides about packets whose source is one of `owns`.
+
+    obstacle: why nothing may begin to leave directly at present, in one clause; None if it may.
+    """
+
+    def __init__(
+        self,
+        path: DirectPath,
+        senders: DirectSenders,
+        refusals: Refusals,
+        is_listening: IsListening,
+    ) -> None:
+        self.obstacle: str | None = None
+        self.carry = path.carry
+        self.owns = senders.owns
+        self._path = path
+        self._senders = senders
+        self._refusals = refusals
+        self._is_listening = is_listening
+        self._former: set[Hashable] = set()
+        self._relayed: set[Hashable] = set()
+
+    def take(
+        self,
+        packet: ip.Packet,
+        policy: Policy,
+        outbound: Outbound | None,
+        tally: Tally,
+        *,
+        by_port: bool,
+        now: float,
+    ) -> bool:
+        """Send, or end, a packet that belongs to the direct path; whether it does.
+
+        policy, outbound: what the rules say about it. by_port: whether they say otherwise about
+        other protocols or ports of the destination.
+        """
+        if outbound is None or not outbound.owns(packet.source):
+            return self._end(packet, now)
+        may_begin = policy.path is Path.AUTO and self.obstacle is None
+        if not may_begin and begins(packet):
+            self._note_relayed(packet)
+            return False
+        if packet.hop_limit <= 1:
+            self._refusals.refuse(packet, Error.HOP_LIMIT_EXCEEDED, Drop.HOP_LIMIT, now)
+            return True
+        try:
+            sender = self._senders.sender(packet.source)
+        except (OSError, PlatformError):
+            self._refusals.refuse(packet, Error.NO_ROUTE, Drop.UNREACHABLE, now)
+            return True
+        flow = DirectFlow(sender, packet.destination, outbound, tally)
+        if may_begin and pair_of(packet) not in self._relayed:
+            self._path.know(packet, flow, destination_port(packet) if by_port else None)
+        self._path.send(flow, packet, now)
+        return True
+
+    def reply(self, packet: ip.Packet) -> None:
+        """Send an answer of this machine itself, which no rule is about: unchanged, by the
+        interface that has its source. Raises OSError, PlatformError."""
+        self._senders.send(packet)
+
+    def forget(self) -> None:
+        """Rules, outbounds or addresses may have changed: decide again about everything."""
+        if len(self._former) > MOST_FORMER:
+            self._former.clear()
+        self._former.update(self._path.forget())
+
+    def _note_relayed(self, packet: ip.Packet) -> None:
+        """As long as it may have connections, nothing between its addresses goes unseen."""
+        if len(self._relayed) >= MOST_FORMER:
+            self._relayed.clear()
+        self._relayed.add(pair_of(packet))
+
+    def _end(self, packet: ip.Packet, now: float) -> bool:
+        """Tell the program if this has left directly before; a connection that a local server has
+        accepted goes on, since no rule is about it."""
+        pair = pair_of(packet)
+        if pair not in self._former:
+            return False
+        if packet.protocol == ip.TCP and tcp.is_whole(packet) and not tcp.is_request(packet):
+            if self._is_listening(packet.source, source_port(packet)):
+                return False
+            self._refusals.reset(packet, Drop.NO_CONNECTION)
+            return True
+        if packet.protocol == ip.UDP:
+            self._former.discard(pair)
+            self._refusals.refuse(packet, Error.PROHIBITED, Drop.UDP_REFUSED, now)
+            return True
+        return False
+
+
+def begins(packet: ip.Packet) -> bool:
+    """Whether the relayed path can carry it as the first of a flow: a TCP request, a query."""
+    if packet.protocol == ip.TCP:
+        return tcp.is_whole(packet) and tcp.is_request(packet)
+    return packet.protocol == icmp.protocol_of(packet.version) and (
+        icmp.message_type(packet) in icmp.ANSWER_TO[packet.version]
+    )

@@ -1,0 +1,170 @@
+"""The hot path of packets that leave directly: from a frame in the TUN to a raw socket.
+
+Always true: only what `decisions` has decided leaves here, unchanged but for its hop limit; what
+cannot be sent is refused as the system would refuse it, or dropped and counted, and the next packet
+is not kept waiting.
+
+Must not know: rules, policies, addresses of this machine.
+"""
+
+from __future__ import annotations
+
+import errno
+from collections.abc import Hashable
+from struct import pack_into
+from typing import Final
+
+from router.engine.direct.flow import V4_PAIR, V6_PAIR, DirectFlow, pair_of
+from router.engine.direct.uncut import Uncut
+from router.engine.refusals import Refusals
+from router.flows.drops import Drop, Drops
+from router.wire import icmp, ip, offload
+from router.wire.headers import V4_TTL, V6_HOP_LIMIT
+from router.wire.icmp import Error
+from router.wire.offload import (
+    AT_V4_ADDRESSES,
+    AT_V4_FRAGMENT,
+    AT_V4_PROTOCOL,
+    AT_V6_ADDRESSES,
+    AT_V6_NEXT_HEADER,
+    FIELDS,
+    HEADER,
+)
+
+AT_V4_TTL: Final = HEADER + V4_TTL
+AT_V6_HOP_LIMIT: Final = HEADER + V6_HOP_LIMIT
+MOST: Final = 65_536
+"""Pairs of addresses that are remembered; then all are decided on again."""
+WITH_PORTS: Final = (ip.TCP, ip.UDP)
+NO_WAY: Final = (errno.ENETUNREACH, errno.EHOSTUNREACH, errno.ENETDOWN, errno.ENODEV)
+
+_Known = DirectFlow | dict[int, DirectFlow]
+
+
+class DirectPath:
+    """frame: of the TUN; see TunDevice."""
+
+    def __init__(self, frame: bytearray, refusals: Refusals, drops: Drops) -> None:
+        self._frame = frame
+        self._view = memoryview(frame)
+        self._refusals = refusals
+        self._drops = drops
+        self._known: dict[Hashable, _Known] = {}
+        self._uncut = Uncut(frame, self.failed, drops)
+
+    def carry(self, size: int, now: float) -> bool:
+        """Send the frame if it is decided that it leaves directly; `size` counts its header."""
+        frame = self._frame
+        if frame[HEADER] >> 4 == 4:
+            known = self._known.get(V4_PAIR.unpack_from(frame, AT_V4_ADDRESSES))
+            at = AT_V4_TTL
+        else:
+            known = self._known.get(V6_PAIR.unpack_from(frame, AT_V6_ADDRESSES))
+            at = AT_V6_HOP_LIMIT
+        if known is None:
+            return False
+        if isinstance(known, dict):
+            known = known.get(self._traffic())
+            if known is None:
+                return False
+        hops = frame[at]
+        if hops <= 1:
+            return False
+        if frame[1]:
+            return self._uncut.carry(known, size, now)
+        frame[at] = hops - 1
+        if frame[0]:
+            self._complete(size)
+        try:
+            known.send(self._view[HEADER:size], known.address)
+        except OSError as error:
+            frame[at] = hops
+            self.failed(known, bytes(self._view[HEADER:size]), error, now)
+        tally = known.tally
+        tally.packets_out += 1
+        tally.bytes_out += size - HEADER
+        return True
+
+    def send(self, flow: DirectFlow, packet: ip.Packet, now: float) -> None:
+        """Send a packet that has just been decided on; its hop limit is above 1."""
+        data = bytearray(packet.data)
+        data[V4_TTL if packet.version == 4 else V6_HOP_LIMIT] -= 1
+        flow.tally.went_out(len(data))
+        try:
+            flow.send(data, flow.address)
+        except OSError as error:
+            self.failed(flow, packet.data, error, now)
+
+    def know(self, packet: ip.Packet, flow: DirectFlow, port: int | None) -> None:
+        """Let what is like `packet` leave so from now on: all between these addresses, or with
+        `port` what has the same protocol and destination port."""
+        if len(self._known) >= MOST:
+            self._known.clear()
+        pair = pair_of(packet)
+        if port is None:
+            self._known[pair] = flow
+            return
+        by_traffic = self._known.get(pair)
+        if not isinstance(by_traffic, dict):
+            by_traffic = self._known[pair] = {}
+        by_traffic[packet.protocol << 16 | port] = flow
+
+    def forget(self) -> dict[Hashable, _Known]:
+        """Decide again about everything; what was known."""
+        known, self._known = self._known, {}
+        return known
+
+    def failed(self, flow: DirectFlow, data: bytes, error: OSError, now: float) -> None:
+        """A packet could not be sent: tell its program what the system says, as far as ICMP has a
+        word for it."""
+        packet = ip.parse(data)
+        if error.errno == errno.EPERM:
+            self._refusals.refuse(packet, Error.PROHIBITED, Drop.REFUSED_BY_HOST, now)
+        elif error.errno == errno.EMSGSIZE:
+            self._too_big(flow, packet, now)
+        elif error.errno in NO_WAY:
+            self._refusals.refuse(packet, Error.NO_ROUTE, Drop.UNREACHABLE, now)
+        else:
+            self._drops.count(Drop.NO_BUFFER)
+
+    def _too_big(self, flow: DirectFlow, packet: ip.Packet, now: float) -> None:
+        if packet.dont_fragment or len(packet.data) <= flow.mtu:
+            path = flow.outbound.path(packet.version, flow.address[0])
+            mtu = min(path.mtu, flow.mtu)
+            self._refusals.refuse(packet, Error.TOO_BIG, Drop.TOO_BIG, now, mtu)
+            return
+        try:
+            flow.sender.send_packet(packet)
+        except OSError:
+            self._drops.count(Drop.NO_BUFFER)
+
+    def _traffic(self) -> int:
+        """Protocol and destination port of the frame, as `know` has them; -1 where they stand
+        elsewhere or are missing."""
+        frame = self._frame
+        if frame[HEADER] >> 4 == 4:
+            protocol = frame[AT_V4_PROTOCOL]
+            ports = HEADER + ((frame[HEADER] & 0x0F) << 2)
+            if frame[AT_V4_FRAGMENT] & 0x3F or frame[AT_V4_FRAGMENT + 1]:
+                return -1
+        else:
+            protocol = frame[AT_V6_NEXT_HEADER]
+            ports = HEADER + ip.IPV6_HEADER
+        if protocol in WITH_PORTS:
+            return protocol << 16 | frame[ports + 2] << 8 | frame[ports + 3]
+        if protocol in (icmp.protocol_of(4), icmp.protocol_of(6)):
+            return protocol << 16
+        return -1
+
+    def _complete(self, size: int) -> None:
+        """Sum up the rest of a TCP or UDP checksum that holds the sum of the pseudo-header. Zero
+        never results, which UDP would take for "none"."""
+        flags, _, _, _, start, offset = FIELDS.unpack_from(self._frame)
+        if not flags & offload.NEEDS_CHECKSUM or HEADER + start + offset + 2 > size:
+            return
+        end = size
+        if size - start & 1:
+            self._frame[size] = 0
+            end += 1
+        total = int.from_bytes(self._view[HEADER + start : end], "big") % 0xFFFF
+        pack_into("!H", self._frame, HEADER + start + offset, total ^ 0xFFFF)

@@ -1,0 +1,111 @@
+"""Sending frames with a virtio-net header by a packet socket (packet(7), PACKET_VNET_HDR).
+
+Always true: a frame leaves by the interface of the socket, to the next hop that the kernel names
+for its destination; a next hop is asked for once, and again after `forget_next_hops`.
+
+Must not know: which frames may leave this way.
+"""
+
+from __future__ import annotations
+
+import os
+import socket
+from fcntl import ioctl
+from struct import Struct, pack
+from typing import Final, NamedTuple
+
+from router.platform.linux.netlink.neighbours import link_address
+from router.platform.linux.netlink.route_lookup import Answer, RouteLookup
+from router.wire import offload
+
+SIOCGIFHWADDR: Final = 0x8927
+HARDWARE: Final = Struct("16sH6s8x")
+"""struct ifreq (linux/if.h): name; type (ARPHRD_...) and link address."""
+ARPHRD_ETHER: Final = 1
+ARPHRD_NONE: Final = 0xFFFE
+ETHERTYPE: Final = {4: 0x0800, 6: 0x86DD}
+ETHERNET_HEADER: Final = 14
+MOST_NEXT_HOPS: Final = 4096
+"""Destinations that are remembered."""
+
+
+class Link(NamedTuple):
+    """How packets stand on a link. address: of the interface itself, 6 bytes."""
+
+    has_header: bool
+    address: bytes
+
+
+def link_of(interface: str) -> Link | None:
+    """None where the link needs another header than Ethernet's or none, or is gone."""
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sock:
+        try:
+            answer = ioctl(sock, SIOCGIFHWADDR, HARDWARE.pack(interface.encode(), 0, b""))
+        except OSError:
+            return None
+    _, kind, address = HARDWARE.unpack(answer)
+    return Link(kind == ARPHRD_ETHER, address) if kind in (ARPHRD_ETHER, ARPHRD_NONE) else None
+
+
+class LinuxFrameSocket:
+    """See FrameSocket. sock: as the guard opens it. index: of the interface. source: the address
+    that all frames come from, 4 or 16 bytes."""
+
+    def __init__(
+        self, sock: socket.socket, version: int, index: int, source: bytes, link: Link
+    ) -> None:
+        self._socket = sock
+        self._descriptor = sock.fileno()
+        self._version = version
+        self._index = index
+        self._source = source
+        self._link = link
+        self._lookup = RouteLookup()
+        self._headers: dict[bytes, bytes] = {}
+        self._views: tuple[bytearray, memoryview] | None = None
+        self.forget_next_hops = self._headers.clear
+
+    def send(self, frame: bytearray, size: int, destination: bytes) -> bool:
+        view = self._view(frame)
+        if not self._link.has_header:
+            os.write(self._descriptor, view[:size])
+            return True
+        header = self._headers.get(destination) or self._find(destination)
+        if not header:
+            return False
+        flags, kind, length, segment, start, offset = offload.FIELDS.unpack_from(frame)
+        fields = offload.FIELDS.pack(
+            flags, kind, length + ETHERNET_HEADER, segment, start + ETHERNET_HEADER, offset
+        )
+        os.writev(self._descriptor, (fields, header, view[offload.HEADER : size]))
+        return True
+
+    def close(self) -> None:
+        self._socket.close()
+        self._lookup.close()
+
+    def _view(self, frame: bytearray) -> memoryview:
+        """The same frame is sent again and again."""
+        if self._views is None or self._views[0] is not frame:
+            self._views = frame, memoryview(frame)
+        return self._views[1]
+
+    def _find(self, destination: bytes) -> bytes:
+        """The link header of packets to a destination; empty while it is unknown."""
+        answer = self._ask(destination, self._source)
+        if answer is None or answer.interface != self._index:
+            # IPv6 takes the interface for a hint where a source is given (ip6_route_output_flags).
+            answer = self._ask(destination, None)
+        if answer is None or answer.interface != self._index:
+            return b""
+        found = link_address(self._index, answer.gateway or destination)
+        if found is None or len(found) != len(self._link.address):
+            return b""
+        if len(self._headers) >= MOST_NEXT_HOPS:
+            self._headers.clear()
+        header = found + self._link.address + pack("!H", ETHERTYPE[self._version])
+        self._headers[destination] = header
+        return header
+
+    def _ask(self, destination: bytes, source: bytes | None) -> Answer | None:
+        return self._lookup.ask(self._version, destination, oif=self._index, source=source)

@@ -1,0 +1,73 @@
+"""Raw and packet sockets in memory: they record what is sent by them."""
+
+from __future__ import annotations
+
+import errno
+from typing import NamedTuple
+
+from router.platform.base.descriptors import Bytes
+from router.policy.network import Interface
+
+
+class Sent(NamedTuple):
+    """A packet, by which interface, from which address the socket is, and to where it was sent."""
+
+    packet: bytes
+    interface: str
+    source: str
+    destination: str
+
+
+class MemoryRawSocket:
+    """errors: raised by the next sends, in order; None lets one through."""
+
+    def __init__(self, all_sent: list[Sent], interface: str, source: str) -> None:
+        self.errors: list[int | None] = []
+        self._all_sent = all_sent
+        self._interface = interface
+        self._source = source
+
+    def sendto(self, packet: Bytes, address: tuple[str, int]) -> int:
+        code = self.errors.pop(0) if self.errors else None
+        if code is not None:
+            raise OSError(code, errno.errorcode[code])
+        self._all_sent.append(Sent(bytes(packet), self._interface, self._source, address[0]))
+        return len(packet)
+
+    def close(self) -> None:
+        pass
+
+
+class MemoryFrames:
+    """See FrameSocket. resolved: whether the link address of the next hop is known."""
+
+    def __init__(self) -> None:
+        self.sent: list[bytes] = []
+        self.resolved = True
+
+    def send(self, frame: bytearray, size: int, destination: bytes) -> bool:
+        if self.resolved:
+            self.sent.append(bytes(frame[:size]))
+        return self.resolved
+
+    def forget_next_hops(self) -> None:
+        pass
+
+    def close(self) -> None:
+        pass
+
+
+class MemoryRawSockets:
+    """The part of Sockets that the direct path needs."""
+
+    def __init__(self) -> None:
+        self.sent: list[Sent] = []
+        self.by_source: dict[str, MemoryRawSocket] = {}
+        self.frames = MemoryFrames()
+
+    def raw_socket(self, version: int, interface: Interface, address: str) -> MemoryRawSocket:
+        made = self.by_source[address] = MemoryRawSocket(self.sent, interface.name, address)
+        return made
+
+    def frame_socket(self, version: int, interface: Interface, source: bytes) -> MemoryFrames:
+        return self.frames
