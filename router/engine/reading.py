@@ -69,4 +69,5 @@ def read_all(forwarder: Forwarder, tun: TunDevice, budget: int, now: float) -> N
             if channel is not None and number == 0:
                 receive_all(forwarder, channel, 1, now)
     finally:
+        direct.flush(now)
         datagrams.flush(now)

@@ -31,6 +31,7 @@ class DirectSender:
     send: `send(packet, (destination, 0))`, in one piece. Raises OSError; EMSGSIZE if it is longer
     than the path MTU.
     frames: what sends frames that are yet to be cut; None where there is no such thing.
+    frames_take_datagrams: whether also those of UDP, as far as it is known.
     """
 
     def __init__(
@@ -39,6 +40,7 @@ class DirectSender:
         self.interface = interface
         self.send = sock.sendto
         self.frames = frames
+        self.frames_take_datagrams = frames is not None
         self._socket = sock
 
     def send_packet(self, packet: ip.Packet) -> None:

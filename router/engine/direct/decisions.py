@@ -47,6 +47,7 @@ class Direct:
     ) -> None:
         self.obstacle: str | None = None
         self.carry = path.carry
+        self.flush = path.flush
         self.owns = senders.owns
         self._path = path
         self._senders = senders

@@ -14,6 +14,10 @@ from router.outbound.base import Outbound
 from router.outbound.direct import DirectSender
 from router.wire import ip
 
+SAMPLE_INTERVAL: Final = 0.1
+"""Seconds."""
+MOST_CONNECTIONS: Final = 4096
+"""Of one pair of addresses that are remembered."""
 V4_PAIR: Final = Struct("=Q")
 V6_PAIR: Final = Struct("=4Q")
 
@@ -21,9 +25,9 @@ V6_PAIR: Final = Struct("=4Q")
 class DirectFlow:
     """tally: counts what leaves. destination: 4 or 16 bytes.
 
-    samples: by the ports of a connection, when its next frame is cut and sent by the raw socket, in
-    seconds of the loop's clock. refused: the connections whose last sample the host's firewall has
-    refused.
+    samples: by the ports of a connection, when its next packet is to leave by the raw socket, in
+    seconds of the loop's clock. refused: the connections of which the host's firewall has refused a
+    packet since the last sample.
     """
 
     __slots__ = (
@@ -50,6 +54,17 @@ class DirectFlow:
         self.tally = tally
         self.samples: dict[bytes, float] = {}
         self.refused: set[bytes] = set()
+
+    def sample(self, ports: bytes, now: float) -> bool:
+        """Whether what comes next between these ports is to be judged by the host's firewall."""
+        if self.samples.get(ports, now) > now:
+            return False
+        if len(self.samples) >= MOST_CONNECTIONS:
+            self.samples.clear()
+            self.refused.clear()
+        self.samples[ports] = now + SAMPLE_INTERVAL
+        self.refused.discard(ports)
+        return True
 
 
 def pair_of(packet: ip.Packet) -> Hashable:

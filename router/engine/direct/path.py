@@ -11,15 +11,15 @@ from __future__ import annotations
 
 import errno
 from collections.abc import Hashable
-from struct import pack_into
 from typing import Final
 
 from router.engine.direct.flow import V4_PAIR, V6_PAIR, DirectFlow, pair_of
+from router.engine.direct.runs import Runs
 from router.engine.direct.uncut import Uncut
 from router.engine.refusals import Refusals
 from router.flows.drops import Drop, Drops
-from router.wire import icmp, ip, offload
-from router.wire.headers import V4_TTL, V6_HOP_LIMIT
+from router.wire import icmp, ip
+from router.wire.headers import PORTS, V4_TTL, V6_HOP_LIMIT
 from router.wire.icmp import Error
 from router.wire.offload import (
     AT_V4_ADDRESSES,
@@ -27,8 +27,8 @@ from router.wire.offload import (
     AT_V4_PROTOCOL,
     AT_V6_ADDRESSES,
     AT_V6_NEXT_HEADER,
-    FIELDS,
     HEADER,
+    complete,
 )
 
 AT_V4_TTL: Final = HEADER + V4_TTL
@@ -51,6 +51,7 @@ class DirectPath:
         self._drops = drops
         self._known: dict[Hashable, _Known] = {}
         self._uncut = Uncut(frame, self.failed, drops)
+        self._runs = Runs(frame, self.failed)
 
     def carry(self, size: int, now: float) -> bool:
         """Send the frame if it is decided that it leaves directly; `size` counts its header."""
@@ -74,7 +75,9 @@ class DirectPath:
             return self._uncut.carry(known, size, now)
         frame[at] = hops - 1
         if frame[0]:
-            self._complete(size)
+            if self._runs.carry(known, size, now):
+                return True
+            complete(frame, size)
         try:
             known.send(self._view[HEADER:size], known.address)
         except OSError as error:
@@ -84,6 +87,10 @@ class DirectPath:
         tally.packets_out += 1
         tally.bytes_out += size - HEADER
         return True
+
+    def flush(self, now: float) -> None:
+        """Send what was kept to leave together with what follows it."""
+        self._runs.flush(now)
 
     def send(self, flow: DirectFlow, packet: ip.Packet, now: float) -> None:
         """Send a packet that has just been decided on; its hop limit is above 1."""
@@ -119,6 +126,7 @@ class DirectPath:
         word for it."""
         packet = ip.parse(data)
         if error.errno == errno.EPERM:
+            flow.refused.add(data[packet.payload : packet.payload + PORTS])
             self._refusals.refuse(packet, Error.PROHIBITED, Drop.REFUSED_BY_HOST, now)
         elif error.errno == errno.EMSGSIZE:
             self._too_big(flow, packet, now)
@@ -155,16 +163,3 @@ class DirectPath:
         if protocol in (icmp.protocol_of(4), icmp.protocol_of(6)):
             return protocol << 16
         return -1
-
-    def _complete(self, size: int) -> None:
-        """Sum up the rest of a TCP or UDP checksum that holds the sum of the pseudo-header. Zero
-        never results, which UDP would take for "none"."""
-        flags, _, _, _, start, offset = FIELDS.unpack_from(self._frame)
-        if not flags & offload.NEEDS_CHECKSUM or HEADER + start + offset + 2 > size:
-            return
-        end = size
-        if size - start & 1:
-            self._frame[size] = 0
-            end += 1
-        total = int.from_bytes(self._view[HEADER + start : end], "big") % 0xFFFF
-        pack_into("!H", self._frame, HEADER + start + offset, total ^ 0xFFFF)

@@ -13,7 +13,6 @@ Must not know: where the packet socket is allowed.
 
 from __future__ import annotations
 
-import errno
 from collections.abc import Callable
 from struct import pack_into
 from typing import Final
@@ -21,13 +20,9 @@ from typing import Final
 from router.engine.direct.flow import DirectFlow
 from router.flows.drops import Drop, Drops
 from router.wire import offload
-from router.wire.headers import V4_CHECKSUM, V4_TTL, V6_HOP_LIMIT
+from router.wire.headers import PORTS, V4_CHECKSUM, V4_TTL, V6_HOP_LIMIT
 from router.wire.offload import FIELDS, HEADER
 
-SAMPLE_INTERVAL: Final = 0.1
-"""Seconds."""
-MOST_CONNECTIONS: Final = 4096
-"""Of one pair of addresses that are remembered."""
 AT_V4_TTL: Final = HEADER + V4_TTL
 AT_V4_CHECKSUM: Final = HEADER + V4_CHECKSUM
 AT_V6_HOP_LIMIT: Final = HEADER + V6_HOP_LIMIT
@@ -40,22 +35,23 @@ class Uncut:
 
     def __init__(self, frame: bytearray, failed: Failed, drops: Drops) -> None:
         self._frame = frame
+        self._view = memoryview(frame)
         self._failed = failed
         self._drops = drops
 
     def carry(self, flow: DirectFlow, size: int, now: float) -> bool:
         """Send the frame; true. Its hop limit is above 1."""
         _, _, length, segment, start, _ = FIELDS.unpack_from(self._frame)
-        ports = bytes(self._frame[HEADER + start : HEADER + start + 4])
+        ports = bytes(self._frame[HEADER + start : HEADER + start + PORTS])
         frames = flow.sender.frames
         flow.tally.packets_out += max(1, -(-(size - HEADER - length) // max(segment, 1)))
         flow.tally.bytes_out += size - HEADER
-        if frames is None or length + segment > flow.mtu or flow.samples.get(ports, now) <= now:
-            self._cut(flow, size, ports, now)
+        if frames is None or length + segment > flow.mtu or flow.sample(ports, now):
+            self._cut(flow, size, now)
         elif ports in flow.refused:
             self._drops.count(Drop.REFUSED_BY_HOST)
         elif not self._send(flow, size, now):
-            self._cut(flow, size, ports, now)
+            self._cut(flow, size, now)
         return True
 
     def _send(self, flow: DirectFlow, size: int, now: float) -> bool:
@@ -64,7 +60,7 @@ class Uncut:
         assert frames is not None
         self._count_hop(-1)
         try:
-            if frames.send(self._frame, size, flow.destination):
+            if frames.send(self._view, size, flow.destination):
                 return True
         except OSError as error:
             self._count_hop(1)
@@ -73,27 +69,17 @@ class Uncut:
         self._count_hop(1)
         return False
 
-    def _cut(self, flow: DirectFlow, size: int, ports: bytes, now: float) -> None:
+    def _cut(self, flow: DirectFlow, size: int, now: float) -> None:
         """By the raw socket, segment by segment."""
         at = V4_TTL if self._frame[HEADER] >> 4 == 4 else V6_HOP_LIMIT
-        refused = False
         for segment in offload.packets(self._frame, size):
             packet = bytearray(segment)
             packet[at] -= 1
             try:
                 flow.send(packet, flow.address)
             except OSError as error:
-                refused = error.errno == errno.EPERM
                 self._failed(flow, segment, error, now)
                 break
-        self._note(flow, ports, refused, now)
-
-    def _note(self, flow: DirectFlow, ports: bytes, refused: bool, now: float) -> None:
-        if len(flow.samples) >= MOST_CONNECTIONS:
-            flow.samples.clear()
-            flow.refused.clear()
-        flow.samples[ports] = now + SAMPLE_INTERVAL
-        (flow.refused.add if refused else flow.refused.discard)(ports)
 
     def _count_hop(self, change: int) -> None:
         """Change the hop limit by 1, down or up, and the checksum with it (RFC 1624)."""

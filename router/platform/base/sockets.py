@@ -92,7 +92,7 @@ class FrameSocket(Protocol):
     """Sends frames whose packet the system, or its hardware, has yet to cut; see
     router.wire.offload. What it sends passes by the rules of the host's firewall."""
 
-    def send(self, frame: bytearray, size: int, destination: bytes) -> bool:
+    def send(self, frame: memoryview, size: int, destination: bytes) -> bool:
         """Send the first `size` bytes of a frame, as they are; whether that was possible: it is not
         while the link address of the next hop is unknown. Raises OSError."""
         ...

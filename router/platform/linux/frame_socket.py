@@ -62,13 +62,11 @@ class LinuxFrameSocket:
         self._link = link
         self._lookup = RouteLookup()
         self._headers: dict[bytes, bytes] = {}
-        self._views: tuple[bytearray, memoryview] | None = None
         self.forget_next_hops = self._headers.clear
 
-    def send(self, frame: bytearray, size: int, destination: bytes) -> bool:
-        view = self._view(frame)
+    def send(self, frame: memoryview, size: int, destination: bytes) -> bool:
         if not self._link.has_header:
-            os.write(self._descriptor, view[:size])
+            os.write(self._descriptor, frame[:size])
             return True
         header = self._headers.get(destination) or self._find(destination)
         if not header:
@@ -77,18 +75,12 @@ class LinuxFrameSocket:
         fields = offload.FIELDS.pack(
             flags, kind, length + ETHERNET_HEADER, segment, start + ETHERNET_HEADER, offset
         )
-        os.writev(self._descriptor, (fields, header, view[offload.HEADER : size]))
+        os.writev(self._descriptor, (fields, header, frame[offload.HEADER : size]))
         return True
 
     def close(self) -> None:
         self._socket.close()
         self._lookup.close()
-
-    def _view(self, frame: bytearray) -> memoryview:
-        """The same frame is sent again and again."""
-        if self._views is None or self._views[0] is not frame:
-            self._views = frame, memoryview(frame)
-        return self._views[1]
 
     def _find(self, destination: bytes) -> bytes:
         """The link header of packets to a destination; empty while it is unknown."""

@@ -7,6 +7,7 @@ from typing import NamedTuple
 
 from router.platform.base.descriptors import Bytes
 from router.policy.network import Interface
+from router.wire.headers import fill_in_v4_checksum
 
 
 class Sent(NamedTuple):
@@ -31,7 +32,10 @@ class MemoryRawSocket:
         code = self.errors.pop(0) if self.errors else None
         if code is not None:
             raise OSError(code, errno.errorcode[code])
-        self._all_sent.append(Sent(bytes(packet), self._interface, self._source, address[0]))
+        sent = bytearray(packet)
+        if sent[0] >> 4 == 4:  # as the kernel does (raw(7), IP_HDRINCL)
+            fill_in_v4_checksum(sent, 0, (sent[0] & 0x0F) << 2)
+        self._all_sent.append(Sent(bytes(sent), self._interface, self._source, address[0]))
         return len(packet)
 
     def close(self) -> None:
@@ -45,7 +49,7 @@ class MemoryFrames:
         self.sent: list[bytes] = []
         self.resolved = True
 
-    def send(self, frame: bytearray, size: int, destination: bytes) -> bool:
+    def send(self, frame: memoryview, size: int, destination: bytes) -> bool:
         if self.resolved:
             self.sent.append(bytes(frame[:size]))
         return self.resolved
