@@ -7,6 +7,7 @@ from typing import Protocol
 
 from router.platform.base.descriptors import Poller
 from router.platform.base.facts import Facts, Interfaces
+from router.platform.base.packet_filter import PacketFilter
 from router.platform.base.processes import Processes
 from router.platform.base.routes import RouteInstaller
 from router.platform.base.sockets import Sockets
@@ -34,6 +35,9 @@ class System(Protocol):
 
     @property
     def facts(self) -> Facts: ...
+
+    @property
+    def packet_filter(self) -> PacketFilter: ...
 
     @property
     def processes(self) -> Processes: ...

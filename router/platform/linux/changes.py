@@ -41,14 +41,20 @@ class LinuxChanges:
 
     def drain(self) -> None:
         """What is left makes it readable again. Raises OSError."""
-        for _ in range(MOST_REPORTS):
-            try:
-                self._socket.recv(65536)
-            except BlockingIOError:
-                return
-            except OSError as error:
-                if error.errno not in OVERRUNS:
-                    raise
+        discard_reports(self._socket)
 
     def close(self) -> None:
         self._socket.close()
+
+
+def discard_reports(netlink: socket.socket) -> None:
+    """Read and discard what a non-blocking netlink socket has received, a bounded number of
+    reports. Raises OSError."""
+    for _ in range(MOST_REPORTS):
+        try:
+            netlink.recv(65536)
+        except BlockingIOError:
+            return
+        except OSError as error:
+            if error.errno not in OVERRUNS:
+                raise

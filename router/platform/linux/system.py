@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from typing import Final
 
 from router.platform.linux.client.facts import LinuxFacts
+from router.platform.linux.client.packet_filter import LinuxPacketFilter
 from router.platform.linux.client.processes import LinuxProcesses
 from router.platform.linux.client.routes import LinuxRoutes
 from router.platform.linux.client.sockets import LinuxSockets
@@ -34,6 +35,7 @@ class LinuxSystem:
         self.tcp = LinuxTcpSockets(guard, splicing=offloads)
         self.interfaces = LinuxInterfaces()
         self.facts = LinuxFacts(guard)
+        self.packet_filter = LinuxPacketFilter(guard)
         self.processes = LinuxProcesses(guard)
 
     def poller(self) -> LinuxPoller:

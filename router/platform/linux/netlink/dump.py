@@ -1,4 +1,4 @@
-"""Dumps of rtnetlink: links, addresses, routes and rules as the kernel lists them.
+"""Dumps of netlink: links, addresses, routes, rules and the like as the kernel lists them.
 
 Only reads, so it needs no privilege. Written out because `check` and `explain` are short: importing
 pyroute2 takes 0.13 s, as long as reading 100,000 rules takes, and it needs 0.1 ms for each route of
@@ -38,14 +38,15 @@ def rtnetlink() -> socket.socket:
 
 
 def dump(
-    netlink: socket.socket, request: int, family: int, header: Struct
+    netlink: socket.socket, request: int, family: int, header: Struct, filters: bytes = b""
 ) -> Iterator[tuple[tuple[int, ...], Attributes]]:
     """(fields of the header, attributes by type) of every object.
 
     `request` is one of RTM_GET..., `family` an AF_ number, `header` the layout that goes before the
-    attributes, the family in its first byte. Raises OSError.
+    attributes, the family in its first byte; `filters` are attributes that say which objects.
+    Raises OSError.
     """
-    body = bytes([family]).ljust(header.size, b"\0")
+    body = bytes([family]).ljust(header.size, b"\0") + filters
     netlink.send(pack_message(request, NLM_F_REQUEST | NLM_F_DUMP, 1, body))
     while True:
         for message in unpack_messages(netlink.recv(BUFFER)):

@@ -38,6 +38,11 @@ def pack_message(kind: int, flags: int, sequence: int, body: bytes) -> bytes:
     return NLMSGHDR.pack(NLMSGHDR.size + len(body), kind, flags, sequence, 0) + body
 
 
+def pack_attribute(kind: int, payload: bytes) -> bytes:
+    length = ATTRIBUTE.size + len(payload)
+    return (ATTRIBUTE.pack(length, kind) + payload).ljust(_aligned(length), b"\0")
+
+
 def unpack_messages(datagram: bytes) -> Iterator[Message]:
     offset = 0
     while offset + NLMSGHDR.size <= len(datagram):
@@ -51,17 +56,20 @@ def error_number(body: bytes) -> int:
     return -int.from_bytes(body[:4], NATIVE, signed=True)
 
 
-def attributes(data: bytes) -> dict[int, bytes]:
-    """The payloads of attributes that follow each other, by type; of a repeated type the last."""
-    found = {}
+def attribute_list(data: bytes) -> Iterator[tuple[int, bytes]]:
+    """(type, payload) of attributes that follow each other."""
     offset = 0
     while offset + ATTRIBUTE.size <= len(data):
         length, kind = ATTRIBUTE.unpack_from(data, offset)
         if length < ATTRIBUTE.size:
             break
-        found[kind & NLA_TYPE_MASK] = data[offset + ATTRIBUTE.size : offset + length]
+        yield kind & NLA_TYPE_MASK, data[offset + ATTRIBUTE.size : offset + length]
         offset += _aligned(length)
-    return found
+
+
+def attributes(data: bytes) -> dict[int, bytes]:
+    """The payloads of attributes that follow each other, by type; of a repeated type the last."""
+    return dict(attribute_list(data))
 
 
 def number(payload: bytes | None, absent: int = 0) -> int:

@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping
 
 from pyroute2.iproute.linux import IPRoute
 
+from router.platform.linux.operations.host_rules import host_rules, watch_host_rules
 from router.platform.linux.operations.interfaces import InterfaceOperations
 from router.platform.linux.operations.sockets import SocketOperations
 from router.platform.linux.operations.tun import TunOperations
@@ -30,6 +31,8 @@ class LinuxOperations:
             "reconcile": tun.reconcile,
             "prepare_interface": interfaces.prepare_interface,
             "endpoints": interfaces.endpoints,
+            "host_rules": host_rules,
+            "watch_host_rules": watch_host_rules,
             "icmp_socket": sockets.icmp_socket,
             "raw_socket": sockets.raw_socket,
             "frame_socket": sockets.frame_socket,

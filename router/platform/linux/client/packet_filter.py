@@ -1,0 +1,45 @@
+"""The host's packet filter and IPsec policies, read by the guard."""
+
+from __future__ import annotations
+
+import socket
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from router.platform.base.errors import PlatformError
+from router.platform.linux.host_rules.watch import HostRuleChanges
+from router.platform.privileged.client import GuardClient, value_callback
+from router.policy.host_rules.model import DirectOutput, HostRules
+
+
+class LinuxPacketFilter:
+    """See PacketFilter."""
+
+    def __init__(self, guard: GuardClient) -> None:
+        self._guard = guard
+
+    def host_rules(self, outputs: Sequence[DirectOutput]) -> HostRules:
+        return HostRules(self._guard.call("host_rules", outputs=_as_json(outputs)).value)
+
+    def request_host_rules(
+        self, outputs: Sequence[DirectOutput], done: Callable[[HostRules | PlatformError], None]
+    ) -> None:
+        self._guard.request(
+            "host_rules", value_callback(done, HostRules), outputs=_as_json(outputs)
+        )
+
+    def watch_host_rules(self) -> HostRuleChanges:
+        number, descriptors = self._guard.call("watch_host_rules")
+        sockets = [socket.socket(fileno=each) for each in descriptors]
+        if len(sockets) < number:  # the kernel drops those that this process has no room for
+            for sock in sockets:
+                sock.close()
+            raise PlatformError("no descriptor is left for a socket: raise `ulimit -n`")
+        return HostRuleChanges(sockets)
+
+
+def _as_json(outputs: Sequence[DirectOutput]) -> list[Any]:
+    return [
+        [output.interface, output.index, [str(source) for source in output.sources]]
+        for output in outputs
+    ]

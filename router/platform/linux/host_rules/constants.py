@@ -1,0 +1,134 @@
+"""Numbers of nf_tables and xfrm, under the names that the kernel's headers give them.
+
+Sources: linux/netfilter.h, linux/netfilter/nfnetlink.h, linux/netfilter/nf_tables.h, linux/xfrm.h.
+"""
+
+from __future__ import annotations
+
+from struct import Struct
+from typing import Final
+
+NETLINK_NETFILTER: Final = 12
+NFNLGRP_NFTABLES: Final = 7
+XFRMNLGRP_POLICY: Final = 4
+
+NFGENMSG: Final = Struct("=BBH")
+NFPROTO_INET: Final = 1
+NFPROTO_IPV4: Final = 2
+NFPROTO_IPV6: Final = 10
+NF_INET_LOCAL_OUT: Final = 3
+NF_INET_POST_ROUTING: Final = 4
+NF_QUEUE: Final = 3
+NF_VERDICT_MASK: Final = 0xFF
+
+NFNL_SUBSYS_NFTABLES: Final = 10 << 8
+NFT_MSG_GETCHAIN: Final = NFNL_SUBSYS_NFTABLES | 4
+NFT_MSG_GETRULE: Final = NFNL_SUBSYS_NFTABLES | 7
+NFT_MSG_GETSET: Final = NFNL_SUBSYS_NFTABLES | 10
+NFT_MSG_GETSETELEM: Final = NFNL_SUBSYS_NFTABLES | 13
+
+NFTA_LIST_ELEM: Final = 1
+NFTA_CHAIN_TABLE: Final = 1
+NFTA_CHAIN_NAME: Final = 3
+NFTA_CHAIN_HOOK: Final = 4
+NFTA_HOOK_HOOKNUM: Final = 1
+NFTA_RULE_TABLE: Final = 1
+NFTA_RULE_CHAIN: Final = 2
+NFTA_RULE_EXPRESSIONS: Final = 4
+NFTA_EXPR_NAME: Final = 1
+NFTA_EXPR_DATA: Final = 2
+NFTA_DATA_VALUE: Final = 1
+NFTA_DATA_VERDICT: Final = 2
+NFTA_VERDICT_CODE: Final = 1
+NFTA_VERDICT_CHAIN: Final = 2
+NFT_JUMP: Final = -3
+NFT_GOTO: Final = -4
+
+NFTA_SET_TABLE: Final = 1
+NFTA_SET_NAME: Final = 2
+NFTA_SET_FLAGS: Final = 3
+NFTA_SET_DATA_TYPE: Final = 6
+NFT_DATA_VERDICT: Final = 0xFFFFFF00
+NFTA_SET_EXPR: Final = 17
+NFTA_SET_EXPRESSIONS: Final = 18
+NFT_SET_INTERVAL: Final = 0x4
+NFT_SET_EVAL: Final = 0x20
+NFTA_SET_ELEM_LIST_TABLE: Final = 1
+NFTA_SET_ELEM_LIST_SET: Final = 2
+NFTA_SET_ELEM_LIST_ELEMENTS: Final = 3
+NFTA_SET_ELEM_KEY: Final = 1
+NFTA_SET_ELEM_DATA: Final = 2
+
+NFT_REG_VERDICT: Final = 0
+NFT_REG_4: Final = 4
+NFT_REG32_00: Final = 8
+
+NFTA_META_DREG: Final = 1
+NFTA_META_KEY: Final = 2
+NFTA_META_SREG: Final = 3
+NFT_META_LEN: Final = 0
+NFT_META_OIF: Final = 5
+NFT_META_OIFNAME: Final = 7
+NFT_META_NFPROTO: Final = 15
+NFT_META_PRANDOM: Final = 24
+
+NFTA_PAYLOAD_DREG: Final = 1
+NFTA_PAYLOAD_BASE: Final = 2
+NFTA_PAYLOAD_OFFSET: Final = 3
+NFTA_PAYLOAD_LEN: Final = 4
+NFTA_PAYLOAD_SREG: Final = 5
+NFT_PAYLOAD_NETWORK_HEADER: Final = 1
+NFT_PAYLOAD_TRANSPORT_HEADER: Final = 2
+
+NFTA_CMP_SREG: Final = 1
+NFTA_CMP_OP: Final = 2
+NFTA_CMP_DATA: Final = 3
+NFT_CMP_EQ: Final = 0
+NFT_CMP_NEQ: Final = 1
+
+NFTA_BITWISE_SREG: Final = 1
+NFTA_BITWISE_DREG: Final = 2
+NFTA_BITWISE_MASK: Final = 4
+NFTA_BITWISE_XOR: Final = 5
+NFTA_BITWISE_OP: Final = 6
+NFT_BITWISE_MASK_XOR: Final = 0
+
+NFTA_IMMEDIATE_DREG: Final = 1
+NFTA_IMMEDIATE_DATA: Final = 2
+
+NFTA_LOOKUP_SET: Final = 1
+NFTA_LOOKUP_SREG: Final = 2
+NFTA_LOOKUP_DREG: Final = 3
+
+NFTA_CT_DREG: Final = 1
+NFTA_CT_KEY: Final = 2
+NFTA_CT_SREG: Final = 4
+NFT_CT_COUNTS: Final = frozenset({14, 15, 16})
+"""NFT_CT_PKTS, NFT_CT_BYTES, NFT_CT_AVGPKT."""
+
+NFTA_EXTHDR_DREG: Final = 1
+NFTA_EXTHDR_OP: Final = 6
+NFTA_EXTHDR_SREG: Final = 7
+NFT_EXTHDR_OP_TCPOPT: Final = 1
+
+NFTA_FIB_DREG: Final = 1
+NFTA_FIB_RESULT: Final = 2
+NFTA_FIB_FLAGS: Final = 3
+NFT_FIB_RESULT_ADDRTYPE: Final = 3
+NFTA_FIB_F_DADDR: Final = 2
+
+NFTA_OBJREF_IMM_TYPE: Final = 1
+NFT_OBJECT_COUNTER: Final = 1
+NFT_OBJECT_QUOTA: Final = 2
+NFT_OBJECT_LIMIT: Final = 4
+NFT_OBJECT_CONNLIMIT: Final = 5
+
+NFTA_XT_NAME: Final = 1
+NFTA_XT_REV: Final = 2
+NFTA_XT_INFO: Final = 3
+"""Of a match and of a target of iptables alike."""
+
+XFRM_MSG_GETPOLICY: Final = 0x15
+XFRM_POLICY_OUT: Final = 1
+XFRM_POLICY_ALLOW: Final = 0
+XFRMA_TMPL: Final = 5

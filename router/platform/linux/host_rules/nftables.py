@@ -1,0 +1,180 @@
+"""Tables of nf_tables (linux/netfilter/nf_tables.h), as the kernel lists them.
+
+Always true: a change while they are read is reported afterwards (`watch`), so a list that was read
+in the middle of a change is read again. A kernel without nf_tables has no rules.
+
+Base chains of other hooks and families do not matter, see router.policy.host_rules, so only chains
+are read where the outgoing ones may lead.
+"""
+
+from __future__ import annotations
+
+import errno
+import socket
+from collections import defaultdict
+from collections.abc import Iterator, Mapping, Sequence
+from itertools import islice
+from typing import Final, NamedTuple
+
+from router.platform.linux.host_rules import constants as nf
+from router.platform.linux.host_rules.expressions import (
+    Scope,
+    StepReader,
+    number,
+    verdict,
+)
+from router.platform.linux.host_rules.limits import MOST_RULES, TooManyRulesError
+from router.platform.linux.netlink.dump import dump
+from router.platform.linux.netlink.messages import (
+    Attributes,
+    attribute_list,
+    attributes,
+    pack_attribute,
+    text,
+)
+from router.policy.host_rules.model import Branch, Jump, Rule, Table, targets
+
+FAMILIES: Final = {
+    nf.NFPROTO_IPV4: ("ip", (4,)),
+    nf.NFPROTO_IPV6: ("ip6", (6,)),
+    nf.NFPROTO_INET: ("inet", (4, 6)),
+}
+"""The names that nft gives them, and the versions of the packets that their tables see."""
+HOOKS: Final = frozenset({nf.NF_INET_LOCAL_OUT, nf.NF_INET_POST_ROUTING})
+NO_NF_TABLES: Final = frozenset({errno.EINVAL, errno.EOPNOTSUPP, errno.EPROTONOSUPPORT})
+
+
+class TableKey(NamedTuple):
+    family: int
+    name: str
+
+
+class _Set(NamedTuple):
+    name: str
+    leads_to_verdicts: bool
+    has_intervals: bool
+    counts: bool
+
+
+def read_nftables() -> list[Table]:
+    """Those with chains that see what leaves. Raises OSError, TooManyRulesError."""
+    try:
+        with socket.socket(socket.AF_NETLINK, socket.SOCK_RAW, nf.NETLINK_NETFILTER) as netlink:
+            netlink.bind((0, 0))
+            return list(_read_tables(netlink))
+    except OSError as error:
+        if error.errno in NO_NF_TABLES:
+            return []
+        raise
+
+
+def _read_tables(netlink: socket.socket) -> Iterator[Table]:
+    outgoing = _outgoing_chains(netlink)
+    sets = _sets(netlink, outgoing) if outgoing else {}
+    for key, chains in outgoing.items():
+        scope = _scope(netlink, key, sets.get(key, ()))
+        name, versions = FAMILIES[key.family]
+        rules = _reachable_rules(netlink, key, chains, scope)
+        yield Table(f"nftables table {name} {key.name}", versions, rules, chains)
+
+
+def _reachable_rules(
+    netlink: socket.socket, table: TableKey, outgoing: Sequence[str], scope: Scope
+) -> dict[str, list[Rule]]:
+    """By chain; only those of the outgoing chains and where they may lead."""
+    found: dict[str, list[Rule]] = {}
+    steps = StepReader(scope)
+    waiting = list(outgoing)
+    left = MOST_RULES
+    while waiting:
+        chain = waiting.pop()
+        if chain not in found:
+            found[chain] = []
+            for expressions in islice(_rules(netlink, table, chain), left + 1):
+                found[chain].append(steps.rule(_elements(expressions)))
+            left -= len(found[chain])
+            if left < 0:
+                raise TooManyRulesError
+            waiting += (name for rule in found[chain] for name in targets(rule))
+    return found
+
+
+def _rules(netlink: socket.socket, table: TableKey, chain: str) -> Iterator[bytes]:
+    """The expressions of each rule of a chain, in their order."""
+    wanted = _named(nf.NFTA_RULE_TABLE, table.name) + _named(nf.NFTA_RULE_CHAIN, chain)
+    for _, rule in _dump(netlink, nf.NFT_MSG_GETRULE, table.family, wanted):
+        # A kernel that does not know the filters lists other rules as well.
+        names = text(rule.get(nf.NFTA_RULE_TABLE)), text(rule.get(nf.NFTA_RULE_CHAIN))
+        if names == (table.name, chain):
+            yield rule.get(nf.NFTA_RULE_EXPRESSIONS, b"")
+
+
+def _outgoing_chains(netlink: socket.socket) -> dict[TableKey, list[str]]:
+    """The base chains of the hooks that matter."""
+    found: dict[TableKey, list[str]] = defaultdict(list)
+    for family, chain in _dump(netlink, nf.NFT_MSG_GETCHAIN):
+        hook = attributes(chain.get(nf.NFTA_CHAIN_HOOK, b""))
+        if nf.NFTA_HOOK_HOOKNUM in hook and number(hook[nf.NFTA_HOOK_HOOKNUM]) in HOOKS:
+            table = TableKey(family, text(chain.get(nf.NFTA_CHAIN_TABLE)))
+            found[table].append(text(chain.get(nf.NFTA_CHAIN_NAME)))
+    return found
+
+
+def _sets(netlink: socket.socket, tables: Mapping[TableKey, object]) -> dict[TableKey, list[_Set]]:
+    found: dict[TableKey, list[_Set]] = defaultdict(list)
+    for family, each in _dump(netlink, nf.NFT_MSG_GETSET):
+        table = TableKey(family, text(each.get(nf.NFTA_SET_TABLE)))
+        if table in tables:
+            found[table].append(_set(each))
+    return found
+
+
+def _set(data: Attributes) -> _Set:
+    flags = number(data.get(nf.NFTA_SET_FLAGS))
+    counts = nf.NFTA_SET_EXPR in data or nf.NFTA_SET_EXPRESSIONS in data
+    return _Set(
+        text(data.get(nf.NFTA_SET_NAME)),
+        number(data.get(nf.NFTA_SET_DATA_TYPE)) == nf.NFT_DATA_VERDICT,
+        bool(flags & nf.NFT_SET_INTERVAL),
+        counts or bool(flags & nf.NFT_SET_EVAL),
+    )
+
+
+def _scope(netlink: socket.socket, table: TableKey, sets: Sequence[_Set]) -> Scope:
+    maps = [each for each in sets if each.leads_to_verdicts]
+    return Scope(
+        {each.name: list(_branches(netlink, table, each)) for each in maps},
+        frozenset(each.name for each in sets if each.counts),
+    )
+
+
+def _branches(netlink: socket.socket, table: TableKey, of: _Set) -> Iterator[Branch]:
+    """The jumps of a verdict map. An interval is listed as two elements, of which the second has
+    no verdict, so its values are taken for unknown."""
+    wanted = _named(nf.NFTA_SET_ELEM_LIST_TABLE, table.name)
+    wanted += _named(nf.NFTA_SET_ELEM_LIST_SET, of.name)
+    for _, listed in _dump(netlink, nf.NFT_MSG_GETSETELEM, table.family, wanted):
+        for each in _elements(listed.get(nf.NFTA_SET_ELEM_LIST_ELEMENTS, b"")):
+            element = attributes(each)
+            key = attributes(element.get(nf.NFTA_SET_ELEM_KEY, b"")).get(nf.NFTA_DATA_VALUE)
+            data = attributes(element.get(nf.NFTA_SET_ELEM_DATA, b""))
+            for step in verdict(attributes(data.get(nf.NFTA_DATA_VERDICT, b""))):
+                if isinstance(step, Jump):
+                    yield Branch(step.chain, None if of.has_intervals else key)
+
+
+def _dump(
+    netlink: socket.socket, request: int, family: int = 0, filters: bytes = b""
+) -> Iterator[tuple[int, Attributes]]:
+    """(family, attributes) of every object of the families that matter. Raises OSError."""
+    for (found, _, _), data in dump(netlink, request, family, nf.NFGENMSG, filters):
+        if found in FAMILIES:
+            yield found, data
+
+
+def _named(kind: int, name: str) -> bytes:
+    return pack_attribute(kind, name.encode() + b"\0")
+
+
+def _elements(data: bytes) -> Iterator[bytes]:
+    return (payload for kind, payload in attribute_list(data) if kind == nf.NFTA_LIST_ELEM)

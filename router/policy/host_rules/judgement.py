@@ -1,0 +1,165 @@
+"""Which obstacles the rules are to packets that leave by the direct path.
+
+Each chain of the hooks `output` and `postrouting` is followed, for each source that packets can
+have; a rule counts unless one of its conditions cannot be true. Verdicts before it do not count,
+nor do the counters of a chain's policy, which every chain of iptables has.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import Final, NamedTuple
+
+from router.policy.host_rules.model import (
+    Choose,
+    Compare,
+    DirectOutput,
+    Effect,
+    Field,
+    HostRules,
+    Jump,
+    Load,
+    Mask,
+    NoneLeaving,
+    Rule,
+    Table,
+)
+from router.policy.host_rules.register import UNKNOWN, Register, known
+
+GRAVITY: Final = {effect: place for place, effect in enumerate(Effect)}
+NAME_SIZE: Final = 16
+NFPROTO: Final = {4: 2, 6: 10}
+"""linux/netfilter.h: NFPROTO_IPV4, NFPROTO_IPV6."""
+SOURCE_OFFSET: Final = {4: 12, 6: 8}
+DESTINATION_OFFSET: Final = {4: 16, 6: 24}
+LOOPBACK: Final = {4: b"\x7f", 6: bytes(15) + b"\x01"}
+"""How no destination begins that packets can leave for."""
+RTN_LOCAL: Final = (2).to_bytes(4, sys.byteorder)
+
+
+@dataclass(frozen=True, slots=True)
+class Packet:
+    """What is known of a packet that leaves."""
+
+    interface: str
+    index: int
+    version: int
+    source: bytes
+
+    def load(self, step: Load) -> Register:
+        match step.field:
+            case Field.INTERFACE_NAME:
+                return known(self.interface.encode().ljust(NAME_SIZE, b"\0"))
+            case Field.INTERFACE_INDEX:
+                return known(self.index.to_bytes(4, sys.byteorder))
+            case Field.VERSION:
+                return known(bytes([NFPROTO[self.version]]))
+            case Field.DESTINATION_TYPE:
+                return Register(excluded=RTN_LOCAL)
+            case Field.NETWORK_HEADER:
+                return self._load_header(step.offset, step.length)
+        return UNKNOWN
+
+    def _load_header(self, offset: int, length: int) -> Register:
+        """Of the network header the source is known."""
+        if offset == DESTINATION_OFFSET[self.version]:
+            return Register(excluded=LOOPBACK[self.version])
+        before = bytes(SOURCE_OFFSET[self.version])
+        end = offset + length
+        value = (before + self.source)[offset:end]
+        return Register(value, (before + b"\xff" * len(self.source))[offset:end])
+
+
+class Passage(NamedTuple):
+    """What a rule may do to a packet, and the chains that it may lead to."""
+
+    effects: list[Effect]
+    chains: list[str]
+
+
+def judge(tables: Iterable[Table], outputs: Sequence[DirectOutput]) -> HostRules:
+    """The gravest obstacle for each output."""
+    tables = tuple(tables)
+    found = {output.interface: obstacle(tables, output) for output in outputs}
+    return HostRules({name: clause for name, clause in found.items() if clause is not None})
+
+
+def unreadable(why: str, outputs: Sequence[DirectOutput]) -> HostRules:
+    """Nothing can be proven where the rules are not known."""
+    return HostRules({output.interface: why for output in outputs})
+
+
+def obstacle(tables: Iterable[Table], output: DirectOutput) -> str | None:
+    """The gravest as a clause for people; None where there is none."""
+    packets = [
+        Packet(output.interface, output.index, source.version, source.packed)
+        for source in output.sources
+    ]
+    found = [
+        (effect, table, chain)
+        for table in tables
+        for packet in packets
+        if packet.version in table.versions
+        for effect, chain in effects_on(table, packet)
+    ]
+    if not found:
+        return None
+    effect, table, chain = min(found, key=lambda each: GRAVITY[each[0]])
+    return f"{table.words} {effect.value}{f' (chain {chain})' if chain else ''}"
+
+
+def effects_on(table: Table, packet: Packet) -> Iterator[tuple[Effect, str]]:
+    """The effects that the rules of a table may have on a packet, each with the name of its
+    chain."""
+    waiting = list(table.outgoing)
+    seen = set(waiting)
+    while waiting:
+        chain = waiting.pop()
+        for rule in table.chains.get(chain, ()):
+            effects, chains = follow(rule, packet)
+            yield from ((effect, chain) for effect in effects)
+            for each in chains:
+                if each not in seen:
+                    seen.add(each)
+                    waiting.append(each)
+
+
+def follow(rule: Rule, packet: Packet) -> Passage:
+    """Carry out the steps up to a condition that cannot be true.
+
+    Only the register that was written last is known: a later write may overlap earlier ones.
+    """
+    passage = Passage([], [])
+    current, content = -1, UNKNOWN
+    for step in rule:
+        match step:
+            case Effect():
+                passage.effects.append(step)
+            case Load():
+                current, content = step.register, packet.load(step)
+            case Mask():
+                before = content if step.source == current else UNKNOWN
+                current, content = step.target, before.masked(step.mask, step.flip)
+            case Compare():
+                if step.register == current and not _may_go_on(content, step):
+                    break
+            case NoneLeaving():
+                break
+            case Jump():
+                passage.chains.append(step.chain)
+            case Choose():
+                before = content if step.register == current else UNKNOWN
+                passage.chains.extend(_chosen(step, before))
+    return passage
+
+
+def _may_go_on(content: Register, step: Compare) -> bool:
+    return content.may_equal(step.value) if step.equal else content.may_differ(step.value)
+
+
+def _chosen(step: Choose, content: Register) -> Iterator[str]:
+    for branch in step.branches:
+        if branch.value is None or content.may_equal(branch.value):
+            yield branch.chain

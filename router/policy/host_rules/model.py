@@ -1,0 +1,145 @@
+"""Rules of a packet filter as plain data: what a rule does, and the conditions that can be decided.
+
+A rule is a sequence of steps, in the order of nftables' virtual machine. A condition that cannot be
+decided is no step, so a rule without conditions may match every packet.
+
+Always true: leaving a condition out never hides an obstacle.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from enum import Enum
+from ipaddress import IPv4Address, IPv6Address
+from typing import NamedTuple
+
+
+class Effect(Enum):
+    """What a rule does to packets besides accepting and refusing them, as a clause about it; the
+    gravest first."""
+
+    TRANSLATES = "translates addresses or ports of what leaves"
+    ENCRYPTS = "encrypts or refuses what leaves"
+    ALTERS = "changes or marks what leaves"
+    QUEUES = "hands what leaves to a program"
+    COPIES = "copies or redirects what leaves"
+    UNKNOWN = "does something unknown to tunrouter to what leaves"
+    LIMITS = "counts what leaves in order to limit it"
+    INSPECTS = "looks at the length or content of what leaves"
+    LOGS = "logs what leaves"
+    COUNTS = "counts what leaves"
+
+
+class Field(Enum):
+    """What a register is loaded with, as far as it can be known before a packet leaves."""
+
+    INTERFACE_NAME = 1
+    """16 bytes, padded by zero bytes (IFNAMSIZ)."""
+    INTERFACE_INDEX = 2
+    """4 bytes of the machine's byte order."""
+    VERSION = 3
+    """The NFPROTO_ number of the IP version, 1 byte."""
+    NETWORK_HEADER = 4
+    DESTINATION_TYPE = 5
+    """The type of the route to the destination (RTN_ in rtnetlink(7)), 4 bytes of the machine's
+    byte order."""
+    OTHER = 6
+
+
+class Load(NamedTuple):
+    """Load a register; of NETWORK_HEADER `length` bytes from `offset` on."""
+
+    register: int
+    field: Field
+    offset: int = 0
+    length: int = 0
+
+
+class Mask(NamedTuple):
+    """target = source & mask ^ flip."""
+
+    source: int
+    target: int
+    mask: bytes
+    flip: bytes
+
+
+class Compare(NamedTuple):
+    """Go on only if the first bytes of the register are the value, or are not."""
+
+    register: int
+    value: bytes
+    equal: bool = True
+
+
+class NoneLeaving(NamedTuple):
+    """Go on only with packets that don't leave the machine."""
+
+
+class Jump(NamedTuple):
+    """Go on in another chain, with or without return."""
+
+    chain: str
+
+
+class Branch(NamedTuple):
+    """Of a verdict map: a chain, and the value of the register that leads there; None: unknown."""
+
+    chain: str
+    value: bytes | None = None
+
+
+class Choose(NamedTuple):
+    """A jump by a verdict map."""
+
+    register: int
+    branches: Sequence[Branch]
+
+
+Step = Effect | Load | Mask | Compare | NoneLeaving | Jump | Choose
+Rule = Sequence[Step]
+
+
+def targets(rule: Rule) -> Iterator[str]:
+    """The chains that a rule may lead to, whatever its conditions."""
+    for step in rule:
+        if isinstance(step, Jump):
+            yield step.chain
+        elif isinstance(step, Choose):
+            yield from (branch.chain for branch in step.branches)
+
+
+class Table(NamedTuple):
+    """Chains that can jump to each other.
+
+    words: names it for people; `versions` of IP whose packets it sees; `chains` are rules by the
+    name of the chain; `outgoing` are the chains that see all packets that leave.
+    """
+
+    words: str
+    versions: Sequence[int]
+    chains: Mapping[str, Sequence[Rule]]
+    outgoing: Sequence[str]
+
+
+@dataclass(frozen=True, slots=True)
+class DirectOutput:
+    """Where packets of the direct path leave: an interface, and their possible sources."""
+
+    interface: str
+    index: int
+    sources: Sequence[IPv4Address | IPv6Address]
+
+
+@dataclass(frozen=True, slots=True)
+class HostRules:
+    """Why the direct path cannot be proven safe, as one clause for people: by the name of each
+    interface where it cannot."""
+
+    obstacles: Mapping[str, str] = field(default_factory=dict)
+
+    @property
+    def obstacle(self) -> str | None:
+        """One of any interface."""
+        return next(iter(self.obstacles.values()), None)

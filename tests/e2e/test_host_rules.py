@@ -1,0 +1,348 @@
+"""The host's own rules for what leaves: each kind of statement is an obstacle to the direct path as
+soon as it is laid and until it is removed, and ordinary firewalls are none."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pytest
+
+from router.platform.linux.host_rules.limits import MOST_RULES
+from tests.e2e.netns import Namespace, unique_prefix
+from tests.e2e.packet_filter import Follower, following
+
+TRANSLATES = "translates addresses or ports of what leaves"
+ALTERS = "changes or marks what leaves"
+COPIES = "copies or redirects what leaves"
+LIMITS = "counts what leaves in order to limit it"
+INSPECTS = "looks at the length or content of what leaves"
+LOGS = "logs what leaves"
+COUNTS = "counts what leaves"
+IPSEC = "an IPsec policy encrypts or refuses what leaves"
+
+FILTER = "type filter hook output priority 0;"
+POSTROUTING = "type nat hook postrouting priority 100;"
+OUTPUT_NAT = "type nat hook output priority -100;"
+
+STATEMENTS = [
+    (POSTROUTING, 'oifname "eth0" masquerade', TRANSLATES),
+    (POSTROUTING, "ip saddr 192.0.2.0/24 snat ip to 198.51.100.1", TRANSLATES),
+    (OUTPUT_NAT, "tcp dport 80 dnat ip to 198.51.100.1", TRANSLATES),
+    (OUTPUT_NAT, "tcp dport 80 redirect to :8080", TRANSLATES),
+    (FILTER, 'oifname "eth*" ip dscp set cs1', ALTERS),
+    (FILTER, "ip6 hoplimit set 3", ALTERS),
+    (FILTER, "meta mark set 3", ALTERS),
+    (FILTER, "meta priority set 3", ALTERS),
+    (FILTER, "ct mark set 3", ALTERS),
+    (FILTER, "tcp option maxseg size set 1200", ALTERS),
+    (FILTER, "notrack", ALTERS),
+    (FILTER, "limit rate 3/second accept", LIMITS),
+    (FILTER, "quota over 3 mbytes drop", LIMITS),
+    (FILTER, "ct count over 3 drop", LIMITS),
+    (FILTER, "ct bytes > 100 drop", LIMITS),
+    (FILTER, "numgen random mod 2 0 drop", LIMITS),
+    (FILTER, "add @seen { ip daddr }", LIMITS),
+    (FILTER, "meta length > 500 drop", INSPECTS),
+    (FILTER, "ip length > 500 drop", INSPECTS),
+    (FILTER, "@th,160,32 0x12345678 drop", INSPECTS),
+    (FILTER, "log", LOGS),
+    (FILTER, "oif != lo counter", COUNTS),
+    (FILTER, "counter name named", COUNTS),
+    (FILTER, "counter name ip daddr map { 198.51.100.1 : named }", COUNTS),
+    (FILTER, "quota name volume", LIMITS),
+    (FILTER, "ct helper set ftp-port", ALTERS),
+    (FILTER, "ip daddr @counting accept", COUNTS),
+]
+
+HARMLESS = [
+    'oifname "lo" counter',
+    'oifname != "eth0" counter',
+    "ip saddr 10.0.0.0/8 counter",
+    "ip saddr 172.16.0.0/12 meta mark set 3",
+    "ip6 saddr fe80::/10 counter",
+    "ip daddr 127.0.0.0/8 counter",
+    "fib daddr type local counter",
+    "ct state new tcp dport { 22, 80-90 } accept",
+    "ct state invalid drop",
+    'ct helper "ftp" accept',
+    "tcp flags & (fin | syn) == 0 accept",
+    "meta skuid 3 reject",
+    "meta mark 3 accept",
+    "icmpv6 type nd-neighbor-solicit accept",
+    "ip6 nexthdr 58 accept",
+    "ip dscp cs1 accept",
+    "rt mtu 1400 accept",
+    "socket transparent 1 accept",
+]
+
+ELSEWHERE = """
+table ip t {
+    chain prerouting { type nat hook prerouting priority -100; tcp dport 80 dnat to 10.0.0.1; }
+    chain input { type filter hook input priority 0; counter; meta mark set 3; }
+    chain forward { type filter hook forward priority 0; counter; log; }
+    chain unused { counter; }
+}
+table arp t {
+    chain output { type filter hook output priority 0; counter; }
+}
+table netdev t {
+    chain egress { type filter hook egress device lo priority 0; counter; }
+}
+"""
+
+ESTABLISHED = """
+table inet filter {
+    set services { type inet_service; flags interval; elements = { 22, 80-90, 443 }; }
+    chain input {
+        type filter hook input priority filter; policy drop;
+        ct state established,related accept
+        iifname "lo" accept
+        ip protocol icmp limit rate 10/second accept
+        counter
+    }
+    chain output {
+        type filter hook output priority filter; policy drop;
+        ct state established,related accept
+        ct state invalid drop
+        oifname "lo" accept
+        tcp dport @services accept
+        udp dport { 53, 123 } accept
+        meta l4proto ipv6-icmp accept
+        reject with icmpx admin-prohibited
+    }
+}
+"""
+
+DOCKER = """
+table ip nat {
+    chain DOCKER {
+        iifname "docker0" counter return
+        iifname != "docker0" tcp dport 8080 counter dnat to 172.17.0.2:80
+    }
+    chain PREROUTING {
+        type nat hook prerouting priority dstnat;
+        fib daddr type local counter jump DOCKER
+    }
+    chain OUTPUT {
+        type nat hook output priority -100;
+        ip daddr != 127.0.0.0/8 fib daddr type local counter jump DOCKER
+    }
+    chain POSTROUTING {
+        type nat hook postrouting priority srcnat;
+        oifname != "docker0" ip saddr 172.17.0.0/16 counter masquerade
+        oifname != "br-1" ip saddr 192.168.16.0/20 counter masquerade
+        ip saddr 172.17.0.2 ip daddr 172.17.0.2 tcp dport 80 counter masquerade
+    }
+}
+table ip filter {
+    chain DOCKER { iifname != "docker0" oifname "docker0" tcp dport 80 counter accept; }
+    chain FORWARD {
+        type filter hook forward priority filter; policy drop;
+        oifname "docker0" counter jump DOCKER
+    }
+}
+"""
+
+FIREWALLD = """
+table inet firewalld {
+    chain filter_INPUT {
+        type filter hook input priority filter + 10;
+        ct state vmap { established : accept, related : accept, invalid : drop }
+        iifname "lo" accept
+        reject with icmpx admin-prohibited
+    }
+    chain filter_OUTPUT {
+        type filter hook output priority filter + 10;
+        ct state vmap { established : accept, related : accept }
+        oifname "lo" accept
+        ip6 daddr { ::/96, 2002:ac10::/28 } reject with icmpv6 addr-unreachable
+        jump filter_OUTPUT_POLICIES_pre
+        jump filter_OUTPUT_POLICIES_post
+    }
+    chain filter_OUTPUT_POLICIES_pre { jump filter_OUT_policy; }
+    chain filter_OUTPUT_POLICIES_post { }
+    chain filter_OUT_policy {
+        meta l4proto vmap { tcp : jump filter_OUT_tcp, udp : jump filter_OUT_udp }
+        continue
+    }
+    chain filter_OUT_tcp { tcp dport vmap { 25 : drop, 80 : accept }; return; }
+    chain filter_OUT_udp { return; }
+    chain nat_POSTROUTING {
+        type nat hook postrouting priority srcnat + 10;
+        jump nat_POSTROUTING_ZONES
+    }
+    chain nat_POSTROUTING_ZONES {
+        oifname vmap { "docker0" : goto nat_POST_trusted, "eth0" : goto nat_POST_public }
+        goto nat_POST_public
+    }
+    chain nat_POST_trusted { oifname != "lo" masquerade; }
+    chain nat_POST_public { jump nat_POST_public_allow; }
+    chain nat_POST_public_allow { }
+}
+"""
+
+ESP = "tmpl src 192.0.2.5 dst 192.0.2.9 proto esp mode tunnel"
+
+
+@pytest.fixture(scope="module")
+def host() -> Iterator[Namespace]:
+    namespace = Namespace(f"{unique_prefix()}-host")
+    namespace.create()
+    try:
+        yield namespace
+    finally:
+        namespace.delete()
+
+
+@pytest.fixture(scope="module")
+def shared(host: Namespace) -> Iterator[Follower]:
+    with following(host) as follower:
+        follower.wait_for(None)
+        yield follower
+
+
+@pytest.fixture
+def follower(host: Namespace, shared: Follower) -> Iterator[Follower]:
+    """Of a host without rules."""
+    yield shared
+    host.run("nft", "flush", "ruleset")
+    host.run("ip", "xfrm", "policy", "flush")
+    shared.wait_for(None)
+
+
+def lay(host: Namespace, ruleset: str) -> None:
+    """In the place of all rules."""
+    host.run("nft", "-f", "-", stdin=f"flush ruleset\n{ruleset}")
+
+
+def table(hook: str, *rules: str) -> str:
+    lines = "\n".join(rules)
+    return f"""
+    table inet t {{
+        counter named {{ }}
+        quota volume {{ over 3 mbytes; }}
+        ct helper ftp-port {{ type "ftp" protocol tcp; }}
+        set seen {{ type ipv4_addr; flags dynamic; }}
+        set counting {{ type ipv4_addr; counter; elements = {{ 198.51.100.1 }}; }}
+        chain out {{
+            {hook}
+            {lines}
+        }}
+    }}
+    """
+
+
+@pytest.mark.parametrize(("hook", "rule", "effect"), STATEMENTS, ids=lambda each: str(each)[:30])
+def test_a_statement_is_an_obstacle_until_it_is_removed(
+    host: Namespace, follower: Follower, hook: str, rule: str, effect: str
+) -> None:
+    lay(host, table(hook, rule))
+    follower.wait_for(f"nftables table inet t {effect} (chain out)")
+    host.run("nft", "flush", "chain", "inet", "t", "out")
+    follower.wait_for(None)
+
+
+@pytest.mark.parametrize("rule", ["dup to 198.51.100.1", "dup to 198.51.100.1 device lo"])
+def test_a_copy_is_an_obstacle(host: Namespace, follower: Follower, rule: str) -> None:
+    lay(host, f"table ip t {{ chain out {{ {FILTER} {rule}; }}; }}")
+    follower.wait_for(f"nftables table ip t {COPIES} (chain out)")
+
+
+def test_an_obstacle_behind_jumps(host: Namespace, follower: Follower) -> None:
+    chains = "table inet t { chain one { jump two; }; chain two { log; }; }"
+    lay(host, chains + table(FILTER, "tcp dport vmap { 25 : drop, 80 : goto one }"))
+    follower.wait_for(f"nftables table inet t {LOGS} (chain two)")
+    host.run("nft", "flush", "chain", "inet", "t", "one")
+    follower.wait_for(None)
+
+
+def test_a_jump_for_another_interface(host: Namespace, follower: Follower) -> None:
+    chains = "table inet t { chain one { log; }; map links { type ifname : verdict; }; }"
+    lay(host, chains + table(FILTER, "oifname vmap @links", "limit rate 3/second accept"))
+    follower.wait_for(f"nftables table inet t {LIMITS} (chain out)")
+    lay(host, chains + table(FILTER, "oifname vmap @links"))
+    follower.wait_for(None)
+    host.run("nft", "add element inet t links { docker0 : jump one, eth0 : accept }")
+    host.run("nft", "add element inet t links { eth1 : jump one }")
+    host.run("nft", "delete element inet t links { eth0 }")
+    host.run("nft", "add element inet t links { eth0 : jump one }")
+    follower.wait_for(f"nftables table inet t {LOGS} (chain one)")
+    host.run("nft", "delete element inet t links { eth0 }")
+    follower.wait_for(None)
+
+
+@pytest.mark.parametrize(
+    "ruleset",
+    [
+        pytest.param(table(FILTER, *HARMLESS), id="harmless rules"),
+        pytest.param(ELSEWHERE, id="other hooks"),
+        pytest.param(ESTABLISHED, id="policy drop"),
+        pytest.param(DOCKER, id="Docker"),
+        pytest.param(FIREWALLD, id="firewalld"),
+    ],
+)
+def test_rules_that_are_no_obstacle(host: Namespace, follower: Follower, ruleset: str) -> None:
+    lay(host, table(FILTER, "log"))
+    follower.wait_for(f"nftables table inet t {LOGS} (chain out)")
+    lay(host, ruleset)
+    follower.wait_for(None)
+
+
+def test_a_zone_of_firewalld_that_masquerades(host: Namespace, follower: Follower) -> None:
+    lay(host, FIREWALLD)
+    rule = "add rule inet firewalld nat_POST_public_allow oifname != lo masquerade"
+    host.run("nft", rule)
+    follower.wait_for(f"nftables table inet firewalld {TRANSLATES} (chain nat_POST_public_allow)")
+
+
+@pytest.mark.parametrize(
+    "policy",
+    [
+        f"src 192.0.2.5/32 dst 198.51.100.0/24 dir out {ESP}",
+        f"src 0.0.0.0/0 dst 198.51.100.0/24 dir out {ESP}",
+        f"src ::/0 dst 2001:db8:9::/48 dir out {ESP}",
+        "src 0.0.0.0/0 dst 198.51.100.0/24 dir out action block",
+    ],
+)
+def test_an_outbound_ipsec_policy_is_an_obstacle_until_it_is_removed(
+    host: Namespace, follower: Follower, policy: str
+) -> None:
+    host.run("ip", "xfrm", "policy", "add", *policy.split())
+    follower.wait_for(IPSEC)
+    host.run("ip", "xfrm", "policy", "flush")
+    follower.wait_for(None)
+
+
+@pytest.mark.parametrize(
+    "policy",
+    [
+        f"src 10.0.0.0/8 dst 198.51.100.0/24 dir out {ESP}",
+        f"src 0.0.0.0/0 dst 198.51.100.0/24 dir in {ESP}",
+        f"src 0.0.0.0/0 dst 198.51.100.0/24 dir fwd {ESP}",
+        f"dev lo src 0.0.0.0/0 dst 198.51.100.0/24 dir out {ESP}",
+        "src 0.0.0.0/0 dst 198.51.100.0/24 dir out action allow",
+    ],
+)
+def test_other_ipsec_policies_are_no_obstacle(
+    host: Namespace, follower: Follower, policy: str
+) -> None:
+    host.run("ip", "xfrm", "policy", "add", *f"src ::/0 dst ::/0 dir out {ESP}".split())
+    follower.wait_for(IPSEC)
+    host.run("ip", "xfrm", "policy", "add", *policy.split())
+    host.run("ip", "xfrm", "policy", "delete", *["src", "::/0", "dst", "::/0", "dir", "out"])
+    follower.wait_for(None)
+
+
+def test_too_many_rules_are_an_obstacle(host: Namespace, follower: Follower) -> None:
+    chains = "table inet t { chain unreached { log; }; }"
+    lay(host, chains + table(FILTER, *["ct state new accept"] * (MOST_RULES + 1)))
+    follower.wait_for(f"the rules of nftables are more than {MOST_RULES} in a table")
+    lay(host, chains + table(FILTER, *["ct state new accept"] * MOST_RULES))
+    follower.wait_for(None)
+
+
+def test_rules_that_may_not_be_read_are_an_obstacle(host: Namespace) -> None:
+    with following(host, "setpriv", "--bounding-set", "-net_admin") as follower:
+        why = "could not be read: Operation not permitted"
+        follower.wait_for(f"the rules of nftables {why}")
+        assert "cannot be followed: Operation not permitted" in follower.report()

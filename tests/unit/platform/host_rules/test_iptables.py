@@ -1,0 +1,83 @@
+"""Rules of iptables, both those in nf_tables and those in ip_tables, as an output of eth0 sees
+them."""
+
+from __future__ import annotations
+
+import base64
+import zlib
+from ipaddress import ip_address
+
+import pytest
+
+from router.platform.linux.host_rules import constants as nf
+from router.platform.linux.host_rules.expressions import Scope, StepReader
+from router.platform.linux.host_rules.iptables import LAYOUTS, parse_table
+from router.platform.linux.netlink.messages import attribute_list
+from router.policy.host_rules.judgement import obstacle
+from router.policy.host_rules.model import DirectOutput, Effect, Table
+from tests.unit.platform.host_rules.recorded import IP_TABLES, NFT_COMPAT
+
+ETH0 = DirectOutput("eth0", 2, [ip_address("192.0.2.5"), ip_address("2001:db8::5")])
+WLAN0 = DirectOutput("wlan0", 3, [ip_address("198.51.100.7"), ip_address("2001:db8:1::7")])
+
+WORST = {
+    "-t nat -A POSTROUTING -s 172.17.0.0/16 ! -o docker0 -j MASQUERADE": None,
+    "-t nat -A POSTROUTING -s 192.168.0.0/20 ! -o br-1 -j MASQUERADE": None,
+    "-t nat -A OUTPUT ! -d 127.0.0.0/8 -m addrtype --dst-type LOCAL -j RETURN": None,
+    "-A OUTPUT -o virbr0 -p udp --dport 68 -j ACCEPT": None,
+    "-A OUTPUT -d 127.0.0.0/8 -j LOG": None,
+    "-t nat -A POSTROUTING -s 192.0.2.0/24 -j MASQUERADE": Effect.TRANSLATES,
+    "-t nat -A POSTROUTING -o eth+ -j SNAT --to-source 198.51.100.1": Effect.TRANSLATES,
+    "-t mangle -A OUTPUT -j MARK --set-mark 3": Effect.ALTERS,
+    "-A OUTPUT -m recent --set": Effect.LIMITS,
+    "-A OUTPUT -m string --algo bm --string x -j DROP": Effect.INSPECTS,
+    "-A OUTPUT -m addrtype ! --dst-type LOCAL -j NFLOG": Effect.LOGS,
+    "-A OUTPUT -p tcp -j REJECT": Effect.COUNTS,
+}
+
+
+@pytest.mark.parametrize("rule", NFT_COMPAT)
+def test_a_rule_in_nf_tables(rule: str) -> None:
+    expressions = attribute_list(bytes.fromhex(NFT_COMPAT[rule]))
+    elements = (payload for kind, payload in expressions if kind == nf.NFTA_LIST_ELEM)
+    steps = StepReader(Scope({}, frozenset())).rule(elements)
+    found = obstacle([Table("t", (4,), {"OUTPUT": [steps]}, ["OUTPUT"])], ETH0)
+    worst = WORST[rule]
+    assert found == (None if worst is None else f"t {worst.value} (chain OUTPUT)")
+
+
+def recorded(program: str, name: str) -> Table:
+    (layout,) = (each for each in LAYOUTS if each.program == program)
+    hooks, packed = IP_TABLES[program, name]
+    return parse_table(layout, name, zlib.decompress(base64.b64decode(packed)), hooks)
+
+
+@pytest.mark.parametrize("program", ["iptables", "ip6tables"])
+@pytest.mark.parametrize(
+    ("name", "output", "clause"),
+    [
+        ("nat", ETH0, None),
+        ("mangle", ETH0, "changes or marks what leaves (chain EARLY)"),
+        ("mangle", WLAN0, None),
+        ("filter", ETH0, "counts what leaves in order to limit it (chain OUTPUT)"),
+        ("filter", WLAN0, "logs what leaves (chain OUTPUT)"),
+    ],
+)
+def test_a_table_of_ip_tables(
+    program: str, name: str, output: DirectOutput, clause: str | None
+) -> None:
+    found = obstacle([recorded(program, name)], output)
+    assert found == (None if clause is None else f"{program} table {name} {clause}")
+
+
+@pytest.mark.parametrize("program", ["iptables", "ip6tables"])
+def test_the_chains_of_ip_tables(program: str) -> None:
+    nat = recorded(program, "nat")
+    assert nat.outgoing == ["OUTPUT", "POSTROUTING"]
+    assert {name: len(rules) for name, rules in nat.chains.items()} == {
+        "PREROUTING": 0,
+        "INPUT": 0,
+        "OUTPUT": 1,
+        "POSTROUTING": 1,
+        "DOCKER": 1,
+    }

@@ -1,0 +1,198 @@
+"""Which rules are an obstacle to packets that leave by eth0."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Mapping, Sequence
+from ipaddress import ip_address
+
+import pytest
+
+from router.policy.host_rules.judgement import judge, obstacle, unreadable
+from router.policy.host_rules.model import (
+    Branch,
+    Choose,
+    Compare,
+    DirectOutput,
+    Effect,
+    Field,
+    HostRules,
+    Jump,
+    Load,
+    Mask,
+    NoneLeaving,
+    Rule,
+    Step,
+    Table,
+)
+
+V4, V6 = ip_address("192.0.2.5"), ip_address("2001:db8::5")
+ETH0 = DirectOutput("eth0", 2, [V4, V6])
+WG0 = DirectOutput("wg0", 3, [ip_address("10.8.0.2")])
+COUNTS = "nftables table inet t counts what leaves (chain out)"
+
+NAME = Load(8, Field.INTERFACE_NAME)
+INDEX = Load(8, Field.INTERFACE_INDEX)
+SOURCE = Load(8, Field.NETWORK_HEADER, 12, 4)
+DESTINATION = Load(8, Field.NETWORK_HEADER, 16, 4)
+IPV4 = [Load(8, Field.VERSION), Compare(8, b"\x02")]
+IPV6 = [Load(8, Field.VERSION), Compare(8, b"\x0a")]
+
+
+def table(
+    *rules: Rule,
+    chains: Mapping[str, Sequence[Rule]] | None = None,
+    versions: Sequence[int] = (4, 6),
+) -> Table:
+    return Table("nftables table inet t", versions, {"out": rules, **(chains or {})}, ["out"])
+
+
+def native(value: int) -> bytes:
+    return value.to_bytes(4, sys.byteorder)
+
+
+def padded(name: str) -> bytes:
+    return name.encode().ljust(16, b"\0")
+
+
+def test_a_table_without_effects_is_none() -> None:
+    rules = table([NAME, Compare(8, padded("lo")), Jump("x")], [Jump("nowhere")], chains={"x": []})
+    assert obstacle([rules], ETH0) is None
+    assert obstacle([], ETH0) is None
+
+
+@pytest.mark.parametrize("effect", Effect)
+def test_each_effect_is_an_obstacle_in_words(effect: Effect) -> None:
+    clause = f"nftables table inet t {effect.value} (chain out)"
+    assert obstacle([table([effect])], ETH0) == clause
+
+
+@pytest.mark.parametrize(
+    "conditions",
+    [
+        pytest.param([NAME, Compare(8, padded("docker0"))], id="another name"),
+        pytest.param([NAME, Compare(8, b"eth0", equal=False)], id="all names but the output's"),
+        pytest.param([NAME, Compare(8, b"wg")], id="the beginning of other names"),
+        pytest.param([NAME, Compare(8, padded("eth"))], id="a name that the output's begins with"),
+        pytest.param([INDEX, Compare(8, native(3))], id="another index"),
+        pytest.param([*IPV4, SOURCE, Compare(8, b"\xac\x11")], id="a prefix of other sources"),
+        pytest.param(
+            [
+                *IPV4,
+                SOURCE,
+                Mask(8, 8, b"\xff\xff\xf0\0", bytes(4)),
+                Compare(8, b"\xc0\0\x10\0"),
+            ],
+            id="a masked prefix of other sources",
+        ),
+        pytest.param(
+            [*IPV4, Load(8, Field.NETWORK_HEADER, 12, 8), Compare(8, b"\x0a\0\0\x01\x0a\0\0\x02")],
+            id="another source and a destination",
+        ),
+        pytest.param([*IPV4, SOURCE, Compare(8, V4.packed, equal=False), *IPV6], id="no source"),
+        pytest.param([*IPV4, *IPV6], id="both versions"),
+        pytest.param(
+            [*IPV6, Load(8, Field.NETWORK_HEADER, 8, 16), Compare(8, b"\xfe\x80")],
+            id="link-local sources",
+        ),
+        pytest.param([*IPV4, DESTINATION, Compare(8, b"\x7f")], id="loopback destinations"),
+        pytest.param(
+            [*IPV6, Load(8, Field.NETWORK_HEADER, 24, 16), Compare(8, bytes(15) + b"\x01")],
+            id="the loopback destination",
+        ),
+        pytest.param(
+            [Load(8, Field.DESTINATION_TYPE), Compare(8, native(2))], id="local destinations"
+        ),
+        pytest.param([NoneLeaving()], id="what does not leave"),
+    ],
+)
+def test_a_rule_that_no_packet_can_match_is_none(conditions: Sequence[Step]) -> None:
+    assert obstacle([table([*conditions, Effect.COUNTS])], ETH0) is None
+    assert (
+        obstacle([table([*conditions, Jump("x")], chains={"x": [[Effect.COUNTS]]})], ETH0) is None
+    )
+
+
+@pytest.mark.parametrize(
+    "conditions",
+    [
+        pytest.param([NAME, Compare(8, padded("eth0"))], id="the name"),
+        pytest.param([NAME, Compare(8, b"eth")], id="the beginning of the name"),
+        pytest.param([NAME, Compare(8, padded("lo"), equal=False)], id="all names but another"),
+        pytest.param([INDEX, Compare(8, native(2))], id="the index"),
+        pytest.param([SOURCE, Compare(8, b"\xc0\0\x02")], id="a prefix of the source"),
+        pytest.param([SOURCE, Compare(8, b"\xac\x11", equal=False)], id="all sources but others"),
+        pytest.param([DESTINATION, Compare(8, b"\x0a")], id="some destinations"),
+        pytest.param([DESTINATION, Compare(8, b"\x7f", equal=False)], id="all but loopback"),
+        pytest.param(
+            [Load(8, Field.DESTINATION_TYPE), Compare(8, native(2), equal=False)], id="not local"
+        ),
+        pytest.param([Load(8, Field.OTHER), Compare(8, b"\x01")], id="what is not known"),
+        pytest.param([NAME, Load(9, Field.OTHER), Compare(8, padded("lo"))], id="overwritten"),
+        pytest.param([NAME, Load(8, Field.OTHER), Compare(8, padded("lo"))], id="loaded anew"),
+        pytest.param(
+            [NAME, Mask(9, 8, b"\xff", b"\0"), Compare(8, b"w")], id="the mask of another register"
+        ),
+        pytest.param(IPV6, id="one version"),
+    ],
+)
+def test_a_rule_that_a_packet_may_match_is_one(conditions: Sequence[Step]) -> None:
+    assert obstacle([table([*conditions, Effect.COUNTS])], ETH0) == COUNTS
+
+
+def test_what_comes_before_a_condition_counts() -> None:
+    assert obstacle([table([Effect.COUNTS, NoneLeaving(), Effect.TRANSLATES])], ETH0) == COUNTS
+
+
+def test_only_chains_that_can_be_reached_count() -> None:
+    chains: dict[str, Sequence[Rule]] = {
+        "one": [[Jump("two")]],
+        "two": [[Jump("one"), Effect.LOGS]],
+        "unused": [[Effect.TRANSLATES]],
+    }
+    clause = "nftables table inet t logs what leaves (chain two)"
+    assert obstacle([table([Jump("one")], chains=chains)], ETH0) == clause
+
+
+@pytest.mark.parametrize(
+    ("branch", "taken"),
+    [
+        (Branch("x", padded("eth0")), True),
+        (Branch("x", padded("docker0")), False),
+        (Branch("x"), True),
+    ],
+)
+def test_a_verdict_map_leads_where_its_value_may_be(branch: Branch, taken: bool) -> None:
+    rules = table([NAME, Choose(8, [branch])], chains={"x": [[Effect.COUNTS]]})
+    assert (obstacle([rules], ETH0) is not None) == taken
+    unknown = table([NAME, Choose(9, [branch])], chains={"x": [[Effect.COUNTS]]})
+    assert obstacle([unknown], ETH0) is not None
+
+
+def test_a_table_of_the_other_version_is_none() -> None:
+    only_v4 = DirectOutput("eth0", 2, [V4])
+    assert obstacle([table([Effect.COUNTS], versions=[6])], only_v4) is None
+    assert obstacle([table([Effect.COUNTS], versions=[6])], ETH0) == COUNTS
+
+
+def test_an_output_without_a_source_sends_nothing() -> None:
+    assert obstacle([table([Effect.COUNTS])], DirectOutput("eth0", 2, [])) is None
+
+
+def test_the_gravest_effect_is_named() -> None:
+    tables = [table([Effect.COUNTS, Effect.TRANSLATES]), table([Effect.LOGS])]
+    clause = "nftables table inet t translates addresses or ports of what leaves (chain out)"
+    assert obstacle(tables, ETH0) == clause
+
+
+def test_each_output_is_judged_by_itself() -> None:
+    rules = judge([table([NAME, Compare(8, padded("eth0")), Effect.COUNTS])], [WG0, ETH0])
+    assert rules == HostRules({"eth0": COUNTS})
+    assert rules.obstacle == COUNTS
+    assert judge([], [WG0, ETH0]).obstacle is None
+
+
+def test_unreadable_rules_are_an_obstacle_everywhere() -> None:
+    rules = unreadable("the rules could not be read", [WG0, ETH0])
+    assert rules.obstacles.keys() == {"wg0", "eth0"}
+    assert rules.obstacle == "the rules could not be read"
