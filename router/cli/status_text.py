@@ -71,6 +71,8 @@ def _policies(policies: Mapping[str, Answer]) -> Table:
     own_first = sorted(policies.items(), key=lambda named: named[1]["interface"] is None)
     for name, policy in own_first:
         state = Text(policy["state"], "green" if policy["state"] == "up" else "bold red")
+        if policy["path"]:
+            state.append(f" {policy['path']}", "default")
         if policy["applies"] != name:
             state.append(f": {policy['applies']}", "default")
         table.add_row(

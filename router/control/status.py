@@ -49,6 +49,12 @@ class Named(Protocol):
     name: str
 
 
+class Obstacles(Protocol):
+    """See router.engine.direct.obstacles."""
+
+    def why_relayed(self, policy: Policy) -> str | None: ...
+
+
 class Running(Protocol):
     """What the answer is read from; see router.engine.router. uptime: in seconds."""
 
@@ -63,6 +69,9 @@ class Running(Protocol):
 
     @property
     def outbounds(self) -> Outbounds: ...
+
+    @property
+    def obstacles(self) -> Obstacles: ...
 
     @property
     def forwarder(self) -> Forwarding: ...
@@ -145,4 +154,13 @@ def _policy(router: Running, policy: Policy, total: Tally) -> dict[str, Any]:
         "bytes_in": total.bytes_in,
         "flows": total.flows,
         "applies": effective(router.config, policy.name, router.outbounds.is_up),
+        **_path(router, policy),
     }
+
+
+def _path(router: Running, policy: Policy) -> dict[str, Any]:
+    """How packets of this machine's programs get to the outbound."""
+    if policy.interface is None or not router.outbounds.is_up(policy.name):
+        return {"path": None, "why_relayed": None}
+    why = router.obstacles.why_relayed(policy)
+    return {"path": "direct" if why is None else "relayed", "why_relayed": why}

@@ -17,6 +17,7 @@ from typing import Final, NamedTuple
 from router.config.model import Config
 from router.engine.carriers import Carriers
 from router.engine.direct.decisions import Direct
+from router.engine.direct.obstacles import Obstacles
 from router.engine.direct.path import DirectPath
 from router.engine.forwarder import Forwarder
 from router.engine.icmp.queries import Queries
@@ -52,11 +53,22 @@ class Parts(NamedTuple):
     descriptors: Descriptors
     outbounds: Outbounds
     senders: DirectSenders
+    obstacles: Obstacles
     forwarder: Forwarder
 
 
-def assemble(config: Config, rules: RuleSet, system: System, loop: Loop, stack: ExitStack) -> Parts:
-    """Open everything but routes; `stack` closes it. Raises PlatformError, OSError."""
+def assemble(
+    config: Config,
+    rules: RuleSet,
+    system: System,
+    loop: Loop,
+    stack: ExitStack,
+    paths_changed: Callable[[], None],
+) -> Parts:
+    """Open everything but routes; `stack` closes it. Raises PlatformError, OSError.
+
+    paths_changed: called when other packets than before may leave directly.
+    """
     tun = system.tuns.open_tun(config.tun.name, config.tun.mtu, config.tun.addresses)
     stack.callback(tun.close)
     descriptors = Descriptors(system.processes.raise_descriptor_limit())
@@ -80,10 +92,11 @@ def assemble(config: Config, rules: RuleSet, system: System, loop: Loop, stack: 
     datagrams = Datagrams(writer, refusals, drops, _mapping_sockets(loop, descriptors))
     carriers = stack.enter_context(closing(Carriers(queries, datagrams, streams, drops)))
     path = DirectPath(tun.frame, refusals, drops)
-    direct = Direct(path, senders, refusals, system.tcp.is_listening)
+    obstacles = Obstacles(system.packet_filter, outbounds, addresses, loop, paths_changed)
+    direct = Direct(path, senders, refusals, system.tcp.is_listening, obstacles.of)
     forwarder = Forwarder(config, rules, outbounds, carriers, direct, refusals, drops)
     channels.forwarder = forwarder
-    return Parts(tun, descriptors, outbounds, senders, forwarder)
+    return Parts(tun, descriptors, outbounds, senders, obstacles, forwarder)
 
 
 class Channels:

@@ -61,6 +61,8 @@ class InterfaceEvents:
         outbounds, forwarder = self._parts.outbounds, self._parts.forwarder
         changes = outbounds.refresh()
         self._parts.senders.refresh()
+        if changes:
+            self._parts.obstacles.request()
         forwarder.direct.forget()
         for change in changes:
             forwarder.carriers.forget(change)

@@ -12,10 +12,12 @@ import signal
 import time
 from collections.abc import Callable
 from contextlib import AbstractContextManager, ExitStack, closing
+from functools import partial
 from typing import Final
 
 from router.config.model import Config
 from router.engine.assembly import BUDGET, assemble
+from router.engine.direct.obstacles import Obstacles
 from router.engine.forwarder import Forwarder
 from router.engine.interface_events import InterfaceEvents
 from router.engine.loop import Loop
@@ -70,13 +72,16 @@ class Router:
             self.loop = stack.enter_context(Loop(self.system.poller()))
             stack.callback(self.system.close)
             self.loop.on_signal(signal.SIGHUP, self._reload_requested)
-            self._parts = assemble(self._config, rules, self.system, self.loop, stack)
+            self._parts = assemble(
+                *(self._config, rules, self.system, self.loop, stack, self._paths_changed)
+            )
             changes = stack.enter_context(closing(self.system.facts.watch()))
             neighbours = stack.enter_context(closing(self.system.facts.watch_neighbours()))
             self.outbounds.refresh()
+            self._follow_host_rules(stack)
             log_policies(self._config, self.outbounds, self._config.policies)
             self._installed = InstalledRoutes(
-                self._config, rules, self.system, self.tun, self.outbounds.facts, self.loop
+                self._config, rules, self.system, self.tun, self.obstacles.facts, self.loop
             )
             self.reload = stack.enter_context(closing(self._open_reload()))
             del rules  # a reload replaces them, and the former ones are to be freed then
@@ -115,6 +120,10 @@ class Router:
         return self._parts.outbounds
 
     @property
+    def obstacles(self) -> Obstacles:
+        return self._parts.obstacles
+
+    @property
     def forwarder(self) -> Forwarder:
         return self._parts.forwarder
 
@@ -126,6 +135,17 @@ class Router:
             began=self.supervisor.reloading,
             ended=lambda: self.supervisor.ready(self._state),
         )
+
+    def _follow_host_rules(self, stack: ExitStack) -> None:
+        """Watched first, so that no change is missed."""
+        try:
+            changes = self.system.packet_filter.watch_host_rules()
+        except PlatformError as error:
+            self.obstacles.cannot_follow(error)
+        else:
+            stack.callback(changes.close)
+            self.loop.watch(changes, partial(self.obstacles.rules_changed, changes))
+        self.obstacles.start()
 
     def _watch(self) -> None:
         self.loop.watch(self.tun, self._read_tun)
@@ -159,6 +179,14 @@ class Router:
     def _expire(self) -> None:
         self.forwarder.expire(self.loop.now)
         self.loop.call_later(EXPIRY_INTERVAL, self._expire)
+
+    def _paths_changed(self) -> None:
+        """Other packets than before may leave directly."""
+        self.forwarder.direct.forget()
+        try:
+            self._installed.reconcile()
+        except PlatformError as error:
+            log.warning("%s", error)
 
     def _outbounds_changed(self) -> None:
         self.supervisor.now(self._state)

@@ -72,6 +72,10 @@ class DirectSenders:
         self.owns = addresses.has
         """Whether a source address is that of another interface of this machine."""
 
+    def interface(self, source: bytes) -> str:
+        """The name of the one that has an address that is one of `owns`."""
+        return self._addresses.owners[source].name
+
     def sender(self, source: bytes) -> DirectSender:
         """Of an address that is one of `owns`. Raises OSError, PlatformError."""
         found = self._senders.get(source)

@@ -35,7 +35,7 @@ IsListening = Callable[[bytes, int], bool]
 class Direct:
     """Decides about packets whose source is one of `owns`.
 
-    obstacle: why nothing may begin to leave directly at present, in one clause; None if it may.
+    obstacle_of: why nothing may begin to leave directly by an interface; None if it may.
     """
 
     def __init__(
@@ -44,8 +44,8 @@ class Direct:
         senders: DirectSenders,
         refusals: Refusals,
         is_listening: IsListening,
+        obstacle_of: Callable[[str], str | None],
     ) -> None:
-        self.obstacle: str | None = None
         self.carry = path.carry
         self.flush = path.flush
         self.owns = senders.owns
@@ -53,6 +53,7 @@ class Direct:
         self._senders = senders
         self._refusals = refusals
         self._is_listening = is_listening
+        self._obstacle_of = obstacle_of
         self._former: set[Hashable] = set()
         self._relayed: set[Hashable] = set()
 
@@ -73,7 +74,8 @@ class Direct:
         """
         if outbound is None or not outbound.owns(packet.source):
             return self._end(packet, now)
-        may_begin = policy.path is Path.AUTO and self.obstacle is None
+        interface = self._senders.interface(packet.source)
+        may_begin = policy.path is Path.AUTO and self._obstacle_of(interface) is None
         if not may_begin and begins(packet):
             self._note_relayed(packet)
             return False

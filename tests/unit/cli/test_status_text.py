@@ -14,7 +14,8 @@ NUMBERS = ("packets_out", "bytes_out", "packets_in", "bytes_in", "flows")
 
 
 def policy(state: str, interface: str | None, applies: str, *numbers: int) -> dict[str, Any]:
-    members = {"state": state, "interface": interface, "applies": applies}
+    path = "direct" if state == "up" and interface else None
+    members = {"state": state, "interface": interface, "applies": applies, "path": path}
     return members | dict(zip(NUMBERS, numbers, strict=True))
 
 
@@ -53,7 +54,7 @@ drops  rejected 1,234, hop-limit 3
 
                                                   packets  bytes  packets  bytes
 policy            state         interface  flows      out    out       in     in
-home              up            eth0        1200     1.2M    99G     2.2M   1234
+home              up direct     eth0        1200     1.2M    99G     2.2M   1234
 office-in-berlin  down: reject  wg0            0        0      0        0      0
 reply             up                           0       12   1008       12   1008
 
@@ -89,7 +90,7 @@ def test_at_a_terminal_words_are_cut_and_no_number(
     assert max(map(len, lines)) <= max(width, 72), "narrower, the numbers alone have no room"
     (home,) = (line for line in lines if line.startswith("home"))
     if width >= 72:
-        assert home.split()[1:] == ["up", "eth0", "1200", "1.2M", "99G", "2.2M", "1234"]
+        assert home.split()[1:] == ["up", "direct", "eth0", "1200", "1.2M", "99G", "2.2M", "1234"]
     (second,) = (line for line in lines if line.startswith("   2"))
     assert second.endswith("…") == (width < 102)
 

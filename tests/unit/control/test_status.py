@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 
 from router.config.loader import load
+from router.config.model import Policy
 from router.control.status import RULES_AT_ONCE, status
 from router.flows.drops import Drop, Drops
 from router.flows.tally import Tallies
@@ -49,6 +50,11 @@ class MemoryRouter:
         self.forwarder = self.carriers = self
         self.tallies = Tallies()
         self.drops = Drops()
+        self.obstacles = self
+        self.obstacle: str | None = None
+
+    def why_relayed(self, _policy: Policy) -> str | None:
+        return self.obstacle
 
     def counts(self) -> dict[str, int]:
         return {"icmp": 1, "udp": 0, "tcp": 4}
@@ -70,7 +76,8 @@ def test_the_documented_members(tmp_path: Path) -> None:
     router.tallies.of("bypass", 0).went_out(40)
     router.drops.count(Drop.POLICY)
     none = {"packets_out": 0, "bytes_out": 0, "packets_in": 0, "bytes_in": 0, "flows": 0}
-    built_in = {"state": "up", "interface": None}
+    no_path = {"path": None, "why_relayed": None}
+    built_in = {"state": "up", "interface": None, **no_path}
     assert status_of(router) == {
         "pid": os.getpid(),
         "uptime_s": 12.346,
@@ -80,8 +87,11 @@ def test_the_documented_members(tmp_path: Path) -> None:
             "home": {
                 **{"state": "up", "interface": "eth0", "applies": "home", "flows": 5},
                 **{"packets_out": 2, "bytes_out": 168, "packets_in": 1, "bytes_in": 60},
+                **{"path": "direct", "why_relayed": None},
             },
-            "office": {"state": "down", "interface": "gone", "applies": "drop", **none},
+            "office": {
+                **{"state": "down", "interface": "gone", "applies": "drop", **no_path, **none}
+            },
             "reply": {**built_in, "applies": "reply", **none},
             "drop": {**built_in, "applies": "drop", **none, "packets_out": 1, "bytes_out": 1000},
             "reject": {**built_in, "applies": "reject", **none},
@@ -101,6 +111,13 @@ def test_the_documented_members(tmp_path: Path) -> None:
         "drops": {"drop": 1},
         "flows": {"icmp": 1, "udp": 0, "tcp": 4},
     }
+
+
+def test_why_packets_are_relayed(tmp_path: Path) -> None:
+    router = MemoryRouter(tmp_path, RULES)
+    router.obstacle = "nftables counts what leaves"
+    home = status_of(router)["policies"]["home"]
+    assert (home["path"], home["why_relayed"]) == ("relayed", "nftables counts what leaves")
 
 
 def test_a_default_that_is_written_down(tmp_path: Path) -> None:

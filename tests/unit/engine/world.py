@@ -186,7 +186,9 @@ class World:
             DirectSenders(system, addresses),
             refusals,
             lambda address, port: (address, port) in self.listening,
+            lambda _interface: self.obstacle,
         )
+        self.obstacle: str | None = None
         self.listening: set[tuple[bytes, int]] = set()
         self.forwarder = Forwarder(
             config,

@@ -1,0 +1,154 @@
+"""Where the direct path may be used: by which interfaces nothing of the host sees a difference.
+
+Always true: an interface whose rules are not read yet, or cannot be read, is one where it may not;
+what is read is read again whenever the system reports a change of rules or of interfaces.
+
+Must not know: how rules are read, what follows from an obstacle.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Mapping
+from typing import Final, Protocol
+
+from router.config.model import Path, Policy
+from router.outbound.all import Outbounds
+from router.outbound.local_addresses import LocalAddresses
+from router.platform.base.errors import PlatformError
+from router.platform.base.facts import Changes
+from router.platform.base.packet_filter import PacketFilter
+from router.policy.host_rules.model import DirectOutput, HostRules
+from router.policy.interfaces import OutboundFacts
+
+log = logging.getLogger(__name__)
+
+SETTLING: Final = 0.02
+"""Seconds to wait for further changes of rules: a firewall that starts makes thousands."""
+UNREPORTED: Final = 10.0
+"""Seconds after which rules are read again that no system reports: those of iptables-legacy."""
+NOT_READ: Final = "the host's own rules are not read yet"
+
+
+class Loop(Protocol):
+    """The part of the event loop that is needed here; see router.engine.loop."""
+
+    def call_later(self, delay: float, callback: Callable[[], None]) -> None: ...
+
+
+class Obstacles:
+    """outbounds, addresses: their owner keeps them up to date. changed: called when the answers may
+    be others, after `start`."""
+
+    def __init__(
+        self,
+        packet_filter: PacketFilter,
+        outbounds: Outbounds,
+        addresses: LocalAddresses,
+        loop: Loop,
+        changed: Callable[[], None],
+    ) -> None:
+        self._filter = packet_filter
+        self._outbounds = outbounds
+        self._addresses = addresses
+        self._loop = loop
+        self._changed = changed
+        self._read: Mapping[str, str | None] = {}
+        self._is_due = False
+        self._unfollowed: str | None = None
+
+    def cannot_follow(self, error: PlatformError) -> None:
+        """Changes of rules are not reported: what has been read may be wrong at any time."""
+        self._unfollowed = str(error)
+
+    def start(self) -> None:
+        """Read the rules for the first time."""
+        outputs = self._outputs()
+        try:
+            self._take(outputs, self._filter.host_rules(outputs))
+        except PlatformError as error:
+            self._take(outputs, error)
+        self._loop.call_later(UNREPORTED, self._again)
+
+    def of(self, interface: str) -> str | None:
+        """Why packets may not begin to leave directly by an interface, in one clause; None if they
+        may."""
+        return self._unfollowed or self._read.get(interface, NOT_READ)
+
+    def why_relayed(self, policy: Policy) -> str | None:
+        """Why packets of this machine by a policy do not leave directly, in one clause; None if
+        they do."""
+        facts = self._outbounds.facts(policy.name)
+        if facts is None:
+            return "it is down"
+        if policy.path is Path.RELAY:
+            return "path: relay"
+        return next(filter(None, map(self.of, facts.interfaces)), None)
+
+    def facts(self, policy: str) -> OutboundFacts | None:
+        """What the routes of a policy depend on: as long as packets may not leave directly, no
+        program is told their source."""
+        facts = self._outbounds.facts(policy)
+        if facts is None or not any(map(self.of, facts.interfaces)):
+            return facts
+        return facts
+
+    def rules_changed(self, changes: Changes) -> None:
+        """The system reports a change of rules."""
+        changes.drain()
+        if not self._is_due:
+            self._is_due = True
+            self._loop.call_later(SETTLING, self.request)
+
+    def request(self) -> None:
+        """Read the rules again, without waiting."""
+        self._is_due = False
+        outputs = self._outputs()
+
+        def done(rules: HostRules | PlatformError) -> None:
+            before = self._read
+            self._take(outputs, rules)
+            if self._read != before:
+                self._changed()
+
+        try:
+            self._filter.request_host_rules(outputs, done)
+        except PlatformError as error:
+            done(error)
+
+    def _again(self) -> None:
+        self.request()
+        self._loop.call_later(UNREPORTED, self._again)
+
+    def _take(self, outputs: list[DirectOutput], rules: HostRules | PlatformError) -> None:
+        before = self._read
+        if isinstance(rules, PlatformError):
+            self._read = {output.interface: str(rules) for output in outputs}
+        else:
+            self._read = {
+                output.interface: rules.obstacles.get(output.interface) for output in outputs
+            }
+        for interface, obstacle in self._read.items():
+            if obstacle != before.get(interface):
+                _report(interface, obstacle)
+
+    def _outputs(self) -> list[DirectOutput]:
+        """The interfaces of all policies, with their addresses."""
+        wanted = {
+            name
+            for policy in self._outbounds.by_policy
+            if (facts := self._outbounds.facts(policy)) is not None
+            for name in facts.interfaces
+        }
+        found = {each.name: each for each in self._addresses.owners.values() if each.name in wanted}
+        return [
+            DirectOutput(name, each.index, [address.ip for address in each.addresses])
+            for name, each in sorted(found.items())
+        ]
+
+
+def _report(interface: str, obstacle: str | None) -> None:
+    if obstacle is None:
+        log.info("interface %s: packets of this machine leave directly", interface)
+    else:
+        log.info("interface %s: packets of this machine are relayed: %s", interface, obstacle)
