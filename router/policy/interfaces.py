@@ -62,17 +62,24 @@ def usable_interfaces(
     usable = {}
     for version in FAMILIES:
         name = default_holders.get(version) if wanted == DEFAULT_INTERFACE else wanted
-        interface = present.get(name) if name is not None else None
+        interface = find_interface(name, present) if name is not None else None
         if interface is not None and interface.up and interface.source(version):
             usable[version] = interface
     return usable
+
+
+def find_interface(name: str, present: Mapping[str, Interface]) -> Interface | None:
+    """The interface of that name, or of that alternative name."""
+    if name in present:
+        return present[name]
+    return next((each for each in present.values() if name in each.alternative_names), None)
 
 
 def lack_of(wanted: str, present: Mapping[str, Interface]) -> Lack:
     """Why `usable_interfaces` is empty, which it must be."""
     if wanted == DEFAULT_INTERFACE:
         return Lack.DEFAULT_ROUTE
-    interface = present.get(wanted)
+    interface = find_interface(wanted, present)
     if interface is None:
         return Lack.INTERFACE
     return Lack.ADDRESS if interface.up else Lack.LINK
@@ -84,9 +91,7 @@ def leaves_by(wanted: str | None, interface: str, facts: OutboundFacts | None) -
     `wanted` is the `interface:` of the policy, None for a built-in one; `facts` are those of the
     policy.
     """
-    if wanted == DEFAULT_INTERFACE:
-        return facts is not None and interface in facts.interfaces
-    return wanted == interface
+    return wanted == interface or (facts is not None and interface in facts.interfaces)
 
 
 def facts_of(interfaces: Mapping[str, UsableInterfaces]) -> FactsOf:

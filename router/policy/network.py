@@ -29,6 +29,7 @@ class Interface:
     mtu: int
     addresses: tuple[IPv4Interface | IPv6Interface, ...] = ()
     asks_neighbours: bool = True
+    alternative_names: tuple[str, ...] = ()
 
     def source(self, version: int) -> IPv4Address | IPv6Address | None:
         """An address of the family that packets to other networks can have as their source."""

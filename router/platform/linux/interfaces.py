@@ -16,10 +16,12 @@ from router.platform.linux.netlink.constants import (
     IFF_POINTOPOINT,
     IFF_RUNNING,
     IFF_UP,
+    IFLA_ALT_IFNAME,
     IFLA_IFNAME,
     IFLA_INFO_KIND,
     IFLA_LINKINFO,
     IFLA_MTU,
+    IFLA_PROP_LIST,
     RTM_GETADDR,
     RTM_GETLINK,
 )
@@ -27,7 +29,9 @@ from router.platform.linux.netlink.dump import dump, rtnetlink
 from router.platform.linux.netlink.messages import (
     IFADDRMSG,
     IFINFOMSG,
+    Attributes,
     attributes,
+    each_attribute,
     number,
     text,
 )
@@ -65,11 +69,20 @@ def read_interfaces(netlink: socket.socket) -> tuple[dict[str, Interface], list[
             number(link.get(IFLA_MTU)),
             tuple(addresses[index]),
             not flags & (IFF_NOARP | IFF_POINTOPOINT | IFF_LOOPBACK),
+            _alternative_names(link),
         )
         kind = attributes(link.get(IFLA_LINKINFO, b"")).get(IFLA_INFO_KIND)
         if text(kind) == "wireguard":
             wireguard.append(name)
     return found, wireguard
+
+
+def _alternative_names(link: Attributes) -> tuple[str, ...]:
+    return tuple(
+        text(name)
+        for kind, name in each_attribute(link.get(IFLA_PROP_LIST, b""))
+        if kind == IFLA_ALT_IFNAME
+    )
 
 
 def _addresses(netlink: socket.socket) -> dict[int, list[IPv4Interface | IPv6Interface]]:

@@ -1,7 +1,7 @@
 """Messages of rtnetlink as bytes: headers, attributes, and the messages of one datagram.
 
 Layouts: linux/netlink.h (nlmsghdr), linux/rtnetlink.h (rtattr, rtmsg, rtnexthop, ifinfomsg),
-linux/if_addr.h (ifaddrmsg).
+linux/if_addr.h (ifaddrmsg), linux/nexthop.h (nhmsg, nexthop_grp).
 """
 
 from __future__ import annotations
@@ -19,6 +19,8 @@ IFADDRMSG: Final = Struct("=BBBBI")
 RTMSG: Final = Struct("=BBBBBBBBI")
 """Of routes; a rule has the same layout (fib_rule_hdr in linux/fib_rules.h)."""
 RTNEXTHOP: Final = Struct("=HBBi")
+NHMSG: Final = Struct("=BBBBI")
+NEXTHOP_GRP: Final = Struct("=IBBH")
 ATTRIBUTE: Final = Struct("=HH")
 U32_ATTRIBUTE: Final = Struct("=HHI")
 NATIVE: Final = sys.byteorder
@@ -43,7 +45,7 @@ def unpack_messages(datagram: bytes) -> Iterator[Message]:
     while offset + NLMSGHDR.size <= len(datagram):
         length, kind, _, sequence, _ = NLMSGHDR.unpack_from(datagram, offset)
         yield Message(kind, sequence, datagram[offset + NLMSGHDR.size : offset + length])
-        offset += max(_aligned(length), NLMSGHDR.size)
+        offset += max(aligned(length), NLMSGHDR.size)
 
 
 def error_number(body: bytes) -> int:
@@ -53,15 +55,18 @@ def error_number(body: bytes) -> int:
 
 def attributes(data: bytes) -> dict[int, bytes]:
     """The payloads of attributes that follow each other, by type; of a repeated type the last."""
-    found = {}
+    return dict(each_attribute(data))
+
+
+def each_attribute(data: bytes) -> Iterator[tuple[int, bytes]]:
+    """(type, payload) of attributes that follow each other."""
     offset = 0
     while offset + ATTRIBUTE.size <= len(data):
         length, kind = ATTRIBUTE.unpack_from(data, offset)
         if length < ATTRIBUTE.size:
             break
-        found[kind & NLA_TYPE_MASK] = data[offset + ATTRIBUTE.size : offset + length]
-        offset += _aligned(length)
-    return found
+        yield kind & NLA_TYPE_MASK, data[offset + ATTRIBUTE.size : offset + length]
+        offset += aligned(length)
 
 
 def number(payload: bytes | None, absent: int = 0) -> int:
@@ -74,6 +79,6 @@ def text(payload: bytes | None) -> str:
     return (payload or b"").rstrip(b"\0").decode("utf-8", "replace")
 
 
-def _aligned(length: int) -> int:
+def aligned(length: int) -> int:
     """Up to the next multiple of NLMSG_ALIGNTO and RTA_ALIGNTO, which are both 4."""
     return (length + 3) & ~3
