@@ -117,5 +117,8 @@ class Network:
     """Accounts that the rules file names and that the system does not have."""
     readable: bool = True
     """Whether interfaces and routes are known at all."""
+    default_holders: Mapping[int, str | None] = field(default_factory=dict)
+    """By IP version the interface of the default route that the kernel would use without the TUNs
+    of this program."""
     own_tuns: frozenset[str] = frozenset()
     """The TUN interfaces of running routers of this program."""

@@ -6,6 +6,7 @@ interface by which a packet arrives, where no router runs.
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -17,6 +18,7 @@ from tests.e2e.capture import Capture
 from tests.e2e.second_uplink import GATEWAY, OWN, UPLINK, second_uplink
 from tests.e2e.testbed import V6, Family, Testbed
 from tests.e2e.tunrouter import HEAD, rules, running
+from tests.e2e.wait import wait_until
 
 DEFAULT = HEAD.replace("interface: eth0", "interface: default")
 HOST = 1
@@ -44,14 +46,14 @@ def _routes(bed: Testbed, family: Family, *commands: str) -> Iterator[None]:
 
 def _source(bed: Testbed, address: str) -> str:
     """The one that the kernel gives to packets to an address."""
-    shown = bed.router.run("ip", "route", "get", address).stdout.split()
-    return shown[shown.index("src") + 1]
+    shown = bed.router.run("ip", "route", "get", address, check=False).stdout.split()
+    return shown[shown.index("src") + 1] if "src" in shown else ""
 
 
 def _goes_as_bare(bed: Testbed, family: Family, tmp_path: Path, own: str) -> None:
     """With the host alone captured, and with everything captured."""
     address = family.far(HOST)
-    assert _source(bed, address) == own
+    wait_until(lambda: _source(bed, address) == own, f"the bare path by {own}")
     assert ping.answered(bed.router, address).received == 3
     for text in (rules(f"{address} -> home", head=DEFAULT), rules(default="home", head=DEFAULT)):
         with running(bed.router, tmp_path, text), Capture(bed.far) as far:
@@ -60,7 +62,9 @@ def _goes_as_bare(bed: Testbed, family: Family, tmp_path: Path, own: str) -> Non
 
 
 def test_the_first_hop_is_down(bed: Testbed, family: Family, tmp_path: Path) -> None:
-    hops = f"nexthop via {GATEWAY[family.version]} dev {UPLINK} nexthop via {family.gateway} dev eth0"
+    hops = (
+        f"nexthop via {GATEWAY[family.version]} dev {UPLINK} nexthop via {family.gateway} dev eth0"
+    )
     with _routes(bed, family, f"route add default {hops}"):
         bed.gw.ip("link set home1 down")
         bed.router.ip(f"link set {UPLINK} down")
@@ -118,12 +122,25 @@ def test_a_default_route_in_another_table(bed: Testbed, family: Family, tmp_path
 
 
 def test_ipv6_router_preference(bed: Testbed, tmp_path: Path) -> None:
-    with _routes(
-        *(bed, V6),
-        f"route append default via {GATEWAY[6]} dev {UPLINK} pref low",
-        f"route append default via {V6.gateway} dev eth0 pref high",
-    ):
+    """Of two routers that advertise themselves (RFC 4191); the one by the second uplink is less
+    preferred, and the kernel has heard it first."""
+    for interface in (UPLINK, "eth0"):
+        bed.router.sysctl(**{f"ipv6__conf__{interface}__accept_ra": 2})
+    with _routes(bed, V6):
+        _advertise(bed, "home1", "low")
+        wait_until(lambda: UPLINK in _defaults(bed), "the first router")
+        _advertise(bed, "home0", "high")
+        wait_until(lambda: "eth0" in _defaults(bed), "the second router")
         _goes_as_bare(bed, V6, tmp_path, V6.eth0)
+
+
+def _advertise(bed: Testbed, interface: str, preference: str) -> None:
+    module = "tests.e2e.router_advertisement"
+    bed.gw.run(sys.executable, "-m", module, interface, preference)
+
+
+def _defaults(bed: Testbed) -> str:
+    return bed.router.run("ip", "-6", "route", "show", "default").stdout
 
 
 def test_an_alternative_name(bed: Testbed, family: Family, tmp_path: Path) -> None:

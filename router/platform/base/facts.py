@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import NamedTuple, Protocol
 
 from router.platform.base.descriptors import HasFileno
 from router.platform.base.errors import PlatformError
-from router.policy.network import Endpoint, Interface, Network
+from router.policy.kernel import KernelWays
+from router.policy.network import Endpoint, Interface
 
 
 class Interfaces(Protocol):
@@ -15,8 +16,11 @@ class Interfaces(Protocol):
 
     def all(self) -> dict[str, Interface]: ...
 
-    def holding_default(self, version: int, apart_from: str) -> str | None:
-        """Name of the interface of the best default route of a family, `apart_from` not counted."""
+    def holding_default(
+        self, version: int, present: Mapping[str, Interface], apart_from: str
+    ) -> str | None:
+        """Name of the interface of the default route that the system would use for a family, the
+        one that is `apart_from` not counted. present: all interfaces. Raises OSError."""
         ...
 
 
@@ -44,8 +48,9 @@ class NetworkPath(NamedTuple):
 class Facts(Protocol):
     """Read without changing anything."""
 
-    def network(self) -> Network:
-        """Everything at present, routes too; see `router.platform.present_network`."""
+    def ways(self, present: Mapping[str, Interface], apart_from: str) -> KernelWays:
+        """The system's answers about ways of this moment, without the interface `apart_from`;
+        the caller closes them. Raises OSError."""
         ...
 
     def path(self, version: int, interface: Interface, address: str) -> NetworkPath:

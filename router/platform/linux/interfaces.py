@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import socket
 from collections import defaultdict
+from collections.abc import Mapping
 from ipaddress import IPv4Interface, IPv6Interface
 
 from router.platform.families import VERSION
-from router.platform.linux.kernel_routes import default_routes
 from router.platform.linux.netlink.constants import (
     IFA_ADDRESS,
     IFA_LOCAL,
@@ -35,8 +36,9 @@ from router.platform.linux.netlink.messages import (
     number,
     text,
 )
-from router.policy.interfaces import default_holder
-from router.policy.network import Interface, SystemRoute
+from router.platform.linux.own_tuns import own_tuns
+from router.platform.linux.ways import LinuxWays
+from router.policy.network import Interface
 
 
 class LinuxInterfaces:
@@ -46,14 +48,12 @@ class LinuxInterfaces:
         with rtnetlink() as netlink:
             return read_interfaces(netlink)[0]
 
-    def holding_default(self, version: int, apart_from: str) -> str | None:
-        present = self.all()
-        names = {interface.index: name for name, interface in present.items()}
-        routes = [
-            SystemRoute(version, 0, 0, names.get(index, ""), metric=metric, table=table)
-            for index, table, metric in default_routes(version)
-        ]
-        return default_holder(routes, present.keys() - {apart_from}, version)
+    def holding_default(
+        self, version: int, present: Mapping[str, Interface], apart_from: str
+    ) -> str | None:
+        ways = LinuxWays(present.values(), own_tuns() | {apart_from})
+        with contextlib.closing(ways):
+            return ways.default_holder(version)
 
 
 def read_interfaces(netlink: socket.socket) -> tuple[dict[str, Interface], list[str]]:

@@ -54,7 +54,7 @@ from router.platform.linux.netlink.constants import (
     RTNH_F_DEAD,
     RTPROT_TUNROUTER,
 )
-from router.platform.linux.netlink.dump import dump, rtnetlink
+from router.platform.linux.netlink.dump import dump
 from router.platform.linux.netlink.messages import (
     NEXTHOP_GRP,
     NHMSG,
@@ -101,15 +101,6 @@ class Hop(NamedTuple):
 NO_HOP: Final = Hop(0, None)
 
 
-class DefaultRoute(NamedTuple):
-    """One default route; of a multipath route, its first hop."""
-
-    interface: int
-    """Its index."""
-    table: int
-    metric: int
-
-
 def read_routes(netlink: socket.socket, names: dict[int, str]) -> Iterator[SystemRoute]:
     """`names`: of interfaces, by index. Raises OSError."""
     nexthops = _nexthops(netlink)
@@ -131,26 +122,6 @@ def read_routes(netlink: socket.socket, names: dict[int, str]) -> Iterator[Syste
                 KINDS[kind],
                 int.from_bytes(source, "big") if source else None,
             )
-
-
-def default_routes(version: int) -> list[DefaultRoute]:
-    """The unicast default routes of a family in all tables, without the router's own. Raises
-    OSError."""
-    found = []
-    with rtnetlink() as netlink:
-        for fields, route in dump(netlink, RTM_GETROUTE, FAMILY[version], RTMSG):
-            _, length, _, _, table, protocol, _, kind, flags = fields
-            ours = protocol == RTPROT_TUNROUTER
-            if flags & NOT_USED or length or kind != RTN_UNICAST or ours:
-                continue
-            found.append(
-                DefaultRoute(
-                    _hop(route, {}).interface,
-                    number(route.get(RTA_TABLE), table),
-                    number(route.get(RTA_PRIORITY)),
-                )
-            )
-    return found
 
 
 def read_lookups(netlink: socket.socket) -> Iterator[TableLookup]:
