@@ -16,7 +16,7 @@ import pytest
 from tests.e2e import ping
 from tests.e2e.capture import Capture
 from tests.e2e.second_uplink import GATEWAY, OWN, UPLINK, second_uplink
-from tests.e2e.testbed import V6, Family, Testbed
+from tests.e2e.testbed import V4, V6, Family, Testbed
 from tests.e2e.tunrouter import HEAD, rules, running
 from tests.e2e.wait import wait_until
 
@@ -97,6 +97,23 @@ def test_the_second_of_two_nexthop_objects(bed: Testbed, family: Family, tmp_pat
             "route add default nhid 1 metric 20",
         ):
             _goes_as_bare(bed, family, tmp_path, family.eth0)
+    finally:
+        bed.router.ip("nexthop flush")
+        bed.router.sysctl(ipv4__nexthop_compat_mode=1)
+
+
+def test_a_nexthop_object_that_is_replaced(bed: Testbed, tmp_path: Path) -> None:
+    """The kernel then reports no route as changed (nexthop_compat_mode=0)."""
+    bed.router.sysctl(ipv4__nexthop_compat_mode=0)
+    bed.router.ip(f"nexthop add id 1 via {V4.gateway} dev eth0")
+    try:
+        with _routes(bed, V4, "route add default nhid 1"):
+            text = rules(f"{V4.far(HOST)} -> home", head=DEFAULT)
+            with running(bed.router, tmp_path, text) as router, Capture(bed.far) as far:
+                bed.router.ip(f"nexthop replace id 1 via {GATEWAY[4]} dev {UPLINK}")
+                router.wait_until_up("home", OWN[4], V6.eth0)
+                assert ping.answered(bed.client, V4.far(HOST)).received == 3
+                assert far.arrivals(V4.far(HOST)) == {("home0", OWN[4])}
     finally:
         bed.router.ip("nexthop flush")
         bed.router.sysctl(ipv4__nexthop_compat_mode=1)

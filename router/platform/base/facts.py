@@ -24,11 +24,22 @@ class Interfaces(Protocol):
         ...
 
 
+class ForeignRoute(NamedTuple):
+    """A route of another program, or the system's own. interface: its index; 0 where it has none,
+    or several."""
+
+    version: int
+    first: int
+    length: int
+    interface: int
+
+
 class Changes(HasFileno, Protocol):
     """Becomes readable when interfaces, addresses or routes may have changed."""
 
-    def drain(self) -> None:
-        """Read and discard the notifications."""
+    def drain(self) -> Sequence[ForeignRoute] | None:
+        """Read the notifications: the routes of other programs that were added or removed, where
+        nothing else was; None where anything may have changed. Raises OSError."""
         ...
 
     def close(self) -> None: ...

@@ -38,6 +38,7 @@ RTMGRP_IPV6_ROUTE: Final = 0x400
 RTMGRP_IPV6_RULE: Final = 1 << 19 - 1
 RTMGRP_IPV4_NETCONF: Final = 1 << 24 - 1
 """Sysctls of interfaces, rp_filter among them."""
+RTMGRP_NEXTHOP: Final = 1 << 32 - 1
 
 # Links.
 IFF_UP: Final = 0x1
