@@ -6,7 +6,7 @@ import json
 import re
 import socket
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from ipaddress import IPv4Address, IPv6Address, ip_address, ip_network
 from pathlib import Path
 from typing import Any
@@ -17,7 +17,7 @@ from router.config.cidr import BadCidrError, parse_cidr
 from router.config.model import Config
 from router.config.problems import quoted
 from router.config.ranges import BadRangeError, parse_networks
-from router.platform import present_network
+from router.platform import kernel_ways, present_network
 from router.policy.answer import FORWARD, Answer, answer
 from router.policy.findings.situation import Situation
 from router.policy.match.table import RuleSet
@@ -46,15 +46,27 @@ def explain(
     config = loaded.config
     rule_set = RuleSet.for_few_lookups(config)
     situation = Situation.of(config, rule_set, present_network())
-    answers = [
-        answer(situation, address, _number(protocol, address), port) for address in addresses
-    ]
+    answers = _answers(situation, addresses, protocol, port)
     if as_json:
         found = [_as_json(situation, each) for each in answers]
         print(json.dumps(found if len(found) > 1 else found[0], indent=1))
     else:
         print("\n\n".join("\n".join(_as_text(situation, each)) for each in answers))
     return exits.OK
+
+
+def _answers(
+    situation: Situation, addresses: Iterable[Address], protocol: str | None, port: int | None
+) -> list[Answer]:
+    ways = kernel_ways()
+    try:
+        return [
+            answer(situation, ways, address, _number(protocol, address), port)
+            for address in addresses
+        ]
+    finally:
+        if ways is not None:
+            ways.close()
 
 
 def _refuse_ports_without(protocol: str | None, port: int | None) -> None:

@@ -25,7 +25,7 @@ from router.config.fields import (
     nearest,
     read_keys,
 )
-from router.config.interfaces import interface_fault
+from router.config.interfaces import MAXIMUM_ALTERNATIVE_NAME, interface_fault
 from router.config.model import BUILT_IN, Path, Place, Policy, PolicyType, Tun
 from router.config.problems import quoted
 from router.config.schema import (
@@ -196,7 +196,7 @@ def _interface(
     interface = as_text(findings, entry.value, "'interface'", "interface: eth0")
     if interface is None:
         return None, None
-    fault = interface_fault(interface)
+    fault = interface_fault(interface, MAXIMUM_ALTERNATIVE_NAME)
     if fault is not None:
         findings.error(
             "bad-interface-name",

@@ -41,7 +41,6 @@ POLICY_NAME = re.compile(_DEFS["policy_name"]["pattern"])
 NOT_POLICY_NAME = re.compile(_DEFS["policy_name"]["not"]["pattern"])
 """Words that YAML takes for a truth value or for nothing."""
 
-INTERFACE_NAME = re.compile(_DEFS["interface"]["pattern"])
 NOT_INTERFACE_NAME: tuple[str, ...] = tuple(_DEFS["interface"]["not"]["enum"])
 PORT = re.compile(_DEFS["port"]["oneOf"][1]["pattern"], re.ASCII)
 MAXIMUM_PORT: int = _DEFS["port"]["oneOf"][0]["maximum"]

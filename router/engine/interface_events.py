@@ -1,7 +1,9 @@
 """What follows when interfaces, addresses or routes of the system change: outbounds are brought in
 line with them, flows that have lost their outbound end, routes are reconciled.
 
-Always true: a burst of notifications is one change, handled SETTLING seconds after the first.
+Always true: a burst of notifications is one change, handled SETTLING seconds after the first. Where
+only routes of other programs have changed that ours have nothing to do with, ours are not compared
+with those of the system, which may have hundreds of thousands.
 """
 
 from __future__ import annotations
@@ -43,6 +45,7 @@ class InterfaceEvents:
         self._changed = changed
         self._settling = False
         self._neighbours = neighbours
+        self._concerns_routes = False
         loop.watch(changes, self._notified)
         loop.watch(neighbours, self._neighbours_changed)
 
@@ -51,13 +54,15 @@ class InterfaceEvents:
         self._parts.senders.forget_next_hops()
 
     def _notified(self) -> None:
-        self._changes.drain()
-        if not self._settling:
+        routes = self._changes.drain()
+        self._concerns_routes |= routes is None or any(map(self._installed.is_beside, routes))
+        if not self._settling and routes != []:
             self._settling = True
             self._loop.call_later(SETTLING, self._settled)
 
     def _settled(self) -> None:
         self._settling = False
+        compares, self._concerns_routes = self._concerns_routes, False
         outbounds, forwarder = self._parts.outbounds, self._parts.forwarder
         changes = outbounds.refresh()
         self._parts.senders.refresh()
@@ -70,7 +75,7 @@ class InterfaceEvents:
         names = [name for name, each in outbounds.by_policy.items() if each in changed]
         log_policies(forwarder.config, outbounds, names)
         try:
-            self._installed.reconcile()
+            self._installed.reconcile(compares=compares)
         except PlatformError as error:
             log.warning("%s", error)  # if the guard has ended, its dispatch raises too
         if changes:

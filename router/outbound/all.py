@@ -8,6 +8,7 @@ Must not know: how an outbound carries packets.
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Container, Hashable, Iterable, Iterator, Mapping
 from typing import Final, NamedTuple
 
@@ -22,9 +23,14 @@ from router.outbound.base import (
 from router.outbound.interface import InterfaceOutbound
 from router.outbound.local_addresses import LocalAddresses
 from router.platform.base.system import System
+from router.platform.reason import reason
 from router.policy.interfaces import OutboundFacts
-from router.policy.network import RouteKind, SystemRoute
-from router.policy.routes.fib import Fib, PlannedRoutes
+from router.policy.kernel import KernelWays
+
+log = logging.getLogger(__name__)
+
+MOST_ANSWERS: Final = 4096
+"""Of the system's answers that are kept."""
 
 
 class Surroundings(NamedTuple):
@@ -74,7 +80,8 @@ class Outbounds:
     ) -> None:
         self._surroundings = surroundings
         self._kinds = kinds
-        self._fib: Fib | None = None
+        self._ways: KernelWays | None = None
+        self._by_address: dict[tuple[int, int], Outbound | None] = {}
         self.by_policy: dict[str, ManagedOutbound] = {}
         self._by_identity: dict[Hashable, ManagedOutbound] = {}
         self._assign(policies)
@@ -92,26 +99,42 @@ class Outbounds:
     def by_system(self, version: int, address: int) -> Outbound | None:
         """The outbound that the system's own routes name for an address, were the TUN not there.
 
-        None where they name none. The system's routes are read at the first call after a change.
+        None where they name none. An answer holds until the next change.
         """
+        key = version, address
+        if key not in self._by_address:
+            if len(self._by_address) >= MOST_ANSWERS:
+                self._by_address.clear()
+            self._by_address[key] = self._ask_system(version, address)
+        return self._by_address[key]
+
+    def _ask_system(self, version: int, address: int) -> Outbound | None:
         system, tun, *_ = self._surroundings
-        if self._fib is None:
-            self._fib = Fib(system.facts.network(), PlannedRoutes([]))
-        route = self._fib.lookup(version, address)
-        if not isinstance(route, SystemRoute) or route.kind is not RouteKind.UNICAST:
+        try:
+            if self._ways is None:
+                self._ways = system.facts.ways(system.interfaces.all(), tun)
+            way = self._ways.way(version, address)
+        except OSError as error:
+            log.warning("the system's routes cannot be read: %s", reason(error))
             return None
-        if route.interface == tun:
+        if way is None:
             return None
-        outbound = self._by_identity.get(route.interface)
+        outbound = self._by_identity.get(way.interface)
         if outbound is None:
-            outbound = _by_interface(route.interface, self._surroundings)
-            self._by_identity[route.interface] = outbound
+            outbound = _by_interface(way.interface, self._surroundings)
+            self._by_identity[way.interface] = outbound
             outbound.refresh(system.interfaces.all())
         return outbound
 
+    def _forget_answers(self) -> None:
+        self._by_address.clear()
+        if self._ways is not None:
+            self._ways.close()
+            self._ways = None
+
     def refresh(self) -> list[Change]:
         """Follow the system's present interfaces; what has changed."""
-        self._fib = None
+        self._forget_answers()
         present = self._surroundings.system.interfaces.all()
         self._surroundings.addresses.refresh(present)
         changes = []
@@ -141,8 +164,10 @@ class Outbounds:
             if outbound not in named and outbound not in in_use:
                 outbound.close()
                 del self._by_identity[identity]
+                self._by_address.clear()
 
     def close(self) -> None:
+        self._forget_answers()
         for outbound in self._all():
             outbound.close()
 

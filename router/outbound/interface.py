@@ -137,7 +137,9 @@ class InterfaceOutbound:
         holders: dict[int, str | None] = {}
         if self.wanted == DEFAULT_INTERFACE:
             for version in VERSIONS:
-                holders[version] = self._system.interfaces.holding_default(version, self._tun)
+                holders[version] = self._system.interfaces.holding_default(
+                    version, present, self._tun
+                )
         return usable_interfaces(self.wanted, present, holders)
 
     def _use(self, usable: Mapping[int, Interface]) -> None:

@@ -13,6 +13,7 @@ from router.platform.account import find_account
 from router.platform.base.errors import PlatformError
 from router.platform.base.processes import Leftover
 from router.platform.base.system import System
+from router.policy.kernel import KernelWays
 from router.policy.network import Network
 
 NOT_HERE: Final = f"tunrouter does not run on {sys.platform} yet; it needs Linux"
@@ -61,6 +62,16 @@ def present_network(user: str | None = None) -> Network:
     if user is None or find_account(user):
         return network
     return replace(network, missing_users=frozenset({user}))
+
+
+def kernel_ways() -> KernelWays | None:
+    """The kernel's answers about ways, read without privileges; None where it cannot be asked. The
+    caller closes them."""
+    if sys.platform != "linux":
+        return None
+    from router.platform.linux.present import kernel_ways as of_linux  # noqa: PLC0415
+
+    return of_linux()
 
 
 def control_sockets() -> dict[str, Path]:

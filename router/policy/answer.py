@@ -3,7 +3,8 @@ kernel sends it into the TUN at all.
 
 Theory of operation. The rules name a policy; the kernel's routes, with the planned ones among them,
 decide whether the packet enters the TUN. Where it does not, the system's own routes decide, which
-is the meaning of `bypass`: so that is the action, whatever the rule's policy.
+is the meaning of `bypass`: so that is the action, whatever the rule's policy. Interface, source and
+next hop are what the kernel answers.
 
 Always true: where the network is not known, the rules alone decide, as if every outbound were up,
 and `kernel` states it.
@@ -14,16 +15,17 @@ Must not know: how an answer is shown.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from ipaddress import IPv4Address, IPv6Address
+from ipaddress import IPv4Address, IPv6Address, ip_address
 
 from router.config.model import DEFAULT_INTERFACE, PolicyType
 from router.policy.explain import Explanation, explain
 from router.policy.findings.situation import Situation
-from router.policy.network import Interface, RouteKind, SystemRoute
+from router.policy.kernel import KernelWays, Way
+from router.policy.network import RouteKind, SystemRoute
 from router.policy.prefixes import format_address, format_prefix
 from router.policy.resolve import effective
 from router.policy.routes.capture import Route
-from router.policy.routes.fib import Choice, next_hop
+from router.policy.routes.fib import Choice
 
 Address = IPv4Address | IPv6Address
 
@@ -56,9 +58,16 @@ class Answer:
 
 
 def answer(
-    situation: Situation, address: Address, protocol: int | None = None, port: int | None = None
+    situation: Situation,
+    ways: KernelWays | None,
+    address: Address,
+    protocol: int | None = None,
+    port: int | None = None,
 ) -> Answer:
-    """What happens to packets to an address; `protocol` and `port` as in `explain`."""
+    """What happens to packets to an address; `protocol` and `port` as in `explain`.
+
+    ways: None where no kernel can be asked, as where the network is not readable.
+    """
     version, number = address.version, int(address)
     explanation = explain(situation.config, situation.rule_set, version, number, protocol, port)
     choice = _choice(situation, version, number)
@@ -68,9 +77,9 @@ def answer(
     action = _action(situation, applies) if captured else PolicyType.BYPASS.value
     if action == PolicyType.BYPASS:
         alone = situation.system_fib.lookup(version, number)
-        egress = _as_the_system_does(situation, alone, number)
+        egress = _as_the_system_does(alone, ways, number)
     elif action == FORWARD:
-        egress = _by_outbound(situation, applies, version, number)
+        egress = _by_outbound(situation, applies, ways, version, number)
     else:
         egress = Egress()
     return Answer(
@@ -100,7 +109,9 @@ def _action(situation: Situation, applies: str) -> str:
     return FORWARD if applies in situation.interfaces else applies
 
 
-def _by_outbound(situation: Situation, policy: str, version: int, address: int) -> Egress:
+def _by_outbound(
+    situation: Situation, policy: str, ways: KernelWays | None, version: int, address: int
+) -> Egress:
     """An outbound without the family sends nothing."""
     if not situation.network.readable:
         wanted = situation.config.policies[policy].interface
@@ -108,44 +119,27 @@ def _by_outbound(situation: Situation, policy: str, version: int, address: int) 
     interface = situation.interfaces[policy].get(version)
     if interface is None:
         return Egress()
-    route = next_hop(situation.network, interface.name, version, address)
-    return Egress(
-        interface.name,
-        str(interface.source(version)),
-        _gateway(route),
-    )
+    way = ways.way(version, address, interface.name) if ways else None
+    if way is None or way.source is None:
+        return Egress(interface.name, str(interface.source(version)))
+    return _egress(way)
 
 
-def _as_the_system_does(situation: Situation, choice: Choice, address: int) -> Egress:
-    if not isinstance(choice, SystemRoute) or not choice.interface:
-        return Egress()
-    if choice.kind is RouteKind.LOCAL:
+def _as_the_system_does(choice: Choice, ways: KernelWays | None, address: int) -> Egress:
+    if isinstance(choice, SystemRoute) and choice.kind is RouteKind.LOCAL:
         return Egress(choice.interface, format_address(choice.version, address))
-    interface = situation.network.interfaces.get(choice.interface)
-    return Egress(choice.interface, _source(choice, interface, address), _gateway(choice))
+    if not isinstance(choice, SystemRoute) or ways is None:
+        return Egress()
+    way = ways.way(choice.version, address)
+    return Egress() if way is None else _egress(way)
 
 
-def _source(route: SystemRoute, interface: Interface | None, address: int) -> str | None:
-    """The preferred source of a route, or else an address in the network of the next hop."""
-    if route.source is not None:
-        return format_address(route.version, route.source)
-    if interface is None:
-        return None
-    towards = address if route.gateway is None else route.gateway
-    for held in interface.addresses:
-        network = held.network
-        if held.version == route.version and (
-            int(network.network_address) <= towards <= int(network.broadcast_address)
-        ):
-            return str(held.ip)
-    source = interface.source(route.version)
-    return str(source) if source else None
+def _egress(way: Way) -> Egress:
+    return Egress(way.interface, _address(way.source), _address(way.gateway))
 
 
-def _gateway(route: SystemRoute | None) -> str | None:
-    if route is None or route.gateway is None:
-        return None
-    return format_address(route.version, route.gateway)
+def _address(packed: bytes | None) -> str | None:
+    return None if packed is None else str(ip_address(packed))
 
 
 def _in_words(situation: Situation, choice: Choice) -> str:

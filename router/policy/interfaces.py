@@ -1,7 +1,8 @@
 """Which interface packets of a policy leave by, for each IP version at present.
 
 The only place that decides it: from the `interface:` of the policy, the present interfaces and the
-holders of the default routes. `check`, `explain` and the running router all use it.
+holders of the default routes, which the kernel names. `check`, `explain` and the running router all
+use it.
 
 Always true: an interface is used for a family only while it is up and has a source address of that
 family that hosts in other networks can answer to.
@@ -11,12 +12,12 @@ Must not know: how interfaces are read, sockets.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Container, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from enum import Enum
 from typing import NamedTuple
 
 from router.config.model import DEFAULT_INTERFACE, Policy
-from router.policy.network import TABLE_MAIN, Interface, Network, RouteKind, SystemRoute
+from router.policy.network import Interface, Network
 from router.policy.prefixes import FAMILIES
 
 UsableInterfaces = Mapping[int, Interface]
@@ -62,17 +63,24 @@ def usable_interfaces(
     usable = {}
     for version in FAMILIES:
         name = default_holders.get(version) if wanted == DEFAULT_INTERFACE else wanted
-        interface = present.get(name) if name is not None else None
+        interface = find_interface(name, present) if name is not None else None
         if interface is not None and interface.up and interface.source(version):
             usable[version] = interface
     return usable
+
+
+def find_interface(name: str, present: Mapping[str, Interface]) -> Interface | None:
+    """The interface of that name, or of that alternative name."""
+    if name in present:
+        return present[name]
+    return next((each for each in present.values() if name in each.alternative_names), None)
 
 
 def lack_of(wanted: str, present: Mapping[str, Interface]) -> Lack:
     """Why `usable_interfaces` is empty, which it must be."""
     if wanted == DEFAULT_INTERFACE:
         return Lack.DEFAULT_ROUTE
-    interface = present.get(wanted)
+    interface = find_interface(wanted, present)
     if interface is None:
         return Lack.INTERFACE
     return Lack.ADDRESS if interface.up else Lack.LINK
@@ -84,9 +92,7 @@ def leaves_by(wanted: str | None, interface: str, facts: OutboundFacts | None) -
     `wanted` is the `interface:` of the policy, None for a built-in one; `facts` are those of the
     policy.
     """
-    if wanted == DEFAULT_INTERFACE:
-        return facts is not None and interface in facts.interfaces
-    return wanted == interface
+    return wanted == interface or (facts is not None and interface in facts.interfaces)
 
 
 def facts_of(interfaces: Mapping[str, UsableInterfaces]) -> FactsOf:
@@ -108,29 +114,8 @@ def interfaces_by_policy(
     policies: Mapping[str, Policy], network: Network
 ) -> dict[str, UsableInterfaces]:
     """The usable interfaces of each policy that has an `interface:`."""
-    holders = {
-        version: default_holder(network.routes, network.interfaces, version) for version in FAMILIES
-    }
     return {
-        name: usable_interfaces(policy.interface, network.interfaces, holders)
+        name: usable_interfaces(policy.interface, network.interfaces, network.default_holders)
         for name, policy in policies.items()
         if policy.interface is not None
     }
-
-
-def default_holder(
-    routes: Iterable[SystemRoute], present: Container[str], version: int
-) -> str | None:
-    """Name of the interface of the best default route of a family in the main table, among the
-    interfaces that are `present`."""
-    defaults = [
-        route
-        for route in routes
-        if route.version == version
-        and route.length == 0
-        and route.table == TABLE_MAIN
-        and route.kind is RouteKind.UNICAST
-        and not route.ours
-        and route.interface in present
-    ]
-    return min(defaults, key=lambda route: route.metric).interface if defaults else None

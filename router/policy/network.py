@@ -29,6 +29,7 @@ class Interface:
     mtu: int
     addresses: tuple[IPv4Interface | IPv6Interface, ...] = ()
     asks_neighbours: bool = True
+    alternative_names: tuple[str, ...] = ()
 
     def source(self, version: int) -> IPv4Address | IPv6Address | None:
         """An address of the family that packets to other networks can have as their source."""
@@ -116,5 +117,8 @@ class Network:
     """Accounts that the rules file names and that the system does not have."""
     readable: bool = True
     """Whether interfaces and routes are known at all."""
+    default_holders: Mapping[int, str | None] = field(default_factory=dict)
+    """By IP version the interface of the default route that the kernel would use without the TUNs
+    of this program."""
     own_tuns: frozenset[str] = frozenset()
     """The TUN interfaces of running routers of this program."""

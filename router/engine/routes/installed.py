@@ -10,6 +10,7 @@ Must not know: packets, flows, how routes are installed.
 from __future__ import annotations
 
 import logging
+from bisect import bisect_left
 from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Final, NamedTuple, Protocol
@@ -18,6 +19,7 @@ from router.config.model import Config
 from router.engine.reload.compiled import Compiled, Dependencies, dependencies
 from router.engine.routes.backoff import Backoff
 from router.platform.base.errors import PlatformError
+from router.platform.base.facts import ForeignRoute
 from router.platform.base.routes import ReconcileResult
 from router.platform.base.system import System
 from router.platform.base.tun import TunDevice
@@ -69,6 +71,7 @@ class InstalledRoutes:
         self._clock = clock
         self._backoff = Backoff()
         self._retry_is_due = False
+        self._is_under_way = self._is_wanted_again = self._compares = False
         self._failed: list[str] = []
         self._config = config
         self._rules = rules
@@ -89,19 +92,42 @@ class InstalledRoutes:
         self._system.routes.add_routes(self._plan.routes)
         return self._plan
 
-    def reconcile(self) -> None:
+    def is_beside(self, route: ForeignRoute) -> bool:
+        """Whether a route of another program may stand before one of ours, or in its place, or
+        is by our own interface."""
+        if route.interface == self._tun.index:
+            return True
+        routes, prefix = self._plan.routes, route[:3]
+        position = bisect_left(routes, prefix)
+        return position < len(routes) and routes[position][:3] == prefix
+
+    def reconcile(self, *, compares: bool = True) -> None:
         """After a change: plan again if that is needed, and have restored what is missing.
+
+        compares: whether the system's routes are to be compared with ours though nothing is planned
+        again. Of what is called while another reconciliation is under way one follows it.
 
         It does not wait: a tunnel may take a second to report its endpoint, and to compare
         thousands of routes takes time as well. What another program removes again and again is
         restored with a growing back-off. Raises PlatformError.
         """
-        self._system.facts.request_endpoints(self._reconcile)
+        self._compares |= compares
+        if self._is_under_way:
+            self._is_wanted_again = True
+            return
+        self._is_under_way = True
+        try:
+            self._system.facts.request_endpoints(self._reconcile)
+        except PlatformError:
+            self._is_under_way = False
+            raise
 
     def _reconcile(self, endpoints: Sequence[Endpoint] | PlatformError) -> None:
         if isinstance(endpoints, PlatformError):
             log.warning("%s", endpoints)
+            self._finish()
             return
+        compares, self._compares = self._compares, False
         depends_on = self._dependencies(endpoints)
         planned_again = depends_on != self._depends_on
         if planned_again:
@@ -110,11 +136,19 @@ class InstalledRoutes:
             self._plan = make_plan(self._config, self._rules, self._facts_of, endpoints)
             self._report([each for each in self._plan.exempt if each not in known])
         delay = self._backoff.delay(self._clock.now)
-        if planned_again or not delay:
+        if planned_again or (compares and not delay):
             done = partial(self._reconciled, planned_again=planned_again)
             self._system.routes.request_reconcile(self._plan.routes, done)
-        else:
+            return
+        if compares:
             self._retry_in(delay)
+        self._finish()
+
+    def _finish(self) -> None:
+        self._is_under_way = False
+        if self._is_wanted_again:
+            self._is_wanted_again = False
+            self._reconcile_again(compares=self._compares)
 
     def _retry_in(self, delay: float) -> None:
         if not self._retry_is_due:
@@ -123,8 +157,11 @@ class InstalledRoutes:
 
     def _retry(self) -> None:
         self._retry_is_due = False
+        self._reconcile_again(compares=True)
+
+    def _reconcile_again(self, *, compares: bool) -> None:
         try:
-            self.reconcile()
+            self.reconcile(compares=compares)
         except PlatformError as error:
             log.warning("%s", error)
 
@@ -132,6 +169,7 @@ class InstalledRoutes:
         if isinstance(result, PlatformError):
             log.warning("%s", result)
             self._end_without_tun()
+            self._finish()
             return
         if result.restored and planned_again:
             log.info("routes planned again: %d by %s", len(self._plan.routes), self._tun.name)
@@ -139,6 +177,7 @@ class InstalledRoutes:
             self._backoff.restored(self._clock.now)
             self._report_restored(result.restored)
         self._report_failed(result.failed)
+        self._finish()
 
     def _report_restored(self, restored: list[str]) -> None:
         """Log what was restored, and the conflict where it is removed again and again."""

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import NamedTuple, Protocol
 
 from router.platform.base.descriptors import HasFileno
 from router.platform.base.errors import PlatformError
-from router.policy.network import Endpoint, Interface, Network
+from router.policy.kernel import KernelWays
+from router.policy.network import Endpoint, Interface
 
 
 class Interfaces(Protocol):
@@ -15,16 +16,30 @@ class Interfaces(Protocol):
 
     def all(self) -> dict[str, Interface]: ...
 
-    def holding_default(self, version: int, apart_from: str) -> str | None:
-        """Name of the interface of the best default route of a family, `apart_from` not counted."""
+    def holding_default(
+        self, version: int, present: Mapping[str, Interface], apart_from: str
+    ) -> str | None:
+        """Name of the interface of the default route that the system would use for a family, the
+        one that is `apart_from` not counted. present: all interfaces. Raises OSError."""
         ...
+
+
+class ForeignRoute(NamedTuple):
+    """A route of another program, or the system's own. interface: its index; 0 where it has none,
+    or several."""
+
+    version: int
+    first: int
+    length: int
+    interface: int
 
 
 class Changes(HasFileno, Protocol):
     """Becomes readable when interfaces, addresses or routes may have changed."""
 
-    def drain(self) -> None:
-        """Read and discard the notifications."""
+    def drain(self) -> Sequence[ForeignRoute] | None:
+        """Read the notifications: the routes of other programs that were added or removed, where
+        nothing else was; None where anything may have changed. Raises OSError."""
         ...
 
     def close(self) -> None: ...
@@ -44,8 +59,9 @@ class NetworkPath(NamedTuple):
 class Facts(Protocol):
     """Read without changing anything."""
 
-    def network(self) -> Network:
-        """Everything at present, routes too; see `router.platform.present_network`."""
+    def ways(self, present: Mapping[str, Interface], apart_from: str) -> KernelWays:
+        """The system's answers about ways of this moment, without the interface `apart_from`;
+        the caller closes them. Raises OSError."""
         ...
 
     def path(self, version: int, interface: Interface, address: str) -> NetworkPath:

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import socket
 from collections import defaultdict
+from collections.abc import Mapping
 from ipaddress import IPv4Interface, IPv6Interface
 
 from router.platform.families import VERSION
-from router.platform.linux.kernel_routes import default_routes
 from router.platform.linux.netlink.constants import (
     IFA_ADDRESS,
     IFA_LOCAL,
@@ -16,10 +17,12 @@ from router.platform.linux.netlink.constants import (
     IFF_POINTOPOINT,
     IFF_RUNNING,
     IFF_UP,
+    IFLA_ALT_IFNAME,
     IFLA_IFNAME,
     IFLA_INFO_KIND,
     IFLA_LINKINFO,
     IFLA_MTU,
+    IFLA_PROP_LIST,
     RTM_GETADDR,
     RTM_GETLINK,
 )
@@ -27,12 +30,15 @@ from router.platform.linux.netlink.dump import dump, rtnetlink
 from router.platform.linux.netlink.messages import (
     IFADDRMSG,
     IFINFOMSG,
+    Attributes,
     attributes,
+    each_attribute,
     number,
     text,
 )
-from router.policy.interfaces import default_holder
-from router.policy.network import Interface, SystemRoute
+from router.platform.linux.own_tuns import own_tuns
+from router.platform.linux.ways import LinuxWays
+from router.policy.network import Interface
 
 
 class LinuxInterfaces:
@@ -42,14 +48,12 @@ class LinuxInterfaces:
         with rtnetlink() as netlink:
             return read_interfaces(netlink)[0]
 
-    def holding_default(self, version: int, apart_from: str) -> str | None:
-        present = self.all()
-        names = {interface.index: name for name, interface in present.items()}
-        routes = [
-            SystemRoute(version, 0, 0, names.get(index, ""), metric=metric, table=table)
-            for index, table, metric in default_routes(version)
-        ]
-        return default_holder(routes, present.keys() - {apart_from}, version)
+    def holding_default(
+        self, version: int, present: Mapping[str, Interface], apart_from: str
+    ) -> str | None:
+        ways = LinuxWays(present.values(), own_tuns() | {apart_from})
+        with contextlib.closing(ways):
+            return ways.default_holder(version)
 
 
 def read_interfaces(netlink: socket.socket) -> tuple[dict[str, Interface], list[str]]:
@@ -65,11 +69,20 @@ def read_interfaces(netlink: socket.socket) -> tuple[dict[str, Interface], list[
             number(link.get(IFLA_MTU)),
             tuple(addresses[index]),
             not flags & (IFF_NOARP | IFF_POINTOPOINT | IFF_LOOPBACK),
+            _alternative_names(link),
         )
         kind = attributes(link.get(IFLA_LINKINFO, b"")).get(IFLA_INFO_KIND)
         if text(kind) == "wireguard":
             wireguard.append(name)
     return found, wireguard
+
+
+def _alternative_names(link: Attributes) -> tuple[str, ...]:
+    return tuple(
+        text(name)
+        for kind, name in each_attribute(link.get(IFLA_PROP_LIST, b""))
+        if kind == IFLA_ALT_IFNAME
+    )
 
 
 def _addresses(netlink: socket.socket) -> dict[int, list[IPv4Interface | IPv6Interface]]:

@@ -5,9 +5,9 @@ Must not know: which of them the router needs.
 
 from __future__ import annotations
 
+import errno
 import socket
-import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Final, NamedTuple
 
 from router.platform.families import FAMILY
@@ -26,14 +26,20 @@ from router.platform.linux.netlink.constants import (
     FRA_SUPPRESS_PREFIXLEN,
     FRA_TABLE,
     FRA_UID_RANGE,
+    NHA_GATEWAY,
+    NHA_GROUP,
+    NHA_ID,
+    NHA_OIF,
     RTA_DST,
     RTA_GATEWAY,
     RTA_MULTIPATH,
+    RTA_NH_ID,
     RTA_OIF,
     RTA_PREFSRC,
     RTA_PRIORITY,
     RTA_TABLE,
     RTM_F_CLONED,
+    RTM_GETNEXTHOP,
     RTM_GETROUTE,
     RTM_GETRULE,
     RTN_ANYCAST,
@@ -48,11 +54,14 @@ from router.platform.linux.netlink.constants import (
     RTNH_F_DEAD,
     RTPROT_TUNROUTER,
 )
-from router.platform.linux.netlink.dump import dump, rtnetlink
+from router.platform.linux.netlink.dump import dump
 from router.platform.linux.netlink.messages import (
+    NEXTHOP_GRP,
+    NHMSG,
     RTMSG,
     RTNEXTHOP,
     Attributes,
+    aligned,
     attributes,
     number,
     text,
@@ -82,56 +91,37 @@ NOT_USED: Final = RTM_F_CLONED | RTNH_F_DEAD
 """Flags of entries that the kernel takes for no packet: a cached one, one whose link is down."""
 
 
-class DefaultRoute(NamedTuple):
-    """One default route; of a multipath route, its first hop."""
+class Hop(NamedTuple):
+    """A next hop: the index of its interface, and its gateway as packed address."""
 
     interface: int
-    """Its index."""
-    table: int
-    metric: int
+    gateway: bytes | None
+
+
+NO_HOP: Final = Hop(0, None)
 
 
 def read_routes(netlink: socket.socket, names: dict[int, str]) -> Iterator[SystemRoute]:
     """`names`: of interfaces, by index. Raises OSError."""
+    nexthops = _nexthops(netlink)
     for version, family in FAMILY.items():
         for fields, route in dump(netlink, RTM_GETROUTE, family, RTMSG):
             _, length, _, _, table, protocol, _, kind, flags = fields
             if flags & NOT_USED or kind not in KINDS:
                 continue
-            hop = _first_hop(route)
-            gateway, source = hop.get(RTA_GATEWAY), route.get(RTA_PREFSRC)
+            hop, source = _hop(route, nexthops), route.get(RTA_PREFSRC)
             yield SystemRoute(
                 version,
                 int.from_bytes(route.get(RTA_DST, b""), "big"),
                 length,
-                names.get(number(hop.get(RTA_OIF)), ""),
-                int.from_bytes(gateway, "big") if gateway else None,
+                names.get(hop.interface, ""),
+                int.from_bytes(hop.gateway, "big") if hop.gateway else None,
                 number(route.get(RTA_PRIORITY)),
                 number(route.get(RTA_TABLE), table),
                 protocol == RTPROT_TUNROUTER,
                 KINDS[kind],
                 int.from_bytes(source, "big") if source else None,
             )
-
-
-def default_routes(version: int) -> list[DefaultRoute]:
-    """The unicast default routes of a family in all tables, without the router's own. Raises
-    OSError."""
-    found = []
-    with rtnetlink() as netlink:
-        for fields, route in dump(netlink, RTM_GETROUTE, FAMILY[version], RTMSG):
-            _, length, _, _, table, protocol, _, kind, flags = fields
-            ours = protocol == RTPROT_TUNROUTER
-            if flags & NOT_USED or length or kind != RTN_UNICAST or ours:
-                continue
-            found.append(
-                DefaultRoute(
-                    number(_first_hop(route).get(RTA_OIF)),
-                    number(route.get(RTA_TABLE), table),
-                    number(route.get(RTA_PRIORITY)),
-                )
-            )
-    return found
 
 
 def read_lookups(netlink: socket.socket) -> Iterator[TableLookup]:
@@ -165,12 +155,43 @@ def _matches_ordinary(rule: Attributes) -> bool:
     return not number(rule.get(FRA_FWMARK))
 
 
-def _first_hop(route: Attributes) -> Attributes:
-    """The attributes that name interface and gateway; of a multipath route, of its first hop."""
-    hops = route.get(RTA_MULTIPATH)
-    if hops is None or len(hops) < RTNEXTHOP.size:
-        return route
-    length, _, _, index = RTNEXTHOP.unpack_from(hops)
-    hop = attributes(hops[RTNEXTHOP.size : length])
-    hop[RTA_OIF] = index.to_bytes(4, sys.byteorder)
-    return hop
+def _hop(route: Attributes, nexthops: Mapping[int, Hop]) -> Hop:
+    """The first one that the kernel can use. Where a system gives routes by nexthop objects their
+    identifier alone (nexthop_compat_mode=0), that of the object."""
+    if RTA_MULTIPATH in route:
+        return _of_several(route[RTA_MULTIPATH])
+    if RTA_OIF not in route and RTA_NH_ID in route:
+        return nexthops.get(number(route[RTA_NH_ID]), NO_HOP)
+    return Hop(number(route.get(RTA_OIF)), route.get(RTA_GATEWAY))
+
+
+def _of_several(hops: bytes) -> Hop:
+    first = NO_HOP
+    while len(hops) >= RTNEXTHOP.size:
+        length, flags, _, index = RTNEXTHOP.unpack_from(hops)
+        hop = Hop(index, attributes(hops[RTNEXTHOP.size : length]).get(RTA_GATEWAY))
+        if not flags & RTNH_F_DEAD:
+            return hop
+        first = first if first.interface else hop
+        hops = hops[max(aligned(length), RTNEXTHOP.size) :]
+    return first
+
+
+def _nexthops(netlink: socket.socket) -> dict[int, Hop]:
+    """Nexthop objects by identifier, of a group its first member; none on kernels before 5.3."""
+    found: dict[int, Hop] = {}
+    groups = {}
+    try:
+        for _, nexthop in dump(netlink, RTM_GETNEXTHOP, socket.AF_UNSPEC, NHMSG):
+            identifier = number(nexthop.get(NHA_ID))
+            if NHA_GROUP in nexthop:
+                groups[identifier] = nexthop[NHA_GROUP]
+            else:
+                found[identifier] = Hop(number(nexthop.get(NHA_OIF)), nexthop.get(NHA_GATEWAY))
+    except OSError as error:
+        if error.errno != errno.EOPNOTSUPP:
+            raise
+    for identifier, members in groups.items():
+        first, *_ = NEXTHOP_GRP.unpack_from(members)
+        found[identifier] = found.get(first, NO_HOP)
+    return found

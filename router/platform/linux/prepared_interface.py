@@ -26,10 +26,11 @@ from router.platform.linux.entries import (
     rule_entry,
     sysctl_entry,
 )
-from router.platform.linux.kernel_routes import default_routes
 from router.platform.linux.netlink.constants import RTPROT_TUNROUTER
+from router.platform.linux.netlink.route_lookup import RouteLookup
 from router.platform.linux.undo import SYSCTL
 from router.platform.linux.undoer import Undoer
+from router.platform.linux.ways import default_by
 
 STRICT: Final = "1"
 LOOSE: Final = "2"
@@ -88,7 +89,8 @@ def _add(what: Any, attributes: dict[str, Any]) -> bool:
 
 
 def _has_default(index: int, version: int) -> bool:
-    return any(route.interface == index for route in default_routes(version))
+    with RouteLookup() as lookup:
+        return default_by(lookup, version, index) is not None
 
 
 def _read(path: str) -> str | None:

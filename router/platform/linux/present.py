@@ -7,13 +7,16 @@ Must not know: rules.
 
 from __future__ import annotations
 
+from contextlib import closing
 from pathlib import Path
 
+from router.platform.families import FAMILY
 from router.platform.linux.endpoints import EndpointMemory, read_endpoints
 from router.platform.linux.interfaces import read_interfaces
 from router.platform.linux.kernel_routes import read_lookups, read_routes
 from router.platform.linux.netlink.dump import rtnetlink
 from router.platform.linux.own_tuns import own_tuns
+from router.platform.linux.ways import LinuxWays
 from router.platform.resolver import read_dns_servers
 from router.policy.network import (
     USUAL_LOOKUPS,
@@ -25,15 +28,15 @@ from router.policy.network import (
 )
 
 
-def present_network(
-    resolv_conf: Path = Path("/etc/resolv.conf"), *, endpoints: bool = True
-) -> Network:
-    """The interfaces, routes, DNS servers and, if wanted, tunnel endpoints of this moment."""
+def present_network(resolv_conf: Path = Path("/etc/resolv.conf")) -> Network:
+    """The interfaces, routes, DNS servers and tunnel endpoints of this moment."""
     unread: list[str] = []
     interfaces: dict[str, Interface] = {}
     routes: tuple[SystemRoute, ...] = ()
     lookups: tuple[TableLookup, ...] = USUAL_LOOKUPS
+    holders: dict[int, str | None] = {}
     kernel_tunnels: list[str] = []
+    tuns = own_tuns()
     readable = True
     try:
         with rtnetlink() as netlink:
@@ -41,16 +44,29 @@ def present_network(
             names = {interface.index: name for name, interface in interfaces.items()}
             routes = tuple(read_routes(netlink, names))
             lookups = tuple(read_lookups(netlink)) or USUAL_LOOKUPS
+        with closing(LinuxWays(interfaces.values(), tuns)) as ways:
+            holders = {version: ways.default_holder(version) for version in FAMILY}
     except OSError as error:
         unread.append(f"the interfaces and routes of this system ({error.strerror})")
         readable = False
     dns_servers = read_dns_servers(resolv_conf, unread)
-    found = read_endpoints(interfaces, kernel_tunnels, unread) if endpoints else ()
+    found = read_endpoints(interfaces, kernel_tunnels, unread)
     return Network(
         *(interfaces, routes, dns_servers, found, lookups, tuple(unread)),
         readable=readable,
-        own_tuns=own_tuns(),
+        default_holders=holders,
+        own_tuns=tuns,
     )
+
+
+def kernel_ways() -> LinuxWays | None:
+    """The kernel's answers of this moment; None where netlink is refused."""
+    try:
+        with rtnetlink() as netlink:
+            present, _ = read_interfaces(netlink)
+        return LinuxWays(present.values(), own_tuns())
+    except OSError:
+        return None
 
 
 def present_endpoints(memory: EndpointMemory) -> tuple[Endpoint, ...]:

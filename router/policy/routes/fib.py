@@ -119,14 +119,3 @@ def longest(routes: Iterable[SystemRoute], version: int, address: int) -> System
         if route.version == version and address ^ route.first <= HOST_MASKS[version][route.length]
     )
     return max(matching, key=lambda route: (route.length, -route.metric), default=None)
-
-
-def next_hop(network: Network, interface: str, version: int, address: int) -> SystemRoute | None:
-    """The route of a packet whose socket is bound to an interface; None where it has none."""
-    by_interface = [
-        route
-        for route in network.routes
-        if route.interface == interface and route.kind is RouteKind.UNICAST and not route.ours
-    ]
-    in_main = [route for route in by_interface if route.table == TABLE_MAIN]
-    return longest(in_main, version, address) or longest(by_interface, version, address)

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from ipaddress import ip_address, ip_interface, ip_network
 
+from router.policy.kernel import Way
 from router.policy.network import (
     TABLE_LOCAL,
     Endpoint,
@@ -15,6 +16,7 @@ from router.policy.network import (
     SystemRoute,
     TableLookup,
 )
+from router.policy.routes.fib import longest
 
 
 def interface(
@@ -58,14 +60,49 @@ def network(
     endpoints: Iterable[Endpoint] = (),
 ) -> Network:
     """A network with connected routes and these besides."""
-    interfaces = list(interfaces)
+    interfaces, routes = list(interfaces), list(routes)
     servers = tuple((ip_address(server).version, int(ip_address(server))) for server in dns)
     return Network(
         {each.name: each for each in interfaces},
         (*connected(interfaces), *map(route, routes)),
         servers,
         tuple(endpoints),
+        default_holders=_holders(map(route, routes)),
     )
+
+
+def _holders(routes: Iterable[SystemRoute]) -> dict[int, str | None]:
+    return {each.version: each.interface for each in routes if not each.length}
+
+
+@dataclass
+class SnapshotWays:
+    """See KernelWays: by the longest prefix of the routes of a network, whatever their table."""
+
+    network: Network
+
+    def way(self, version: int, address: int, interface: str | None = None) -> Way | None:
+        found = longest(
+            (
+                each
+                for each in self.network.routes
+                if each.kind is RouteKind.UNICAST and interface in (None, each.interface)
+            ),
+            version,
+            address,
+        )
+        if found is None:
+            return None
+        size = 4 if version == 4 else 16
+        gateway = None if found.gateway is None else found.gateway.to_bytes(size, "big")
+        source = self.network.interfaces[found.interface].source(version)
+        return Way(found.interface, source.packed if source else None, gateway)
+
+    def default_holder(self, version: int) -> str | None:
+        return self.network.default_holders.get(version)
+
+    def close(self) -> None:
+        pass
 
 
 INTERFACES = (

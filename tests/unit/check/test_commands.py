@@ -20,7 +20,7 @@ from router.cli import check as check_module
 from router.cli import explain as explain_module
 from router.cli import main, terminal
 from router.config.loader import load
-from tests.unit.check.networks import LAPTOP, UNREADABLE
+from tests.unit.check.networks import LAPTOP, UNREADABLE, SnapshotWays
 from tests.unit.config.test_fuzz import PUNCTUATION, WORDS
 from tests.unit.config.test_many_mistakes import BAD_LIST, marked, put_together
 
@@ -49,6 +49,7 @@ rules:
 def _on_the_laptop(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     for module in (check_module, explain_module):
         monkeypatch.setattr(module, "present_network", lambda _user=None: LAPTOP)
+    monkeypatch.setattr(explain_module, "kernel_ways", lambda: SnapshotWays(LAPTOP))
     monkeypatch.chdir(tmp_path)
 
 

@@ -8,7 +8,18 @@ import socket
 
 import pytest
 
-from router.platform.linux.changes import MOST_REPORTS, LinuxChanges
+from router.platform.base.facts import ForeignRoute
+from router.platform.linux.changes import MOST_REPORTS, LinuxChanges, _with_routes
+from router.platform.linux.netlink.constants import (
+    RTA_DST,
+    RTA_OIF,
+    RTM_DELROUTE,
+    RTM_F_CLONED,
+    RTM_GETLINK,
+    RTM_NEWROUTE,
+    RTPROT_TUNROUTER,
+)
+from router.platform.linux.netlink.messages import ATTRIBUTE, RTMSG, U32_ATTRIBUTE, pack_message
 
 
 class Reports(socket.socket):
@@ -59,5 +70,39 @@ def test_a_permanent_error_is_raised() -> None:
 
 def test_nothing_left_is_the_end() -> None:
     changes = LinuxChanges()
-    changes.drain()
+    assert changes.drain() == []
+    changes.close()
+
+
+def report(kind: int, protocol: int = 3, flags: int = 0) -> bytes:
+    """Of 198.51.100.0/24 by the interface 7."""
+    body = RTMSG.pack(socket.AF_INET, 24, 0, 0, 254, protocol, 0, 1, flags)
+    body += ATTRIBUTE.pack(8, RTA_DST) + bytes([198, 51, 100, 0])
+    body += U32_ATTRIBUTE.pack(U32_ATTRIBUTE.size, RTA_OIF, 7)
+    return pack_message(kind, 0, 0, body)
+
+
+FOREIGN = ForeignRoute(4, 0xC6336400, 24, 7)
+
+
+@pytest.mark.parametrize(
+    ("datagram", "routes"),
+    [
+        (report(RTM_NEWROUTE), [FOREIGN]),
+        (report(RTM_NEWROUTE) + report(RTM_DELROUTE), [FOREIGN, FOREIGN]),
+        (report(RTM_NEWROUTE, flags=RTM_F_CLONED), []),
+        (report(RTM_DELROUTE, RTPROT_TUNROUTER), None),
+        (report(RTM_NEWROUTE) + report(RTM_GETLINK), None),
+    ],
+    ids=["one", "two", "a cached one", "ours", "a link"],
+)
+def test_routes_of_others_are_told_apart(
+    datagram: bytes, routes: list[ForeignRoute] | None
+) -> None:
+    assert _with_routes([], datagram) == routes
+
+
+def test_an_overrun_may_have_been_anything() -> None:
+    changes, _ = reading(OSError(errno.ENOBUFS, os.strerror(errno.ENOBUFS)))
+    assert changes.drain() is None
     changes.close()

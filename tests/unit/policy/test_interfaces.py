@@ -10,14 +10,12 @@ import pytest
 from router.policy.interfaces import (
     Lack,
     OutboundFacts,
-    default_holder,
     interfaces_by_policy,
     lack_of,
     leaves_by,
     usable_interfaces,
 )
 from router.policy.network import Interface, Network
-from tests.unit.check.networks import route
 from tests.unit.policy.configs import config
 
 ETH0 = Interface(
@@ -62,17 +60,10 @@ def test_a_named_interface_is_that_of_the_policy_also_while_it_is_missing() -> N
     assert not leaves_by(None, "eth0", None)
 
 
-def test_the_best_default_route_of_the_main_table_counts() -> None:
-    routes = (
-        route("0.0.0.0/0 wg0", table=100),
-        route("0.0.0.0/0 gone0"),
-        route("0.0.0.0/0 tun0")._replace(ours=True),
-        route("0.0.0.0/0 wg0")._replace(metric=200),
-        route("0.0.0.0/0 eth0")._replace(metric=100),
-    )
-    network = Network(PRESENT, routes)
-    assert default_holder(network.routes, network.interfaces, 4) == "eth0"
-    assert default_holder(network.routes, network.interfaces, 6) is None
+def test_an_alternative_name_is_a_name() -> None:
+    present = {"eth0": replace(ETH0, alternative_names=("uplink", "enp1s0"))}
+    assert usable_interfaces("enp1s0", present, HOLDERS) == {4: present["eth0"], 6: present["eth0"]}
+    assert leaves_by("uplink", "eth0", OutboundFacts(1500, ["eth0"]))
 
 
 def test_policies_without_an_interface_have_no_entry() -> None:

@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from router.platform.base.errors import PlatformError
 from router.platform.base.facts import NetworkPath
 from router.platform.linux.changes import LinuxChanges
 from router.platform.linux.netlink.constants import RTMGRP_NEIGH
-from router.platform.linux.present import present_network
+from router.platform.linux.own_tuns import own_tuns
 from router.platform.linux.sockets import path
+from router.platform.linux.ways import LinuxWays
 from router.platform.privileged.client import GuardClient, value_callback
-from router.policy.network import Endpoint, Interface, Network
+from router.policy.network import Endpoint, Interface
 
 
 class LinuxFacts:
@@ -21,8 +22,8 @@ class LinuxFacts:
     def __init__(self, guard: GuardClient) -> None:
         self._guard = guard
 
-    def network(self) -> Network:
-        return present_network(endpoints=False)
+    def ways(self, present: Mapping[str, Interface], apart_from: str) -> LinuxWays:
+        return LinuxWays(present.values(), own_tuns() | {apart_from})
 
     def path(self, version: int, interface: Interface, address: str) -> NetworkPath:
         return path(version, interface, address)

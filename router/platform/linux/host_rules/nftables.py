@@ -27,8 +27,8 @@ from router.platform.linux.host_rules.limits import MOST_RULES, TooManyRulesErro
 from router.platform.linux.netlink.dump import dump
 from router.platform.linux.netlink.messages import (
     Attributes,
-    attribute_list,
     attributes,
+    each_attribute,
     pack_attribute,
     text,
 )
@@ -177,4 +177,4 @@ def _named(kind: int, name: str) -> bytes:
 
 
 def _elements(data: bytes) -> Iterator[bytes]:
-    return (payload for kind, payload in attribute_list(data) if kind == nf.NFTA_LIST_ELEM)
+    return (payload for kind, payload in each_attribute(data) if kind == nf.NFTA_LIST_ELEM)

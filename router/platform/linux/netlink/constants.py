@@ -1,7 +1,7 @@
 """Numbers of rtnetlink, under the names that the kernel's headers give them.
 
 Sources: linux/netlink.h, linux/rtnetlink.h, linux/if.h, linux/if_link.h, linux/if_addr.h,
-linux/fib_rules.h.
+linux/fib_rules.h, linux/nexthop.h.
 """
 
 from __future__ import annotations
@@ -26,6 +26,7 @@ RTM_NEWROUTE: Final = 24
 RTM_DELROUTE: Final = 25
 RTM_GETROUTE: Final = 26
 RTM_GETRULE: Final = 34
+RTM_GETNEXTHOP: Final = 106
 
 # Multicast groups, as bits of sockaddr_nl.nl_groups.
 RTMGRP_LINK: Final = 0x1
@@ -38,6 +39,7 @@ RTMGRP_IPV6_ROUTE: Final = 0x400
 RTMGRP_IPV6_RULE: Final = 1 << 19 - 1
 RTMGRP_IPV4_NETCONF: Final = 1 << 24 - 1
 """Sysctls of interfaces, rp_filter among them."""
+RTMGRP_NEXTHOP: Final = 1 << 32 - 1
 
 # Links.
 IFF_UP: Final = 0x1
@@ -49,6 +51,8 @@ IFLA_IFNAME: Final = 3
 IFLA_MTU: Final = 4
 IFLA_LINKINFO: Final = 18
 IFLA_INFO_KIND: Final = 1
+IFLA_PROP_LIST: Final = 52
+IFLA_ALT_IFNAME: Final = 53
 IN6_ADDR_GEN_MODE_NONE: Final = 1
 
 # Addresses.
@@ -67,6 +71,8 @@ RTA_METRICS: Final = 8
 RTA_MULTIPATH: Final = 9
 RTA_TABLE: Final = 15
 RTA_VIA: Final = 18
+RTA_PREF: Final = 20
+RTA_NH_ID: Final = 30
 RTAX_MTU: Final = 2
 RTM_F_CLONED: Final = 0x200
 RTM_F_LOOKUP_TABLE: Final = 0x1000
@@ -88,6 +94,12 @@ RTN_THROW: Final = 9
 RTPROT_KERNEL: Final = 2
 RTPROT_TUNROUTER: Final = 116
 """Marks routes and rules as this router's; free in /etc/iproute2/rt_protos."""
+
+# Nexthop objects.
+NHA_ID: Final = 1
+NHA_GROUP: Final = 2
+NHA_OIF: Final = 5
+NHA_GATEWAY: Final = 6
 
 # Rules.
 FRA_IIFNAME: Final = 3

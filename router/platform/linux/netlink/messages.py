@@ -1,7 +1,7 @@
 """Messages of rtnetlink as bytes: headers, attributes, and the messages of one datagram.
 
 Layouts: linux/netlink.h (nlmsghdr), linux/rtnetlink.h (rtattr, rtmsg, rtnexthop, ifinfomsg),
-linux/if_addr.h (ifaddrmsg).
+linux/if_addr.h (ifaddrmsg), linux/nexthop.h (nhmsg, nexthop_grp).
 """
 
 from __future__ import annotations
@@ -19,6 +19,8 @@ IFADDRMSG: Final = Struct("=BBBBI")
 RTMSG: Final = Struct("=BBBBBBBBI")
 """Of routes; a rule has the same layout (fib_rule_hdr in linux/fib_rules.h)."""
 RTNEXTHOP: Final = Struct("=HBBi")
+NHMSG: Final = Struct("=BBBBI")
+NEXTHOP_GRP: Final = Struct("=IBBH")
 ATTRIBUTE: Final = Struct("=HH")
 U32_ATTRIBUTE: Final = Struct("=HHI")
 NATIVE: Final = sys.byteorder
@@ -40,7 +42,7 @@ def pack_message(kind: int, flags: int, sequence: int, body: bytes) -> bytes:
 
 def pack_attribute(kind: int, payload: bytes) -> bytes:
     length = ATTRIBUTE.size + len(payload)
-    return (ATTRIBUTE.pack(length, kind) + payload).ljust(_aligned(length), b"\0")
+    return (ATTRIBUTE.pack(length, kind) + payload).ljust(aligned(length), b"\0")
 
 
 def unpack_messages(datagram: bytes) -> Iterator[Message]:
@@ -48,7 +50,7 @@ def unpack_messages(datagram: bytes) -> Iterator[Message]:
     while offset + NLMSGHDR.size <= len(datagram):
         length, kind, _, sequence, _ = NLMSGHDR.unpack_from(datagram, offset)
         yield Message(kind, sequence, datagram[offset + NLMSGHDR.size : offset + length])
-        offset += max(_aligned(length), NLMSGHDR.size)
+        offset += max(aligned(length), NLMSGHDR.size)
 
 
 def error_number(body: bytes) -> int:
@@ -56,7 +58,12 @@ def error_number(body: bytes) -> int:
     return -int.from_bytes(body[:4], NATIVE, signed=True)
 
 
-def attribute_list(data: bytes) -> Iterator[tuple[int, bytes]]:
+def attributes(data: bytes) -> dict[int, bytes]:
+    """The payloads of attributes that follow each other, by type; of a repeated type the last."""
+    return dict(each_attribute(data))
+
+
+def each_attribute(data: bytes) -> Iterator[tuple[int, bytes]]:
     """(type, payload) of attributes that follow each other."""
     offset = 0
     while offset + ATTRIBUTE.size <= len(data):
@@ -64,12 +71,7 @@ def attribute_list(data: bytes) -> Iterator[tuple[int, bytes]]:
         if length < ATTRIBUTE.size:
             break
         yield kind & NLA_TYPE_MASK, data[offset + ATTRIBUTE.size : offset + length]
-        offset += _aligned(length)
-
-
-def attributes(data: bytes) -> dict[int, bytes]:
-    """The payloads of attributes that follow each other, by type; of a repeated type the last."""
-    return dict(attribute_list(data))
+        offset += aligned(length)
 
 
 def number(payload: bytes | None, absent: int = 0) -> int:
@@ -82,6 +84,6 @@ def text(payload: bytes | None) -> str:
     return (payload or b"").rstrip(b"\0").decode("utf-8", "replace")
 
 
-def _aligned(length: int) -> int:
+def aligned(length: int) -> int:
     """Up to the next multiple of NLMSG_ALIGNTO and RTA_ALIGNTO, which are both 4."""
     return (length + 3) & ~3

@@ -26,6 +26,7 @@ from router.platform.linux.netlink.constants import (
     RTA_METRICS,
     RTA_MULTIPATH,
     RTA_OIF,
+    RTA_PREF,
     RTA_PREFSRC,
     RTA_PRIORITY,
     RTA_SRC,
@@ -50,6 +51,8 @@ from router.platform.linux.netlink.messages import (
 )
 
 BUFFER: Final = 1 << 16
+PREFERENCE: Final = {1: 1, 3: -1}
+"""ICMPV6_ROUTER_PREF_HIGH and _LOW (linux/icmpv6.h)."""
 VIA_FAMILY_SIZE: Final = 2
 """rtvia: the address family goes before the address (linux/rtnetlink.h)."""
 
@@ -70,6 +73,7 @@ class Answer(NamedTuple):
     mtu         in bytes: resolved answers of IPv4 contain a learnt path MTU; 0 where none is set
     metrics     attributes of the route (RTAX_...) but for the MTU, as (type, payload)
     multipath   whether the route has several next hops (matched answers alone tell it)
+    preference  of the router (RFC 4191): 1 high, 0 medium, -1 low
     """
 
     kind: int
@@ -83,14 +87,16 @@ class Answer(NamedTuple):
     mtu: int
     metrics: tuple[tuple[int, bytes], ...]
     multipath: bool
+    preference: int
 
 
 class RouteLookup:
-    """One socket for any number of requests, one after the other."""
+    """One socket for any number of requests, one after the other; between them it is free for
+    dumps."""
 
     def __init__(self) -> None:
         """Raises OSError."""
-        self._socket = rtnetlink()
+        self.socket = rtnetlink()
         self._sequence = 0
 
     def __enter__(self) -> Self:
@@ -105,7 +111,7 @@ class RouteLookup:
         self.close()
 
     def close(self) -> None:
-        self._socket.close()
+        self.socket.close()
 
     def ask(
         self,
@@ -125,13 +131,13 @@ class RouteLookup:
         """
         self._sequence += 1
         body = _request(version, destination, oif, source, matched)
-        self._socket.send(pack_message(RTM_GETROUTE, NLM_F_REQUEST, self._sequence, body))
+        self.socket.send(pack_message(RTM_GETROUTE, NLM_F_REQUEST, self._sequence, body))
         message = self._receive()
         return None if message.kind == NLMSG_ERROR else _answer(message.body)
 
     def _receive(self) -> Message:
         while True:
-            for message in unpack_messages(self._socket.recv(BUFFER)):
+            for message in unpack_messages(self.socket.recv(BUFFER)):
                 if message.sequence == self._sequence:
                     return message
 
@@ -172,6 +178,7 @@ def _answer(body: bytes) -> Answer:
         number(metrics.pop(RTAX_MTU, None)),
         tuple(sorted(metrics.items())),
         RTA_MULTIPATH in route,
+        PREFERENCE.get(number(route.get(RTA_PREF)), 0),
     )
 
 

@@ -12,7 +12,7 @@ import pytest
 from router.platform.linux.host_rules import constants as nf
 from router.platform.linux.host_rules.expressions import Scope, StepReader
 from router.platform.linux.host_rules.iptables import LAYOUTS, parse_table
-from router.platform.linux.netlink.messages import attribute_list
+from router.platform.linux.netlink.messages import each_attribute
 from router.policy.host_rules.judgement import obstacle
 from router.policy.host_rules.model import DirectOutput, Effect, Table
 from tests.unit.platform.host_rules.recorded import IP_TABLES, NFT_COMPAT
@@ -38,7 +38,7 @@ WORST = {
 
 @pytest.mark.parametrize("rule", NFT_COMPAT)
 def test_a_rule_in_nf_tables(rule: str) -> None:
-    expressions = attribute_list(bytes.fromhex(NFT_COMPAT[rule]))
+    expressions = each_attribute(bytes.fromhex(NFT_COMPAT[rule]))
     elements = (payload for kind, payload in expressions if kind == nf.NFTA_LIST_ELEM)
     steps = StepReader(Scope({}, frozenset())).rule(elements)
     found = obstacle([Table("t", (4,), {"OUTPUT": [steps]}, ["OUTPUT"])], ETH0)

@@ -9,8 +9,8 @@ from hypothesis import strategies as st
 
 from router.policy.network import Network, RouteKind, SystemRoute, TableLookup
 from router.policy.routes.capture import Route
-from router.policy.routes.fib import Choice, Fib, PlannedRoutes, next_hop
-from tests.unit.check.networks import LAPTOP, route
+from router.policy.routes.fib import Choice, Fib, PlannedRoutes
+from tests.unit.check.networks import route
 
 PROPERTIES = settings(derandomize=True, deadline=None, max_examples=300)
 BITS = 4
@@ -111,10 +111,3 @@ def test_a_full_tunnel_of_wg_quick_is_looked_up_after_the_main_table() -> None:
     assert isinstance(elsewhere, SystemRoute)
     assert elsewhere.interface == "wg0"
     assert list(fib.before_main(4)) == []
-
-
-def test_the_next_hop_of_a_bound_packet() -> None:
-    lab = next_hop(LAPTOP, "eth1", 4, int(ip_address("172.30.9.9")))
-    assert lab is not None
-    assert lab.gateway == int(ip_address("172.20.0.1"))
-    assert next_hop(LAPTOP, "eth1", 4, int(ip_address("8.8.8.8"))) is None
