@@ -17,14 +17,16 @@ class LocalAddresses:
         self._tun = tun
         self._owners: dict[bytes, Interface] = {}
 
-    def refresh(self, present: Mapping[str, Interface]) -> None:
-        """Follow the system's present interfaces."""
+    def refresh(self, present: Mapping[str, Interface]) -> bool:
+        """Follow the system's present interfaces; whether an address is gone."""
+        before = self._owners
         self._owners = {
             address.ip.packed: interface
             for interface in present.values()
             if interface.name != self._tun
             for address in interface.addresses
         }
+        return not before.keys() <= self._owners.keys()
 
     def has(self, address: bytes) -> bool:
         """Whether an address, 4 or 16 bytes, is one of them."""

@@ -23,6 +23,7 @@ from router.flows.udp import (
 
 A, B = b"\x0a\0\0\1", b"\x0a\0\0\2"
 A6 = b"\xfd" + bytes(14) + b"\1"
+OWN, NEW_OWN = b"\xc0\0\2\2", b"\xc0\0\2\3"
 FAR, FARTHER = b"\xc6\x33\x64\1", b"\xc6\x33\x64\2"
 TALLY = Tally("home", 1)
 
@@ -51,15 +52,15 @@ def begin(
     port: int = 7,
     *,
     outbound: str = "home",
+    own: bytes = OWN,
     tally: Tally = TALLY,
     now: float = 0.0,
 ) -> Flow[str, int]:
     """As the engine does for a datagram without a flow."""
-    mapping = table.mapping(outbound, source, source_port)
+    mapping = table.mapping(outbound, source, source_port, own)
     if mapping is None:
-        taken = table.outside(outbound, 4 if len(source) == 4 else 6)
-        outside = next(outside_ports(source_port, 0, taken))
-        mapping = table.open(outbound, source, source_port, outside, next(_sockets))
+        outside = next(outside_ports(source_port, 0, table.outside(outbound, own)))
+        mapping = table.open(outbound, source, source_port, own, outside, next(_sockets))
     return table.begin(mapping, destination, port, ("far", port), tally, now)
 
 
@@ -125,7 +126,7 @@ def test_req_5_a_mapping_ends_five_minutes_after_its_last_datagram() -> None:
     assert table.expired(IDLE - 0.1) == []
     assert table.expired(IDLE) == [flow.mapping.socket]
     assert (len(table), table.mappings) == (0, 0)
-    assert table.mapping("home", A, 4000) is None
+    assert table.mapping("home", A, 4000, OWN) is None
     assert begin(table, B, now=IDLE).mapping.outside_port == 4000, "its port is free again"
 
 
@@ -216,9 +217,25 @@ def test_req_11_what_exists_is_never_ended_for_what_is_new() -> None:
     assert table.by_inside[second.key] is second
 
 
+def test_each_outside_address_has_ports_and_mappings_of_its_own() -> None:
+    """The system sends from another address to some destinations, or from now on."""
+    table = Table(10)
+    old = begin(table).mapping
+    new = begin(table, destination=FARTHER, own=NEW_OWN).mapping
+    assert (old.outside_port, new.outside_port) == (4000, 4000)
+    assert begin(table, port=8).mapping is old
+    assert table.outside("home", OWN) == {4000: old}
+    assert table.outside("home", NEW_OWN) == {4000: new}
+    assert table.replied_to(FAR, 9, A, 4000) is old
+    assert table.replied_to(FARTHER, 9, A, 4000) is new
+    table.expire(IDLE)
+    assert not table.outside("home", OWN)
+
+
 def test_families_have_ports_of_their_own() -> None:
     table = Table(10)
-    assert begin(table).mapping.outside_port == begin(table, A6).mapping.outside_port == 4000
+    six = begin(table, A6, own=bytes(16))
+    assert begin(table).mapping.outside_port == six.mapping.outside_port == 4000
 
 
 def test_the_flows_of_an_outbound_can_be_ended() -> None:
@@ -226,9 +243,8 @@ def test_the_flows_of_an_outbound_can_be_ended() -> None:
     gone = begin(table)
     begin(table, destination=FARTHER)
     kept = begin(table, port=9, outbound="office")
-    table.remove("home", {6})
-    assert table.closed == [], "the other family is still there"
-    table.remove("home", {4})
+    for flow in table.of_outbound("home"):
+        table.end(flow)
     assert table.closed == [gone.mapping.socket]
     assert table.flows() == [kept]
     assert table.all() == [kept.mapping]
@@ -256,14 +272,14 @@ def test_against_a_model(seed: int) -> None:
         flow = table.by_inside.get(flow_key(source, far, source_port, port))
         assert (flow is None) == (port not in {f.address[1] for f in alive.get(key, [])})
         if flow is None:
-            mapping = table.mapping("home", source, source_port)
+            mapping = table.mapping("home", source, source_port, OWN)
             used = {known[:2] for known in alive}
             assert (mapping is None) == ((source, source_port) not in used)
             room = sum(map(len, alive.values())) < 40
             assert table.has_room(mapping) == (room and (mapping is not None or len(used) < 12))
             if not table.has_room(mapping):
                 continue
-            flow = begin(table, source, source_port, far, port, now=now)
+            flow = begin(table, source, source_port, far, port, own=OWN, now=now)
             alive.setdefault(key, []).append(flow)
             last.setdefault(key, (now, float("-inf")))
         if random.random() < 0.5:
