@@ -10,9 +10,12 @@ port); the rules are looked up once for each.
 
 Life of a remote, which ends with all its flows; a mapping ends with its last remote:
 
-    unreplied  no reply since the last datagram   ends IDLE seconds after that datagram
-    replied    the last datagram was a reply      likewise; DNS_IDLE seconds after the reply if
-                                                  nothing but DNS was sent to it
+    what was sent to it            ends
+    DNS alone                      DNS_IDLE seconds after a reply, EXCHANGE_IDLE after a query
+                                   that has none
+    one datagram or several        EXCHANGE_IDLE seconds after it, or after the last reply
+    together, to well-known ports
+    anything else                  IDLE seconds after the last datagram of either direction
 
 Datagrams of both directions keep a remote alive (REQ-6), ICMP errors neither do that nor end
 anything (REQ-12).
@@ -44,13 +47,16 @@ IDLE: Final = 300.0
 """RFC 4787 REQ-5: 2 minutes at least, 5 recommended."""
 DNS_PORT: Final = 53
 DNS_IDLE: Final = 10.0
-"""REQ-5 allows less for well-known ports. Enough for a resolver that repeats its query by the same
-port."""
+"""REQ-5 a allows less for well-known ports. Enough for a resolver that repeats its query by the
+same port."""
+EXCHANGE_IDLE: Final = 30.0
+"""Likewise. As long as Linux tracks a UDP flow that is no stream (nf_conntrack_udp_timeout): more
+than any client of a single question waits for its answer."""
 FLOW_LIMIT: Final = 65_536
 
 WELL_KNOWN: Final = range(1024)
-"""Ports of this machine's own services, which may start while a mapping exists: not taken, although
-RFC 4787 REQ-3 b prefers to replace one of them by another."""
+"""Those of this machine are of its own services, which may start while a mapping exists: not taken,
+although RFC 4787 REQ-3 b prefers to replace one of them by another."""
 OTHERS: Final = range(0x8000, 0x10000)
 """What replaces a port that is not available: above the ports that services listen on."""
 MOST_TRIES: Final = 64
@@ -121,29 +127,41 @@ class Mapping(Generic[OutboundT, Socket]):
 class Remote(Generic[OutboundT, Socket]):
     """A host that a mapping has sent to. The code that forwards sets `last_out` and `last_in`.
 
-    flows: those to it, by its port.
+    flows: those to it, by its port. began: the time of the first datagram.
     """
 
-    __slots__ = ("address", "due", "flows", "last_in", "last_out", "mapping", "only_dns", "senders")
+    __slots__ = (
+        "address",
+        "began",
+        "due",
+        "flows",
+        "last_in",
+        "last_out",
+        "mapping",
+        "only_dns",
+        "only_well_known",
+        "senders",
+    )
 
     def __init__(self, mapping: Mapping[OutboundT, Socket], address: bytes, now: float) -> None:
         self.mapping = mapping
         self.address = address
         self.flows: dict[int, Flow[OutboundT, Socket]] = {}
         self.senders: list[bytes] = []
-        self.only_dns = True
-        self.last_out = now
+        self.only_dns = self.only_well_known = True
+        self.began = self.last_out = now
         self.last_in = float("-inf")
         self.due = NEVER
 
     def expires(self, now: float) -> float:
         """See router.flows.expiry. A reply can bring the end of DNS forward to DNS_IDLE seconds
         from now."""
-        if not self.only_dns:
-            return max(self.last_in, self.last_out) + IDLE
-        if self.last_in >= self.last_out:
-            return self.last_in + DNS_IDLE
-        return min(self.last_out + IDLE, now + DNS_IDLE)
+        if self.only_dns:
+            if self.last_in >= self.last_out:
+                return self.last_in + DNS_IDLE
+            return min(self.last_out + EXCHANGE_IDLE, now + DNS_IDLE)
+        is_exchange = self.only_well_known and self.last_out == self.began
+        return max(self.last_in, self.last_out) + (EXCHANGE_IDLE if is_exchange else IDLE)
 
     def tally_of(self, port: int) -> Tally:
         """For what comes from a port: that of the flow to it; where there is none, the first's."""
@@ -335,6 +353,7 @@ class DatagramTable(FlowTable[OutboundT, Flow[OutboundT, Socket]], Generic[Outbo
         if remote is None:
             remote = mapping.remotes[destination] = Remote(mapping, destination, now)
         remote.only_dns &= port == DNS_PORT
+        remote.only_well_known &= port in WELL_KNOWN
         flow = Flow(mapping, remote, port, address, tally, now)
         remote.forget_senders()  # the destination may be among them, counted to another flow
         remote.flows[port] = flow

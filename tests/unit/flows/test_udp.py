@@ -11,6 +11,7 @@ from router.flows.tally import Tally
 from router.flows.udp import (
     DNS_IDLE,
     DNS_PORT,
+    EXCHANGE_IDLE,
     FLOW_LIMIT,
     IDLE,
     MOST_SENDERS,
@@ -25,6 +26,8 @@ A, B = b"\x0a\0\0\1", b"\x0a\0\0\2"
 A6 = b"\xfd" + bytes(14) + b"\1"
 OWN, NEW_OWN = b"\xc0\0\2\2", b"\xc0\0\2\3"
 FAR, FARTHER = b"\xc6\x33\x64\1", b"\xc6\x33\x64\2"
+PORT = 7007
+"""Not a well-known one."""
 TALLY = Tally("home", 1)
 
 _sockets = count()
@@ -49,7 +52,7 @@ def begin(
     source: bytes = A,
     source_port: int = 4000,
     destination: bytes = FAR,
-    port: int = 7,
+    port: int = PORT,
     *,
     outbound: str = "home",
     own: bytes = OWN,
@@ -67,8 +70,8 @@ def begin(
 def test_a_datagram_finds_its_flow_by_the_bytes_of_its_header() -> None:
     table = Table(10)
     flow = begin(table)
-    assert table.by_inside[A + FAR + b"\x0f\xa0\x00\x07"] is flow
-    assert flow.address == ("far", 7)
+    assert table.by_inside[A + FAR + b"\x0f\xa0\x1b\x5f"] is flow
+    assert flow.address == ("far", PORT)
 
 
 def test_req_1_the_mapping_is_endpoint_independent() -> None:
@@ -153,17 +156,66 @@ def test_a_mapping_is_kept_as_long_as_one_of_its_remotes() -> None:
 def test_dns_ends_soon_after_the_answer_and_not_before() -> None:
     table = Table(10)
     flow = begin(table, port=DNS_PORT)
-    assert table.expired(IDLE - 1) == []
-    flow.remote.last_out = 400.0
-    flow.remote.last_in = 403.0
-    assert table.expired(403.0 + DNS_IDLE - 0.1) == []
-    assert table.expired(403.0 + 2 * DNS_IDLE) == [flow.mapping.socket]
+    assert table.expired(EXCHANGE_IDLE - 1) == []
+    flow.remote.last_out = 29.5
+    assert table.expired(29.5 + EXCHANGE_IDLE - 0.1) == []
+    flow.remote.last_in = 59.0
+    assert table.expired(59.0 + DNS_IDLE - 0.1) == []
+    assert table.expired(59.0 + 2 * DNS_IDLE) == [flow.mapping.socket]
+
+
+def test_dns_without_an_answer_ends_after_half_a_minute() -> None:
+    table = Table(10)
+    flow = begin(table, port=DNS_PORT)
+    assert table.expired(EXCHANGE_IDLE - 0.1) == []
+    assert table.expired(EXCHANGE_IDLE) == [flow.mapping.socket]
+
+
+@pytest.mark.parametrize("port", [7, 123, 443, 1023])
+def test_req_5_a_one_exchange_with_a_well_known_port_ends_soon(port: int) -> None:
+    """RFC 4787 REQ-5 a. A second question makes it a flow like any other."""
+    table = Table(10)
+    unanswered, answered, asked_twice = (begin(table, A, sport, port=port) for sport in (1, 2, 3))
+    answered.remote.last_in = 20.0
+    assert table.expired(EXCHANGE_IDLE - 0.1) == []
+    asked_twice.remote.last_out = 29.9
+    assert table.expired(EXCHANGE_IDLE) == [unanswered.mapping.socket]
+    assert table.expired(20.0 + EXCHANGE_IDLE) == [answered.mapping.socket]
+    assert table.expired(29.9 + IDLE - 0.1) == []
+    assert table.expired(29.9 + IDLE) == [asked_twice.mapping.socket]
+
+
+def test_req_5_one_exchange_with_another_port_is_kept() -> None:
+    table = Table(10)
+    flow = begin(table, port=1024)
+    begin(table, source_port=4002, port=7)
+    begin(table, source_port=4002, port=1024)
+    assert table.expired(IDLE - 0.1) == []
+    assert flow.mapping.socket in table.expired(IDLE)
+
+
+@pytest.mark.parametrize("answer_after", [0.02, None], ids=["answered", "unanswered"])
+def test_a_resolver_with_350_queries_a_second_never_meets_the_limit(
+    answer_after: float | None,
+) -> None:
+    """Each from a port of its own, as unbound does; some of its servers answer, others do not."""
+    table = Table(16_384)
+    for number in range(350 * 120):
+        now = number / 350
+        if number % 350 == 0:
+            table.expire(now)
+        assert table.has_room(None), f"after {now} s"
+        source_port = 1024 + number % 64_000
+        flow = begin(table, A, source_port, number.to_bytes(4, "big"), DNS_PORT, now=now)
+        if answer_after is not None:
+            flow.remote.last_in = now + answer_after
+    assert len(table) < (12_000 if answer_after is None else 8_000)
 
 
 def test_a_host_that_answers_more_than_dns_is_kept() -> None:
     table = Table(10)
     flow = begin(table, port=DNS_PORT)
-    begin(table, port=7)
+    begin(table)
     flow.remote.last_in = 1.0
     assert table.expired(IDLE) == []
     assert table.expired(IDLE + 1.0) == [flow.mapping.socket]
@@ -258,7 +310,7 @@ def test_against_a_model(seed: int) -> None:
     random = Random(seed)
     table = Table(12, flow_limit=40)
     alive: dict[tuple[bytes, int, bytes], list[Flow[str, int]]] = {}
-    last: dict[tuple[bytes, int, bytes], tuple[float, float]] = {}
+    last: dict[tuple[bytes, int, bytes], tuple[float, float, float]] = {}
     before = TALLY.flows
     now = 0.0
     for _ in range(4000):
@@ -267,7 +319,7 @@ def test_against_a_model(seed: int) -> None:
         model_expire(alive, last, now, ended)
         source, source_port = random.choice([A, B, A6]), random.choice([4000, 4001, 4002, 53])
         far = random.choice([FAR, FARTHER]) if len(source) == 4 else A6
-        port = random.choice([DNS_PORT, DNS_PORT, 7])
+        port = random.choice([DNS_PORT, DNS_PORT, 7, PORT])
         key = (source, source_port, far)
         flow = table.by_inside.get(flow_key(source, far, source_port, port))
         assert (flow is None) == (port not in {f.address[1] for f in alive.get(key, [])})
@@ -281,15 +333,17 @@ def test_against_a_model(seed: int) -> None:
                 continue
             flow = begin(table, source, source_port, far, port, own=OWN, now=now)
             alive.setdefault(key, []).append(flow)
-            last.setdefault(key, (now, float("-inf")))
+            last.setdefault(key, (now, now, float("-inf")))
+            last[key] = (last[key][0], now, last[key][2])
+            flow.remote.last_out = now
         if random.random() < 0.5:
             flow.remote.last_out = now
-            last[key] = (now, last[key][1])
+            last[key] = (last[key][0], now, last[key][2])
         if random.random() < 0.5:
             address = far + port.to_bytes(2, "big")
             assert flow.mapping.senders.get(address) or flow.mapping.admit(address, far, port)
             flow.remote.last_in = now
-            last[key] = (last[key][0], now)
+            last[key] = (*last[key][:2], now)
         ports = [
             flow.mapping.outside_port
             for flow in {f[0].mapping: f[0] for f in alive.values()}.values()
@@ -302,16 +356,21 @@ def test_against_a_model(seed: int) -> None:
 
 def model_expire(
     alive: dict[tuple[bytes, int, bytes], list[Flow[str, int]]],
-    last: dict[tuple[bytes, int, bytes], tuple[float, float]],
+    last: dict[tuple[bytes, int, bytes], tuple[float, float, float]],
     now: float,
     ended: list[int],
 ) -> None:
     """What expired long ago must be gone; what is just due may be examined a little later when
     its end was brought forward, by DNS_IDLE at most."""
     for key in list(alive):
-        out, back = last[key]
-        only_dns = all(flow.address[1] == DNS_PORT for flow in alive[key])
-        end = back + (DNS_IDLE if only_dns else IDLE) if back >= out else out + IDLE
+        began, out, back = last[key]
+        ports = {flow.address[1] for flow in alive[key]}
+        only_dns = ports == {DNS_PORT}
+        if only_dns:
+            end = back + DNS_IDLE if back >= out else out + EXCHANGE_IDLE
+        else:
+            is_exchange = max(ports) < 1024 and out == began
+            end = max(back, out) + (EXCHANGE_IDLE if is_exchange else IDLE)
         gone = alive[key][0].remote.address not in alive[key][0].mapping.remotes
         if gone:
             assert end <= now
@@ -324,7 +383,7 @@ def model_expire(
 def test_the_mapping_of_a_reply_is_found_by_both_endpoints() -> None:
     table = Table(10)
     mapping = begin(table).mapping
-    assert table.replied_to(FAR, 7, A, 4000) is mapping
+    assert table.replied_to(FAR, PORT, A, 4000) is mapping
     assert table.replied_to(FAR, 999, A, 4000) is mapping, "from another port of the host"
     for unknown in ((FARTHER, 7, A, 4000), (FAR, 7, B, 4000), (FAR, 7, A, 4001)):
         assert table.replied_to(*unknown) is None
