@@ -32,12 +32,14 @@ class DialRequest(NamedTuple):
 
     destination: 4 or 16 bytes, in network order.
     hop_limit, traffic_class: of its first segment as it leaves.
+    source_port: that of the application, to be kept where it is free.
     """
 
     destination: bytes
     port: int
     hop_limit: int
     traffic_class: int
+    source_port: int
 
     @property
     def version(self) -> int:

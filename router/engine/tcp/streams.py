@@ -98,7 +98,7 @@ class Streams:
             self._dialer,
             Keepalive(sockets, relays, watcher, writer),
             is_ours,
-            lambda flow: sockets.has_ended(relays[flow].inner),
+            self._connections,
             *(writer, refusals, drops),
         )
         self.carry = self._segments.carry
