@@ -71,12 +71,12 @@ class InterfaceEvents:
         forwarder.direct.forget()
         for change in changes:
             forwarder.carriers.forget(change)
-        changed = [change.outbound for change in changes]
+        changed = [change.outbound for change in changes if change.differs]
         names = [name for name, each in outbounds.by_policy.items() if each in changed]
         log_policies(forwarder.config, outbounds, names)
         try:
             self._installed.reconcile(compares=compares)
         except PlatformError as error:
             log.warning("%s", error)  # if the guard has ended, its dispatch raises too
-        if changes:
+        if changed:
             self._changed()

@@ -5,7 +5,7 @@ Must not know: how packets of a flow are carried.
 
 from __future__ import annotations
 
-from collections.abc import Container, Sequence
+from collections.abc import Sequence
 from typing import Any, Protocol
 
 from router.engine.reload.reevaluate import Reevaluated, Reevaluation
@@ -18,7 +18,7 @@ class Table(Protocol):
     def __len__(self) -> int: ...
     def flows(self) -> list[Any]: ...
     def outbounds(self) -> set[Outbound]: ...
-    def remove(self, outbound: Outbound, versions: Container[int], /) -> None: ...
+    def of_outbound(self, outbound: Outbound, /) -> list[Any]: ...
     def end(self, flow: Any, /) -> None: ...
     def expire(self, now: float) -> None: ...
 
@@ -38,9 +38,13 @@ class TableCarrier:
             table.expire(now)
 
     def forget(self, change: Change) -> None:
-        """End the flows that have lost their outbound; the next packet begins another."""
+        """End the flows that have lost their outbound, or their address there; the next packet
+        begins another."""
         for table in self._all_tables:
-            table.remove(change.outbound, change.lost)
+            for flow in table.of_outbound(change.outbound):
+                lost = flow.version in change.lost
+                if lost or change.outbound.has_lost_address(flow.outside_address):
+                    table.end(flow)
 
     def reevaluate(self, reevaluation: Reevaluation) -> Reevaluated:
         """End the flows about which other rules decide otherwise."""

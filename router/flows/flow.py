@@ -10,7 +10,6 @@ bytes in network order, 4 or 16 of them.
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Container
 from typing import Any, Generic, TypeVar
 
 from router.flows.tally import Tally
@@ -99,18 +98,9 @@ class FlowTable(ABC, Generic[OutboundT, FlowT]):
         """Those that a flow goes by."""
         return {flow.outbound for flow in self.by_inside.values()}
 
-    def of_outbound(self, outbound: OutboundT, versions: Container[int]) -> list[FlowT]:
-        """The flows of an outbound that are of these IP versions."""
-        return [
-            flow
-            for flow in self.by_inside.values()
-            if flow.outbound == outbound and flow.version in versions
-        ]
-
-    def remove(self, outbound: OutboundT, versions: Container[int]) -> None:
-        """End the flows of an outbound that has lost these IP versions."""
-        for flow in self.of_outbound(outbound, versions):
-            self.end(flow)
+    def of_outbound(self, outbound: OutboundT) -> list[FlowT]:
+        """The flows that go by it; a list of its own, likewise."""
+        return [flow for flow in self.by_inside.values() if flow.outbound == outbound]
 
     @abstractmethod
     def end(self, flow: FlowT) -> None:

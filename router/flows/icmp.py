@@ -50,9 +50,11 @@ class Mapping(Generic[OutboundT]):
 class Binding(Flow[OutboundT]):
     """One query flow.
 
-    kind     the ICMP type of its requests
-    address  the destination as sockets take it
-    last     set by the code that forwards
+    kind             the ICMP type of its requests
+    address          the destination as sockets take it
+    outside_address  the source of its requests outside, which they keep; unspecified where none
+                     is known
+    last             set by the code that forwards
     """
 
     __slots__ = (
@@ -64,6 +66,7 @@ class Binding(Flow[OutboundT]):
         "last",
         "mapping",
         "outbound",
+        "outside_address",
         "outside_id",
         "source",
     )
@@ -81,6 +84,7 @@ class Binding(Flow[OutboundT]):
         source: bytes,
         destination: bytes,
         address: str,
+        outside_address: bytes,
         tally: Tally,
         now: float,
     ) -> None:
@@ -93,6 +97,7 @@ class Binding(Flow[OutboundT]):
         self.source = source
         self.destination = destination
         self.address = (address, 0)
+        self.outside_address = outside_address
         self.last = now
         self.due = NEVER
 
@@ -149,6 +154,7 @@ class QueryTable(FlowTable[OutboundT, Binding[OutboundT]]):
         kind: int,
         identifier: int,
         address: str,
+        outside_address: bytes,
         tally: Tally,
         now: float,
     ) -> Binding[OutboundT] | None:
@@ -160,7 +166,8 @@ class QueryTable(FlowTable[OutboundT, Binding[OutboundT]]):
         mapping = self._mapping(outbound, source, identifier)
         if mapping is None:
             return None
-        binding = Binding(outbound, mapping, kind, source, destination, address, tally, now)
+        ends = source, destination, address, outside_address
+        binding = Binding(outbound, mapping, kind, *ends, tally, now)
         self._insert(binding)
         mapping.bindings.add(binding)
         for outside_id in mapping.outside_ids:

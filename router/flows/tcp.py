@@ -73,6 +73,7 @@ class Flow(common.Flow[OutboundT]):
     alias       source, destination and both ports of the segments to the listener
     answer_key  the same of the listener's segments
     fins        1 if the application has sent a FIN, plus 2 if the listener has
+    traffic_class   of the application's last segment; set by the code that forwards
     """
 
     __slots__ = (
@@ -86,6 +87,7 @@ class Flow(common.Flow[OutboundT]):
         "request",
         "sequence",
         "state",
+        "traffic_class",
     )
 
     last: float
@@ -111,6 +113,7 @@ class Flow(common.Flow[OutboundT]):
         self.alias = b""
         self.answer_key = b""
         self.fins = 0
+        self.traffic_class = 0
 
     @property
     def protocol(self) -> int:

@@ -1,23 +1,29 @@
 """UDP flows: the outside port of each inside endpoint, and which hosts may reply to it.
 
 Theory of operation. A *mapping* stands for one inside (address, port) on one outbound and holds the
-outside port that everything from there leaves by, whatever its destination: endpoint-independent
-mapping (RFC 4787 REQ-1). A *remote* is a host that a mapping has sent to, and the permission for
-that host, from any port of its own, to send back: address-dependent filtering (REQ-8). A *flow* is
-one (source, source port, destination, destination port); the rules are looked up once for each.
+outside address and port that everything from there leaves by, whatever its destination:
+endpoint-independent mapping (RFC 4787 REQ-1). Where the system sends to some destinations from
+another of its addresses, there is one mapping for each of these. A *remote* is a host that a
+mapping has sent to, and the permission for that host, from any port of its own, to send back:
+address-dependent filtering (REQ-8). A *flow* is one (source, source port, destination, destination
+port); the rules are looked up once for each.
 
 Life of a remote, which ends with all its flows; a mapping ends with its last remote:
 
-    unreplied  no reply since the last datagram   ends IDLE seconds after that datagram
-    replied    the last datagram was a reply      likewise; DNS_IDLE seconds after the reply if
-                                                  nothing but DNS was sent to it
+    what was sent to it            ends
+    DNS alone                      DNS_IDLE seconds after a reply, EXCHANGE_IDLE after a query
+                                   that has none
+    one datagram or several        EXCHANGE_IDLE seconds after it, or after the last reply
+    together, to well-known ports
+    anything else                  IDLE seconds after the last datagram of either direction
 
 Datagrams of both directions keep a remote alive (REQ-6), ICMP errors neither do that nor end
 anything (REQ-12).
 
-Always true: an outside port of an outbound and family belongs to one mapping (REQ-3); there are at
-most `mapping_limit` mappings and `flow_limit` flows, and what exists is never ended to make room
-for what is new (REQ-11).
+Always true: an outside address and port of an outbound belong to one mapping (REQ-3), which keeps
+them until it ends, whatever the system prefers meanwhile; there are at most `mapping_limit`
+mappings and `flow_limit` flows, and what exists is never ended to make room for what is new
+(REQ-11).
 
 Must not know: sockets, rules. Time is an argument, in seconds. Addresses are bytes in network
 order, 4 or 16 of them.
@@ -26,6 +32,7 @@ order, 4 or 16 of them.
 from __future__ import annotations
 
 from collections.abc import Callable, Container, Iterator
+from collections.abc import Mapping as ReadOnly
 from itertools import chain, islice
 from typing import Final, Generic, TypeVar
 
@@ -40,13 +47,16 @@ IDLE: Final = 300.0
 """RFC 4787 REQ-5: 2 minutes at least, 5 recommended."""
 DNS_PORT: Final = 53
 DNS_IDLE: Final = 10.0
-"""REQ-5 allows less for well-known ports. Enough for a resolver that repeats its query by the same
-port."""
+"""REQ-5 a allows less for well-known ports. Enough for a resolver that repeats its query by the
+same port."""
+EXCHANGE_IDLE: Final = 30.0
+"""Likewise. As long as Linux tracks a UDP flow that is no stream (nf_conntrack_udp_timeout): more
+than any client of a single question waits for its answer."""
 FLOW_LIMIT: Final = 65_536
 
 WELL_KNOWN: Final = range(1024)
-"""Ports of this machine's own services, which may start while a mapping exists: not taken, although
-RFC 4787 REQ-3 b prefers to replace one of them by another."""
+"""Those of this machine are of its own services, which may start while a mapping exists: not taken,
+although RFC 4787 REQ-3 b prefers to replace one of them by another."""
 OTHERS: Final = range(0x8000, 0x10000)
 """What replaces a port that is not available: above the ports that services listen on."""
 MOST_TRIES: Final = 64
@@ -66,14 +76,30 @@ class Mapping(Generic[OutboundT, Socket]):
     """One inside endpoint on one outbound. senders: the endpoints admitted so far, by the address
     that the socket reports."""
 
-    __slots__ = ("outbound", "outside_port", "port", "remotes", "senders", "socket", "source")
+    __slots__ = (
+        "outbound",
+        "outside_address",
+        "outside_port",
+        "port",
+        "remotes",
+        "senders",
+        "socket",
+        "source",
+    )
 
     def __init__(
-        self, outbound: OutboundT, source: bytes, port: int, outside_port: int, socket: Socket
+        self,
+        outbound: OutboundT,
+        source: bytes,
+        port: int,
+        outside_address: bytes,
+        outside_port: int,
+        socket: Socket,
     ) -> None:
         self.outbound = outbound
         self.source = source
         self.port = port
+        self.outside_address = outside_address
         self.outside_port = outside_port
         self.socket = socket
         self.remotes: dict[bytes, Remote[OutboundT, Socket]] = {}
@@ -101,29 +127,41 @@ class Mapping(Generic[OutboundT, Socket]):
 class Remote(Generic[OutboundT, Socket]):
     """A host that a mapping has sent to. The code that forwards sets `last_out` and `last_in`.
 
-    flows: those to it, by its port.
+    flows: those to it, by its port. began: the time of the first datagram.
     """
 
-    __slots__ = ("address", "due", "flows", "last_in", "last_out", "mapping", "only_dns", "senders")
+    __slots__ = (
+        "address",
+        "began",
+        "due",
+        "flows",
+        "last_in",
+        "last_out",
+        "mapping",
+        "only_dns",
+        "only_well_known",
+        "senders",
+    )
 
     def __init__(self, mapping: Mapping[OutboundT, Socket], address: bytes, now: float) -> None:
         self.mapping = mapping
         self.address = address
         self.flows: dict[int, Flow[OutboundT, Socket]] = {}
         self.senders: list[bytes] = []
-        self.only_dns = True
-        self.last_out = now
+        self.only_dns = self.only_well_known = True
+        self.began = self.last_out = now
         self.last_in = float("-inf")
         self.due = NEVER
 
     def expires(self, now: float) -> float:
         """See router.flows.expiry. A reply can bring the end of DNS forward to DNS_IDLE seconds
         from now."""
-        if not self.only_dns:
-            return max(self.last_in, self.last_out) + IDLE
-        if self.last_in >= self.last_out:
-            return self.last_in + DNS_IDLE
-        return min(self.last_out + IDLE, now + DNS_IDLE)
+        if self.only_dns:
+            if self.last_in >= self.last_out:
+                return self.last_in + DNS_IDLE
+            return min(self.last_out + EXCHANGE_IDLE, now + DNS_IDLE)
+        is_exchange = self.only_well_known and self.last_out == self.began
+        return max(self.last_in, self.last_out) + (EXCHANGE_IDLE if is_exchange else IDLE)
 
     def tally_of(self, port: int) -> Tally:
         """For what comes from a port: that of the flow to it; where there is none, the first's."""
@@ -181,6 +219,10 @@ class Flow(CommonFlow[OutboundT], Generic[OutboundT, Socket]):
         return self.mapping.outbound
 
     @property
+    def outside_address(self) -> bytes:
+        return self.mapping.outside_address
+
+    @property
     def last(self) -> float:
         """Of the last datagram to or from its remote, which flows to several ports share."""
         return max(self.remote.last_out, self.remote.last_in)
@@ -236,8 +278,8 @@ class DatagramTable(FlowTable[OutboundT, Flow[OutboundT, Socket]], Generic[Outbo
         self.mapping_limit = mapping_limit
         self.flow_limit = flow_limit
         self._close_socket = close
-        self._mappings: dict[tuple[OutboundT, bytes, int], Mapping[OutboundT, Socket]] = {}
-        self._by_outside: dict[tuple[OutboundT, int], dict[int, Mapping[OutboundT, Socket]]] = {}
+        self._mappings: dict[tuple[OutboundT, bytes, int, bytes], Mapping[OutboundT, Socket]] = {}
+        self._by_outside: dict[tuple[OutboundT, bytes], dict[int, Mapping[OutboundT, Socket]]] = {}
         self._expiry: ExpiryQueue[Remote[OutboundT, Socket]] = ExpiryQueue()
 
     @property
@@ -245,14 +287,16 @@ class DatagramTable(FlowTable[OutboundT, Flow[OutboundT, Socket]], Generic[Outbo
         return len(self._mappings)
 
     def mapping(
-        self, outbound: OutboundT, source: bytes, port: int
+        self, outbound: OutboundT, source: bytes, port: int, outside_address: bytes
     ) -> Mapping[OutboundT, Socket] | None:
-        """The mapping of an inside endpoint, if it has one."""
-        return self._mappings.get((outbound, source, port))
+        """The mapping of an inside endpoint to an outside address, if there is one."""
+        return self._mappings.get((outbound, source, port, outside_address))
 
-    def outside(self, outbound: OutboundT, version: int) -> dict[int, Mapping[OutboundT, Socket]]:
-        """By outside port, the mappings of an outbound and family; not to be changed."""
-        return self._by_outside.setdefault((outbound, version), {})
+    def outside(
+        self, outbound: OutboundT, address: bytes
+    ) -> ReadOnly[int, Mapping[OutboundT, Socket]]:
+        """By outside port, the mappings to an outside address of an outbound."""
+        return self._by_outside.get((outbound, address), {})
 
     def replied_to(
         self, remote: bytes, remote_port: int, inside: bytes, port: int
@@ -263,7 +307,8 @@ class DatagramTable(FlowTable[OutboundT, Flow[OutboundT, Socket]], Generic[Outbo
         if flow is not None:
             return flow.mapping
         mappings = (
-            self._mappings.get((outbound, inside, port)) for outbound, _ in self._by_outside
+            self._mappings.get((outbound, inside, port, address))
+            for outbound, address in self._by_outside
         )
         found = {
             mapping for mapping in mappings if mapping is not None and remote in mapping.remotes
@@ -277,13 +322,21 @@ class DatagramTable(FlowTable[OutboundT, Flow[OutboundT, Socket]], Generic[Outbo
         return mapping is not None or len(self._mappings) < self.mapping_limit
 
     def open(
-        self, outbound: OutboundT, source: bytes, port: int, outside_port: int, socket: Socket
+        self,
+        outbound: OutboundT,
+        source: bytes,
+        port: int,
+        outside_address: bytes,
+        outside_port: int,
+        socket: Socket,
     ) -> Mapping[OutboundT, Socket]:
-        """A mapping for an endpoint that has none, still without flows: `begin` follows."""
-        mapping = Mapping(outbound, source, port, outside_port, socket)
-        outside = self.outside(outbound, mapping.version)
+        """A mapping for an endpoint that has none to this address, still without flows: `begin`
+        follows."""
+        mapping = Mapping(outbound, source, port, outside_address, outside_port, socket)
+        outside = self._by_outside.setdefault((outbound, outside_address), {})
         assert outside_port not in outside, "a port belongs to one mapping"
-        outside[outside_port] = self._mappings[outbound, source, port] = mapping
+        outside[outside_port] = mapping
+        self._mappings[outbound, source, port, outside_address] = mapping
         return mapping
 
     def begin(
@@ -300,6 +353,7 @@ class DatagramTable(FlowTable[OutboundT, Flow[OutboundT, Socket]], Generic[Outbo
         if remote is None:
             remote = mapping.remotes[destination] = Remote(mapping, destination, now)
         remote.only_dns &= port == DNS_PORT
+        remote.only_well_known &= port in WELL_KNOWN
         flow = Flow(mapping, remote, port, address, tally, now)
         remote.forget_senders()  # the destination may be among them, counted to another flow
         remote.flows[port] = flow
@@ -330,6 +384,10 @@ class DatagramTable(FlowTable[OutboundT, Flow[OutboundT, Socket]], Generic[Outbo
         return list(self._mappings.values())
 
     def _close(self, mapping: Mapping[OutboundT, Socket]) -> None:
-        del self._mappings[mapping.outbound, mapping.source, mapping.port]
-        del self._by_outside[mapping.outbound, mapping.version][mapping.outside_port]
+        outbound, address = mapping.outbound, mapping.outside_address
+        del self._mappings[outbound, mapping.source, mapping.port, address]
+        outside = self._by_outside[outbound, address]
+        del outside[mapping.outside_port]
+        if not outside:
+            del self._by_outside[outbound, address]
         self._close_socket(mapping.socket)

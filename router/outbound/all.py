@@ -136,12 +136,14 @@ class Outbounds:
         """Follow the system's present interfaces; what has changed."""
         self._forget_answers()
         present = self._surroundings.system.interfaces.all()
-        self._surroundings.addresses.refresh(present)
+        address_gone = self._surroundings.addresses.refresh(present)
         changes = []
         for outbound in self._all():
             lost = outbound.refresh(present)
             if lost is not None:
                 changes.append(Change(outbound, lost))
+            elif address_gone:  # a route may name one of another interface as the source
+                changes.append(Change(outbound, frozenset(), differs=False))
         return changes
 
     def take_over(self, policies: Iterable[Policy]) -> None:

@@ -32,12 +32,14 @@ class DialRequest(NamedTuple):
 
     destination: 4 or 16 bytes, in network order.
     hop_limit, traffic_class: of its first segment as it leaves.
+    source_port: that of the application, to be kept where it is free.
     """
 
     destination: bytes
     port: int
     hop_limit: int
     traffic_class: int
+    source_port: int
 
     @property
     def version(self) -> int:
@@ -179,8 +181,9 @@ class Outbound(Protocol):
         """
         ...
 
-    def open_datagrams(self, version: int, ports: Iterator[int]) -> DatagramChannel:
-        """A channel at the first of `ports` that is free. Raises OSError."""
+    def open_datagrams(self, version: int, source: bytes, ports: Iterator[int]) -> DatagramChannel:
+        """A channel at an address of the outbound, as `path` gives it, and at the first of `ports`
+        that is free there. Raises OSError."""
         ...
 
     def queries(self, version: int) -> QueryChannel | None:
@@ -204,17 +207,27 @@ class Outbound(Protocol):
         """Whether nothing can arrive any more for a socket that `dial` has opened."""
         ...
 
+    def has_lost_address(self, address: bytes) -> bool:
+        """Whether nothing can arrive any more for an address that `path` has given."""
+        ...
+
     def describe(self) -> str:
         """In a few words for people: how it leaves, and from which addresses."""
         ...
+
+
+def source_towards(outbound: Outbound, version: int, address: str) -> bytes:
+    """The source of a flow that begins; unspecified where the system has no route, so that the
+    attempt to send reports why."""
+    return outbound.path(version, address).source or bytes(4 if version == 4 else 16)
 
 
 class ManagedOutbound(Outbound, Protocol):
     """An outbound as `router.outbound.all` keeps it."""
 
     def refresh(self, present: Mapping[str, Interface]) -> frozenset[int] | None:
-        """Follow the system's present interfaces. The families whose flows can be answered no
-        more, none of them where the change spares them; None when nothing has changed."""
+        """Follow the system's present interfaces. The families of which no flow can be answered any
+        more; None when nothing has changed."""
         ...
 
     def why_down(self) -> str:
@@ -241,15 +254,22 @@ class ChangeWatcher(Protocol):
 
 
 class NatEndpoint(NamedTuple):
-    """The outside of a binding or mapping: the outbound, and the outside identifier or port."""
+    """The outside of a binding or mapping: the outbound, the source address there, and the outside
+    identifier or port."""
 
     outbound: Outbound
+    address: bytes
     number: int
 
 
 class Change(NamedTuple):
-    """An outbound that has changed. `lost`: the families whose flows can be answered no more, as
-    the interface is gone or replaced, or an address that they may have is gone from it."""
+    """An outbound after a change of it, or of this machine's addresses.
+
+    lost: the families of which no flow can be answered any more, as the interface is gone or
+    replaced; other flows end where their own address is gone (`has_lost`, `has_lost_address`).
+    differs: whether the outbound itself has changed.
+    """
 
     outbound: Outbound
     lost: frozenset[int]
+    differs: bool = True

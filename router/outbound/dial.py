@@ -15,7 +15,7 @@ import socket
 from collections.abc import Callable
 
 from router.outbound.base import ChangeWatcher, DialRequest
-from router.platform.base.tcp import ConnectFailure, TcpSockets
+from router.platform.base.tcp import ANY_PORT, ConnectFailure, TcpSockets
 from router.platform.tcp_socket import reset_on_close
 from router.policy.network import Interface
 from router.wire import ip
@@ -70,10 +70,16 @@ class SocketDial:
 def connecting_socket(
     sockets: TcpSockets, interface: Interface, request: DialRequest
 ) -> socket.socket:
-    """A socket that is bound to the interface and connects. Raises OSError."""
-    sock = sockets.dialling(request.version, interface, request.hop_limit, request.traffic_class)
-    outcome = sock.connect_ex((ip.format_address(request.destination), request.port))
-    if outcome not in (0, errno.EINPROGRESS):
+    """A socket that is bound to the interface and connects: from the application's port, unless a
+    connection to the same destination or a program of this machine has it there. Raises OSError."""
+    for port in (request.source_port, ANY_PORT):
+        sock = sockets.dialling(
+            request.version, interface, port, request.hop_limit, request.traffic_class
+        )
+        outcome = sock.connect_ex((ip.format_address(request.destination), request.port))
+        if outcome in (0, errno.EINPROGRESS):
+            return sock
         sock.close()
-        raise OSError(outcome, os.strerror(outcome))
-    return sock
+        if outcome != errno.EADDRNOTAVAIL:
+            break
+    raise OSError(outcome, os.strerror(outcome))

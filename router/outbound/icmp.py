@@ -21,7 +21,7 @@ from router.platform.icmpv6_socket import Icmpv6Socket
 from router.platform.identifications import random_identification
 from router.wire import ip
 from router.wire.fragments import split
-from router.wire.headers import V6_HOP_LIMIT
+from router.wire.headers import V6_HOP_LIMIT, V6_SOURCE
 
 MAX_PACKET: Final = 65535
 
@@ -63,7 +63,7 @@ class Icmpv4Channel:
         self._socket.close()
 
     def send(self, query: ip.Packet, binding: Binding[Any]) -> None:
-        packet = request_v4(query, binding.inside_id, binding.outside_id)
+        packet = request_v4(query, binding.outside_address, binding.inside_id, binding.outside_id)
         if query.dont_fragment:
             self._socket.sendto(packet, binding.address)
             return
@@ -112,11 +112,14 @@ class Icmpv6Channel:
             binding.address,
             query.hop_limit - 1,
             query.traffic_class,
+            source=binding.outside_address,
             fragment=query.reassembled,
         )
 
     def send_error(self, packet: bytes, address: str) -> None:
-        self._socket.send(packet[ip.IPV6_HEADER :], (address, 0), packet[V6_HOP_LIMIT])
+        source = packet[V6_SOURCE]
+        body, hop_limit = packet[ip.IPV6_HEADER :], packet[V6_HOP_LIMIT]
+        self._socket.send(body, (address, 0), hop_limit, source=source)
 
     def receive(self) -> ip.Packet:
         message, sender, hop_limit, traffic_class = self._socket.receive()

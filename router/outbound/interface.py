@@ -13,7 +13,6 @@ import logging
 import socket
 from collections.abc import Callable, Iterator, Mapping
 from functools import partial
-from ipaddress import IPv4Interface, IPv6Interface
 from typing import Final
 
 from router.config.model import DEFAULT_INTERFACE
@@ -105,8 +104,9 @@ class InterfaceOutbound:
         interface = self._interfaces[request.version]
         return SocketDial(self._system.tcp, self._loop, interface, request, changed)
 
-    def open_datagrams(self, version: int, ports: Iterator[int]) -> SocketDatagrams:
-        return open_datagrams(self._system.sockets, version, self._interfaces[version], ports)
+    def open_datagrams(self, version: int, source: bytes, ports: Iterator[int]) -> SocketDatagrams:
+        interface = self._interfaces[version]
+        return open_datagrams(self._system.sockets, version, interface, source, ports)
 
     def path(self, version: int, address: str) -> NetworkPath:
         return self._system.facts.path(version, self._interfaces[version], address)
@@ -119,7 +119,10 @@ class InterfaceOutbound:
         if (4 if sock.family == socket.AF_INET else 6) not in self._interfaces:
             return False
         address = sock.getsockname()[0].partition("%")[0]
-        return not self._addresses.has(socket.inet_pton(sock.family, address))
+        return self.has_lost_address(socket.inet_pton(sock.family, address))
+
+    def has_lost_address(self, address: bytes) -> bool:
+        return not self._addresses.has(address)
 
     # Following the system
 
@@ -200,16 +203,9 @@ class InterfaceOutbound:
 def lost_families(
     before: Mapping[int, Interface], after: Mapping[int, Interface]
 ) -> frozenset[int]:
-    """The families whose flows can be answered no more: the interface is gone or replaced, or an
-    address that a flow may have is gone from it."""
+    """The families of which no flow can be answered any more: the interface is gone or replaced."""
     return frozenset(
         version
         for version, then in before.items()
-        if version not in after
-        or after[version].index != then.index
-        or not _of(version, then) <= _of(version, after[version])
+        if version not in after or after[version].index != then.index
     )
-
-
-def _of(version: int, interface: Interface) -> set[IPv4Interface | IPv6Interface]:
-    return {address for address in interface.addresses if address.version == version}

@@ -18,14 +18,16 @@ class LocalAddresses:
         self.owners: Mapping[bytes, Interface] = {}
         """The interface that has an address, 4 or 16 bytes."""
 
-    def refresh(self, present: Mapping[str, Interface]) -> None:
-        """Follow the system's present interfaces."""
+    def refresh(self, present: Mapping[str, Interface]) -> bool:
+        """Follow the system's present interfaces; whether an address is gone."""
+        before = self.owners
         self.owners = {
             address.ip.packed: interface
             for interface in present.values()
             if interface.name != self._tun
             for address in interface.addresses
         }
+        return not before.keys() <= self.owners.keys()
 
     def has(self, address: bytes) -> bool:
         """Whether an address, 4 or 16 bytes, is one of them."""

@@ -17,7 +17,7 @@ from router.platform.base.descriptors import Bytes
 from router.platform.base.sockets import Arrived, DatagramSocket, NetworkError
 from router.policy.network import Interface
 
-TRY_ANOTHER_PORT: Final = frozenset({errno.EADDRINUSE, errno.EACCES, errno.EADDRNOTAVAIL})
+TRY_ANOTHER_PORT: Final = frozenset({errno.EADDRINUSE, errno.EACCES})
 UNKNOWN: Final = -1
 
 
@@ -59,16 +59,19 @@ class SocketDatagrams:
 class OpensUdp(Protocol):
     """The part of Sockets that this module needs; see router.platform.base.sockets."""
 
-    def udp_socket(self, version: int, interface: Interface, port: int) -> DatagramSocket: ...
+    def udp_socket(
+        self, version: int, interface: Interface, source: bytes, port: int
+    ) -> DatagramSocket: ...
 
 
 def open_datagrams(
-    system: OpensUdp, version: int, interface: Interface, ports: Iterator[int]
+    system: OpensUdp, version: int, interface: Interface, source: bytes, ports: Iterator[int]
 ) -> SocketDatagrams:
-    """A socket bound to the interface, at the first of `ports` that is free. Raises OSError."""
+    """A socket bound to the interface and to `source`, at the first of `ports` that is free.
+    Raises OSError."""
     for port in ports:
         try:
-            return SocketDatagrams(system.udp_socket(version, interface, port), port)
+            return SocketDatagrams(system.udp_socket(version, interface, source, port), port)
         except OSError as error:
             if error.errno not in TRY_ANOTHER_PORT:
                 raise

@@ -1,7 +1,8 @@
 """A raw ICMPv6 socket with header fields for each message (RFC 3542, sections 4 and 6; ipv6(7)).
 
-Always true: a message of the usual fields costs a plain sendto(2); others are sent with ancillary
-data. A message that is longer than the path allows is cut only where the caller asks for that.
+Always true: the source of a message is its caller's, so that the kernel's choice of another changes
+none in mid-flow. A message that is longer than the path allows is cut only where the caller asks
+for that.
 
 Must not know: what the messages are about.
 """
@@ -18,6 +19,8 @@ USUAL_HOP_LIMIT: Final = 63
 MAX_MESSAGE: Final = 65535
 ANCILLARY_SPACE: Final = socket.CMSG_SPACE(4) * 2
 INT: Final = Struct("=i")
+BY_ITS_INTERFACE: Final = bytes(4)
+"""ipi6_ifindex of struct in6_pktinfo: that which the socket is bound to."""
 
 
 class Received(NamedTuple):
@@ -48,17 +51,20 @@ class Icmpv6Socket:
         hop_limit: int,
         traffic_class: int = 0,
         *,
+        source: bytes,
         fragment: bool = False,
     ) -> None:
-        """Send a message, its checksum filled in by the kernel. Raises OSError."""
-        if hop_limit == USUAL_HOP_LIMIT and not traffic_class and not fragment:
-            self._sock.sendto(message, address)
-            return
-        ancillary = [
-            (socket.IPPROTO_IPV6, socket.IPV6_HOPLIMIT, INT.pack(hop_limit)),
-            (socket.IPPROTO_IPV6, socket.IPV6_TCLASS, INT.pack(traffic_class)),
-            (socket.IPPROTO_IPV6, socket.IPV6_DONTFRAG, INT.pack(not fragment)),
-        ]
+        """Send a message, its checksum filled in by the kernel. Raises OSError.
+
+        source: 16 bytes; where they are unspecified, the kernel chooses.
+        """
+        ancillary = [(socket.IPPROTO_IPV6, socket.IPV6_PKTINFO, source + BY_ITS_INTERFACE)]
+        if hop_limit != USUAL_HOP_LIMIT or traffic_class or fragment:
+            ancillary += [
+                (socket.IPPROTO_IPV6, socket.IPV6_HOPLIMIT, INT.pack(hop_limit)),
+                (socket.IPPROTO_IPV6, socket.IPV6_TCLASS, INT.pack(traffic_class)),
+                (socket.IPPROTO_IPV6, socket.IPV6_DONTFRAG, INT.pack(not fragment)),
+            ]
         self._sock.sendmsg([message], ancillary, 0, address)
 
     def receive(self) -> Received:

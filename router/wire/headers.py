@@ -13,6 +13,7 @@ from __future__ import annotations
 from struct import Struct
 from typing import Final
 
+V4_TOS: Final = 1
 V4_TOTAL_LENGTH: Final = 2
 V4_IDENTIFICATION: Final = 4
 V4_FRAGMENT: Final = 6

@@ -19,7 +19,7 @@ from tests.e2e.capture import Capture
 from tests.e2e.tcp_bed import alongside, conversation
 from tests.e2e.testbed import FAMILIES, V4, V6, Family, Testbed
 from tests.e2e.tunrouter import HEAD, Tunrouter, rules, running
-from tests.e2e.udp import BARE_OFFICE, ECHO, echoing, sixteen
+from tests.e2e.udp import BARE_OFFICE, ECHO, echoing, sixteen, udp_sockets
 from tests.e2e.wait import wait_until
 
 HOME, VPN, BACKED_UP, QUIET, MOVING = 1, 2, 3, 4, 5
@@ -241,20 +241,14 @@ def test_an_interface_that_changes_keeps_its_flows(
     own = "192.0.2.77/24" if family.version == 4 else "2001:db8:2::77/64"
     address = family.far(HOME)
     with echoing(bed, family, HOME), Capture(bed.router, f"udp port {ECHO}"):
-        held = _udp_sockets(bed, family)
+        held = udp_sockets(bed, family)
         pings = ping.start(bed.client, address, "-i", "0.01")
         ups = router.log.count("policy home: up")
         bed.router.ip("link set eth0 mtu 1400", f"addr add {own} dev eth0")
         try:
             wait_until(lambda: router.log.count("policy home: up") > ups, "it to be noticed")
             ping.wait_for_the_rest(pings)
-            assert _udp_sockets(bed, family) == held
+            assert udp_sockets(bed, family) == held
         finally:
             pings.close()
             bed.router.ip("link set eth0 mtu 1500", f"addr del {own} dev eth0")
-
-
-def _udp_sockets(bed: Testbed, family: Family) -> list[str]:
-    """The sockets of the router that are bound to eth0, each with its identity."""
-    shown = bed.router.run("ss", f"-{family.version}Hunape").stdout
-    return sorted(line for line in shown.splitlines() if "%eth0" in line)

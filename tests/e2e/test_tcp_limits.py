@@ -132,10 +132,13 @@ def _new_by_home(bed: Testbed, family: Family, port: int) -> str:
     return result_of(lambda: sockets.connected(bed.client, family, family.far(HOME), port).close())
 
 
+A_PORT_OF_SERVICES = 21000
+
+
 def test_without_a_local_port_left_new_connections_are_refused(
     bed: Testbed, tmp_path: Path
 ) -> None:
-    """The machine has eight ports to connect from."""
+    """The machine has eight ports to connect from, and those of the client are not to be kept."""
     before = bed.router.run("sysctl", "-n", "net.ipv4.ip_local_port_range").stdout.split()
     bed.router.run("sysctl", "-qw", "net.ipv4.ip_local_port_range=40000 40007")
     try:
@@ -147,6 +150,7 @@ def test_without_a_local_port_left_new_connections_are_refused(
             port, count, outcome = sockets.port_of(listener), 0, 0
             while not outcome and count < 20:
                 client = stack.enter_context(sockets.stream(bed.client, V4))
+                client.bind(("", A_PORT_OF_SERVICES + count))
                 outcome = _outcome(client, (V4.far(HOME), port))
                 count += not outcome
             assert 1 <= count <= 8

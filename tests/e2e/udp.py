@@ -112,6 +112,12 @@ def echo(sock: socket.socket) -> None:
     assert sock.recv(100) == b"echo"
 
 
+def udp_sockets(bed: Testbed, family: Family) -> list[str]:
+    """The sockets of the router that are bound to eth0, each with its identity."""
+    shown = bed.router.run("ss", f"-{family.version}Hunape").stdout
+    return sorted(line for line in shown.splitlines() if "%eth0" in line)
+
+
 @contextmanager
 def far_hosts(bed: Testbed) -> Iterator[None]:
     """Servers at every far address; a port that is filtered there, and one that the routers on the

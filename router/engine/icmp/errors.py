@@ -71,18 +71,16 @@ class Errors:
             self._datagrams.host_unreachable(channel.outbound, error, quote)
 
     def _send_on(self, error: ip.Packet, quote: Quote, outside: NatEndpoint) -> None:
-        """From the address that the system sends from towards the error's destination: that is the
-        host which has sent the packet that the error is about."""
+        """From the address of the flow, which the packet that the error is about was sent to."""
         if error.hop_limit <= 1:
             self._drops.count(Drop.HOP_LIMIT)
             return
         channel = outside.outbound.queries(error.version)
-        address = ip.format_address(error.destination)
-        source = outside.outbound.path(error.version, address).source
-        if source is None or channel is None:
+        if channel is None or not any(outside.address):
             self._drops.count(Drop.UNREACHABLE)
             return
+        packet = quoted.outward(error, quote, outside.address, outside.number)
         try:
-            channel.send_error(quoted.outward(error, quote, source, outside.number), address)
+            channel.send_error(packet, ip.format_address(error.destination))
         except OSError:
             self._drops.count(Drop.NO_BUFFER)

@@ -17,7 +17,7 @@ from router.flows.icmp import Binding, QueryTable, inside_key, outside_key
 from router.flows.nat import quoted, translate
 from router.flows.nat.quoted import Quote
 from router.flows.tally import Tally
-from router.outbound.base import NatEndpoint, Outbound, QueryChannel
+from router.outbound.base import NatEndpoint, Outbound, QueryChannel, source_towards
 from router.wire import icmp, ip
 from router.wire.headers import ICMP_IDENTIFIER
 from router.wire.icmp import Error
@@ -69,13 +69,15 @@ class Queries(TableCarrier):
         if self._is_our_own(query, kind, outbound):
             self._drops.count(Drop.LOOP)
             return
+        address = ip.format_address(query.destination)
         binding = self._tables[query.version].add(
             outbound,
             query.source,
             query.destination,
             kind,
             icmp.identifier(query),
-            ip.format_address(query.destination),
+            address,
+            source_towards(outbound, query.version, address),
             tally,
             now,
         )
@@ -129,7 +131,11 @@ class Queries(TableCarrier):
         request = icmp.REQUEST_OF[version].get(quote.kind, NO_QUERY)
         key = inside_key(quote.destination, quote.source, request, quote.identifier)
         binding = self._tables[version].by_inside.get(key)
-        return None if binding is None else NatEndpoint(binding.outbound, binding.outside_id)
+        return (
+            None
+            if binding is None
+            else NatEndpoint(binding.outbound, binding.outside_address, binding.outside_id)
+        )
 
     def _is_our_own(self, query: ip.Packet, kind: int, outbound: Outbound) -> bool:
         """Whether this is a query that we sent by `outbound` and that came back by the TUN."""

@@ -12,6 +12,7 @@ Must not know: how segments are rewritten, what the rules say.
 
 from __future__ import annotations
 
+import contextlib
 import socket
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import partial
@@ -87,6 +88,7 @@ class Connections:
         drops: Drops,
     ) -> None:
         self.relays: dict[Flow[Outbound], Relay] = {}
+        self._sockets = sockets
         self._table = table
         self._dialer = dialer
         self._watcher = watcher
@@ -108,6 +110,17 @@ class Connections:
             return relay.outer
         dial = self._dialer.dials.get(flow)
         return None if dial is None else dial.sock
+
+    def has_ended(self, flow: Flow[Outbound]) -> bool:
+        """Whether our kernel has ended the inner connection of a flow that is relayed."""
+        return self._sockets.has_ended(self.relays[flow].inner)
+
+    def set_traffic_class(self, flow: Flow[Outbound], traffic_class: int) -> None:
+        """Of what its outer socket sends from now on."""
+        outer = self.outer_socket(flow)
+        if outer is not None:
+            with contextlib.suppress(OSError):  # of a connection that was reset since
+                self._sockets.set_traffic_class(outer, traffic_class)
 
     def reset(self, flow: Flow[Outbound]) -> None:
         """End a flow at once, at both ends."""

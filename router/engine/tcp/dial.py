@@ -77,6 +77,7 @@ class Dialer:
             self._refuse(request, ConnectFailure(error.errno or 0), now)
             return
         flow = self._table.begin(key, request.data, tcp.sequence(request), outbound, tally, now)
+        flow.traffic_class = request.traffic_class
         tally.went_out(len(request.data))
         self.dials[flow] = dial
         if dial.is_connected:
@@ -164,5 +165,11 @@ class Dialer:
 
 def dial_request(request: ip.Packet) -> DialRequest:
     """What to dial for a SYN that is whole and has hops left."""
-    port = int.from_bytes(tcp.ports(request)[2:], "big")
-    return DialRequest(request.destination, port, request.hop_limit - 1, request.traffic_class)
+    ports = tcp.ports(request)
+    return DialRequest(
+        request.destination,
+        int.from_bytes(ports[2:], "big"),
+        request.hop_limit - 1,
+        request.traffic_class,
+        int.from_bytes(ports[:2], "big"),
+    )

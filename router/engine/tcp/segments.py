@@ -18,6 +18,7 @@ from struct import Struct
 from typing import Final
 
 from router.engine.refusals import Refusals
+from router.engine.tcp.connections import Connections
 from router.engine.tcp.dial import Dialer
 from router.engine.tcp.keepalive import QUIET, Keepalive
 from router.engine.tun_writer import TunWriter
@@ -27,7 +28,7 @@ from router.flows.nat.rewrite import Rewrite
 from router.flows.tcp import Flow, FlowTable, State, mirrored
 from router.outbound.base import Outbound
 from router.wire import icmp, ip, offload, tcp
-from router.wire.headers import TCP_FLAGS, TCP_SEQUENCE
+from router.wire.headers import TCP_FLAGS, TCP_SEQUENCE, V4_TOS
 from router.wire.offload import (
     AT_V4_ADDRESSES,
     AT_V4_FRAGMENT,
@@ -42,6 +43,10 @@ TCP_V4: Final = offload.HEADER + ip.IPV4_HEADER
 TCP_V6: Final = offload.HEADER + ip.IPV6_HEADER
 FRAGMENT_BITS: Final = (ip.MORE_FRAGMENTS | ip.FRAGMENT_OFFSET) >> 8
 """In the high byte of the field of flags and fragment offset."""
+AT_V4_TOS: Final = offload.HEADER + V4_TOS
+DSCP: Final = 0xFC
+"""Of the traffic class (RFC 2474); the other two bits are of ECN, and each connection has its
+own."""
 NOTEWORTHY: Final = tcp.SYN | tcp.FIN | tcp.RST
 
 
@@ -51,7 +56,7 @@ class Segments:
     frame: where the TUN leaves what it has read; see TunDevice.
     is_ours: whether an address is one of this machine, from which the kernel takes no packet that
     comes in by the TUN.
-    has_ended: whether our kernel has ended the inner connection of a flow that is relayed.
+    connections: those of the flows.
     """
 
     def __init__(
@@ -61,7 +66,7 @@ class Segments:
         dialer: Dialer,
         keepalive: Keepalive,
         is_ours: Callable[[bytes], bool],
-        has_ended: Callable[[Flow[Outbound]], bool],
+        connections: Connections,
         writer: TunWriter,
         refusals: Refusals,
         drops: Drops,
@@ -72,7 +77,8 @@ class Segments:
         self._dialer = dialer
         self._keepalive = keepalive
         self._is_ours = is_ours
-        self._has_ended = has_ended
+        self._has_ended = connections.has_ended
+        self._set_traffic_class = connections.set_traffic_class
         self._writer = writer
         self._refusals = refusals
         self._drops = drops
@@ -91,9 +97,11 @@ class Segments:
                 return False
             (key,) = KEY_V4.unpack_from(frame, AT_V4_ADDRESSES)
             start = TCP_V4
+            traffic_class = frame[AT_V4_TOS]
         elif first >> 4 == 6 and frame[AT_V6_NEXT_HEADER] == ip.TCP:
             (key,) = KEY_V6.unpack_from(frame, AT_V6_ADDRESSES)
             start = TCP_V6
+            traffic_class = (first & 0x0F) << 4 | frame[offload.HEADER + 1] >> 4
         else:
             return False
         rewrite = self._rewrites.get(key)
@@ -110,6 +118,8 @@ class Segments:
             tally.packets_in += 1
             tally.bytes_in += size - offload.HEADER
         else:
+            if (traffic_class ^ flow.traffic_class) & DSCP:
+                self._follow(flow, traffic_class)
             tally.packets_out += 1
             tally.bytes_out += size - offload.HEADER
         rewrite.apply(frame, start)
@@ -129,12 +139,14 @@ class Segments:
         start = offload.HEADER + segment.payload
         if not self._note(frame, start, rewrite):
             return False
-        rewrite.owner.last = now
-        tally = rewrite.owner.tally
+        flow = rewrite.owner
+        flow.last = now
         if rewrite.outward:
-            tally.came_in(len(segment.data))
+            flow.tally.came_in(len(segment.data))
         else:
-            tally.went_out(len(segment.data))
+            if (segment.traffic_class ^ flow.traffic_class) & DSCP:
+                self._follow(flow, segment.traffic_class)
+            flow.tally.went_out(len(segment.data))
         rewrite.apply(frame, start)
         self._writer.deliver(bytes(memoryview(frame)[offload.HEADER :]))
         return True
@@ -154,6 +166,11 @@ class Segments:
             source = self._refusals.peers[error.version]
         self._writer.deliver(translated(error, source, rewrite.owner.answer_key))
         return True
+
+    def _follow(self, flow: Flow[Outbound], traffic_class: int) -> None:
+        """The application marks its segments otherwise from now on."""
+        flow.traffic_class = traffic_class
+        self._set_traffic_class(flow, traffic_class)
 
     def _note(self, frame: bytearray, start: int, rewrite: Rewrite[Flow[Outbound]]) -> bool:
         """Record a SYN, FIN or RST that passes; False if it does not belong to the flow."""

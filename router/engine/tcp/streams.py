@@ -98,7 +98,7 @@ class Streams:
             self._dialer,
             Keepalive(sockets, relays, watcher, writer),
             is_ours,
-            lambda flow: sockets.has_ended(relays[flow].inner),
+            self._connections,
             *(writer, refusals, drops),
         )
         self.carry = self._segments.carry
@@ -133,7 +133,7 @@ class Streams:
         """An outbound has changed: end dials, which the next request begins again, and reset
         connections for which nothing can arrive any more; others stay as they are."""
         lost = []
-        for flow in self._table.of_outbound(change.outbound, (4, 6)):
+        for flow in self._table.of_outbound(change.outbound):
             if flow.state is not State.DIALLING:
                 outer = self._connections.outer_socket(flow)
                 if outer is not None and change.outbound.has_lost(outer):

@@ -20,7 +20,7 @@ from router.flows.drops import Drop, Drops
 from router.flows.nat.quoted import Quote
 from router.flows.tally import Tally
 from router.flows.udp import DatagramTable, outside_ports
-from router.outbound.base import DatagramChannel, NatEndpoint, Outbound
+from router.outbound.base import DatagramChannel, NatEndpoint, Outbound, source_towards
 from router.platform.base.sockets import NetworkError
 from router.platform.identifications import random_16_bits
 from router.wire import ip, udp
@@ -80,28 +80,28 @@ class Datagrams(TableCarrier):
         payload = self._payload(packet)
         if payload is None:
             return
-        source_port, port = _ports(packet)
+        _, port = _ports(packet)
         if self.has_sent(packet, outbound):
             self._drops.count(Drop.LOOP)
         elif not port:
             self._refusals.refuse(packet, Error.PORT_UNREACHABLE, Drop.UDP_REFUSED, now)
         else:
-            mapping = self._mapping(packet, source_port, outbound, now)
+            address = (ip.format_address(packet.destination), port)
+            outside_address = source_towards(outbound, packet.version, address[0])
+            mapping = self._mapping(packet, outbound, outside_address, now)
             if mapping is not None:
-                address = (ip.format_address(packet.destination), port)
                 flow = self._table.begin(mapping, packet.destination, port, address, tally, now)
                 self._outbound.send(packet, payload, flow, now)
 
     def has_sent(self, packet: ip.Packet, outbound: Outbound) -> bool:
         """Whether this is a datagram that we sent by `outbound` and that came back by the TUN."""
-        outside = self._table.outside(outbound, packet.version)
         start = packet.payload
         port = int.from_bytes(packet.data[start : start + 2], "big")
-        return port in outside and outbound.owns(packet.source)
+        return port in self._table.outside(outbound, packet.source)
 
     def host_unreachable(self, outbound: Outbound, error: ip.Packet, quote: Quote) -> None:
         """Deliver our own kernel's host-unreachable error, if a datagram of ours is quoted."""
-        mapping = self._table.outside(outbound, error.version).get(quote.source_port)
+        mapping = self._table.outside(outbound, quote.source).get(quote.source_port)
         if mapping is None:
             return
         start = error.payload
@@ -119,7 +119,9 @@ class Datagrams(TableCarrier):
         mapping = self._table.replied_to(
             quote.source, quote.source_port, quote.destination, quote.destination_port
         )
-        return None if mapping is None else NatEndpoint(mapping.outbound, mapping.outside_port)
+        if mapping is None:
+            return None
+        return NatEndpoint(mapping.outbound, mapping.outside_address, mapping.outside_port)
 
     def close(self) -> None:
         for mapping in self._table.all():
@@ -137,23 +139,26 @@ class Datagrams(TableCarrier):
         return packet.data[packet.payload + udp.HEADER : packet.payload + size]
 
     def _mapping(
-        self, packet: ip.Packet, source_port: int, outbound: Outbound, now: float
+        self, packet: ip.Packet, outbound: Outbound, outside_address: bytes, now: float
     ) -> OutboundMapping | None:
-        """The mapping of a packet's sender, made if there is none; refused where it can't be."""
-        mapping = self._table.mapping(outbound, packet.source, source_port)
+        """The mapping of a packet's sender to an outside address, made if there is none; refused
+        where it can't be."""
+        source_port, _ = _ports(packet)
+        endpoint = outbound, packet.source, source_port, outside_address
+        mapping = self._table.mapping(*endpoint)
         if not self._table.has_room(mapping):
             self._refusals.refuse(packet, Error.PROHIBITED, Drop.TABLE_FULL, now)
             return None
         if mapping is not None:
             return mapping
-        taken = self._table.outside(outbound, packet.version)
+        taken = self._table.outside(outbound, outside_address)
         ports = outside_ports(source_port, random_16_bits(), taken)
         try:
-            sock = self._sockets.open(outbound, packet.version, ports)
+            sock = self._sockets.open(outbound, packet.version, outside_address, ports)
         except OSError:
             self._refusals.refuse(packet, Error.PROHIBITED, Drop.TABLE_FULL, now)
             return None
-        opened = self._table.open(outbound, packet.source, source_port, sock.port, sock)
+        opened = self._table.open(*endpoint, sock.port, sock)
         self._sockets.watch(sock, lambda now: self._inbound.receive(opened, now))
         return opened
 

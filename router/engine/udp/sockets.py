@@ -36,12 +36,14 @@ class MappingSockets:
         self._forget = forget
         self._descriptors = descriptors
 
-    def open(self, outbound: Outbound, version: int, ports: Iterator[int]) -> DatagramChannel:
-        """A channel at the first of `ports` that is free. Raises OSError."""
+    def open(
+        self, outbound: Outbound, version: int, source: bytes, ports: Iterator[int]
+    ) -> DatagramChannel:
+        """A channel; see Outbound.open_datagrams. Raises OSError."""
         if not self._descriptors.take(1):
             raise OSError(errno.EMFILE, "no descriptor is left for one more flow")
         try:
-            return outbound.open_datagrams(version, ports)
+            return outbound.open_datagrams(version, source, ports)
         except OSError:
             self._descriptors.give_back(1)
             raise

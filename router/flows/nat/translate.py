@@ -1,9 +1,9 @@
 """Translation of ICMP queries and their answers between inside and outside identifier.
 
 The packet is otherwise unchanged but for the hop limit, which is decremented; the source of an IPv4
-request is zero, so that the kernel fills it in (raw(7), IP_HDRINCL). In IPv4 the ICMP checksum is
-adjusted, so a wrong one stays wrong by as much; in IPv6, where the addresses are part of the sum
-and the kernel computes it, callers check it first.
+request is that of its flow, and where it is zero the kernel fills it in (raw(7), IP_HDRINCL). In
+IPv4 the ICMP checksum is adjusted, so a wrong one stays wrong by as much; in IPv6, where the
+addresses are part of the sum and the kernel computes it, callers check it first.
 """
 
 from __future__ import annotations
@@ -26,15 +26,15 @@ from router.wire.headers import (
 
 _FIELD: Final = Struct("!H")
 _SUM_AND_ID: Final = Struct("!HH")
-_KERNEL_FILLS_IN: Final = bytes(4)
 
 
-def request_v4(request: ip.Packet, inside_id: int, outside_id: int) -> bytearray:
-    """The IPv4 packet to send for `request`, header included; source and header checksum zero."""
+def request_v4(request: ip.Packet, source: bytes, inside_id: int, outside_id: int) -> bytearray:
+    """The IPv4 packet to send for `request`, header included, from `source`; the header checksum is
+    wrong, as the kernel computes it."""
     packet = bytearray(request.data)
     start = request.payload + ICMP_CHECKSUM
     packet[V4_TTL] -= 1
-    packet[V4_SOURCE] = _KERNEL_FILLS_IN
+    packet[V4_SOURCE] = source
     field = update(packet[start] << 8 | packet[start + 1], inside_id, outside_id)
     _SUM_AND_ID.pack_into(packet, start, field, outside_id)
     return packet

@@ -117,8 +117,11 @@ class Sockets(Protocol):
         """
         ...
 
-    def udp_socket(self, version: int, interface: Interface, port: int) -> DatagramSocket:
-        """A UDP socket at an outside port.
+    def udp_socket(
+        self, version: int, interface: Interface, source: bytes, port: int
+    ) -> DatagramSocket:
+        """A UDP socket at an outside address, 4 or 16 bytes, and port. Where the address is
+        unspecified, the system chooses it for each datagram.
 
         Raises OSError; with EADDRINUSE or EACCES another port may do.
         """

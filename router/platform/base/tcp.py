@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import socket
 from collections.abc import Callable
-from typing import NamedTuple, Protocol
+from typing import Final, NamedTuple, Protocol
 
 from router.policy.network import Interface
+
+ANY_PORT: Final = 0
 
 
 class ConnectFailure(NamedTuple):
@@ -66,13 +68,22 @@ class TcpSockets(Protocol):
     open_pipe: Callable[[], RelayBuffer] | None
 
     def dialling(
-        self, version: int, interface: Interface, hop_limit: int, traffic_class: int
+        self, version: int, interface: Interface, port: int, hop_limit: int, traffic_class: int
     ) -> socket.socket:
-        """A socket, bound to the interface, to connect with. Raises OSError."""
+        """A socket, bound to the interface, to connect with. Raises OSError.
+
+        port: the source port, or ANY_PORT. Where it is known not to be free, the system chooses
+        another; where that shows only then, connecting fails with EADDRNOTAVAIL.
+        """
         ...
 
     def connected(self, sock: socket.socket) -> None:
         """Give a socket the system's default hop limit again. Raises OSError."""
+        ...
+
+    def set_traffic_class(self, sock: socket.socket, traffic_class: int) -> None:
+        """Of the segments to come, apart from the two bits of ECN, which are the system's own.
+        Raises OSError."""
         ...
 
     def failure(self, sock: socket.socket) -> ConnectFailure:

@@ -51,13 +51,10 @@ ERROR_SPACE: Final = 256
 
 
 def udp_socket(
-    sock: socket.socket, version: int, interface: Interface, port: int
+    sock: socket.socket, version: int, interface: Interface, source: bytes, port: int
 ) -> LinuxDatagramSocket:
-    """See Sockets.udp_socket. `sock`: bound to nothing yet; closed when this fails.
-
-    At the unspecified address: the kernel chooses the source by destination, and a port that a
-    program of this machine has at any address is not free.
-    """
+    """See Sockets.udp_socket. `sock`: bound to nothing yet; closed when this fails. A port that a
+    program of this machine has at the address, or at any, is not free."""
     try:
         sock.setblocking(False)
         bind_to_device(sock, interface.name)
@@ -70,7 +67,7 @@ def udp_socket(
                 *(socket.IPV6_RECVHOPLIMIT, socket.IPV6_RECVTCLASS),
             ):
                 sock.setsockopt(socket.IPPROTO_IPV6, option, 1)
-        sock.bind(("", port))
+        sock.bind((socket.inet_ntop(sock.family, source), port))
     except OSError:
         sock.close()
         raise

@@ -11,16 +11,18 @@ received there.
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import fcntl
 import socket
 import sys
 from collections.abc import Callable
 from ipaddress import ip_address
+from pathlib import Path
 from struct import Struct
 from typing import Final
 
-from router.platform.base.tcp import ConnectFailure, RelayBuffer, TcpInfo
+from router.platform.base.tcp import ANY_PORT, ConnectFailure, RelayBuffer, TcpInfo
 from router.platform.families import FAMILY
 from router.platform.linux import icmp_filter
 from router.platform.linux.error_queue import ERROR_SIZE, RECVERR, parse_extended_error
@@ -45,6 +47,13 @@ that is a socket of its own, and this one is closed."""
 TCP_INFO: Final = Struct("=24xI24xII68xQ4xII")
 """Of struct tcp_info: tcpi_unacked, tcpi_last_data_recv and tcpi_last_ack_recv (milliseconds),
 tcpi_bytes_received, tcpi_segs_in, tcpi_notsent_bytes."""
+IP_LOCAL_PORT_RANGE: Final = 51
+ONLY_PORT: Final = Struct("=HH")
+"""linux/in.h: the lowest and the highest, one in each half of a number of 32 bits."""
+EPHEMERAL_PORTS: Final = Path("/proc/sys/net/ipv4/ip_local_port_range")
+USUAL_EPHEMERAL_PORTS: Final = range(32768, 61000)
+OF_SERVICES: Final = range(0x8000)
+"""Ports that services of this machine may listen at, now or later."""
 LEAST_IDLE: Final = 1
 LONGEST_INTERVAL: Final = 32767
 MOST_PROBES: Final = 127
@@ -62,10 +71,11 @@ class LinuxTcpSockets:
 
     def __init__(self, guard: GuardClient, *, splicing: bool) -> None:
         self._guard = guard
+        self._ephemeral = ephemeral_ports()
         self.open_pipe: Callable[[], RelayBuffer] | None = SplicePipe if splicing else None
 
     def dialling(
-        self, version: int, interface: Interface, hop_limit: int, traffic_class: int
+        self, version: int, interface: Interface, port: int, hop_limit: int, traffic_class: int
     ) -> socket.socket:
         sock = socket.socket(FAMILY[version], socket.SOCK_STREAM | socket.SOCK_NONBLOCK)
         try:
@@ -77,6 +87,8 @@ class LinuxTcpSockets:
             sock.setsockopt(level, errors, 1)
             if traffic_class:
                 sock.setsockopt(level, tos, traffic_class)
+            if port != ANY_PORT:
+                prefer_port(sock, port, self._ephemeral)
         except OSError:
             sock.close()
             raise
@@ -86,6 +98,10 @@ class LinuxTcpSockets:
         level, hops, _, errors = _options(4 if sock.family == socket.AF_INET else 6)
         sock.setsockopt(level, hops, DEFAULT)
         sock.setsockopt(level, errors, 0)
+
+    def set_traffic_class(self, sock: socket.socket, traffic_class: int) -> None:
+        level, _, tos, _ = _options(4 if sock.family == socket.AF_INET else 6)
+        sock.setsockopt(level, tos, traffic_class)
 
     def failure(self, sock: socket.socket) -> ConnectFailure:
         error = sock.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR)
@@ -136,6 +152,36 @@ class LinuxTcpSockets:
 
     def listening(self, address: bytes) -> socket.socket:
         return self._guard.open_socket("listening_socket", address=str(ip_address(address)))
+
+
+def prefer_port(sock: socket.socket, port: int, ephemeral: range) -> None:
+    """Connect from a port if that is possible. Raises nothing; see TcpSockets.dialling.
+
+    ephemeral: the ports that the system chooses from. Of these it may choose this one when it
+    connects, so that other connections can have it too, to other destinations or from other
+    addresses (IP_LOCAL_PORT_RANGE, Linux 6.3). A port that is bound can't be chosen for others,
+    and a server can't be started at it, unless it sets SO_REUSEADDR.
+    """
+    if port in OF_SERVICES:
+        return
+    if port in ephemeral:
+        with contextlib.suppress(OSError):
+            sock.setsockopt(socket.IPPROTO_IP, IP_LOCAL_PORT_RANGE, ONLY_PORT.pack(port, port))
+            return
+    with contextlib.suppress(OSError):
+        if sock.family == socket.AF_INET6:
+            sock.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        sock.bind(("", port))
+
+
+def ephemeral_ports() -> range:
+    """Those that the system chooses from (ip(7), ip_local_port_range)."""
+    try:
+        first, last = map(int, EPHEMERAL_PORTS.read_text().split())
+    except (OSError, ValueError):
+        return USUAL_EPHEMERAL_PORTS
+    return range(first, last + 1)
 
 
 def listening_socket(device: str, index: int, address: str) -> socket.socket:

@@ -39,7 +39,9 @@ class MemoryChannel:
             error, self.error = self.error, None
             raise error
         if query.version == 4:
-            translate.request_v4(query, binding.inside_id, binding.outside_id)
+            translate.request_v4(
+                query, binding.outside_address, binding.inside_id, binding.outside_id
+            )
         else:
             translate.request_v6(query, binding.outside_id)
         self.sent.append((query, binding.outside_id))
@@ -89,8 +91,8 @@ class MemoryOutbound:
     def carries(self, version: int, protocol: int) -> bool:
         return protocol in self.protocols
 
-    def _open_datagrams(self, version: int, ports: Iterator[int]) -> DatagramChannel:
-        return open_datagrams(self._udp, version, cast(Interface, self), ports)
+    def _open_datagrams(self, version: int, source: bytes, ports: Iterator[int]) -> DatagramChannel:
+        return open_datagrams(self._udp, version, cast(Interface, self), source, ports)
 
     def _path(self, version: int, address: str) -> NetworkPath:
         return NetworkPath(PATH_MTU, self.own[version])
@@ -100,6 +102,9 @@ class MemoryOutbound:
 
     def has_lost(self, sock: socket.socket) -> bool:
         return not self.up
+
+    def has_lost_address(self, address: bytes) -> bool:
+        return not self.owns(address)
 
     def describe(self) -> str:
         return self.name

@@ -90,7 +90,7 @@ def test_a_ping_and_its_answer(world: World, version: int) -> None:
 def test_a_datagram_and_its_answer(world: World, version: int) -> None:
     channels: list[MemoryDatagrams] = []
 
-    def open_datagrams(version: int, ports: Iterator[int]) -> MemoryDatagrams:
+    def open_datagrams(version: int, source: bytes, ports: Iterator[int]) -> MemoryDatagrams:
         channels.append(MemoryDatagrams(next(ports)))
         return channels[-1]
 

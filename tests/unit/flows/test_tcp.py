@@ -225,13 +225,13 @@ def test_a_fin_brings_the_end_of_a_flow_that_lingers_forward() -> None:
     assert flow.key not in flows.rewrites
 
 
-def test_only_flows_that_do_not_linger_are_listed_and_removed() -> None:
+def test_only_flows_that_do_not_linger_are_listed() -> None:
     flows = table()
     dialling, lingering = begun(flows, 1), relayed(flows, 2)
     flows.linger(lingering, 0.0)
     assert flows.flows() == [dialling]
     assert flows.outbounds() == {"home"}
-    flows.remove("home", {4})
+    flows.end(dialling)
     assert (len(flows), flows.outbounds()) == (0, set())
     assert lingering.key in flows.rewrites
 

@@ -40,13 +40,13 @@ def test_each_udp_socket_takes_one_and_returns_it() -> None:
     system, descriptors = MemorySystem(), Descriptors(4)
     sockets = MappingSockets(system.watch, system.forget, 100, descriptors)
     outbound = MemoryOutbound("home", {4: "192.0.2.2"}, system, MemoryTcp())
-    opened = [sockets.open(outbound, 4, iter([port])) for port in (5000, 5001)]
+    opened = [sockets.open(outbound, 4, bytes(4), iter([port])) for port in (5000, 5001)]
     for channel in opened:
         sockets.watch(channel, print)
     with pytest.raises(OSError) as refused:
-        sockets.open(outbound, 4, iter([5002]))
+        sockets.open(outbound, 4, bytes(4), iter([5002]))
     assert refused.value.errno == errno.EMFILE
     sockets.close(opened.pop())
     with pytest.raises(OSError):
-        sockets.open(outbound, 4, iter([5000]))
-    assert sockets.open(outbound, 4, iter([5000, 5002])).port == 5002
+        sockets.open(outbound, 4, bytes(4), iter([5000]))
+    assert sockets.open(outbound, 4, bytes(4), iter([5000, 5002])).port == 5002

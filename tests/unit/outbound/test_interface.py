@@ -28,7 +28,7 @@ BOTH = {4: ETH0, 6: ETH0}
         (BOTH, set()),
         ({4: NARROWER, 6: NARROWER}, set()),
         ({4: RICHER, 6: RICHER}, set()),
-        ({4: RENUMBERED, 6: RENUMBERED}, {4}),
+        ({4: RENUMBERED, 6: RENUMBERED}, set()),
         ({4: ANOTHER, 6: ANOTHER}, {4, 6}),
         ({4: ETH0}, {6}),
         ({}, {4, 6}),

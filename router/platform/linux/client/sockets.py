@@ -27,8 +27,10 @@ class LinuxSockets:
             after_last=echo_ids.stop,
         )
 
-    def udp_socket(self, version: int, interface: Interface, port: int) -> LinuxDatagramSocket:
-        return udp_socket(self._udp[version].take(), version, interface, port)
+    def udp_socket(
+        self, version: int, interface: Interface, source: bytes, port: int
+    ) -> LinuxDatagramSocket:
+        return udp_socket(self._udp[version].take(), version, interface, source, port)
 
     def raw_socket(self, version: int, interface: Interface, address: str) -> socket.socket:
         return self._guard.open_socket(

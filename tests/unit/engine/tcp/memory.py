@@ -30,6 +30,7 @@ class MemoryStream:
         self.connected = self.closed = self.resets = self.has_ended = False
         self.why = ConnectFailure(0)
         self.tcp_info = TcpInfo(segments=2, received=0, silence=10.0, has_unacknowledged=False)
+        self.traffic_classes: list[int] = []
         self.probes = 0
         self.is_probing = False
         self.fileno = self._sock.fileno
@@ -153,6 +154,9 @@ class MemoryTcp:
 
     def is_at_mark(self, _sock: MemoryStream) -> bool:
         return False
+
+    def set_traffic_class(self, sock: MemoryStream, traffic_class: int) -> None:
+        sock.traffic_classes.append(traffic_class)
 
     def has_ended(self, sock: MemoryStream) -> bool:
         return sock.has_ended

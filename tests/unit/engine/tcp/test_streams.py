@@ -287,3 +287,23 @@ def test_descriptors_are_returned_after_every_end_of_a_dial(tmp_path: Path, vers
     memory.change(outer)
     assert world.send(segment(version, sport=4001)) == []
     assert world.drops == {"connect-failed": 2, "table-full": 2}
+
+
+@BOTH
+@pytest.mark.parametrize("together", [True, False], ids=["as a frame", "as a packet"])
+def test_the_outer_connection_follows_the_traffic_class(
+    worlds: Worlds, version: int, together: bool
+) -> None:
+    """Set once when it changes; the bits of ECN are each connection's own."""
+    world, _ = worlds
+    outer, _ = established(worlds, version)
+    for traffic_class in (0, 2, 0x12, 0x10, 0xB9, 0xB9, 0x1C, 0):
+        packet = segment(version, "A", payload=b"x", traffic_class=traffic_class)
+        world.send_together([packet]) if together else world.send(packet)
+    assert outer.traffic_classes == [0x12, 0xB9, 0x1C, 0]
+
+
+@BOTH
+def test_the_source_port_is_asked_of_the_outbound(worlds: Worlds, version: int) -> None:
+    dialled(worlds, version, sport=4321)
+    assert worlds[1].requests[-1].source_port == 4321

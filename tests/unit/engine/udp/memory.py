@@ -51,8 +51,8 @@ class MemoryUdpSocket:
 
     most_segments = 64
 
-    def __init__(self, number: int, version: int, interface: str, port: int) -> None:
-        self.version = version
+    def __init__(self, number: int, source: bytes, interface: str, port: int) -> None:
+        self.source = source
         self.interface = interface
         self.port = port
         self.sent: list[Sent] = []
@@ -124,16 +124,18 @@ class MemorySystem:
         self.readers: dict[int, Callable[[float], None]] = {}
         self._numbers = count(100)
 
-    def udp_socket(self, version: int, interface: Interface, port: int) -> MemoryUdpSocket:
+    def udp_socket(
+        self, version: int, interface: Interface, source: bytes, port: int
+    ) -> MemoryUdpSocket:
         if self.raises:
             error, self.raises = self.raises, None
             raise error
         if port in self.taken or any(
-            (sock.version, sock.interface, sock.port) == (version, interface.name, port)
+            (sock.source, sock.interface, sock.port) == (source, interface.name, port)
             for sock in self.open
         ):
             raise OSError(errno.EADDRINUSE, "in use")
-        sock = MemoryUdpSocket(next(self._numbers), version, interface.name, port)
+        sock = MemoryUdpSocket(next(self._numbers), source, interface.name, port)
         self.sockets.append(sock)
         return sock
 

@@ -73,14 +73,14 @@ def test_req_4_a_port_in_use_is_replaced(world: World, version: int) -> None:
 @BOTH
 def test_req_5_a_mapping_ends_after_five_idle_minutes(world: World, version: int) -> None:
     """RFC 4787 REQ-5; its socket is closed with it."""
-    world.send(datagram(version), now=0.0)
+    world.send(datagram(version, dport=4007), now=0.0)
     sock = only_socket(world)
     world.forwarder.expire(IDLE - 1)
     assert not sock.closed
     world.forwarder.expire(IDLE + 1)
     assert sock.closed
     assert not world.udp.readers
-    world.send(datagram(version), now=IDLE + 2)
+    world.send(datagram(version, dport=4007), now=IDLE + 2)
     assert only_socket(world) is not sock
 
 
@@ -88,10 +88,10 @@ def test_req_5_a_mapping_ends_after_five_idle_minutes(world: World, version: int
 @pytest.mark.parametrize("direction", ["out", "in"])
 def test_req_6_both_directions_refresh(world: World, version: int, direction: str) -> None:
     """RFC 4787 REQ-6."""
-    world.send(datagram(version), now=0.0)
+    world.send(datagram(version, dport=4007), now=0.0)
     sock = only_socket(world)
     if direction == "out":
-        world.send(datagram(version), now=200.0)
+        world.send(datagram(version, dport=4007), now=200.0)
     else:
         sock.incoming = [received(b"", endpoint(version), 60, 0)]
         assert len(world.receive(sock, now=200.0)) == 1

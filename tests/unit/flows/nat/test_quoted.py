@@ -43,7 +43,9 @@ def bound(version: int, inside_id: int) -> Binding[str]:
     table: QueryTable[str] = QueryTable(1)
     source, far = ip_address(INSIDE[version]).packed, ip_address(FAR[version]).packed
     kind = icmp.ECHO_REQUEST if version == 4 else icmp.ECHO_REQUEST_V6
-    binding = table.add("home", source, far, kind, inside_id, FAR[version], Tally("home", 1), 0.0)
+    binding = table.add(
+        "home", source, far, kind, inside_id, FAR[version], b"", Tally("home", 1), 0.0
+    )
     assert binding is not None
     return binding
 

@@ -12,14 +12,15 @@ from router.flows.nat import translate
 from router.wire import icmp, ip
 from tests.unit.wire.packets import FAR, ICMP, INSIDE, IP, decoded, echo_request
 
+OWN = b"\xc0\0\2\2"
 identifiers = st.integers(0, 0xFFFF)
 
 
 @given(identifiers, identifiers, st.binary(max_size=100))
 def test_an_ipv4_request_changes_only_what_it_must(inside: int, outside: int, data: bytes) -> None:
     request = ip.parse(echo_request(4, identifier=inside, payload=data))
-    sent = translate.request_v4(request, inside, outside)
-    assert sent[12:16] == bytes(4), "the kernel fills in the source"
+    sent = translate.request_v4(request, OWN, inside, outside)
+    assert sent[12:16] == OWN
     sent[12:16] = request.source
     read = IP(bytes(sent))
     assert (read.ttl, read.flags, read.dst) == (63, "DF", FAR[4])
@@ -57,5 +58,5 @@ def test_a_reply_arrives_as_its_sender_would_see_it(
 def test_a_wrong_ipv4_checksum_is_not_corrected() -> None:
     data = bytearray(echo_request(4, identifier=1))
     data[22] ^= 0x55
-    sent = translate.request_v4(ip.parse(bytes(data)), 1, 0xC001)
+    sent = translate.request_v4(ip.parse(bytes(data)), OWN, 1, 0xC001)
     assert not icmp.has_valid_checksum(ip.parse(bytes(sent)))
