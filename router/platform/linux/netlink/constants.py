@@ -57,6 +57,7 @@ IFA_F_NODAD: Final = 0x02
 
 # Routes.
 RTA_DST: Final = 1
+RTA_SRC: Final = 2
 RTA_OIF: Final = 4
 RTA_GATEWAY: Final = 5
 RTA_PRIORITY: Final = 6
@@ -64,8 +65,13 @@ RTA_PREFSRC: Final = 7
 RTA_METRICS: Final = 8
 RTA_MULTIPATH: Final = 9
 RTA_TABLE: Final = 15
+RTA_VIA: Final = 18
 RTAX_MTU: Final = 2
 RTM_F_CLONED: Final = 0x200
+RTM_F_LOOKUP_TABLE: Final = 0x1000
+"""The answer names the table that decided, not the main one always."""
+RTM_F_FIB_MATCH: Final = 0x2000
+"""The answer is the matching entry of the table, not what a packet gets."""
 RTNH_F_DEAD: Final = 0x1
 RT_SCOPE_UNIVERSE: Final = 0
 RT_SCOPE_LINK: Final = 253
