@@ -7,6 +7,7 @@ Must not know: rules.
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from pathlib import Path
 
 from router.platform.linux.endpoints import EndpointMemory, read_endpoints
@@ -14,6 +15,7 @@ from router.platform.linux.interfaces import read_interfaces
 from router.platform.linux.kernel_routes import read_lookups, read_routes
 from router.platform.linux.netlink.dump import rtnetlink
 from router.platform.linux.own_tuns import own_tuns
+from router.platform.linux.route_sources import sources_by_interface
 from router.platform.resolver import read_dns_servers
 from router.policy.network import (
     USUAL_LOOKUPS,
@@ -26,9 +28,13 @@ from router.policy.network import (
 
 
 def present_network(
-    resolv_conf: Path = Path("/etc/resolv.conf"), *, endpoints: bool = True
+    resolv_conf: Path = Path("/etc/resolv.conf"),
+    *,
+    endpoints: bool = True,
+    sources_of: Collection[str] = frozenset(),
 ) -> Network:
-    """The interfaces, routes, DNS servers and, if wanted, tunnel endpoints of this moment."""
+    """The interfaces, routes, DNS servers and, if wanted, tunnel endpoints of this moment, and the
+    source addresses by the `interface:` of policies."""
     unread: list[str] = []
     interfaces: dict[str, Interface] = {}
     routes: tuple[SystemRoute, ...] = ()
@@ -50,6 +56,7 @@ def present_network(
         *(interfaces, routes, dns_servers, found, lookups, tuple(unread)),
         readable=readable,
         own_tuns=own_tuns(),
+        sources=sources_by_interface(sources_of, interfaces, routes),
     )
 
 

@@ -9,9 +9,10 @@ from router.platform.base.errors import PlatformError
 from router.platform.base.facts import NetworkPath
 from router.platform.linux.changes import LinuxChanges
 from router.platform.linux.present import present_network
+from router.platform.linux.route_sources import route_sources
 from router.platform.linux.sockets import path
 from router.platform.privileged.client import GuardClient, value_callback
-from router.policy.network import Endpoint, Interface, Network
+from router.policy.network import Endpoint, Interface, Network, SourceRange
 
 
 class LinuxFacts:
@@ -25,6 +26,9 @@ class LinuxFacts:
 
     def path(self, version: int, interface: Interface, address: str) -> NetworkPath:
         return path(version, interface, address)
+
+    def sources(self, version: int, interface: Interface) -> Sequence[SourceRange]:
+        return route_sources(version, interface)
 
     def endpoints(self) -> Sequence[Endpoint]:
         return _endpoints(self._guard.call("endpoints").value)

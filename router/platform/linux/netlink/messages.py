@@ -11,7 +11,7 @@ from collections.abc import Iterator, Mapping
 from struct import Struct
 from typing import Final, NamedTuple
 
-from router.platform.linux.netlink.constants import NLA_TYPE_MASK
+from router.platform.linux.netlink.constants import NLA_TYPE_MASK, RTAX_MTU
 
 NLMSGHDR: Final = Struct("=IHHII")
 IFINFOMSG: Final = Struct("=BxHiII")
@@ -38,6 +38,12 @@ def pack_message(kind: int, flags: int, sequence: int, body: bytes) -> bytes:
     return NLMSGHDR.pack(NLMSGHDR.size + len(body), kind, flags, sequence, 0) + body
 
 
+def pack_attribute(kind: int, payload: bytes) -> bytes:
+    """With the padding that goes before the next one."""
+    size = ATTRIBUTE.size + len(payload)
+    return (ATTRIBUTE.pack(size, kind) + payload).ljust(_aligned(size), b"\0")
+
+
 def unpack_messages(datagram: bytes) -> Iterator[Message]:
     offset = 0
     while offset + NLMSGHDR.size <= len(datagram):
@@ -62,6 +68,13 @@ def attributes(data: bytes) -> dict[int, bytes]:
         found[kind & NLA_TYPE_MASK] = data[offset + ATTRIBUTE.size : offset + length]
         offset += _aligned(length)
     return found
+
+
+def split_metrics(payload: bytes) -> tuple[int, tuple[tuple[int, bytes], ...]]:
+    """Of RTA_METRICS the MTU, 0 where none is set, and the other attributes."""
+    metrics = attributes(payload)
+    mtu = number(metrics.pop(RTAX_MTU, None))
+    return mtu, tuple(sorted(metrics.items()))
 
 
 def number(payload: bytes | None, absent: int = 0) -> int:
