@@ -13,6 +13,7 @@ from router.config.problems import Problem, Severity
 from router.platform import present_network
 from router.policy.findings import find_all
 from router.policy.findings.situation import Situation
+from router.policy.interfaces import wanted_interfaces
 from router.policy.match.coverage import RuleCoverage
 from router.policy.match.table import RuleSet
 from router.policy.network import Network
@@ -26,8 +27,10 @@ def check(given: Path | None, form: str, *, strict: bool) -> int:
         except RulesFileUnreadable as error:
             print_report(Report([error.problem]), form, sys.stdout)
             return exits.BAD_RULES
-        user = loaded.config.user if loaded.config else None
-        report = inspect(loaded, present_network(user))
+        config = loaded.config
+        user = config.user if config else None
+        wanted = wanted_interfaces(config) if config else frozenset()
+        report = inspect(loaded, present_network(user, sources_of=wanted))
         print_report(report, form, sys.stdout)
     return _status(report.problems, strict)
 

@@ -14,7 +14,7 @@ from router.config.problems import Problem, Severity
 from router.config.sources import Sources
 from router.policy.findings.situation import Situation
 from router.policy.match.traffic import TrafficClasses
-from router.policy.prefixes import HOST_MASKS, format_prefix
+from router.policy.prefixes import HOST_MASKS, format_address, format_prefix
 from router.policy.routes.capture import Route, outcomes
 
 ROUTES_SHOWN: Final = 20
@@ -66,6 +66,7 @@ def _plan_as_json(report: Report) -> dict[str, Any] | None:
         },
         "routes": [
             {"prefix": format_prefix(*route[:3]), "device": device, "mtu": route.mtu}
+            | ({"source": source} if (source := _source(route)) else {})
             for route in plan.routes
         ],
         "rules": plan.rules,
@@ -117,9 +118,17 @@ def _plan_as_text(situation: Situation) -> Iterator[str]:
     texts = [format_prefix(*route[:3]) for route in shown]
     width = max(map(len, texts), default=0)
     for route, prefix in zip(shown, texts, strict=True):
-        yield f"  {prefix:{width}}  MTU {route.mtu:<5} {', '.join(_policies(situation, route))}"
+        policies = ", ".join(_policies(situation, route))
+        source = _source(route)
+        bound = f" from {source}" if source else ""
+        yield f"  {prefix:{width}}  MTU {route.mtu:<5} {policies}{bound}"
     if len(plan.routes) > len(shown):
         yield f"  and {len(plan.routes) - len(shown):,} more; --format json has all of them"
+
+
+def _source(route: Route) -> str | None:
+    """The address that programs are bound to by a route, where it has one."""
+    return None if route.source is None else format_address(route.version, route.source)
 
 
 def _policies(situation: Situation, route: Route) -> list[str]:

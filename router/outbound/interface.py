@@ -27,7 +27,7 @@ from router.platform.base.facts import NetworkPath
 from router.platform.base.system import System
 from router.platform.reason import reason
 from router.policy.interfaces import OutboundFacts, facts_of_interfaces, lack_of, usable_interfaces
-from router.policy.network import Interface
+from router.policy.network import Interface, Sources
 from router.wire import icmp, ip
 
 log = logging.getLogger(__name__)
@@ -60,6 +60,7 @@ class InterfaceOutbound:
         self._loop = loop
         self._interfaces: dict[int, Interface] = {}
         self._channels: dict[int, SocketChannel] = {}
+        self._sources: Sources = {}
         self._refusal = ""
         self.queries = self._channels.get
 
@@ -71,7 +72,7 @@ class InterfaceOutbound:
 
     @property
     def facts(self) -> OutboundFacts | None:
-        return facts_of_interfaces(self._interfaces)
+        return facts_of_interfaces(self._interfaces, self._sources)
 
     def owns(self, address: bytes) -> bool:
         interface = self._interfaces.get(4 if len(address) == 4 else 6)
@@ -129,6 +130,10 @@ class InterfaceOutbound:
     def refresh(self, present: Mapping[str, Interface]) -> frozenset[int] | None:
         before = dict(self._interfaces)
         self._use(self._usable(present))
+        self._sources = {
+            (interface.name, version): self._system.facts.sources(version, interface)
+            for version, interface in self._interfaces.items()
+        }
         if self._interfaces == before:
             return None
         return lost_families(before, self._interfaces)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Final
@@ -45,16 +45,19 @@ def clean_up() -> Iterator[Leftover]:
     raise PlatformError(NOT_HERE)
 
 
-def present_network(user: str | None = None) -> Network:
+def present_network(
+    user: str | None = None, *, sources_of: Collection[str] = frozenset()
+) -> Network:
     """What the system has at present, read without privileges and without changing anything.
 
     Works on every system: what cannot be read is named in the answer. `user`: an account
-    whose absence is to be noted.
+    whose absence is to be noted. `sources_of`: the `interface:` of policies whose source addresses
+    are to be read too.
     """
     if sys.platform == "linux":
         from router.platform.linux.present import present_network as of_linux  # noqa: PLC0415
 
-        network = of_linux()
+        network = of_linux(sources_of=sources_of)
     else:
         why = f"tunrouter can't read them on {sys.platform}"
         what = f"the interfaces and routes of this system ({why})"

@@ -14,14 +14,17 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from enum import Enum
-from typing import NamedTuple
+from typing import Final, NamedTuple
 
-from router.config.model import DEFAULT_INTERFACE, Policy
-from router.policy.network import Interface, Network
+from router.config.model import DEFAULT_INTERFACE, Config, Policy
+from router.policy.network import NO_SOURCES, Interface, Network, SourceRange, Sources
 from router.policy.prefixes import FAMILIES
 
 UsableInterfaces = Mapping[int, Interface]
 """By IP version the interface that packets leave by; empty while the policy is down."""
+
+
+NO_RANGES: Final[Mapping[int, Sequence[SourceRange]]] = {}
 
 
 class OutboundFacts(NamedTuple):
@@ -29,10 +32,12 @@ class OutboundFacts(NamedTuple):
 
     mtu: the largest packet in bytes that it carries in all of its families.
     interfaces: the names of those that its packets leave by.
+    sources: by IP version the source addresses that the system would use; absent where unknown.
     """
 
     mtu: int
     interfaces: Sequence[str]
+    sources: Mapping[int, Sequence[SourceRange]] = NO_RANGES
 
 
 FactsOf = Callable[[str], OutboundFacts | None]
@@ -95,19 +100,32 @@ def leaves_by(wanted: str | None, interface: str, facts: OutboundFacts | None) -
     return wanted == interface or (facts is not None and interface in facts.interfaces)
 
 
-def facts_of(interfaces: Mapping[str, UsableInterfaces]) -> FactsOf:
+def facts_of(interfaces: Mapping[str, UsableInterfaces], sources: Sources = NO_SOURCES) -> FactsOf:
     """The facts of policies with these interfaces, as of interfaces_by_policy."""
 
-    return lambda policy: facts_of_interfaces(interfaces.get(policy, {}))
+    return lambda policy: facts_of_interfaces(interfaces.get(policy, {}), sources)
 
 
-def facts_of_interfaces(interfaces: UsableInterfaces) -> OutboundFacts | None:
+def facts_of_interfaces(
+    interfaces: UsableInterfaces, sources: Sources = NO_SOURCES
+) -> OutboundFacts | None:
     """The facts of a policy with these interfaces; None without any."""
     used = interfaces.values()
     if not used:
         return None
     names = sorted({interface.name for interface in used})
-    return OutboundFacts(min(interface.mtu for interface in used), names)
+    own = {
+        version: ranges
+        for version, interface in interfaces.items()
+        if (ranges := sources.get((interface.name, version)))
+    }
+    return OutboundFacts(min(interface.mtu for interface in used), names, own)
+
+
+def wanted_interfaces(config: Config) -> frozenset[str]:
+    """The `interface:` of every policy that has one."""
+    policies = config.policies.values()
+    return frozenset(policy.interface for policy in policies if policy.interface is not None)
 
 
 def interfaces_by_policy(

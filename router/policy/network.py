@@ -8,7 +8,7 @@ Must not know: how a system is read.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
 from ipaddress import IPv4Address, IPv4Interface, IPv6Address, IPv6Interface
@@ -71,6 +71,26 @@ class SystemRoute(NamedTuple):
     """The preferred source address of the route (RTA_PREFSRC)."""
 
 
+Metrics = tuple[tuple[int, bytes], ...]
+"""Attributes of a route that only the system interprets, as (type, payload)."""
+
+
+class SourceRange(NamedTuple):
+    """Destinations to which the system sends with one source address by one interface, and with
+    which attributes of its route, the MTU apart. Addresses are ints; `source` is a local one."""
+
+    first: int
+    last: int
+    source: int
+    metrics: Metrics = ()
+
+
+Sources = Mapping[tuple[str, int], Sequence[SourceRange]]
+"""By name of the interface and IP version: ascending, as few as possible, with gaps where the
+system has no source; empty where it is unknown."""
+NO_SOURCES: Sources = {}
+
+
 class TableLookup(NamedTuple):
     """One step of the route lookup for a packet of this machine without a mark and without a bound
     interface: a table, in which routes of at most `ignored_length` do not count."""
@@ -122,3 +142,5 @@ class Network:
     of this program."""
     own_tuns: frozenset[str] = frozenset()
     """The TUN interfaces of running routers of this program."""
+    sources: Sources = field(default_factory=dict)
+    """Of the interfaces that were named to the reader."""

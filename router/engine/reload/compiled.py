@@ -10,8 +10,9 @@ from router.config.problems import LineSource, Problem
 from router.policy.interfaces import FactsOf
 from router.policy.match.table import RuleSet
 from router.policy.network import Endpoint
+from router.policy.prefixes import FAMILIES
 from router.policy.routes.exempt import exempt_endpoints
-from router.policy.routes.plan import Plan, route_mtu
+from router.policy.routes.plan import Plan, applying, route_mtu, route_sources
 
 Dependencies = tuple[object, ...]
 """What a plan depends on besides the rules: as long as it is equal, so is the plan."""
@@ -69,5 +70,12 @@ def dependencies(
     config: Config, rules: RuleSet, facts_of: FactsOf, endpoints: Sequence[Endpoint]
 ) -> Dependencies:
     """Of a plan that is made now; see make_plan."""
-    mtus = [route_mtu(config, name, facts_of) for name in config.policies]
-    return *mtus, exempt_endpoints(config, rules, facts_of, endpoints)
+    labels = (
+        (
+            route_mtu(config, name, facts_of),
+            applying(config, name, facts_of),
+            *(tuple(route_sources(config, version, [name], facts_of)) for version in FAMILIES),
+        )
+        for name in config.policies
+    )
+    return *labels, exempt_endpoints(config, rules, facts_of, endpoints)

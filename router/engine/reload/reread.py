@@ -27,7 +27,7 @@ from router.platform import present_network
 from router.platform.reason import reason
 from router.policy.findings.loops import find_endpoint_problems
 from router.policy.findings.situation import Situation
-from router.policy.interfaces import facts_of, interfaces_by_policy
+from router.policy.interfaces import facts_of, interfaces_by_policy, wanted_interfaces
 from router.policy.match.table import RuleSet
 
 
@@ -46,9 +46,9 @@ def reread(file: Path) -> Reread:
     if loaded.config is None:
         return Reread(problems)
     config, rules = loaded.config, RuleSet.build(loaded.config)
-    network = present_network()
+    network = present_network(sources_of=wanted_interfaces(config))
     situation = Situation.of(config, rules, network)
-    facts = facts_of(interfaces_by_policy(config.policies, network))
+    facts = facts_of(interfaces_by_policy(config.policies, network), network.sources)
     depends_on = dependencies(config, rules, facts, network.endpoints)
     warnings = (f"{each.message}; {each.help}" for each in find_endpoint_problems(situation))
     compiled = Compiled(_without_prefixes(config), rules, situation.plan, depends_on)

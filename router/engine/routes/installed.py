@@ -171,11 +171,16 @@ class InstalledRoutes:
             self._end_without_tun()
             self._finish()
             return
-        if result.restored and planned_again:
+        if planned_again and (result.restored or result.resourced):
             log.info("routes planned again: %d by %s", len(self._plan.routes), self._tun.name)
         elif result.restored:
             self._backoff.restored(self._clock.now)
             self._report_restored(result.restored)
+        elif result.resourced:
+            self._backoff.restored(self._clock.now)
+            log.info(
+                "routes whose source address was gone have it again: %d", len(result.resourced)
+            )
         self._report_failed(result.failed)
         self._finish()
 

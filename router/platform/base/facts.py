@@ -8,7 +8,7 @@ from typing import NamedTuple, Protocol
 from router.platform.base.descriptors import HasFileno
 from router.platform.base.errors import PlatformError
 from router.policy.kernel import KernelWays
-from router.policy.network import Endpoint, Interface
+from router.policy.network import Endpoint, Interface, SourceRange
 
 
 class Interfaces(Protocol):
@@ -66,6 +66,11 @@ class Facts(Protocol):
 
     def path(self, version: int, interface: Interface, address: str) -> NetworkPath:
         """The path to an address by an interface, as far as the system knows it."""
+        ...
+
+    def sources(self, version: int, interface: Interface) -> Sequence[SourceRange]:
+        """Which source address packets by an interface get, by destination; empty where that is
+        unknown. The interface has been prepared, see RouteInstaller.prepare_interface."""
         ...
 
     def endpoints(self) -> Sequence[Endpoint]:

@@ -15,24 +15,32 @@ class ReconcileResult(NamedTuple):
 
     restored    was missing, and exists again
     failed      is missing still, with the reason
+    resourced   routes that have their source address again, which they lose with that address
     """
 
     restored: list[str]
     failed: list[str]
+    resourced: list[str]
+
+    @classmethod
+    def nothing(cls) -> ReconcileResult:
+        return cls([], [], [])
 
 
 class RouteInstaller(Protocol):
     """Sends prefixes to the TUN, and keeps bound sockets working beside those routes."""
 
     def add_routes(self, routes: Sequence[Route]) -> None:
-        """Send the prefixes to the TUN. Raises PlatformError that names the one refused."""
+        """Send the prefixes to the TUN. A route whose source address has just gone has none until
+        it is reconciled. Raises PlatformError that names the one refused."""
         ...
 
     def reconcile(self, routes: Sequence[Route]) -> ReconcileResult:
         """Restore the TUN as it was made, with exactly these routes, whatever has changed it.
 
-        One failure does not keep the rest from being restored. Raises PlatformError when the TUN is
-        gone, or when the system refuses routes although the TUN has all that they need.
+        As in add_routes, an address that is gone is no failure. One failure does not keep the rest
+        from being restored. Raises PlatformError when the TUN is gone, or when the system refuses
+        routes although the TUN has all that they need.
         """
         ...
 

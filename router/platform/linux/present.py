@@ -7,6 +7,7 @@ Must not know: rules.
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from contextlib import closing
 from pathlib import Path
 
@@ -16,6 +17,7 @@ from router.platform.linux.interfaces import read_interfaces
 from router.platform.linux.kernel_routes import read_lookups, read_routes
 from router.platform.linux.netlink.dump import rtnetlink
 from router.platform.linux.own_tuns import own_tuns
+from router.platform.linux.route_sources import sources_by_interface
 from router.platform.linux.ways import LinuxWays
 from router.platform.resolver import read_dns_servers
 from router.policy.network import (
@@ -28,8 +30,11 @@ from router.policy.network import (
 )
 
 
-def present_network(resolv_conf: Path = Path("/etc/resolv.conf")) -> Network:
-    """The interfaces, routes, DNS servers and tunnel endpoints of this moment."""
+def present_network(
+    resolv_conf: Path = Path("/etc/resolv.conf"), *, sources_of: Collection[str] = frozenset()
+) -> Network:
+    """The interfaces, routes, DNS servers and tunnel endpoints of this moment, and the source
+    addresses by the `interface:` of policies."""
     unread: list[str] = []
     interfaces: dict[str, Interface] = {}
     routes: tuple[SystemRoute, ...] = ()
@@ -56,6 +61,7 @@ def present_network(resolv_conf: Path = Path("/etc/resolv.conf")) -> Network:
         readable=readable,
         default_holders=holders,
         own_tuns=tuns,
+        sources=sources_by_interface(sources_of, interfaces, holders),
     )
 
 

@@ -34,7 +34,7 @@ class Situation:
     def of(cls, config: Config, rule_set: RuleSet, network: Network) -> Situation:
         """Everything that follows from rules and network."""
         interfaces = interfaces_by_policy(config.policies, network)
-        plan = make_plan(config, rule_set, facts_of(interfaces), network.endpoints)
+        plan = make_plan(config, rule_set, facts_of(interfaces, network.sources), network.endpoints)
         planned = PlannedRoutes(plan.routes)
         return cls(
             config,

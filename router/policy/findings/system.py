@@ -87,9 +87,9 @@ def _inside(situation: Situation, route: SystemRoute) -> list[Route]:
 
 
 def _around(situation: Situation, route: SystemRoute) -> list[Route]:
-    """The same prefix with the MTU of a shorter planned route around it, if there is one."""
+    """The same prefix with the label of a shorter planned route around it, if there is one."""
     around = situation.planned.match(route.version, route.first, below=route.length)
-    return [Route(*route[:3], around.mtu)] if around else []
+    return [Route(*route[:3], around.label)] if around else []
 
 
 def _outcome(

@@ -7,31 +7,68 @@ too, and later rules decide for it.
 Always true: the planned routes cover the captured addresses, apart from those that are excluded,
 and no other; nothing here depends on which policies are up.
 
-Must not know: how routes are installed, where an MTU comes from.
+Must not know: how routes are installed, where an MTU or a source address comes from.
 """
 
 from __future__ import annotations
 
+from bisect import bisect_right
 from collections import deque
-from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
-from typing import NamedTuple
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from typing import NamedTuple, TypeVar
 
 from router.config.model import Config, PolicyType
 from router.policy.match.flatten import Chain, Ranges
 from router.policy.match.table import RuleSet
 from router.policy.match.traffic import TrafficClasses
+from router.policy.network import Metrics, SourceRange
 from router.policy.prefixes import FAMILIES, WIDTHS, join_ranges
 from router.policy.resolve import policy_of
 from router.policy.routes.aggregate import LabelledRange, fewest_blocks, fewest_routes
 
+_Key = TypeVar("_Key")
+_Value = TypeVar("_Value")
+
+
+class Label(NamedTuple):
+    """What a route into the TUN has besides its prefix.
+
+    mtu      in bytes, of the outbound that it leads to
+    source   the address that programs are bound to by it, a local one; None: that of the TUN
+    metrics  attributes of the outbound's own route, which hold for connections from `source`
+    """
+
+    mtu: int
+    source: int | None = None
+    metrics: Metrics = ()
+
 
 class Route(NamedTuple):
-    """A route into the TUN: a prefix, and the MTU in bytes of the outbound that it leads to."""
+    """A route into the TUN. Many share one label object."""
 
     version: int
     first: int
     length: int
-    mtu: int
+    label: Label
+
+    @property
+    def mtu(self) -> int:
+        return self.label.mtu
+
+    @property
+    def source(self) -> int | None:
+        return self.label.source
+
+
+class Cells(NamedTuple):
+    """Labels for parts of the address space: labels[i] from starts[i] on; the first start is 0."""
+
+    starts: Sequence[int]
+    labels: Sequence[Label]
+
+
+SourcesOf = Callable[[int, Sequence[str]], Sequence[SourceRange]]
+"""By IP version and the policies that traffic to an address can get: its source addresses."""
 
 
 def outcomes(config: Config, chain: Chain, traffic: TrafficClasses) -> list[str]:
@@ -58,6 +95,7 @@ def plan_routes(
     rule_set: RuleSet,
     mtu_of: Callable[[str], int],
     excluded: Collection[tuple[int, int]] = (),
+    sources_of: SourcesOf = lambda _version, _policies: (),
 ) -> list[Route]:
     """The fewest routes for the captured addresses, sorted by family and address.
 
@@ -65,33 +103,74 @@ def plan_routes(
 
     `mtu_of` gives the MTU in bytes of a policy, once for each that captured traffic can get: also
     `bypass`, where a captured address has it for some ports, and the other built-in ones. Where
-    several can apply the smallest counts.
+    several can apply the smallest counts. `sources_of` is called once for each combination of
+    policies.
     """
-    known: dict[str, int] = {}
-
-    def smallest(names: Sequence[str]) -> int | None:
-        if not _leaves_bypass(names):
-            return None
-        for name in names:
-            if name not in known:
-                known[name] = mtu_of(name)
-        return min(known[name] for name in names)
-
+    mtus = _Known(mtu_of)
     routes: list[Route] = []
     for version in FAMILIES:
+
+        def cells_of(names: tuple[str, ...], version: int = version) -> Cells | None:
+            if not _leaves_bypass(names):
+                return None
+            mtu = min(mtus[name] for name in names)
+            return _cells(mtu, sources_of(version, names), WIDTHS[version])
+
+        known = _Known(cells_of)
         ranges = rule_set.table(version).ranges
-        mtus = [smallest(names) for names in _outcomes_by_chain(config, ranges)]
-        present = {mtu for mtu in mtus if mtu is not None}
+        cells = [known[tuple(names)] for names in _outcomes_by_chain(config, ranges)]
         holes = sorted(address for of, address in excluded if of == version)
         covered = _without(ranges, holes) if holes else ranges
-        if len(present) == 1:
-            [mtu] = present
-            blocks = fewest_blocks(covered, mtus, WIDTHS[version])
-            routes += [Route(version, first, length, mtu) for first, length in blocks]
-            continue
-        planned = fewest_routes(_labelled(covered, mtus), WIDTHS[version])
-        routes += [Route(version, first, length, mtu) for first, length, mtu in planned]
+        routes += _routes(version, covered, cells)
     return routes
+
+
+class _Known(dict[_Key, _Value]):
+    """What a function gives, called once for each argument."""
+
+    def __init__(self, function: Callable[[_Key], _Value]) -> None:
+        super().__init__()
+        self._function = function
+
+    def __missing__(self, key: _Key) -> _Value:
+        value = self[key] = self._function(key)
+        return value
+
+
+def _routes(
+    version: int, ranges: Iterable[tuple[int, int, int]], cells: Sequence[Cells | None]
+) -> list[Route]:
+    """The fewest routes for `ranges`, (first, last, index into `cells`), that are captured."""
+    width = WIDTHS[version]
+    labels = sorted({label for each in cells if each for label in each.labels}, key=_order)
+    if len(labels) == 1:
+        [label] = labels
+        blocks = fewest_blocks(ranges, cells, width)
+        return [Route(version, first, length, label) for first, length in blocks]
+    numbers = {label: number for number, label in enumerate(labels)}
+    planned = fewest_routes(_labelled(ranges, cells, numbers), width)
+    return [Route(version, first, length, labels[number]) for first, length, number in planned]
+
+
+def _order(label: Label) -> tuple[int, int, Metrics]:
+    return label.mtu, -1 if label.source is None else label.source, label.metrics
+
+
+def _cells(mtu: int, sources: Sequence[SourceRange], width: int) -> Cells:
+    """`sources` in one MTU; no source where they leave gaps."""
+    starts, labels = [0], [Label(mtu)]
+    for first, last, source, metrics in sources:
+        label = Label(mtu, source, metrics)
+        if starts[-1] == first:
+            labels[-1] = label
+        else:
+            starts.append(first)
+            labels.append(label)
+        starts.append(last + 1)
+        labels.append(Label(mtu))
+    if starts[-1] == 1 << width:
+        del starts[-1], labels[-1]
+    return Cells(starts, labels)
 
 
 def _without(
@@ -111,10 +190,23 @@ def _without(
 
 
 def _labelled(
-    ranges: Iterable[tuple[int, int, int]], labels: Sequence[int | None]
+    ranges: Iterable[tuple[int, int, int]],
+    cells: Sequence[Cells | None],
+    numbers: Mapping[Label, int],
 ) -> Iterator[LabelledRange]:
+    """The ranges cut at the boundaries of their cells; those without cells are left out."""
     for first, last, chain in ranges:
-        yield first, last, labels[chain]
+        own = cells[chain]
+        if own is None:
+            continue
+        starts, labels = own
+        position = bisect_right(starts, first) - 1
+        begin = first
+        while position + 1 < len(starts) and starts[position + 1] <= last:
+            yield begin, starts[position + 1] - 1, numbers[labels[position]]
+            position += 1
+            begin = starts[position]
+        yield begin, last, numbers[labels[position]]
 
 
 def _outcomes_by_chain(config: Config, ranges: Ranges) -> list[list[str]]:

@@ -1,4 +1,4 @@
-"""What a run installs: the TUN with its addresses, and the routes with their MTU.
+"""What a run installs: the TUN with its addresses, and the routes with MTU and source address.
 
 `check` prints the plan and the engine carries it out, so `check` prints what `run` installs.
 
@@ -10,17 +10,21 @@ Must not know: how devices are made or routes installed.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from typing import Final
 
-from router.config.model import Config, Tun
+from router.config.model import Config, PolicyType, Tun
 from router.policy.interfaces import FactsOf
 from router.policy.match.table import RuleSet
-from router.policy.network import Endpoint
+from router.policy.network import Endpoint, SourceRange
 from router.policy.resolve import effective
 from router.policy.routes.capture import Route, plan_routes
 from router.policy.routes.exempt import exempt_endpoints
 from router.wire.ip import IPV6_MIN_MTU
+
+CARRY_NOTHING: Final = (PolicyType.REPLY, PolicyType.DROP, PolicyType.REJECT)
+"""Their packets end in the router."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,6 +49,7 @@ def make_plan(
         rule_set,
         lambda policy: route_mtu(config, policy, facts_of),
         frozenset((endpoint.version, endpoint.address) for endpoint in exempt),
+        lambda version, policies: route_sources(config, version, policies, facts_of),
     )
     prefixes = sum(
         len(rule.prefixes)
@@ -60,7 +65,30 @@ def route_mtu(config: Config, policy: str, facts_of: FactsOf) -> int:
 
     Not below 1280 bytes, which every IPv6 link must take (RFC 8200, section 5).
     """
-    applies = effective(config, policy, lambda name: facts_of(name) is not None)
-    facts = facts_of(applies)
+    facts = facts_of(applying(config, policy, facts_of))
     mtu = config.tun.mtu if facts is None else min(config.tun.mtu, facts.mtu)
     return max(mtu, IPV6_MIN_MTU)
+
+
+def route_sources(
+    config: Config, version: int, policies: Iterable[str], facts_of: FactsOf
+) -> Sequence[SourceRange]:
+    """The source addresses of programs whose packets get one of `policies`: those of the one
+    outbound that carries them directly, where the other policies carry nothing; else none."""
+    applied = {applying(config, policy, facts_of) for policy in policies}
+    carrying = [name for name in applied if config.policies[name].type not in CARRY_NOTHING]
+    interfaces = {config.policies[name].interface for name in carrying}
+    if len(interfaces) != 1 or not all(is_direct(config, name) for name in carrying):
+        return ()
+    facts = facts_of(carrying[0])
+    return () if facts is None else facts.sources.get(version, ())
+
+
+def is_direct(config: Config, policy: str) -> bool:
+    """Whether packets of a policy may leave with the source address that programs give them."""
+    return config.policies[policy].type in (PolicyType.DIRECT, PolicyType.VPN)
+
+
+def applying(config: Config, policy: str, facts_of: FactsOf) -> str:
+    """The policy that applies in place of another, which may be down."""
+    return effective(config, policy, lambda name: facts_of(name) is not None)

@@ -44,21 +44,21 @@ def address_routes(netlink: Netlink) -> AddressRoutes:
 
 
 def test_what_is_missing_at_the_first_restore_is_added() -> None:
-    netlink, result = Netlink(), ReconcileResult([], [])
+    netlink, result = Netlink(), ReconcileResult.nothing()
     address_routes(netlink).restore(4, set(), result)
     assert netlink.routes == ["192.168.7.1/32", "192.168.7.0/30", "192.168.7.3/32"]
     assert result.failed == []
 
 
 def test_an_ipv6_address_is_added_again_for_its_routes() -> None:
-    netlink, result = Netlink(), ReconcileResult([], [])
+    netlink, result = Netlink(), ReconcileResult.nothing()
     address_routes(netlink).restore(6, {LOCAL_V6}, result)
     assert netlink.addresses == [("del", "fd77::1"), ("add", "fd77::1")]
-    assert result == ReconcileResult(["the unicast route fd77::/126"], [])
+    assert result == ReconcileResult(["the unicast route fd77::/126"], [], [])
 
 
 def test_a_local_route_of_ipv6_is_expected_once_it_was_present() -> None:
-    netlink, result = Netlink(), ReconcileResult([], [])
+    netlink, result = Netlink(), ReconcileResult.nothing()
     routes = address_routes(netlink)
     routes.restore(6, {PREFIX_V6}, result)
     assert netlink.addresses == []

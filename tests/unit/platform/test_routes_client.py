@@ -8,10 +8,11 @@ import pytest
 
 from router.platform.base.errors import PlatformError
 from router.platform.linux.client.routes import LinuxRoutes
+from router.platform.linux.route_message import unpack_routes
 from router.platform.privileged.channel import Message
-from router.policy.routes.capture import Route
+from router.policy.routes.capture import Label, Route
 
-OLD, NEW = [Route(4, 1 << 24, 8, 1500)], [Route(4, 2 << 24, 8, 1500)]
+OLD, NEW = [Route(4, 1 << 24, 8, Label(1500))], [Route(4, 2 << 24, 8, Label(1500))]
 
 
 class MemoryGuard:
@@ -26,7 +27,7 @@ class MemoryGuard:
             self.routes = arguments["routes"]
         if self.refuses:
             raise PlatformError("no")
-        return Message(([], []))
+        return Message(([], [], []))
 
 
 def test_refused_routes_do_not_count_as_sent() -> None:
@@ -40,4 +41,4 @@ def test_refused_routes_do_not_count_as_sent() -> None:
         routes.reconcile(NEW)
     guard.refuses = False
     routes.reconcile(OLD)
-    assert guard.routes is OLD
+    assert unpack_routes(guard.routes) == OLD

@@ -10,10 +10,11 @@ from router.platform.base.facts import NetworkPath
 from router.platform.linux.changes import LinuxChanges
 from router.platform.linux.netlink.constants import RTMGRP_NEIGH
 from router.platform.linux.own_tuns import own_tuns
+from router.platform.linux.route_sources import route_sources
 from router.platform.linux.sockets import path
 from router.platform.linux.ways import LinuxWays
 from router.platform.privileged.client import GuardClient, value_callback
-from router.policy.network import Endpoint, Interface
+from router.policy.network import Endpoint, Interface, SourceRange
 
 
 class LinuxFacts:
@@ -27,6 +28,9 @@ class LinuxFacts:
 
     def path(self, version: int, interface: Interface, address: str) -> NetworkPath:
         return path(version, interface, address)
+
+    def sources(self, version: int, interface: Interface) -> Sequence[SourceRange]:
+        return route_sources(version, interface)
 
     def endpoints(self) -> Sequence[Endpoint]:
         return _endpoints(self._guard.call("endpoints").value)

@@ -7,6 +7,7 @@ from typing import Any
 
 from router.platform.base.errors import PlatformError
 from router.platform.base.routes import ReconcileResult
+from router.platform.linux.route_message import pack_routes
 from router.platform.privileged.client import GuardClient, value_callback
 from router.policy.network import Interface
 from router.policy.routes.capture import Route
@@ -24,12 +25,12 @@ class LinuxRoutes:
         self._sent: Sequence[Route] = ()
 
     def add_routes(self, routes: Sequence[Route]) -> None:
-        self._guard.call("add_routes", routes=routes)
+        self._guard.call("add_routes", routes=pack_routes(routes))
         self._sent = routes
 
     def reconcile(self, routes: Sequence[Route]) -> ReconcileResult:
         sent, self._sent = routes is self._sent, ()
-        reply = self._guard.call("reconcile", routes=None if sent else routes)
+        reply = self._guard.call("reconcile", routes=None if sent else pack_routes(routes))
         self._sent = routes
         return _result(reply.value)
 
@@ -38,7 +39,9 @@ class LinuxRoutes:
     ) -> None:
         sent, self._sent = routes is self._sent, routes
         self._guard.request(
-            "reconcile", value_callback(done, _result), routes=None if sent else routes
+            "reconcile",
+            value_callback(done, _result),
+            routes=None if sent else pack_routes(routes),
         )
 
     def prepare_interface(self, interface: Interface) -> bool:

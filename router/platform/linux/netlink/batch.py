@@ -7,10 +7,12 @@ an acknowledgement; the kernel reports an error of any.
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import os
 import socket
 from collections.abc import Iterator, Sequence
+from functools import lru_cache
 from typing import Final
 
 from router.platform.base.errors import PlatformError
@@ -25,12 +27,14 @@ from router.platform.linux.netlink.constants import (
     RTA_DST,
     RTA_METRICS,
     RTA_OIF,
+    RTA_PREFSRC,
     RTA_PRIORITY,
     RTAX_MTU,
     RTM_DELROUTE,
     RTM_NEWROUTE,
     RTN_UNICAST,
     RTPROT_TUNROUTER,
+    SO_RCVBUFFORCE,
 )
 from router.platform.linux.netlink.dump import rtnetlink
 from router.platform.linux.netlink.messages import (
@@ -38,62 +42,79 @@ from router.platform.linux.netlink.messages import (
     RTMSG,
     U32_ATTRIBUTE,
     error_number,
+    pack_attribute,
     pack_message,
     unpack_messages,
 )
+from router.platform.linux.netlink.table_entry import TableEntry
 from router.policy.network import TABLE_MAIN
 from router.policy.prefixes import format_prefix
-from router.policy.routes.capture import Route
-
-IPV6_METRIC: Final = 1
-"""The metric tells IPv6 routes of the same prefix apart; others have 256 or 1024."""
+from router.policy.routes.capture import Label
 
 U32_SIZE: Final = U32_ATTRIBUTE.size
 BATCH: Final = 512
+REPORTS: Final = BATCH * 2048
+"""Bytes of the receive buffer: the kernel may refuse each message of a batch, and reports it with
+what it keeps beside the message itself."""
+NO_SOURCE: Final = errno.EINVAL
+"""What the kernel answers where the source of a route is not, or not yet, an address of the
+system (fib_valid_prefsrc, ip6_route_info_create)."""
 
 
-def add_routes(index: int, routes: Sequence[Route]) -> None:
-    """Add routes by the interface `index` to the main table. Raises PlatformError that names the
-    first route that the kernel refused."""
-    _send(RTM_NEWROUTE, NLM_F_CREATE, index, routes)
+def add_entries(index: int, entries: Sequence[TableEntry]) -> list[TableEntry]:
+    """Add routes by the interface `index` to the main table, before others at the same place; those
+    that were refused for their source. Raises PlatformError that names the first one that the
+    kernel refused for another reason."""
+    return _send(RTM_NEWROUTE, NLM_F_CREATE, index, entries)
 
 
-def replace_routes(index: int, routes: Sequence[Route]) -> None:
-    """Put routes in the place of those of the same prefix and metric. Raises PlatformError."""
-    _send(RTM_NEWROUTE, NLM_F_CREATE | NLM_F_REPLACE, index, routes)
+def replace_entries(index: int, entries: Sequence[TableEntry]) -> list[TableEntry]:
+    """The same, in the place of those of the same prefix and metric. Raises PlatformError."""
+    return _send(RTM_NEWROUTE, NLM_F_CREATE | NLM_F_REPLACE, index, entries)
 
 
-def delete_routes(index: int, routes: Sequence[Route]) -> None:
-    """Remove routes; one that does not exist is no error. Raises PlatformError."""
-    _send(RTM_DELROUTE, 0, index, routes)
+def delete_entries(index: int, entries: Sequence[TableEntry]) -> None:
+    """Remove routes; one that does not exist is no error. Raises PlatformError.
+
+    An entry without source matches each one at its place that has its MTU.
+    """
+    _send(RTM_DELROUTE, 0, index, entries)
 
 
-def _send(kind: int, flags: int, index: int, routes: Sequence[Route]) -> None:
+def _send(kind: int, flags: int, index: int, entries: Sequence[TableEntry]) -> list[TableEntry]:
+    refused: list[TableEntry] = []
     with rtnetlink() as netlink:
-        for start in range(0, len(routes), BATCH):
-            _send_batch(netlink, kind, flags, index, routes[start : start + BATCH])
+        with contextlib.suppress(OSError):  # without the right to, the usual one has to do
+            netlink.setsockopt(socket.SOL_SOCKET, SO_RCVBUFFORCE, REPORTS)
+        for start in range(0, len(entries), BATCH):
+            refused += _send_batch(netlink, kind, flags, index, entries[start : start + BATCH])
+    return refused
 
 
 def _send_batch(
-    netlink: socket.socket, kind: int, flags: int, index: int, routes: Sequence[Route]
-) -> None:
-    last = len(routes) - 1
+    netlink: socket.socket, kind: int, flags: int, index: int, entries: Sequence[TableEntry]
+) -> Iterator[TableEntry]:
+    """The entries that were refused for their source."""
+    last = len(entries) - 1
     netlink.send(
         b"".join(
             encode(
-                route,
+                entry,
                 index,
                 sequence,
                 kind=kind,
                 flags=flags | (NLM_F_ACK if sequence == last else 0),
             )
-            for sequence, route in enumerate(routes)
+            for sequence, entry in enumerate(entries)
         )
     )
     while True:
         for sequence, code in _outcomes(netlink.recv(65536)):
-            if code and not (kind == RTM_DELROUTE and code == errno.ESRCH):
-                shown = format_prefix(*routes[sequence][:3])
+            entry = entries[sequence]
+            if code == NO_SOURCE and entry.has_source and kind == RTM_NEWROUTE:
+                yield entry
+            elif code and not (kind == RTM_DELROUTE and code == errno.ESRCH):
+                shown = format_prefix(*entry[:3])
                 raise PlatformError(f"the route to {shown} was refused: {os.strerror(code)}")
             if sequence == last:
                 return
@@ -107,19 +128,20 @@ def _outcomes(datagram: bytes) -> Iterator[tuple[int, int]]:
 
 
 def encode(
-    route: Route,
+    entry: TableEntry,
     index: int,
     sequence: int,
     *,
     kind: int = RTM_NEWROUTE,
     flags: int = NLM_F_CREATE,
 ) -> bytes:
-    """One message for `route` by the interface `index`; `kind` is RTM_NEWROUTE or RTM_DELROUTE."""
-    four = route.version == 4
-    address = route.first.to_bytes(4 if four else 16, "big")
+    """One message for `entry` by the interface `index`; `kind` is RTM_NEWROUTE or RTM_DELROUTE."""
+    version, first, length, label, metric = entry
+    four = version == 4
+    size = 4 if four else 16
     body = RTMSG.pack(
         socket.AF_INET if four else socket.AF_INET6,
-        route.length,
+        length,
         0,
         0,
         TABLE_MAIN,
@@ -128,10 +150,19 @@ def encode(
         RTN_UNICAST,
         0,
     )
-    body += ATTRIBUTE.pack(ATTRIBUTE.size + len(address), RTA_DST) + address
+    body += ATTRIBUTE.pack(ATTRIBUTE.size + size, RTA_DST) + first.to_bytes(size, "big")
     body += U32_ATTRIBUTE.pack(U32_SIZE, RTA_OIF, index)
-    if not four:
-        body += U32_ATTRIBUTE.pack(U32_SIZE, RTA_PRIORITY, IPV6_METRIC)
-    body += ATTRIBUTE.pack(ATTRIBUTE.size + U32_SIZE, RTA_METRICS)
-    body += U32_ATTRIBUTE.pack(U32_SIZE, RTAX_MTU, route.mtu)
+    body += U32_ATTRIBUTE.pack(U32_SIZE, RTA_PRIORITY, metric)
+    body += _encode_label(label, size)
     return pack_message(kind, NLM_F_REQUEST | flags, sequence, body)
+
+
+@lru_cache(maxsize=256)
+def _encode_label(label: Label, size: int) -> bytes:
+    """`size`: bytes of an address."""
+    metrics = U32_ATTRIBUTE.pack(U32_SIZE, RTAX_MTU, label.mtu)
+    metrics += b"".join(pack_attribute(kind, payload) for kind, payload in label.metrics)
+    packed = pack_attribute(RTA_METRICS, metrics)
+    if label.source is not None:
+        packed += pack_attribute(RTA_PREFSRC, label.source.to_bytes(size, "big"))
+    return packed

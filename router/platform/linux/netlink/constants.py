@@ -16,6 +16,11 @@ NLM_F_REQUEST: Final = 0x001
 NLM_F_ACK: Final = 0x004
 NLM_F_REPLACE: Final = 0x100
 NLM_F_DUMP: Final = 0x300
+SO_RCVBUFFORCE: Final = 33
+"""A receive buffer beyond net.core.rmem_max, with CAP_NET_ADMIN (asm-generic/socket.h)."""
+SOL_NETLINK: Final = 270
+NETLINK_GET_STRICT_CHK: Final = 12
+"""A socket option: dumps obey the attributes of their request (Linux 4.20)."""
 NLM_F_CREATE: Final = 0x400
 """Alone, without NLM_F_EXCL: an IPv4 route goes before one of the same prefix and metric."""
 NLA_TYPE_MASK: Final = 0x3FFF
@@ -102,6 +107,7 @@ NHA_OIF: Final = 5
 NHA_GATEWAY: Final = 6
 
 # Rules.
+FRA_DST: Final = 1
 FRA_IIFNAME: Final = 3
 FRA_PRIORITY: Final = 6
 FRA_FWMARK: Final = 10

@@ -7,6 +7,7 @@ a system that may have 10,000 of them.
 
 from __future__ import annotations
 
+import contextlib
 import os
 import socket
 from collections.abc import Iterator
@@ -14,10 +15,12 @@ from struct import Struct
 from typing import Final
 
 from router.platform.linux.netlink.constants import (
+    NETLINK_GET_STRICT_CHK,
     NLM_F_DUMP,
     NLM_F_REQUEST,
     NLMSG_DONE,
     NLMSG_ERROR,
+    SOL_NETLINK,
 )
 from router.platform.linux.netlink.messages import (
     Attributes,
@@ -37,14 +40,23 @@ def rtnetlink() -> socket.socket:
     return netlink
 
 
+def strict_rtnetlink() -> socket.socket:
+    """A socket for `dump` with `wanted`; a kernel before 4.20 lists everything all the same.
+    Raises OSError."""
+    netlink = rtnetlink()
+    with contextlib.suppress(OSError):
+        netlink.setsockopt(SOL_NETLINK, NETLINK_GET_STRICT_CHK, 1)
+    return netlink
+
+
 def dump(
     netlink: socket.socket, request: int, family: int, header: Struct, filters: bytes = b""
 ) -> Iterator[tuple[tuple[int, ...], Attributes]]:
     """(fields of the header, attributes by type) of every object.
 
     `request` is one of RTM_GET..., `family` an AF_ number, `header` the layout that goes before the
-    attributes, the family in its first byte; `filters` are attributes that say which objects.
-    Raises OSError.
+    attributes, the family in its first byte. `filters`: attributes that what is listed must have,
+    by a socket of strict_rtnetlink. Raises OSError.
     """
     body = bytes([family]).ljust(header.size, b"\0") + filters
     netlink.send(pack_message(request, NLM_F_REQUEST | NLM_F_DUMP, 1, body))

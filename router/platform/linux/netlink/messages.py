@@ -11,7 +11,7 @@ from collections.abc import Iterator, Mapping
 from struct import Struct
 from typing import Final, NamedTuple
 
-from router.platform.linux.netlink.constants import NLA_TYPE_MASK
+from router.platform.linux.netlink.constants import NLA_TYPE_MASK, RTAX_MTU
 
 NLMSGHDR: Final = Struct("=IHHII")
 IFINFOMSG: Final = Struct("=BxHiII")
@@ -41,8 +41,9 @@ def pack_message(kind: int, flags: int, sequence: int, body: bytes) -> bytes:
 
 
 def pack_attribute(kind: int, payload: bytes) -> bytes:
-    length = ATTRIBUTE.size + len(payload)
-    return (ATTRIBUTE.pack(length, kind) + payload).ljust(aligned(length), b"\0")
+    """With the padding that goes before the next one."""
+    size = ATTRIBUTE.size + len(payload)
+    return (ATTRIBUTE.pack(size, kind) + payload).ljust(aligned(size), b"\0")
 
 
 def unpack_messages(datagram: bytes) -> Iterator[Message]:
@@ -72,6 +73,13 @@ def each_attribute(data: bytes) -> Iterator[tuple[int, bytes]]:
             break
         yield kind & NLA_TYPE_MASK, data[offset + ATTRIBUTE.size : offset + length]
         offset += aligned(length)
+
+
+def split_metrics(payload: bytes) -> tuple[int, tuple[tuple[int, bytes], ...]]:
+    """Of RTA_METRICS the MTU, 0 where none is set, and the other attributes."""
+    metrics = attributes(payload)
+    mtu = number(metrics.pop(RTAX_MTU, None))
+    return mtu, tuple(sorted(metrics.items()))
 
 
 def number(payload: bytes | None, absent: int = 0) -> int:

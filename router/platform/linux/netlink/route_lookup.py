@@ -32,21 +32,21 @@ from router.platform.linux.netlink.constants import (
     RTA_SRC,
     RTA_TABLE,
     RTA_VIA,
-    RTAX_MTU,
     RTM_F_FIB_MATCH,
     RTM_F_LOOKUP_TABLE,
     RTM_GETROUTE,
 )
 from router.platform.linux.netlink.dump import rtnetlink
 from router.platform.linux.netlink.messages import (
-    ATTRIBUTE,
     RTMSG,
     U32_ATTRIBUTE,
     Attributes,
     Message,
     attributes,
     number,
+    pack_attribute,
     pack_message,
+    split_metrics,
     unpack_messages,
 )
 
@@ -149,23 +149,19 @@ def _request(
     flags = RTM_F_LOOKUP_TABLE | (RTM_F_FIB_MATCH if matched else 0)
     parts = [
         RTMSG.pack(FAMILY[version], bits, bits if source else 0, 0, 0, 0, 0, 0, flags),
-        _address(RTA_DST, destination),
+        pack_attribute(RTA_DST, destination),
     ]
     if source:
-        parts.append(_address(RTA_SRC, source))
+        parts.append(pack_attribute(RTA_SRC, source))
     if oif is not None:
         parts.append(U32_ATTRIBUTE.pack(U32_ATTRIBUTE.size, RTA_OIF, oif))
     return b"".join(parts)
 
 
-def _address(kind: int, address: bytes) -> bytes:
-    return ATTRIBUTE.pack(ATTRIBUTE.size + len(address), kind) + address
-
-
 def _answer(body: bytes) -> Answer:
     family, length, _, _, table, protocol, _, kind, _ = RTMSG.unpack_from(body)
     route = attributes(body[RTMSG.size :])
-    metrics = attributes(route.get(RTA_METRICS, b""))
+    mtu, metrics = split_metrics(route.get(RTA_METRICS, b""))
     return Answer(
         kind,
         number(route.get(RTA_TABLE), table),
@@ -175,8 +171,8 @@ def _answer(body: bytes) -> Answer:
         _gateway(family, route),
         route.get(RTA_PREFSRC),
         number(route.get(RTA_PRIORITY)),
-        number(metrics.pop(RTAX_MTU, None)),
-        tuple(sorted(metrics.items())),
+        mtu,
+        metrics,
         RTA_MULTIPATH in route,
         PREFERENCE.get(number(route.get(RTA_PREF)), 0),
     )

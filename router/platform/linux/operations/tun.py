@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from ipaddress import ip_interface
+from typing import Any
 
 from pyroute2.iproute.linux import IPRoute
 from pyroute2.netlink.exceptions import NetlinkError
@@ -14,10 +15,11 @@ from router.platform.base.routes import ReconcileResult
 from router.platform.families import FAMILY
 from router.platform.linux.journal import SUFFIX
 from router.platform.linux.leftovers import clean_up
-from router.platform.linux.netlink.batch import add_routes
 from router.platform.linux.netlink.errors import netlink_errors_as_os_errors
+from router.platform.linux.netlink.table_entry import TableEntry
 from router.platform.linux.operations.conflicts import check_addresses_free, name_conflict
-from router.platform.linux.reconcile import present_routes, reconcile_routes
+from router.platform.linux.reconcile import install_routes, present_routes, reconcile_routes
+from router.platform.linux.route_message import unpack_routes
 from router.platform.linux.runtime import TRIES, make_runtime_directory, remedy
 from router.platform.linux.tun import open_tun
 from router.platform.linux.tun_interface.interface import TunInterface
@@ -63,17 +65,17 @@ class TunOperations:
             raise PlatformError(f"{tun.name} cannot be configured: {reason(error)}") from error
         return Message(({"name": tun.name, "offloads": tun.offloads}, leftovers), [tun.fileno()])
 
-    def add_routes(self, routes: Sequence[Sequence[int]]) -> Message:
+    def add_routes(self, routes: dict[str, Any]) -> Message:
         """See RouteInstaller.add_routes."""
         self.opened().address_routes.learn()
-        self._routes = [Route(*route) for route in routes]
-        add_routes(self.index, self._routes)
+        self._routes = unpack_routes(routes)
+        install_routes(self.index, self._routes)
         return Message(None)
 
-    def reconcile(self, routes: Sequence[Sequence[int]] | None) -> Message:
+    def reconcile(self, routes: dict[str, Any] | None) -> Message:
         """See RouteInstaller.reconcile; None means the routes of the request before."""
         if routes is not None:
-            self._routes = [Route(*route) for route in routes]
+            self._routes = unpack_routes(routes)
         interface = self.opened()
         try:
             result = interface.restore()
@@ -119,8 +121,14 @@ class TunOperations:
         present = present_routes(self.index, version)
         interface.address_routes.restore(version, present.kernel, result)
         wanted = [route for route in self._routes if route.version == version]
-        for route in reconcile_routes(self.index, wanted, present):
-            result.restored.append(format_prefix(*route[:3]))
+        routes, sourceless = reconcile_routes(self.index, version, wanted, present)
+        result.restored.extend(_prefixes(routes))
+        result.resourced.extend(_prefixes(sourceless))
+
+
+def _prefixes(entries: Iterable[TableEntry]) -> Iterable[str]:
+    """Each once, with and without a twin."""
+    return (format_prefix(*prefix) for prefix in dict.fromkeys(each[:3] for each in entries))
 
 
 def start_undoer(tun: str) -> Undoer:

@@ -37,7 +37,7 @@ class TunInterface:
     def restore(self) -> ReconcileResult:
         """Whatever differs from what `configure` made, but for the routes. Raises PlatformError if
         the TUN is gone, NetlinkError, OSError."""
-        result = ReconcileResult([], [])
+        result = ReconcileResult.nothing()
         self._link.restore(result)
         settings = restore_settings(self._link.present().name, result)
         lacking = self._addresses.restore(

@@ -82,7 +82,7 @@ class MemorySystem:
             self.refuses -= 1
             raise PlatformError("no room for routes: have fewer")
         self.present = list(routes)
-        return ReconcileResult([], self.failed)
+        return ReconcileResult([], self.failed, [])
 
     def start_reread(self) -> Output:
         if not self.starts:

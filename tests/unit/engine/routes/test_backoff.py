@@ -67,7 +67,7 @@ class RouteConflict:
 
     def request_reconcile(self, routes: object, done: Callable[[ReconcileResult], None]) -> None:
         self.restored += 1
-        done(ReconcileResult(["198.51.100.0/24"], []))
+        done(ReconcileResult(["198.51.100.0/24"], [], []))
 
 
 def test_a_router_backs_off_and_reconciles_again_without_a_change(

@@ -25,7 +25,7 @@ class FailingSystem:
     def __init__(self) -> None:
         self.interfaces = self.facts = self.routes = self
         self.answer: ReconcileResult | PlatformError = ReconcileResult(
-            [], ["fd77::1/126 (Permission denied)"]
+            [], ["fd77::1/126 (Permission denied)"], []
         )
         self.present: dict[str, Interface] = {}
         self.attempts = 0
@@ -84,7 +84,7 @@ def test_a_failure_is_logged_once_and_tried_again(
     clock.wait(5 * RETRY)
     assert system.attempts >= 4
     assert caplog.text.count("fd77::1/126 (Permission denied)") == 1
-    system.answer = ReconcileResult(["fd77::1/126"], [])
+    system.answer = ReconcileResult(["fd77::1/126"], [], [])
     clock.wait(2 * RETRY)
     assert "restored: fd77::1/126" in caplog.text
     assert "is restored" in caplog.text

@@ -41,7 +41,7 @@ class Comparisons:
         self.waiting.append(done)
 
     def finish(self) -> None:
-        self.waiting.pop(0)(ReconcileResult([], []))
+        self.waiting.pop(0)(ReconcileResult([], [], []))
 
 
 @pytest.fixture

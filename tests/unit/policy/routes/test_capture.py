@@ -58,7 +58,7 @@ def test_routes_give_each_captured_address_its_mtu_and_no_other_a_route(rules: C
     assert routes == sorted(routes)
     assert all(route.length for route in routes)
     for version in (4, 6):
-        own = [(first, length, mtu) for v, first, length, mtu in routes if v == version]
+        own = [(first, length, mtu) for v, first, length, (mtu, _, _) in routes if v == version]
         captured = captured_ranges(rules, rule_set, version)
         for address in oracle.boundaries(rules, version):
             mtu = expected_mtu(rules, version, address)

@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from router.policy.network import Network, RouteKind, SystemRoute, TableLookup
-from router.policy.routes.capture import Route
+from router.policy.routes.capture import Label, Route
 from router.policy.routes.fib import Choice, Fib, PlannedRoutes
 from tests.unit.check.networks import route
 
@@ -34,7 +34,7 @@ system_routes = st.builds(
     st.booleans(),
 )
 planned_routes = st.lists(blocks, max_size=6, unique=True).map(
-    lambda prefixes: sorted(Route(4, *prefix, 1500) for prefix in prefixes)
+    lambda prefixes: sorted(Route(4, *prefix, Label(1500)) for prefix in prefixes)
 )
 lookups = st.lists(
     st.builds(
@@ -104,7 +104,7 @@ def test_a_full_tunnel_of_wg_quick_is_looked_up_after_the_main_table() -> None:
             TableLookup(4, 32766, 254),
         ),
     )
-    ours = Route(4, int(ip_address("198.51.100.0")), 24, 1500)
+    ours = Route(4, int(ip_address("198.51.100.0")), 24, Label(1500))
     fib = Fib(network, PlannedRoutes([ours]))
     assert fib.lookup(4, int(ip_address("198.51.100.9"))) == ours
     elsewhere = fib.lookup(4, int(ip_address("8.8.8.8")))
