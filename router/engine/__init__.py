@@ -11,6 +11,7 @@ finds its flow by what the flow has sent, and is written into the TUN as its sen
     udp/                datagrams: outbound (from the TUN), inbound (from the sockets)
     tcp/                dial first, then relay: dial, connections, segments, both keepalives
     carriers            all three; table_carrier: how their flows expire, are re-evaluated and lost
+    transit             answers of hosts behind this machine, which no flow is about
     refusals            errors, resets and echo replies that the router sends itself
     tun_writer          the only way into the TUN
     routes/             the routes and addresses as they should be, with back-off

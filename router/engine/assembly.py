@@ -25,6 +25,7 @@ from router.engine.loop import Loop
 from router.engine.reading import receive_all
 from router.engine.refusals import Refusals
 from router.engine.tcp.streams import Streams
+from router.engine.transit import Transit
 from router.engine.tun_writer import TunWriter
 from router.engine.udp.datagrams import Datagrams
 from router.engine.udp.sockets import MappingSockets
@@ -94,7 +95,10 @@ def assemble(
     path = DirectPath(tun.frame, refusals, drops)
     obstacles = Obstacles(system.packet_filter, outbounds, addresses, loop, paths_changed)
     direct = Direct(path, senders, refusals, system.tcp.is_listening, obstacles.of)
-    forwarder = Forwarder(config, rules, outbounds, carriers, direct, refusals, drops)
+    forwarder = Forwarder(
+        *(config, rules, outbounds, carriers, direct),
+        *(Transit(outbounds, senders, refusals, drops), refusals, drops),
+    )
     channels.forwarder = forwarder
     return Parts(tun, descriptors, outbounds, senders, obstacles, forwarder)
 

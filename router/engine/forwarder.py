@@ -14,6 +14,7 @@ from router.engine.carriers import Carriers
 from router.engine.direct.decisions import Direct
 from router.engine.refusals import Refusals
 from router.engine.reload.reevaluate import Reevaluated, Reevaluation
+from router.engine.transit import Transit
 from router.flows.addresses import is_forwardable, is_host_source
 from router.flows.drops import Drop, Drops
 from router.flows.reassembly import Reassembler
@@ -38,6 +39,7 @@ class Forwarder:
         outbounds: Outbounds,
         carriers: Carriers,
         direct: Direct,
+        transit: Transit,
         refusals: Refusals,
         drops: Drops,
     ) -> None:
@@ -52,7 +54,9 @@ class Forwarder:
         self._datagrams = carriers.datagrams
         self._streams = carriers.streams
         self.direct = direct
+        self._transit = transit
         self._fragments = Reassembler()
+        self._own = frozenset(address.ip.packed for address in config.tun.addresses)
 
     def from_tun(self, data: bytes, now: float) -> QueryChannel | None:
         """Forward, answer or drop one packet that the system sent into the TUN.
@@ -124,11 +128,17 @@ class Forwarder:
         elif packet.destination == self.refusals.peers.get(packet.version):
             self.refusals.as_host(packet, now)
         elif icmp.is_error(packet):
-            self._error_from_inside(packet)
+            self._error_from_inside(packet, now)
         elif self.direct.owns(packet.source) and is_answer(packet):
             self._send_local_reply(packet)
+        elif self._is_foreign(packet) and self._transit.take(packet, now):
+            return
         else:
             self._by_rule(packet, now)
+
+    def _is_foreign(self, packet: ip.Packet) -> bool:
+        """Whether a host behind this machine has sent it, not this machine itself."""
+        return not self.direct.owns(packet.source) and packet.source not in self._own
 
     def _is_spoofed(self, packet: ip.Packet) -> bool:
         """Whether the source is ours alone, or is the destination as well."""
@@ -143,9 +153,9 @@ class Forwarder:
         elif outcome is not None:
             self.drops.count(outcome)
 
-    def _error_from_inside(self, error: ip.Packet) -> None:
-        """About a packet that was written into the TUN; or this machine's own refusal of a packet
-        that came in by another interface."""
+    def _error_from_inside(self, error: ip.Packet, now: float) -> None:
+        """About a packet that was written into the TUN; or about one that came in by another
+        interface: this machine's own refusal, or that of a host behind it."""
         if self._streams.error_from_inside(error):
             return
         reason = self.carriers.errors.from_inside(error)
@@ -153,6 +163,8 @@ class Forwarder:
             return
         if self.direct.owns(error.source) and icmp.is_by_destination(error):
             self._send_local_reply(error)
+        elif reason is Drop.NO_BINDING and self._is_foreign(error):
+            self._transit.send(error, now)
         else:
             self.drops.count(reason)
 

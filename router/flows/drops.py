@@ -26,7 +26,7 @@ class Drop(StrEnum):
     PROTOCOL_REFUSED = "protocol-refused"
     """Any other protocol, and ICMP queries that cannot be forwarded."""
     REFUSED_BY_HOST = "refused-by-host"
-    """By the firewall of this machine, on its way out."""
+    """By the firewall of this machine: on its way out, or TCP on its way to the router."""
     HOP_LIMIT = "hop-limit"
     """TTL or hop limit used up."""
     UNREACHABLE = "unreachable"

@@ -11,7 +11,8 @@ What may be done in a state:
     DIALLING    the outbound is connecting. The request is kept; retransmissions of it only show
                 that the application still waits. Nothing is sent to it but a refusal.
     OPENING     connected; the request went to the listener. Both rewrites work. Only a flow in
-                this state may be accepted, once, by its alias.
+                this state may be accepted, once, by its alias. Our kernel answers at once, unless
+                this machine's firewall keeps the request from it.
     RELAYED     accepted. The sockets decide when it ends; segments of any kind only pass. Only when
                 our kernel has ended the inner one and the application sends a new request is the
                 flow ended before its sockets; its relay finishes by itself.
@@ -74,6 +75,7 @@ class Flow(common.Flow[OutboundT]):
     answer_key  the same of the listener's segments
     fins        1 if the application has sent a FIN, plus 2 if the listener has
     traffic_class   of the application's last segment; set by the code that forwards
+    unanswered      requests that went to the listener since its last answer; likewise
     """
 
     __slots__ = (
@@ -88,6 +90,7 @@ class Flow(common.Flow[OutboundT]):
         "sequence",
         "state",
         "traffic_class",
+        "unanswered",
     )
 
     last: float
@@ -113,7 +116,7 @@ class Flow(common.Flow[OutboundT]):
         self.alias = b""
         self.answer_key = b""
         self.fins = 0
-        self.traffic_class = 0
+        self.traffic_class = self.unanswered = 0
 
     @property
     def protocol(self) -> int:

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import errno
 import socket
-from collections.abc import Mapping
+from collections.abc import Container, Mapping
 from typing import Final
 
 from router.outbound.local_addresses import LocalAddresses
@@ -82,6 +82,15 @@ class DirectSenders:
         if found is None:
             found = self._senders[source] = self._open(source)
         return found
+
+    def leaving_by(self, names: Container[str], version: int) -> DirectSender | None:
+        """One that leaves by one of these interfaces, for packets that have another source; None
+        where they have no address of the family. Raises OSError, PlatformError."""
+        size = 4 if version == 4 else 16
+        for source, interface in self._addresses.owners.items():
+            if interface.name in names and len(source) == size:
+                return self.sender(source)
+        return None
 
     def send(self, packet: ip.Packet) -> None:
         """Send a packet whose source is one of `owns`. Raises OSError, PlatformError."""

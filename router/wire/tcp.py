@@ -35,6 +35,13 @@ def is_request(segment: ip.Packet) -> bool:
     return flags(segment) & (SYN | ACK | RST | FIN) == SYN
 
 
+def answers_request(segment: ip.Packet) -> bool:
+    """Whether only a host sends it that has received a request: a SYN-ACK, or the reset of a closed
+    port, whose sequence number is 0 (RFC 9293, section 3.10.7.1)."""
+    bits = flags(segment) & (SYN | ACK | RST | FIN)
+    return bits == SYN | ACK or (bits == RST | ACK and sequence(segment) == 0)
+
+
 def sequence(segment: ip.Packet) -> int:
     start = segment.payload + TCP_SEQUENCE
     return int.from_bytes(segment.data[start : start + 4], "big")

@@ -42,7 +42,8 @@ class Dialer:
     """The flows of `table` that are not relayed yet, and what ends them.
 
     now: the time of the loop's present round. is_ours: whether an address is one of this machine,
-    the TUN's included.
+    the TUN's included. blocked: called with the IP version of a connection that our kernel did not
+    let in.
     """
 
     def __init__(
@@ -50,6 +51,7 @@ class Dialer:
         table: FlowTable[Outbound],
         now: Callable[[], float],
         is_ours: Callable[[bytes], bool],
+        blocked: Callable[[int], None],
         writer: TunWriter,
         refusals: Refusals,
         drops: Drops,
@@ -59,6 +61,7 @@ class Dialer:
         self._table = table
         self._now = now
         self._is_ours = is_ours
+        self._blocked = blocked
         self._writer = writer
         self._refusals = refusals
         self._drops = drops
@@ -120,6 +123,13 @@ class Dialer:
             dial.abandon()
             self._descriptors.give_back(DESCRIPTORS_EACH)
         self._table.end(flow)
+
+    def refuse_blocked(self, flow: Flow[Outbound]) -> None:
+        """The listener does not get the request of a flow: this machine's firewall drops it."""
+        request = ip.parse(flow.request)
+        self._refusals.refuse(request, Error.PROHIBITED, Drop.REFUSED_BY_HOST, self._now())
+        self.abandon(flow)
+        self._blocked(request.version)
 
     def _changed(self, key: bytes, _event: int) -> None:
         flow = self._table.by_inside.get(key)

@@ -5,6 +5,9 @@ ours, and what our kernel sends to the alias comes from the host that the applic
 to (router.flows.tcp). `carry` does that in the TUN's frame for what segments usually are; `take` is
 the slow way for the rest.
 
+A request that our kernel leaves unanswered has been dropped by this machine's firewall; its
+repetition shows that, and the application is told.
+
 Always true: a SYN that our kernel would take for a new connection is not let in undialled, however
 soon it follows the end of the one before.
 
@@ -47,6 +50,9 @@ AT_V4_TOS: Final = offload.HEADER + V4_TOS
 DSCP: Final = 0xFC
 """Of the traffic class (RFC 2474); the other two bits are of ECN, and each connection has its
 own."""
+MOST_UNANSWERED: Final = 2
+"""Repetitions, 3 seconds (RFC 6298) after the request. One may be due to a full queue of the
+listener, or to an answer that was lost on the LAN."""
 NOTEWORTHY: Final = tcp.SYN | tcp.FIN | tcp.RST
 
 
@@ -167,6 +173,15 @@ class Segments:
         self._writer.deliver(translated(error, source, rewrite.owner.answer_key))
         return True
 
+    def _note_request(self, flow: Flow[Outbound], rewrite: Rewrite[Flow[Outbound]]) -> None:
+        """A request of a flow that is not relayed yet is repeated, or answered."""
+        if rewrite.outward:
+            flow.unanswered = 0
+            return
+        flow.unanswered += 1
+        if flow.state is State.OPENING and flow.unanswered >= MOST_UNANSWERED:
+            self._dialer.refuse_blocked(flow)
+
     def _follow(self, flow: Flow[Outbound], traffic_class: int) -> None:
         """The application marks its segments otherwise from now on."""
         flow.traffic_class = traffic_class
@@ -188,6 +203,8 @@ class Segments:
         if opens_another:
             self._dialer.abandon(flow)
             return False
+        if flags & tcp.SYN:
+            self._note_request(flow, rewrite)
         if flags & tcp.RST and (flow.state is State.LINGERING or sequence == flow.after_request):
             self._dialer.abandon(flow)
         return True

@@ -13,6 +13,7 @@ there and the rules say the same.
 from __future__ import annotations
 
 import contextlib
+import logging
 from collections.abc import Callable, Mapping
 from typing import Final, Protocol
 
@@ -34,6 +35,8 @@ from router.platform.base.tcp import TcpSockets
 from router.platform.base.tun import TunDevice
 from router.wire import ip, tcp
 from router.wire.icmp import Error
+
+log = logging.getLogger(__name__)
 
 LIMIT: Final = 16_384
 """Connections at most; a further one is refused, unless one has been idle for longer than
@@ -69,6 +72,8 @@ class Streams:
         self._refusals = refusals
         self._drops = drops
         self._descriptors = descriptors
+        self._addresses = addresses
+        self._warned_of: set[int] = set()
         own = frozenset(addresses.values())
 
         def is_ours(address: bytes) -> bool:
@@ -81,7 +86,8 @@ class Streams:
             {version: [each.name for each in some] for version, some in listeners.items()},
         )
         self._dialer = Dialer(
-            *(self._table, lambda: watcher.now, is_ours, writer, refusals, drops, descriptors)
+            *(self._table, lambda: watcher.now, is_ours, self._warn_of_firewall),
+            *(writer, refusals, drops, descriptors),
         )
         self._connections = Connections(
             sockets,
@@ -161,6 +167,19 @@ class Streams:
             self._drain_tun()
         self._connections.close()
 
+    def _warn_of_firewall(self, version: int) -> None:
+        """Once for each family."""
+        if version not in self._warned_of:
+            self._warned_of.add(version)
+            rule = rule_to_accept(
+                self._tun.name, self._refusals.peers[version], self._addresses[version]
+            )
+            log.warning(
+                "a firewall of this machine drops TCP connections to the router; it has to accept"
+                " them in its input chain, as by this rule of nftables: %s",
+                rule,
+            )
+
     @property
     def _has_room(self) -> bool:
         return not self._table.is_full and self._descriptors.free >= DESCRIPTORS_EACH
@@ -176,3 +195,13 @@ class Streams:
         with contextlib.suppress(OSError):
             while True:
                 self.carry(self._tun.receive(), self._watcher.now)
+
+
+def rule_to_accept(tun: str, peer: bytes, own: bytes) -> str:
+    """The rule of nftables that lets the connections of applications in: they come from the peer
+    on the TUN to our address there."""
+    family = "ip" if len(own) == 4 else "ip6"
+    return (
+        f'iifname "{tun}" {family} saddr {ip.format_address(peer)}'
+        f" {family} daddr {ip.format_address(own)} meta l4proto tcp accept"
+    )

@@ -21,6 +21,7 @@ from router.engine.reading import read_all
 from router.engine.refusals import Refusals
 from router.engine.tcp.dial import DESCRIPTORS_EACH
 from router.engine.tcp.streams import Streams, Watcher
+from router.engine.transit import Transit
 from router.engine.tun_writer import TunWriter
 from router.engine.udp.datagrams import Datagrams
 from router.flows.drops import Drops
@@ -181,9 +182,10 @@ class World:
         addresses = LocalAddresses(self.tun.name)
         addresses.refresh(local)
         system = cast(System, SimpleNamespace(sockets=self.raw))
+        senders = DirectSenders(system, addresses)
         self.direct = Direct(
             DirectPath(self.tun.frame, refusals, drops),
-            DirectSenders(system, addresses),
+            senders,
             refusals,
             lambda address, port: (address, port) in self.listening,
             lambda _interface: self.obstacle,
@@ -196,6 +198,7 @@ class World:
             self.outbounds,
             self.carriers,
             self.direct,
+            Transit(self.outbounds, senders, refusals, drops),
             refusals,
             drops,
         )

@@ -85,3 +85,20 @@ def test_what_may_be_a_keepalive_probe(
     made = segment(version, flags=flags, seq=4_000_000_000, payload=payload, options=options)
     frame = bytearray(made.data)
     assert tcp.probe_sequence(frame, made.payload, len(frame)) == found
+
+
+@pytest.mark.parametrize("version", [4, 6])
+@pytest.mark.parametrize(
+    ("fields", "expected"),
+    [
+        ({"flags": "SA", "seq": 7}, True),
+        ({"flags": "RA", "seq": 0}, True),
+        ({"flags": "RA", "seq": 7}, False),
+        ({"flags": "R", "seq": 0}, False),
+        ({"flags": "S", "seq": 7}, False),
+        ({"flags": "A", "seq": 0}, False),
+        ({"flags": "FA", "seq": 0}, False),
+    ],
+)
+def test_what_answers_a_request(version: int, fields: dict[str, Any], expected: bool) -> None:
+    assert tcp.answers_request(segment(version, **fields)) is expected

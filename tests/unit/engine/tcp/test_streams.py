@@ -20,7 +20,7 @@ from tests.unit.engine.tcp.cases import (
     tcp_world,
 )
 from tests.unit.engine.world import PEERS, TUN_ADDRESSES, far
-from tests.unit.wire.packets import INSIDE, TCP, decoded
+from tests.unit.wire.packets import INSIDE, IP, TCP, IPv6, decoded
 
 BOTH = pytest.mark.parametrize("version", [4, 6])
 HOST_UNREACHABLE = {4: (3, 1), 6: (1, 3)}
@@ -307,3 +307,33 @@ def test_the_outer_connection_follows_the_traffic_class(
 def test_the_source_port_is_asked_of_the_outbound(worlds: Worlds, version: int) -> None:
     dialled(worlds, version, sport=4321)
     assert worlds[1].requests[-1].source_port == 4321
+
+
+@BOTH
+def test_a_request_that_our_kernel_never_answers_is_refused(worlds: Worlds, version: int) -> None:
+    """This machine's firewall has dropped it. The second repetition shows it."""
+    world, _ = worlds
+    outer, _ = dialled(worlds, version)
+    (_,) = world.send_together([segment(version)])
+    error, _ = world.send_together([segment(version)])
+    message = bytes(decoded(error).payload)
+    assert (message[0], message[1]) == ((3, 13) if version == 4 else (1, 1))
+    assert outer.closed
+    assert world.drops == {"refused-by-host": 1}
+
+
+@BOTH
+def test_a_request_that_our_kernel_answers_may_be_repeated(worlds: Worlds, version: int) -> None:
+    """The answers do not reach an application on the LAN."""
+    world, _ = worlds
+    outer, (request,) = dialled(worlds, version)
+    for _ in range(5):
+        world.send_together([segment(version)])
+        answer = TCP(sport=request[TCP].dport, dport=request[TCP].sport, flags="SA")
+        header = IP if version == 4 else IPv6
+        (delivered,) = world.send_together(
+            [bytes(header(src=request.dst, dst=request.src) / answer)]
+        )
+        assert decoded(delivered)[TCP].dport == 4000
+    assert not outer.closed
+    assert world.drops == {}

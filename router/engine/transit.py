@@ -1,0 +1,89 @@
+"""Answers of hosts behind this machine to hosts that have reached them around the router.
+
+A captured host may reach a server of the LAN by the system's own routes, without the TUN; the
+answers follow the route towards that host, which is the TUN's. No rule is about them and nothing
+translates them: they leave unchanged by the interface that the system's own routes name, as they
+would without a router.
+
+Always true: only what no relayed flow can have sent is taken for such an answer: segments of a
+connection that was accepted or refused behind this machine (router.flows.transit), ICMP that is no
+query, and ICMP errors about nothing that the router has delivered. A datagram can't be told from
+the first of a flow, and is not among them.
+
+Must not know: rules.
+"""
+
+from __future__ import annotations
+
+import errno
+
+from router.engine.refusals import Refusals
+from router.flows.drops import Drop, Drops
+from router.flows.transit import TransitTable
+from router.outbound.all import Outbounds
+from router.outbound.direct import DirectSender, DirectSenders
+from router.platform.base.errors import PlatformError
+from router.wire import icmp, ip, tcp
+from router.wire.icmp import Error
+
+
+class Transit:
+    """Packets whose source is no address of this machine, and that belong to no flow."""
+
+    def __init__(
+        self, outbounds: Outbounds, senders: DirectSenders, refusals: Refusals, drops: Drops
+    ) -> None:
+        self._outbounds = outbounds
+        self._senders = senders
+        self._refusals = refusals
+        self._drops = drops
+        self._table = TransitTable()
+
+    def take(self, packet: ip.Packet, now: float) -> bool:
+        """Send a packet that is no ICMP error, if it is such an answer; whether it is."""
+        if packet.protocol == ip.TCP:
+            is_answer = tcp.is_whole(packet) and self._belongs(packet)
+        else:
+            is_answer = packet.protocol == icmp.protocol_of(packet.version) and (
+                icmp.message_type(packet) not in icmp.ANSWER_TO[packet.version]
+            )
+        if is_answer:
+            self.send(packet, now)
+        return is_answer
+
+    def send(self, packet: ip.Packet, now: float) -> None:
+        """Send a packet unchanged: the system has taken a hop off its limit on the way here."""
+        try:
+            sender = self._sender(packet)
+        except (OSError, PlatformError):
+            sender = None
+        if sender is None:
+            self._refusals.refuse(packet, Error.NO_ROUTE, Drop.UNREACHABLE, now)
+            return
+        try:
+            sender.send_packet(packet)
+        except OSError as error:
+            if error.errno == errno.EMSGSIZE:
+                mtu = sender.interface.mtu
+                self._refusals.refuse(packet, Error.TOO_BIG, Drop.TOO_BIG, now, mtu)
+            else:
+                self._drops.count(Drop.NO_BUFFER)
+
+    def _belongs(self, segment: ip.Packet) -> bool:
+        key = segment.source + segment.destination + tcp.ports(segment)
+        if tcp.is_request(segment):
+            self._table.forget(key)
+            return False
+        if tcp.answers_request(segment):
+            if not tcp.flags(segment) & tcp.RST:
+                self._table.accepted(key)
+            return True
+        return self._table.knows(key)
+
+    def _sender(self, packet: ip.Packet) -> DirectSender | None:
+        """Raises OSError, PlatformError."""
+        address = int.from_bytes(packet.destination, "big")
+        outbound = self._outbounds.by_system(packet.version, address)
+        if outbound is None or outbound.facts is None or not outbound.reaches(packet.version):
+            return None
+        return self._senders.leaving_by(outbound.facts.interfaces, packet.version)

@@ -1,0 +1,108 @@
+"""Answers of hosts behind this machine that no flow is about leave unchanged."""
+
+from __future__ import annotations
+
+from ipaddress import ip_address, ip_interface
+from pathlib import Path
+
+import pytest
+
+from router.policy.network import Interface
+from router.wire import icmp, ip
+from router.wire.icmp import Error
+from tests.unit.engine.world import World
+from tests.unit.wire.packets import INSIDE, IP, TCP, IPv6, decoded, echo_request
+
+BOTH = pytest.mark.parametrize("version", [4, 6])
+LAN = {4: "10.1.0.2", 6: "fd01::2"}
+FAR = {4: "203.0.113.9", 6: "2001:db8:113::9"}
+"""Captured for TCP, and reached by eth0 as the system's own routes say."""
+ETH0 = Interface(
+    "eth0",
+    3,
+    up=True,
+    mtu=1500,
+    addresses=(ip_interface("192.0.2.2/24"), ip_interface("2001:db8:2::2/64")),
+)
+
+
+@pytest.fixture
+def world(tmp_path: Path) -> World:
+    made = World(tmp_path, local={"eth0": ETH0})
+    made.outbound("home").leaves_by = ["eth0"]
+    return made
+
+
+def segment(version: int, flags: str, *, seq: int = 5, source: str = "") -> bytes:
+    body = TCP(sport=80, dport=4000, flags=flags, seq=seq, ack=9)
+    source = source or LAN[version]
+    if version == 4:
+        return bytes(IP(src=source, dst=FAR[4], ttl=63) / body)
+    return bytes(IPv6(src=source, dst=FAR[6], hlim=63) / body)
+
+
+def sent(world: World) -> list[bytes]:
+    return [each.packet for each in world.raw.sent]
+
+
+@BOTH
+def test_segments_of_an_accepted_connection_leave_unchanged(world: World, version: int) -> None:
+    packets = [segment(version, flags) for flags in ("SA", "A", "PA", "FA")]
+    for packet in packets:
+        assert world.send(packet) == []
+    assert sent(world) == packets
+    assert {each.interface for each in world.raw.sent} == {"eth0"}
+    assert world.drops == {}
+
+
+@BOTH
+def test_the_reset_of_a_closed_port_leaves_unchanged(world: World, version: int) -> None:
+    packet = segment(version, "RA", seq=0)
+    assert world.send(packet) == []
+    assert sent(world) == [packet]
+
+
+@BOTH
+def test_what_no_accepted_connection_is_known_of_is_reset(world: World, version: int) -> None:
+    for flags in ("A", "PA", "FA"):
+        (reset,) = world.send(segment(version, flags))
+        assert decoded(reset)[TCP].flags == "R"
+    assert world.send(segment(version, "RA")) == []
+    assert world.drops == {"no-connection": 4}
+    assert sent(world) == []
+
+
+@BOTH
+def test_a_request_of_the_same_ends_is_dialled_and_ends_that(world: World, version: int) -> None:
+    world.send(segment(version, "SA"))
+    assert world.send(segment(version, "S")) == []
+    (dialled,) = world.tcp.dialled
+    assert dialled.address == (FAR[version], 4000)
+    world.carriers.streams.close()
+    world.raw.sent.clear()
+    assert decoded(world.send(segment(version, "A"))[0])[TCP].flags == "R"
+    assert sent(world) == []
+
+
+@BOTH
+def test_nothing_of_the_tuns_own_address_leaves_so(world: World, version: int) -> None:
+    assert len(world.send(segment(version, "SA", source=INSIDE[version]))) == 1
+    assert sent(world) == []
+
+
+@BOTH
+def test_answers_to_pings_and_errors_leave_unchanged(world: World, version: int) -> None:
+    request = echo_request(version, source=FAR[version], destination=LAN[version])
+    reply = icmp.echo_reply(ip.parse(request))
+    lan = ip_address(LAN[version]).packed
+    error = icmp.error(lan, ip.parse(request), Error.PROHIBITED, 0)
+    for packet in (reply, error):
+        assert world.send(packet) == []
+    assert sent(world) == [reply, error]
+
+
+@BOTH
+def test_without_a_route_the_sender_is_told(world: World, version: int) -> None:
+    world.outbounds.by_system = lambda version, address: None  # type: ignore[method-assign]
+    assert len(world.send(segment(version, "SA"))) == 1
+    assert world.drops == {"unreachable": 1}
