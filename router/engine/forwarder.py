@@ -178,6 +178,8 @@ class Forwarder:
     def _from_own_address(self, packet: ip.Packet, now: float) -> bool:
         """A packet from another address of this machine than the TUN's; whether it is sent or
         ended, as one of the direct path."""
+        if packet.destination == self.refusals.peers.get(packet.version):
+            return False
         address = int.from_bytes(packet.destination, "big")
         by_port = len(self._rules.chain(packet.version, address)) > 1
         if (packet.is_fragment and by_port) or icmp.is_error(packet):

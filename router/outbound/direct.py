@@ -49,8 +49,12 @@ class DirectSender:
         address = (ip.format_address(packet.destination), 0)
         if len(packet.data) <= self.interface.mtu or packet.dont_fragment:
             self.send(packet.data, address)
-            return
-        for fragment in split(packet.data, self.interface.mtu, random_identification()):
+        else:
+            self.send_fragments(packet.data, address)
+
+    def send_fragments(self, packet: bytes | bytearray, address: tuple[str, int]) -> None:
+        """Send a packet that is longer than the MTU. Raises OSError."""
+        for fragment in split(packet, self.interface.mtu, random_identification()):
             self.send(fragment, address)
 
     def close(self) -> None:

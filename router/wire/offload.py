@@ -66,18 +66,15 @@ ONLY_ON_LAST: Final = 0x09
 
 
 def complete(frame: bytearray, size: int) -> None:
-    """Sum up the rest of a checksum in place, if there is one to be summed up; the frame is longer
-    than the `size` bytes that count. A sum of zero never results, which UDP takes for "none"
-    (RFC 768)."""
+    """Sum up the rest of a checksum in place, if there is one to be summed up, over the first
+    `size` bytes. A sum of zero never results, which UDP takes for "none" (RFC 768)."""
     flags, _, _, _, start, offset = FIELDS.unpack_from(frame)
     if not flags & NEEDS_CHECKSUM or HEADER + start + offset + 2 > size:
         return
-    end = size
+    total = int.from_bytes(frame[HEADER + start : size], "big")
     if size - start & 1:
-        frame[size] = 0
-        end += 1
-    total = int.from_bytes(frame[HEADER + start : end], "big") % 0xFFFF
-    pack_into("!H", frame, HEADER + start + offset, total ^ 0xFFFF)
+        total <<= 8
+    pack_into("!H", frame, HEADER + start + offset, total % 0xFFFF ^ 0xFFFF)
 
 
 def packets(frame: bytearray, size: int) -> Iterator[bytes]:

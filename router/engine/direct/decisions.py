@@ -55,6 +55,7 @@ class Direct:
         self._is_listening = is_listening
         self._obstacle_of = obstacle_of
         self._former: set[Hashable] = set()
+        self._former_udp: set[Hashable] = set()
         self._relayed: set[Hashable] = set()
 
     def take(
@@ -100,9 +101,11 @@ class Direct:
 
     def forget(self) -> None:
         """Rules, outbounds or addresses may have changed: decide again about everything."""
-        if len(self._former) > MOST_FORMER:
-            self._former.clear()
-        self._former.update(self._path.forget())
+        known = self._path.forget()
+        for former in (self._former, self._former_udp):
+            if len(former) > MOST_FORMER:
+                former.clear()
+            former.update(known)
 
     def _note_relayed(self, packet: ip.Packet) -> None:
         """As long as it may have connections, nothing between its addresses goes unseen."""
@@ -116,14 +119,14 @@ class Direct:
         pair = pair_of(packet)
         if pair not in self._former:
             return False
+        if packet.protocol == ip.UDP and pair in self._former_udp:
+            self._former_udp.discard(pair)
+            self._refusals.refuse(packet, Error.PROHIBITED, Drop.UDP_REFUSED, now)
+            return True
         if packet.protocol == ip.TCP and tcp.is_whole(packet) and not tcp.is_request(packet):
             if self._is_listening(packet.source, source_port(packet)):
                 return False
             self._refusals.reset(packet, Drop.NO_CONNECTION)
-            return True
-        if packet.protocol == ip.UDP:
-            self._former.discard(pair)
-            self._refusals.refuse(packet, Error.PROHIBITED, Drop.UDP_REFUSED, now)
             return True
         return False
 

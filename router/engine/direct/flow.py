@@ -5,6 +5,7 @@ Must not know: rules, how a packet is sent.
 
 from __future__ import annotations
 
+import errno
 from collections.abc import Hashable
 from struct import Struct
 from typing import Final
@@ -65,6 +66,12 @@ class DirectFlow:
         self.samples[ports] = now + SAMPLE_INTERVAL
         self.refused.discard(ports)
         return True
+
+    def note_unjudged(self, error: OSError) -> None:
+        """A raw socket has failed: unless the host's firewall has refused the packet, it has not
+        come as far, and what comes next is to be judged."""
+        if error.errno != errno.EPERM:
+            self.samples.clear()
 
 
 def pair_of(packet: ip.Packet) -> Hashable:

@@ -19,7 +19,7 @@ from router.engine.direct.uncut import Uncut
 from router.engine.refusals import Refusals
 from router.flows.drops import Drop, Drops
 from router.wire import icmp, ip
-from router.wire.headers import PORTS, V4_TTL, V6_HOP_LIMIT
+from router.wire.headers import HOP_LIMIT, PORTS, V4_TTL, V6_HOP_LIMIT
 from router.wire.icmp import Error
 from router.wire.offload import (
     AT_V4_ADDRESSES,
@@ -34,7 +34,7 @@ from router.wire.offload import (
 AT_V4_TTL: Final = HEADER + V4_TTL
 AT_V6_HOP_LIMIT: Final = HEADER + V6_HOP_LIMIT
 MOST: Final = 65_536
-"""Pairs of addresses that are remembered; then all are decided on again."""
+"""Decisions that are remembered, of pairs of addresses or their ports; then all are made again."""
 WITH_PORTS: Final = (ip.TCP, ip.UDP)
 NO_WAY: Final = (errno.ENETUNREACH, errno.EHOSTUNREACH, errno.ENETDOWN, errno.ENODEV)
 
@@ -50,6 +50,7 @@ class DirectPath:
         self._refusals = refusals
         self._drops = drops
         self._known: dict[Hashable, _Known] = {}
+        self._count = 0
         self._uncut = Uncut(frame, self.failed, drops)
         self._runs = Runs(frame, self.failed)
 
@@ -65,7 +66,7 @@ class DirectPath:
         if known is None:
             return False
         if isinstance(known, dict):
-            known = known.get(self._traffic())
+            known = known.get(self._traffic(size))
             if known is None:
                 return False
         hops = frame[at]
@@ -78,10 +79,13 @@ class DirectPath:
             if self._runs.carry(known, size, now):
                 return True
             complete(frame, size)
+        else:
+            self._runs.flush(now)
         try:
             known.send(self._view[HEADER:size], known.address)
         except OSError as error:
             frame[at] = hops
+            known.note_unjudged(error)
             self.failed(known, bytes(self._view[HEADER:size]), error, now)
         tally = known.tally
         tally.packets_out += 1
@@ -94,19 +98,19 @@ class DirectPath:
 
     def send(self, flow: DirectFlow, packet: ip.Packet, now: float) -> None:
         """Send a packet that has just been decided on; its hop limit is above 1."""
-        data = bytearray(packet.data)
-        data[V4_TTL if packet.version == 4 else V6_HOP_LIMIT] -= 1
-        flow.tally.went_out(len(data))
+        flow.tally.went_out(len(packet.data))
         try:
-            flow.send(data, flow.address)
+            flow.send(with_one_hop_less(packet), flow.address)
         except OSError as error:
-            self.failed(flow, packet.data, error, now)
+            self._refuse(flow, packet, error, now)
 
     def know(self, packet: ip.Packet, flow: DirectFlow, port: int | None) -> None:
         """Let what is like `packet` leave so from now on: all between these addresses, or with
         `port` what has the same protocol and destination port."""
-        if len(self._known) >= MOST:
+        if self._count >= MOST:
             self._known.clear()
+            self._count = 0
+        self._count += 1
         pair = pair_of(packet)
         if port is None:
             self._known[pair] = flow
@@ -119,14 +123,22 @@ class DirectPath:
     def forget(self) -> dict[Hashable, _Known]:
         """Decide again about everything; what was known."""
         known, self._known = self._known, {}
+        self._count = 0
         return known
 
     def failed(self, flow: DirectFlow, data: bytes, error: OSError, now: float) -> None:
         """A packet could not be sent: tell its program what the system says, as far as ICMP has a
-        word for it."""
-        packet = ip.parse(data)
+        word for it. `data` is what the program has sent, and may be damaged."""
+        try:
+            packet = ip.parse(data)
+        except ip.Malformed:
+            self._drops.count(Drop.MALFORMED)
+        else:
+            self._refuse(flow, packet, error, now)
+
+    def _refuse(self, flow: DirectFlow, packet: ip.Packet, error: OSError, now: float) -> None:
         if error.errno == errno.EPERM:
-            flow.refused.add(data[packet.payload : packet.payload + PORTS])
+            flow.refused.add(packet.data[packet.payload : packet.payload + PORTS])
             self._refusals.refuse(packet, Error.PROHIBITED, Drop.REFUSED_BY_HOST, now)
         elif error.errno == errno.EMSGSIZE:
             self._too_big(flow, packet, now)
@@ -142,11 +154,11 @@ class DirectPath:
             self._refusals.refuse(packet, Error.TOO_BIG, Drop.TOO_BIG, now, mtu)
             return
         try:
-            flow.sender.send_packet(packet)
+            flow.sender.send_fragments(with_one_hop_less(packet), flow.address)
         except OSError:
             self._drops.count(Drop.NO_BUFFER)
 
-    def _traffic(self) -> int:
+    def _traffic(self, size: int) -> int:
         """Protocol and destination port of the frame, as `know` has them; -1 where they stand
         elsewhere or are missing."""
         frame = self._frame
@@ -158,8 +170,15 @@ class DirectPath:
         else:
             protocol = frame[AT_V6_NEXT_HEADER]
             ports = HEADER + ip.IPV6_HEADER
-        if protocol in WITH_PORTS:
+        if protocol in WITH_PORTS and ports + PORTS <= size:
             return protocol << 16 | frame[ports + 2] << 8 | frame[ports + 3]
         if protocol in (icmp.protocol_of(4), icmp.protocol_of(6)):
             return protocol << 16
         return -1
+
+
+def with_one_hop_less(packet: ip.Packet) -> bytearray:
+    """The bytes that leave; the kernel computes the IPv4 checksum."""
+    data = bytearray(packet.data)
+    data[HOP_LIMIT[packet.version]] -= 1
+    return data

@@ -169,9 +169,9 @@ class Runs:
         headers = self._buffer[:begin]
         size = self._payload_size()
         for at in range(begin, self._end, size):
-            one = headers + self._buffer[at : at + size] + b"\0"
-            offload.complete(one, len(one) - 1)
-            yield bytes(one[HEADER:-1])
+            one = headers + self._buffer[at : at + size]
+            offload.complete(one, len(one))
+            yield bytes(one[HEADER:])
 
     def _payload_size(self) -> int:
         """Of each datagram, in bytes."""

@@ -72,14 +72,18 @@ class Uncut:
     def _cut(self, flow: DirectFlow, size: int, now: float) -> None:
         """By the raw socket, segment by segment."""
         at = V4_TTL if self._frame[HEADER] >> 4 == 4 else V6_HOP_LIMIT
+        is_first = True
         for segment in offload.packets(self._frame, size):
             packet = bytearray(segment)
             packet[at] -= 1
             try:
                 flow.send(packet, flow.address)
             except OSError as error:
+                if is_first:
+                    flow.note_unjudged(error)
                 self._failed(flow, segment, error, now)
                 break
+            is_first = False
 
     def _count_hop(self, change: int) -> None:
         """Change the hop limit by 1, down or up, and the checksum with it (RFC 1624)."""
