@@ -24,7 +24,7 @@ from router.platform.linux.error_queue import (
     parse_extended_error,
 )
 from router.platform.linux.message_batch import MessageBatch
-from router.platform.linux.sockets import bind_to_device
+from router.platform.linux.sockets import bind_to_device, bind_to_source
 from router.policy.network import Interface
 
 MAX_PAYLOAD: Final = 65535
@@ -56,7 +56,8 @@ def udp_socket(
     """See Sockets.udp_socket. `sock`: bound to nothing yet; closed when this fails.
 
     At the unspecified address: the kernel chooses the source by destination, and a port that a
-    program of this machine has at any address is not free.
+    program of this machine has at any address is not free. Where the way depends on the source, at
+    that source.
     """
     try:
         sock.setblocking(False)
@@ -70,7 +71,7 @@ def udp_socket(
                 *(socket.IPV6_RECVHOPLIMIT, socket.IPV6_RECVTCLASS),
             ):
                 sock.setsockopt(socket.IPPROTO_IPV6, option, 1)
-        sock.bind(("", port))
+        bind_to_source(sock, version, interface, port)
     except OSError:
         sock.close()
         raise

@@ -37,6 +37,7 @@ from router.platform.linux.netlink.messages import (
     text,
 )
 from router.platform.linux.own_tuns import own_tuns
+from router.platform.linux.sources import with_sources
 from router.platform.linux.ways import LinuxWays
 from router.policy.network import Interface
 
@@ -47,6 +48,9 @@ class LinuxInterfaces:
     def all(self) -> dict[str, Interface]:
         with rtnetlink() as netlink:
             return read_interfaces(netlink)[0]
+
+    def with_sources(self, interface: Interface) -> Interface:
+        return with_sources(interface)
 
     def holding_default(
         self, version: int, present: Mapping[str, Interface], apart_from: str

@@ -5,6 +5,7 @@ Must not know: which of them the router needs.
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import socket
 from collections.abc import Iterator, Mapping
@@ -23,9 +24,11 @@ from router.platform.linux.netlink.constants import (
     FRA_OIFNAME,
     FRA_PRIORITY,
     FRA_SPORT_RANGE,
+    FRA_SRC,
     FRA_SUPPRESS_PREFIXLEN,
     FRA_TABLE,
     FRA_UID_RANGE,
+    NETLINK_GET_STRICT_CHK,
     NHA_GATEWAY,
     NHA_GROUP,
     NHA_ID,
@@ -53,6 +56,7 @@ from router.platform.linux.netlink.constants import (
     RTN_UNREACHABLE,
     RTNH_F_DEAD,
     RTPROT_TUNROUTER,
+    SOL_NETLINK,
 )
 from router.platform.linux.netlink.dump import dump
 from router.platform.linux.netlink.messages import (
@@ -60,6 +64,7 @@ from router.platform.linux.netlink.messages import (
     NHMSG,
     RTMSG,
     RTNEXTHOP,
+    U32_ATTRIBUTE,
     Attributes,
     aligned,
     attributes,
@@ -101,15 +106,26 @@ class Hop(NamedTuple):
 NO_HOP: Final = Hop(0, None)
 
 
-def read_routes(netlink: socket.socket, names: dict[int, str]) -> Iterator[SystemRoute]:
-    """`names`: of interfaces, by index. Raises OSError."""
+def read_routes(
+    netlink: socket.socket, names: dict[int, str], interface: int | None = None
+) -> Iterator[SystemRoute]:
+    """All routes, or those by the interface of that index. `names`: of interfaces, by index.
+
+    Raises OSError."""
     nexthops = _nexthops(netlink)
+    wanted = b""
+    if interface is not None:
+        wanted = U32_ATTRIBUTE.pack(U32_ATTRIBUTE.size, RTA_OIF, interface)
+        with contextlib.suppress(OSError):  # an older kernel lists more
+            netlink.setsockopt(SOL_NETLINK, NETLINK_GET_STRICT_CHK, 1)
     for version, family in FAMILY.items():
-        for fields, route in dump(netlink, RTM_GETROUTE, family, RTMSG):
+        for fields, route in dump(netlink, RTM_GETROUTE, family, RTMSG, wanted):
             _, length, _, _, table, protocol, _, kind, flags = fields
             if flags & NOT_USED or kind not in KINDS:
                 continue
             hop, source = _hop(route, nexthops), route.get(RTA_PREFSRC)
+            if interface not in (None, hop.interface):
+                continue
             yield SystemRoute(
                 version,
                 int.from_bytes(route.get(RTA_DST, b""), "big"),
@@ -144,6 +160,16 @@ def read_lookups(netlink: socket.socket) -> Iterator[TableLookup]:
                 )
             )
         yield from sorted(found, key=lambda lookup: lookup.priority)
+
+
+def source_prefixes(netlink: socket.socket) -> Iterator[tuple[int, int, int]]:
+    """(IP version, first address, length) that rules of the system look at as the source. Raises
+    OSError."""
+    for version, family in FAMILY.items():
+        for fields, rule in dump(netlink, RTM_GETRULE, family, RTMSG):
+            _, _, length, *_ = fields
+            if length:
+                yield version, int.from_bytes(rule.get(FRA_SRC, b""), "big"), length
 
 
 def _matches_ordinary(rule: Attributes) -> bool:

@@ -7,7 +7,9 @@ Must not know: rules.
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from contextlib import closing
+from dataclasses import replace
 from pathlib import Path
 
 from router.platform.families import FAMILY
@@ -16,6 +18,7 @@ from router.platform.linux.interfaces import read_interfaces
 from router.platform.linux.kernel_routes import read_lookups, read_routes
 from router.platform.linux.netlink.dump import rtnetlink
 from router.platform.linux.own_tuns import own_tuns
+from router.platform.linux.sources import borrowed
 from router.platform.linux.ways import LinuxWays
 from router.platform.resolver import read_dns_servers
 from router.policy.network import (
@@ -43,6 +46,7 @@ def present_network(resolv_conf: Path = Path("/etc/resolv.conf")) -> Network:
             interfaces, kernel_tunnels = read_interfaces(netlink)
             names = {interface.index: name for name, interface in interfaces.items()}
             routes = tuple(read_routes(netlink, names))
+            interfaces = _with_borrowed(interfaces, routes)
             lookups = tuple(read_lookups(netlink)) or USUAL_LOOKUPS
         with closing(LinuxWays(interfaces.values(), tuns)) as ways:
             holders = {version: ways.default_holder(version) for version in FAMILY}
@@ -57,6 +61,20 @@ def present_network(resolv_conf: Path = Path("/etc/resolv.conf")) -> Network:
         default_holders=holders,
         own_tuns=tuns,
     )
+
+
+def _with_borrowed(
+    interfaces: dict[str, Interface], routes: Iterable[SystemRoute]
+) -> dict[str, Interface]:
+    """Interfaces with the addresses of others that routes by them name."""
+    naming: dict[str, list[SystemRoute]] = {name: [] for name in interfaces}
+    for route in routes:
+        if route.source is not None and route.interface in naming:
+            naming[route.interface].append(route)
+    return {
+        name: replace(interface, borrowed=borrowed(interface, naming[name]))
+        for name, interface in interfaces.items()
+    }
 
 
 def kernel_ways() -> LinuxWays | None:

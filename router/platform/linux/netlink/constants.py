@@ -20,6 +20,10 @@ NLM_F_CREATE: Final = 0x400
 """Alone, without NLM_F_EXCL: an IPv4 route goes before one of the same prefix and metric."""
 NLA_TYPE_MASK: Final = 0x3FFF
 
+SOL_NETLINK: Final = 270
+NETLINK_GET_STRICT_CHK: Final = 12
+"""Dumps obey what the request names, since Linux 4.20."""
+
 RTM_GETLINK: Final = 18
 RTM_GETADDR: Final = 22
 RTM_NEWROUTE: Final = 24
@@ -101,6 +105,7 @@ NHA_OIF: Final = 5
 NHA_GATEWAY: Final = 6
 
 # Rules.
+FRA_SRC: Final = 2
 FRA_IIFNAME: Final = 3
 FRA_PRIORITY: Final = 6
 FRA_FWMARK: Final = 10

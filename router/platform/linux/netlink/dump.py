@@ -38,14 +38,15 @@ def rtnetlink() -> socket.socket:
 
 
 def dump(
-    netlink: socket.socket, request: int, family: int, header: Struct
+    netlink: socket.socket, request: int, family: int, header: Struct, wanted: bytes = b""
 ) -> Iterator[tuple[tuple[int, ...], Attributes]]:
     """(fields of the header, attributes by type) of every object.
 
     `request` is one of RTM_GET..., `family` an AF_ number, `header` the layout that goes before the
-    attributes, the family in its first byte. Raises OSError.
+    attributes, the family in its first byte. `wanted`: attributes that the kernel is to select by,
+    which it does on sockets with NETLINK_GET_STRICT_CHK. Raises OSError.
     """
-    body = bytes([family]).ljust(header.size, b"\0")
+    body = bytes([family]).ljust(header.size, b"\0") + wanted
     netlink.send(pack_message(request, NLM_F_REQUEST | NLM_F_DUMP, 1, body))
     while True:
         for message in unpack_messages(netlink.recv(BUFFER)):
