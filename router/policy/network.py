@@ -43,9 +43,9 @@ class Interface:
                 return address.ip
         return next((each for each in self.borrowed if each.version == version), None)
 
-    def bound_source(self, version: int) -> str | None:
+    def bound_source(self, version: int) -> IPv4Address | IPv6Address | None:
         """The address that sockets of a family are to be bound to."""
-        return next((str(each) for each in self.bound if each.version == version), None)
+        return next((each for each in self.bound if each.version == version), None)
 
 
 class RouteKind(StrEnum):

@@ -7,6 +7,7 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -15,7 +16,7 @@ from tests.e2e.capture import Capture
 from tests.e2e.netns import Namespace
 from tests.e2e.second_uplink import GATEWAY, LENGTH, OWN, UPLINK, second_uplink
 from tests.e2e.testbed import FAMILIES, V4, V6, Family, Testbed
-from tests.e2e.tunrouter import HEAD, rules, running
+from tests.e2e.tunrouter import HEAD, PROGRAM, rules, running
 from tests.e2e.wait import wait_until
 
 HOST = 1
@@ -49,6 +50,12 @@ def _everything_arrives(bed: Testbed, address: str, own: str) -> None:
         for protocol in ("tcp", "udp"):
             assert _errno(bed.client, address, protocol) == "111", protocol
         assert far.arrivals(address) == {("home0", own)}
+
+
+def _explained(bed: Testbed, rules_file: Path, address: str) -> dict[str, Any]:
+    done = bed.router.run(PROGRAM, "explain", "-c", str(rules_file), "--json", address)
+    found: dict[str, Any] = json.loads(done.stdout)
+    return found
 
 
 def _link_local(bed: Testbed) -> str:
@@ -88,8 +95,12 @@ def test_a_way_that_depends_on_the_source(
     own, address = OWN[family.version], family.far(HOST)
     with second_uplink(bed), given(bed, family):
         assert ping.answered(bed.router, address, "-I", own).received == 3
-        with running(bed.router, tmp_path, RULES):
+        with running(bed.router, tmp_path, RULES) as router:
             _everything_arrives(bed, address, own)
+            explained = _explained(bed, router.rules_file, address)
+        assert (explained["interface"], explained["source"]) == (UPLINK, own)
+        if given is _rule:
+            assert explained["gateway"] == GATEWAY[family.version]
 
 
 def test_a_rule_that_comes_later(bed: Testbed, tmp_path: Path) -> None:

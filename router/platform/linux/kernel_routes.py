@@ -8,7 +8,8 @@ from __future__ import annotations
 import contextlib
 import errno
 import socket
-from collections.abc import Iterator, Mapping
+from collections import defaultdict
+from collections.abc import Container, Iterator, Mapping
 from typing import Final, NamedTuple
 
 from router.platform.families import FAMILY
@@ -40,6 +41,7 @@ from router.platform.linux.netlink.constants import (
     RTA_OIF,
     RTA_PREFSRC,
     RTA_PRIORITY,
+    RTA_SRC,
     RTA_TABLE,
     RTM_F_CLONED,
     RTM_GETNEXTHOP,
@@ -96,6 +98,10 @@ NOT_USED: Final = RTM_F_CLONED | RTNH_F_DEAD
 """Flags of entries that the kernel takes for no packet: a cached one, one whose link is down."""
 
 
+SourcePrefix = tuple[int, int, int]
+"""IP version, first address, length."""
+
+
 class Hop(NamedTuple):
     """A next hop: the index of its interface, and its gateway as packed address."""
 
@@ -107,21 +113,23 @@ NO_HOP: Final = Hop(0, None)
 
 
 def read_routes(
-    netlink: socket.socket, names: dict[int, str], interface: int | None = None
+    netlink: socket.socket,
+    names: dict[int, str],
+    interface: int | None = None,
+    versions: Container[int] = FAMILY,
 ) -> Iterator[SystemRoute]:
-    """All routes, or those by the interface of that index. `names`: of interfaces, by index.
+    """All routes of these families, or those by the interface of that index, without those for
+    some sources only. `names`: of interfaces, by index.
 
     Raises OSError."""
     nexthops = _nexthops(netlink)
-    wanted = b""
-    if interface is not None:
-        wanted = U32_ATTRIBUTE.pack(U32_ATTRIBUTE.size, RTA_OIF, interface)
-        with contextlib.suppress(OSError):  # an older kernel lists more
-            netlink.setsockopt(SOL_NETLINK, NETLINK_GET_STRICT_CHK, 1)
+    wanted = b"" if interface is None else _by_interface(netlink, interface)
     for version, family in FAMILY.items():
+        if version not in versions:
+            continue
         for fields, route in dump(netlink, RTM_GETROUTE, family, RTMSG, wanted):
-            _, length, _, _, table, protocol, _, kind, flags = fields
-            if flags & NOT_USED or kind not in KINDS:
+            _, length, source_length, _, table, protocol, _, kind, flags = fields
+            if flags & NOT_USED or source_length or kind not in KINDS:
                 continue
             hop, source = _hop(route, nexthops), route.get(RTA_PREFSRC)
             if interface not in (None, hop.interface):
@@ -138,6 +146,28 @@ def read_routes(
                 KINDS[kind],
                 int.from_bytes(source, "big") if source else None,
             )
+
+
+def source_routes(
+    netlink: socket.socket, interface: int | None = None
+) -> dict[int, list[SourcePrefix]]:
+    """By the index of the interface the prefixes for which alone it has routes (`from`), which only
+    IPv6 knows. `interface`: look at its routes alone. Raises OSError."""
+    found: dict[int, list[SourcePrefix]] = defaultdict(list)
+    wanted = b"" if interface is None else _by_interface(netlink, interface)
+    for fields, route in dump(netlink, RTM_GETROUTE, socket.AF_INET6, RTMSG, wanted):
+        length = fields[2]
+        if length and not fields[8] & NOT_USED:
+            first = int.from_bytes(route.get(RTA_SRC, b""), "big")
+            found[_hop(route, {}).interface].append((6, first, length))
+    return found
+
+
+def _by_interface(netlink: socket.socket, interface: int) -> bytes:
+    """The attribute by which the kernel selects the routes of a dump."""
+    with contextlib.suppress(OSError):  # an older kernel lists more
+        netlink.setsockopt(SOL_NETLINK, NETLINK_GET_STRICT_CHK, 1)
+    return U32_ATTRIBUTE.pack(U32_ATTRIBUTE.size, RTA_OIF, interface)
 
 
 def read_lookups(netlink: socket.socket) -> Iterator[TableLookup]:
@@ -162,9 +192,8 @@ def read_lookups(netlink: socket.socket) -> Iterator[TableLookup]:
         yield from sorted(found, key=lambda lookup: lookup.priority)
 
 
-def source_prefixes(netlink: socket.socket) -> Iterator[tuple[int, int, int]]:
-    """(IP version, first address, length) that rules of the system look at as the source. Raises
-    OSError."""
+def source_prefixes(netlink: socket.socket) -> Iterator[SourcePrefix]:
+    """What rules of the system look at as the source. Raises OSError."""
     for version, family in FAMILY.items():
         for fields, rule in dump(netlink, RTM_GETRULE, family, RTMSG):
             _, _, length, *_ = fields

@@ -38,7 +38,7 @@ def bind_to_source(sock: socket.socket, version: int, interface: Interface, port
     if source is not None and sock.type == socket.SOCK_STREAM:
         sock.setsockopt(socket.IPPROTO_IP, IP_BIND_ADDRESS_NO_PORT, 1)
     if source is not None or port:
-        sock.bind((source or "", port))
+        sock.bind((str(source or ""), port))
 
 
 def icmp_socket(version: int, device: str, echo_ids: range) -> socket.socket:

@@ -11,34 +11,57 @@ Must not know: which of its interfaces the router uses.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from ipaddress import IPv4Address, IPv6Address, ip_address
+from itertools import chain, islice
 from typing import Final
 
-from router.platform.linux.kernel_routes import read_routes, source_prefixes
+from router.platform.linux.kernel_routes import SourcePrefix, read_routes, source_prefixes
 from router.platform.linux.netlink.dump import rtnetlink
-from router.platform.linux.netlink.route_lookup import Answer, RouteLookup
-from router.platform.linux.ways import PROBES
+from router.platform.linux.netlink.route_lookup import RouteLookup
+from router.platform.linux.ways import PROBES, default_by
 from router.policy.network import Interface, RouteKind, SystemRoute
 from router.policy.prefixes import HOST_MASKS
 
 Address = IPv4Address | IPv6Address
 
 VERSIONS: Final = (4, 6)
+MOST_ROUTES: Final = 1000
 
 
-def with_sources(interface: Interface) -> Interface:
-    """The same interface with `borrowed` and `bound`. Raises OSError."""
-    if interface.up and not all(map(interface.source, VERSIONS)):
-        with rtnetlink() as netlink:
-            names = {interface.index: interface.name}
-            routes = list(read_routes(netlink, names, interface.index))
-        interface = replace(interface, borrowed=borrowed(interface, routes))
+def with_sources(interface: Interface, by_source: Iterable[SourcePrefix]) -> Interface:
+    """The same interface with `borrowed` and `bound`. by_source: for which alone it has routes.
+
+    Raises OSError."""
     with RouteLookup() as lookup:
-        prefixes = list(source_prefixes(lookup.socket))
-        bound = (_bound(lookup, interface, version, prefixes) for version in VERSIONS)
-        return replace(interface, bound=tuple(address for address in bound if address))
+        lacking = [version for version in VERSIONS if interface.source(version) is None]
+        if interface.up and lacking:
+            named = (_named(lookup, interface, version) for version in lacking)
+            interface = replace(interface, borrowed=tuple(chain.from_iterable(named)))
+        return with_bound(lookup, interface, [*source_prefixes(lookup.socket), *by_source])
+
+
+def with_bound(
+    lookup: RouteLookup, interface: Interface, prefixes: Sequence[SourcePrefix]
+) -> Interface:
+    """The same interface with `bound`. prefixes: what rules and routes by it look at as the source.
+
+    Raises OSError."""
+    bound = (_bound(lookup, interface, version, prefixes) for version in VERSIONS)
+    return replace(interface, bound=tuple(address for address in bound if address))
+
+
+def _named(lookup: RouteLookup, interface: Interface, version: int) -> tuple[Address, ...]:
+    """What the default route names, or else other routes; not all of them are read where there are
+    very many."""
+    default = default_by(lookup, version, interface.index)
+    if default is not None and default.source is not None:
+        return (ip_address(default.source),)
+    with rtnetlink() as netlink:
+        names = {interface.index: interface.name}
+        routes = read_routes(netlink, names, interface.index, (version,))
+        return borrowed(interface, islice(routes, MOST_ROUTES))
 
 
 def borrowed(interface: Interface, routes: Iterable[SystemRoute]) -> tuple[Address, ...]:
@@ -63,7 +86,7 @@ def _bound(
     lookup: RouteLookup,
     interface: Interface,
     version: int,
-    prefixes: Iterable[tuple[int, int, int]],
+    prefixes: Iterable[SourcePrefix],
 ) -> Address | None:
     """The source of an interface, where the way depends on it."""
     if not interface.up or interface.source(version) is None:
@@ -72,11 +95,6 @@ def _bound(
     number = int(source)
     for of, first, length in prefixes:
         if of == version and number ^ first <= HOST_MASKS[version][length]:
-            return source
-    for probe in PROBES[version]:
-        alone = lookup.ask(version, probe, oif=interface.index, matched=True)
-        chosen = lookup.ask(version, probe, oif=interface.index, source=source.packed, matched=True)
-        if chosen and chosen.interface == interface.index and _route(chosen) != _route(alone):
             return source
     return None
 
@@ -91,11 +109,6 @@ def _source(lookup: RouteLookup, interface: Interface, version: int) -> Address:
     chosen = ip_address(answer.source)
     own = [each.ip for each in interface.addresses]
     return chosen if chosen in (*own, *interface.borrowed) else usual
-
-
-def _route(answer: Answer | None) -> tuple[int, int, int, bytes | None] | None:
-    """What tells one route from another."""
-    return answer and (answer.table, answer.length, answer.metric, answer.gateway)
 
 
 def _address(version: int, number: int) -> Address:

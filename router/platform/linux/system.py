@@ -33,7 +33,7 @@ class LinuxSystem:
         self.sockets = LinuxSockets(guard)
         self.tcp = LinuxTcpSockets(guard, splicing=offloads)
         self.interfaces = LinuxInterfaces()
-        self.facts = LinuxFacts(guard)
+        self.facts = LinuxFacts(guard, self.interfaces)
         self.processes = LinuxProcesses(guard)
 
     def poller(self) -> LinuxPoller:

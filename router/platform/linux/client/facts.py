@@ -8,6 +8,7 @@ from typing import Any
 from router.platform.base.errors import PlatformError
 from router.platform.base.facts import NetworkPath
 from router.platform.linux.changes import LinuxChanges
+from router.platform.linux.interfaces import LinuxInterfaces
 from router.platform.linux.own_tuns import own_tuns
 from router.platform.linux.sockets import path
 from router.platform.linux.ways import LinuxWays
@@ -18,8 +19,9 @@ from router.policy.network import Endpoint, Interface
 class LinuxFacts:
     """See Facts."""
 
-    def __init__(self, guard: GuardClient) -> None:
+    def __init__(self, guard: GuardClient, interfaces: LinuxInterfaces) -> None:
         self._guard = guard
+        self._interfaces = interfaces
 
     def ways(self, present: Mapping[str, Interface], apart_from: str) -> LinuxWays:
         return LinuxWays(present.values(), own_tuns() | {apart_from})
@@ -34,7 +36,7 @@ class LinuxFacts:
         self._guard.request("endpoints", value_callback(done, _endpoints))
 
     def watch(self) -> LinuxChanges:
-        return LinuxChanges()
+        return LinuxChanges(self._interfaces.forget)
 
 
 def _endpoints(value: Any) -> Sequence[Endpoint]:
