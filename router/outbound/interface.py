@@ -11,8 +11,9 @@ from __future__ import annotations
 
 import logging
 import socket
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Container, Iterator, Mapping
 from functools import partial
+from ipaddress import IPv4Address, IPv6Address
 from typing import Final
 
 from router.config.model import DEFAULT_INTERFACE
@@ -31,6 +32,8 @@ from router.policy.network import Interface, Sources
 from router.wire import icmp, ip
 
 log = logging.getLogger(__name__)
+
+Address = IPv4Address | IPv6Address
 
 VERSIONS: Final = (4, 6)
 
@@ -76,9 +79,7 @@ class InterfaceOutbound:
 
     def owns(self, address: bytes) -> bool:
         interface = self._interfaces.get(4 if len(address) == 4 else 6)
-        return interface is not None and any(
-            own.ip.packed == address for own in interface.addresses
-        )
+        return interface is not None and any(own.packed == address for own in sources(interface))
 
     def describe(self) -> str:
         """`eth0 from 192.0.2.2`, or `default (eth0) from 192.0.2.2`."""
@@ -148,7 +149,19 @@ class InterfaceOutbound:
                 holders[version] = self._system.interfaces.holding_default(
                     version, present, self._tun
                 )
-        return usable_interfaces(self.wanted, present, holders)
+        names = {self.wanted, *holders.values()}
+        return usable_interfaces(self.wanted, self._with_sources(present, names), holders)
+
+    def _with_sources(
+        self, present: Mapping[str, Interface], names: Container[str | None]
+    ) -> dict[str, Interface]:
+        """Those that may be meant, with what the system's routes and rules say of their sources."""
+        return {
+            name: self._system.interfaces.with_sources(each)
+            if name in names or self.wanted in each.alternative_names
+            else each
+            for name, each in present.items()
+        }
 
     def _use(self, usable: Mapping[int, Interface]) -> None:
         """Open and close sockets until there are those for `usable`."""
@@ -158,7 +171,7 @@ class InterfaceOutbound:
                 if now is not None:
                     self._keep_prepared(now)
                 continue
-            if then is not None and (now is None or now.index != then.index):
+            if then is not None and (now is None or _needs_other_sockets(version, then, now)):
                 self._close(version)
             if now is not None:
                 self._interfaces[version] = now
@@ -214,3 +227,13 @@ def lost_families(
         for version, then in before.items()
         if version not in after or after[version].index != then.index
     )
+
+
+def _needs_other_sockets(version: int, then: Interface, now: Interface) -> bool:
+    return then.index != now.index or then.bound_source(version) != now.bound_source(version)
+
+
+def sources(interface: Interface) -> Iterator[Address]:
+    """Those that packets by an interface can have."""
+    yield from (each.ip for each in interface.addresses)
+    yield from interface.borrowed

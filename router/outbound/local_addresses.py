@@ -15,8 +15,8 @@ class LocalAddresses:
 
     def __init__(self, tun: str) -> None:
         self._tun = tun
-        self.owners: Mapping[bytes, Interface] = {}
-        """The interface that has an address, 4 or 16 bytes."""
+        self.owners: dict[bytes, Interface] = {}
+        """The interface that has an address, 4 or 16 bytes, or whose routes name it as source."""
 
     def refresh(self, present: Mapping[str, Interface]) -> bool:
         """Follow the system's present interfaces; whether an address is gone."""
@@ -26,6 +26,11 @@ class LocalAddresses:
             for interface in present.values()
             if interface.name != self._tun
             for address in interface.addresses
+        }
+        self.owners |= {
+            address.packed: interface
+            for interface in present.values()
+            for address in interface.borrowed
         }
         return not before.keys() <= self.owners.keys()
 

@@ -119,7 +119,9 @@ def _by_outbound(
     interface = situation.interfaces[policy].get(version)
     if interface is None:
         return Egress()
-    way = ways.way(version, address, interface.name) if ways else None
+    bound = interface.bound_source(version)
+    source = bound.packed if bound else None
+    way = ways.way_by(version, address, interface.name, source) if ways else None
     if way is None or way.source is None:
         return Egress(interface.name, str(interface.source(version)))
     return _egress(way)

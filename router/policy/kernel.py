@@ -20,9 +20,15 @@ class Way(NamedTuple):
 class KernelWays(Protocol):
     """The kernel's answers, the TUNs of this program left out."""
 
-    def way(self, version: int, address: int, interface: str | None = None) -> Way | None:
-        """The way of packets to an address, `interface`: of a socket that is bound to it. None
-        where there is none, and for an address of this machine. Raises OSError."""
+    def way(self, version: int, address: int) -> Way | None:
+        """The way of packets to an address. None where there is none, and for an address of this
+        machine. Raises OSError."""
+        ...
+
+    def way_by(
+        self, version: int, address: int, interface: str, source: bytes | None
+    ) -> Way | None:
+        """That of a socket that is bound to an interface and, unless None, to a source address."""
         ...
 
     def default_holder(self, version: int) -> str | None:

@@ -21,6 +21,9 @@ class Interface:
 
     `asks_neighbours`: whether the next hop's link address is resolved by ARP or neighbour
     discovery, so that only hosts on the link or behind a gateway are reachable. False for a tunnel.
+    `borrowed`: addresses of other interfaces that routes by this one name as their source, of the
+    families of which it has none. `bound`: those that its sockets are to be bound to, since the way
+    depends on the source; at most one of a family.
     """
 
     name: str
@@ -30,13 +33,19 @@ class Interface:
     addresses: tuple[IPv4Interface | IPv6Interface, ...] = ()
     asks_neighbours: bool = True
     alternative_names: tuple[str, ...] = ()
+    borrowed: tuple[IPv4Address | IPv6Address, ...] = ()
+    bound: tuple[IPv4Address | IPv6Address, ...] = ()
 
     def source(self, version: int) -> IPv4Address | IPv6Address | None:
         """An address of the family that packets to other networks can have as their source."""
         for address in self.addresses:
             if address.version == version and not address.is_link_local:
                 return address.ip
-        return None
+        return next((each for each in self.borrowed if each.version == version), None)
+
+    def bound_source(self, version: int) -> IPv4Address | IPv6Address | None:
+        """The address that sockets of a family are to be bound to."""
+        return next((each for each in self.bound if each.version == version), None)
 
 
 class RouteKind(StrEnum):

@@ -73,7 +73,7 @@ class Direct:
         policy, outbound: what the rules say about it. by_port: whether they say otherwise about
         other protocols or ports of the destination.
         """
-        if outbound is None or not outbound.owns(packet.source):
+        if outbound is None or not self.is_source_of(outbound, packet.source):
             return self._end(packet, now)
         interface = self._senders.interface(packet.source)
         may_begin = policy.path is Path.AUTO and self._obstacle_of(interface) is None
@@ -93,6 +93,17 @@ class Direct:
             self._path.know(packet, flow, destination_port(packet) if by_port else None)
         self._path.send(flow, packet, now)
         return True
+
+    def is_source_of(self, outbound: Outbound, address: bytes) -> bool:
+        """Whether packets from a local address leave by the outbound unchanged: an address that
+        routes of several interfaces name as their source belongs to one of them."""
+        facts = outbound.facts
+        return (
+            outbound.owns(address)
+            and self.owns(address)
+            and facts is not None
+            and self._senders.interface(address) in facts.interfaces
+        )
 
     def reply(self, packet: ip.Packet) -> None:
         """Send an answer of this machine itself, which no rule is about: unchanged, by the

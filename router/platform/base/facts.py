@@ -16,6 +16,11 @@ class Interfaces(Protocol):
 
     def all(self) -> dict[str, Interface]: ...
 
+    def with_sources(self, interface: Interface) -> Interface:
+        """The same interface with what it borrows and what its sockets are to be bound to. Raises
+        OSError."""
+        ...
+
     def holding_default(
         self, version: int, present: Mapping[str, Interface], apart_from: str
     ) -> str | None:

@@ -9,7 +9,7 @@ nothing.
 from __future__ import annotations
 
 import socket
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Final
 
 from router.platform.base.facts import ForeignRoute
@@ -45,9 +45,14 @@ GROUPS: Final = (
 
 
 class LinuxChanges:
-    """See Changes."""
+    """See Changes.
 
-    def __init__(self, groups: int = GROUPS) -> None:
+    others: called when anything but routes of other programs for all sources may have changed.
+    groups: bits of sockaddr_nl.nl_groups.
+    """
+
+    def __init__(self, others: Callable[[], None], groups: int = GROUPS) -> None:
+        self._others = others
         self._socket = socket.socket(
             socket.AF_NETLINK, socket.SOCK_RAW | socket.SOCK_NONBLOCK, socket.NETLINK_ROUTE
         )
@@ -71,6 +76,8 @@ class LinuxChanges:
                 continue
             if found is not None:
                 found = _with_routes(found, datagram)
+        if found is None:
+            self._others()
         return found
 
     def close(self) -> None:
@@ -104,8 +111,8 @@ def _foreign_routes(datagram: bytes) -> Iterator[ForeignRoute | None]:
         if message.kind not in (RTM_NEWROUTE, RTM_DELROUTE):
             yield None
             continue
-        family, length, _, _, _, protocol, _, _, flags = RTMSG.unpack_from(message.body)
-        if protocol == RTPROT_TUNROUTER or family not in VERSION:
+        family, length, by_source, _, _, protocol, _, _, flags = RTMSG.unpack_from(message.body)
+        if protocol == RTPROT_TUNROUTER or by_source or family not in VERSION:
             yield None
         elif not flags & RTM_F_CLONED:
             route = attributes(message.body[RTMSG.size :])

@@ -9,6 +9,7 @@ from collections.abc import Mapping
 from ipaddress import IPv4Interface, IPv6Interface
 
 from router.platform.families import VERSION
+from router.platform.linux.kernel_routes import SourcePrefix, source_routes
 from router.platform.linux.netlink.constants import (
     IFA_ADDRESS,
     IFA_LOCAL,
@@ -37,16 +38,34 @@ from router.platform.linux.netlink.messages import (
     text,
 )
 from router.platform.linux.own_tuns import own_tuns
+from router.platform.linux.sources import with_sources
 from router.platform.linux.ways import LinuxWays
 from router.policy.network import Interface
 
 
 class LinuxInterfaces:
-    """See Interfaces."""
+    """See Interfaces.
+
+    Always true: routes for some sources only are read once until `forget` is called.
+    """
+
+    def __init__(self) -> None:
+        self._by_source: dict[int, list[SourcePrefix]] = {}
+
+    def forget(self) -> None:
+        """Rules, interfaces, or routes for some sources only may have changed."""
+        self._by_source.clear()
 
     def all(self) -> dict[str, Interface]:
         with rtnetlink() as netlink:
             return read_interfaces(netlink)[0]
+
+    def with_sources(self, interface: Interface) -> Interface:
+        index = interface.index
+        if index not in self._by_source:
+            with rtnetlink() as netlink:
+                self._by_source[index] = source_routes(netlink, index).get(index, [])
+        return with_sources(interface, self._by_source[index])
 
     def holding_default(
         self, version: int, present: Mapping[str, Interface], apart_from: str

@@ -5,9 +5,11 @@ Must not know: which of them the router needs.
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import socket
-from collections.abc import Iterator, Mapping
+from collections import defaultdict
+from collections.abc import Container, Iterator, Mapping
 from typing import Final, NamedTuple
 
 from router.platform.families import FAMILY
@@ -23,9 +25,11 @@ from router.platform.linux.netlink.constants import (
     FRA_OIFNAME,
     FRA_PRIORITY,
     FRA_SPORT_RANGE,
+    FRA_SRC,
     FRA_SUPPRESS_PREFIXLEN,
     FRA_TABLE,
     FRA_UID_RANGE,
+    NETLINK_GET_STRICT_CHK,
     NHA_GATEWAY,
     NHA_GROUP,
     NHA_ID,
@@ -37,6 +41,7 @@ from router.platform.linux.netlink.constants import (
     RTA_OIF,
     RTA_PREFSRC,
     RTA_PRIORITY,
+    RTA_SRC,
     RTA_TABLE,
     RTM_F_CLONED,
     RTM_GETNEXTHOP,
@@ -53,6 +58,7 @@ from router.platform.linux.netlink.constants import (
     RTN_UNREACHABLE,
     RTNH_F_DEAD,
     RTPROT_TUNROUTER,
+    SOL_NETLINK,
 )
 from router.platform.linux.netlink.dump import dump
 from router.platform.linux.netlink.messages import (
@@ -60,6 +66,7 @@ from router.platform.linux.netlink.messages import (
     NHMSG,
     RTMSG,
     RTNEXTHOP,
+    U32_ATTRIBUTE,
     Attributes,
     aligned,
     attributes,
@@ -91,6 +98,10 @@ NOT_USED: Final = RTM_F_CLONED | RTNH_F_DEAD
 """Flags of entries that the kernel takes for no packet: a cached one, one whose link is down."""
 
 
+SourcePrefix = tuple[int, int, int]
+"""IP version, first address, length."""
+
+
 class Hop(NamedTuple):
     """A next hop: the index of its interface, and its gateway as packed address."""
 
@@ -101,15 +112,28 @@ class Hop(NamedTuple):
 NO_HOP: Final = Hop(0, None)
 
 
-def read_routes(netlink: socket.socket, names: dict[int, str]) -> Iterator[SystemRoute]:
-    """`names`: of interfaces, by index. Raises OSError."""
+def read_routes(
+    netlink: socket.socket,
+    names: dict[int, str],
+    interface: int | None = None,
+    versions: Container[int] = FAMILY,
+) -> Iterator[SystemRoute]:
+    """All routes of these families, or those by the interface of that index, without those for
+    some sources only. `names`: of interfaces, by index.
+
+    Raises OSError."""
     nexthops = _nexthops(netlink)
+    wanted = b"" if interface is None else _by_interface(netlink, interface)
     for version, family in FAMILY.items():
-        for fields, route in dump(netlink, RTM_GETROUTE, family, RTMSG):
-            _, length, _, _, table, protocol, _, kind, flags = fields
-            if flags & NOT_USED or kind not in KINDS:
+        if version not in versions:
+            continue
+        for fields, route in dump(netlink, RTM_GETROUTE, family, RTMSG, wanted):
+            _, length, source_length, _, table, protocol, _, kind, flags = fields
+            if flags & NOT_USED or source_length or kind not in KINDS:
                 continue
             hop, source = _hop(route, nexthops), route.get(RTA_PREFSRC)
+            if interface not in (None, hop.interface):
+                continue
             yield SystemRoute(
                 version,
                 int.from_bytes(route.get(RTA_DST, b""), "big"),
@@ -122,6 +146,28 @@ def read_routes(netlink: socket.socket, names: dict[int, str]) -> Iterator[Syste
                 KINDS[kind],
                 int.from_bytes(source, "big") if source else None,
             )
+
+
+def source_routes(
+    netlink: socket.socket, interface: int | None = None
+) -> dict[int, list[SourcePrefix]]:
+    """By the index of the interface the prefixes for which alone it has routes (`from`), which only
+    IPv6 knows. `interface`: look at its routes alone. Raises OSError."""
+    found: dict[int, list[SourcePrefix]] = defaultdict(list)
+    wanted = b"" if interface is None else _by_interface(netlink, interface)
+    for fields, route in dump(netlink, RTM_GETROUTE, socket.AF_INET6, RTMSG, wanted):
+        length = fields[2]
+        if length and not fields[8] & NOT_USED:
+            first = int.from_bytes(route.get(RTA_SRC, b""), "big")
+            found[_hop(route, {}).interface].append((6, first, length))
+    return found
+
+
+def _by_interface(netlink: socket.socket, interface: int) -> bytes:
+    """The attribute by which the kernel selects the routes of a dump."""
+    with contextlib.suppress(OSError):  # an older kernel lists more
+        netlink.setsockopt(SOL_NETLINK, NETLINK_GET_STRICT_CHK, 1)
+    return U32_ATTRIBUTE.pack(U32_ATTRIBUTE.size, RTA_OIF, interface)
 
 
 def read_lookups(netlink: socket.socket) -> Iterator[TableLookup]:
@@ -144,6 +190,15 @@ def read_lookups(netlink: socket.socket) -> Iterator[TableLookup]:
                 )
             )
         yield from sorted(found, key=lambda lookup: lookup.priority)
+
+
+def source_prefixes(netlink: socket.socket) -> Iterator[SourcePrefix]:
+    """What rules of the system look at as the source. Raises OSError."""
+    for version, family in FAMILY.items():
+        for fields, rule in dump(netlink, RTM_GETRULE, family, RTMSG):
+            _, _, length, *_ = fields
+            if length:
+                yield version, int.from_bytes(rule.get(FRA_SRC, b""), "big"), length
 
 
 def _matches_ordinary(rule: Attributes) -> bool:

@@ -7,17 +7,25 @@ Must not know: rules.
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Iterable
 from contextlib import closing
+from dataclasses import replace
 from pathlib import Path
 
 from router.platform.families import FAMILY
 from router.platform.linux.endpoints import EndpointMemory, read_endpoints
 from router.platform.linux.interfaces import read_interfaces
-from router.platform.linux.kernel_routes import read_lookups, read_routes
+from router.platform.linux.kernel_routes import (
+    read_lookups,
+    read_routes,
+    source_prefixes,
+    source_routes,
+)
 from router.platform.linux.netlink.dump import rtnetlink
+from router.platform.linux.netlink.route_lookup import RouteLookup
 from router.platform.linux.own_tuns import own_tuns
 from router.platform.linux.route_sources import sources_by_interface
+from router.platform.linux.sources import borrowed, with_bound
 from router.platform.linux.ways import LinuxWays
 from router.platform.resolver import read_dns_servers
 from router.policy.network import (
@@ -48,6 +56,7 @@ def present_network(
             interfaces, kernel_tunnels = read_interfaces(netlink)
             names = {interface.index: name for name, interface in interfaces.items()}
             routes = tuple(read_routes(netlink, names))
+            interfaces = _with_sources(interfaces, routes)
             lookups = tuple(read_lookups(netlink)) or USUAL_LOOKUPS
         with closing(LinuxWays(interfaces.values(), tuns)) as ways:
             holders = {version: ways.default_holder(version) for version in FAMILY}
@@ -63,6 +72,27 @@ def present_network(
         own_tuns=tuns,
         sources=sources_by_interface(sources_of, interfaces, holders),
     )
+
+
+def _with_sources(
+    interfaces: dict[str, Interface], routes: Iterable[SystemRoute]
+) -> dict[str, Interface]:
+    """Interfaces with `borrowed` and `bound`. Raises OSError."""
+    naming: dict[str, list[SystemRoute]] = {name: [] for name in interfaces}
+    for route in routes:
+        if route.source is not None and route.interface in naming:
+            naming[route.interface].append(route)
+    with RouteLookup() as lookup:
+        by_rules = list(source_prefixes(lookup.socket))
+        by_routes = source_routes(lookup.socket)
+        return {
+            name: with_bound(
+                lookup,
+                replace(interface, borrowed=borrowed(interface, naming[name])),
+                [*by_rules, *by_routes.get(interface.index, ())],
+            )
+            for name, interface in interfaces.items()
+        }
 
 
 def kernel_ways() -> LinuxWays | None:

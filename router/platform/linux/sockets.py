@@ -28,6 +28,7 @@ SOL_PACKET: Final = 263
 PACKET_VNET_HDR: Final = 15
 DISCARD_PORT: Final = 9
 IP_MTU: Final = 14
+IP_BIND_ADDRESS_NO_PORT: Final = 24
 IPV6_MTU: Final = 24
 SO_SNDBUFFORCE: Final = 32
 SO_RCVBUFFORCE: Final = 33
@@ -36,6 +37,16 @@ SO_RCVBUFFORCE: Final = 33
 def bind_to_device(sock: socket.socket, name: str) -> None:
     """Raises OSError."""
     sock.setsockopt(socket.SOL_SOCKET, socket.SO_BINDTODEVICE, name.encode() + b"\0")
+
+
+def bind_to_source(sock: socket.socket, version: int, interface: Interface, port: int = 0) -> None:
+    """To the address that the interface's sockets are to have, if there is one, else to none; a TCP
+    socket gets its port when it connects. Raises OSError."""
+    source = interface.bound_source(version)
+    if source is not None and sock.type == socket.SOCK_STREAM:
+        sock.setsockopt(socket.IPPROTO_IP, IP_BIND_ADDRESS_NO_PORT, 1)
+    if source is not None or port:
+        sock.bind((str(source or ""), port))
 
 
 def icmp_socket(version: int, device: str, echo_ids: range) -> socket.socket:
@@ -107,6 +118,7 @@ def path(version: int, interface: Interface, address: str) -> NetworkPath:
     try:
         with socket.socket(family, socket.SOCK_DGRAM) as sock:
             bind_to_device(sock, interface.name)
+            bind_to_source(sock, version, interface)
             sock.connect((address, DISCARD_PORT))
             source = socket.inet_pton(family, sock.getsockname()[0].partition("%")[0])
             if version == 4:

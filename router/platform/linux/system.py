@@ -34,7 +34,7 @@ class LinuxSystem:
         self.sockets = LinuxSockets(guard)
         self.tcp = LinuxTcpSockets(guard, splicing=offloads)
         self.interfaces = LinuxInterfaces()
-        self.facts = LinuxFacts(guard)
+        self.facts = LinuxFacts(guard, self.interfaces)
         self.packet_filter = LinuxPacketFilter(guard)
         self.processes = LinuxProcesses(guard)
 

@@ -27,7 +27,7 @@ from router.platform.families import FAMILY
 from router.platform.linux import icmp_filter
 from router.platform.linux.error_queue import ERROR_SIZE, RECVERR, parse_extended_error
 from router.platform.linux.listeners import is_listening
-from router.platform.linux.sockets import bind_to_device
+from router.platform.linux.sockets import bind_to_device, bind_to_source
 from router.platform.linux.splice_pipe import SplicePipe
 from router.platform.privileged.client import GuardClient
 from router.policy.network import Interface
@@ -80,6 +80,7 @@ class LinuxTcpSockets:
         sock = socket.socket(FAMILY[version], socket.SOCK_STREAM | socket.SOCK_NONBLOCK)
         try:
             bind_to_device(sock, interface.name)
+            bind_to_source(sock, version, interface)
             sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
             sock.setsockopt(socket.SOL_SOCKET, socket.SO_OOBINLINE, 1)
             level, hops, tos, errors = _options(version)

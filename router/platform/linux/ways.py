@@ -57,16 +57,25 @@ class LinuxWays:
     def close(self) -> None:
         self._lookup.close()
 
-    def way(self, version: int, address: int, interface: str | None = None) -> Way | None:
+    def way(self, version: int, address: int) -> Way | None:
         destination = address.to_bytes(SIZE[version], "big")
-        if interface is not None:
-            index = self._indices.get(interface)
-            return None if index is None else self._by(version, destination, index)
         plain = self._lookup.ask(version, destination)
         if plain is None or plain.interface not in self._tuns:
             return self._as_way(plain)
         best = self._best(version, self._by_interface(version, destination))
-        return None if best is None else self._by(version, destination, best)
+        if best is None:
+            return None
+        return self._as_way(self._lookup.ask(version, destination, oif=best))
+
+    def way_by(
+        self, version: int, address: int, interface: str, source: bytes | None
+    ) -> Way | None:
+        index = self._indices.get(interface)
+        if index is None:
+            return None
+        destination = address.to_bytes(SIZE[version], "big")
+        way = self._as_way(self._lookup.ask(version, destination, oif=index, source=source))
+        return way._replace(source=source) if way is not None and source is not None else way
 
     def default_holder(self, version: int) -> str | None:
         for probe in PROBES[version]:
@@ -85,9 +94,6 @@ class LinuxWays:
     def default_by(self, version: int, index: int) -> Answer | None:
         """The default route for a socket that is bound to an interface."""
         return default_by(self._lookup, version, index)
-
-    def _by(self, version: int, destination: bytes, index: int) -> Way | None:
-        return self._as_way(self._lookup.ask(version, destination, oif=index))
 
     def _as_way(self, answer: Answer | None) -> Way | None:
         if answer is None or answer.kind != RTN_UNICAST:

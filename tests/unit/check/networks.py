@@ -81,7 +81,15 @@ class SnapshotWays:
 
     network: Network
 
-    def way(self, version: int, address: int, interface: str | None = None) -> Way | None:
+    def way(self, version: int, address: int) -> Way | None:
+        return self._longest(version, address, None)
+
+    def way_by(
+        self, version: int, address: int, interface: str, source: bytes | None
+    ) -> Way | None:
+        return self._longest(version, address, interface)
+
+    def _longest(self, version: int, address: int, interface: str | None) -> Way | None:
         found = longest(
             (
                 each

@@ -39,7 +39,7 @@ class Reports(socket.socket):
 
 
 def reading(answer: bytes | OSError) -> tuple[LinuxChanges, Reports]:
-    changes = LinuxChanges()
+    changes = LinuxChanges(lambda: None)
     changes.close()
     reports = Reports(answer)
     changes._socket = reports
@@ -69,7 +69,7 @@ def test_a_permanent_error_is_raised() -> None:
 
 
 def test_nothing_left_is_the_end() -> None:
-    changes = LinuxChanges()
+    changes = LinuxChanges(lambda: None)
     assert changes.drain() == []
     changes.close()
 

@@ -8,6 +8,7 @@ from typing import Any
 from router.platform.base.errors import PlatformError
 from router.platform.base.facts import NetworkPath
 from router.platform.linux.changes import LinuxChanges
+from router.platform.linux.interfaces import LinuxInterfaces
 from router.platform.linux.netlink.constants import RTMGRP_NEIGH
 from router.platform.linux.own_tuns import own_tuns
 from router.platform.linux.route_sources import route_sources
@@ -20,8 +21,9 @@ from router.policy.network import Endpoint, Interface, SourceRange
 class LinuxFacts:
     """See Facts."""
 
-    def __init__(self, guard: GuardClient) -> None:
+    def __init__(self, guard: GuardClient, interfaces: LinuxInterfaces) -> None:
         self._guard = guard
+        self._interfaces = interfaces
 
     def ways(self, present: Mapping[str, Interface], apart_from: str) -> LinuxWays:
         return LinuxWays(present.values(), own_tuns() | {apart_from})
@@ -39,10 +41,10 @@ class LinuxFacts:
         self._guard.request("endpoints", value_callback(done, _endpoints))
 
     def watch(self) -> LinuxChanges:
-        return LinuxChanges()
+        return LinuxChanges(self._interfaces.forget)
 
     def watch_neighbours(self) -> LinuxChanges:
-        return LinuxChanges(RTMGRP_NEIGH)
+        return LinuxChanges(lambda: None, RTMGRP_NEIGH)
 
 
 def _endpoints(value: Any) -> Sequence[Endpoint]:

@@ -7,6 +7,7 @@ import socket
 from router.platform.linux.client.udp_pool import UdpPool
 from router.platform.linux.datagrams import LinuxDatagramSocket, udp_socket
 from router.platform.linux.frame_socket import ETHERTYPE, LinuxFrameSocket, link_of
+from router.platform.linux.sockets import bind_to_source
 from router.platform.privileged.client import GuardClient
 from router.policy.network import Interface
 
@@ -19,13 +20,19 @@ class LinuxSockets:
         self._udp = {version: UdpPool(guard, version) for version in (4, 6)}
 
     def icmp_socket(self, version: int, interface: Interface, echo_ids: range) -> socket.socket:
-        return self._guard.open_socket(
+        sock = self._guard.open_socket(
             "icmp_socket",
             version=version,
             name=interface.name,
             first_id=echo_ids.start,
             after_last=echo_ids.stop,
         )
+        try:
+            bind_to_source(sock, version, interface)
+        except OSError:
+            sock.close()
+            raise
+        return sock
 
     def udp_socket(
         self, version: int, interface: Interface, source: bytes, port: int

@@ -108,6 +108,7 @@ NHA_GATEWAY: Final = 6
 
 # Rules.
 FRA_DST: Final = 1
+FRA_SRC: Final = 2
 FRA_IIFNAME: Final = 3
 FRA_PRIORITY: Final = 6
 FRA_FWMARK: Final = 10
