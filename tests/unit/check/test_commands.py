@@ -8,6 +8,7 @@ import os
 import socket
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +21,7 @@ from router.cli import check as check_module
 from router.cli import explain as explain_module
 from router.cli import main, terminal
 from router.config.loader import load
+from router.policy.network import SourceRange
 from tests.unit.check.networks import LAPTOP, UNREADABLE, SnapshotWays
 from tests.unit.config.test_fuzz import PUNCTUATION, WORDS
 from tests.unit.config.test_many_mistakes import BAD_LIST, marked, put_together
@@ -48,7 +50,7 @@ rules:
 @pytest.fixture(autouse=True)
 def _on_the_laptop(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     for module in (check_module, explain_module):
-        monkeypatch.setattr(module, "present_network", lambda _user=None: LAPTOP)
+        monkeypatch.setattr(module, "present_network", lambda _user=None, **_: LAPTOP)
     monkeypatch.setattr(explain_module, "kernel_ways", lambda: SnapshotWays(LAPTOP))
     monkeypatch.chdir(tmp_path)
 
@@ -110,6 +112,26 @@ def test_json_output_has_the_documented_members(capsys: pytest.CaptureFixture[st
     assert (plan["rules"], plan["prefixes"]) == (7, 8)
     assert {"prefix": "10.0.0.0/8", "device": "tun11", "mtu": 1420} in plan["routes"]
     assert all(set(route) == {"prefix", "device", "mtu"} for route in plan["routes"])
+
+
+def test_a_route_shows_the_source_address_that_programs_get(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Only that of the outbound which the route leads to."""
+    last = (1 << 32) - 1
+    network = replace(LAPTOP, sources={("wg0", 4): (SourceRange(0, last, 0x0A080002),)})
+    monkeypatch.setattr(check_module, "present_network", lambda _user=None, **_: network)
+    write(GOOD)
+    main(["check", "--format", "json"])
+    routes = {
+        each["prefix"]: each for each in json.loads(capsys.readouterr().out)["plan"]["routes"]
+    }
+    assert routes["10.0.0.0/8"].get("source") == "10.8.0.2"
+    assert "source" not in routes["198.18.0.0/16"]
+    main(["check"])
+    shown = {line.split()[0]: line for line in capsys.readouterr().out.splitlines() if line.split()}
+    assert shown["10.0.0.0/8"].endswith(" from 10.8.0.2")
+    assert " from " not in shown["198.18.0.0/16"]
 
 
 def test_all_problems_of_a_broken_file_are_reported_at_their_places(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from itertools import combinations, product
 
 import pytest
@@ -13,9 +13,11 @@ from netaddr import IPAddress, IPNetwork, IPRange, IPSet
 from router.config.model import Config
 from router.config.ranges import split_range
 from router.policy.match.table import RuleSet
+from router.policy.network import SourceRange
 from router.policy.prefixes import format_prefix, unpack
 from router.policy.routes.aggregate import LabelledPrefix, LabelledRange, fewest_routes
 from router.policy.routes.capture import (
+    Label,
     Route,
     captured_ranges,
     is_captured,
@@ -84,6 +86,41 @@ def test_with_one_mtu_the_routes_are_the_capture_set(rules: Config) -> None:
         assert [(route.first, route.length) for route in routes if route.version == version] == (
             captured
         )
+
+
+RANGES = (
+    SourceRange(0, 0x0A00FFFF, 1),
+    SourceRange(0x0A010000, 0x0A01FFFF, 2, ((8, b"x"),)),
+    SourceRange(0xC0000000, (1 << 32) - 1, 1),
+)
+
+
+@settings(derandomize=True, deadline=None, max_examples=100)
+@given(configs())
+def test_routes_give_each_captured_address_the_source_of_its_policies(rules: Config) -> None:
+    """The oracle looks each address up in the ranges, where one policy alone can apply."""
+
+    def sources_of(version: int, names: Sequence[str]) -> Sequence[SourceRange]:
+        return RANGES if version == 4 and set(names) <= {"home", "drop"} else ()
+
+    routes = plan_routes(rules, RuleSet.build(rules), MTUS.__getitem__, (), sources_of)
+    assert routes == sorted(routes, key=lambda route: route[:3])
+    numbers = {label: number for number, label in enumerate({each.label for each in routes})}
+    own = [(first, length, numbers[label]) for v, first, length, label in routes if v == 4]
+    edges = {edge for each in RANGES for edge in (each.first, each.last)}
+    for address in {*oracle.boundaries(rules, 4), *edges}:
+        names = {
+            oracle.policy(rules, oracle.decide(rules, 4, address, flow))
+            for flow in oracle.flows(rules)
+        }
+        number = longest_match(own, address, 32)
+        mtu = expected_mtu(rules, 4, address)
+        if mtu is None:
+            assert number is None
+            continue
+        single = names <= {"home", "drop"}
+        found = [each for each in RANGES if single and each.first <= address <= each.last]
+        assert number == numbers[Label(mtu, *found[0][2:]) if found else Label(mtu)]
 
 
 def address_set(prefixes: Iterable[tuple[int, int]], version: int) -> IPSet:

@@ -1,0 +1,200 @@
+"""The source address of programs at captured hosts: that of the bare path.
+
+What a connected socket is bound to, before the start and while the router runs.
+"""
+
+from __future__ import annotations
+
+import json
+import socket
+import sys
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
+from pathlib import Path
+from typing import Any, Final
+
+import pytest
+
+from router.platform.linux.reconcile import install_routes
+from router.policy.routes.capture import Label, Route
+from tests.e2e import ping
+from tests.e2e.capture import Capture
+from tests.e2e.netns import Namespace, connect, unique_prefix
+from tests.e2e.sockets import within
+from tests.e2e.split import HOME, LINES, RULES, VPN
+from tests.e2e.testbed import FAMILIES, V4, V6, Family, Testbed
+from tests.e2e.tunrouter import TUN, rules, running
+from tests.e2e.wait import wait_until
+
+pytestmark = pytest.mark.usefixtures("reopened_tunnel")
+
+NEAR: Final = {4: "10.66.0.9", 6: "fd66::9"}
+"""Hosts in a second network on eth0."""
+OWN: Final = {4: "10.66.0.2/24", 6: "fd66::2/64"}
+SITE: Final = "fd99::9"
+"""Behind the default route, and of the same kind as the second network (RFC 6724, rule 6)."""
+COMPLAINT: Final = "another program"
+
+
+def source(namespace: Namespace, family: Family, address: str) -> str:
+    """What a program is bound to that connects."""
+
+    def ask() -> str:
+        kind = socket.AF_INET if family.version == 4 else socket.AF_INET6
+        with socket.socket(kind, socket.SOCK_DGRAM) as sock:
+            sock.connect((address, 9))
+            return str(sock.getsockname()[0])
+
+    return within(namespace, ask)
+
+
+def wait_for_source(bed: Testbed, family: Family, address: str, wanted: str) -> None:
+    wait_until(
+        lambda: source(bed.router, family, address) == wanted, f"{wanted} as source to {address}"
+    )
+
+
+@contextmanager
+def second_network(bed: Testbed) -> Iterator[None]:
+    bed.router.ip(f"addr add {OWN[4]} dev eth0", f"addr add {OWN[6]} dev eth0 nodad")
+    try:
+        yield
+    finally:
+        bed.router.ip(*(f"addr flush to {own} dev eth0" for own in OWN.values()))
+
+
+def routes(bed: Testbed, family: Family) -> list[dict[str, Any]]:
+    shown = bed.router.run("ip", "-j", f"-{family.version}", "route", "show", "dev", TUN).stdout
+    return [each for each in json.loads(shown) if each.get("protocol") == "116"]
+
+
+def test_sources_are_those_of_the_bare_path(bed: Testbed, family: Family, tmp_path: Path) -> None:
+    near = [f"{address} -> home" for address in (*NEAR.values(), SITE)]
+    hosts = [family.far(HOME), NEAR[family.version], *([SITE] if family is V6 else [])]
+    with second_network(bed):
+        bare = [source(bed.router, family, host) for host in hosts]
+        assert len(set(bare)) > 1
+        with running(bed.router, tmp_path, rules(*LINES, *near)):
+            assert [source(bed.router, family, host) for host in hosts] == bare
+            assert source(bed.router, family, family.far(VPN)) == family.wg0
+        assert [source(bed.router, family, host) for host in hosts] == bare
+
+
+def test_check_plans_what_a_run_installs(bed: Testbed, family: Family, tmp_path: Path) -> None:
+    program = str(Path(sys.executable).with_name("tunrouter"))
+    with running(bed.router, tmp_path, RULES):
+        installed = {
+            each["dst"]: each["prefsrc"] for each in routes(bed, family) if "prefsrc" in each
+        }
+    file = next(tmp_path.glob("*.yaml"))
+    shown = bed.router.run(program, "check", "-c", str(file), "--format", "json", check=False)
+    planned = {
+        each["prefix"].removesuffix(f"/{family.host_bits}"): each.get("source")
+        for each in json.loads(shown.stdout)["plan"]["routes"]
+        if (":" in each["prefix"]) == (family is V6)
+    }
+    assert planned == installed
+
+
+def test_a_policy_that_goes_down_and_up(bed: Testbed, family: Family, tmp_path: Path) -> None:
+    with running(bed.router, tmp_path, RULES) as router:
+        wait_for_source(bed, family, family.far(VPN), family.wg0)
+        bed.close_tunnel()
+        router.wait_until_down("office")
+        wait_for_source(bed, family, family.far(VPN), family.tun)
+        bed.open_tunnel()
+        wait_for_source(bed, family, family.far(VPN), family.wg0)
+        assert COMPLAINT not in router.log
+
+
+def test_attributes_of_the_outbounds_route_are_kept(bed: Testbed, tmp_path: Path) -> None:
+    bed.router.ip("route change default via 192.0.2.1 advmss 1000 initcwnd 20 rto_min 50ms")
+    try:
+        with running(bed.router, tmp_path, RULES):
+            [own] = [each for each in routes(bed, V4) if each.get("prefsrc") == V4.eth0]
+            [metrics] = own["metrics"]
+            assert (metrics["advmss"], metrics["initcwnd"], metrics["rto_min"]) == (1000, 20, 50)
+    finally:
+        bed.router.ip("route change default via 192.0.2.1")
+
+
+def test_another_address_is_preferred(bed: Testbed, tmp_path: Path) -> None:
+    """As privacy addresses (RFC 8981) are replaced."""
+    new = "2001:db8:2::77"
+    with running(bed.router, tmp_path, RULES) as router:
+        wait_for_source(bed, V6, V6.far(HOME), V6.eth0)
+        try:
+            bed.router.ip(
+                f"addr add {new}/64 dev eth0 nodad",
+                f"addr change {V6.eth0}/64 dev eth0 preferred_lft 0",
+            )
+            wait_for_source(bed, V6, V6.far(HOME), new)
+        finally:
+            bed.router.ip(
+                f"addr change {V6.eth0}/64 dev eth0 preferred_lft forever valid_lft forever",
+                f"addr del {new}/64 dev eth0",
+            )
+        wait_for_source(bed, V6, V6.far(HOME), V6.eth0)
+        assert COMPLAINT not in router.log
+
+
+def test_an_address_that_goes_lets_no_packet_past(
+    bed: Testbed, family: Family, tmp_path: Path
+) -> None:
+    """The only one of the VPN, again and again, faster than the router follows."""
+    length = 24 if family.version == 4 else 64
+    address = f"{family.wg0}/{length} dev wg0"
+    again = f"addr add {address}" + (" nodad" if family is V6 else "")
+    host = family.office(1)
+    text = rules(*(f"{each.office_net} -> office" for each in FAMILIES))
+    with running(bed.router, tmp_path, text) as router:
+        wait_for_source(bed, family, host, family.wg0)
+        with (
+            Capture(bed.router, f"dst net {family.office_net}") as seen,
+            closing(ping.start(bed.router, host, "-i", "0.002")),
+        ):
+            wait_until(lambda: bool(seen.on(TUN)), "packets in the TUN")
+            for _ in range(5):
+                bed.router.ip(f"addr del {address}", again)
+            bed.router.ip(f"addr del {address}")
+            wait_for_source(bed, family, host, family.tun)
+            bed.router.ip(again)
+            wait_for_source(bed, family, host, family.wg0)
+            assert not seen.on("eth0")
+        assert COMPLAINT not in router.log
+
+
+def test_a_source_of_a_second_network_goes_and_returns(
+    bed: Testbed, family: Family, tmp_path: Path
+) -> None:
+    host, own = NEAR[family.version], OWN[family.version]
+    with second_network(bed), running(bed.router, tmp_path, rules(f"{host} -> home")) as router:
+        wait_for_source(bed, family, host, own.partition("/")[0])
+        bed.router.ip(f"addr del {own} dev eth0")
+        wait_for_source(bed, family, host, family.eth0)
+        bed.router.ip(f"addr add {own} dev eth0" + (" nodad" if family is V6 else ""))
+        wait_for_source(bed, family, host, own.partition("/")[0])
+        assert COMPLAINT not in router.log
+
+
+@pytest.mark.parametrize("version", [4, 6])
+def test_a_source_that_has_just_gone_is_no_failure(version: int) -> None:
+    """More routes than one batch has, each refused: all stand without it."""
+    width = 32 if version == 4 else 128
+    base = (10 << 24) if version == 4 else 0xFD << 120
+    gone = Label(1400, base + (1 << 16) + 7)
+    wanted = [Route(version, base + number, width, gone) for number in range(700)]
+    host, other = (Namespace(f"{unique_prefix()}-{name}") for name in ("host", "other"))
+    for each in (host, other):
+        each.create()
+    try:
+        connect(host, "e0", other, "e0")
+        host.ip("link set e0 up")
+        index = within(host, lambda: socket.if_nametoindex("e0"))
+        within(host, lambda: install_routes(index, wanted))
+        shown = host.run("ip", "-j", f"-{version}", "route", "show", "proto", "116").stdout
+        assert len(json.loads(shown)) == 700
+        assert not [each for each in json.loads(shown) if "prefsrc" in each]
+    finally:
+        for each in (host, other):
+            each.delete()
