@@ -59,8 +59,10 @@ class Probe(NamedTuple):
     identity: bytes
 
 
-def hops(namespace: Namespace, address: str, *command: str) -> list[Hop]:
+def hops(namespace: Namespace, address: str, *command: str, answers_by: str = "") -> list[Hop]:
     """Traces the path to `address`, which is added to `command`.
+
+    answers_by: the interface by which answers come in, if another than that of the probes.
 
     Returns the hops in their order, the destination last, as soon as every probe of all of them has
     been answered. Raises StillWaitingError.
@@ -71,7 +73,12 @@ def hops(namespace: Namespace, address: str, *command: str) -> list[Hop]:
         try:
             return wait_until(
                 lambda: answered(
-                    [raw for raw in capture.raw_packets() if raw.interface == route["dev"]]
+                    [
+                        raw
+                        for raw in capture.raw_packets()
+                        if raw.interface == route["dev"]
+                        or (raw.direction == "In" and raw.interface == answers_by)
+                    ]
                 ),
                 f"every hop to {address} to answer",
                 detail=program.report,

@@ -1,0 +1,82 @@
+"""Errors about what a program sends directly reach it as on the bare path."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from tests.e2e import probes
+from tests.e2e.direct.ends import PATHS, SOURCE
+from tests.e2e.hops import Hop, hops
+from tests.e2e.testbed import Family, Testbed
+from tests.e2e.udp import CLOSED, ECHO, FILTERED, RULES, UNREACHABLE, exchange
+
+pytestmark = [pytest.mark.rules(RULES), pytest.mark.usefixtures("direct")]
+
+
+def reported(bed: Testbed, family: Family, host: int, port: int, **options: Any) -> list[Any]:
+    """The errors about a datagram with their senders, the far host being FAR."""
+    found = exchange(bed.router, family.far(host), port, report=True, **options).found
+    return [_without_host(one, family.far(host)) for one in found]
+
+
+def _without_host(found: Any, host: str) -> Any:
+    if isinstance(found, dict):
+        found = {name: value for name, value in found.items() if name != "destination"}
+        if found["offender"] == host:
+            found["offender"] = "FAR"
+    return found
+
+
+@pytest.mark.parametrize("port", [CLOSED, FILTERED, UNREACHABLE])
+@PATHS
+def test_a_datagram_that_is_refused(
+    bed: Testbed, family: Family, port: int, through: int, bare: int
+) -> None:
+    ours, kernels = (
+        reported(bed, family, host, port, sends=["00112233"]) for host in (through, bare)
+    )
+    assert ours == kernels
+    assert "error" in ours[0]
+
+
+@PATHS
+def test_a_hop_limit_that_is_used_up(bed: Testbed, family: Family, through: int, bare: int) -> None:
+    (first,) = reported(bed, family, through, ECHO, hop_limit=1)
+    assert first["offender"] == family.tun_peer
+    (kernels,) = reported(bed, family, bare, ECHO, hop_limit=1)
+    (ours,) = reported(bed, family, through, ECHO, hop_limit=2)
+    assert ours == kernels
+
+
+@PATHS
+def test_a_datagram_that_is_too_long(bed: Testbed, family: Family, through: int, bare: int) -> None:
+    assert probes.too_long(bed.router, family.far(through), 1473) == probes.too_long(
+        bed.router, family.far(bare), 1473
+    )
+
+
+@pytest.mark.parametrize(
+    "command",
+    [
+        ("traceroute", "-n", "-N1", "-q1", "-w20", "-U", "-p", "99"),
+        ("traceroute", "-n", "-N1", "-q1", "-w20"),
+        ("traceroute", "-n", "-N1", "-q1", "-w20", "-I"),
+        ("traceroute", "-n", "-N1", "-q1", "-w20", "-T", "-p", "9"),
+        ("mtr", "-n", "-r", "-c1", "-i", "0.2", "-G", "2"),
+        ("mtr", "-n", "-r", "-c1", "-i", "0.2", "-G", "2", "-u"),
+        ("mtr", "-n", "-r", "-c1", "-i", "0.2", "-G", "2", "-T", "-P", "9"),
+    ],
+    ids=["-U", "default", "-I", "-T", "mtr", "mtr-u", "mtr-T"],
+)
+@PATHS
+def test_the_hops(
+    bed: Testbed, family: Family, command: tuple[str, ...], through: int, bare: int
+) -> None:
+    *routers, last = hops(bed.router, family.far(bare), *command)
+    if last.address == family.far(bare):
+        last = last._replace(address=family.far(through))
+    first = Hop(family.tun_peer, is_router=True, code=0)
+    ours = hops(bed.router, family.far(through), *command, answers_by=SOURCE[through])
+    assert ours == [first, *routers, last]

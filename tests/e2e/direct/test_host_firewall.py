@@ -1,0 +1,140 @@
+"""The host's own firewall judges what leaves directly, and lets in the answers."""
+
+from __future__ import annotations
+
+import errno
+import json
+import socket
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import pytest
+
+from tests.e2e import ping, probes, sockets
+from tests.e2e.direct.ends import PATHS, connection, datagrams
+from tests.e2e.direct.uploads import upload
+from tests.e2e.testbed import Family, Testbed
+from tests.e2e.tunrouter import TUN
+from tests.e2e.udp import CLOSED, ECHO, RULES, exchange
+from tests.e2e.wait import wait_until
+
+pytestmark = [pytest.mark.rules(RULES), pytest.mark.usefixtures("direct")]
+
+STRICT = f"""
+table inet direct_test {{
+    chain input {{
+        type filter hook input priority 0; policy drop;
+        iifname lo accept
+        ct state established,related accept
+        icmpv6 type {{ nd-neighbor-solicit, nd-neighbor-advert, nd-router-advert }} accept
+    }}
+    chain output {{
+        type filter hook output priority 0; policy drop;
+        ct state established,related accept
+        oifname {{ lo, eth0, wg0, {TUN} }} accept
+    }}
+}}
+"""
+INVALID = """
+table inet direct_test {
+    chain input {
+        type filter hook input priority 0
+        ct state invalid counter drop
+    }
+    chain output {
+        type filter hook output priority 0
+        ct state invalid counter drop
+    }
+}
+"""
+OUTPUT = """
+table inet direct_test {
+    chain output {
+        type filter hook output priority 0
+    }
+}
+"""
+AT_ONCE_S = 0.25
+"""What a rule takes at most to apply to a connection that is established (docs/adr/016)."""
+PROHIBITED = {errno.EPERM, errno.EACCES, errno.EHOSTUNREACH}
+
+
+@contextmanager
+def firewall(bed: Testbed, text: str) -> Iterator[None]:
+    bed.router.run("nft", "-f", "-", stdin=text)
+    try:
+        yield
+    finally:
+        bed.router.run("nft", "delete", "table", "inet", "direct_test")
+
+
+def invalid_packets(bed: Testbed) -> int:
+    found = json.loads(bed.router.run("nft", "-j", "list", "table", "inet", "direct_test").stdout)
+    return sum(
+        int(each["counter"]["packets"])
+        for entry in found["nftables"]
+        for each in entry.get("rule", {}).get("expr", [])
+        if "counter" in each
+    )
+
+
+@pytest.mark.parametrize("text", [STRICT, INVALID], ids=["strict", "invalid"])
+@PATHS
+def test_all_is_as_without(
+    bed: Testbed, family: Family, text: str, through: int, bare: int
+) -> None:
+    with firewall(bed, text):
+        for host in (through, bare):
+            address = family.far(host)
+            assert ping.answered(bed.router, address, count=1).received == 1
+            (echoed,) = exchange(bed.router, address, ECHO, sends=[1000]).found
+            assert echoed["length"] == 1000
+            assert exchange(bed.router, address, CLOSED).found == ["ECONNREFUSED"]
+            assert probes.tcp(bed.router, address, CLOSED) == "ECONNREFUSED"
+            for is_server in (False, True):
+                with connection(bed, family, address) as pair:
+                    first, other = pair.server, pair.client
+                    if not is_server:
+                        first, other = other, first
+                    first.sendall(bytes(100_000))
+                    first.shutdown(socket.SHUT_WR)
+                    assert len(sockets.read_to_end(other)) == 100_000
+                    other.sendall(b"after the end")
+                    assert first.recv(100) == b"after the end"
+            with connection(bed, family, address) as pair:
+                sockets.reset(pair.client)
+                with pytest.raises(ConnectionResetError):
+                    pair.server.recv(1)
+        if text is INVALID:
+            assert invalid_packets(bed) == 0
+
+
+@PATHS
+def test_a_rule_stops_an_upload_at_once(
+    bed: Testbed, family: Family, through: int, bare: int
+) -> None:
+    """Data of which a part has arrived, and arrives to its end when the rule is gone."""
+    address = family.far(through)
+    protocol = "ip" if family.version == 4 else "ip6"
+    with firewall(bed, OUTPUT), upload(bed, family, address) as running:
+        running.wait_for_more()
+        rule = f"oifname {{ eth0, wg0 }} {protocol} daddr {address} drop"
+        bed.router.run("nft", "add", "rule", "inet", "direct_test", "output", *rule.split())
+        laid = time.monotonic()
+        wait_until(running.is_silent, "the upload to stand still")
+        assert running.last_arrival - laid < AT_ONCE_S
+        assert _refusal(bed, family, address) in PROHIBITED
+        bed.router.run("nft", "flush", "chain", "inet", "direct_test", "output")
+        running.wait_for_more()
+
+
+def _refusal(bed: Testbed, family: Family, address: str) -> int | None:
+    """The error of a connected UDP socket that sends, told by an ICMP error."""
+    with datagrams(bed, family, address) as pair:
+        try:
+            pair.client.send(b"refused")
+            pair.client.recv(100)
+        except OSError as error:
+            return error.errno
+    return None

@@ -1,0 +1,77 @@
+"""An upload from the router's machine without an end."""
+
+from __future__ import annotations
+
+import socket
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Final
+
+from tests.e2e.direct.ends import connection
+from tests.e2e.tcp_bed import Pair
+from tests.e2e.testbed import Family, Testbed
+from tests.e2e.wait import wait_until
+
+SILENCE_S: Final = 1.0
+MORE: Final = 4 << 20
+"""Bytes that show that an upload goes on."""
+
+
+class Upload:
+    """Two threads, one that sends and one that receives. received: bytes so far."""
+
+    def __init__(self, pair: Pair) -> None:
+        self.received = 0
+        self.last_arrival = time.monotonic()
+        self._pair = pair
+        self._threads = [threading.Thread(target=each) for each in (self._send, self._receive)]
+        for thread in self._threads:
+            thread.start()
+
+    def is_silent(self) -> bool:
+        """Whether nothing has arrived for SILENCE_S seconds."""
+        return time.monotonic() - self.last_arrival > SILENCE_S
+
+    def wait_for_more(self) -> None:
+        enough = self.received + MORE
+        wait_until(lambda: self.received > enough, "the upload to go on")
+
+    def close(self) -> None:
+        for sock in (self._pair.client, self._pair.server):
+            sock.setblocking(False)
+            try:
+                sock.shutdown(socket.SHUT_RDWR)
+            except OSError:
+                continue  # it has ended
+        for thread in self._threads:
+            thread.join()
+
+    def _send(self) -> None:
+        data = bytes(1 << 18)
+        try:
+            while True:
+                self._pair.client.sendall(data)
+        except OSError:
+            return
+
+    def _receive(self) -> None:
+        try:
+            while piece := self._pair.server.recv(1 << 18):
+                self.received += len(piece)
+                self.last_arrival = time.monotonic()
+        except OSError:
+            return
+
+
+@contextmanager
+def upload(bed: Testbed, family: Family, address: str) -> Iterator[Upload]:
+    with connection(bed, family, address) as pair:
+        pair.client.settimeout(None)
+        pair.server.settimeout(None)
+        running = Upload(pair)
+        try:
+            yield running
+        finally:
+            running.close()
