@@ -19,7 +19,7 @@ from router.platform.base.errors import PlatformError
 from router.platform.base.facts import Changes
 from router.platform.base.packet_filter import PacketFilter
 from router.policy.host_rules.model import DirectOutput, HostRules
-from router.policy.interfaces import OutboundFacts
+from router.policy.interfaces import NO_RANGES, OutboundFacts
 
 log = logging.getLogger(__name__)
 
@@ -91,7 +91,7 @@ class Obstacles:
         facts = self._outbounds.facts(policy)
         if facts is None or not any(map(self.of, facts.interfaces)):
             return facts
-        return facts
+        return facts._replace(sources=NO_RANGES)
 
     def rules_changed(self, changes: Changes) -> None:
         """The system reports a change of rules."""

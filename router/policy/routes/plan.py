@@ -14,7 +14,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Final
 
-from router.config.model import Config, PolicyType, Tun
+from router.config.model import Config, Path, PolicyType, Tun
 from router.policy.interfaces import FactsOf
 from router.policy.match.table import RuleSet
 from router.policy.network import Endpoint, SourceRange
@@ -86,7 +86,8 @@ def route_sources(
 
 def is_direct(config: Config, policy: str) -> bool:
     """Whether packets of a policy may leave with the source address that programs give them."""
-    return config.policies[policy].type in (PolicyType.DIRECT, PolicyType.VPN)
+    found = config.policies[policy]
+    return found.type in (PolicyType.DIRECT, PolicyType.VPN) and found.path is Path.AUTO
 
 
 def applying(config: Config, policy: str, facts_of: FactsOf) -> str:
