@@ -23,8 +23,8 @@ Block = tuple[int, int]
 """(first, length) of a prefix."""
 Choice = tuple[int, Metrics]
 """A source address, and the metrics of the route."""
-MOST_CELLS: Final = 1024
-"""Beyond that a change of routes would delay the packets by more than 20 ms; one answer then counts
+MOST_CELLS: Final = 128
+"""Beyond that a change of routes would delay the packets by some milliseconds; one answer then counts
 for every destination."""
 
 
