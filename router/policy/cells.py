@@ -24,8 +24,8 @@ Block = tuple[int, int]
 Choice = tuple[int, Metrics]
 """A source address, and the metrics of the route."""
 MOST_CELLS: Final = 128
-"""Beyond that a change of routes would delay the packets by some milliseconds; one answer then counts
-for every destination."""
+"""More would delay the packets by some milliseconds at each change of routes; beyond that one
+answer counts for every destination."""
 
 
 def _blocks(*prefixes: str) -> tuple[Block, ...]:

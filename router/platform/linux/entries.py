@@ -31,6 +31,8 @@ TABLE_BASE: Final = 0x74750000
 MOST_INDEX: Final = 0x7FFFFFFF
 RULE_PRIORITY: Final = 32800
 """Behind `main` (32766) and `default` (32767): a last resort."""
+BOUND_RULE_PRIORITY: Final = 32765
+"""Before `main`, which has other routes by the TUN."""
 SHOWN: Final = 60
 
 
@@ -120,7 +122,7 @@ def _rule_fault(entry: Entry, _: Path) -> str | None:
         attributes.keys() == {"family", "oifname", "table", "priority", "protocol"}
         and _has_our_protocol(attributes, "protocol")
         and interface_fault(_text(attributes, "oifname")) is None
-        and _is_number(attributes["priority"], RULE_PRIORITY, RULE_PRIORITY)
+        and attributes["priority"] in (RULE_PRIORITY, BOUND_RULE_PRIORITY)
     )
     return None if fits else "a rule of this router"
 
@@ -149,7 +151,7 @@ _FAULTS: Final[Mapping[str, Callable[[Entry, Path], str | None]]] = {
 def _has_our_protocol(attributes: Entry, protocol: str) -> bool:
     return (
         _is_number(attributes[protocol], RTPROT_TUNROUTER, RTPROT_TUNROUTER)
-        and _is_number(attributes["family"], socket.AF_INET6, socket.AF_INET6)
+        and attributes["family"] in (socket.AF_INET, socket.AF_INET6)
         and _is_number(attributes["table"], TABLE_BASE, TABLE_BASE + MOST_INDEX)
     )
 

@@ -11,14 +11,13 @@
 
 from __future__ import annotations
 
-import errno
 import socket
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
 from pyroute2.iproute.linux import IPRoute
-from pyroute2.netlink.exceptions import NetlinkError
 
+from router.platform.linux.bound_to_tun import add_missing
 from router.platform.linux.entries import (
     RULE_PRIORITY,
     TABLE_BASE,
@@ -72,20 +71,9 @@ def give_default_route(
         "protocol": RTPROT_TUNROUTER,
     }
     undoer.record(route_entry(**route))
-    routed = _add(netlink.route, route)
+    routed = add_missing(netlink.route, route)
     undoer.record(rule_entry(**rule))
-    return _add(netlink.rule, rule) or routed
-
-
-def _add(what: Any, attributes: dict[str, Any]) -> bool:
-    """Whether it was not there."""
-    try:
-        what("add", **attributes)
-    except NetlinkError as error:
-        if error.code != errno.EEXIST:
-            raise
-        return False
-    return True
+    return add_missing(netlink.rule, rule) or routed
 
 
 def _has_default(index: int, version: int) -> bool:

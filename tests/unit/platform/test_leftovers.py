@@ -143,7 +143,7 @@ STRANGE: list[object] = [
     *({**OURS, "ours": value} for value in (2, None, "9")),
     {**OURS, "since": "a newer version"},
     *(of_attributes(RULE, **other) for other in ({"protocol": 2}, {"table": 254}, {"x": 1})),
-    *(of_attributes(RULE, **other) for other in ({"oifname": ""}, {"oifname": 5}, {"family": 2})),
+    *(of_attributes(RULE, **other) for other in ({"oifname": ""}, {"oifname": 5}, {"family": 1})),
     *(of_attributes(RULE, priority=value) for value in (True, 32766, -1, 2**40, 1e300, "32800")),
     *(of_attributes(ROUTE, **other) for other in ({"proto": 4}, {"table": 255}, {"oif": 0})),
     *(of_attributes(ROUTE, **other) for other in ({"dst": "10.0.0.0/8"}, {"oif": 2**31})),

@@ -13,6 +13,7 @@ from pyroute2.netlink.exceptions import NetlinkError
 from router.platform.base.errors import PlatformError
 from router.platform.base.routes import ReconcileResult
 from router.platform.families import FAMILY
+from router.platform.linux.bound_to_tun import route_bound_sockets
 from router.platform.linux.journal import SUFFIX
 from router.platform.linux.leftovers import clean_up
 from router.platform.linux.netlink.errors import netlink_errors_as_os_errors
@@ -57,6 +58,7 @@ class TunOperations:
             configured = [ip_interface(address) for address in addresses]
             self._interface = TunInterface(self._netlink, tun, configured)
             self._interface.configure()
+            route_bound_sockets(self._netlink, self.name, self.index, self.undoer)
         except PlatformError:
             tun.close()
             raise
@@ -81,6 +83,8 @@ class TunOperations:
             result = interface.restore()
         except (NetlinkError, OSError) as error:
             raise PlatformError(f"{self.name} cannot be inspected: {reason(error)}") from error
+        if self._route_bound_sockets():
+            result.restored.append(f"the routes of what is bound to {self.name}")
         refused: list[str] = []
         for version in FAMILY:
             try:
@@ -93,6 +97,14 @@ class TunOperations:
         if refused:
             raise PlatformError("; ".join(refused))
         return Message(result)
+
+    def _route_bound_sockets(self) -> bool:
+        """Whether something was missing. It is the least of what the TUN needs: an error leaves it
+        to the next time."""
+        try:
+            return route_bound_sockets(self._netlink, self.name, self.index, self.opened_undoer())
+        except (NetlinkError, OSError):
+            return False
 
     def opened(self) -> TunInterface:
         """Raises PlatformError before there is one."""
