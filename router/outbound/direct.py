@@ -80,6 +80,10 @@ class DirectSenders:
         """The name of the one that has an address that is one of `owns`."""
         return self._addresses.owners[source].name
 
+    def index(self, source: bytes) -> int:
+        """That of the interface that has an address that is one of `owns`."""
+        return self._addresses.owners[source].index
+
     def sender(self, source: bytes) -> DirectSender:
         """Of an address that is one of `owns`. Raises OSError, PlatformError."""
         found = self._senders.get(source)

@@ -28,8 +28,9 @@ from router.wire.transport import destination_port, source_port
 MOST_FORMER: Final = 65_536
 """Pairs of addresses that are remembered after rules or outbounds have changed."""
 
-IsListening = Callable[[bytes, int], bool]
-"""Whether a program accepts TCP connections at a local address and port."""
+IsListening = Callable[[bytes, int, int], bool]
+"""Whether a program accepts TCP connections at a local address and port, by the interface of an
+index."""
 
 
 class Direct:
@@ -135,7 +136,9 @@ class Direct:
             self._refusals.refuse(packet, Error.PROHIBITED, Drop.UDP_REFUSED, now)
             return True
         if packet.protocol == ip.TCP and tcp.is_whole(packet) and not tcp.is_request(packet):
-            if self._is_listening(packet.source, source_port(packet)):
+            if self._is_listening(
+                packet.source, source_port(packet), self._senders.index(packet.source)
+            ):
                 return False
             self._refusals.reset(packet, Drop.NO_CONNECTION)
             return True

@@ -99,8 +99,9 @@ class TcpSockets(Protocol):
         so that a request from the same port would begin another."""
         ...
 
-    def is_listening(self, address: bytes, port: int) -> bool:
-        """Whether a program accepts connections to a local address, 4 or 16 bytes, and port."""
+    def is_listening(self, address: bytes, port: int, interface: int) -> bool:
+        """Whether a program accepts connections to a local address, 4 or 16 bytes, and port, that
+        come in by the interface of an index."""
         ...
 
     def tcp_info(self, sock: socket.socket) -> TcpInfo:

@@ -22,10 +22,11 @@ EVERY_STATE: Final = 0xFFFFFFFF
 BUFFER: Final = 4096
 
 
-def is_listening(address: bytes, port: int) -> bool:
-    """Whether a listener takes requests to a local address (4 or 16 bytes) and port."""
+def is_listening(address: bytes, port: int, interface: int) -> bool:
+    """Whether a listener takes requests to a local address (4 or 16 bytes) and port that come in by
+    the interface of an index."""
     body = REQUEST.pack(FAMILY[4 if len(address) == 4 else 6], socket.IPPROTO_TCP, 0, EVERY_STATE)
-    body += pack("!HH16s16s", port, 0, address, b"") + bytes(4) + ANY_COOKIE
+    body += pack("!HH16s16s", port, 0, address, b"") + pack("=I", interface) + ANY_COOKIE
     with socket.socket(socket.AF_NETLINK, socket.SOCK_RAW, NETLINK_SOCK_DIAG) as netlink:
         try:
             netlink.send(pack_message(SOCK_DIAG_BY_FAMILY, NLM_F_REQUEST, 1, body))

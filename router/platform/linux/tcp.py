@@ -125,8 +125,8 @@ class LinuxTcpSockets:
     def has_ended(self, sock: socket.socket) -> bool:
         return sock.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, 1)[0] == TCP_CLOSE
 
-    def is_listening(self, address: bytes, port: int) -> bool:
-        return is_listening(address, port)
+    def is_listening(self, address: bytes, port: int, interface: int) -> bool:
+        return is_listening(address, port, interface)
 
     def tcp_info(self, sock: socket.socket) -> TcpInfo:
         info = sock.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, TCP_INFO.size)

@@ -55,6 +55,8 @@ table inet direct_test {
     }
 }
 """
+SOME = 4 << 20
+"""Bytes."""
 AT_ONCE_S = 0.25
 """What a rule takes at most to apply to a connection that is established (docs/adr/016)."""
 PROHIBITED = {errno.EPERM, errno.EACCES, errno.EHOSTUNREACH}
@@ -118,7 +120,7 @@ def test_a_rule_stops_an_upload_at_once(
     address = family.far(through)
     protocol = "ip" if family.version == 4 else "ip6"
     with firewall(bed, OUTPUT), upload(bed, family, address) as running:
-        running.wait_for_more()
+        running.wait_for_more(SOME)
         rule = f"oifname {{ eth0, wg0 }} {protocol} daddr {address} drop"
         bed.router.run("nft", "add", "rule", "inet", "direct_test", "output", *rule.split())
         laid = time.monotonic()
@@ -126,7 +128,7 @@ def test_a_rule_stops_an_upload_at_once(
         assert running.last_arrival - laid < AT_ONCE_S
         assert _refusal(bed, family, address) in PROHIBITED
         bed.router.run("nft", "flush", "chain", "inet", "direct_test", "output")
-        running.wait_for_more()
+        running.wait_for_more(SOME)
 
 
 def _refusal(bed: Testbed, family: Family, address: str) -> int | None:

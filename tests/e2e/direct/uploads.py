@@ -14,9 +14,11 @@ from tests.e2e.tcp_bed import Pair
 from tests.e2e.testbed import Family, Testbed
 from tests.e2e.wait import wait_until
 
-SILENCE_S: Final = 1.0
-MORE: Final = 4 << 20
-"""Bytes that show that an upload goes on."""
+SILENCE_S: Final = 0.5
+HEADERS: Final = 40
+"""Bytes of the shortest headers of IP and TCP."""
+MORE: Final = 16 << 20
+"""Bytes that show that an upload goes on: more than buffers hold."""
 
 
 class Upload:
@@ -34,9 +36,18 @@ class Upload:
         """Whether nothing has arrived for SILENCE_S seconds."""
         return time.monotonic() - self.last_arrival > SILENCE_S
 
-    def wait_for_more(self) -> None:
-        enough = self.received + MORE
+    def wait_for_more(self, size: int = MORE) -> None:
+        """Waits until as many bytes more have arrived."""
+        enough = self.received + size
         wait_until(lambda: self.received > enough, "the upload to go on")
+
+    def wait_for_segments_of(self, mtu: int) -> None:
+        """Waits until the sender knows that packets have at most `mtu` bytes."""
+        client = self._pair.client
+        wait_until(
+            lambda: client.getsockopt(socket.IPPROTO_TCP, socket.TCP_MAXSEG) <= mtu - HEADERS,
+            "the sender to make shorter segments",
+        )
 
     def close(self) -> None:
         for sock in (self._pair.client, self._pair.server):

@@ -187,7 +187,7 @@ class World:
             DirectPath(self.tun.frame, refusals, drops),
             senders,
             refusals,
-            lambda address, port: (address, port) in self.listening,
+            lambda address, port, _interface: (address, port) in self.listening,
             lambda _interface: self.obstacle,
         )
         self.obstacle: str | None = None

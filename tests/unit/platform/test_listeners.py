@@ -9,6 +9,7 @@ import pytest
 
 from router.platform.linux.listeners import is_listening
 
+LO = socket.if_nametoindex("lo")
 LOOPBACK = ip_address("127.0.0.1").packed
 ANOTHER = ip_address("127.0.0.2").packed
 LOOPBACK_V6 = ip_address("::1").packed
@@ -39,11 +40,11 @@ def test_the_addresses_of_a_listener(
 ) -> None:
     with bound(address, only_v6=only_v6) as sock:
         port = sock.getsockname()[1]
-        assert not any(is_listening(each, port) for each in (*reached, *not_reached))
+        assert not any(is_listening(each, port, LO) for each in (*reached, *not_reached))
         sock.listen()
-        assert all(is_listening(each, port) for each in reached)
-        assert not any(is_listening(each, port) for each in not_reached)
-    assert not any(is_listening(each, port) for each in reached)
+        assert all(is_listening(each, port, LO) for each in reached)
+        assert not any(is_listening(each, port, LO) for each in not_reached)
+    assert not any(is_listening(each, port, LO) for each in reached)
 
 
 def test_a_connection_is_no_listener() -> None:
@@ -51,11 +52,18 @@ def test_a_connection_is_no_listener() -> None:
         server.listen()
         client.connect(server.getsockname())
         with server.accept()[0]:
-            assert not is_listening(LOOPBACK, client.getsockname()[1])
-            assert is_listening(LOOPBACK, server.getsockname()[1])
+            assert not is_listening(LOOPBACK, client.getsockname()[1], LO)
+            assert is_listening(LOOPBACK, server.getsockname()[1], LO)
 
 
 def test_udp_is_no_listener() -> None:
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sock:
         sock.bind(("127.0.0.1", 0))
-        assert not is_listening(LOOPBACK, sock.getsockname()[1])
+        assert not is_listening(LOOPBACK, sock.getsockname()[1], LO)
+
+
+def test_a_listener_of_one_interface() -> None:
+    with bound("127.0.0.1") as sock:
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_BINDTODEVICE, b"lo")
+        sock.listen()
+        assert is_listening(LOOPBACK, sock.getsockname()[1], LO)

@@ -1,0 +1,136 @@
+"""Outbounds that are slow, or change while data passes directly."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+
+import pytest
+
+from tests.e2e import ping, sockets
+from tests.e2e.direct.ends import is_direct
+from tests.e2e.direct.uploads import upload
+from tests.e2e.testbed import V4, V6, Family, Testbed
+from tests.e2e.tunrouter import TUN, Tunrouter
+from tests.e2e.udp import ECHO, HOME, OFFICE, RULES
+from tests.e2e.wait import wait_until
+
+pytestmark = pytest.mark.rules(RULES)
+
+OTHER_MAC = "02:00:00:00:00:77"
+LOWER_MTU = 1400
+QUEUE = 2 << 20
+"""Bytes that wait for an interface of 1 Mbit/s: 16 seconds."""
+LATE_MS = 2000
+TIME = re.compile(r"time=([\d.]+) ms")
+
+
+@pytest.fixture
+def slow_vpn(bed: Testbed) -> Iterator[None]:
+    tbf = ("tbf", "rate", "1mbit", "burst", "3000", "limit", str(QUEUE))
+    bed.router.run("tc", "qdisc", "add", "dev", "wg0", "root", *tbf)
+    yield
+    bed.router.run("tc", "qdisc", "del", "dev", "wg0", "root")
+
+
+def test_a_slow_outbound_delays_nothing_of_another(
+    bed: Testbed, direct: Tunrouter, slow_vpn: None, family: Family
+) -> None:
+    """Flooded with datagrams until its queue is full."""
+    with sockets.datagram(bed.router, family) as flood:
+        flood.connect((family.far(OFFICE), ECHO))
+        flood.setblocking(False)
+        for _ in range(QUEUE // 1000):
+            try:
+                flood.send(bytes(1200))
+            except BlockingIOError:
+                break
+        pinged = ping.answered(bed.router, family.far(HOME), count=5)
+    assert pinged.received == 5
+    assert max(map(float, TIME.findall(pinged.text))) < LATE_MS
+
+
+def test_the_mtu_of_an_interface_is_lowered(
+    bed: Testbed, direct: Tunrouter, family: Family
+) -> None:
+    with upload(bed, family, family.far(HOME)) as running:
+        running.wait_for_more()
+        try:
+            for namespace, interface in ((bed.router, "eth0"), (bed.gw, "home0")):
+                namespace.ip(f"link set {interface} mtu {LOWER_MTU}")
+            running.wait_for_segments_of(LOWER_MTU)
+            running.wait_for_more()
+        finally:
+            for namespace, interface in ((bed.router, "eth0"), (bed.gw, "home0")):
+                namespace.ip(f"link set {interface} mtu 1500")
+        running.wait_for_more()
+
+
+def test_the_mtu_of_the_path_is_lowered(bed: Testbed, direct: Tunrouter, family: Family) -> None:
+    """Behind the gateway, which tells it by ICMP errors."""
+    with upload(bed, family, family.far(HOME)) as running:
+        running.wait_for_more()
+        try:
+            bed.gw.ip(f"link set far0 mtu {LOWER_MTU}")
+            running.wait_for_segments_of(LOWER_MTU)
+            running.wait_for_more()
+        finally:
+            bed.gw.ip("link set far0 mtu 1500")
+
+
+@pytest.fixture
+def announced(bed: Testbed) -> Iterator[None]:
+    """The gateway tells its neighbours when its link address changes; afterwards it is as it
+    was."""
+    before = bed.gw.run("cat", "/sys/class/net/home0/address").stdout.strip()
+    bed.gw.sysctl(ipv4__conf__home0__arp_notify=1, ipv6__conf__home0__ndisc_notify=1)
+    yield
+    bed.gw.ip(f"link set home0 address {before}")
+    for family in (V4, V6):
+        ping.answered(bed.router, family.gateway, count=1)
+
+
+def test_the_gateway_gets_another_link_address(
+    bed: Testbed, direct: Tunrouter, announced: None, family: Family
+) -> None:
+    with upload(bed, family, family.far(HOME)) as running:
+        running.wait_for_more()
+        bed.gw.ip(f"link set home0 address {OTHER_MAC}")
+        running.wait_for_more()
+
+
+def test_an_address_that_goes_and_comes_back(
+    bed: Testbed, direct: Tunrouter, family: Family
+) -> None:
+    """Its connections end or stand still; afterwards others leave directly, as before."""
+    others = 24 if family.version == 4 else 64
+    address = f"{family.eth0}/{others} dev eth0" + (" nodad" if family.version == 6 else "")
+    default = f"route replace default via {family.gateway}"
+    sources = _routes(bed, family)
+    with sockets.stream(bed.router, family) as idle:
+        idle.settimeout(1)
+        bed.router.ip(f"addr del {family.eth0}/{others} dev eth0")
+        try:
+            with pytest.raises(OSError):
+                sockets.connect(idle, (family.far(HOME), 9))
+        finally:
+            bed.router.ip(f"addr add {address}", default, *sources)
+    wait_until(lambda: _reached_directly(bed, family), "the direct path", detail=lambda: direct.log)
+
+
+def _reached_directly(bed: Testbed, family: Family) -> bool:
+    try:
+        return is_direct(bed, family, family.far(HOME + 1))
+    except OSError:
+        return False
+
+
+def _routes(bed: Testbed, family: Family) -> list[str]:
+    """The routes that are longer than the router's, to be added again."""
+    option = "-4" if family.version == 4 else "-6"
+    found = bed.router.run("ip", option, "route", "show", "dev", TUN).stdout.splitlines()
+    return [
+        f"route replace {' '.join(line.split('pref')[0].split())} dev {TUN}"
+        for line in found
+        if f"src {family.eth0}" in line
+    ]
