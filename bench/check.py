@@ -203,14 +203,15 @@ def install_routes() -> float:
     from ipaddress import ip_interface  # noqa: PLC0415 - Linux alone, like the rest of this
 
     from router.platform.linux.system import LinuxSystem  # noqa: PLC0415
-    from router.policy.routes.capture import Route  # noqa: PLC0415
+    from router.policy.routes.capture import Label, Route  # noqa: PLC0415
 
     libc = ctypes.CDLL(None, use_errno=True)
     if libc.unshare(CLONE_NEWNET) != 0:
         raise OSError(ctypes.get_errno(), "unshare")
     system = LinuxSystem(reread=())
     tun = system.tuns.open_tun("tun11", 1500, [ip_interface("192.168.7.1/30")])
-    routes = [Route(4, (11 << 24) + (number << 9), 24, 1420) for number in range(ROUTES)]
+    label = Label(1420)
+    routes = [Route(4, (11 << 24) + (number << 9), 24, label) for number in range(ROUTES)]
     began = time.perf_counter()
     system.routes.add_routes(routes)
     seconds = time.perf_counter() - began

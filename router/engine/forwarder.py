@@ -141,9 +141,10 @@ class Forwarder:
         return not self.direct.owns(packet.source) and packet.source not in self._own
 
     def _is_spoofed(self, packet: ip.Packet) -> bool:
-        """Whether the source is ours alone, or is the destination as well."""
+        """Whether the source is ours alone, or is the destination as well, or an address that this
+        machine had a moment ago: nothing that is sent there would arrive here."""
         peer = self.refusals.peers.get(packet.version)
-        return packet.source in (peer, packet.destination)
+        return packet.source in (peer, packet.destination) or self.direct.is_gone(packet.source)
 
     def _collect(self, fragment: ip.Packet, now: float) -> None:
         """Keep a fragment until its datagram is whole, which then goes on as one."""

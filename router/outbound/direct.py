@@ -76,6 +76,11 @@ class DirectSenders:
         self.owns = addresses.has
         """Whether a source address is that of another interface of this machine."""
 
+    @property
+    def gone(self) -> frozenset[bytes]:
+        """Addresses that this machine had and has no more."""
+        return self._addresses.gone
+
     def interface(self, source: bytes) -> str:
         """The name of the one that has an address that is one of `owns`."""
         return self._addresses.owners[source].name

@@ -17,10 +17,12 @@ class LocalAddresses:
         self._tun = tun
         self.owners: dict[bytes, Interface] = {}
         """The interface that has an address, 4 or 16 bytes, or whose routes name it as source."""
+        self.gone: frozenset[bytes] = frozenset()
+        """Addresses that were among them and are not any more."""
 
     def refresh(self, present: Mapping[str, Interface]) -> bool:
         """Follow the system's present interfaces; whether an address is gone."""
-        before = self.owners
+        before = self.owners.keys()
         self.owners = {
             address.ip.packed: interface
             for interface in present.values()
@@ -32,7 +34,8 @@ class LocalAddresses:
             for interface in present.values()
             for address in interface.borrowed
         }
-        return not before.keys() <= self.owners.keys()
+        self.gone = frozenset((self.gone | before) - self.owners.keys())
+        return not before <= self.owners.keys()
 
     def has(self, address: bytes) -> bool:
         """Whether an address, 4 or 16 bytes, is one of them."""

@@ -81,8 +81,13 @@ def explained(bed: Testbed, rules_file: Path, destination: str) -> dict[str, Any
     return report
 
 
-def installed(bed: Testbed) -> list[tuple[str, str, int]]:
-    """(prefix, device, MTU) of the routes in place that are ours, as the kernel lists them."""
+Listed = tuple[str, str, int, str | None]
+"""(prefix, device, MTU, source) of a route."""
+
+
+def installed(bed: Testbed) -> list[Listed]:
+    """The routes in place that are ours, as the kernel lists them, but for those without a source
+    beneath those with one."""
     found = []
     for family in FAMILIES:
         command = ("ip", f"-{family.version}", "-j", "route", "show", "proto", OUR_PROTOCOL)
@@ -91,12 +96,19 @@ def installed(bed: Testbed) -> list[tuple[str, str, int]]:
             if "/" not in prefix:
                 prefix = f"{prefix}/{family.host_bits}"
             mtu = route["metrics"][0]["mtu"] if "metrics" in route else route["mtu"]
-            found.append((prefix, route["dev"], mtu))
-    return sorted(found)
+            found.append((prefix, route["dev"], mtu, route.get("prefsrc")))
+    sourced = {(prefix, device, mtu) for prefix, device, mtu, source in found if source}
+    return sorted(
+        (each for each in found if each[3] or each[:3] not in sourced), key=lambda each: each[:3]
+    )
 
 
-def planned(report: Mapping[str, Any]) -> list[tuple[str, str, int]]:
-    return sorted((r["prefix"], r["device"], r["mtu"]) for r in report["plan"]["routes"])
+def planned(report: Mapping[str, Any]) -> list[Listed]:
+    routes = report["plan"]["routes"]
+    return sorted(
+        ((each["prefix"], each["device"], each["mtu"], each.get("source")) for each in routes),
+        key=lambda each: each[:3],
+    )
 
 
 @pytest.mark.parametrize("plan", PLANS)
@@ -135,7 +147,7 @@ def test_ten_thousand_routes(bed: Testbed, tmp_path: Path) -> None:
     prefixes = [f"11.{number >> 7}.{(number & 127) * 2}.0/24" for number in range(10_000)]
     (tmp_path / "list.txt").write_text("\n".join(prefixes), encoding="utf-8")
     with running(bed.router, tmp_path, HEAD + "rules:\n  - {file: list.txt, policy: office}\n"):
-        assert installed(bed) == sorted((prefix, TUN, 1420) for prefix in prefixes)
+        assert installed(bed) == sorted((prefix, TUN, 1420, V4.wg0) for prefix in prefixes)
 
 
 def test_it_changes_nothing(bed: Testbed, tmp_path: Path) -> None:

@@ -306,7 +306,7 @@ def test_packets_do_not_wait_for_a_busy_guard(bed: Testbed, tmp_path: Path) -> N
             sent.enter_context(_echoed(bed, family))
         os.kill(guard, signal.SIGSTOP)
         try:
-            bed.router.ip(f"route del {route}", "addr add 127.0.0.7/8 dev lo")
+            bed.router.ip(f"route del {route}", f"route del {route}", "addr add 127.0.0.7/8 dev lo")
             wait_until(lambda: _unread(bed, guard), "a request of the router to the guard")
             for family in FAMILIES * NEW_FLOWS:
                 sent.enter_context(_echoed(bed, family))

@@ -21,7 +21,7 @@ from tests.e2e.capture import Capture
 from tests.e2e.hops import hops
 from tests.e2e.marks import WITH_AND_WITHOUT_OFFLOADS
 from tests.e2e.testbed import FAMILIES, V4, Family, Testbed
-from tests.e2e.tunrouter import Tunrouter, rules, running
+from tests.e2e.tunrouter import Tunrouter, relayed, rules, running
 from tests.e2e.wait import wait_until
 
 TTL = re.compile(r"\bttl=(\d+)")
@@ -31,10 +31,12 @@ ERROR = re.compile(r"From (\S+) icmp_seq=\d+ (.*)")
 ANSWERING, UNREACHABLE, PROHIBITED, BLACK_HOLE = 1, 97, 98, 99
 """Hosts of a far net: the last three by special routes of the gateways, see `_special_routes`."""
 
-RULES = rules(
-    *(f"{family.far_net} -> home" for family in FAMILIES),
-    *(f"{family.office_net} -> office" for family in FAMILIES),
-    *(f"{_host} -> home" for _host in ("192.0.2.77", "2001:db8:2::77")),
+RULES = relayed(
+    rules(
+        *(f"{family.far_net} -> home" for family in FAMILIES),
+        *(f"{family.office_net} -> office" for family in FAMILIES),
+        *(f"{_host} -> home" for _host in ("192.0.2.77", "2001:db8:2::77")),
+    )
 )
 
 

@@ -79,6 +79,7 @@ def test_a_link_that_is_down_for_a_while(bed: Testbed, family: Family, tmp_path:
         bed.router.ip("link set lan0 down")
         try:
             router.wait_until_down("lan")
+            wait_until(lambda: "planned again" in router.log, "routes without its addresses")
             assert ping.refused(bed.router, address).prohibited == 3
         finally:
             bed.router.ip(

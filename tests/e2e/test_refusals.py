@@ -17,15 +17,21 @@ from tests.e2e import probes, sockets, status
 from tests.e2e.capture import Capture
 from tests.e2e.netns import Namespace
 from tests.e2e.testbed import FAMILIES, Family, Testbed
-from tests.e2e.tunrouter import Tunrouter, rules, running
+from tests.e2e.tunrouter import Tunrouter, relayed, rules, running
 from tests.e2e.wait import BOUND_S
 
 HOSTS = {"reply": 3, "reject": 4, "drop": 5, "home": 6}
 CARRIED = HOSTS["home"]
 UNNAMED = 9
 
-RULES = rules(
-    *(f"{family.far(host)} -> {policy}" for family in FAMILIES for policy, host in HOSTS.items())
+RULES = relayed(
+    rules(
+        *(
+            f"{family.far(host)} -> {policy}"
+            for family in FAMILIES
+            for policy, host in HOSTS.items()
+        )
+    )
 )
 REFUSED = {4: errno.ENOPROTOOPT, 6: errno.EPROTO}
 """What Linux makes of "protocol unreachable" and of "unrecognized next header"."""

@@ -70,7 +70,7 @@ def _marked(bed: Testbed, monitor: Process) -> bool:
 
 
 def _present(bed: Testbed) -> Routes:
-    return {(prefix, f"mtu {mtu}") for prefix, _, mtu in installed(bed)}
+    return {(prefix, f"mtu {mtu}") for prefix, _, mtu, _ in installed(bed)}
 
 
 def _prefix(text: str) -> str:

@@ -146,7 +146,7 @@ def test_text_output(bed: Testbed) -> None:
     first, file, *_ = shown.splitlines()
     assert re.fullmatch(rf"pid \d+, TUN {TUN}, up .* s", first)
     assert file.startswith("rules  /")
-    assert [line.split()[:3] for line in shown.splitlines() if line.startswith("office")] == [
-        ["office", "up", "wg0"]
+    assert [line.split()[:4] for line in shown.splitlines() if line.startswith("office")] == [
+        ["office", "up", "direct", "wg0"]
     ]
     assert f'{{cidr: "{V6.far(REJECT)}", policy: reject}}' in shown

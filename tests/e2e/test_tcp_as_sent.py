@@ -16,8 +16,9 @@ from tests.e2e.capture import Capture
 from tests.e2e.netns import Namespace
 from tests.e2e.tcp_bed import HOME, PATHS, RULES, conversation
 from tests.e2e.testbed import Family, Testbed
+from tests.e2e.tunrouter import relayed
 
-pytestmark = [pytest.mark.rules(RULES), pytest.mark.usefixtures("router")]
+pytestmark = [pytest.mark.rules(relayed(RULES)), pytest.mark.usefixtures("router")]
 
 EPHEMERAL, HIGH, OF_A_SERVICE = 40001, 64001, 5061
 """Within net.ipv4.ip_local_port_range, above, and below it."""

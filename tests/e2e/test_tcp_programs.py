@@ -17,11 +17,12 @@ from tests.e2e.netns import Namespace
 from tests.e2e.processes import Process
 from tests.e2e.tcp_bed import BARE, HOME, RULES, VPN
 from tests.e2e.testbed import Family, Testbed
+from tests.e2e.tunrouter import relayed
 from tests.e2e.wait import wait_until
 
 pytestmark = [
     WITH_AND_WITHOUT_OFFLOADS,
-    pytest.mark.rules(RULES),
+    pytest.mark.rules(relayed(RULES)),
     pytest.mark.usefixtures("router"),
 ]
 

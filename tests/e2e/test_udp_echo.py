@@ -10,7 +10,7 @@ from tests.e2e.capture import Capture
 from tests.e2e.marks import WITH_AND_WITHOUT_OFFLOADS
 from tests.e2e.netns import Namespace
 from tests.e2e.testbed import Family, Testbed
-from tests.e2e.tunrouter import Tunrouter
+from tests.e2e.tunrouter import Tunrouter, relayed
 from tests.e2e.udp import (
     DNS,
     ELSEWHERE,
@@ -23,7 +23,7 @@ from tests.e2e.udp import (
 
 pytestmark = [
     WITH_AND_WITHOUT_OFFLOADS,
-    pytest.mark.rules(RULES),
+    pytest.mark.rules(relayed(RULES)),
     pytest.mark.usefixtures("udp_servers"),
 ]
 

@@ -11,7 +11,7 @@ from tests.e2e.marks import WITH_AND_WITHOUT_OFFLOADS
 from tests.e2e.netns import Namespace
 from tests.e2e.status import read_status
 from tests.e2e.testbed import FAMILIES, Family, Testbed
-from tests.e2e.tunrouter import Tunrouter
+from tests.e2e.tunrouter import Tunrouter, relayed
 from tests.e2e.udp import (
     ABSENT,
     BARE_ABSENT,
@@ -28,7 +28,7 @@ from tests.e2e.udp import (
 
 pytestmark = [
     WITH_AND_WITHOUT_OFFLOADS,
-    pytest.mark.rules(RULES),
+    pytest.mark.rules(relayed(RULES)),
     pytest.mark.usefixtures("udp_servers", "fast_neighbour_failure"),
 ]
 

@@ -49,6 +49,11 @@ def rules(*lines: str, head: str = HEAD, default: str = "bypass") -> str:
     return "\n".join([head + "rules:", *written, f"default: {default}", ""])
 
 
+def relayed(text: str) -> str:
+    """The same rules by policies whose packets are always relayed."""
+    return re.sub(r"(interface: \w+)}", r"\1, path: relay}", text)
+
+
 def _rule(cidr: str, policy: str) -> str:
     return f'  - {{cidr: "{cidr}", policy: {policy}}}'
 

@@ -95,6 +95,10 @@ class Direct:
         self._path.send(flow, packet, now)
         return True
 
+    def is_gone(self, address: bytes) -> bool:
+        """Whether it was one of `owns` and is not any more."""
+        return address in self._senders.gone
+
     def is_source_of(self, outbound: Outbound, address: bytes) -> bool:
         """Whether packets from a local address leave by the outbound unchanged: an address that
         routes of several interfaces name as their source belongs to one of them."""

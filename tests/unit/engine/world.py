@@ -115,6 +115,7 @@ class MemoryOutbounds(Outbounds):
             name = policy.interface or ""
             own = dict(zip((4, 6), OWN.get(name, ()), strict=False))
             outbound = self.by_interface[name] = MemoryOutbound(name, own, udp, tcp)
+            outbound.leaves_by = [name]
             return outbound
 
         kind = Kind(lambda policy: policy.interface, make)
