@@ -50,9 +50,10 @@ LimitNOFILE=131072
 
 # It starts as root with these capabilities alone:
 #   NET_ADMIN, NET_RAW     the TUN, routes, sockets that are bound to an interface
+#   BPF                    the program that counts answers
 #   SETUID, SETGID         the router itself goes on as another user, with none
 #   DAC_READ_SEARCH        rules that only their owner may read
-CapabilityBoundingSet=CAP_NET_ADMIN CAP_NET_RAW CAP_SETUID CAP_SETGID CAP_DAC_READ_SEARCH
+CapabilityBoundingSet=CAP_NET_ADMIN CAP_NET_RAW CAP_BPF CAP_SETUID CAP_SETGID CAP_DAC_READ_SEARCH
 NoNewPrivileges=yes
 DevicePolicy=closed
 DeviceAllow=/dev/net/tun rw
@@ -70,7 +71,7 @@ ProtectKernelLogs=yes
 ProtectControlGroups=yes
 ProtectClock=yes
 ProtectHostname=yes
-RestrictAddressFamilies=AF_INET AF_INET6 AF_NETLINK AF_UNIX
+RestrictAddressFamilies=AF_INET AF_INET6 AF_NETLINK AF_PACKET AF_UNIX
 RestrictNamespaces=yes
 RestrictRealtime=yes
 RestrictSUIDSGID=yes
@@ -82,7 +83,7 @@ UMask=0077
 SystemCallArchitectures=native
 SystemCallFilter=@system-service
 SystemCallFilter=~@privileged @resources
-SystemCallFilter=setuid setgroups
+SystemCallFilter=setuid setgroups bpf
 SystemCallErrorNumber=EPERM
 
 [Install]

@@ -82,8 +82,8 @@ def _policies(policies: Mapping[str, Answer]) -> Table:
             quantity(policy["flows"]),
             quantity(policy["packets_out"]),
             quantity(policy["bytes_out"]),
-            quantity(policy["packets_in"]),
-            quantity(policy["bytes_in"]),
+            known_quantity(policy["packets_in"]),
+            known_quantity(policy["bytes_in"]),
         )
     return table
 
@@ -141,6 +141,11 @@ def duration(seconds: float) -> str:
         if number or parts or unit == "s":
             parts.append(f"{number} {unit}")
     return " ".join(parts[:2])
+
+
+def known_quantity(number: int | None) -> str:
+    """See `quantity`; `-` for what is not known."""
+    return "-" if number is None else quantity(number)
 
 
 def quantity(number: int) -> str:

@@ -43,6 +43,12 @@ class Forwarding(Protocol):
     def carriers(self) -> Counted: ...
 
 
+class CountsAnswers(Protocol):
+    """What the system counts; see router.engine.direct.answers."""
+
+    def of(self, policy: str) -> tuple[int, int]: ...
+
+
 class Named(Protocol):
     """A TUN."""
 
@@ -76,12 +82,15 @@ class Running(Protocol):
     @property
     def forwarder(self) -> Forwarding: ...
 
+    @property
+    def answers(self) -> CountsAnswers: ...
+
 
 def status(router: Running) -> Iterator[bytes]:
     """One JSON object, in pieces."""
     config, tallies = router.config, router.forwarder.tallies
-    by_policy = {name: Tally(name, 0) for name in config.policies}
-    _sum(tallies.former, by_policy)
+    by_policy = Totals(config.policies)
+    by_policy.sum(tallies.former)
     head = {
         "pid": os.getpid(),
         "uptime_s": round(router.uptime, 3),
@@ -92,13 +101,12 @@ def status(router: Running) -> Iterator[bytes]:
     yield b'"rules": ['
     for start in range(0, len(config.rules), RULES_AT_ONCE):
         rules = config.rules[start : start + RULES_AT_ONCE]
-        items = [_rule(rule, _sum(tallies.of_rule(rule.index), by_policy)) for rule in rules]
+        items = [_rule(rule, by_policy.sum(tallies.of_rule(rule.index))) for rule in rules]
         yield (b", " if start else b"") + _inside(items)
     tail = {
-        "default": _default(config, _sum(tallies.of_rule(0), by_policy)),
+        "default": _default(config, by_policy.sum(tallies.of_rule(0))),
         "policies": {
-            name: _policy(router, policy, by_policy[name])
-            for name, policy in config.policies.items()
+            name: _policy(router, policy, by_policy) for name, policy in config.policies.items()
         },
         "drops": router.forwarder.drops.nonzero(),
         "flows": router.forwarder.carriers.counts(),
@@ -111,13 +119,24 @@ def _inside(value: Mapping[str, Any] | Sequence[Any]) -> bytes:
     return json.dumps(value).encode()[1:-1]
 
 
-def _sum(tallies: Iterable[Tally], by_policy: dict[str, Tally]) -> Tally:
-    """The sum, which is added to those of the policies as well."""
-    total = Tally("", 0)
-    for tally in tallies:
-        total.add(tally)
-        by_policy.setdefault(tally.policy, Tally(tally.policy, 0)).add(tally)
-    return total
+class Totals:
+    """Sums of tallies by policy."""
+
+    def __init__(self, policies: Iterable[str]) -> None:
+        self.all = {name: Tally(name, 0) for name in policies}
+        """Everything of a policy."""
+        self.outside = {name: Tally(name, 0) for name in policies}
+        """What is counted by the system as well."""
+
+    def sum(self, tallies: Iterable[Tally]) -> Tally:
+        """The sum, which is added to those of the policies as well."""
+        total = Tally("", 0)
+        for tally in tallies:
+            total.add(tally)
+            self.all.setdefault(tally.policy, Tally(tally.policy, 0)).add(tally)
+            if tally.is_counted_outside:
+                self.outside.setdefault(tally.policy, Tally(tally.policy, 0)).add(tally)
+        return total
 
 
 def _rule(rule: Rule, total: Tally) -> dict[str, Any]:
@@ -141,7 +160,10 @@ def _default(config: Config, total: Tally) -> dict[str, Any]:
     }
 
 
-def _policy(router: Running, policy: Policy, total: Tally) -> dict[str, Any]:
+def _policy(router: Running, policy: Policy, totals: Totals) -> dict[str, Any]:
+    total, outside = totals.all[policy.name], totals.outside[policy.name]
+    packets, size = router.answers.of(policy.name)
+    is_known = not total.misses_answers
     up = router.outbounds.is_up(policy.name)
     facts = router.outbounds.facts(policy.name)
     interface = policy.interface if facts is None else ", ".join(facts.interfaces) or None
@@ -150,8 +172,8 @@ def _policy(router: Running, policy: Policy, total: Tally) -> dict[str, Any]:
         "interface": interface,
         "packets_out": total.packets_out,
         "bytes_out": total.bytes_out,
-        "packets_in": total.packets_in,
-        "bytes_in": total.bytes_in,
+        "packets_in": total.packets_in - outside.packets_in + packets if is_known else None,
+        "bytes_in": total.bytes_in - outside.bytes_in + size if is_known else None,
         "flows": total.flows,
         "applies": effective(router.config, policy.name, router.outbounds.is_up),
         **_path(router, policy),

@@ -16,6 +16,7 @@ from typing import Final, NamedTuple
 
 from router.config.model import Config
 from router.engine.carriers import Carriers
+from router.engine.direct.answers import Answers
 from router.engine.direct.decisions import Direct
 from router.engine.direct.obstacles import Obstacles
 from router.engine.direct.path import DirectPath
@@ -55,6 +56,7 @@ class Parts(NamedTuple):
     outbounds: Outbounds
     senders: DirectSenders
     obstacles: Obstacles
+    answers: Answers
     forwarder: Forwarder
 
 
@@ -80,6 +82,9 @@ def assemble(
     )
     stack.callback(outbounds.close)
     senders = stack.enter_context(closing(DirectSenders(system, addresses)))
+    answers = stack.enter_context(
+        closing(Answers(system.answer_counters, outbounds, lambda: addresses.owners))
+    )
     drops = Drops()
     writer = TunWriter(tun, drops)
     refusals = Refusals(writer, drops, peers(config.tun.addresses))
@@ -98,9 +103,10 @@ def assemble(
     forwarder = Forwarder(
         *(config, rules, outbounds, carriers, direct),
         *(Transit(outbounds, senders, refusals, drops), refusals, drops),
+        answers.covers,
     )
     channels.forwarder = forwarder
-    return Parts(tun, descriptors, outbounds, senders, obstacles, forwarder)
+    return Parts(tun, descriptors, outbounds, senders, obstacles, answers, forwarder)
 
 
 class Channels:

@@ -5,7 +5,7 @@ Must not know: rules, and which packet goes to which carrier.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Protocol
 
 from router.engine.icmp.errors import Errors
@@ -14,6 +14,7 @@ from router.engine.reload.reevaluate import Reevaluated, Reevaluation
 from router.engine.tcp.streams import Streams
 from router.engine.udp.datagrams import Datagrams
 from router.flows.drops import Drops
+from router.flows.flow import Flow
 from router.outbound.base import Change, Outbound
 
 
@@ -24,6 +25,7 @@ class Carrier(Protocol):
     def expire(self, now: float) -> None: ...
     def forget(self, change: Change) -> None: ...
     def reevaluate(self, reevaluation: Reevaluation) -> Reevaluated: ...
+    def flows(self) -> Sequence[Flow[Outbound]]: ...
     def outbounds(self) -> set[Outbound]: ...
 
 
@@ -53,6 +55,11 @@ class Carriers:
     def reevaluate(self, reevaluation: Reevaluation) -> dict[str, Reevaluated]:
         """End the flows about which other rules decide otherwise; the outcome by protocol."""
         return {name: each.reevaluate(reevaluation) for name, each in self._all.items()}
+
+    def flows(self) -> Iterator[Flow[Outbound]]:
+        """All of them."""
+        for carrier in self._all.values():
+            yield from carrier.flows()
 
     def outbounds(self) -> set[Outbound]:
         """Those that a flow uses."""

@@ -9,6 +9,8 @@ be forwarded, the router's own address, the rules, hops left, room in the table.
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 from router.config.model import Config, Policy, PolicyType
 from router.engine.carriers import Carriers
 from router.engine.direct.decisions import Direct
@@ -28,6 +30,10 @@ from router.wire import icmp, ip, tcp
 from router.wire.icmp import Error
 from router.wire.transport import destination_port
 
+Covers = Callable[[str, int, int], bool]
+"""By policy, IP version and destination: whether the system counts the answers; see
+router.engine.direct.answers."""
+
 
 class Forwarder:
     """Forwards between the TUN and the outbounds, by the rules."""
@@ -42,7 +48,9 @@ class Forwarder:
         transit: Transit,
         refusals: Refusals,
         drops: Drops,
+        covers: Covers,
     ) -> None:
+        self._covers = covers
         self.config = config
         self.carriers = carriers
         self.refusals = refusals
@@ -92,12 +100,23 @@ class Forwarder:
     def change(self, config: Config, rules: RuleSet) -> dict[str, Reevaluated]:
         """Apply other rules, and end the flows about which they decide otherwise; what became of
         the flows, by protocol."""
-        reevaluation = Reevaluation(self.config, config, rules, self._outbounds, self.tallies)
+        reevaluation = Reevaluation(
+            self.config, config, rules, self._outbounds, self.tallies, self._covers
+        )
         self.config, self._rules, self.tallies = config, rules, reevaluation.tallies
         self.direct.forget()
         reevaluated = self.carriers.reevaluate(reevaluation)
         self.tallies.settle()
         return reevaluated
+
+    def count_again(self) -> None:
+        """What `covers` says has changed; `direct` has been made to forget."""
+        for flow in self.carriers.flows():
+            tally = flow.tally
+            covered = self._covers(
+                tally.policy, flow.version, int.from_bytes(flow.destination, "big")
+            )
+            flow.move(self.tallies.of(tally.policy, tally.rule, is_counted_outside=covered))
 
     # A packet from the TUN
 
@@ -195,15 +214,14 @@ class Forwarder:
 
     def _decide(self, packet: ip.Packet) -> tuple[Policy, Tally]:
         """The policy that applies, and the tally of the rule that named it."""
+        address = int.from_bytes(packet.destination, "big")
         rule = self._rules.decide(
-            packet.version,
-            int.from_bytes(packet.destination, "big"),
-            packet.protocol,
-            destination_port(packet),
+            packet.version, address, packet.protocol, destination_port(packet)
         )
         named = policy_of(self.config, rule)
         policy = self.config.policies[effective(self.config, named, self._outbounds.is_up)]
-        return policy, self.tallies.of(policy.name, rule)
+        covered = self._covers(policy.name, packet.version, address)
+        return policy, self.tallies.of(policy.name, rule, is_counted_outside=covered)
 
     def _by_rule(self, packet: ip.Packet, now: float) -> None:
         policy, tally = self._decide(packet)

@@ -69,6 +69,8 @@ class InterfaceEvents:
         if changes:
             self._parts.obstacles.request()
         forwarder.direct.forget()
+        if self._parts.answers.refresh():
+            forwarder.count_again()
         for change in changes:
             forwarder.carriers.forget(change)
         changed = [change.outbound for change in changes if change.differs]

@@ -17,6 +17,7 @@ from typing import Final
 
 from router.config.model import Config
 from router.engine.assembly import BUDGET, assemble
+from router.engine.direct.answers import Answers
 from router.engine.direct.obstacles import Obstacles
 from router.engine.forwarder import Forwarder
 from router.engine.interface_events import InterfaceEvents
@@ -33,6 +34,7 @@ from router.platform.base.processes import Supervisor
 from router.platform.base.system import System
 from router.platform.base.tun import TunDevice
 from router.policy.match.table import RuleSet
+from router.policy.routes.answered import answered_prefixes
 
 log = logging.getLogger(__name__)
 
@@ -84,7 +86,9 @@ class Router:
                 self._config, rules, self.system, self.tun, self.obstacles.facts, self.loop
             )
             self.reload = stack.enter_context(closing(self._open_reload()))
+            answered = answered_prefixes(self._config, rules)
             del rules  # a reload replaces them, and the former ones are to be freed then
+            self._parts.answers.follow(self._config, answered)
             plan = self._installed.install()
             self._watch()
             InterfaceEvents(
@@ -124,6 +128,10 @@ class Router:
         return self._parts.obstacles
 
     @property
+    def answers(self) -> Answers:
+        return self._parts.answers
+
+    @property
     def forwarder(self) -> Forwarder:
         return self._parts.forwarder
 
@@ -132,6 +140,7 @@ class Router:
     def _open_reload(self) -> Reload:
         return Reload(
             *(self.system.processes, self.loop, self.forwarder, self.outbounds, self._installed),
+            self._parts.answers,
             began=self.supervisor.reloading,
             ended=lambda: self.supervisor.ready(self._state),
         )

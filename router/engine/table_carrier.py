@@ -57,6 +57,10 @@ class TableCarrier:
             ended += len(ending)
         return Reevaluated(kept, ended)
 
+    def flows(self) -> list[Any]:
+        """All of them."""
+        return [flow for table in self._all_tables for flow in table.flows()]
+
     def outbounds(self) -> set[Outbound]:
         """Those that a flow uses."""
         return {outbound for table in self._all_tables for outbound in table.outbounds()}

@@ -69,6 +69,23 @@ class Counted:
         return {**numbers, "rule packets": rule["packets"], "rule flows": rule["flows"]}
 
 
+class Answers:
+    """The answers of a policy since the beginning, as `status` counts them."""
+
+    def __init__(self, namespace: Namespace, policy: str) -> None:
+        self._namespace = namespace
+        self._policy = policy
+        self._before = self.total()
+
+    def total(self) -> tuple[int, int]:
+        found = read_status(self._namespace)["policies"][self._policy]
+        return found["packets_in"], found["bytes_in"]
+
+    def since(self) -> tuple[int, int]:
+        now = self.total()
+        return now[0] - self._before[0], now[1] - self._before[1]
+
+
 def counts(out: int, bytes_out: int, in_: int, bytes_in: int, flows: int = 0) -> dict[str, int]:
     """What `since` gives when that is what has passed, and so many flows are left."""
     return {

@@ -110,7 +110,7 @@ def test_connections_are_counted(bed: Testbed, family: Family) -> None:
     assert size < since["bytes_out"] < 1.5 * size, "lost segments are sent again"
     assert since["packets_out"] >= size / 65536
     assert 0 < since["bytes_in"] < size
-    assert since["rule packets"] == since["packets_out"] + since["packets_in"]
+    assert since["rule packets"] > since["packets_out"], "the answers of a flow are among them"
 
 
 def test_a_download_is_counted_while_it_runs(bed: Testbed, tmp_path: Path) -> None:

@@ -92,6 +92,8 @@ class Direct:
         flow = DirectFlow(sender, packet.destination, outbound, tally)
         if may_begin and pair_of(packet) not in self._relayed:
             self._path.know(packet, flow, destination_port(packet) if by_port else None)
+        if not tally.is_counted_outside:
+            tally.misses_answers = True
         self._path.send(flow, packet, now)
         return True
 

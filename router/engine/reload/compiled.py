@@ -11,6 +11,7 @@ from router.policy.interfaces import FactsOf
 from router.policy.match.table import RuleSet
 from router.policy.network import Endpoint
 from router.policy.prefixes import FAMILIES
+from router.policy.routes.answered import AnsweredPrefix
 from router.policy.routes.exempt import exempt_endpoints
 from router.policy.routes.plan import Plan, applying, route_mtu, route_sources
 
@@ -22,12 +23,14 @@ class Compiled(NamedTuple):
     """Rules to be applied.
 
     plan, depends_on: what is to be installed, unless what that depends on is different by now.
+    answered: where answers come from, see router.policy.routes.answered.
     """
 
     config: Config
     rules: RuleSet
     plan: Plan
     depends_on: Dependencies
+    answered: Sequence[AnsweredPrefix]
 
 
 class Report(NamedTuple):

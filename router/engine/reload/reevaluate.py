@@ -10,7 +10,7 @@ Must not know: how flows are ended.
 from __future__ import annotations
 
 from collections import defaultdict, deque
-from collections.abc import Collection, Iterable
+from collections.abc import Callable, Collection, Iterable
 from dataclasses import replace
 from typing import NamedTuple
 
@@ -42,12 +42,19 @@ class Reevaluation:
     """From the rules of `before` to others.
 
     outbounds: those of both. tallies: those of the former rules; those of the others are
-    `tallies`.
+    `tallies`. covers: see router.engine.forwarder.
     """
 
     def __init__(
-        self, before: Config, config: Config, rules: RuleSet, outbounds: Outbounds, tallies: Tallies
+        self,
+        before: Config,
+        config: Config,
+        rules: RuleSet,
+        outbounds: Outbounds,
+        tallies: Tallies,
+        covers: Callable[[str, int, int], bool],
     ) -> None:
+        self._covers = covers
         self.tallies = tallies.renumbered(same_rules(before, config, tallies.rules()))
         self._before = before
         self._config = config
@@ -85,7 +92,8 @@ class Reevaluation:
         if named == PolicyType.BYPASS:
             # What bypasses the TUN for some ports may now do so for all.
             is_kept &= is_captured(self._config, self._rules, version, address)
-        return self.tallies.of(applies, decides), is_kept
+        covered = self._covers(applies, version, address)
+        return self.tallies.of(applies, decides, is_counted_outside=covered), is_kept
 
     def _outbound(self, policy: str, version: int, address: int) -> Outbound | None:
         """The one that a new flow would go by a policy that is up."""

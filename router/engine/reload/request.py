@@ -21,6 +21,7 @@ from typing import Final
 from router.config.model import Config, Place
 from router.config.problems import Problem, Severity
 from router.config.sources import Sources
+from router.engine.direct.answers import Answers
 from router.engine.forwarder import Forwarder
 from router.engine.loop import Loop
 from router.engine.policy_log import log_policies
@@ -65,6 +66,7 @@ class Reload:
         forwarder: Forwarder,
         outbounds: Outbounds,
         installed: InstalledRoutes,
+        answers: Answers,
         began: Callable[[], None],
         ended: Callable[[], None],
     ) -> None:
@@ -75,6 +77,7 @@ class Reload:
         self._forwarder = forwarder
         self._outbounds = outbounds
         self._installed = installed
+        self._answers = answers
         self._requested: list[Done] = []
         self._waiting: list[Done] = []
         self._pipe: Pipe | None = None
@@ -189,6 +192,7 @@ class Reload:
             self._outbounds.take_over(before.policies.values())
             self._outbounds.close_unused(self._forwarder.carriers.outbounds())
             raise
+        self._answers.follow(config, compiled.answered)
         flows = self._forwarder.change(config, compiled.rules)
         self._outbounds.close_unused(self._forwarder.carriers.outbounds())
         log_policies(config, self._outbounds, {*changes.added, *changes.changed})

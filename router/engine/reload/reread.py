@@ -29,6 +29,7 @@ from router.policy.findings.loops import find_endpoint_problems
 from router.policy.findings.situation import Situation
 from router.policy.interfaces import facts_of, interfaces_by_policy, wanted_interfaces
 from router.policy.match.table import RuleSet
+from router.policy.routes.answered import answered_prefixes
 
 
 def command(file: Path) -> Sequence[str]:
@@ -51,7 +52,13 @@ def reread(file: Path) -> Reread:
     facts = facts_of(interfaces_by_policy(config.policies, network), network.sources)
     depends_on = dependencies(config, rules, facts, network.endpoints)
     warnings = (f"{each.message}; {each.help}" for each in find_endpoint_problems(situation))
-    compiled = Compiled(_without_prefixes(config), rules, situation.plan, depends_on)
+    compiled = Compiled(
+        _without_prefixes(config),
+        rules,
+        situation.plan,
+        depends_on,
+        answered_prefixes(config, rules),
+    )
     return Reread(problems.and_also(Report.saying(*warnings)), compiled)
 
 

@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import contextlib
 import logging
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Final, Protocol
 
 from router.engine.refusals import Refusals
@@ -154,6 +154,10 @@ class Streams:
         kept, ended = reevaluation.divide(self._table.flows())
         self._connections.reset_all(ended)
         return Reevaluated(kept, len(ended))
+
+    def flows(self) -> Sequence[Flow[Outbound]]:
+        """All connections, also those that are being dialled."""
+        return self._table.flows()
 
     def outbounds(self) -> set[Outbound]:
         """Those that a flow uses."""

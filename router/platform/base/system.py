@@ -5,6 +5,7 @@ from __future__ import annotations
 
 from typing import Protocol
 
+from router.platform.base.answers import AnswerCounters
 from router.platform.base.descriptors import Poller
 from router.platform.base.facts import Facts, Interfaces
 from router.platform.base.packet_filter import PacketFilter
@@ -41,6 +42,10 @@ class System(Protocol):
 
     @property
     def processes(self) -> Processes: ...
+
+    def answer_counters(self) -> AnswerCounters:
+        """Raises PlatformError, OSError where the system has no such thing, or refuses it."""
+        ...
 
     def poller(self) -> Poller: ...
 

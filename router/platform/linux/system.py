@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Final
 
+from router.platform.linux.client.answers import LinuxAnswerCounters
 from router.platform.linux.client.facts import LinuxFacts
 from router.platform.linux.client.packet_filter import LinuxPacketFilter
 from router.platform.linux.client.processes import LinuxProcesses
@@ -37,6 +38,9 @@ class LinuxSystem:
         self.facts = LinuxFacts(guard, self.interfaces)
         self.packet_filter = LinuxPacketFilter(guard)
         self.processes = LinuxProcesses(guard)
+
+    def answer_counters(self) -> LinuxAnswerCounters:
+        return LinuxAnswerCounters(self._guard)
 
     def poller(self) -> LinuxPoller:
         return LinuxPoller()

@@ -47,7 +47,8 @@ class MemoryRouter:
         self.config = config
         self.outbounds = MemoryOutbounds(config.policies.values(), MemorySystem(), MemoryTcp())
         self.outbounds.by_interface["eth0"].leaves_by = ["eth0"]
-        self.forwarder = self.carriers = self
+        self.forwarder = self.carriers = self.answers = self
+        self.counted_outside: dict[str, tuple[int, int]] = {}
         self.tallies = Tallies()
         self.drops = Drops()
         self.obstacles = self
@@ -55,6 +56,9 @@ class MemoryRouter:
 
     def why_relayed(self, _policy: Policy) -> str | None:
         return self.obstacle
+
+    def of(self, policy: str) -> tuple[int, int]:
+        return self.counted_outside.get(policy, (0, 0))
 
     def counts(self) -> dict[str, int]:
         return {"icmp": 1, "udp": 0, "tcp": 4}
@@ -126,6 +130,28 @@ def test_a_default_that_is_written_down(tmp_path: Path) -> None:
     default = {"line": LAST_LINE_OF_RULES + 1, "policy": "home", "flows": 0, "packets": 1}
     assert status_of(router)["default"] == default
     assert status_of(router)["policies"]["home"]["packets_out"] == 1
+
+
+def test_answers_that_the_system_counts(tmp_path: Path) -> None:
+    """Those of relayed flows are among them."""
+    router = MemoryRouter(tmp_path, RULES)
+    router.tallies.of("home", 2).came_in(60)
+    router.tallies.of("home", 2, is_counted_outside=True).came_in(84)
+    router.counted_outside["home"] = (10, 840)
+    answer = status_of(router)
+    assert answer["policies"]["home"]["packets_in"] == 1 + 10
+    assert answer["policies"]["home"]["bytes_in"] == 60 + 840
+    assert answer["rules"][1]["packets"] == 2
+
+
+def test_a_policy_of_which_answers_are_missed_has_no_count_of_them(tmp_path: Path) -> None:
+    router = MemoryRouter(tmp_path, RULES)
+    router.tallies.of("home", 2).came_in(60)
+    router.tallies.of("home", 1).misses_answers = True
+    router.tallies.of("office", 1).came_in(1)
+    policies = status_of(router)["policies"]
+    assert (policies["home"]["packets_in"], policies["home"]["bytes_in"]) == (None, None)
+    assert policies["office"]["packets_in"] == 1
 
 
 @pytest.mark.parametrize("number", [0, 1, RULES_AT_ONCE, RULES_AT_ONCE + 1, 12_345])

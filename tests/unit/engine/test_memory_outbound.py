@@ -157,6 +157,7 @@ def test_status_names_the_outbound(world: World) -> None:
         uptime=1.0,
         outbounds=world.outbounds,
         forwarder=world.forwarder,
+        answers=SimpleNamespace(of=lambda _policy: (0, 0)),
         obstacles=SimpleNamespace(why_relayed=lambda _policy: None),
     )
     answer = json.loads(b"".join(status(running)))

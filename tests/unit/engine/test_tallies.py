@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from ipaddress import ip_address
 from pathlib import Path
 
 import pytest
@@ -119,3 +120,19 @@ def test_bypass_in_the_tun(world: World) -> None:
     packet = bytes(IP(src=INSIDE[4], dst="203.0.113.9") / UDP(sport=1, dport=2) / Raw(b"abc"))
     world.send(packet)
     assert counted(world) == {("bypass", 0): (1, len(packet), 0, 0)}
+
+
+@BOTH
+def test_a_flow_is_counted_again_when_the_system_counts_its_answers(
+    world: World, version: int
+) -> None:
+    world.send(ping(version, HOME))
+    [before] = world.forwarder.tallies
+    assert (before.flows, before.is_counted_outside) == (1, False)
+    world.covered.add(("home", version, int(ip_address(far(version, HOME)))))
+    world.forwarder.count_again()
+    _, after = world.forwarder.tallies
+    assert (before.flows, after.flows, after.is_counted_outside) == (0, 1, True)
+    world.send(ping(version, HOME))
+    assert (before.packets_out, after.packets_out) == (1, 1)
+    assert not after.misses_answers

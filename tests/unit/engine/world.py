@@ -193,6 +193,8 @@ class World:
         )
         self.obstacle: str | None = None
         self.listening: set[tuple[bytes, int]] = set()
+        self.covered: set[tuple[str, int, int]] = set()
+        """The destinations from which the system counts the answers for a policy."""
         self.forwarder = Forwarder(
             config,
             RuleSet.build(config),
@@ -202,6 +204,7 @@ class World:
             Transit(self.outbounds, senders, refusals, drops),
             refusals,
             drops,
+            lambda policy, version, address: (policy, version, address) in self.covered,
         )
         _open.append(self)
 

@@ -35,6 +35,24 @@ def test_reading_a_rule_makes_no_tally() -> None:
     assert list(tallies) == []
 
 
+def test_what_the_system_counts_has_a_tally_of_its_own() -> None:
+    tallies = Tallies()
+    inside, outside = tallies.of("home", 1), tallies.of("home", 1, is_counted_outside=True)
+    assert outside.is_counted_outside
+    assert not inside.is_counted_outside
+    assert list(tallies.of_rule(1)) == [inside, outside]
+    inside.came_in(10)
+    outside.came_in(100)
+    outside.misses_answers = True
+    after = tallies.renumbered({})
+    after.settle()
+    assert sorted((each.bytes_in, each.is_counted_outside) for each in after.former) == [
+        (10, False),
+        (100, True),
+    ]
+    assert [each.misses_answers for each in after.former] == [False, True]
+
+
 def test_a_sum() -> None:
     tally, total = Tally("home", 1), Tally("home", 0)
     tally.went_out(84)

@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping
 
 from pyroute2.iproute.linux import IPRoute
 
+from router.platform.linux.operations.answers import AnswerOperations
 from router.platform.linux.operations.host_rules import host_rules, watch_host_rules
 from router.platform.linux.operations.interfaces import InterfaceOperations
 from router.platform.linux.operations.sockets import SocketOperations
@@ -23,6 +24,7 @@ class LinuxOperations:
         tun = TunOperations(netlink)
         interfaces = InterfaceOperations(netlink, tun)
         sockets = SocketOperations(tun)
+        answers = AnswerOperations()
         self._program = program
         self._tun = tun
         self.by_name: Mapping[str, Callable[..., Message]] = {
@@ -39,6 +41,8 @@ class LinuxOperations:
             "listening_socket": sockets.listening_socket,
             "udp_sockets": sockets.udp_sockets,
             "control_socket": sockets.control_socket,
+            "answer_counters": answers.answer_counters,
+            "count_answers": answers.count_answers,
             "start_reread": self._start_reread,
         }
 

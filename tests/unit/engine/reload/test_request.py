@@ -12,6 +12,7 @@ from typing import Any, cast
 import pytest
 
 from router.config.loader import load
+from router.engine.direct.answers import Answers
 from router.engine.reload.outcome import Outcome
 from router.engine.reload.request import PATIENCE, Reload
 from router.engine.reload.reread import command
@@ -21,6 +22,7 @@ from router.platform.base.routes import ReconcileResult
 from router.policy.match.table import RuleSet
 from router.policy.routes.capture import Route
 from tests.unit.control.rounds import Rounds
+from tests.unit.engine.direct.memory import MemoryCounters
 from tests.unit.engine.world import World
 from tests.unit.wire.packets import ICMP, IP
 
@@ -115,6 +117,7 @@ class Bench:
         self.installed.install()
         self.reload = Reload(
             *(self.system, self.loop, forwarder, outbounds, self.installed),
+            Answers(MemoryCounters, outbounds, dict),
             began=lambda: self.stages.append("began"),
             ended=lambda: self.stages.append("ended"),
         )

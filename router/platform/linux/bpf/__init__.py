@@ -1,0 +1,1 @@
+"""eBPF: the system call, instructions, and the program that counts answers (bpf(2))."""

@@ -1,0 +1,210 @@
+"""`status` counts the answers to packets that leave directly, which never pass the router, and each
+answer once.
+
+Programs on the router's own machine bind to an address of the outbound here, so that their packets
+leave directly whatever the routes say.
+"""
+
+from __future__ import annotations
+
+import socket
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
+from struct import Struct
+
+import pytest
+
+from tests.e2e import ping, sockets, udp
+from tests.e2e.netns import Namespace
+from tests.e2e.status import PING, Answers
+from tests.e2e.tcp_bed import alongside
+from tests.e2e.testbed import FAMILIES, Family, Testbed
+from tests.e2e.tunrouter import Tunrouter, rules
+from tests.e2e.wait import wait_until
+
+HOME, OFFICE, NOT_CAPTURED = udp.HOME, udp.OFFICE, udp.BARE
+"""The first of sixteen hosts each."""
+LINES = [
+    f"{udp.sixteen(family, first)} -> {policy}"
+    for family in FAMILIES
+    for first, policy in ((HOME, "home"), (OFFICE, "office"))
+]
+RULES = rules(*LINES)
+HOSTS = pytest.mark.parametrize(
+    ("policy", "host", "interface"),
+    [("home", HOME, "eth0"), ("office", OFFICE, "wg0")],
+    ids=["home", "office"],
+)
+TCP_INFO = Struct("=128xQ4xI")
+"""tcpi_bytes_received, tcpi_segs_in (linux/tcp.h)."""
+MOST_SEGMENTS = 65535
+RETRANSMITTED = Struct("=208xQ")
+"""tcpi_bytes_retrans."""
+UDP_HEADERS = {4: 28, 6: 48}
+TCP_HEADERS = {4: 52, 6: 72}
+"""With the option timestamps; a connection's first answer has 8 bytes more."""
+
+pytestmark = [pytest.mark.rules(RULES), pytest.mark.usefixtures("udp_servers", "router")]
+
+
+def own(family: Family, interface: str) -> str:
+    return family.eth0 if interface == "eth0" else family.wg0
+
+
+@HOSTS
+def test_pings(bed: Testbed, family: Family, policy: str, host: int, interface: str) -> None:
+    answers = Answers(bed.router, policy)
+    source = own(family, interface)
+    arguments = (family.far(host), "-I", source, "-c", "7", "-l", "7", "-W", "20")
+    before = bed.router.counter(interface, "rx_packets")
+    running_ping = ping.start(bed.router, *arguments)
+    try:
+        assert ping.read(running_ping).received == 7
+    finally:
+        running_ping.close()
+    assert answers.since() == (7, 7 * PING[family.version])
+    assert bed.router.counter(interface, "rx_packets") - before >= 7
+
+
+@HOSTS
+def test_datagrams(bed: Testbed, family: Family, policy: str, host: int, interface: str) -> None:
+    """With their fragments, which the network knows as packets of their own."""
+    answers = Answers(bed.router, policy)
+    source = own(family, interface)
+    seen = udp.exchange(bed.router, family.far(host), source=source, sends=[5, 100, 1000])
+    assert [each[0] for each in seen.sources] == [source]
+    assert answers.since() == (3, 1105 + 3 * UDP_HEADERS[family.version])
+
+
+@pytest.mark.parametrize("number", [1, MOST_SEGMENTS])
+@HOSTS
+def test_downloads(
+    bed: Testbed, family: Family, policy: str, host: int, interface: str, number: int
+) -> None:
+    """What arrives before the system has cut it counts as the segments that it stands for: as many
+    as the connection itself counts."""
+    size = 3_000_000
+    with segments_at_once(bed, number), sockets.listener(bed.far) as listener:
+        answers = Answers(bed.router, policy)
+        with closing(sockets.stream(bed.router, family)) as client:
+            client.bind((own(family, interface), 0))
+            client.connect((family.far(host), sockets.port_of(listener)))
+            server, peer = listener.accept()
+            assert peer[0].removeprefix("::ffff:") == own(family, interface)
+            with server:
+                with alongside(lambda: server.sendall(bytes(size))):
+                    received = 0
+                    while received < size:
+                        received += len(client.recv(1 << 20))
+                server.shutdown(socket.SHUT_WR)
+                assert client.recv(1) == b""
+                found = wait_until(
+                    lambda: counted_at_rest(answers, client), "nothing to arrive meanwhile"
+                )
+                retransmitted = bytes_retransmitted(server)
+    assert found is not None
+    packets, total, payload, segments = found
+    assert packets == segments
+    assert payload - size in (0, 1), "the end of the stream counts as one byte"
+    arrived_again = total - (size + segments * TCP_HEADERS[family.version] + 8)
+    assert 0 <= arrived_again <= retransmitted
+
+
+def counted_at_rest(answers: Answers, sock: socket.socket) -> tuple[int, int, int, int] | None:
+    """Packets and bytes as `status` counts them, payload and segments as the connection does; None
+    if something has arrived in between, sent again on a busy machine."""
+
+    def info() -> tuple[int, int]:
+        found = sock.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, TCP_INFO.size)
+        payload, segments = TCP_INFO.unpack(found)
+        return payload, segments
+
+    before = info()
+    counted = answers.since()
+    return (*counted, *before) if info() == before else None
+
+
+def bytes_retransmitted(sock: socket.socket) -> int:
+    info = sock.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, RETRANSMITTED.size)
+    return int(RETRANSMITTED.unpack(info)[0])
+
+
+@contextmanager
+def segments_at_once(bed: Testbed, number: int) -> Iterator[None]:
+    """How many the far host hands over to its devices together."""
+    devices = ("home0", "vpn0")
+    bed.far.ip(*(f"link set {device} gso_max_segs {number}" for device in devices))
+    try:
+        yield
+    finally:
+        bed.far.ip(*(f"link set {device} gso_max_segs {MOST_SEGMENTS}" for device in devices))
+
+
+@HOSTS
+def test_relayed_flows_count_once(
+    bed: Testbed, family: Family, policy: str, host: int, interface: str
+) -> None:
+    answers = Answers(bed.router, policy)
+    udp.exchange(bed.client, family.far(host), sends=[10, 20])
+    ping_from(bed.client, family.far(host + 1))
+    size = 2 * UDP_HEADERS[family.version] + 30 + PING[family.version]
+    assert answers.since() == (3, size)
+
+
+def test_what_is_no_answer(bed: Testbed, family: Family) -> None:
+    """Requests from hosts that no rule names, ICMP errors, and what arrives for another host."""
+    answers = [Answers(bed.router, policy) for policy in ("home", "office", "bypass")]
+    before = bed.router.counter("eth0", "rx_packets")
+    ping_from(bed.far, family.eth0)
+    with far_address(bed, family, NOT_CAPTURED) as source:
+        ping_from(bed.far, family.eth0, "-I", source)
+    with far_address(bed, family, HOME) as source, sockets.datagram(bed.client, family) as client:
+        client.bind((family.client, 0))
+        with sockets.datagram(bed.far, family) as server:
+            server.bind((source, 0))
+            server.sendto(b"for another host", client.getsockname()[:2])
+        assert client.recv(100) == b"for another host"
+    seen = udp.exchange(bed.router, family.far(HOME), udp.CLOSED, source=family.eth0)
+    assert "ECONNREFUSED" in str(seen.found)
+    assert bed.router.counter("eth0", "rx_packets") - before >= 4
+    assert [each.since() for each in answers] == [(0, 0)] * 3
+
+
+def test_requests_of_captured_hosts_count(bed: Testbed, family: Family) -> None:
+    """As this machine's answers to them, which pass the router, do."""
+    answers = Answers(bed.router, "home")
+    with far_address(bed, family, HOME) as source:
+        ping_from(bed.far, family.eth0, "-I", source)
+    assert answers.since() == (1, PING[family.version])
+
+
+def test_other_rules_keep_the_counts(bed: Testbed, router: Tunrouter, family: Family) -> None:
+    home, office = Answers(bed.router, "home"), Answers(bed.router, "office")
+    ping_from(bed.router, family.far(HOME), "-I", family.eth0)
+    size = PING[family.version]
+    try:
+        assert "not" not in router.reload(rules(f"{family.far(HOME)} -> office", *LINES))
+        ping_from(bed.router, family.far(HOME), "-I", family.wg0)
+        with far_address(bed, family, HOME) as source:
+            ping_from(bed.far, family.eth0, "-I", source)
+        assert (home.since(), office.since()) == ((1, size), (1, size))
+    finally:
+        router.reload(RULES)
+    ping_from(bed.router, family.far(HOME), "-I", family.eth0)
+    assert (home.since(), office.since()) == ((2, 2 * size), (1, size))
+
+
+@contextmanager
+def far_address(bed: Testbed, family: Family, host: int) -> Iterator[str]:
+    """An address of its own, which a program there can bind to."""
+    address = family.far(host)
+    bed.far.ip(f"addr add {address} dev lo" + (" nodad" if family.version == 6 else ""))
+    try:
+        yield address
+    finally:
+        bed.far.ip(f"addr del {address} dev lo")
+
+
+def ping_from(namespace: Namespace, address: str, *options: str) -> None:
+    """Exactly one, which is answered."""
+    namespace.run("ping", "-c1", "-W", "20", *options, address)

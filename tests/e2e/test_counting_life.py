@@ -1,0 +1,89 @@
+"""Counting answers: what is left of it, and what `status` shows where there is none."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from tests.e2e.netns import Namespace
+from tests.e2e.status import PING, Answers, read_status
+from tests.e2e.testbed import V4, V6, Testbed
+from tests.e2e.tunrouter import HEAD, KILLED, PROGRAM, rules, running
+from tests.e2e.wait import wait_until
+
+HOST = 1
+RULES = rules(f"{V4.far(HOST)} -> home")
+WITHOUT_BPF = ("setpriv", "--bounding-set", "-cap_39,-sys_admin")
+"""Without CAP_BPF (linux/capability.h)."""
+
+
+@pytest.mark.parametrize("killed", KILLED, ids="+".join)
+def test_sigkill_leaves_no_socket(bed: Testbed, tmp_path: Path, killed: tuple[str, ...]) -> None:
+    before = packet_sockets(bed.router)
+    with running(bed.router, tmp_path, RULES) as router:
+        assert len(packet_sockets(bed.router) - before) == 2, "of both families"
+        router.kill(killed)
+        wait_until(lambda: packet_sockets(bed.router) == before, "its sockets to be gone")
+        wait_until(lambda: not router.pids(), "all of its processes to end")
+        router.stop()
+
+
+def test_an_interface_that_comes_back(bed: Testbed, tmp_path: Path, reopened_tunnel: None) -> None:
+    text = rules(f"{V4.far(HOST)} -> office", f"{V6.far(HOST)} -> office")
+    with running(bed.router, tmp_path, text) as router:
+        office = Answers(bed.router, "office")
+        for family in (V4, V6):
+            ping_from(bed.router, family.far(HOST), family.wg0)
+        bed.close_tunnel()
+        router.wait_until_down("office")
+        bed.open_tunnel()
+        router.wait_until_up("office", V4.wg0, V6.wg0)
+        for family in (V4, V6):
+            ping_from(bed.router, family.far(HOST), family.wg0)
+        assert office.since() == (4, 2 * sum(PING.values()))
+
+
+def test_a_system_that_refuses(bed: Testbed, tmp_path: Path) -> None:
+    """There is no count as soon as an answer is missing in it."""
+    with running(bed.router, tmp_path, RULES, prefix=WITHOUT_BPF) as router:
+        assert "refuses to count answers" in router.log
+        bed.client.run("ping", "-c1", "-W", "20", V4.far(HOST))
+        assert read_status(bed.router)["policies"]["home"]["packets_in"] == 1
+        ping_from(bed.router, V4.far(HOST), V4.eth0)
+        found = read_status(bed.router)["policies"]["home"]
+        assert (found["packets_in"], found["bytes_in"]) == (None, None)
+        assert found["packets_out"] == 2
+        shown = bed.router.run(PROGRAM, "status").stdout.splitlines()
+        [line] = [line for line in shown if line.startswith("home")]
+        assert line.split()[-2:] == ["-", "-"]
+
+
+def test_two_policies_of_one_interface(bed: Testbed, tmp_path: Path) -> None:
+    """By addresses alone their answers cannot be told apart."""
+    head = HEAD + "  other: {type: direct, interface: eth0}\n"
+    text = rules(f"{V4.far(HOST)} -> home", f"{V4.far(HOST + 1)} -> home", head=head)
+    text = text.replace("rules:\n", RULE_FOR_TCP)
+    with running(bed.router, tmp_path, text):
+        ping_from(bed.router, V4.far(HOST + 1), V4.eth0)
+        assert read_status(bed.router)["policies"]["home"]["packets_in"] == 1
+        ping_from(bed.router, V4.far(HOST), V4.eth0)
+        policies = read_status(bed.router)["policies"]
+        assert policies["home"]["packets_in"] is None
+        assert policies["other"]["packets_in"] == 0
+
+
+RULE_FOR_TCP = f"""rules:
+  - {{cidr: {V4.far(HOST)}, protocol: tcp, policy: other}}
+"""
+
+
+def packet_sockets(namespace: Namespace) -> set[str]:
+    """Their inodes."""
+    lines = namespace.run("cat", "/proc/net/packet").stdout.splitlines()[1:]
+    return {line.split()[-1] for line in lines}
+
+
+def ping_from(namespace: Namespace, address: str, source: str) -> None:
+    """One, which is answered."""
+    namespace.run("ping", "-c1", "-W", "20", "-I", source, address)
