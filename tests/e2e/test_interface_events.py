@@ -11,6 +11,7 @@ from tests.e2e import ping
 from tests.e2e.capture import Capture
 from tests.e2e.testbed import FAMILIES, V4, V6, Family, Testbed
 from tests.e2e.tunrouter import HEAD, rules, running
+from tests.e2e.wait import wait_until
 
 pytestmark = pytest.mark.usefixtures("reopened_tunnel")
 

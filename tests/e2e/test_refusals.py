@@ -54,7 +54,7 @@ def router(
     tmp_path_factory: pytest.TempPathFactory,
 ) -> Iterator[Tunrouter]:
     directory = tmp_path_factory.mktemp("rules")
-    with running(bed.router, directory, RULES, offloads=request.param) as started:
+    with running(bed.router, directory, relayed(RULES), offloads=request.param) as started:
         yield started
 
 
