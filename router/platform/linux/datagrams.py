@@ -16,7 +16,7 @@ from typing import Final
 
 from router.platform.base.descriptors import Bytes
 from router.platform.base.sockets import Arrived, NetworkError
-from router.platform.families import LEVEL
+from router.platform.families import FAMILY, LEVEL
 from router.platform.linux.error_queue import (
     IP_RECVERR,
     IPV6_RECVERR,
@@ -54,8 +54,10 @@ def udp_socket(
     sock: socket.socket, version: int, interface: Interface, source: bytes, port: int
 ) -> LinuxDatagramSocket:
     """See Sockets.udp_socket. `sock`: bound to nothing yet; closed when this fails. A port that a
-    program of this machine has at the address, or at any, is not free."""
+    program of this machine has at any address is not free: it may want it at every address later,
+    and the mapping lasts longer than the program's socket."""
     try:
+        _check_free(version, interface, port)
         sock.setblocking(False)
         bind_to_device(sock, interface.name)
         if version == 4:
@@ -72,6 +74,15 @@ def udp_socket(
         sock.close()
         raise
     return LinuxDatagramSocket(version, sock)
+
+
+def _check_free(version: int, interface: Interface, port: int) -> None:
+    """Raises OSError, EADDRINUSE if a socket at every address could not have the port."""
+    with socket.socket(FAMILY[version], socket.SOCK_DGRAM) as sock:
+        bind_to_device(sock, interface.name)
+        if version == 6:
+            sock.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
+        sock.bind(("", port))
 
 
 class LinuxDatagramSocket:
