@@ -126,7 +126,9 @@ def test_ipv6_that_is_turned_off_everywhere(bed: Testbed, tmp_path: Path) -> Non
         with _without_ipv6(bed):
             router.wait_until_up("office", V4.wg0)
             run_all(bed.router, "ip route flush proto 116")
-            wait_until(lambda: _without_sources(bed) == routes, "the routes", detail=lambda: router.log)
+            wait_until(
+                lambda: _without_sources(bed) == routes, "the routes", detail=lambda: router.log
+            )
             wait_until(lambda: _of_the_tun(bed) == ours, "the TUN to be as before")
             expect_traffic(bed, V4)
             refused = ping.refused(bed.router, V6.office(1))
