@@ -20,6 +20,7 @@ from router.config.ranges import BadRangeError, parse_networks
 from router.platform import kernel_ways, present_network
 from router.policy.answer import FORWARD, Answer, answer
 from router.policy.findings.situation import Situation
+from router.policy.interfaces import wanted_interfaces
 from router.policy.match.table import RuleSet
 from router.policy.match.traffic import PROTOCOL_NUMBERS, WITH_PORTS
 
@@ -45,7 +46,9 @@ def explain(
         return exits.BAD_RULES
     config = loaded.config
     rule_set = RuleSet.for_few_lookups(config)
-    situation = Situation.of(config, rule_set, present_network())
+    situation = Situation.of(
+        config, rule_set, present_network(sources_of=wanted_interfaces(config))
+    )
     answers = _answers(situation, addresses, protocol, port)
     if as_json:
         found = [_as_json(situation, each) for each in answers]
@@ -175,6 +178,7 @@ def _as_json(situation: Situation, answer: Answer) -> dict[str, Any]:
         ],
         "applies": answer.applies,
         "kernel": answer.kernel,
+        "path": answer.path,
         "unread": list(situation.network.unread),
     }
 
@@ -231,4 +235,5 @@ def _action_in_words(answer: Answer, known: bool) -> str:
         return f"{answer.action}: but its interface has no address of that family"
     hop = f"next hop {egress.gateway}" if egress.gateway else "directly"
     source = f" from {egress.source}" if egress.source else ""
-    return f"{answer.action}: by {egress.interface}{source}, {hop}"
+    path = f", {answer.path}" if answer.path else ""
+    return f"{answer.action}: by {egress.interface}{source}, {hop}{path}"

@@ -70,11 +70,11 @@ def present_network(
 def kernel_ways() -> KernelWays | None:
     """The kernel's answers about ways, read without privileges; None where it cannot be asked. The
     caller closes them."""
-    if sys.platform != "linux":
-        return None
-    from router.platform.linux.present import kernel_ways as of_linux  # noqa: PLC0415
+    if sys.platform == "linux":
+        from router.platform.linux.present import kernel_ways as of_linux  # noqa: PLC0415
 
-    return of_linux()
+        return of_linux()
+    return None
 
 
 def control_sockets() -> dict[str, Path]:

@@ -30,6 +30,8 @@ from router.policy.routes.fib import Choice
 Address = IPv4Address | IPv6Address
 
 FORWARD = "forward"
+DIRECT = "direct"
+RELAYED = "relayed"
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,7 +46,8 @@ class Egress:
 @dataclass(frozen=True, slots=True)
 class Answer:
     """`policy` is the one named by the rule, `applies` the one in effect (on_down); `kernel` is one
-    clause about the kernel's route lookup."""
+    clause about the kernel's route lookup. `path`: how packets of this machine's programs get to
+    the outbound, DIRECT as far as the host's own rules allow it; None where none does."""
 
     destination: str
     captured: bool
@@ -55,6 +58,7 @@ class Answer:
     egress: Egress
     up: bool
     kernel: str
+    path: str | None
 
 
 def answer(
@@ -92,7 +96,13 @@ def answer(
         egress,
         policy not in situation.interfaces or _may_be_up(situation, policy),
         _in_words(situation, choice),
+        _path(choice) if action == FORWARD and situation.network.readable else None,
     )
+
+
+def _path(choice: Choice) -> str:
+    """A route that tells programs the source of their packets leads to the direct path."""
+    return DIRECT if isinstance(choice, Route) and choice.source is not None else RELAYED
 
 
 def _may_be_up(situation: Situation, policy: str) -> bool:

@@ -232,7 +232,7 @@ def test_explanations_word_for_word(
     case: str, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     if case == "unreadable":
-        monkeypatch.setattr(explain_module, "present_network", lambda: UNREADABLE)
+        monkeypatch.setattr(explain_module, "present_network", lambda **_: UNREADABLE)
     write(GOOD)
     for ending, options in (("txt", []), ("json", ["--json"])):
         assert main(["explain", *CASES[case], *options]) == 0
