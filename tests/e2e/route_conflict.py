@@ -23,8 +23,12 @@ def main(address: str) -> None:
     with IPRoute() as events, IPRoute() as routes:
         events.bind(RTMGRP_IPV4_ROUTE)
         while True:
-            with suppress(NetlinkError):  # it is not there
-                routes.route("del", dst=f"{address}/32", **ANY)
+            deleted = False
+            with suppress(NetlinkError):  # none is left: the route, and the one beneath it
+                while True:
+                    routes.route("del", dst=f"{address}/32", **ANY)
+                    deleted = True
+            if deleted:
                 print("deleted", flush=True)
             while not any(
                 message["event"] == "RTM_NEWROUTE" and message.get("dst") == address
