@@ -59,10 +59,10 @@ class DirectPath:
         frame = self._frame
         if frame[HEADER] >> 4 == 4:
             known = self._known.get(V4_PAIR.unpack_from(frame, AT_V4_ADDRESSES))
-            at = AT_V4_TTL
+            at, protocol = AT_V4_TTL, frame[AT_V4_PROTOCOL]
         else:
             known = self._known.get(V6_PAIR.unpack_from(frame, AT_V6_ADDRESSES))
-            at = AT_V6_HOP_LIMIT
+            at, protocol = AT_V6_HOP_LIMIT, frame[AT_V6_NEXT_HEADER]
         if known is None:
             return False
         if isinstance(known, dict):
@@ -75,12 +75,13 @@ class DirectPath:
         if frame[1]:
             return self._uncut.carry(known, size, now)
         frame[at] = hops - 1
-        if frame[0]:
+        if protocol == ip.UDP:
             if self._runs.carry(known, size, now):
                 return True
-            complete(frame, size)
-        else:
+        elif self._runs.flow is not None:
             self._runs.flush(now)
+        if frame[0]:
+            complete(frame, size)
         try:
             known.send(self._view[HEADER:size], known.address)
         except OSError as error:
@@ -93,8 +94,8 @@ class DirectPath:
         return True
 
     def flush(self, now: float) -> None:
-        """Send what was kept to leave together with what follows it."""
-        self._runs.flush(now)
+        """Send what was kept to leave together with what follows it; nothing follows it soon."""
+        self._runs.end(now)
 
     def send(self, flow: DirectFlow, packet: ip.Packet, now: float) -> None:
         """Send a packet that has just been decided on; its hop limit is above 1."""

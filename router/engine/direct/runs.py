@@ -5,7 +5,8 @@ Such a frame passes by the host's firewall, see `uncut`: so the first datagram o
 and one of each SAMPLE_INTERVAL, leaves by the raw socket, and so do all as long as the firewall
 refuses that.
 
-Always true: datagrams leave in their order; `flush` is called before the loop waits.
+Always true: datagrams leave in their order; one that is like none before it leaves at once, since
+flows that take turns would never fill a frame; `end` is called before the loop waits.
 
 Must not know: where the packet socket is allowed.
 """
@@ -32,9 +33,7 @@ from router.wire.headers import (
 from router.wire.offload import (
     AT_V4_ADDRESSES,
     AT_V4_FRAGMENT,
-    AT_V4_PROTOCOL,
     AT_V6_ADDRESSES,
-    AT_V6_NEXT_HEADER,
     FIELDS,
     HEADER,
 )
@@ -53,30 +52,32 @@ NOT_SUPPORTED: Final = (errno.EINVAL, errno.EIO)
 
 
 class Runs:
-    """frame: of the TUN. failed: called with a packet that could not be sent."""
+    """frame: of the TUN. failed: called with a packet that could not be sent. flow: whose datagrams
+    are kept; None while none are."""
 
     def __init__(self, frame: bytearray, failed: Failed) -> None:
         self._frame = frame
         self._failed = failed
         self._buffer = bytearray(HEADER + 0x10000)
         self._view = memoryview(self._buffer)
-        self._flow: DirectFlow | None = None
+        self.flow: DirectFlow | None = None
         self._alike: tuple[bytes, ...] = ()
+        self._last: tuple[bytes, ...] = ()
         self._count = self._end = self._start = 0
 
     def carry(self, flow: DirectFlow, size: int, now: float) -> bool:
-        """Keep a frame to send it with those that follow; false where it has to leave by itself.
-        Its hop limit is counted already, and its checksum is not complete."""
+        """Keep a frame of UDP to send it with those that follow; false where it has to leave by
+        itself. Its hop limit is counted already."""
         frame = self._frame
-        if frame[HEADER] == V4_PLAIN and frame[AT_V4_PROTOCOL] == ip.UDP:
+        if frame[0] and frame[HEADER] == V4_PLAIN:
             start, alike = ip.IPV4_HEADER, V4_ALIKE.unpack_from(frame, HEADER)
-        elif frame[HEADER] >> 4 == 6 and frame[AT_V6_NEXT_HEADER] == ip.UDP:
+        elif frame[0] and frame[HEADER] >> 4 == 6:
             start, alike = ip.IPV6_HEADER, V6_ALIKE.unpack_from(frame, HEADER)
         else:
             self.flush(now)
             return False
         payload = HEADER + start + udp.HEADER
-        if flow is self._flow and alike == self._alike:
+        if flow is self.flow and alike == self._alike:
             end = self._end
             self._end = after = end + size - payload
             self._buffer[end:after] = frame[payload:size]
@@ -85,16 +86,24 @@ class Runs:
                 self.flush(now)
             return True
         self.flush(now)
+        if alike != self._last:
+            self._last = alike
+            return False
         if not self._may_begin(flow, start, size, now):
             return False
-        self._flow, self._alike, self._start = flow, alike, start
+        self.flow, self._alike, self._start = flow, alike, start
         self._buffer[:size] = frame[:size]
         self._end, self._count = size, 1
         return True
 
+    def end(self, now: float) -> None:
+        """Send what was kept, and expect nothing more that is like it."""
+        self.flush(now)
+        self._last = ()
+
     def flush(self, now: float) -> None:
         """Send what was kept."""
-        flow, self._flow = self._flow, None
+        flow, self.flow = self.flow, None
         if flow is None:
             return
         headers = self._start + udp.HEADER

@@ -83,14 +83,18 @@ def cut(frame: bytes) -> list[bytes]:
     return found
 
 
-def known(world: World, version: int) -> None:
-    """Two datagrams by the raw socket: the one that is decided on, and the first sample."""
-    send(world, [datagram(version, b"first"), datagram(version, b"second")], 1.0)
-    assert [each.packet for each in world.raw.sent] == [
-        left(version, b"first"),
-        left(version, b"second"),
-    ]
+def known(world: World, version: int, port: int = 53) -> None:
+    """By the raw socket: the one that is decided on, the first of its kind, the first sample."""
+    payloads = [b"decided", b"kind", b"samp"]
+    send(world, [datagram(version, each, port) for each in payloads], 1.0)
+    assert raw(world) == [left(version, each, port) for each in payloads]
+
+
+def raw(world: World) -> list[bytes]:
+    """What has left by the raw socket since the last time."""
+    sent = [each.packet for each in world.raw.sent]
     world.raw.sent.clear()
+    return sent
 
 
 @BOTH
@@ -99,39 +103,51 @@ def test_alike_they_leave_in_one_frame(world: World, version: int) -> None:
     payloads = [bytes([number]) * 64 for number in range(5)]
     send(world, [datagram(version, each) for each in payloads], 1.01)
     (frame,) = world.raw.frames.sent
-    assert cut(frame) == [left(version, each) for each in payloads]
-    assert not world.raw.sent
+    assert raw(world) == [left(version, payloads[0])], "the first of its kind"
+    assert cut(frame) == [left(version, each) for each in payloads[1:]]
 
 
 @BOTH
 def test_one_alone_leaves_by_the_raw_socket(world: World, version: int) -> None:
     known(world, version)
     send(world, [datagram(version, b"alone")], 1.01)
-    assert [each.packet for each in world.raw.sent] == [left(version, b"alone")]
+    assert raw(world) == [left(version, b"alone")]
+    send(world, [datagram(version, b"1"), datagram(version, b"2")], 1.02)
+    assert raw(world) == [left(version, b"1"), left(version, b"2")]
+    assert not world.raw.frames.sent
+
+
+@BOTH
+def test_flows_that_take_turns_leave_one_by_one(world: World, version: int) -> None:
+    given = [(b"data", port) for _ in range(5) for port in (53, 54)]
+    send(world, [datagram(version, *each) for each in given], 1.0)
+    assert raw(world) == [left(version, *each) for each in given]
     assert not world.raw.frames.sent
 
 
 @BOTH
 def test_what_differs_ends_the_frame_and_the_order_stays(world: World, version: int) -> None:
     known(world, version)
-    send(world, [datagram(version, b"x", port=54)] * 2, 1.0)
-    world.raw.sent.clear()
-    kinds = [(b"aaaa", 53), (b"bbbb", 53), (b"ccc", 53), (b"dddd", 54), (b"eeee", 54)]
+    known(world, version, 54)
+    kinds = [(each, 53) for each in (b"aaaa", b"bbbb", b"cccc", b"ddd")]
+    kinds += [(each, 54) for each in (b"eeee", b"ffff", b"gggg")]
     send(world, [datagram(version, payload, port) for payload, port in kinds], 1.01)
     first, second = world.raw.frames.sent
-    assert cut(first) == [left(version, b"aaaa"), left(version, b"bbbb")]
-    assert [each.packet for each in world.raw.sent] == [left(version, b"ccc")]
-    assert cut(second) == [left(version, b"dddd", 54), left(version, b"eeee", 54)]
+    assert cut(first) == [left(version, b"bbbb"), left(version, b"cccc")]
+    assert cut(second) == [left(version, b"ffff", 54), left(version, b"gggg", 54)]
+    assert raw(world) == [
+        *(left(version, b"aaaa"), left(version, b"ddd"), left(version, b"eeee", 54))
+    ]
 
 
 @BOTH
 def test_a_sample_leaves_by_the_raw_socket(world: World, version: int) -> None:
     known(world, version)
     later = 1.0 + 2 * SAMPLE_INTERVAL
-    send(world, [datagram(version, b"1"), datagram(version, b"2"), datagram(version, b"3")], later)
-    assert [each.packet for each in world.raw.sent] == [left(version, b"1")]
+    send(world, [datagram(version, each) for each in (b"1", b"2", b"3", b"4")], later)
+    assert raw(world) == [left(version, b"1"), left(version, b"2")]
     (frame,) = world.raw.frames.sent
-    assert cut(frame) == [left(version, b"2"), left(version, b"3")]
+    assert cut(frame) == [left(version, b"3"), left(version, b"4")]
 
 
 @BOTH
@@ -153,8 +169,9 @@ def test_without_the_next_hops_link_address_they_leave_one_by_one(
 ) -> None:
     known(world, version)
     world.raw.frames.resolved = False
-    send(world, [datagram(version, b"1"), datagram(version, b"2")], 1.01)
-    assert [each.packet for each in world.raw.sent] == [left(version, b"1"), left(version, b"2")]
+    payloads = [b"1", b"2", b"3"]
+    send(world, [datagram(version, each) for each in payloads], 1.01)
+    assert raw(world) == [left(version, each) for each in payloads]
 
 
 @BOTH
