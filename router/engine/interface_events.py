@@ -17,7 +17,7 @@ from router.engine.loop import Loop
 from router.engine.policy_log import log_policies
 from router.engine.routes.installed import InstalledRoutes
 from router.platform.base.errors import PlatformError
-from router.platform.base.facts import Changes
+from router.platform.base.facts import Changes, Facts
 
 log = logging.getLogger(__name__)
 
@@ -33,6 +33,7 @@ class InterfaceEvents:
         self,
         changes: Changes,
         neighbours: Changes,
+        facts: Facts,
         parts: Parts,
         installed: InstalledRoutes,
         loop: Loop,
@@ -45,6 +46,7 @@ class InterfaceEvents:
         self._changed = changed
         self._settling = False
         self._neighbours = neighbours
+        self._facts = facts
         self._concerns_routes = False
         loop.watch(changes, self._notified)
         loop.watch(neighbours, self._neighbours_changed)
@@ -56,6 +58,8 @@ class InterfaceEvents:
     def _notified(self) -> None:
         routes = self._changes.drain()
         self._concerns_routes |= routes is None or any(map(self._installed.is_beside, routes))
+        if routes is None or any(map(self._installed.may_have_source_of, routes)):
+            self._facts.forget_sources()
         if not self._settling and routes != []:
             self._settling = True
             self._loop.call_later(SETTLING, self._settled)
@@ -66,6 +70,7 @@ class InterfaceEvents:
         outbounds, forwarder = self._parts.outbounds, self._parts.forwarder
         changes = outbounds.refresh()
         self._parts.senders.refresh()
+        self._parts.senders.prepare(outbounds.interface_names())
         if changes:
             self._parts.obstacles.request()
         forwarder.direct.forget()

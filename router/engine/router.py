@@ -81,6 +81,7 @@ class Router:
             neighbours = stack.enter_context(closing(self.system.facts.watch_neighbours()))
             self.outbounds.refresh()
             self._follow_host_rules(stack)
+            self._parts.senders.prepare(self.outbounds.interface_names())
             log_policies(self._config, self.outbounds, self._config.policies)
             self._installed = InstalledRoutes(
                 self._config, rules, self.system, self.tun, self.obstacles.facts, self.loop
@@ -92,7 +93,7 @@ class Router:
             plan = self._installed.install()
             self._watch()
             InterfaceEvents(
-                *(changes, neighbours, self._parts, self._installed, self.loop),
+                *(changes, neighbours, self.system.facts, self._parts, self._installed, self.loop),
                 self._outbounds_changed,
             )
             if self._serve_control is not None:

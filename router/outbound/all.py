@@ -96,6 +96,11 @@ class Outbounds:
         outbound = self.by_policy.get(policy)
         return None if outbound is None else outbound.facts
 
+    def interface_names(self) -> set[str]:
+        """Of those that packets of a policy leave by."""
+        every = (outbound.facts for outbound in self.by_policy.values())
+        return {name for facts in every if facts is not None for name in facts.interfaces}
+
     def by_system(self, version: int, address: int) -> Outbound | None:
         """The outbound that the system's own routes name for an address, were the TUN not there.
 

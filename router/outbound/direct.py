@@ -9,12 +9,14 @@ Must not know: rules; what a packet is about.
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import socket
 from collections.abc import Container, Mapping
 from typing import Final
 
 from router.outbound.local_addresses import LocalAddresses
+from router.platform.base.errors import PlatformError
 from router.platform.base.sockets import FrameSocket
 from router.platform.base.system import System
 from router.platform.identifications import random_identification
@@ -22,6 +24,7 @@ from router.policy.network import Interface
 from router.wire import ip
 from router.wire.fragments import split
 
+LINK_LOCAL: Final = b"\xfe\x80"
 NO_INTERFACE: Final = OSError(errno.ENETDOWN, "the source address is gone")
 
 
@@ -95,6 +98,14 @@ class DirectSenders:
         if found is None:
             found = self._senders[source] = self._open(source)
         return found
+
+    def prepare(self, names: Container[str]) -> None:
+        """Open the senders of all addresses of some interfaces, so that no packet waits for it;
+        what cannot be opened is tried again with the first packet."""
+        for source, interface in self._addresses.owners.items():
+            if interface.name in names and not source.startswith(LINK_LOCAL):
+                with contextlib.suppress(OSError, PlatformError):
+                    self.sender(source)
 
     def leaving_by(self, names: Container[str], version: int) -> DirectSender | None:
         """One that leaves by one of these interfaces, for packets that have another source; None

@@ -134,12 +134,7 @@ class Obstacles:
 
     def _outputs(self) -> list[DirectOutput]:
         """The interfaces of all policies, with their addresses."""
-        wanted = {
-            name
-            for policy in self._outbounds.by_policy
-            if (facts := self._outbounds.facts(policy)) is not None
-            for name in facts.interfaces
-        }
+        wanted = self._outbounds.interface_names()
         found = {each.name: each for each in self._addresses.owners.values() if each.name in wanted}
         return [
             DirectOutput(name, each.index, [address.ip for address in each.addresses])

@@ -27,6 +27,7 @@ from router.policy.findings.loops import exemption
 from router.policy.interfaces import FactsOf
 from router.policy.match.table import RuleSet
 from router.policy.network import Endpoint
+from router.policy.prefixes import HOST_MASKS
 from router.policy.routes.plan import Plan, make_plan
 
 log = logging.getLogger(__name__)
@@ -97,7 +98,21 @@ class InstalledRoutes:
         is by our own interface."""
         if route.interface == self._tun.index:
             return True
-        routes, prefix = self._plan.routes, route[:3]
+        return self._has(*route[:3])
+
+    def may_have_source_of(self, route: ForeignRoute) -> bool:
+        """Whether destinations of a route of another program are among ours, so that the source of
+        packets to them may be another with it."""
+        version, first, length, _ = route
+        routes, last = self._plan.routes, first | HOST_MASKS[version][length]
+        position = bisect_left(routes, (version, first))
+        if position < len(routes) and (version, first) <= routes[position][:2] <= (version, last):
+            return True
+        masks = HOST_MASKS[version]
+        return any(self._has(version, first & ~masks[wider], wider) for wider in range(length))
+
+    def _has(self, version: int, first: int, length: int) -> bool:
+        routes, prefix = self._plan.routes, (version, first, length)
         position = bisect_left(routes, prefix)
         return position < len(routes) and routes[position][:3] == prefix
 

@@ -73,6 +73,10 @@ class Facts(Protocol):
         """The path to an address by an interface, as far as the system knows it."""
         ...
 
+    def forget_sources(self) -> None:
+        """What `sources` has answered may be out of date."""
+        ...
+
     def sources(self, version: int, interface: Interface) -> Sequence[SourceRange]:
         """Which source address packets by an interface get, by destination; empty where that is
         unknown. The interface has been prepared, see RouteInstaller.prepare_interface."""

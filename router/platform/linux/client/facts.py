@@ -24,6 +24,8 @@ class LinuxFacts:
     def __init__(self, guard: GuardClient, interfaces: LinuxInterfaces) -> None:
         self._guard = guard
         self._interfaces = interfaces
+        self._sources: dict[tuple[int, Interface], Sequence[SourceRange]] = {}
+        self.forget_sources = self._sources.clear
 
     def ways(self, present: Mapping[str, Interface], apart_from: str) -> LinuxWays:
         return LinuxWays(present.values(), own_tuns() | {apart_from})
@@ -32,7 +34,11 @@ class LinuxFacts:
         return path(version, interface, address)
 
     def sources(self, version: int, interface: Interface) -> Sequence[SourceRange]:
-        return route_sources(version, interface)
+        """Asking takes time where other programs have very many routes, so it is done once."""
+        found = self._sources.get((version, interface))
+        if found is None:
+            found = self._sources[version, interface] = route_sources(version, interface)
+        return found
 
     def endpoints(self) -> Sequence[Endpoint]:
         return _endpoints(self._guard.call("endpoints").value)

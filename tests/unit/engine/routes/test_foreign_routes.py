@@ -87,6 +87,21 @@ def test_what_concerns_our_routes(
     assert installed.is_beside(route) is beside
 
 
+@pytest.mark.parametrize(
+    ("prefix", "concerned"),
+    [
+        *(("198.51.100.0/24", True), ("198.51.100.7/32", True), ("198.51.100.128/25", True)),
+        *(("198.51.0.0/16", True), ("0.0.0.0/0", True), ("192.0.0.0/4", True)),
+        *(("198.51.101.0/24", False), ("198.51.99.255/32", False), ("10.0.0.0/8", False)),
+        *(("::/0", False), ("2001:db8::/32", False)),
+    ],
+)
+def test_sources_are_asked_again_where_destinations_of_ours_are_concerned(
+    installed: InstalledRoutes, prefix: str, concerned: bool
+) -> None:
+    assert installed.may_have_source_of(foreign(prefix)) is concerned
+
+
 def test_nothing_is_compared_where_nothing_of_ours_is_concerned(
     installed: InstalledRoutes, system: Comparisons
 ) -> None:
