@@ -27,7 +27,6 @@ PROHIBITED = {4: errno.EHOSTUNREACH, 6: errno.EACCES}
 ROUNDS = 400
 
 
-@WITH_AND_WITHOUT_OFFLOADS
 @pytest.mark.parametrize("few", FEW)
 def test_too_few_descriptors_refuse_new_connections(
     bed: Testbed, family: Family, tmp_path: Path, few: int, offloads: bool
@@ -175,7 +174,6 @@ def test_a_router_that_stops_resets_both_ends(
             assert result_of(partial(pair.server.recv, 1)) == "ConnectionResetError"
 
 
-@WITH_AND_WITHOUT_OFFLOADS
 def test_a_lost_outbound_resets_its_connections(
     bed: Testbed, family: Family, tmp_path: Path, offloads: bool
 ) -> None:

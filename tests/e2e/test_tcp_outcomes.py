@@ -13,7 +13,6 @@ import pytest
 
 from tests.e2e import sockets
 from tests.e2e.capture import Capture
-from tests.e2e.marks import WITH_AND_WITHOUT_OFFLOADS
 from tests.e2e.netns import Namespace
 from tests.e2e.testbed import FAMILIES, V4, Family, Testbed
 from tests.e2e.tunrouter import rules
@@ -29,7 +28,6 @@ RULES = rules(
     )
 )
 pytestmark = [
-    WITH_AND_WITHOUT_OFFLOADS,
     pytest.mark.rules(RULES),
     pytest.mark.usefixtures("router"),
 ]

@@ -7,7 +7,6 @@ from typing import Any
 
 import pytest
 
-from tests.e2e.marks import WITH_AND_WITHOUT_OFFLOADS
 from tests.e2e.netns import Namespace
 from tests.e2e.status import read_status
 from tests.e2e.testbed import FAMILIES, Family, Testbed
@@ -27,7 +26,6 @@ from tests.e2e.udp import (
 )
 
 pytestmark = [
-    WITH_AND_WITHOUT_OFFLOADS,
     pytest.mark.rules(relayed(RULES)),
     pytest.mark.usefixtures("udp_servers", "fast_neighbour_failure"),
 ]

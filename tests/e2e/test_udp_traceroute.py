@@ -5,14 +5,12 @@ from __future__ import annotations
 import pytest
 
 from tests.e2e.hops import Hop, hops
-from tests.e2e.marks import WITH_AND_WITHOUT_OFFLOADS
 from tests.e2e.netns import Namespace
 from tests.e2e.testbed import Family
 from tests.e2e.tunrouter import relayed
 from tests.e2e.udp import RULES, SAME_OUTBOUND
 
 pytestmark = [
-    WITH_AND_WITHOUT_OFFLOADS,
     pytest.mark.rules(relayed(RULES)),
     pytest.mark.usefixtures("udp_servers"),
 ]
