@@ -14,7 +14,7 @@ from pathlib import Path
 
 from tests.e2e.coexistence import SECOND, full_tunnel
 from tests.e2e.processes import Process
-from tests.e2e.test_check import OUR_PROTOCOL, installed
+from tests.e2e.test_check import OUR_PROTOCOL
 from tests.e2e.testbed import FAMILIES, V4, Testbed
 from tests.e2e.tunrouter import HEAD, TUN, rules, running
 from tests.e2e.wait import wait_until
@@ -22,10 +22,11 @@ from tests.e2e.wait import wait_until
 VPN_GATEWAY = "203.0.113.1"
 OTHER_ENDPOINT = "203.0.113.3"
 MARKER = "203.0.113.250"
-CHANGE = re.compile(rf"^(Deleted )?(\S+) dev {TUN} proto {OUR_PROTOCOL} .*?(mtu \d+)", re.MULTILINE)
+CHANGE = re.compile(rf"^(Deleted )?(\S+) dev {TUN} proto {OUR_PROTOCOL} (.*)$", re.MULTILINE)
+KIND = re.compile(r"(?:src|metric|mtu) \S+")
 
 Routes = set[tuple[str, str]]
-"""Prefix and MTU; IPv6 has at most one route of a prefix."""
+"""Prefix, and what tells routes of one prefix apart: source, metric, MTU. IPv6 has at most one."""
 
 
 @contextmanager
@@ -47,8 +48,8 @@ def _in_order(bed: Testbed) -> Iterator[None]:
         probes = _probes(before | after)
         stay = {each for each in probes if _covered(each, before) and _covered(each, after)}
         removed, present = 0, set(before)
-        for gone, prefix, mtu in CHANGE.findall(monitor.stdout):
-            route = _prefix(prefix), mtu
+        for gone, prefix, words in CHANGE.findall(monitor.stdout):
+            route = _prefix(prefix), _kind(words)
             if not gone:
                 if ":" in prefix:
                     present = {each for each in present if each[0] != route[0]}
@@ -70,7 +71,17 @@ def _marked(bed: Testbed, monitor: Process) -> bool:
 
 
 def _present(bed: Testbed) -> Routes:
-    return {(prefix, f"mtu {mtu}") for prefix, _, mtu, _ in installed(bed)}
+    found: Routes = set()
+    for family in FAMILIES:
+        command = ("ip", f"-{family.version}", "route", "show", "dev", TUN, "proto", OUR_PROTOCOL)
+        for line in bed.router.run(*command).stdout.splitlines():
+            prefix, _, words = line.partition(" ")
+            found.add((_prefix(prefix), _kind(words)))
+    return found
+
+
+def _kind(words: str) -> str:
+    return " ".join(KIND.findall(words))
 
 
 def _prefix(text: str) -> str:
