@@ -18,14 +18,12 @@ import pytest
 
 from tests.e2e import sockets
 from tests.e2e.capture import Capture
-from tests.e2e.marks import WITH_AND_WITHOUT_OFFLOADS
 from tests.e2e.netns import Namespace
 from tests.e2e.tcp_bed import BARE, HOME, RULES, VPN, Pair, conversation
 from tests.e2e.testbed import FAMILIES, Family, Testbed
 from tests.e2e.wait import BOUND_S, wait_until
 
 pytestmark = [
-    WITH_AND_WITHOUT_OFFLOADS,
     pytest.mark.rules(RULES),
     pytest.mark.usefixtures("frequent_probes", "router"),
 ]

@@ -13,7 +13,6 @@ import pytest
 
 from tests.e2e import sockets
 from tests.e2e.capture import Capture
-from tests.e2e.marks import WITH_AND_WITHOUT_OFFLOADS
 from tests.e2e.netns import Namespace
 from tests.e2e.tcp_bed import HOME, RULES, alongside, conversation
 from tests.e2e.testbed import V6, Family, Testbed
@@ -23,7 +22,6 @@ from tests.e2e.wait import wait_until
 PAST_THE_ROUTER = 7700
 """A routing table."""
 pytestmark = [
-    WITH_AND_WITHOUT_OFFLOADS,
     pytest.mark.rules(RULES),
     pytest.mark.usefixtures("router"),
 ]

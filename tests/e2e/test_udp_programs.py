@@ -9,7 +9,6 @@ from typing import Any
 
 import pytest
 
-from tests.e2e.marks import WITH_AND_WITHOUT_OFFLOADS
 from tests.e2e.netns import Namespace
 from tests.e2e.testbed import FAMILIES, Family, Testbed
 from tests.e2e.tunrouter import TUN, Tunrouter
@@ -25,7 +24,6 @@ from tests.e2e.udp import (
 )
 
 pytestmark = [
-    WITH_AND_WITHOUT_OFFLOADS,
     pytest.mark.rules(RULES),
     pytest.mark.usefixtures("udp_servers"),
 ]

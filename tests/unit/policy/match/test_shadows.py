@@ -73,7 +73,7 @@ def slow_taken(
     return taken
 
 
-@settings(derandomize=True, deadline=None, max_examples=250)
+@settings(derandomize=True, deadline=None, max_examples=120)
 @given(configs(versions=(4,)))
 def test_findings_are_those_of_the_definition(rules: Config) -> None:
     shadows = find_shadows(rules)

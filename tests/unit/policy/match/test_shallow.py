@@ -11,7 +11,7 @@ from router.policy.match.table import RuleSet
 from tests.unit.policy import oracle
 from tests.unit.policy.configs import configs
 
-PROPERTIES = settings(derandomize=True, deadline=None, max_examples=150)
+PROPERTIES = settings(derandomize=True, deadline=None, max_examples=80)
 
 
 @PROPERTIES

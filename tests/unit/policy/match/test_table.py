@@ -25,7 +25,7 @@ def assert_agrees(rules: Config) -> None:
                 assert decided == oracle.decide(rules, version, address, flow)
 
 
-@settings(derandomize=True, deadline=None, max_examples=150)
+@settings(derandomize=True, deadline=None, max_examples=80)
 @given(configs())
 def test_decisions_are_first_match(rules: Config) -> None:
     assert_agrees(rules)

@@ -52,7 +52,7 @@ def expected_mtu(rules: Config, version: int, address: int) -> int | None:
     return None if names == {"bypass"} else min(MTUS[name] for name in names)
 
 
-@settings(derandomize=True, deadline=None, max_examples=150)
+@settings(derandomize=True, deadline=None, max_examples=80)
 @given(configs())
 def test_routes_give_each_captured_address_its_mtu_and_no_other_a_route(rules: Config) -> None:
     rule_set = RuleSet.build(rules)
@@ -145,7 +145,7 @@ def captured_set(rules: Config, version: int) -> IPSet:
     return captured
 
 
-@settings(derandomize=True, deadline=None, max_examples=150)
+@settings(derandomize=True, deadline=None, max_examples=80)
 @given(configs(conditional=False))
 def test_what_is_captured_is_what_the_algebra_of_sets_gives(rules: Config) -> None:
     """netaddr's IPSet as the oracle, of the capture set and of the routes for one MTU."""
@@ -165,7 +165,7 @@ labelled = st.lists(
 )
 
 
-@settings(derandomize=True, deadline=None, max_examples=150)
+@settings(derandomize=True, deadline=None, max_examples=80)
 @given(st.sampled_from([4, 6]), st.integers(0, 64), labelled)
 def test_routes_cover_what_has_a_label_and_nothing_else(
     version: int, first: int, lengths: list[tuple[int, int | None]]

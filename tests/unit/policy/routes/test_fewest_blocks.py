@@ -11,7 +11,7 @@ from router.policy.routes.aggregate import fewest_blocks, fewest_routes
 from tests.unit.policy.configs import WIDTHS, configs
 
 
-@settings(derandomize=True, deadline=None, max_examples=300)
+@settings(derandomize=True, deadline=None, max_examples=150)
 @given(configs(), st.data())
 def test_one_label(rules: Config, data: st.DataObject) -> None:
     for version, width in WIDTHS.items():
