@@ -11,7 +11,6 @@ own. The last two are compared.
 from __future__ import annotations
 
 import json
-import re
 import sys
 import threading
 from collections.abc import Callable, Iterator
@@ -19,18 +18,17 @@ from contextlib import AbstractContextManager, contextmanager, nullcontext
 from statistics import median
 from typing import Final
 
+from bench.round_trips import pings
 from bench.side_by_side import arguments, in_turn, network, required
-from tests.e2e import ping
 from tests.e2e.misbehaving import MisbehavingClients
 from tests.e2e.netns import Namespace
 from tests.e2e.status import HOME, RULES, socket_of
-from tests.e2e.testbed import V4, Testbed
+from tests.e2e.testbed import Testbed
 from tests.e2e.tunrouter import PROGRAM, rules, running
 from tests.e2e.wait import wait_until
 
 CLIENTS: Final = 20
 INTERVAL_S: Final = 0.002
-TIME: Final = re.compile(r"time=([\d.]+) ms")
 ALONE, ELSEWHERE, LOADED = "no clients", "21 clients elsewhere", "21 clients at ours"
 OTHERS: Final = rules(*(f"203.0.113.{host} -> drop" for host in range(16)))
 """As many rules as ours has, for addresses without traffic."""
@@ -57,18 +55,6 @@ def loaded(namespace: Namespace) -> Iterator[None]:
     finally:
         over.set()
         asking.join()
-
-
-def pings(bed: Testbed, seconds: float) -> list[float]:
-    """Round trips in milliseconds. Stops the bench if one is lost."""
-    number = round(seconds / INTERVAL_S)
-    process = ping.start(bed.client, V4.far(HOME), "-i", str(INTERVAL_S), "-c", str(number))
-    try:
-        found = ping.read(process)
-    finally:
-        process.close()
-    assert found.received == number, found.text
-    return [float(time) for time in TIME.findall(found.text)]
 
 
 def _passed(bed: Testbed) -> int | None:
@@ -105,7 +91,7 @@ def main() -> int:
         measured: dict[str, list[list[float]]] = {name: [] for name in cases}
         for name, case in in_turn(options.rounds, cases):
             with case():
-                measured[name].append(pings(bed, options.seconds))
+                measured[name].append(pings(bed, HOME, options.seconds, INTERVAL_S))
         wait_until(lambda: _passed(bed) is not None, "room at the socket")
         sent = sum(len(each) for rounds in measured.values() for each in rounds)
         assert _passed(bed) == 2 * sent, "all of them by the router"

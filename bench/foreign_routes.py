@@ -9,7 +9,6 @@ through the router is one of a host of the LAN, so it is relayed.
 
 from __future__ import annotations
 
-import re
 import sys
 import threading
 from collections.abc import Callable, Iterator
@@ -18,10 +17,10 @@ from ipaddress import IPv4Address
 from statistics import median
 from typing import Final
 
+from bench.round_trips import pings
 from bench.side_by_side import arguments, in_turn, network
-from tests.e2e import ping
 from tests.e2e.netns import Namespace
-from tests.e2e.testbed import FAMILIES, V4, Testbed
+from tests.e2e.testbed import FAMILIES, V4
 from tests.e2e.tunrouter import HEAD, rules, running
 
 HOME: Final = 1
@@ -34,7 +33,6 @@ PAUSE_S: Final = 0.5
 INTERVAL_S: Final = 0.01
 LIMIT_MS: Final = 20.0
 STILL, CHANGING = "no changes", "two changes a second"
-TIME: Final = re.compile(r"time=([\d.]+) ms")
 RULES: Final = rules(
     *(f"{family.far(HOME)} -> home" for family in FAMILIES),
     *(f"{family.office_net} -> office" for family in FAMILIES),
@@ -75,18 +73,6 @@ def changing(namespace: Namespace) -> Iterator[None]:
         thread.join()
 
 
-def pings(bed: Testbed, seconds: float) -> list[float]:
-    """Round trips in milliseconds. Stops the bench if one is lost."""
-    number = round(seconds / INTERVAL_S)
-    process = ping.start(bed.client, V4.far(HOME), "-i", str(INTERVAL_S), "-c", str(number))
-    try:
-        found = ping.read(process)
-    finally:
-        process.close()
-    assert found.received == number, found.text
-    return [float(time) for time in TIME.findall(found.text)]
-
-
 def verdict(measured: dict[str, list[float]]) -> bool:
     """Prints medians and longest round trips, and whether the limit is kept."""
     for name, times in measured.items():
@@ -108,7 +94,7 @@ def main() -> int:
             measured: dict[str, list[float]] = {name: [] for name in cases}
             for name, case in in_turn(options.rounds, cases):
                 with case():
-                    measured[name] += pings(bed, options.seconds)
+                    measured[name] += pings(bed, HOME, options.seconds, INTERVAL_S)
     return 0 if verdict(measured) else 1
 
 

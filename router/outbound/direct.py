@@ -67,7 +67,7 @@ class DirectSender:
 
 
 class DirectSenders:
-    """Those of all local addresses, opened when they are first needed.
+    """Those of all local addresses, opened by `prepare` or when they are first needed.
 
     addresses: of this machine; their owner keeps them up to date.
     """

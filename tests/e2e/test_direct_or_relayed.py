@@ -4,7 +4,6 @@ difference, and as told."""
 from __future__ import annotations
 
 import json
-import socket
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -14,8 +13,7 @@ import pytest
 
 from tests.e2e import ping
 from tests.e2e.capture import Capture
-from tests.e2e.netns import Namespace
-from tests.e2e.sockets import within
+from tests.e2e.test_route_sources import source
 from tests.e2e.testbed import FAMILIES, V4, Family, Testbed
 from tests.e2e.tunrouter import PROGRAM, TUN, Tunrouter, relayed, rules, running
 from tests.e2e.wait import wait_until
@@ -62,18 +60,6 @@ def laid(bed: Testbed, text: str) -> Iterator[None]:
         yield
     finally:
         bed.router.run("nft", "delete", "table", family, "tr_host")
-
-
-def source(namespace: Namespace, family: Family, address: str) -> str:
-    """What a program is bound to that connects."""
-
-    def ask() -> str:
-        kind = socket.AF_INET if family.version == 4 else socket.AF_INET6
-        with socket.socket(kind, socket.SOCK_DGRAM) as sock:
-            sock.connect((address, 9))
-            return str(sock.getsockname()[0])
-
-    return within(namespace, ask)
 
 
 def policy(bed: Testbed, name: str) -> dict[str, Any]:

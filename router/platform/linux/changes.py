@@ -1,7 +1,7 @@
 """Notifications of changed interfaces, addresses, routes, nexthops and rules (rtnetlink(7)).
 
-Always true: of a route of another program its prefix and interface are reported, so that whoever
-has nothing to do with it need not read hundreds of thousands of routes anew. Of everything else
+Always true: of a route of another program its prefix and interface are reported, so that a
+change that concerns no route of ours leads to no dump of hundreds of thousands. Of everything else
 only the fact that it was reported counts: the state is read anew, so an overrun (ENOBUFS) loses
 nothing.
 """

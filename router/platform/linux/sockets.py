@@ -82,7 +82,7 @@ def raw_socket(version: int, device: str, address: str) -> socket.socket:
         bind_to_device(sock, device)
         sock.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, DIRECT_BUFFER)
         # The address may be tentative, or gone in a moment: packets that come from it are to be
-        # sent all the same, and one that nobody has any more makes none.
+        # sent all the same; without the address the system makes no such packets.
         sock.setsockopt(*FREEBIND[version], 1)
         # A link-local address belongs to its link.
         scope = socket.if_nametoindex(device) if address.startswith("fe80:") else 0
@@ -94,8 +94,8 @@ def raw_socket(version: int, device: str, address: str) -> socket.socket:
 
 
 def frame_socket(device: str, protocol: int) -> socket.socket:
-    """A packet socket that sends frames with a virtio-net header and receives nothing, whoever
-    holds it: its filter accepts no packet and cannot be replaced (packet(7)). Raises OSError.
+    """A packet socket that sends frames with a virtio-net header and receives nothing, in any
+    process: its filter accepts no packet and cannot be replaced (packet(7)). Raises OSError.
 
     protocol: of what it sends, as an EtherType; 0 where the link header says it.
     """
