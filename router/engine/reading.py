@@ -51,6 +51,7 @@ def read_all(forwarder: Forwarder, tun: TunDevice, budget: int, now: float) -> N
             try:
                 size = receive()
             except BlockingIOError:
+                streams.found_empty()
                 return
             if direct.carry(size, now):
                 continue

@@ -76,11 +76,13 @@ class Flow(common.Flow[OutboundT]):
     fins        1 if the application has sent a FIN, plus 2 if the listener has
     traffic_class   of the application's last segment; set by the code that forwards
     unanswered      requests that went to the listener since its last answer; likewise
+    asked           the table's `emptied` when the last of these went there
     """
 
     __slots__ = (
         "alias",
         "answer_key",
+        "asked",
         "due",
         "fins",
         "interval",
@@ -116,7 +118,7 @@ class Flow(common.Flow[OutboundT]):
         self.alias = b""
         self.answer_key = b""
         self.fins = 0
-        self.traffic_class = self.unanswered = 0
+        self.traffic_class = self.unanswered = self.asked = 0
 
     @property
     def protocol(self) -> int:
@@ -165,6 +167,7 @@ class FlowTable(common.FlowTable[OutboundT, Flow[OutboundT]]):
     peers: by IP version, the address that aliases have.
     listeners: by IP version, the addresses and ports of our listeners, 6 or 18 bytes each; a family
     of which the TUN has no address has none, and its flows are refused.
+    emptied: how often everything that was in the TUN has been read.
     """
 
     def __init__(
@@ -172,6 +175,7 @@ class FlowTable(common.FlowTable[OutboundT, Flow[OutboundT]]):
     ) -> None:
         super().__init__()
         self.limit = limit
+        self.emptied = 0
         self.rewrites: dict[bytes, Rewrite[Flow[OutboundT]]] = {}
         self._peers = peers
         self._listeners = listeners
@@ -183,6 +187,10 @@ class FlowTable(common.FlowTable[OutboundT, Flow[OutboundT]]):
     @property
     def is_full(self) -> bool:
         return len(self) >= self.limit
+
+    def count_emptied(self) -> None:
+        """Everything that was in the TUN has been read."""
+        self.emptied += 1
 
     def begin(
         self,
@@ -210,6 +218,7 @@ class FlowTable(common.FlowTable[OutboundT, Flow[OutboundT]]):
             return None
         flow.state = State.OPENING
         flow.last = now
+        flow.asked = self.emptied
         flow.alias = alias
         flow.answer_key = mirrored(alias)
         inward = Rewrite(flow, False, flow.key, alias)

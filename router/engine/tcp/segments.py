@@ -6,7 +6,8 @@ to (router.flows.tcp). `carry` does that in the TUN's frame for what segments us
 the slow way for the rest.
 
 A request that our kernel leaves unanswered has been dropped by this machine's firewall; its
-repetition shows that, and the application is told.
+repetition shows that, and the application is told. Our kernel answers at once, into the TUN: a
+request is unanswered only if the TUN has been empty since.
 
 Always true: a SYN that our kernel would take for a new connection is not let in undialled, however
 soon it follows the end of the one before.
@@ -178,6 +179,9 @@ class Segments:
         if rewrite.outward:
             flow.unanswered = 0
             return
+        if flow.asked == self._table.emptied:
+            return  # the answer to the request before may still be in the TUN, behind this one
+        flow.asked = self._table.emptied
         flow.unanswered += 1
         if flow.state is State.OPENING and flow.unanswered >= MOST_UNANSWERED:
             self._dialer.refuse_blocked(flow)

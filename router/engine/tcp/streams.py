@@ -107,6 +107,7 @@ class Streams:
             self._connections,
             *(writer, refusals, drops),
         )
+        self.found_empty = self._table.count_emptied
         self.carry = self._segments.carry
         self.take = self._segments.take
         self.error_from_inside = self._segments.error_from_inside

@@ -237,10 +237,10 @@ class World:
         return self.channel(policy, version).sent
 
     def send_together(self, packets: Sequence[bytes], now: float = 1.0) -> list[bytes]:
-        """What comes back when all are in the TUN before the first is read."""
+        """What comes back when all are in the TUN before the first is read, until it is empty."""
         self.tun.written.clear()
         self.tun.incoming = [offload.NOTHING_LEFT + packet for packet in packets]
-        read_all(self.forwarder, self.tun, len(packets), now)
+        read_all(self.forwarder, self.tun, len(packets) + 1, now)
         return list(self.tun.written)
 
     def receive(self, sock: MemoryUdpSocket, now: float = 1.0) -> list[bytes]:

@@ -314,12 +314,30 @@ def test_a_request_that_our_kernel_never_answers_is_refused(worlds: Worlds, vers
     """This machine's firewall has dropped it. The second repetition shows it."""
     world, _ = worlds
     outer, _ = dialled(worlds, version)
+    assert world.send_together([]) == [], "nor is there an answer in the TUN"
     (_,) = world.send_together([segment(version)])
     error, _ = world.send_together([segment(version)])
     message = bytes(decoded(error).payload)
     assert (message[0], message[1]) == ((3, 13) if version == 4 else (1, 1))
     assert outer.closed
     assert world.drops == {"refused-by-host": 1}
+
+
+@BOTH
+def test_repetitions_that_wait_in_front_of_the_answer_show_nothing(
+    worlds: Worlds, version: int
+) -> None:
+    """A router that is behind with its work reads them before what our kernel has answered."""
+    world, _ = worlds
+    outer, (request,) = dialled(worlds, version)
+    header = IP if version == 4 else IPv6
+    answer = TCP(sport=request[TCP].dport, dport=request[TCP].sport, flags="SA")
+    *_, delivered = world.send_together(
+        [*[segment(version)] * 5, bytes(header(src=request.dst, dst=request.src) / answer)]
+    )
+    assert decoded(delivered)[TCP].flags == "SA"
+    assert not outer.closed
+    assert world.drops == {}
 
 
 @BOTH
