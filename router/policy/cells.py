@@ -53,11 +53,16 @@ def parting_blocks(addresses: Sequence[IPv6Interface | IPv4Interface]) -> Iterat
     """The blocks around each address in which it has more leading bits in common with a destination
     than another one of them has, no longer than its network (RFC 6724, section 5, rule 8)."""
     for own in addresses:
-        address, width = int(own.ip), own.max_prefixlen
+        address = int(own.ip)
         longest = own.network.prefixlen
-        lengths = {width - (address ^ int(other.ip)).bit_length() + 1 for other in addresses}
-        for length in {min(length, longest) for length in lengths}:
+        for length in {min(_common(own, other) + 1, longest) for other in addresses}:
             yield address & ~HOST_MASKS[own.version][length], length
+
+
+def _common(own: IPv6Interface | IPv4Interface, other: IPv6Interface | IPv4Interface) -> int:
+    """The leading bits that `own` has in common with another one, as far as that counts them."""
+    common = own.max_prefixlen - (int(own.ip) ^ int(other.ip)).bit_length()
+    return min(common, other.network.prefixlen)
 
 
 def source_ranges(

@@ -6,7 +6,7 @@ from ipaddress import IPv6Address, IPv6Interface, ip_address, ip_interface
 from itertools import pairwise
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from router.policy.cells import (
@@ -16,6 +16,7 @@ from router.policy.cells import (
     source_ranges,
 )
 from router.policy.network import SourceRange
+from tests.unit.examples import examples
 
 END = {4: (1 << 32) - 1, 6: (1 << 128) - 1}
 SKIPPED = {
@@ -36,7 +37,7 @@ blocks = st.lists(
 )
 
 
-@settings(derandomize=True, deadline=None, max_examples=200)
+@settings(max_examples=examples(200))
 @given(blocks)
 def test_each_address_gets_the_answer_for_it(routes: list[tuple[int, int, int | None]]) -> None:
     """The kernel is a longest-prefix match; the boundaries of its routes are those of the parts."""
@@ -115,8 +116,9 @@ own_addresses = st.lists(
 )
 
 
-@settings(derandomize=True, deadline=None, max_examples=200)
+@settings(max_examples=examples(200))
 @given(own_addresses, st.integers(0, 255))
+@example([IPv6Interface("2001:0:0:18::1/60"), IPv6Interface("2001:0:0:19::1/64")], 0x14)
 def test_addresses_of_an_interface_part_where_the_longer_match_changes(
     addresses: list[IPv6Interface], subnet: int
 ) -> None:
