@@ -25,6 +25,7 @@ from router.policy.network import SourceRange
 from tests.unit.check.networks import LAPTOP, UNREADABLE, SnapshotWays
 from tests.unit.config.test_fuzz import PUNCTUATION, WORDS
 from tests.unit.config.test_many_mistakes import BAD_LIST, marked, put_together
+from tests.unit.examples import examples
 
 GOLDEN = Path(__file__).parent / "golden"
 ROOT = Path(router.__file__).parents[1]
@@ -333,9 +334,7 @@ def test_explain_needs_valid_rules(text: str, capsys: pytest.CaptureFixture[str]
 
 
 @settings(
-    derandomize=True,
-    max_examples=120,
-    deadline=None,
+    max_examples=examples(120),
     suppress_health_check=[HealthCheck.function_scoped_fixture],
 )
 @given(

@@ -6,7 +6,7 @@ import string
 from ipaddress import ip_network
 
 import pytest
-from hypothesis import example, given, settings
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from router.config.cidr import BadCidrError, parse_cidr
@@ -35,7 +35,6 @@ near_cidrs = st.one_of(
 )
 
 
-@settings(derandomize=True, deadline=None)
 @given(near_cidrs)
 @example("1.2")
 @example("0x7f.1")
@@ -57,7 +56,6 @@ def test_takes_and_refuses_as_the_standard_library_does(text: str) -> None:
         assert (cidr.version, cidr.first, cidr.length) == expected
 
 
-@settings(derandomize=True, deadline=None)
 @given(st.builds("{}/{}".format, st.ip_addresses(v=4), st.integers(0, 32)))
 def test_host_bits_are_noticed(text: str) -> None:
     cidr = parse_cidr(text)

@@ -11,11 +11,10 @@ from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 from router.config.loader import Loaded, load
+from tests.unit.examples import examples
 
 GOLDEN = Path(__file__).parent / "golden"
-FUZZ = settings(
-    derandomize=True, max_examples=200, suppress_health_check=list(HealthCheck), deadline=None
-)
+FUZZ = settings(max_examples=examples(200), suppress_health_check=list(HealthCheck))
 
 WORDS = ["version", "tun", "name", "address", "mtu", "policies", "rules", "default", "type"]
 WORDS += ["interface", "on_down", "cidr", "file", "policy", "protocol", "port", "direct", "vpn"]

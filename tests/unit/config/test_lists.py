@@ -16,6 +16,7 @@ from hypothesis import strategies as st
 from router.config.list_lines import REPORTED
 from router.config.loader import Loaded, load
 from router.config.model import LENGTH_BITS, PrefixList
+from tests.unit.examples import examples
 
 RULES = "version: 1\nrules:\n  - {file: list.txt, policy: drop}\n"
 
@@ -124,10 +125,8 @@ list_lines = st.one_of(
 
 
 @settings(
-    derandomize=True,
-    max_examples=150,
+    max_examples=examples(150),
     suppress_health_check=[HealthCheck.function_scoped_fixture],
-    deadline=None,
 )
 @given(st.lists(list_lines, max_size=12))
 def test_every_line_is_a_network_a_problem_or_nothing(tmp_path: Path, lines: list[str]) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from router.config.model import Place
@@ -89,7 +89,6 @@ def test_carets_stand_under_the_value(source: str, column: int, width: int, care
     assert point_at(source, column, width) == [source, carets]
 
 
-@settings(derandomize=True, deadline=None)
 @given(
     st.text(st.characters(min_codepoint=33, max_codepoint=126), min_size=1, max_size=1000),
     st.integers(1, 1000),

@@ -18,6 +18,7 @@ from router.config.document import (
 )
 from router.config.syntax import explain_syntax
 from tests.unit.config.test_fuzz import PUNCTUATION, WORDS
+from tests.unit.examples import examples
 
 FAULTS = [
     ("a: b: c", "1:5", "this ':' makes a key where none can stand"),
@@ -102,7 +103,7 @@ def test_unbounded_nesting_of_keys() -> None:
         parse_document("rules.yaml", text)
 
 
-@settings(derandomize=True, max_examples=500, deadline=None)
+@settings(max_examples=examples(500))
 @given(
     st.sampled_from([text for text, _, _ in FAULTS])
     | st.lists(st.sampled_from(WORDS + PUNCTUATION), max_size=12).map("".join)

@@ -20,6 +20,7 @@ from router.flows.tcp import (
     State,
     mirrored,
 )
+from tests.unit.examples import examples
 
 PEER = bytes([192, 168, 7, 2])
 TALLY = Tally("home", 1)
@@ -236,7 +237,7 @@ def test_only_flows_that_do_not_linger_are_listed() -> None:
     assert lingering.key in flows.rewrites
 
 
-@settings(max_examples=50)
+@settings(max_examples=examples(50))
 @given(st.lists(st.tuples(st.integers(0, 5), st.integers(0, 3)), max_size=60))
 def test_the_tables_agree_after_random_operations(steps: list[tuple[int, int]]) -> None:
     flows = table(limit=4)

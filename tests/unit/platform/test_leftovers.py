@@ -29,10 +29,9 @@ from router.platform.linux.entries import (
 )
 from router.platform.linux.journal import Journal
 from router.platform.linux.runtime import namespace_identity
+from tests.unit.examples import examples
 
-FUZZ = settings(
-    derandomize=True, max_examples=200, suppress_health_check=list(HealthCheck), deadline=None
-)
+FUZZ = settings(max_examples=examples(200), suppress_health_check=list(HealthCheck))
 OURS = sysctl_entry("net/ipv4/conf/eth0/rp_filter", "1", "2")
 RULE = rule_entry(family=10, oifname="eth0", table=TABLE_BASE + 5, priority=32800, protocol=116)
 ROUTE = route_entry(family=10, dst="default", oif=2, table=TABLE_BASE + 5, priority=2, proto=116)

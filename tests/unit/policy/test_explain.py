@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from router.config.model import Config
 from router.policy.explain import NEAR_MISSES, Branch, Explanation, Skipped, explain
 from router.policy.match.table import RuleSet
+from tests.unit.examples import examples
 from tests.unit.policy import oracle
 from tests.unit.policy.configs import config, configs, large_list, rule
 
@@ -23,7 +24,7 @@ def explained(
     return explain(rules, rule_set, address.version, int(address), protocol, port)
 
 
-@settings(derandomize=True, deadline=None, max_examples=100)
+@settings(max_examples=examples(100))
 @given(configs(), st.data())
 def test_the_explained_rule_is_the_one_that_decides(rules: Config, data: st.DataObject) -> None:
     rule_set = RuleSet.build(rules)
@@ -44,7 +45,7 @@ def test_the_explained_rule_is_the_one_that_decides(rules: Config, data: st.Data
         ]
 
 
-@settings(derandomize=True, deadline=None, max_examples=100)
+@settings(max_examples=examples(100))
 @given(configs(), st.data())
 def test_the_branches_are_all_that_can_happen(rules: Config, data: st.DataObject) -> None:
     rule_set = RuleSet.build(rules)

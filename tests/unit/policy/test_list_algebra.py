@@ -12,6 +12,7 @@ from netaddr import IPNetwork, IPSet
 from router.config.model import PrefixList
 from router.policy.list_algebra import merged, without
 from router.policy.prefixes import format_prefix, unpack
+from tests.unit.examples import examples
 from tests.unit.policy.configs import prefix_list, prefixes, ranges
 
 drawn_lists = st.lists(
@@ -35,14 +36,14 @@ def texts(*sets: IPSet) -> list[str]:
     ]
 
 
-@settings(max_examples=150)
+@settings(max_examples=examples(150))
 @given(st.lists(drawn_lists, min_size=1, max_size=3))
 def test_merged_is_the_union(lists: list[PrefixList]) -> None:
     by_family = [[by_netaddr(each, version) for each in lists] for version in (4, 6)]
     assert list(merged(lists)) == texts(*(reduce(or_, sets) for sets in by_family))
 
 
-@settings(max_examples=150)
+@settings(max_examples=examples(150))
 @given(drawn_lists, st.lists(drawn_lists, max_size=3))
 def test_without_is_the_difference(first: PrefixList, others: list[PrefixList]) -> None:
     by_family = [[by_netaddr(each, version) for each in (first, *others)] for version in (4, 6)]

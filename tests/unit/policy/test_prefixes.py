@@ -5,7 +5,7 @@ from __future__ import annotations
 from ipaddress import IPv4Address, IPv6Address, ip_network, summarize_address_range
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from router.config.ranges import split_range
@@ -19,7 +19,6 @@ from router.policy.prefixes import (
 from tests.unit.policy.configs import WIDTHS
 
 
-@settings(derandomize=True, deadline=None)
 @given(st.tuples(*2 * [st.integers(0, 300) | st.integers(0, (1 << 32) - 1)]).map(sorted))
 def test_ipv4_ranges_are_split_as_ipaddress_does(ends: list[int]) -> None:
     first, last = ends
@@ -29,7 +28,6 @@ def test_ipv4_ranges_are_split_as_ipaddress_does(ends: list[int]) -> None:
     ]
 
 
-@settings(derandomize=True, deadline=None)
 @given(st.tuples(*2 * [st.integers(0, 300) | st.integers(0, (1 << 128) - 1)]).map(sorted))
 def test_ipv6_ranges_are_split_as_ipaddress_does(ends: list[int]) -> None:
     first, last = ends

@@ -20,6 +20,7 @@ from tests.unit.engine.direct.cases import (
     unsummed,
 )
 from tests.unit.engine.world import far
+from tests.unit.examples import examples
 from tests.unit.wire.packets import (
     ICMP,
     IP,
@@ -102,7 +103,7 @@ def plain_transport(packet: bytes) -> bool:
     return packet[6] in (6, 17)
 
 
-@settings(max_examples=40)
+@settings(max_examples=examples(40))
 @given(st.lists(st.tuples(packets(), st.booleans()), min_size=1, max_size=12))
 def test_any_stream_of_packets_leaves_unchanged(stream: list[tuple[bytes, bool]]) -> None:
     with TemporaryDirectory() as directory:

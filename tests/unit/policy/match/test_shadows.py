@@ -6,6 +6,7 @@ from hypothesis import given, settings
 
 from router.config.model import LENGTH_BITS, Config
 from router.policy.match.shadows import EXAMPLES, Shadow, ShadowKind, find_shadows
+from tests.unit.examples import examples
 from tests.unit.policy import oracle
 from tests.unit.policy.configs import WIDTHS, config, configs, large_list, prefix, rule
 
@@ -73,7 +74,7 @@ def slow_taken(
     return taken
 
 
-@settings(derandomize=True, deadline=None, max_examples=120)
+@settings(max_examples=examples(120))
 @given(configs(versions=(4,)))
 def test_findings_are_those_of_the_definition(rules: Config) -> None:
     shadows = find_shadows(rules)
@@ -84,7 +85,7 @@ def test_findings_are_those_of_the_definition(rules: Config) -> None:
         assert_reasons_hold(rules, shadow, decided)
 
 
-@settings(derandomize=True, deadline=None, max_examples=60)
+@settings(max_examples=examples(60))
 @given(configs(max_rules=6))
 def test_both_families_are_analysed_together(rules: Config) -> None:
     found = {shadow.rule_index: shadow.kind for shadow in find_shadows(rules)}

@@ -8,10 +8,11 @@ from router.config.model import Config
 from router.policy.match.coverage import RuleCoverage
 from router.policy.match.flatten import flatten, shallow
 from router.policy.match.table import RuleSet
+from tests.unit.examples import examples
 from tests.unit.policy import oracle
 from tests.unit.policy.configs import configs
 
-PROPERTIES = settings(derandomize=True, deadline=None, max_examples=80)
+PROPERTIES = settings(max_examples=examples(80))
 
 
 @PROPERTIES

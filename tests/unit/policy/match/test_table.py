@@ -11,6 +11,7 @@ from hypothesis import given, settings
 from router.config.model import LENGTH_BITS, Config, Prefix, PrefixList
 from router.policy.match.flatten import flatten
 from router.policy.match.table import CROWDED, RuleSet
+from tests.unit.examples import examples
 from tests.unit.policy import oracle
 from tests.unit.policy.configs import PLACE, WIDTHS, config, configs, large_list, rule
 
@@ -25,7 +26,7 @@ def assert_agrees(rules: Config) -> None:
                 assert decided == oracle.decide(rules, version, address, flow)
 
 
-@settings(derandomize=True, deadline=None, max_examples=80)
+@settings(max_examples=examples(80))
 @given(configs())
 def test_decisions_are_first_match(rules: Config) -> None:
     assert_agrees(rules)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from router.config.model import Config, Rule
@@ -17,14 +17,12 @@ conditional = st.builds(
 ).filter(lambda item: item.conditional)
 
 
-@settings(derandomize=True, deadline=None)
 @given(conditional)
 def test_a_condition_matches_as_the_oracle(item: Rule) -> None:
     for flow in oracle.flows(config(item)):
         assert condition(item).matches(*flow) == oracle.fits(item, *flow)
 
 
-@settings(derandomize=True, deadline=None)
 @given(st.lists(conditional, min_size=2, max_size=4))
 def test_masks_are_the_union_of_what_rules_cover(items: list[Rule]) -> None:
     traffic = TrafficClasses(items)
@@ -41,7 +39,6 @@ def test_masks_are_the_union_of_what_rules_cover(items: list[Rule]) -> None:
     assert covered != traffic.everything
 
 
-@settings(derandomize=True, deadline=None)
 @given(configs(versions=(4,)), st.sampled_from([1, 58, 6, 17, 47]), st.integers(0, 65535))
 def test_the_mask_of_a_flow_meets_the_rules_it_fits(
     rules: Config, protocol: int, port: int

@@ -23,6 +23,7 @@ from router.policy.routes.capture import (
     is_captured,
     plan_routes,
 )
+from tests.unit.examples import examples
 from tests.unit.policy import oracle
 from tests.unit.policy.configs import MTUS, WIDTHS, config, configs, rule
 
@@ -52,7 +53,7 @@ def expected_mtu(rules: Config, version: int, address: int) -> int | None:
     return None if names == {"bypass"} else min(MTUS[name] for name in names)
 
 
-@settings(derandomize=True, deadline=None, max_examples=80)
+@settings(max_examples=examples(80))
 @given(configs())
 def test_routes_give_each_captured_address_its_mtu_and_no_other_a_route(rules: Config) -> None:
     rule_set = RuleSet.build(rules)
@@ -70,7 +71,7 @@ def test_routes_give_each_captured_address_its_mtu_and_no_other_a_route(rules: C
             assert inside == (mtu is not None)
 
 
-@settings(derandomize=True, deadline=None, max_examples=100)
+@settings(max_examples=examples(100))
 @given(configs())
 def test_with_one_mtu_the_routes_are_the_capture_set(rules: Config) -> None:
     rule_set = RuleSet.build(rules)
@@ -95,7 +96,7 @@ RANGES = (
 )
 
 
-@settings(derandomize=True, deadline=None, max_examples=100)
+@settings(max_examples=examples(100))
 @given(configs())
 def test_routes_give_each_captured_address_the_source_of_its_policies(rules: Config) -> None:
     """The oracle looks each address up in the ranges, where one policy alone can apply."""
@@ -145,7 +146,7 @@ def captured_set(rules: Config, version: int) -> IPSet:
     return captured
 
 
-@settings(derandomize=True, deadline=None, max_examples=80)
+@settings(max_examples=examples(80))
 @given(configs(conditional=False))
 def test_what_is_captured_is_what_the_algebra_of_sets_gives(rules: Config) -> None:
     """netaddr's IPSet as the oracle, of the capture set and of the routes for one MTU."""
@@ -165,7 +166,7 @@ labelled = st.lists(
 )
 
 
-@settings(derandomize=True, deadline=None, max_examples=80)
+@settings(max_examples=examples(80))
 @given(st.sampled_from([4, 6]), st.integers(0, 64), labelled)
 def test_routes_cover_what_has_a_label_and_nothing_else(
     version: int, first: int, lengths: list[tuple[int, int | None]]
@@ -221,7 +222,7 @@ def test_no_smaller_set_of_routes_exists(labels: tuple[int | None, ...]) -> None
     assert len(routes) == slow_fewest(list(labels), 2)
 
 
-@settings(derandomize=True, deadline=None, max_examples=40)
+@settings(max_examples=examples(40))
 @given(st.lists(st.sampled_from([None, 1, 1, 2, 2, 3]), min_size=8, max_size=8))
 def test_no_smaller_set_of_routes_exists_among_eight(labels: list[int | None]) -> None:
     ranges: list[LabelledRange] = [
@@ -233,7 +234,6 @@ def test_no_smaller_set_of_routes_exists_among_eight(labels: list[int | None]) -
         assert len(routes) == slow_fewest(labels, 3)
 
 
-@settings(derandomize=True, deadline=None)
 @given(st.lists(st.sampled_from([None, 1, 1, 2, 2, 3]), min_size=64, max_size=64))
 def test_longest_match_gives_each_address_its_label(labels: list[int | None]) -> None:
     ranges = [(address, address, label) for address, label in enumerate(labels)]

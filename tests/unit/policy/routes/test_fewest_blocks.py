@@ -8,10 +8,11 @@ from hypothesis import strategies as st
 from router.config.model import Config
 from router.policy.match.flatten import flatten
 from router.policy.routes.aggregate import fewest_blocks, fewest_routes
+from tests.unit.examples import examples
 from tests.unit.policy.configs import WIDTHS, configs
 
 
-@settings(derandomize=True, deadline=None, max_examples=150)
+@settings(max_examples=examples(150))
 @given(configs(), st.data())
 def test_one_label(rules: Config, data: st.DataObject) -> None:
     for version, width in WIDTHS.items():

@@ -11,8 +11,9 @@ from router.policy.network import Network, RouteKind, SystemRoute, TableLookup
 from router.policy.routes.capture import Label, Route
 from router.policy.routes.fib import Choice, Fib, PlannedRoutes
 from tests.unit.check.networks import route
+from tests.unit.examples import examples
 
-PROPERTIES = settings(derandomize=True, deadline=None, max_examples=300)
+PROPERTIES = settings(max_examples=examples(300))
 BITS = 4
 KINDS = (RouteKind.UNICAST, RouteKind.UNICAST, RouteKind.LOCAL, RouteKind.THROW)
 
