@@ -165,11 +165,11 @@ def _policy(router: Running, policy: Policy, totals: Totals) -> dict[str, Any]:
     packets, size = router.answers.of(policy.name)
     is_known = not total.misses_answers
     up = router.outbounds.is_up(policy.name)
-    facts = router.outbounds.facts(policy.name)
-    interface = policy.interface if facts is None else ", ".join(facts.interfaces) or None
+    outbound = router.outbounds.by_policy.get(policy.name)
+    leaves_by = outbound.leaves_by if outbound is not None and up else policy.interface
     return {
         "state": "up" if up else "down",
-        "interface": interface,
+        "interface": leaves_by,
         "packets_out": total.packets_out,
         "bytes_out": total.bytes_out,
         "packets_in": total.packets_in - outside.packets_in + packets if is_known else None,

@@ -77,11 +77,11 @@ def assemble(
     descriptors = Descriptors(system.processes.raise_descriptor_limit())
     channels = Channels(loop, descriptors)
     addresses = LocalAddresses(tun.name)
+    senders = stack.enter_context(closing(DirectSenders(system, addresses)))
     outbounds = Outbounds(
-        config.policies.values(), Surroundings(system, tun.name, addresses, channels, loop)
+        config.policies.values(), Surroundings(system, tun.name, addresses, senders, channels, loop)
     )
     stack.callback(outbounds.close)
-    senders = stack.enter_context(closing(DirectSenders(system, addresses)))
     answers = stack.enter_context(
         closing(Answers(system.answer_counters, outbounds, lambda: addresses.owners))
     )
@@ -102,7 +102,7 @@ def assemble(
     direct = Direct(path, senders, refusals, system.tcp.is_listening, obstacles.of)
     forwarder = Forwarder(
         *(config, rules, outbounds, carriers, direct),
-        *(Transit(outbounds, senders, refusals, drops), refusals, drops),
+        *(Transit(outbounds, refusals, drops), refusals, drops),
         answers.covers,
     )
     channels.forwarder = forwarder

@@ -278,7 +278,7 @@ class Forwarder:
     def _datagram(self, packet: ip.Packet, outbound: Outbound, tally: Tally, now: float) -> None:
         """From an address of the outbound itself it is of a program that replies by that address
         or has bound it: there is nothing to translate, and its own socket receives the answer."""
-        is_local = self.direct.is_source_of(outbound, packet.source)
+        is_local = outbound.sends_from(packet.source)
         if is_local and not self._datagrams.has_sent(packet, outbound):
             self._send_local_reply(packet)
         else:

@@ -21,7 +21,7 @@ from router.engine.refusals import Refusals
 from router.flows.drops import Drop, Drops
 from router.flows.transit import TransitTable
 from router.outbound.all import Outbounds
-from router.outbound.direct import DirectSender, DirectSenders
+from router.outbound.direct import DirectSender
 from router.platform.base.errors import PlatformError
 from router.wire import icmp, ip, tcp
 from router.wire.icmp import Error
@@ -30,11 +30,8 @@ from router.wire.icmp import Error
 class Transit:
     """Packets whose source is no address of this machine, and that belong to no flow."""
 
-    def __init__(
-        self, outbounds: Outbounds, senders: DirectSenders, refusals: Refusals, drops: Drops
-    ) -> None:
+    def __init__(self, outbounds: Outbounds, refusals: Refusals, drops: Drops) -> None:
         self._outbounds = outbounds
-        self._senders = senders
         self._refusals = refusals
         self._drops = drops
         self._table = TransitTable()
@@ -84,6 +81,4 @@ class Transit:
         """Raises OSError, PlatformError."""
         address = int.from_bytes(packet.destination, "big")
         outbound = self._outbounds.by_system(packet.version, address)
-        if outbound is None or outbound.facts is None or not outbound.reaches(packet.version):
-            return None
-        return self._senders.leaving_by(outbound.facts.interfaces, packet.version)
+        return None if outbound is None else outbound.sender(packet.version)

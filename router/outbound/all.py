@@ -20,11 +20,11 @@ from router.outbound.base import (
     ManagedOutbound,
     Outbound,
 )
+from router.outbound.direct import DirectSenders
 from router.outbound.interface import InterfaceOutbound
 from router.outbound.local_addresses import LocalAddresses
 from router.platform.base.system import System
 from router.platform.reason import reason
-from router.policy.interfaces import OutboundFacts
 from router.policy.kernel import KernelWays
 
 log = logging.getLogger(__name__)
@@ -34,12 +34,13 @@ MOST_ANSWERS: Final = 4096
 
 
 class Surroundings(NamedTuple):
-    """What every outbound may use. tun: the name of our own device. addresses: of this machine.
-    channels: reads from query channels. loop: watches dials."""
+    """What every outbound may use. tun: the name of our own device. addresses, senders: of this
+    machine. channels: reads from query channels. loop: watches dials."""
 
     system: System
     tun: str
     addresses: LocalAddresses
+    senders: DirectSenders
     channels: ChannelWatcher
     loop: ChangeWatcher
 
@@ -52,8 +53,8 @@ class Kind(NamedTuple):
 
 
 def _by_interface(name: str, surroundings: Surroundings) -> InterfaceOutbound:
-    system, tun, addresses, channels, loop = surroundings
-    return InterfaceOutbound(name, tun, system, addresses, channels, loop)
+    system, tun, addresses, senders, channels, loop = surroundings
+    return InterfaceOutbound(name, tun, system, addresses, senders, channels, loop)
 
 
 def _make_by_interface(policy: Policy, surroundings: Surroundings) -> InterfaceOutbound:
@@ -90,11 +91,6 @@ class Outbounds:
         """Whether a policy's outbound is up; built-in policies always are."""
         outbound = self.by_policy.get(policy)
         return outbound is None or outbound.up
-
-    def facts(self, policy: str) -> OutboundFacts | None:
-        """What the routes of a policy depend on."""
-        outbound = self.by_policy.get(policy)
-        return None if outbound is None else outbound.facts
 
     def interface_names(self) -> set[str]:
         """Of those that packets of a policy leave by."""

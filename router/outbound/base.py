@@ -18,6 +18,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple, Protocol
 
 from router.flows.icmp import Binding
+from router.outbound.direct import DirectSender
 from router.platform.base.descriptors import Bytes, HasFileno
 from router.platform.base.facts import NetworkPath
 from router.platform.base.sockets import Arrived, NetworkError
@@ -156,6 +157,11 @@ class QueryChannel(Protocol):
         ...
 
 
+ObstacleOf = Callable[[str], str | None]
+"""By interface: why packets may not begin to leave by it unchanged, in one clause; None if they
+may."""
+
+
 class Outbound(Protocol):
     """What a policy of type direct or vpn leads to, and carries its packets."""
 
@@ -196,7 +202,22 @@ class Outbound(Protocol):
 
     @property
     def facts(self) -> OutboundFacts | None:
-        """Its MTU, and the interfaces by which its packets leave; None while it is down."""
+        """What routes depend on; None while it is down."""
+        ...
+
+    def sends_from(self, address: bytes) -> bool:
+        """Whether packets from an address of this machine leave by it unchanged, which `owns` it:
+        one that routes of several interfaces name as their source leaves by one of them."""
+        ...
+
+    def sender(self, version: int) -> DirectSender | None:
+        """What sends packets of a family unchanged that have another source; None where there is no
+        such thing. Raises OSError, PlatformError."""
+        ...
+
+    def obstacle(self, of_interface: ObstacleOf) -> str | None:
+        """Why no packet of this machine may begin to leave by it unchanged, in one clause; None if
+        they may. of_interface: the obstacle at an interface."""
         ...
 
     def owns(self, address: bytes) -> bool:
@@ -209,6 +230,12 @@ class Outbound(Protocol):
 
     def has_lost_address(self, address: bytes) -> bool:
         """Whether nothing can arrive any more for an address that `path` has given."""
+        ...
+
+    @property
+    def leaves_by(self) -> str | None:
+        """For people: the interface that its packets leave by, or several, joined by commas; None
+        while it is down."""
         ...
 
     def describe(self) -> str:

@@ -18,8 +18,9 @@ from typing import Final
 
 from router.config.model import DEFAULT_INTERFACE
 from router.flows.icmp import OUTSIDE_IDS
-from router.outbound.base import ChangeWatcher, ChannelWatcher, Dial, DialRequest
+from router.outbound.base import ChangeWatcher, ChannelWatcher, Dial, DialRequest, ObstacleOf
 from router.outbound.dial import SocketDial
+from router.outbound.direct import DirectSender, DirectSenders
 from router.outbound.icmp import SocketChannel, open_channel
 from router.outbound.local_addresses import LocalAddresses
 from router.outbound.udp import SocketDatagrams, open_datagrams
@@ -43,7 +44,7 @@ class InterfaceOutbound:
 
     wanted: the interface's name, or `default` for the one that holds the default route.
     tun: the name of our own device, which does not count as holding that route.
-    addresses: those of this machine, kept up to date by their owner.
+    addresses, senders: those of this machine, kept up to date by their owner.
     """
 
     def __init__(
@@ -52,6 +53,7 @@ class InterfaceOutbound:
         tun: str,
         system: System,
         addresses: LocalAddresses,
+        senders: DirectSenders,
         channels: ChannelWatcher,
         loop: ChangeWatcher,
     ) -> None:
@@ -59,6 +61,7 @@ class InterfaceOutbound:
         self._tun = tun
         self._system = system
         self._addresses = addresses
+        self._senders = senders
         self._watcher = channels
         self._loop = loop
         self._interfaces: dict[int, Interface] = {}
@@ -81,10 +84,14 @@ class InterfaceOutbound:
         interface = self._interfaces.get(4 if len(address) == 4 else 6)
         return interface is not None and any(own.packed == address for own in sources(interface))
 
+    @property
+    def leaves_by(self) -> str | None:
+        return ", ".join(sorted(self._names)) or None
+
     def describe(self) -> str:
         """`eth0 from 192.0.2.2`, or `default (eth0) from 192.0.2.2`."""
         sources = [str(each.source(version)) for version, each in sorted(self._interfaces.items())]
-        names = ", ".join(self.facts.interfaces if self.facts else ())
+        names = self.leaves_by or ""
         name = f"{self.wanted} ({names})" if self.wanted == DEFAULT_INTERFACE else names
         return f"{name} from {', '.join(sources)}"
 
@@ -110,6 +117,21 @@ class InterfaceOutbound:
         interface = self._interfaces[version]
         return open_datagrams(self._system.sockets, version, interface, source, ports)
 
+    def sends_from(self, address: bytes) -> bool:
+        return (
+            self.owns(address)
+            and self._senders.owns(address)
+            and self._senders.interface(address) in self._names
+        )
+
+    def sender(self, version: int) -> DirectSender | None:
+        if not self.reaches(version):
+            return None
+        return self._senders.leaving_by(self._names, version)
+
+    def obstacle(self, of_interface: ObstacleOf) -> str | None:
+        return next(filter(None, map(of_interface, sorted(self._names))), None)
+
     def path(self, version: int, address: str) -> NetworkPath:
         return self._system.facts.path(version, self._interfaces[version], address)
 
@@ -125,6 +147,10 @@ class InterfaceOutbound:
 
     def has_lost_address(self, address: bytes) -> bool:
         return not self._addresses.has(address)
+
+    @property
+    def _names(self) -> set[str]:
+        return {interface.name for interface in self._interfaces.values()}
 
     # Following the system
 

@@ -85,3 +85,13 @@ def test_imports_point_down(path: Path) -> None:
 )
 def test_pure_layers_have_no_sockets_clocks_or_logs(path: Path) -> None:
     assert not {name.split(".")[0] for name in imports(path)} & IMPURE_MODULES
+
+
+def test_above_the_outbounds_nothing_looks_for_an_interface_or_a_socket_of_icmp() -> None:
+    """The engine and the control socket ask the Outbound protocol; see docs/adr/015-outbound.md.
+    What the system has is another matter: `system.interfaces`."""
+    for path in [*(ROOT / "engine").rglob("*.py"), *(ROOT / "control").rglob("*.py")]:
+        for node in ast.walk(ast.parse(path.read_text())):
+            if isinstance(node, ast.Attribute) and node.attr in ("icmp", "interfaces"):
+                of = ast.unparse(node.value)
+                assert of.endswith(("system", "failure")), f"{path}:{node.lineno}: {of}.{node.attr}"

@@ -152,15 +152,10 @@ class Answers:
                 own = addresses[policy] if config.policies[policy].path is Path.AUTO else ()
                 for version in FAMILIES:
                     of_family = [each for each in own if len(each) == SIZES[version]]
-                    if all(each not in taken and self._is_at(policy, each) for each in of_family):
+                    sends_from = self._outbounds.by_policy[policy].sends_from
+                    if all(each not in taken and sends_from(each) for each in of_family):
                         for address in of_family:
                             yield from self._place(number, policy, address)
-
-    def _is_at(self, policy: str, address: bytes) -> bool:
-        """Whether a local address is that of an interface of the policy: one that routes of several
-        interfaces name as their source belongs to one of them."""
-        facts = self._outbounds.facts(policy)
-        return facts is not None and self._owners()[address].name in facts.interfaces
 
     def _addresses(self, config: Config) -> Mapping[str, Collection[bytes]]:
         """Those that packets of a policy can come from, of policies with an interface."""

@@ -74,7 +74,7 @@ class Direct:
         policy, outbound: what the rules say about it. by_port: whether they say otherwise about
         other protocols or ports of the destination.
         """
-        if outbound is None or not self.is_source_of(outbound, packet.source):
+        if outbound is None or not outbound.sends_from(packet.source):
             return self._end(packet, now)
         interface = self._senders.interface(packet.source)
         may_begin = policy.path is Path.AUTO and self._obstacle_of(interface) is None
@@ -100,17 +100,6 @@ class Direct:
     def is_gone(self, address: bytes) -> bool:
         """Whether it was one of `owns` and is not any more."""
         return address in self._senders.gone
-
-    def is_source_of(self, outbound: Outbound, address: bytes) -> bool:
-        """Whether packets from a local address leave by the outbound unchanged: an address that
-        routes of several interfaces name as their source belongs to one of them."""
-        facts = outbound.facts
-        return (
-            outbound.owns(address)
-            and self.owns(address)
-            and facts is not None
-            and self._senders.interface(address) in facts.interfaces
-        )
 
     def reply(self, packet: ip.Packet) -> None:
         """Send an answer of this machine itself, which no rule is about: unchanged, by the

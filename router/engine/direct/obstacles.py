@@ -78,18 +78,19 @@ class Obstacles:
     def why_relayed(self, policy: Policy) -> str | None:
         """Why packets of this machine by a policy do not leave directly, in one clause; None if
         they do."""
-        facts = self._outbounds.facts(policy.name)
-        if facts is None:
+        outbound = self._outbounds.by_policy.get(policy.name)
+        if outbound is None or not outbound.up:
             return "it is down"
         if policy.path is Path.RELAY:
             return "path: relay"
-        return next(filter(None, map(self.of, facts.interfaces)), None)
+        return outbound.obstacle(self.of)
 
     def facts(self, policy: str) -> OutboundFacts | None:
         """What the routes of a policy depend on: as long as packets may not leave directly, no
         program is told their source."""
-        facts = self._outbounds.facts(policy)
-        if facts is None or not any(map(self.of, facts.interfaces)):
+        outbound = self._outbounds.by_policy.get(policy)
+        facts = None if outbound is None else outbound.facts
+        if outbound is None or facts is None or outbound.obstacle(self.of) is None:
             return facts
         return facts._replace(sources=NO_RANGES)
 

@@ -46,7 +46,7 @@ class MemoryRouter:
         assert config is not None
         self.config = config
         self.outbounds = MemoryOutbounds(config.policies.values(), MemorySystem(), MemoryTcp())
-        self.outbounds.by_interface["eth0"].leaves_by = ["eth0"]
+        self.outbounds.by_interface["eth0"].interfaces = ["eth0"]
         self.forwarder = self.carriers = self.answers = self
         self.counted_outside: dict[str, tuple[int, int]] = {}
         self.tallies = Tallies()

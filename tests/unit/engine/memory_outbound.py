@@ -10,7 +10,8 @@ from typing import Any, Protocol, cast
 
 from router.flows.icmp import Binding
 from router.flows.nat import translate
-from router.outbound.base import DatagramChannel, Dial, DialRequest, Outbound
+from router.outbound.base import DatagramChannel, Dial, DialRequest, ObstacleOf, Outbound
+from router.outbound.direct import DirectSender, DirectSenders
 from router.outbound.udp import open_datagrams
 from router.platform.base.facts import NetworkPath
 from router.policy.interfaces import OutboundFacts
@@ -56,6 +57,9 @@ class MemoryChannel:
         pass
 
 
+Owners = Callable[[], Mapping[bytes, Interface]]
+
+
 class Dials(Protocol):
     """Opens connections in memory; see tests.unit.engine.tcp.memory."""
 
@@ -63,11 +67,21 @@ class Dials(Protocol):
 
 
 class MemoryOutbound:
-    """See ManagedOutbound. own: its addresses by IP version; without any it is down."""
+    """See ManagedOutbound. own: its addresses by IP version; without any it is down. interfaces:
+    those that its packets leave by. owners: the interfaces by local address."""
 
-    def __init__(self, name: str, own: Mapping[int, str], udp: MemorySystem, tcp: Dials) -> None:
+    def __init__(
+        self,
+        name: str,
+        own: Mapping[int, str],
+        udp: MemorySystem,
+        tcp: Dials,
+        owners: Owners = dict,
+    ) -> None:
         self.name = name
-        self.leaves_by: list[str] = []
+        self.interfaces: list[str] = []
+        self.senders: DirectSenders | None = None
+        self._owners = owners
         self.own = {version: ip_address(address).packed for version, address in own.items()}
         self.protocols = {ip.TCP, ip.UDP, ip.ICMP, ip.ICMPV6}
         self.channels = {version: MemoryChannel(version, self) for version in own}
@@ -83,7 +97,7 @@ class MemoryOutbound:
 
     @property
     def facts(self) -> OutboundFacts | None:
-        return OutboundFacts(1500, self.leaves_by) if self.up else None
+        return OutboundFacts(1500, self.interfaces) if self.up else None
 
     def reaches(self, version: int) -> bool:
         return version in self.own
@@ -99,6 +113,21 @@ class MemoryOutbound:
 
     def owns(self, address: bytes) -> bool:
         return address in self.own.values()
+
+    def sends_from(self, address: bytes) -> bool:
+        owner = self._owners().get(address)
+        return self.owns(address) and owner is not None and owner.name in self.interfaces
+
+    def sender(self, version: int) -> DirectSender | None:
+        assert self.senders is not None
+        return self.senders.leaving_by(self.interfaces, version)
+
+    def obstacle(self, of_interface: ObstacleOf) -> str | None:
+        return next(filter(None, map(of_interface, self.interfaces)), None)
+
+    @property
+    def leaves_by(self) -> str | None:
+        return ", ".join(self.interfaces) if self.up and self.interfaces else None
 
     def has_lost(self, sock: socket.socket) -> bool:
         return not self.up

@@ -31,7 +31,7 @@ def world(tmp_path: Path) -> World:
     """Its outbounds leave by no interface."""
     made = World(tmp_path)
     for outbound in made.outbounds.by_interface.values():
-        outbound.leaves_by = []
+        outbound.interfaces = []
     return made
 
 

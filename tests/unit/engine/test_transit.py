@@ -29,7 +29,7 @@ ETH0 = Interface(
 @pytest.fixture
 def world(tmp_path: Path) -> World:
     made = World(tmp_path, local={"eth0": ETH0})
-    made.outbound("home").leaves_by = ["eth0"]
+    made.outbound("home").interfaces = ["eth0"]
     return made
 
 

@@ -36,7 +36,7 @@ from router.platform.base.tcp import TcpSockets
 from router.policy.match.table import RuleSet
 from router.policy.network import Interface
 from router.wire import icmp, ip, offload
-from tests.unit.engine.memory_outbound import Dials, MemoryChannel, MemoryOutbound
+from tests.unit.engine.memory_outbound import Dials, MemoryChannel, MemoryOutbound, Owners
 from tests.unit.engine.memory_raw import MemoryRawSockets
 from tests.unit.engine.tcp.memory import MemoryTcp
 from tests.unit.engine.udp.memory import MemorySystem, MemoryUdpSocket, mapping_sockets
@@ -108,20 +108,22 @@ class MemoryTun:
 class MemoryOutbounds(Outbounds):
     """See Outbounds; policies with the same interface share one, and all but `gone` are up."""
 
-    def __init__(self, policies: Iterable[Policy], udp: MemorySystem, tcp: Dials) -> None:
+    def __init__(
+        self, policies: Iterable[Policy], udp: MemorySystem, tcp: Dials, owners: Owners = dict
+    ) -> None:
         self.by_interface: dict[str, MemoryOutbound] = {}
 
         def make(policy: Policy, _surroundings: Surroundings) -> MemoryOutbound:
             name = policy.interface or ""
             own = dict(zip((4, 6), OWN.get(name, ()), strict=False))
-            outbound = self.by_interface[name] = MemoryOutbound(name, own, udp, tcp)
-            outbound.leaves_by = [name]
+            outbound = self.by_interface[name] = MemoryOutbound(name, own, udp, tcp, owners)
+            outbound.interfaces = [name]
             return outbound
 
         kind = Kind(lambda policy: policy.interface, make)
         system = cast(System, SimpleNamespace(interfaces=SimpleNamespace(all=dict)))
         surroundings = Surroundings(
-            system, "tun11", LocalAddresses("tun11"), *(cast(Any, None),) * 2
+            system, "tun11", LocalAddresses("tun11"), *(cast(Any, None),) * 3
         )
         super().__init__(policies, surroundings, {PolicyType.DIRECT: kind, PolicyType.VPN: kind})
 
@@ -163,7 +165,11 @@ class World:
         self.tun = MemoryTun()
         self.udp = MemorySystem()
         self.tcp = MemoryTcp()
-        self.outbounds = MemoryOutbounds(config.policies.values(), self.udp, self.tcp)
+        addresses = LocalAddresses(self.tun.name)
+        addresses.refresh(local)
+        self.outbounds = MemoryOutbounds(
+            config.policies.values(), self.udp, self.tcp, lambda: addresses.owners
+        )
         drops = Drops()
         writer = TunWriter(self.tun, drops)
         refusals = Refusals(writer, drops, PEERS)
@@ -180,10 +186,10 @@ class World:
             drops,
         )
         self.raw = MemoryRawSockets()
-        addresses = LocalAddresses(self.tun.name)
-        addresses.refresh(local)
         system = cast(System, SimpleNamespace(sockets=self.raw))
         senders = DirectSenders(system, addresses)
+        for outbound in self.outbounds.by_interface.values():
+            outbound.senders = senders
         self.direct = Direct(
             DirectPath(self.tun.frame, refusals, drops),
             senders,
@@ -201,7 +207,7 @@ class World:
             self.outbounds,
             self.carriers,
             self.direct,
-            Transit(self.outbounds, senders, refusals, drops),
+            Transit(self.outbounds, refusals, drops),
             refusals,
             drops,
             lambda policy, version, address: (policy, version, address) in self.covered,

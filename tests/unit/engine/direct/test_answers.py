@@ -59,9 +59,11 @@ class Bench:
         self.file = directory / "rules.yaml"
         self.counters = MemoryCounters()
         config = self.load(rules)
-        self.outbounds = MemoryOutbounds(config.policies.values(), MemorySystem(), MemoryTcp())
-        self._name_interfaces()
         self.owners = dict(OWNERS)
+        self.outbounds = MemoryOutbounds(
+            config.policies.values(), MemorySystem(), MemoryTcp(), lambda: self.owners
+        )
+        self._name_interfaces()
         self.answers = Answers(lambda: self.counters, self.outbounds, lambda: self.owners)
         self.follow(config)
 
@@ -78,7 +80,7 @@ class Bench:
 
     def _name_interfaces(self) -> None:
         for name, outbound in self.outbounds.by_interface.items():
-            outbound.leaves_by = [name]
+            outbound.interfaces = [name]
 
     def covers(self, policy: str, address: str) -> bool:
         found = ip_address(address)

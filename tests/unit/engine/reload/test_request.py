@@ -111,7 +111,7 @@ class Bench:
             RuleSet.build(config),
             self.system,
             tun,
-            outbounds.facts,
+            lambda _: None,
             self.loop,
         )
         self.installed.install()
