@@ -70,12 +70,18 @@ REMOVALS: Final = {
 }
 
 
-@pytest.fixture(autouse=True)
-def _strict(bed: Testbed) -> Iterator[None]:
+@contextmanager
+def strict(bed: Testbed) -> Iterator[None]:
     """So that the router sets a sysctl that can be removed."""
     bed.router.sysctl(ipv4__conf__all__rp_filter=1, ipv4__conf__eth0__rp_filter=1)
     yield
     bed.router.sysctl(ipv4__conf__all__rp_filter=0, ipv4__conf__eth0__rp_filter=0)
+
+
+@pytest.fixture
+def strict_interface(bed: Testbed) -> Iterator[None]:
+    with strict(bed):
+        yield
 
 
 def run_all(namespace: Namespace, *commands: str) -> None:
@@ -103,22 +109,33 @@ def expect_other_rules(bed: Testbed, router: Tunrouter) -> None:
     assert installed(bed) == routes
 
 
-@pytest.mark.parametrize("removal", REMOVALS.values(), ids=REMOVALS)
-def test_removed_state_is_restored(bed: Testbed, tmp_path: Path, removal: tuple[str, ...]) -> None:
-    before = state(bed.router)
-    with running(bed.router, tmp_path, SPLIT) as router:
+@pytest.fixture(scope="class")
+def kept(bed: Testbed, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Tunrouter]:
+    with strict(bed):
+        before = state(bed.router)
+        with running(bed.router, tmp_path_factory.mktemp("rules"), SPLIT) as router:
+            yield router
+            expect_other_rules(bed, router)
+        wait_for_state(bed.router, before)
+
+
+class TestRemovals:
+    """One after the other, while one router runs."""
+
+    @pytest.mark.parametrize("removal", REMOVALS.values(), ids=REMOVALS)
+    def test_removed_state_is_restored(
+        self, bed: Testbed, kept: Tunrouter, removal: tuple[str, ...]
+    ) -> None:
         routes, with_us = installed(bed), state(bed.router)
-        with _held(router):
+        with _held(kept):
             run_all(bed.router, *removal)
-        wait_until(lambda: installed(bed) == routes, "the routes", detail=lambda: router.log)
+        wait_until(lambda: installed(bed) == routes, "the routes", detail=lambda: kept.log)
         wait_for_state(bed.router, with_us)
         expect_traffic(bed, *FAMILIES)
-        expect_other_rules(bed, router)
-        wait_for_state(bed.router, with_us)
-        assert "cannot be restored" not in router.log
-    wait_for_state(bed.router, before)
+        assert "cannot be restored" not in kept.log
 
 
+@pytest.mark.usefixtures("strict_interface")
 def test_ipv6_that_is_turned_off_everywhere(bed: Testbed, tmp_path: Path) -> None:
     """The TUN keeps it, so that nothing of a VPN goes elsewhere; IPv4 is as before."""
     with running(bed.router, tmp_path, SPLIT) as router:
@@ -139,6 +156,7 @@ def test_ipv6_that_is_turned_off_everywhere(bed: Testbed, tmp_path: Path) -> Non
         expect_traffic(bed, *FAMILIES)
 
 
+@pytest.mark.usefixtures("strict_interface")
 def test_what_cannot_be_restored_hinders_nothing_else(bed: Testbed, tmp_path: Path) -> None:
     """Not even root may turn IPv6 on again by the files that the guard sees."""
     with running(bed.router, tmp_path, SPLIT) as router:
@@ -166,6 +184,7 @@ def test_what_cannot_be_restored_hinders_nothing_else(bed: Testbed, tmp_path: Pa
         expect_traffic(bed, *FAMILIES)
 
 
+@pytest.mark.usefixtures("strict_interface")
 @pytest.mark.parametrize("loss", ["deleted", "moved"])
 def test_the_router_ends_when_its_tun_is_gone(bed: Testbed, tmp_path: Path, loss: str) -> None:
     command = {"deleted": f"link del {TUN}", "moved": f"link set {TUN} netns {bed.client.name}"}
@@ -180,6 +199,7 @@ def test_the_router_ends_when_its_tun_is_gone(bed: Testbed, tmp_path: Path, loss
     assert not bed.client.has_interface(TUN)
 
 
+@pytest.mark.usefixtures("strict_interface")
 def test_a_name_that_is_taken_meanwhile(bed: Testbed, tmp_path: Path) -> None:
     """The TUN works on by another name, and gets its own again as soon as that is free."""
     with running(bed.router, tmp_path, SPLIT) as router:
