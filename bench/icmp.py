@@ -98,9 +98,9 @@ def measure(
         idle = _load(sending, contestant, "--pause", str(IDLE_PAUSE_S), "--count", str(IDLE_PINGS))
         measured.idle.append(idle)
         measured.brisk.append(_brisk(sending, contestant))
-        together = _together(sending, contestant, seconds)
-        measured.together.append(together / seconds)
-        replies = idle.replies + BRISK_PINGS + together
+        replied = together(sending, contestant.host, seconds)
+        measured.together.append(replied / seconds)
+        replies = idle.replies + BRISK_PINGS + replied
         for window in WINDOWS:
             flood = _load(sending, contestant, "--window", str(window), "--seconds", str(seconds))
             measured.floods[window].append(flood)
@@ -124,12 +124,10 @@ def _brisk(sending: Namespace, contestant: Contestant) -> float:
     return float(found[1]) * 1000
 
 
-def _together(sending: Namespace, contestant: Contestant, seconds: float) -> int:
+def together(sending: Namespace, host: str, seconds: float) -> int:
     """Replies to several floods at a time."""
     length = str(max(1, round(seconds)))
-    pings = [
-        sending.start("ping", "-q", "-f", "-w", length, contestant.host) for _ in range(FLOODS)
-    ]
+    pings = [sending.start("ping", "-q", "-f", "-w", length, host) for _ in range(FLOODS)]
     try:
         for process in pings:
             process.wait()

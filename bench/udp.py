@@ -103,7 +103,7 @@ def verdict(measured: dict[str, Measured], path: str) -> bool:
     return passed
 
 
-def _far_ends(bed: Testbed, hosts: Sequence[str]) -> list[Process]:
+def far_ends(bed: Testbed, hosts: Sequence[str]) -> list[Process]:
     started = [bed.far.start(sys.executable, "-m", "bench.udp_load", "far", host) for host in hosts]
     for process in started:
         process.wait_for_output("listening")
@@ -115,12 +115,12 @@ def main() -> int:
     with network() as (bed, directory):
         running = with_sing_boxes(directory, SING_BOXES)
         measured = {name: Measured(name) for name in running}
-        far_ends = _far_ends(bed, sorted({one.host for one in running.values()}))
+        started = far_ends(bed, sorted({one.host for one in running.values()}))
         try:
             for name, one in in_turn(options.rounds, running):
                 measure(bed, sender(bed, options), one, measured[name], options.seconds)
         finally:
-            for process in far_ends:
+            for process in started:
                 process.close()
     print(table(list(measured.values()), measured[BarePath.name]))
     return 0 if verdict(measured, options.sender) else 1
