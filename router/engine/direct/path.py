@@ -75,11 +75,8 @@ class DirectPath:
         if frame[1]:
             return self._uncut.carry(known, size, now)
         frame[at] = hops - 1
-        if protocol == ip.UDP:
-            if self._runs.carry(known, size, now):
-                return True
-        elif self._runs.flow is not None:
-            self._runs.flush(now)
+        if protocol == ip.UDP and self._runs.carry(known, size, now):
+            return True
         if frame[0]:
             complete(frame, size)
         try:

@@ -10,6 +10,7 @@ from random import Random
 import pytest
 
 from router.engine.direct.flow import SAMPLE_INTERVAL
+from router.engine.direct.runs import MOST_FLOWS
 from router.engine.reading import read_all
 from router.policy.network import Interface
 from router.wire import ip, offload, udp
@@ -118,11 +119,42 @@ def test_one_alone_leaves_by_the_raw_socket(world: World, version: int) -> None:
 
 
 @BOTH
-def test_flows_that_take_turns_leave_one_by_one(world: World, version: int) -> None:
-    given = [(b"data", port) for _ in range(5) for port in (53, 54)]
-    send(world, [datagram(version, *each) for each in given], 1.0)
-    assert raw(world) == [left(version, *each) for each in given]
-    assert not world.raw.frames.sent
+def test_flows_that_take_turns_leave_in_a_frame_each(world: World, version: int) -> None:
+    ports = (53, 54)
+    for port in ports:
+        known(world, version, port)
+    given = [(bytes([number]) * 64, port) for number in range(5) for port in ports]
+    send(world, [datagram(version, *each) for each in given], 1.01)
+    assert raw(world) == [left(version, *each) for each in given[:2]], "the first of each flow"
+    of_53, of_54 = world.raw.frames.sent
+    assert cut(of_53) == [left(version, *each) for each in given[2::2]]
+    assert cut(of_54) == [left(version, *each) for each in given[3::2]]
+
+
+@BOTH
+def test_a_flow_that_had_a_frame_begins_the_next_at_once(world: World, version: int) -> None:
+    known(world, version)
+    for turn in (1.01, 1.02, 1.03):
+        world.raw.frames.sent.clear()
+        send(world, [datagram(version, bytes([number])) for number in range(4)], turn)
+    assert raw(world) == [left(version, bytes([0]))], "of the first turn"
+    (frame,) = world.raw.frames.sent
+    assert cut(frame) == [left(version, bytes([number])) for number in range(4)]
+    send(world, [datagram(version, b"7")], 1.04)
+    send(world, [datagram(version, b"8")], 1.05)
+    assert raw(world) == [left(version, b"7"), left(version, b"8")]
+
+
+@BOTH
+def test_of_more_flows_than_are_kept_some_leave_one_by_one(world: World, version: int) -> None:
+    ports = range(53, 53 + MOST_FLOWS + 4)
+    for port in ports:
+        known(world, version, port)
+    given = [(bytes([number]) * 9, port) for number in range(3) for port in ports]
+    send(world, [datagram(version, *each) for each in given], 1.01)
+    assert len(world.raw.frames.sent) == MOST_FLOWS
+    got = raw(world) + [each for frame in world.raw.frames.sent for each in cut(frame)]
+    assert sorted(got) == sorted(left(version, *each) for each in given)
 
 
 @BOTH
