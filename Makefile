@@ -67,6 +67,7 @@ bench: $(VENV)/test.stamp packages
 	echo; $(AS_ROOT) $(PYTHON) -m bench.udp || failed=1; \
 	echo; $(AS_ROOT) $(PYTHON) -m bench.cost || failed=1; \
 	echo; $(AS_ROOT) $(PYTHON) -m bench.uplink || failed=1; \
+	echo; $(AS_ROOT) $(PYTHON) -m bench.counting || failed=1; \
 	echo; $(AS_ROOT) $(PYTHON) -m bench.check || failed=1; \
 	echo; $(AS_ROOT) $(PYTHON) -m bench.reload || failed=1; \
 	echo; $(AS_ROOT) $(PYTHON) -m bench.control || failed=1; \

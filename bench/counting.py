@@ -1,0 +1,102 @@
+"""What counting the answers costs that never pass the router, in one run, interleaved.
+
+    make bench          or, as root:  python -m bench.counting [--rounds 5] [--seconds 2]
+
+Downloads by one and four streams and four ping floods by the direct path, by a router that counts
+(docs/adr/019-counting.md) and by one whose guard lacks the capabilities for it.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Callable, Mapping
+from contextlib import AbstractContextManager
+from dataclasses import dataclass, field
+from pathlib import Path
+from statistics import median
+from typing import Final
+
+from bench import icmp
+from bench.contestants import OurRouter, check_route
+from bench.side_by_side import arguments, in_turn, network, required
+from tests.e2e.netns import Namespace
+from tests.e2e.status import read_status
+from tests.e2e.testbed import Testbed
+from tests.e2e.tunrouter import Tunrouter, rules, running
+from tests.e2e.wait import wait_until
+
+COUNTING, PLAIN = "counting", "without"
+NO_BPF: Final = ("setpriv", "--bounding-set=-bpf,-sys_admin", "--inh-caps=-bpf,-sys_admin")
+LEAST: Final = 0.97
+STREAMS: Final[Mapping[str, tuple[str, ...]]] = {
+    "down": ("--reverse",),
+    "4 down": ("-P", "4", "--reverse"),
+}
+FLOODS: Final = "4 ping floods"
+
+
+class Plain(OurRouter):
+    """A router that cannot count."""
+
+    name = PLAIN
+
+    def __init__(self, directory: Path) -> None:
+        super().__init__(directory)
+        self._directory = directory
+
+    def running(self, bed: Testbed) -> AbstractContextManager[Tunrouter]:
+        text = rules(f"{self.host} -> home")
+        return running(bed.router, self._directory, text, prefix=NO_BPF)
+
+
+@dataclass
+class Measured:
+    """All rounds of one router: Gbit/s and replies a second, by load."""
+
+    rates: dict[str, list[float]] = field(
+        default_factory=lambda: {load: [] for load in (*STREAMS, FLOODS)}
+    )
+
+
+def measure(bed: Testbed, router: OurRouter, measured: Measured, seconds: float) -> None:
+    """One round of one router."""
+    with router.running(bed):
+        check_route(bed, router, bed.router)
+        for load, options in STREAMS.items():
+            measured.rates[load].append(_stream(bed.router, router.host, seconds, *options))
+        replies = icmp.together(bed.router, router.host, seconds)
+        measured.rates[FLOODS].append(replies / seconds)
+        counted = read_status(bed.router)["policies"]["home"]["packets_in"]
+        assert (counted is None) == (router.name == PLAIN), counted
+
+
+def _stream(sending: Namespace, host: str, seconds: float, *options: str) -> float:
+    length = str(max(1, round(seconds)))
+    found = json.loads(sending.run("iperf3", "-J", "-c", host, "-t", length, *options).stdout)
+    return float(found["end"]["sum_received"]["bits_per_second"]) / 1e9
+
+
+def main() -> int:
+    options = arguments("Measure what counting costs", seconds=2.0, rounds=5)
+    make: Mapping[str, Callable[[Path], OurRouter]] = {COUNTING: OurRouter, PLAIN: Plain}
+    with network() as (bed, directory):
+        routers = {name: one(directory) for name, one in make.items()}
+        measured = {name: Measured() for name in routers}
+        server = bed.far.start("iperf3", "-s")
+        try:
+            wait_until(lambda: ":5201" in bed.far.run("ss", "-Hltn").stdout, "iperf3")
+            for name, one in in_turn(options.rounds, routers):
+                measure(bed, one, measured[name], options.seconds)
+        finally:
+            server.close()
+    passed = True
+    for load in (*STREAMS, FLOODS):
+        with_it, without = (median(measured[name].rates[load]) for name in (COUNTING, PLAIN))
+        print(f"{load}: {with_it:,.2f} with it, {without:,.2f} without")
+        passed &= required(f"{load}, of what is had without", with_it / without, at_least=LEAST)
+    return 0 if passed else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())
