@@ -10,6 +10,7 @@ from router.cli.report import Report, print_report
 from router.cli.rules_file import load_rules, rules_file
 from router.config.loader import Loaded, RulesFileUnreadable, collector_paused
 from router.config.problems import Problem, Severity
+from router.config.reading import out_of_memory
 from router.platform import present_network
 from router.policy.findings import find_all
 from router.policy.findings.situation import Situation
@@ -23,16 +24,24 @@ def check(given: Path | None, form: str, *, strict: bool) -> int:
     """Print problems and plan of a rules file, as text, json or github; the exit status."""
     with collector_paused():
         try:
-            loaded = load_rules(rules_file(given))
+            report = _report(given)
         except RulesFileUnreadable as error:
-            print_report(Report([error.problem]), form, sys.stdout)
+            print_report(Report(error.problems), form, sys.stdout)
             return exits.BAD_RULES
-        config = loaded.config
-        user = config.user if config else None
-        wanted = wanted_interfaces(config) if config else frozenset()
-        report = inspect(loaded, present_network(user, sources_of=wanted))
         print_report(report, form, sys.stdout)
     return _status(report.problems, strict)
+
+
+def _report(given: Path | None) -> Report:
+    """Raises RulesFileUnreadable."""
+    loaded = load_rules(rules_file(given))
+    config = loaded.config
+    user = config.user if config else None
+    wanted = wanted_interfaces(config) if config else frozenset()
+    try:
+        return inspect(loaded, present_network(user, sources_of=wanted))
+    except MemoryError:
+        raise RulesFileUnreadable(out_of_memory()) from None
 
 
 def inspect(loaded: Loaded, network: Network) -> Report:

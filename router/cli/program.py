@@ -35,6 +35,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except BrokenPipeError:  # the reader of our output (head, less) has closed it
         _discard_output()
         return exits.OK
+    except MemoryError:
+        print("tunrouter: there is not enough memory: see ulimit -v, MemoryMax", file=sys.stderr)
+        return exits.FAILED
     except OSError as error:
         if error.errno not in UNWRITABLE or error.filename is not None:
             raise

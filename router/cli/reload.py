@@ -8,7 +8,7 @@ from typing import Final
 
 from router.cli import exits
 from router.control.client import NoAnswerError, find_router, request
-from router.engine.reload.request import PATIENCE as READING
+from router.engine.reload.compiled import PATIENCE as READING
 from router.platform.base.errors import PlatformError
 
 PATIENCE: Final = 2 * READING + 10

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Callable, Iterable
 from pathlib import Path
@@ -11,6 +12,7 @@ from router.cli.terminal import paint, progress_bar
 from router.config.loader import Loaded, RulesFileUnreadable, load
 from router.config.problems import Problem, Severity
 from router.config.sources import Sources
+from router.config.trust import this_reader
 
 DEFAULT_FILES: Final = (Path("rules.yaml"), Path("/etc/tunrouter/rules.yaml"))
 
@@ -28,7 +30,7 @@ def load_rules(path: Path) -> Loaded:
     Raises RulesFileUnreadable.
     """
     with progress_bar("reading lists") as progress:
-        return load(path, progress)
+        return load(path, progress, reader=this_reader(os.environ))
 
 
 def valid_rules(
@@ -42,9 +44,9 @@ def valid_rules(
         loaded = load_rules(path)
     except RulesFileUnreadable as error:
         if report is None:
-            print_problems([error.problem], Sources(), sys.stderr)
+            print_problems(error.problems, Sources(), sys.stderr)
         else:
-            report([error.problem])
+            report(error.problems)
         return None
     shown = [
         problem for problem in loaded.problems if warnings or problem.severity is Severity.ERROR

@@ -13,6 +13,7 @@ from collections.abc import Iterable
 from functools import lru_cache
 from typing import NamedTuple
 
+from router.config.bounds import PROBLEMS
 from router.config.document import Collection, Document, Mapping, Node, Scalar, Sequence
 from router.config.model import Place
 from router.config.problems import Problem, Severity, quoted
@@ -21,8 +22,15 @@ MEANT = 0.7
 """From this likeness on (difflib's ratio) a misspelt key is read as the nearest known one."""
 
 
+class TooManyProblems(Exception):
+    """There are more than PROBLEMS, which has been reported."""
+
+
 class Findings:
-    """The problems of one document, collected in the order in which they are found."""
+    """The problems of one document, collected in the order in which they are found.
+
+    What reports one raises TooManyProblems where there are PROBLEMS of them.
+    """
 
     def __init__(self, document: Document) -> None:
         self.document = document
@@ -52,7 +60,18 @@ class Findings:
         self, code: str, severity: Severity, where: Node | Place, message: str, remedy: str
     ) -> None:
         place = self.place(where) if isinstance(where, Node) else where
-        self.problems.append(Problem(code, severity, place, message, remedy))
+        self.add([Problem(code, severity, place, message, remedy)])
+
+    def add(self, problems: Iterable[Problem]) -> None:
+        """Problems that were found elsewhere."""
+        self.problems += problems
+        if len(self.problems) < PROBLEMS:
+            return
+        place = self.problems[-1].place
+        message = f"more than {PROBLEMS:,} problems: what follows has not been read"
+        remedy = "is this the file that was meant? mend these first"
+        self.problems.append(Problem("too-many-problems", Severity.ERROR, place, message, remedy))
+        raise TooManyProblems
 
 
 class Entry(NamedTuple):

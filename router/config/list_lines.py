@@ -10,10 +10,12 @@ Must not know: where lines come from, rules or policies.
 from __future__ import annotations
 
 import struct
+import time
 from collections.abc import Callable, Hashable, Sequence
 from functools import partial
 from socket import AF_INET, AF_INET6, inet_pton
 
+from router.config.bounds import LINES, NETWORKS, SECONDS
 from router.config.cidr import BadCidrError, Cidr
 from router.config.fields import Findings
 from router.config.model import LENGTH_BITS, Place, PrefixList, Range
@@ -23,6 +25,10 @@ from router.config.sources import MAXIMUM_LINE, Sources
 
 REPORTED = 100
 
+SHORTEN = "remove lines without a network, or name fewer lists"
+JOIN = "name fewer lists, or join their networks: tunrouter lists merge"
+DISK = "are the lists on a disk that answers? name fewer or shorter ones"
+
 # Prefix lengths as they stand behind the '/' of a tidy line, with the end that CRLF leaves.
 _TAILS_V4 = {f"{n}{end}": n for n in range(33) for end in ("", "\r")}
 _TAILS_V6 = {f"{n}{end}": n for n in range(129) for end in ("", "\r")}
@@ -31,13 +37,44 @@ _HOST_BITS_V6 = [(1 << (128 - n)) - 1 for n in range(129)]
 _V4 = struct.Struct(">I").unpack
 
 
+class Budget:
+    """What lists that are read one after the other may have together: lines, networks, seconds."""
+
+    def __init__(self) -> None:
+        self._lines = 0
+        self._networks = 0
+        self._deadline = time.monotonic() + SECONDS
+
+    def spend(self, lines: int, networks: int) -> None:
+        """Raises TooMuchError."""
+        self._lines += lines
+        self._networks += networks
+        if self._lines > LINES:
+            raise TooMuchError("list-too-long", f"{LINES:,} lines", SHORTEN)
+        if self._networks > NETWORKS:
+            raise TooMuchError("too-many-networks", f"{NETWORKS:,} networks", JOIN)
+        if time.monotonic() > self._deadline:
+            raise TooMuchError("list-too-slow", f"{SECONDS:.0f} seconds to read", DISK)
+
+
+class TooMuchError(Exception):
+    """A list has, or all lists together have, more than is read. `bound` is how much that is."""
+
+    def __init__(self, code: str, bound: str, remedy: str) -> None:
+        super().__init__(code)
+        self.code = code
+        self.bound = bound
+        self.remedy = remedy
+
+
 class ListReader:
     """Lines in, packed networks out; what is wrong is kept as problems."""
 
-    def __init__(self, prefixes: PrefixList, sources: Sources) -> None:
+    def __init__(self, prefixes: PrefixList, sources: Sources, budget: Budget) -> None:
         self.problems: list[Problem] = []
         self._prefixes = prefixes
         self._sources = sources
+        self._budget = budget
         self._line = 0
         self._found = {Severity.ERROR: 0, Severity.WARNING: 0}
 
@@ -46,7 +83,9 @@ class ListReader:
 
         This runs a million times in a second, so a tidy line is decided here, without a call of
         our own; everything else (comments, blanks, host bits, ranges, mistakes) goes to _untidy.
+        Raises TooMuchError, for ranges at once and else after these lines.
         """
+        before = self._prefixes.size
         add_v4, add_line_v4 = self._prefixes.v4.append, self._prefixes.lines_v4.append
         add_v6, add_line_v6 = self._prefixes.v6.append, self._prefixes.lines_v6.append
         number = self._line
@@ -72,6 +111,12 @@ class ListReader:
                 pass
             self._untidy(line, number)
         self._line = number
+        self._budget.spend(len(lines), self._prefixes.size - before)
+
+    @property
+    def line(self) -> int:
+        """How many lines have been taken."""
+        return self._line
 
     def finish(self, mention: Place, findings: Findings) -> None:
         """What can be said only once the whole file has been read, and rules name it."""
@@ -119,6 +164,8 @@ class ListReader:
             return
         if len(networks) > 1:
             packed = tuple(network.packed for network in networks)
+            self._line = number
+            self._budget.spend(0, len(packed))
             place = Place(self._prefixes.file, number, 1)
             self._prefixes.ranges.append(Range(networks[0].version, packed, place))
         else:

@@ -9,15 +9,14 @@ Must not know: rules, what becomes of the lists.
 from __future__ import annotations
 
 import sys
-import zlib
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from io import BufferedReader
 from pathlib import Path
 
-from router.config.list_lines import ListReader
-from router.config.lists import ListError, pieces, reason
+from router.config.list_lines import Budget, ListReader, TooMuchError
+from router.config.lists import READING_ERRORS, ListError, pieces, reason, too_much
 from router.config.model import PrefixList
 from router.config.problems import Problem, Severity, quoted
 from router.config.sources import Sources
@@ -38,14 +37,17 @@ class ReadLists:
 def read_lists(names: Iterable[str]) -> ReadLists:
     """Read the files of these names; `-` is the standard input, which can be read once only."""
     read = ReadLists()
+    budget = Budget()
     for name in names:
         prefixes = PrefixList(STANDARD_INPUT_SHOWN if name == STANDARD_INPUT else name)
-        reader = ListReader(prefixes, read.sources)
+        reader = ListReader(prefixes, read.sources, budget)
         try:
             with _opened(name) as raw:
                 for lines in pieces(raw, zipped=name.endswith(".gz")):
                     reader.take(lines)
-        except (OSError, ValueError, EOFError, zlib.error, ListError) as error:
+        except TooMuchError as error:
+            reader.problems.append(too_much(error, prefixes.file, reader.line, None))
+        except (ValueError, *READING_ERRORS) as error:
             reader.problems.append(_unreadable(prefixes.file, error))
         else:
             reader.count_rest(None)

@@ -14,10 +14,11 @@ from __future__ import annotations
 
 import gc
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from router.config.bounds import ATTEMPTS
 from router.config.document import (
     Document,
     Mapping,
@@ -29,6 +30,7 @@ from router.config.duplicates import check_duplicates
 from router.config.fields import (
     Entry,
     Findings,
+    TooManyProblems,
     as_text,
     is_nothing,
     kind_of,
@@ -38,6 +40,7 @@ from router.config.fields import (
 )
 from router.config.lists import ListLibrary, Progress
 from router.config.model import Config, Place
+from router.config.opening import Opener
 from router.config.policies import (
     PolicyTable,
     check_interfaces,
@@ -46,10 +49,17 @@ from router.config.policies import (
     read_policies,
 )
 from router.config.problems import Problem, Severity, has_errors, quoted
-from router.config.reading import RulesFileUnreadable, decode, read_bytes
+from router.config.reading import (
+    RulesFileChanged,
+    RulesFileUnreadable,
+    decode,
+    out_of_memory,
+    read_bytes,
+)
 from router.config.rules import read_rules
 from router.config.schema import DEFAULT_POLICY, DEFAULT_USER, TOP_KEYS, USER_NAME, VERSION
 from router.config.sources import Sources
+from router.config.trust import Reader
 from router.config.tun import read_tun
 
 __all__ = ["Loaded", "Progress", "RulesFileUnreadable", "collector_paused", "load"]
@@ -73,16 +83,25 @@ class Loaded:
 
 
 def load(
-    path: Path | str, progress: Progress | None = None, *, pure_python: bool = False
+    path: Path | str,
+    progress: Progress | None = None,
+    *,
+    reader: Reader | None = None,
+    pure_python: bool = False,
 ) -> Loaded:
     """Read a rules file and the lists it names.
 
-    `progress` is called with bytes done and bytes in all while lists are read. `pure_python` keeps
-    libyaml out. Raises RulesFileUnreadable where the rules file itself can't be read.
+    `progress` is called with bytes done and bytes in all while lists are read. `reader`: for whom,
+    as some files may not be read by root; None: all may. `pure_python` keeps libyaml out. Raises
+    RulesFileUnreadable where the rules file itself can't be read, or there is no memory for it.
     """
     path = Path(path)
+    opener = Opener(reader)
     with collector_paused():
-        loaded = _load(path, read_bytes(path), progress, pure_python)
+        try:
+            loaded = _load_unchanged(path, opener, progress, pure_python)
+        except MemoryError:
+            raise RulesFileUnreadable(out_of_memory()) from None
     file = str(path)
     # Aliases repeat one mistake many times; it is reported once.
     loaded.problems = sorted(
@@ -104,10 +123,23 @@ def collector_paused() -> Iterator[None]:
             gc.enable()
 
 
-def _load(path: Path, data: bytes, progress: Progress | None, pure_python: bool) -> Loaded:
+def _load_unchanged(
+    path: Path, opener: Opener, progress: Progress | None, pure_python: bool
+) -> Loaded:
+    """Again while files change meanwhile, ATTEMPTS times at most."""
+    for _ in range(ATTEMPTS - 1):
+        with suppress(RulesFileChanged):
+            loaded = _load(path, opener, progress, pure_python)
+            if all(problem.code != "file-changed" for problem in loaded.problems):
+                return loaded
+    return _load(path, opener, progress, pure_python)
+
+
+def _load(path: Path, opener: Opener, progress: Progress | None, pure_python: bool) -> Loaded:
     loaded = Loaded()
     file = str(path)
-    text, loaded.problems = decode(file, data)
+    read = read_bytes(path, opener)
+    text, loaded.problems = decode(file, read.data)
     loaded.sources.add_text(file, text)
     if loaded.problems:
         return loaded
@@ -117,9 +149,11 @@ def _load(path: Path, data: bytes, progress: Progress | None, pure_python: bool)
         loaded.problems.append(error.problem)
         return loaded
     findings = Findings(document)
-    library = ListLibrary(findings, path, loaded.sources)
-    config = _read(findings, document, library, progress)
-    loaded.problems = findings.problems
+    library = ListLibrary(findings, path, loaded.sources, opener, named_by_user=read.by_user)
+    config = None
+    with suppress(TooManyProblems):
+        config = _read(findings, document, library, progress)
+    loaded.problems = [*read.warnings, *findings.problems]
     loaded.config = None if has_errors(findings.problems) else config
     return loaded
 

@@ -125,6 +125,11 @@ class PrefixList:
         return self.v4 if version == 4 else self.v6
 
     @property
+    def size(self) -> int:
+        """How many networks there are, without those of ranges."""
+        return len(self.v4) + len(self.v6)
+
+    @property
     def empty(self) -> bool:
         return not (self.v4 or self.v6 or self.ranges)
 

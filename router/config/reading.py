@@ -9,12 +9,16 @@ Must not know: YAML.
 from __future__ import annotations
 
 import re
-import stat
+from io import BufferedReader
 from itertools import islice
 from pathlib import Path
+from typing import NamedTuple
 
+from router.config.bounds import RULES_BYTES
 from router.config.model import Place
+from router.config.opening import ChangedError, Opener, UntrustedError
 from router.config.problems import Problem, Severity
+from router.config.trust import Fault, NotRegularError
 
 REPORTED = 100
 """Characters that are reported one by one; a file with more of them is no text file."""
@@ -26,22 +30,48 @@ the time of one of all that is allowed."""
 
 
 class RulesFileUnreadable(Exception):
-    """The rules file can't be read at all. `problem` has the reason and the remedy."""
+    """The rules file can't be read at all. `problems` have the reasons and the remedies."""
 
-    def __init__(self, problem: Problem) -> None:
-        super().__init__(problem.message)
-        self.problem = problem
+    def __init__(self, *problems: Problem) -> None:
+        super().__init__(problems[0].message)
+        self.problems = list(problems)
 
 
-def read_bytes(path: Path) -> bytes:
+class RulesFileChanged(RulesFileUnreadable):
+    """It was written to while it was read."""
+
+
+class RulesBytes(NamedTuple):
+    """A rules file as it was read. `by_user`, `warnings`: see OpenFile; the faults as problems."""
+
+    data: bytes
+    by_user: bool
+    warnings: list[Problem]
+
+
+def read_bytes(path: Path, opener: Opener) -> RulesBytes:
     """The whole file. Raises RulesFileUnreadable where there is none, or none to be read."""
     try:
-        kind = path.stat().st_mode
-        if stat.S_ISDIR(kind):
-            raise _unreadable(path, "is a directory", f"name the file, as {path}/rules.yaml")
-        if not (stat.S_ISREG(kind) or stat.S_ISFIFO(kind)):
-            raise _unreadable(path, "is not a regular file", "name a file with rules")
-        return path.read_bytes()
+        pipe = opener.open_pipe(path)
+        if pipe is not None:
+            with pipe:
+                return RulesBytes(_read_all(path, pipe), by_user=False, warnings=[])
+        with opener.open(path) as opened:
+            if opened.found.st_size > RULES_BYTES:
+                raise _too_large(path)
+            data = _read_all(path, opened.raw)
+            opened.check_unchanged()
+        warnings = [untrusted(each, Severity.WARNING) for each in opened.faults]
+        return RulesBytes(data, opened.by_user, warnings)
+    except UntrustedError as error:
+        raise RulesFileUnreadable(
+            *(untrusted(each, Severity.ERROR) for each in error.faults)
+        ) from None
+    except NotRegularError as error:
+        name = f"name the file, as {path}/rules.yaml" if path.is_dir() else "name a file with rules"
+        raise _unreadable(path, str(error), name) from None
+    except ChangedError:
+        raise RulesFileChanged(changed(f"the rules file {path}", None)) from None
     except FileNotFoundError:
         raise _unreadable(path, "does not exist", "name another with -c, or create it") from None
     except PermissionError:
@@ -53,11 +83,47 @@ def read_bytes(path: Path) -> bytes:
         raise _unreadable(path, "is not a path", "check its name") from None
 
 
+def _read_all(path: Path, raw: BufferedReader) -> bytes:
+    data = raw.read(RULES_BYTES + 1)
+    if len(data) > RULES_BYTES:
+        raise _too_large(path)
+    return data
+
+
+def untrusted(fault: Fault, severity: Severity, place: Place | None = None) -> Problem:
+    """Root may not read a file, or may not when `run` is called by this user."""
+    message = fault.what if severity is Severity.ERROR else f"{fault.what}: 'run' will refuse it"
+    return Problem("untrusted-file", severity, place, message, fault.remedy)
+
+
+def out_of_memory() -> Problem:
+    return Problem(
+        "out-of-memory",
+        Severity.ERROR,
+        None,
+        "there is not enough memory for the rules and their lists",
+        "name fewer or shorter lists, or give the program more memory (ulimit -v, MemoryMax)",
+    )
+
+
 def _unreadable(path: Path, why: str, remedy: str) -> RulesFileUnreadable:
     message = f"the rules file {path} {why}"
     return RulesFileUnreadable(
         Problem("unreadable-rules-file", Severity.ERROR, None, message, remedy)
     )
+
+
+def _too_large(path: Path) -> RulesFileUnreadable:
+    message = f"the rules file {path} has more than {RULES_BYTES:,} bytes"
+    remedy = "put its networks into list files and name them with 'file:'"
+    return RulesFileUnreadable(Problem("rules-too-large", Severity.ERROR, None, message, remedy))
+
+
+def changed(what: str, place: Place | None) -> Problem:
+    """`what` was read while it was written."""
+    message = f"{what} was written to while it was read"
+    remedy = "try again when it is complete; a complete file can replace another at once: 'mv' it"
+    return Problem("file-changed", Severity.ERROR, place, message, remedy)
 
 
 def decode(file: str, data: bytes) -> tuple[str, list[Problem]]:

@@ -10,11 +10,19 @@ from __future__ import annotations
 
 import gzip
 import zlib
+from collections.abc import Callable
+from contextlib import AbstractContextManager
 from itertools import islice
-from pathlib import Path
+
+from router.config.opening import OpenFile, UntrustedError
+from router.config.trust import NotRegularError
 
 MAXIMUM_LINE = 65_536
 """Bytes of a list line that are ever looked at."""
+
+
+OpenList = Callable[[], AbstractContextManager[OpenFile]]
+"""Opens a list again, under the conditions under which it was opened first."""
 
 
 class Sources:
@@ -24,15 +32,15 @@ class Sources:
         self._texts: dict[str, str] = {}
         self._split: dict[str, list[str]] = {}
         self._lines: dict[tuple[str, int], str] = {}
-        self._lists: dict[str, Path] = {}
+        self._lists: dict[str, OpenList] = {}
 
     def add_text(self, file: str, text: str) -> None:
         """Keep a whole file whose lines end in a newline and nothing else."""
         self._texts[file] = text
 
-    def add_list(self, file: str, path: Path) -> None:
+    def add_list(self, file: str, open_list: OpenList) -> None:
         """Make the lines of a list file available without reading it now."""
-        self._lists[file] = path
+        self._lists[file] = open_list
 
     def remember(self, file: str, number: int, line: str) -> None:
         self._lines[file, number] = line
@@ -49,14 +57,15 @@ class Sources:
         return self._lines.get((file, number))
 
 
-def _read_line(path: Path, number: int) -> str:
+def _read_line(open_list: OpenList, number: int) -> str:
     """One line of a list file, plain or compressed; empty when it can't be read."""
     try:
-        with path.open("rb") as raw:
+        with open_list() as opened:
+            raw = opened.raw
             packed = raw.peek(2)[:2] == b"\x1f\x8b"
             stream = gzip.GzipFile(fileobj=raw) if packed else raw
             line = next(islice(stream, number - 1, None), b"")
-    except (OSError, EOFError, zlib.error):
+    except (OSError, EOFError, zlib.error, NotRegularError, UntrustedError):
         return ""
     text = line[:MAXIMUM_LINE].decode("utf-8", "replace")
     return text.removeprefix("\ufeff").rstrip("\r\n")

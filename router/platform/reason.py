@@ -19,6 +19,8 @@ def reason(error: Exception) -> str:
     if isinstance(error, OSError):
         words = error.strerror or "no cause is known"
         return words if error.filename is None else f"{words}: {os.fsdecode(error.filename)}"
+    if isinstance(error, MemoryError):
+        return "there is not enough memory"
     code = getattr(error, "code", None)  # a NetlinkError: pyroute2 is imported only where needed
     if isinstance(code, int):
         return os.strerror(code)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import NamedTuple
+from typing import Final, NamedTuple
 
 from router.config.model import Config
 from router.config.problems import LineSource, Problem
@@ -14,6 +14,9 @@ from router.policy.prefixes import FAMILIES
 from router.policy.routes.answered import AnsweredPrefix
 from router.policy.routes.exempt import exempt_endpoints
 from router.policy.routes.plan import Plan, applying, route_mtu, route_sources
+
+PATIENCE: Final = 120.0
+"""Seconds that reading a file may take; a million prefixes need a few."""
 
 Dependencies = tuple[object, ...]
 """What a plan depends on besides the rules: as long as it is equal, so is the plan."""

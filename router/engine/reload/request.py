@@ -26,7 +26,7 @@ from router.engine.forwarder import Forwarder
 from router.engine.loop import Loop
 from router.engine.policy_log import log_policies
 from router.engine.reload.chunked_pickle import ChunkedUnpickler
-from router.engine.reload.compiled import Compiled, Report, Reread
+from router.engine.reload.compiled import PATIENCE, Compiled, Report, Reread
 from router.engine.reload.outcome import Outcome, policy_changes
 from router.engine.routes.installed import InstalledRoutes, RollbackFailedError
 from router.outbound.all import Outbounds
@@ -36,8 +36,6 @@ from router.platform.reason import reason
 
 log = logging.getLogger(__name__)
 
-PATIENCE: Final = 120.0
-"""Seconds that reading may take; a million prefixes need a few."""
 CUT_OFF: Final = (
     "the process that reads the rules has ended before it was done (out of memory?): "
     "nothing has changed; try again, or look at the system's log"
@@ -47,7 +45,7 @@ TOO_LONG: Final = (
     "are the file and its lists on a disk that answers?"
 )
 
-REFUSALS: Final = (PlatformError, OSError)
+REFUSALS: Final = (PlatformError, OSError, MemoryError)
 """What a system raises when it refuses."""
 
 Done = Callable[[Outcome], None]

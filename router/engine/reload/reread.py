@@ -6,7 +6,7 @@ given and nothing else. It reads, checks, compiles and plans as a start does, an
 result to its standard output, which the router receives piece by piece.
 
 Always true: what is written is either the problems or everything that a reload needs; no traceback
-reaches a user.
+reaches a user; the process ends after LIFETIME at the latest.
 """
 
 from __future__ import annotations
@@ -17,12 +17,14 @@ import sys
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import Final
 
 from router.config.loader import RulesFileUnreadable, collector_paused, load
 from router.config.model import Config
 from router.config.sources import Sources
+from router.config.trust import this_reader
 from router.engine.reload import chunked_pickle
-from router.engine.reload.compiled import Compiled, Report, Reread, dependencies
+from router.engine.reload.compiled import PATIENCE, Compiled, Report, Reread, dependencies
 from router.platform import present_network
 from router.platform.reason import reason
 from router.policy.findings.loops import find_endpoint_problems
@@ -30,6 +32,9 @@ from router.policy.findings.situation import Situation
 from router.policy.interfaces import facts_of, interfaces_by_policy, wanted_interfaces
 from router.policy.match.table import RuleSet
 from router.policy.routes.answered import answered_prefixes
+
+LIFETIME: Final = round(PATIENCE) + 5
+"""Seconds; the router gives it up before."""
 
 
 def command(file: Path) -> Sequence[str]:
@@ -40,9 +45,9 @@ def command(file: Path) -> Sequence[str]:
 def reread(file: Path) -> Reread:
     """Read, check and compile a rules file."""
     try:
-        loaded = load(file)
+        loaded = load(file, reader=this_reader(os.environ))
     except RulesFileUnreadable as error:
-        return Reread(Report.of([error.problem], Sources()))
+        return Reread(Report.of(error.problems, Sources()))
     problems = Report.of(loaded.problems, loaded.sources)
     if loaded.config is None:
         return Reread(problems)
@@ -70,6 +75,9 @@ def _without_prefixes(config: Config) -> Config:
 def main() -> None:
     # A reader that does not want the rest has closed the pipe, which is no error.
     signal.signal(signal.SIGPIPE, signal.SIG_DFL)
+    # One that was given up ends, whatever it waits for: a disk that does not answer, say.
+    signal.signal(signal.SIGALRM, signal.SIG_DFL)
+    signal.alarm(LIFETIME)
     file = Path(sys.argv[1])
     with collector_paused():
         try:
@@ -77,8 +85,11 @@ def main() -> None:
         except Exception as error:
             why = f"{file}: cannot be read again: {reason(error)}"
             result = Reread(Report.saying(why))
-        chunked_pickle.write(result, sys.stdout.buffer)
-        sys.stdout.buffer.flush()
+        try:
+            chunked_pickle.write(result, sys.stdout.buffer)
+            sys.stdout.buffer.flush()
+        except MemoryError:
+            os._exit(1)  # the reader finds the value incomplete
     # The reader waits for the end, and should not wait until a million prefixes are freed.
     os._exit(0)
 

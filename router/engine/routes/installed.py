@@ -23,6 +23,7 @@ from router.platform.base.facts import ForeignRoute
 from router.platform.base.routes import ReconcileResult
 from router.platform.base.system import System
 from router.platform.base.tun import TunDevice
+from router.platform.reason import reason
 from router.policy.findings.loops import exemption
 from router.policy.interfaces import FactsOf
 from router.policy.match.table import RuleSet
@@ -244,33 +245,33 @@ class InstalledRoutes:
         )
 
     def change(self, compiled: Compiled) -> RouteChanges:
-        """Apply other rules. Raises PlatformError when that is refused, and everything is as
-        it was, or RollbackFailedError."""
+        """Apply other rules. Raises PlatformError, OSError or MemoryError when that is refused, and
+        everything is as it was, or RollbackFailedError."""
         endpoints = self._system.facts.endpoints()  # which waits for a reconciliation under way
         former = self._config, self._rules, self._depends_on, self._plan
-        self._config, self._rules = compiled.config, compiled.rules
-        self._depends_on = self._dependencies(endpoints)
-        self._plan = compiled.plan
-        if self._depends_on != compiled.depends_on:
-            self._plan = make_plan(self._config, self._rules, self._facts_of, endpoints)
-        before, after = set(former[-1].routes), set(self._plan.routes)
         try:
+            self._config, self._rules = compiled.config, compiled.rules
+            self._depends_on = self._dependencies(endpoints)
+            self._plan = compiled.plan
+            if self._depends_on != compiled.depends_on:
+                self._plan = make_plan(self._config, self._rules, self._facts_of, endpoints)
+            before, after = set(former[-1].routes), set(self._plan.routes)
             if before != after:
                 self._report_failed(self._system.routes.reconcile(self._plan.routes).failed)
-        except PlatformError as refusal:
+        except (PlatformError, OSError, MemoryError) as refusal:
             self._config, self._rules, self._depends_on, self._plan = former
             self._roll_back(refusal)
             raise
         self._report([each for each in self._plan.exempt if each not in former[-1].exempt])
         return RouteChanges(len(after - before), len(before - after))
 
-    def _roll_back(self, refusal: PlatformError) -> None:
+    def _roll_back(self, refusal: Exception) -> None:
         try:
             self._system.routes.reconcile(self._plan.routes)
         except PlatformError as error:
             raise RollbackFailedError(
-                f"other rules could not be applied ({refusal}), and the former routes could not be "
-                f"restored ({error}): stopping, and cleaning up now; start the router again"
+                f"other rules could not be applied ({reason(refusal)}), and the former routes "
+                f"could not be restored ({error}): stopping, and cleaning up now; start the router again"
             ) from error
 
     def _dependencies(self, endpoints: Sequence[Endpoint]) -> Dependencies:

@@ -22,12 +22,18 @@ GOLDEN = Path(__file__).parent / "golden"
 CASES = sorted(path.stem for path in GOLDEN.glob("*.yaml"))
 
 KEBAB = re.compile(r"[a-z]+(-[a-z0-9]+)+")
-REPORTING = {"error", "warning", "Problem", "_report", "_refuse"}
+REPORTING = {"error", "warning", "Problem", "TooMuchError", "_report", "_refuse"}
 LIBYAML_ONLY = {"yaml-syntax-colon"}
 """`[fd00::, x]` is an error for libyaml and a mapping within the list for PyYAML's own parser."""
 
-SHOWN_ELSEWHERE = {"unreadable-rules-file"}
-"""Codes that no rules file can show, with their own tests."""
+SHOWN_ELSEWHERE = {
+    "unreadable-rules-file",
+    *("rules-too-large", "list-too-large", "list-too-long", "list-too-slow"),
+    *("too-many-networks", "too-many-problems", "out-of-memory"),
+    *("file-changed", "untrusted-file"),
+}
+"""Codes that no file of a reasonable size can show, with their own tests: test_bounds, test_faults,
+test_trust, test_loader."""
 
 
 def rendered(case: str, pure_python: bool) -> str:

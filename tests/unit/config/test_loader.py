@@ -214,13 +214,13 @@ def test_paths_that_cannot_be_read(tmp_path: Path) -> None:
     for path, expected in [
         (tmp_path / "absent.yaml", "does not exist"),
         (tmp_path, "is a directory"),
-        (Path("/dev/null"), "is not a regular file"),
+        (Path("/dev/null"), "is not a regular file but a device"),
         (Path("/dev/null/rules.yaml"), "can't be read"),
         (Path("a\0b"), "is not a path"),
     ]:
         with pytest.raises(RulesFileUnreadable) as caught:
             load(path)
-        problem = caught.value.problem
+        (problem,) = caught.value.problems
         assert expected in problem.message
         assert problem.help
         assert problem.code == "unreadable-rules-file"
@@ -232,10 +232,10 @@ def test_a_rules_file_that_may_not_be_read(tmp_path: Path, monkeypatch: pytest.M
     path.chmod(0)
     if os.access(path, os.R_OK):  # root may read everything: have the refusal simulated
 
-        def refuse(self: Path) -> bytes:
-            raise PermissionError(13, "Permission denied", str(self))
+        def refuse(path: Path, _flags: int) -> int:
+            raise PermissionError(13, "Permission denied", str(path))
 
-        monkeypatch.setattr(Path, "read_bytes", refuse)
+        monkeypatch.setattr(os, "open", refuse)
     with pytest.raises(RulesFileUnreadable, match="may not be read"):
         load(path)
 
