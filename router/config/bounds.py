@@ -12,7 +12,9 @@ from typing import Final
 MIB: Final = 1 << 20
 
 RULES_BYTES: Final = 32 * MIB
-"""Of a rules file: some 700,000 rules, which take a gigabyte of memory."""
+"""Of a rules file."""
+VALUES: Final = 4_000_000
+"""Of a rules file, keys and collections among them: 800,000 rules, which take 1.5 GB of memory."""
 LIST_BYTES: Final = 256 * MIB
 """Of a list file, and of what a compressed one unpacks to."""
 LINES: Final = 10_000_000
@@ -22,6 +24,6 @@ NETWORKS: Final = 5_000_000
 SECONDS: Final = 100.0
 """For all lists together; a reload is given up after 120 (router.engine.reload.compiled)."""
 PROBLEMS: Final = 10_000
-"""That are reported of a rules file."""
+"""Errors, and likewise warnings, that are reported of a rules file and its lists."""
 ATTEMPTS: Final = 3
 """At reading files that change meanwhile."""

@@ -21,6 +21,7 @@ from yaml.parser import Parser
 from yaml.reader import Reader
 from yaml.scanner import Scanner
 
+from router.config.bounds import VALUES
 from router.config.model import Place
 from router.config.problems import Problem, Severity, harmless, quoted
 from router.config.syntax import CLOSE_BRACKETS, MAXIMUM_DEPTH, TOO_DEEP, explain_syntax
@@ -204,6 +205,8 @@ class _Composer:
                 column -= 1
         node = Scalar(event.value, plain, begin.line + 1, column, width)
         self.weight += 1
+        if self.weight > VALUES:
+            self._refuse_more(begin)
         if event.tag is not None:
             self._check_tag(event)
         if event.anchor is not None:
@@ -225,6 +228,8 @@ class _Composer:
         node.span = (mark.index, mark.index)
         self.unfinished.append((event.anchor, self.weight))
         self.weight += 1
+        if self.weight > VALUES:
+            self._refuse_more(mark)
         self._attach(node)
         self.open.append(node)
 
@@ -276,6 +281,14 @@ class _Composer:
                 f"the tag {quoted(event.tag)} means nothing here",
                 "leave the tag out, or quote a value that begins with '!'",
             )
+
+    def _refuse_more(self, mark: Any) -> NoReturn:
+        self._refuse(
+            mark,
+            "too-many-values",
+            f"the rules file has more than {VALUES:,} values up to here",
+            "put its networks into list files and name them with 'file:'",
+        )
 
     def _refuse_second(self, event: Any) -> NoReturn:
         self._refuse(

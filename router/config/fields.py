@@ -23,18 +23,20 @@ MEANT = 0.7
 
 
 class TooManyProblems(Exception):
-    """There are more than PROBLEMS, which has been reported."""
+    """There are more errors than PROBLEMS, which has been reported."""
 
 
 class Findings:
     """The problems of one document, collected in the order in which they are found.
 
-    What reports one raises TooManyProblems where there are PROBLEMS of them.
+    What reports an error raises TooManyProblems where there are PROBLEMS of them; further warnings
+    are not kept.
     """
 
     def __init__(self, document: Document) -> None:
         self.document = document
         self.problems: list[Problem] = []
+        self._found = dict.fromkeys(Severity, 0)
         self.passed_over: set[str] = set()
         """Words in values that were not read because of another mistake: what they name counts as
         used, so that one mistake doesn't cause a second report."""
@@ -64,14 +66,24 @@ class Findings:
 
     def add(self, problems: Iterable[Problem]) -> None:
         """Problems that were found elsewhere."""
-        self.problems += problems
-        if len(self.problems) < PROBLEMS:
-            return
-        place = self.problems[-1].place
-        message = f"more than {PROBLEMS:,} problems: what follows has not been read"
-        remedy = "is this the file that was meant? mend these first"
-        self.problems.append(Problem("too-many-problems", Severity.ERROR, place, message, remedy))
-        raise TooManyProblems
+        for problem in problems:
+            severity = problem.severity
+            self._found[severity] += 1
+            if self._found[severity] <= PROBLEMS:
+                self.problems.append(problem)
+                continue
+            if self._found[severity] == PROBLEMS + 1:
+                self.problems.append(_too_many(severity, problem.place))
+            if severity is Severity.ERROR:
+                raise TooManyProblems
+
+
+def _too_many(severity: Severity, place: Place | None) -> Problem:
+    unread = severity is Severity.ERROR
+    rest = "what follows has not been read" if unread else "further ones are not shown"
+    message = f"more than {PROBLEMS:,} {severity}s: {rest}"
+    remedy = "is this the file that was meant? mend these first"
+    return Problem("too-many-problems", severity, place, message, remedy)
 
 
 class Entry(NamedTuple):

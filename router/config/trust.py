@@ -114,6 +114,7 @@ class _Way:
         self._trusted = frozenset((ROOT, reader.user))
         self._by_link = named_by_user
         self._readable = True
+        self._is_shared = False  # whether the directory is one in which others may make names
         self._links = 0
         self._named: list[str] = []
         self._directory = -1
@@ -183,14 +184,14 @@ class _Way:
         what = f"the directory {self._quoted()}"
         self.by_user |= self._judge_owner(what, "chown", "", found)
         self._readable &= self._is_allowed(found, stat.S_IXOTH)
-        if found.st_mode & stat.S_ISVTX and self._writers(found):
-            self.by_user = True
-        else:
+        self._is_shared = bool(found.st_mode & stat.S_ISVTX and self._writers(found))
+        if not self._is_shared:
             self._judge_writers(what, "", found)
 
     def _judge_file(self, name: str, found: os.stat_result) -> None:
         what = f"the file {self._quoted(name)}"
-        is_placed = self.by_user and (self._by_link or found.st_nlink > 1)
+        by_others = self.by_user or self._is_shared
+        is_placed = self._by_link or (by_others and found.st_nlink > 1)
         self.by_user |= self._judge_owner(what, "chown", name, found)
         self._judge_writers(what, name, found)
         if is_placed and not (self._readable and self._is_allowed(found, stat.S_IROTH)):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 from pathlib import Path
 
@@ -76,6 +77,19 @@ def test_a_missing_file_is_named(bed: Testbed, tmp_path: Path) -> None:
     ended = run_to_end(bed.router, "run", "-c", str(missing))
     assert ended.exit_code == 2, ended.log
     assert "absent.yaml" in ended.log
+    assert state(bed.router) == before
+
+
+def test_rules_that_others_can_write_are_refused_with_the_remedy(
+    bed: Testbed, tmp_path: Path
+) -> None:
+    rules_file = write_rules(tmp_path, rules("198.51.100.1 -> home"))
+    os.chown(rules_file, 65534, 65534)
+    before = state(bed.router)
+    ended = run_to_end(bed.router, "run", "-c", str(rules_file))
+    assert ended.exit_code == 2, ended.log
+    assert "error[untrusted-file]" in ended.log
+    assert f"chown root {rules_file}" in ended.log
     assert state(bed.router) == before
 
 

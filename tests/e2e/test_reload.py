@@ -190,6 +190,37 @@ def test_a_bad_file_changes_nothing(
         assert "flows kept: 1 (1 tcp); flows ended: 0" in router.reload(written())
 
 
+def test_files_of_others_change_nothing_and_appear_nowhere(
+    bed: Testbed, router: Tunrouter, tmp_path: Path
+) -> None:
+    listed, theirs, secret = (tmp_path / name for name in ("list.txt", "theirs", "secret"))
+    secret.write_text("root:secret\n")
+    secret.chmod(0o600)
+    theirs.mkdir()
+    os.chown(theirs, 65534, 65534)
+    (theirs / "list.txt").symlink_to(secret)
+    (theirs / "link").symlink_to(secret)
+    os.chown(theirs / "link", 65534, 65534, follow_symlinks=False)
+    listed.write_text("203.0.113.7\n")
+    text = written().replace("default:", "  - {file: FILE, policy: drop}\ndefault:")
+    before = state(bed.router)
+    for file, mode, message in [
+        ("theirs/list.txt", 0o644, f"chown root {theirs}, or"),
+        ("theirs/link", 0o644, f"chown -h root {theirs}/link"),
+        ("list.txt", 0o666, f"chmod go-w {listed}"),
+        ("/proc/self/mem", 0o644, "Input/output error"),
+        ("/dev/zero", 0o644, "is not a regular file but a device"),
+    ]:
+        listed.chmod(mode)
+        assert router.reload(text.replace("FILE", file)).startswith("not reloaded")
+        assert message in router.log
+        assert state(bed.router) == before
+    listed.chmod(0o644)
+    assert router.reload(text.replace("FILE", "list.txt")).startswith("reloaded: 5 rules")
+    assert "secret\n" not in router.log
+    assert ":secret" not in router.log
+
+
 def test_the_command_reports_the_outcome(bed: Testbed, router: Tunrouter) -> None:
     """On its output, by its exit status, and in the log."""
     with conversation(bed, V4, HOME):
@@ -285,11 +316,13 @@ def test_the_process_that_reads_rules_ends_with_the_router(
     router: Tunrouter, by: signal.Signals
 ) -> None:
     """However the router ends: that process does not outlive it, and logs nothing more."""
-    router.rules_file.unlink()
-    os.mkfifo(router.rules_file)  # blocks its reader until it is written to
-    before = len(router.pids())
+    many = (f"10.{number >> 8}.{number & 255}.0/24 -> home" for number in range(50_000))
+    router.rules_file.write_text(rules(*many))
+    before = set(router.pids())
     os.kill(router.pid, signal.SIGHUP)
-    wait_until(lambda: len(router.pids()) > before, "the program that reads")
+    wait_until(lambda: set(router.pids()) - before, "the program that reads")
+    for pid in set(router.pids()) - before:
+        os.kill(pid, signal.SIGSTOP)  # as one that waits for a disk
     stopped = router.stop(by)
     wait_until(lambda: not router.pids(), "all processes to end")
     assert "Traceback" not in router.log

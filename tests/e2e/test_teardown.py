@@ -63,9 +63,9 @@ def test_a_second_signal_interrupts_nothing(
 @pytest.mark.parametrize("by", [signal.SIGINT, signal.SIGTERM])
 def test_an_end_before_it_is_ready(bed: Testbed, tmp_path: Path, by: signal.Signals) -> None:
     before = state(bed.router)
-    path = tmp_path / "rules.yaml"
-    os.mkfifo(path)  # blocks its reader until it is written to
-    router = Tunrouter(bed.router, path)
+    os.mkfifo(tmp_path / "rules")  # open for writing too, it blocks its reader for ever
+    waiting = ("sh", "-c", f'exec "$0" "$@" <>{tmp_path}/rules')
+    router = Tunrouter(bed.router, Path("/dev/stdin"), prefix=waiting)
     try:
         wait_until(lambda: len(router.pids()) > 1, "the first helper, before the rules are read")
         stopped = router.stop(by)

@@ -271,7 +271,8 @@ class InstalledRoutes:
         except PlatformError as error:
             raise RollbackFailedError(
                 f"other rules could not be applied ({reason(refusal)}), and the former routes "
-                f"could not be restored ({error}): stopping, and cleaning up now; start the router again"
+                f"could not be restored ({error}): stopping, and cleaning up now; start the "
+                "router again"
             ) from error
 
     def _dependencies(self, endpoints: Sequence[Endpoint]) -> Dependencies:

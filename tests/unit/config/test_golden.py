@@ -29,7 +29,7 @@ LIBYAML_ONLY = {"yaml-syntax-colon"}
 SHOWN_ELSEWHERE = {
     "unreadable-rules-file",
     *("rules-too-large", "list-too-large", "list-too-long", "list-too-slow"),
-    *("too-many-networks", "too-many-problems", "out-of-memory"),
+    *("too-many-networks", "too-many-problems", "too-many-values", "out-of-memory"),
     *("file-changed", "untrusted-file"),
 }
 """Codes that no file of a reasonable size can show, with their own tests: test_bounds, test_faults,

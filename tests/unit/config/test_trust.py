@@ -231,6 +231,21 @@ def test_a_hard_link_of_the_users_to_what_only_root_may_read(tree: Tree) -> None
     assert "may not be read by alice" in fault
 
 
+def test_a_hard_link_in_a_sticky_directory(tree: Tree) -> None:
+    os.link(tree.top / "secret/shadow", tree.top / "tmp/hard.txt")
+    for reader in (SUDO, AS_ROOT):
+        (fault,) = tree.follow("tmp/hard.txt", reader)
+        assert "may not be read by" in fault
+
+
+def test_a_closed_directory_of_roots_in_a_sticky_one(tree: Tree) -> None:
+    tree.directory("tmp/own", mode=0o700)
+    tree.file("tmp/own/lan.txt", LAN, mode=0o600)
+    tree.file("tmp/own/rules.yaml", RULES.replace("FILE", "lan.txt"), mode=0o600)
+    for reader in (SUDO, AS_ROOT):
+        assert tree.load("tmp/own/rules.yaml", reader).problems == []
+
+
 def test_a_file_that_root_has_put_into_the_users_directory(tree: Tree) -> None:
     tree.file("home/alice/by-root.yaml", RULES, mode=0o600)
     assert tree.follow("home/alice/by-root.yaml") == []

@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import os
 import subprocess
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, cast
 
@@ -13,8 +13,9 @@ import pytest
 
 from router.config.loader import load
 from router.engine.direct.answers import Answers
+from router.engine.reload.compiled import PATIENCE
 from router.engine.reload.outcome import Outcome
-from router.engine.reload.request import PATIENCE, Reload
+from router.engine.reload.request import Reload
 from router.engine.reload.reread import command
 from router.engine.routes.installed import InstalledRoutes, RollbackFailedError
 from router.platform.base.errors import PlatformError
@@ -223,6 +224,52 @@ def test_a_failed_rollback_ends_the_run(bench: Bench) -> None:
     bench.system.refuses = 2
     with pytest.raises(RollbackFailedError, match="stopping, and cleaning up"):
         bench.outcome(AFTER)
+
+
+def _make_fifo(file: Path) -> None:
+    file.unlink()
+    os.mkfifo(file)
+
+
+LISTED = HEAD + "  - {file: list.txt, policy: office}\n"
+
+
+@pytest.mark.parametrize(
+    ("replace", "message"),
+    [
+        (lambda file: file.unlink(), "error[missing-list]"),
+        (_make_fifo, "not a regular file but a FIFO"),
+        (lambda file: (file.unlink(), file.symlink_to("list.txt")), "error[list-loop]"),
+        (lambda file: (file.unlink(), file.symlink_to("/proc/self/mem")), "error[unr"),
+        (lambda file: file.write_bytes(b"\x1f\x8b\x08"), "the compressed data ends too soon"),
+        (lambda file: os.truncate(file, 1 << 40), "line of more than"),
+    ],
+    ids=["gone", "a FIFO", "a loop", "EIO", "cut off", "sparse"],
+)
+def test_a_list_that_fails_changes_nothing(
+    bench: Bench, replace: Callable[[Path], object], message: str
+) -> None:
+    file = bench.file.with_name("list.txt")
+    file.write_text("198.51.100.0/24\n")
+    assert bench.outcome(LISTED).done
+    before = bench.prefixes
+    replace(file)
+    outcome = bench.outcome()
+    assert not outcome.done
+    assert message in outcome.problems.text
+    assert bench.prefixes == before
+
+
+def test_without_memory_nothing_changes(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    def reconcile(_: Sequence[Route]) -> ReconcileResult:
+        monkeypatch.undo()
+        raise MemoryError
+
+    monkeypatch.setattr(bench.system, "reconcile", reconcile)
+    outcome = bench.outcome(AFTER)
+    assert (outcome.done, outcome.problems.text) == (False, "there is not enough memory")
+    assert bench.prefixes == OLD
+    assert bench.outcome(AFTER).done
 
 
 def test_a_program_that_does_not_start_or_end(bench: Bench) -> None:

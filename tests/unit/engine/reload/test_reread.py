@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import subprocess
 from pathlib import Path
 
@@ -78,3 +79,16 @@ def test_a_pipe_closed_by_its_reader_prints_no_error(file: Path) -> None:
     done = subprocess.run(command(file), stdout=into, stderr=subprocess.PIPE, check=False)
     os.close(into)
     assert done.stderr == b""
+
+
+def test_one_that_was_given_up_ends(file: Path) -> None:
+    """Whatever it waits for: here, that its output is read."""
+    networks = (f"10.{number >> 8}.{number & 255}.1" for number in range(60_000))
+    (file.parent / "list.txt").write_text("\n".join(networks))
+    program = [*command(file)]
+    at = program.index("-m")
+    short = f"import {program[at + 1]} as program; program.LIFETIME = 3; program.main()"
+    with subprocess.Popen(
+        [*program[:at], "-c", short, str(file)], stdout=subprocess.PIPE
+    ) as started:
+        assert started.wait(timeout=60) == -signal.SIGALRM
