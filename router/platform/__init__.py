@@ -1,20 +1,25 @@
-"""What differs by system, behind the Protocols of `base`."""
+"""What differs by system, behind the Protocols of `base`.
+
+Every process of a run imports this package, so it imports nothing that one of them does not need.
+"""
 
 from __future__ import annotations
 
+import dataclasses
 import os
 import sys
 from collections.abc import Collection, Iterator, Sequence
-from dataclasses import replace
 from pathlib import Path
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from router.platform.account import find_account
 from router.platform.base.errors import PlatformError
-from router.platform.base.processes import Leftover
-from router.platform.base.system import System
-from router.policy.kernel import KernelWays
-from router.policy.network import Network
+
+if TYPE_CHECKING:
+    from router.platform.base.processes import Leftover
+    from router.platform.base.system import System
+    from router.policy.kernel import KernelWays
+    from router.policy.network import Network
 
 NOT_HERE: Final = f"tunrouter does not run on {sys.platform} yet; it needs Linux"
 
@@ -59,12 +64,14 @@ def present_network(
 
         network = of_linux(sources_of=sources_of)
     else:
+        from router.policy.network import Network  # noqa: PLC0415 - the guard needs no such thing
+
         why = f"tunrouter can't read them on {sys.platform}"
         what = f"the interfaces and routes of this system ({why})"
         network = Network(unread=(what,), readable=False)
     if user is None or find_account(user):
         return network
-    return replace(network, missing_users=frozenset({user}))
+    return dataclasses.replace(network, missing_users=frozenset({user}))
 
 
 def kernel_ways() -> KernelWays | None:

@@ -12,7 +12,7 @@ from router.platform.base.errors import PlatformError
 
 
 def reason(error: Exception) -> str:
-    """Of an OSError or a NetlinkError the system's words, and the file if it is about one; of a
+    """Of an OSError the system's words, and the file if it is about one; of a
     PlatformError its message; of anything else, that it is a fault of the router."""
     if isinstance(error, PlatformError):
         return str(error)
@@ -21,7 +21,4 @@ def reason(error: Exception) -> str:
         return words if error.filename is None else f"{words}: {os.fsdecode(error.filename)}"
     if isinstance(error, MemoryError):
         return "there is not enough memory"
-    code = getattr(error, "code", None)  # a NetlinkError: pyroute2 is imported only where needed
-    if isinstance(code, int):
-        return os.strerror(code)
     return f"a fault of tunrouter's own ({type(error).__name__})"

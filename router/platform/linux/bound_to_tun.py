@@ -10,57 +10,41 @@ from __future__ import annotations
 
 import errno
 import socket
-from typing import Any
-
-from pyroute2.iproute.linux import IPRoute
-from pyroute2.netlink.exceptions import NetlinkError
 
 from router.platform.linux.entries import BOUND_RULE_PRIORITY, TABLE_BASE, rule_entry
 from router.platform.linux.netlink.constants import RTPROT_TUNROUTER
+from router.platform.linux.netlink.request import Request, request
+from router.platform.linux.netlink.rules import Rule, add_rule
+from router.platform.linux.netlink.single_routes import SingleRoute, add_route
 from router.platform.linux.undoer import Undoer
 
 
-def route_bound_sockets(netlink: IPRoute, tun: str, index: int, undoer: Undoer) -> bool:
+def route_bound_sockets(tun: str, index: int, undoer: Undoer) -> bool:
     """Make rule and route of both families where they are missing; whether one was. Raises
-    NetlinkError, OSError."""
+    OSError."""
     changed = False
     for family in (socket.AF_INET, socket.AF_INET6):
         try:
-            changed |= _route(netlink, family, tun, index, undoer)
-        except NetlinkError as error:
-            if error.code not in (errno.EAFNOSUPPORT, errno.EOPNOTSUPP):
+            changed |= _route(family, tun, index, undoer)
+        except OSError as error:
+            if error.errno not in (errno.EAFNOSUPPORT, errno.EOPNOTSUPP):
                 raise
     return changed
 
 
-def _route(netlink: IPRoute, family: int, tun: str, index: int, undoer: Undoer) -> bool:
+def _route(family: int, tun: str, index: int, undoer: Undoer) -> bool:
     table = TABLE_BASE + index
-    rule = {
-        "family": family,
-        "oifname": tun,
-        "table": table,
-        "priority": BOUND_RULE_PRIORITY,
-        "protocol": RTPROT_TUNROUTER,
-    }
-    route = {
-        "family": family,
-        "dst": "default",
-        "oif": index,
-        "table": table,
-        "priority": index,
-        "proto": RTPROT_TUNROUTER,
-    }
-    routed = add_missing(netlink.route, route)
-    undoer.record(rule_entry(**rule))
-    return add_missing(netlink.rule, rule) or routed
+    rule = Rule(family, tun, table, BOUND_RULE_PRIORITY, RTPROT_TUNROUTER)
+    route = SingleRoute(family, index, table, RTPROT_TUNROUTER, priority=index)
+    routed = add_missing(add_route(route))
+    undoer.record(rule_entry(rule))
+    return add_missing(add_rule(rule)) or routed
 
 
-def add_missing(what: Any, attributes: dict[str, Any]) -> bool:
-    """Add a rule or a route; whether it was not there. Raises NetlinkError."""
+def add_missing(addition: Request) -> bool:
+    """Add a rule or a route; whether it was not there. Raises OSError."""
     try:
-        what("add", **attributes)
-    except NetlinkError as error:
-        if error.code != errno.EEXIST:
-            raise
+        request(addition)
+    except FileExistsError:
         return False
     return True

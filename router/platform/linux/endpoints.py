@@ -8,6 +8,7 @@ Sources: linux/wireguard.h; https://www.wireguard.com/xplatform/ (the `get` oper
 
 from __future__ import annotations
 
+import os
 import socket
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -136,14 +137,14 @@ def _endpoint(interface: str, host: str, port: int) -> Endpoint:
 
 def _of_kernel(name: str) -> Iterator[Endpoint]:
     """Raises OSError."""
-    from pyroute2 import WireGuard  # noqa: PLC0415 - takes 0.1 s, and few systems need it
+    from pyroute2 import WireGuard  # noqa: PLC0415 - takes 0.2 s, and few systems need it
+    from pyroute2.netlink.exceptions import NetlinkError  # noqa: PLC0415 - likewise
 
-    from router.platform.linux.netlink.errors import (  # noqa: PLC0415 - likewise
-        netlink_errors_as_os_errors,
-    )
-
-    with WireGuard() as wireguard, netlink_errors_as_os_errors():
-        messages = list(wireguard.info(name))
+    try:
+        with WireGuard() as wireguard:
+            messages = list(wireguard.info(name))
+    except NetlinkError as error:
+        raise OSError(error.code, os.strerror(error.code)) from error
     for message in messages:
         for peer in message.get_attr("WGDEVICE_A_PEERS") or ():
             endpoint = peer.get_attr("WGPEER_A_ENDPOINT")

@@ -20,6 +20,8 @@ from typing import Any, Final
 
 from router.config.interfaces import interface_fault
 from router.platform.linux.netlink.constants import RTPROT_TUNROUTER
+from router.platform.linux.netlink.rules import Rule
+from router.platform.linux.netlink.single_routes import SingleRoute
 
 Entry = dict[str, Any]
 
@@ -40,12 +42,34 @@ def sysctl_entry(path: str, before: str, ours: str) -> Entry:
     return {"undo": "sysctl", "path": path, "before": before, "ours": ours}
 
 
-def rule_entry(**attributes: Any) -> Entry:
-    return {"undo": "rule", "attributes": attributes}
+def rule_entry(rule: Rule) -> Entry:
+    return {"undo": "rule", "attributes": rule._asdict()}
 
 
-def route_entry(**attributes: Any) -> Entry:
+def recorded_rule(entry: Entry) -> Rule:
+    """Of a valid entry."""
+    return Rule(**entry["attributes"])
+
+
+def route_entry(route: SingleRoute) -> Entry:
+    """Of a default route."""
+    attributes = {
+        "family": route.family,
+        "dst": "default",
+        "oif": route.oif,
+        "table": route.table,
+        "priority": route.priority,
+        "proto": route.proto,
+    }
     return {"undo": "route", "attributes": attributes}
+
+
+def recorded_route(entry: Entry) -> SingleRoute:
+    """Of a valid entry."""
+    given = entry["attributes"]
+    return SingleRoute(
+        given["family"], given["oif"], given["table"], given["proto"], given["priority"]
+    )
 
 
 def socket_entry(path: str, inode: int | None = None) -> Entry:
@@ -122,7 +146,7 @@ def _rule_fault(entry: Entry, _: Path) -> str | None:
         attributes.keys() == {"family", "oifname", "table", "priority", "protocol"}
         and _has_our_protocol(attributes, "protocol")
         and interface_fault(_text(attributes, "oifname")) is None
-        and attributes["priority"] in (RULE_PRIORITY, BOUND_RULE_PRIORITY)
+        and _is_one_of(attributes["priority"], (RULE_PRIORITY, BOUND_RULE_PRIORITY))
     )
     return None if fits else "a rule of this router"
 
@@ -151,7 +175,7 @@ _FAULTS: Final[Mapping[str, Callable[[Entry, Path], str | None]]] = {
 def _has_our_protocol(attributes: Entry, protocol: str) -> bool:
     return (
         _is_number(attributes[protocol], RTPROT_TUNROUTER, RTPROT_TUNROUTER)
-        and attributes["family"] in (socket.AF_INET, socket.AF_INET6)
+        and _is_one_of(attributes["family"], (socket.AF_INET, socket.AF_INET6))
         and _is_number(attributes["table"], TABLE_BASE, TABLE_BASE + MOST_INDEX)
     )
 
@@ -168,6 +192,11 @@ def _text(entry: Entry, key: str) -> str:
 
 def _is_number(value: object, least: int, most: int) -> bool:
     return isinstance(value, int) and not isinstance(value, bool) and least <= value <= most
+
+
+def _is_one_of(value: object, numbers: tuple[int, ...]) -> bool:
+    """A float that is equal to one of them is not."""
+    return isinstance(value, int) and value in numbers
 
 
 def _short(text: str) -> str:

@@ -15,8 +15,6 @@ import socket
 from pathlib import Path
 from typing import Final
 
-from pyroute2.iproute.linux import IPRoute
-
 from router.platform.linux.bound_to_tun import add_missing
 from router.platform.linux.entries import (
     RULE_PRIORITY,
@@ -27,6 +25,8 @@ from router.platform.linux.entries import (
 )
 from router.platform.linux.netlink.constants import RTPROT_TUNROUTER
 from router.platform.linux.netlink.route_lookup import RouteLookup
+from router.platform.linux.netlink.rules import Rule, add_rule
+from router.platform.linux.netlink.single_routes import SingleRoute, add_route
 from router.platform.linux.undo import SYSCTL
 from router.platform.linux.undoer import Undoer
 from router.platform.linux.ways import default_by
@@ -47,33 +47,19 @@ def loosen_rp_filter(interface: str, undoer: Undoer) -> bool:
     return True
 
 
-def give_default_route(
-    netlink: IPRoute, interface: str, index: int, tun_index: int, undoer: Undoer
-) -> bool:
+def give_default_route(interface: str, index: int, tun_index: int, undoer: Undoer) -> bool:
     """Let bound IPv6 sockets send anywhere by an interface that has no default route; whether
     that changed anything."""
     if _has_default(index, 6):
         return False
     table = TABLE_BASE + tun_index
-    route = {
-        "family": socket.AF_INET6,
-        "dst": "default",
-        "oif": index,
-        "table": table,
-        "priority": index,  # one route for each interface, which IPv6 tells apart by metric
-        "proto": RTPROT_TUNROUTER,
-    }
-    rule = {
-        "family": socket.AF_INET6,
-        "oifname": interface,
-        "table": table,
-        "priority": RULE_PRIORITY,
-        "protocol": RTPROT_TUNROUTER,
-    }
-    undoer.record(route_entry(**route))
-    routed = add_missing(netlink.route, route)
-    undoer.record(rule_entry(**rule))
-    return add_missing(netlink.rule, rule) or routed
+    # One route for each interface, which IPv6 tells apart by metric.
+    route = SingleRoute(socket.AF_INET6, index, table, RTPROT_TUNROUTER, priority=index)
+    rule = Rule(socket.AF_INET6, interface, table, RULE_PRIORITY, RTPROT_TUNROUTER)
+    undoer.record(route_entry(route))
+    routed = add_missing(add_route(route))
+    undoer.record(rule_entry(rule))
+    return add_missing(add_rule(rule)) or routed
 
 
 def _has_default(index: int, version: int) -> bool:

@@ -13,10 +13,13 @@ import logging
 import stat
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
-from router.platform.linux.entries import Entry, describe
+from router.platform.linux.entries import Entry, describe, recorded_route, recorded_rule
 from router.platform.linux.netlink.constants import GONE
+from router.platform.linux.netlink.request import Request, request
+from router.platform.linux.netlink.rules import delete_rule
+from router.platform.linux.netlink.single_routes import delete_route
 from router.platform.reason import reason
 
 log = logging.getLogger(__name__)
@@ -52,11 +55,11 @@ def _restore_sysctl(entry: Entry) -> None:
 
 
 def _delete_rule(entry: Entry) -> None:
-    _netlink("rule", entry["attributes"])
+    _delete(delete_rule(recorded_rule(entry)))
 
 
 def _delete_route(entry: Entry) -> None:
-    _netlink("route", entry["attributes"])
+    _delete(delete_route(recorded_route(entry)))
 
 
 def _remove_socket(entry: Entry) -> None:
@@ -66,18 +69,11 @@ def _remove_socket(entry: Entry) -> None:
         path.unlink()
 
 
-def _netlink(what: str, attributes: dict[str, Any]) -> None:
+def _delete(deletion: Request) -> None:
     """Delete a rule or route; it may be gone already, with its interface or by
     another program."""
-    from pyroute2.iproute.linux import IPRoute  # noqa: PLC0415 - the waiting process needs none
-
-    from router.platform.linux.netlink.errors import (  # noqa: PLC0415 - likewise
-        netlink_errors_as_os_errors,
-    )
-
     try:
-        with IPRoute() as netlink, netlink_errors_as_os_errors():
-            getattr(netlink, what)("del", **attributes)
+        request(deletion)
     except OSError as error:
         if error.errno not in GONE:
             raise

@@ -24,3 +24,29 @@ def test_the_router_starts_without_openssl() -> None:
     )
     shown = subprocess.run([sys.executable, "-c", program], capture_output=True, check=True)
     assert shown.stdout.strip() == b"[]"
+
+
+SLOW = ("pyroute2", "asyncio", "ssl", "multiprocessing", "rich", "scapy", "netaddr")
+
+
+@pytest.mark.parametrize(
+    "program",
+    [
+        "import router.platform.linux.guard",
+        "import router.engine.router",
+        "import router.platform.linux.undoer\n"
+        "from router.platform.linux.entries import rule_entry\n"
+        "from router.platform.linux.netlink.rules import Rule\n"
+        "from router.platform.linux.undo import undo_all\n"
+        "undo_all([rule_entry(Rule(2, 'nosuch0', 0x74750001, 32800, 116))])",
+    ],
+)
+def test_no_process_of_a_run_imports_what_starts_slowly(program: str) -> None:
+    """A rule is undone, or refused without root, by the router's own messages."""
+    shown = subprocess.run(
+        [sys.executable, "-c", f"{program}\nimport sys\nprint(*sys.modules)"],
+        capture_output=True,
+        check=True,
+        text=True,
+    )
+    assert set(SLOW).isdisjoint(shown.stdout.split())

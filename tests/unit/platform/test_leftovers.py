@@ -22,19 +22,23 @@ from router.platform.linux.entries import (
     Entry,
     as_line,
     parse_entry,
+    recorded_rule,
     route_entry,
     rule_entry,
     socket_entry,
     sysctl_entry,
 )
 from router.platform.linux.journal import Journal
+from router.platform.linux.netlink.request import Request
+from router.platform.linux.netlink.rules import Rule, delete_rule
+from router.platform.linux.netlink.single_routes import SingleRoute
 from router.platform.linux.runtime import namespace_identity
 from tests.unit.examples import examples
 
 FUZZ = settings(max_examples=examples(200), suppress_health_check=list(HealthCheck))
 OURS = sysctl_entry("net/ipv4/conf/eth0/rp_filter", "1", "2")
-RULE = rule_entry(family=10, oifname="eth0", table=TABLE_BASE + 5, priority=32800, protocol=116)
-ROUTE = route_entry(family=10, dst="default", oif=2, table=TABLE_BASE + 5, priority=2, proto=116)
+RULE = rule_entry(Rule(10, "eth0", TABLE_BASE + 5, 32800, 116))
+ROUTE = route_entry(SingleRoute(10, 2, TABLE_BASE + 5, 116, priority=2))
 
 
 class Place:
@@ -45,7 +49,7 @@ class Place:
         self.setting = root / "sys" / OURS["path"]
         self.setting.parent.mkdir(parents=True)
         self.journal = root / "run" / "net-1" / "tun11.undo"
-        self.deleted: list[tuple[str, Entry]] = []
+        self.deleted: list[Request] = []
 
     def write(self, content: bytes) -> None:
         self.setting.write_text("2")
@@ -62,7 +66,7 @@ def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Place:
     found = Place(tmp_path)
     monkeypatch.setattr(leftovers, "runtime_directory", lambda: found.journal.parent)
     monkeypatch.setattr(undo, "SYSCTL", tmp_path / "sys")
-    monkeypatch.setattr(undo, "_netlink", lambda *route: found.deleted.append(route))
+    monkeypatch.setattr(undo, "request", found.deleted.append)
     return found
 
 
@@ -143,10 +147,10 @@ STRANGE: list[object] = [
     {**OURS, "since": "a newer version"},
     *(of_attributes(RULE, **other) for other in ({"protocol": 2}, {"table": 254}, {"x": 1})),
     *(of_attributes(RULE, **other) for other in ({"oifname": ""}, {"oifname": 5}, {"family": 1})),
-    *(of_attributes(RULE, priority=value) for value in (True, 32766, -1, 2**40, 1e300, "32800")),
+    *(of_attributes(RULE, priority=value) for value in (True, 32766, -1, 2**40, 32800.0, "32800")),
     *(of_attributes(ROUTE, **other) for other in ({"proto": 4}, {"table": 255}, {"oif": 0})),
     *(of_attributes(ROUTE, **other) for other in ({"dst": "10.0.0.0/8"}, {"oif": 2**31})),
-    *(of_attributes(ROUTE, **other) for other in ({"oif": "2"}, {"table": True}, {"dst": None})),
+    *(of_attributes(ROUTE, **other) for other in ({"oif": "2"}, {"table": True}, {"family": 10.0})),
     *(socket_entry(path) for path in ("/etc/passwd", "tun11.sock", "", "/run/x.sock")),
 ]
 
@@ -163,7 +167,7 @@ def test_an_invalid_entry_is_named_and_stays_and_the_rest_is_undone(
     assert strange.why is not None
     assert "delete the file" in strange.why
     assert place.setting.read_text() == "1"
-    assert place.deleted == [("rule", RULE["attributes"])]
+    assert place.deleted == [delete_rule(recorded_rule(RULE))]
     assert place.journal.read_bytes() == b"\n" + line
     assert place.clean_up() == [strange], "under the same number"
 

@@ -1,4 +1,4 @@
-"""Reasons of errors are worded by the system or the project, not by Python or pyroute2."""
+"""Reasons of errors are worded by the system or the project, not by Python or a library."""
 
 from __future__ import annotations
 
@@ -6,7 +6,6 @@ import errno
 import os
 
 import pytest
-from pyroute2.netlink.exceptions import NetlinkError
 
 from router.platform.base.errors import PlatformError
 from router.platform.reason import reason
@@ -21,7 +20,6 @@ DENIED = os.strerror(errno.EACCES)
         (OSError(errno.EACCES, DENIED, "/run/x"), f"{DENIED}: /run/x"),
         (OSError(errno.EACCES, DENIED, b"/run/x"), f"{DENIED}: /run/x"),
         (OSError(errno.EINVAL, "is not a file", "/run/x"), "is not a file: /run/x"),
-        (NetlinkError(errno.EACCES, "worded by a library"), DENIED),
         (PlatformError("put sudo before it"), "put sudo before it"),
         (OSError("worded by a library"), "no cause is known"),
         (TypeError("worded by Python"), "a fault of tunrouter's own (TypeError)"),

@@ -1,4 +1,5 @@
-"""rtnetlink(7) without a library: what is read at every start, and routes by the thousand.
+"""rtnetlink(7) without a library.
 
-pyroute2 does the rest of what is done once a run, and WireGuard's generic netlink.
+pyroute2 does WireGuard's generic netlink, and is imported only where a WireGuard link of the kernel
+is read (docs/adr/021-netlink.md).
 """

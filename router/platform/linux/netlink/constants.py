@@ -15,21 +15,34 @@ NLMSG_DONE: Final = 3
 NLM_F_REQUEST: Final = 0x001
 NLM_F_ACK: Final = 0x004
 NLM_F_REPLACE: Final = 0x100
+NLM_F_EXCL: Final = 0x200
+NLM_F_ACK_TLVS: Final = 0x200
+"""In an NLMSG_ERROR message: attributes come behind its header."""
+NLMSGERR_ATTR_MSG: Final = 1
 NLM_F_DUMP: Final = 0x300
 SO_RCVBUFFORCE: Final = 33
 """A receive buffer beyond net.core.rmem_max, with CAP_NET_ADMIN (asm-generic/socket.h)."""
 SOL_NETLINK: Final = 270
+NETLINK_CAP_ACK: Final = 10
+"""A socket option: NLMSG_ERROR quotes no more than the header of the request (Linux 4.3)."""
+NETLINK_EXT_ACK: Final = 11
+"""A socket option: NLMSG_ERROR has the kernel's words beside the number (Linux 4.12)."""
 NETLINK_GET_STRICT_CHK: Final = 12
 """A socket option: dumps obey the attributes of their request (Linux 4.20)."""
 NLM_F_CREATE: Final = 0x400
 """Alone, without NLM_F_EXCL: an IPv4 route goes before one of the same prefix and metric."""
 NLA_TYPE_MASK: Final = 0x3FFF
 
+RTM_NEWLINK: Final = 16
 RTM_GETLINK: Final = 18
+RTM_NEWADDR: Final = 20
+RTM_DELADDR: Final = 21
 RTM_GETADDR: Final = 22
 RTM_NEWROUTE: Final = 24
 RTM_DELROUTE: Final = 25
 RTM_GETROUTE: Final = 26
+RTM_NEWRULE: Final = 32
+RTM_DELRULE: Final = 33
 RTM_GETRULE: Final = 34
 RTM_GETNEXTHOP: Final = 106
 
@@ -54,6 +67,7 @@ IFF_RUNNING: Final = 0x40
 IFF_NOARP: Final = 0x80
 IFLA_IFNAME: Final = 3
 IFLA_MTU: Final = 4
+IFLA_TXQLEN: Final = 13
 IFLA_LINKINFO: Final = 18
 IFLA_INFO_KIND: Final = 1
 IFLA_PROP_LIST: Final = 52
@@ -87,6 +101,8 @@ RTM_F_FIB_MATCH: Final = 0x2000
 RTNH_F_DEAD: Final = 0x1
 RT_SCOPE_UNIVERSE: Final = 0
 RT_SCOPE_LINK: Final = 253
+RT_SCOPE_HOST: Final = 254
+RTN_UNSPEC: Final = 0
 RTN_UNICAST: Final = 1
 RTN_LOCAL: Final = 2
 RTN_BROADCAST: Final = 3
@@ -117,6 +133,7 @@ FRA_TABLE: Final = 15
 FRA_OIFNAME: Final = 17
 FRA_L3MDEV: Final = 19
 FRA_UID_RANGE: Final = 20
+FRA_PROTOCOL: Final = 21
 FRA_IP_PROTO: Final = 22
 FRA_SPORT_RANGE: Final = 23
 FRA_DPORT_RANGE: Final = 24

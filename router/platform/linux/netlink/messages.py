@@ -29,11 +29,13 @@ Attributes = Mapping[int, bytes]
 
 
 class Message(NamedTuple):
-    """One message of a datagram: its type, its sequence number, and what follows its header."""
+    """One message of a datagram: its type, its sequence number, what follows its header, and its
+    flags."""
 
     kind: int
     sequence: int
     body: bytes
+    flags: int
 
 
 def pack_message(kind: int, flags: int, sequence: int, body: bytes) -> bytes:
@@ -49,8 +51,9 @@ def pack_attribute(kind: int, payload: bytes) -> bytes:
 def unpack_messages(datagram: bytes) -> Iterator[Message]:
     offset = 0
     while offset + NLMSGHDR.size <= len(datagram):
-        length, kind, _, sequence, _ = NLMSGHDR.unpack_from(datagram, offset)
-        yield Message(kind, sequence, datagram[offset + NLMSGHDR.size : offset + length])
+        length, kind, flags, sequence, _ = NLMSGHDR.unpack_from(datagram, offset)
+        body = datagram[offset + NLMSGHDR.size : offset + length]
+        yield Message(kind, sequence, body, flags)
         offset += max(aligned(length), NLMSGHDR.size)
 
 

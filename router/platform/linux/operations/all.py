@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 
-from pyroute2.iproute.linux import IPRoute
-
 from router.platform.linux.operations.answers import AnswerOperations
 from router.platform.linux.operations.host_rules import host_rules, watch_host_rules
 from router.platform.linux.operations.interfaces import InterfaceOperations
@@ -20,9 +18,8 @@ class LinuxOperations:
     """See Operations. program: reads the rules file again."""
 
     def __init__(self, program: Program) -> None:
-        netlink = IPRoute()
-        tun = TunOperations(netlink)
-        interfaces = InterfaceOperations(netlink, tun)
+        tun = TunOperations()
+        interfaces = InterfaceOperations(tun)
         sockets = SocketOperations(tun)
         answers = AnswerOperations()
         self._program = program

@@ -4,9 +4,6 @@ from __future__ import annotations
 
 import socket
 
-from pyroute2.iproute.linux import IPRoute
-from pyroute2.netlink.exceptions import NetlinkError
-
 from router.platform.base.errors import PlatformError
 from router.platform.linux.endpoints import EndpointMemory
 from router.platform.linux.operations.tun import TunOperations
@@ -19,8 +16,7 @@ from router.platform.reason import reason
 class InterfaceOperations:
     """Beside the TUN."""
 
-    def __init__(self, netlink: IPRoute, tun: TunOperations) -> None:
-        self._netlink = netlink
+    def __init__(self, tun: TunOperations) -> None:
         self._tun = tun
         self._endpoints = EndpointMemory()
 
@@ -31,8 +27,8 @@ class InterfaceOperations:
         try:
             changed = loosen_rp_filter(name, undoer)
             if routed:
-                changed |= give_default_route(self._netlink, name, index, self._tun.index, undoer)
-        except (NetlinkError, OSError) as error:
+                changed |= give_default_route(name, index, self._tun.index, undoer)
+        except OSError as error:
             raise PlatformError(f"{name} cannot be prepared: {reason(error)}") from error
         return Message(changed)
 

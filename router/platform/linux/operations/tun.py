@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 from collections.abc import Iterable, Sequence
 from ipaddress import ip_interface
 from typing import Any
-
-from pyroute2.iproute.linux import IPRoute
-from pyroute2.netlink.exceptions import NetlinkError
 
 from router.platform.base.errors import PlatformError
 from router.platform.base.routes import ReconcileResult
@@ -16,7 +14,8 @@ from router.platform.families import FAMILY
 from router.platform.linux.bound_to_tun import route_bound_sockets
 from router.platform.linux.journal import SUFFIX
 from router.platform.linux.leftovers import clean_up
-from router.platform.linux.netlink.errors import netlink_errors_as_os_errors
+from router.platform.linux.netlink.links import get_link_named
+from router.platform.linux.netlink.request import request
 from router.platform.linux.netlink.table_entry import TableEntry
 from router.platform.linux.operations.conflicts import check_addresses_free, name_conflict
 from router.platform.linux.reconcile import install_routes, present_routes, reconcile_routes
@@ -34,11 +33,10 @@ from router.policy.routes.capture import Route
 class TunOperations:
     """Of the one TUN. `name` and `index` are its own once it is open."""
 
-    def __init__(self, netlink: IPRoute) -> None:
+    def __init__(self) -> None:
         self.undoer: Undoer | None = None
         self.name = ""
         self.index = 0
-        self._netlink = netlink
         self._interface: TunInterface | None = None
         self._routes: list[Route] = []
 
@@ -56,13 +54,13 @@ class TunOperations:
         try:
             self.undoer = start_undoer(tun.name)
             configured = [ip_interface(address) for address in addresses]
-            self._interface = TunInterface(self._netlink, tun, configured)
+            self._interface = TunInterface(tun, configured)
             self._interface.configure()
-            route_bound_sockets(self._netlink, self.name, self.index, self.undoer)
+            route_bound_sockets(self.name, self.index, self.undoer)
         except PlatformError:
             tun.close()
             raise
-        except (NetlinkError, OSError) as error:
+        except OSError as error:
             tun.close()
             raise PlatformError(f"{tun.name} cannot be configured: {reason(error)}") from error
         return Message(({"name": tun.name, "offloads": tun.offloads}, leftovers), [tun.fileno()])
@@ -81,7 +79,7 @@ class TunOperations:
         interface = self.opened()
         try:
             result = interface.restore()
-        except (NetlinkError, OSError) as error:
+        except OSError as error:
             raise PlatformError(f"{self.name} cannot be inspected: {reason(error)}") from error
         if self._route_bound_sockets():
             result.restored.append(f"the routes of what is bound to {self.name}")
@@ -102,8 +100,8 @@ class TunOperations:
         """Whether something was missing. It is the least of what the TUN needs: an error leaves it
         to the next time."""
         try:
-            return route_bound_sockets(self._netlink, self.name, self.index, self.opened_undoer())
-        except (NetlinkError, OSError):
+            return route_bound_sockets(self.name, self.index, self.opened_undoer())
+        except OSError:
             return False
 
     def opened(self) -> TunInterface:
@@ -120,9 +118,7 @@ class TunOperations:
 
     def _check_free(self, name: str | None, addresses: Sequence[str]) -> None:
         """Raises PlatformError, OSError."""
-        with netlink_errors_as_os_errors():
-            is_taken = name is not None and self._netlink.link_lookup(ifname=name)
-        if name is not None and is_taken:
+        if name is not None and _is_taken(name):
             raise name_conflict(name)
         check_addresses_free(addresses)
 
@@ -141,6 +137,17 @@ class TunOperations:
 def _prefixes(entries: Iterable[TableEntry]) -> Iterable[str]:
     """Each once, with and without a twin."""
     return (format_prefix(*prefix) for prefix in dict.fromkeys(each[:3] for each in entries))
+
+
+def _is_taken(name: str) -> bool:
+    """Raises OSError."""
+    try:
+        request(get_link_named(name))
+    except OSError as error:
+        if error.errno != errno.ENODEV:
+            raise
+        return False
+    return True
 
 
 def start_undoer(tun: str) -> Undoer:

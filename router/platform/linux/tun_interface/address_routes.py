@@ -4,13 +4,21 @@ from __future__ import annotations
 
 from typing import Final
 
-from pyroute2.iproute.linux import IPRoute
-
 from router.platform.base.routes import ReconcileResult
 from router.platform.families import FAMILY
-from router.platform.linux.netlink.constants import RTPROT_KERNEL
+from router.platform.linux.netlink.addresses import Address
+from router.platform.linux.netlink.constants import (
+    RT_SCOPE_HOST,
+    RT_SCOPE_LINK,
+    RTN_BROADCAST,
+    RTN_LOCAL,
+    RTN_UNICAST,
+    RTPROT_KERNEL,
+)
+from router.platform.linux.netlink.request import request
+from router.platform.linux.netlink.single_routes import SingleRoute, add_route
 from router.platform.linux.reconcile import KernelRoute, present_routes
-from router.platform.linux.tun_interface.addresses import Address, TunAddresses
+from router.platform.linux.tun_interface.addresses import TunAddresses
 from router.platform.linux.tun_interface.attempt import attempt
 from router.policy.network import TABLE_LOCAL, TABLE_MAIN, RouteKind
 from router.policy.prefixes import format_prefix
@@ -18,9 +26,9 @@ from router.policy.prefixes import format_prefix
 NO_BROADCAST: Final = 31
 """An IPv4 network of this length or longer has no broadcast address (RFC 3021)."""
 ROUTE_TYPES: Final = {
-    RouteKind.UNICAST: ("unicast", "link"),
-    RouteKind.LOCAL: ("local", "host"),
-    RouteKind.BROADCAST: ("broadcast", "link"),
+    RouteKind.UNICAST: (RTN_UNICAST, RT_SCOPE_LINK),
+    RouteKind.LOCAL: (RTN_LOCAL, RT_SCOPE_HOST),
+    RouteKind.BROADCAST: (RTN_BROADCAST, RT_SCOPE_LINK),
 }
 """Type and scope of the IPv4 routes that come with an address (fib_add_ifaddr)."""
 
@@ -32,8 +40,7 @@ class AddressRoutes:
     by the loopback interface, and every kernel makes it a moment later.
     """
 
-    def __init__(self, netlink: IPRoute, index: int, addresses: TunAddresses) -> None:
-        self._netlink = netlink
+    def __init__(self, index: int, addresses: TunAddresses) -> None:
         self._index = index
         self._addresses = addresses
         self._seen = {
@@ -74,17 +81,19 @@ class AddressRoutes:
         """Not by adding the address anew: removing an IPv4 address removes all routes by the
         TUN."""
         kind, scope = ROUTE_TYPES[route.kind]
-        self._netlink.route(
-            "add",
-            family=FAMILY[route.version],
-            dst=format_prefix(route.version, route.first, route.length),
-            oif=self._index,
-            table=route.table,
-            type=kind,
+        source = address.ip.packed
+        wanted = SingleRoute(
+            FAMILY[route.version],
+            self._index,
+            route.table,
+            RTPROT_KERNEL,
+            dst=route.first.to_bytes(len(source), "big"),
+            length=route.length,
+            kind=kind,
             scope=scope,
-            proto=RTPROT_KERNEL,
-            prefsrc=str(address.ip),
+            prefsrc=source,
         )
+        request(add_route(wanted))
 
 
 def routes_of(address: Address) -> list[KernelRoute]:

@@ -7,15 +7,11 @@ it (a link-local address).
 from __future__ import annotations
 
 from collections.abc import Sequence
-from ipaddress import IPv4Interface, IPv6Interface
-
-from pyroute2.iproute.linux import IPRoute
 
 from router.platform.base.routes import ReconcileResult
-from router.platform.linux.netlink.constants import IFA_F_NODAD
+from router.platform.linux.netlink.addresses import Address, add_address, delete_address
+from router.platform.linux.netlink.request import request
 from router.platform.linux.tun_interface.attempt import attempt
-
-Address = IPv4Interface | IPv6Interface
 
 
 class TunAddresses:
@@ -24,14 +20,13 @@ class TunAddresses:
     new: those added by the last `restore`; the kernel makes their routes itself.
     """
 
-    def __init__(self, netlink: IPRoute, index: int, configured: Sequence[Address]) -> None:
+    def __init__(self, index: int, configured: Sequence[Address]) -> None:
         self.configured = configured
         self.new: set[Address] = set()
-        self._netlink = netlink
         self._index = index
 
     def configure(self) -> None:
-        """Raises NetlinkError."""
+        """Raises OSError."""
         for address in self.configured:
             self._add(address)
 
@@ -53,25 +48,14 @@ class TunAddresses:
 
     def add_anew(self, address: Address) -> None:
         """Remove it and add it, and with it the routes that the kernel makes. Raises
-        NetlinkError."""
+        OSError."""
         self._remove(address)
         self._add(address)
 
     def _add(self, address: Address) -> None:
         """Without duplicate address detection: the link has no other host, and sockets can listen
         at the address at once."""
-        self._netlink.addr(
-            "add",
-            index=self._index,
-            address=str(address.ip),
-            prefixlen=address.network.prefixlen,
-            flags=IFA_F_NODAD if address.version == 6 else 0,
-        )
+        request(add_address(self._index, address))
 
     def _remove(self, address: Address) -> None:
-        self._netlink.addr(
-            "del",
-            index=self._index,
-            address=str(address.ip),
-            prefixlen=address.network.prefixlen,
-        )
+        request(delete_address(self._index, address))

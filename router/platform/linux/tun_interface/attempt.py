@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable
 from typing import Any
-
-from pyroute2.netlink.exceptions import NetlinkError
 
 from router.platform.base.routes import ReconcileResult
 
@@ -18,8 +15,6 @@ def attempt(
     whether it was restored."""
     try:
         action(**arguments)
-    except NetlinkError as error:
-        result.failed.append(f"{words} ({os.strerror(error.code)})")
     except OSError as error:
         result.failed.append(f"{words} ({error.strerror})")
     else:

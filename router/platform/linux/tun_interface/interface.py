@@ -4,12 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from pyroute2.iproute.linux import IPRoute
-
 from router.platform.base.routes import ReconcileResult
+from router.platform.linux.netlink.addresses import Address
 from router.platform.linux.tun import LinuxTun
 from router.platform.linux.tun_interface.address_routes import AddressRoutes
-from router.platform.linux.tun_interface.addresses import Address, TunAddresses
+from router.platform.linux.tun_interface.addresses import TunAddresses
 from router.platform.linux.tun_interface.link import TunLink
 from router.platform.linux.tun_interface.settings import configure_settings, restore_settings
 
@@ -21,14 +20,14 @@ class TunInterface:
     the kernel may refuse routes.
     """
 
-    def __init__(self, netlink: IPRoute, tun: LinuxTun, addresses: Sequence[Address]) -> None:
+    def __init__(self, tun: LinuxTun, addresses: Sequence[Address]) -> None:
         self.impaired: set[int] = set()
-        self._link = TunLink(netlink, tun)
-        self._addresses = TunAddresses(netlink, tun.index, addresses)
-        self.address_routes = AddressRoutes(netlink, tun.index, self._addresses)
+        self._link = TunLink(tun)
+        self._addresses = TunAddresses(tun.index, addresses)
+        self.address_routes = AddressRoutes(tun.index, self._addresses)
 
     def configure(self) -> None:
-        """Settings, addresses, up. Raises PlatformError, NetlinkError, OSError."""
+        """Settings, addresses, up. Raises PlatformError, OSError."""
         configure_settings(self._link.present().name)
         self._link.configure()
         self._addresses.configure()
@@ -36,7 +35,7 @@ class TunInterface:
 
     def restore(self) -> ReconcileResult:
         """Whatever differs from what `configure` made, but for the routes. Raises PlatformError if
-        the TUN is gone, NetlinkError, OSError."""
+        the TUN is gone, OSError."""
         result = ReconcileResult.nothing()
         self._link.restore(result)
         settings = restore_settings(self._link.present().name, result)

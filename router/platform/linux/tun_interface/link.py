@@ -5,13 +5,12 @@ from __future__ import annotations
 import errno
 from typing import Any, Final
 
-from pyroute2.iproute.linux import IPRoute
-from pyroute2.netlink.exceptions import NetlinkError
-
 from router.platform.base.errors import PlatformError
 from router.platform.base.routes import ReconcileResult
 from router.platform.linux.interfaces import LinuxInterfaces
 from router.platform.linux.netlink.constants import IFF_UP
+from router.platform.linux.netlink.links import Link, get_link, parse_link, set_link
+from router.platform.linux.netlink.request import request
 from router.platform.linux.tun import LinuxTun
 from router.platform.linux.tun_interface.attempt import attempt
 from router.policy.network import Interface
@@ -24,32 +23,30 @@ that connect at once lose half of their requests, and repeat them after a second
 class TunLink:
     """`name` is the one that the TUN had when it was made."""
 
-    def __init__(self, netlink: IPRoute, tun: LinuxTun) -> None:
+    def __init__(self, tun: LinuxTun) -> None:
         self.name, self.index = tun.name, tun.index
-        self._netlink = netlink
         self._size = {"mtu": tun.mtu, "txqlen": QUEUE}
 
     def configure(self) -> None:
-        """MTU and queue. Raises NetlinkError."""
+        """MTU and queue. Raises OSError."""
         self._set(**self._size)
 
     def set_up(self) -> None:
-        """Raises NetlinkError."""
-        self._set(state="up")
+        """Raises OSError."""
+        self._set(up=True)
 
     def restore(self, result: ReconcileResult) -> None:
         """Name, MTU and queue. Raises PlatformError if the TUN is gone."""
         link = self._get()
-        name = link.get_attr("IFLA_IFNAME")
-        if name != self.name:
-            attempt(result, f"the name {self.name} of {name}", self._rename)
+        if link.name != self.name:
+            attempt(result, f"the name {self.name} of {link.name}", self._rename)
         for what, value in self._size.items():
-            if link.get_attr(f"IFLA_{what.upper()}") != value:
+            if getattr(link, what) != value:
                 attempt(result, f"{what} {value} of {self.name}", self._set, **{what: value})
 
     def restore_up(self, result: ReconcileResult) -> bool:
         """Whether the TUN was down. Raises PlatformError if it is gone."""
-        if self._get()["flags"] & IFF_UP:
+        if self._get().flags & IFF_UP:
             return False
         attempt(result, f"{self.name} is up", self.set_up)
         return True
@@ -61,23 +58,23 @@ class TunLink:
                 return interface
         raise PlatformError(f"{self.name} is gone")
 
-    def _get(self) -> Any:
+    def _get(self) -> Link:
         try:
-            (link,) = self._netlink.link("get", index=self.index)
-        except NetlinkError as error:
-            if error.code != errno.ENODEV:
+            (answer,) = request(get_link(self.index))
+        except OSError as error:
+            if error.errno != errno.ENODEV:
                 raise
             raise PlatformError(f"{self.name} is gone") from error
-        return link
+        return parse_link(answer.body)
 
     def _set(self, **what: Any) -> None:
-        self._netlink.link("set", index=self.index, **what)
+        request(set_link(self.index, **what))
 
     def _rename(self) -> None:
         try:
-            self._set(ifname=self.name)
-        except NetlinkError as error:
-            if error.code != errno.EBUSY:
+            self._set(name=self.name)
+        except OSError as error:
+            if error.errno != errno.EBUSY:
                 raise
-            self._set(state="down")  # before Linux 6.2 only an interface that is down is renamed
-            self._set(ifname=self.name)
+            self._set(up=False)  # before Linux 6.2 only an interface that is down is renamed
+            self._set(name=self.name)
