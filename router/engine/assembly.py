@@ -20,6 +20,7 @@ from router.engine.direct.answers import Answers
 from router.engine.direct.decisions import Direct
 from router.engine.direct.obstacles import Obstacles
 from router.engine.direct.path import DirectPath
+from router.engine.direct.translated import TranslatedAnswers
 from router.engine.forwarder import Forwarder
 from router.engine.icmp.queries import Queries
 from router.engine.loop import Loop
@@ -99,10 +100,14 @@ def assemble(
     carriers = stack.enter_context(closing(Carriers(queries, datagrams, streams, drops)))
     path = DirectPath(tun.frame, refusals, drops)
     obstacles = Obstacles(system.packet_filter, outbounds, addresses, loop, paths_changed)
-    direct = Direct(path, senders, refusals, system.tcp.is_listening, obstacles.of)
+    translated = TranslatedAnswers(
+        path, senders, system.packet_filter.request_of, obstacles.translates_requests
+    )
+    direct = Direct(path, senders, refusals, system.tcp.is_listening, obstacles.of, translated)
+    transit = Transit(outbounds, refusals, drops, system.packet_filter.request_of)
     forwarder = Forwarder(
         *(config, rules, outbounds, carriers, direct),
-        *(Transit(outbounds, refusals, drops), refusals, drops),
+        *(transit, refusals, drops),
         answers.covers,
     )
     channels.forwarder = forwarder

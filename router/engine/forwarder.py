@@ -202,9 +202,13 @@ class Forwarder:
             return False
         address = int.from_bytes(packet.destination, "big")
         by_port = len(self._rules.chain(packet.version, address)) > 1
+        translates = self.direct.translated.are_possible()
+        by_port |= translates
         if (packet.is_fragment and by_port) or icmp.is_error(packet):
             return False
         policy, tally = self._decide(packet)
+        if translates and self.direct.translated.take(packet, tally, now):
+            return True
         outbound: Outbound | None = self._outbounds.by_policy.get(policy.name)
         if policy.type is PolicyType.BYPASS:
             outbound = self._outbounds.by_system(packet.version, address)

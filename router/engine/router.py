@@ -156,6 +156,7 @@ class Router:
             stack.callback(changes.close)
             self.loop.watch(changes, partial(self.obstacles.rules_changed, changes))
         self.obstacles.start()
+        self.forwarder.direct.forget()
 
     def _watch(self) -> None:
         self.loop.watch(self.tun, self._read_tun)

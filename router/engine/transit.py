@@ -8,7 +8,8 @@ would without a router.
 Always true: only what no relayed flow can have sent is taken for such an answer: segments of a
 connection that was accepted or refused behind this machine (router.flows.transit), ICMP that is no
 query, and ICMP errors about nothing that the router has delivered. A datagram can't be told from
-the first of a flow, and is not among them.
+the first of a flow by itself: it is one where the system tracks a request that it answers, which is
+asked again after ASKED_AGAIN.
 
 Must not know: rules.
 """
@@ -16,6 +17,8 @@ Must not know: rules.
 from __future__ import annotations
 
 import errno
+from collections.abc import Callable
+from typing import Final
 
 from router.engine.refusals import Refusals
 from router.flows.drops import Drop, Drops
@@ -23,23 +26,38 @@ from router.flows.transit import TransitTable
 from router.outbound.all import Outbounds
 from router.outbound.direct import DirectSender
 from router.platform.base.errors import PlatformError
-from router.wire import icmp, ip, tcp
+from router.platform.base.packet_filter import TrackedRequest
+from router.wire import icmp, ip, tcp, udp
+from router.wire.headers import PORTS
 from router.wire.icmp import Error
+
+RequestOf = Callable[[ip.Packet], TrackedRequest | None]
+"""See PacketFilter.request_of."""
+ASKED_AGAIN: Final = 10.0
+"""Seconds: less than the system tracks a datagram (nf_conntrack_udp_timeout)."""
+MOST_ANSWERS: Final = 16_384
+"""Flows of datagrams that are remembered."""
 
 
 class Transit:
     """Packets whose source is no address of this machine, and that belong to no flow."""
 
-    def __init__(self, outbounds: Outbounds, refusals: Refusals, drops: Drops) -> None:
+    def __init__(
+        self, outbounds: Outbounds, refusals: Refusals, drops: Drops, request_of: RequestOf
+    ) -> None:
         self._outbounds = outbounds
         self._refusals = refusals
         self._drops = drops
         self._table = TransitTable()
+        self._request_of = request_of
+        self._datagrams: dict[bytes, float] = {}
 
     def take(self, packet: ip.Packet, now: float) -> bool:
         """Send a packet that is no ICMP error, if it is such an answer; whether it is."""
         if packet.protocol == ip.TCP:
             is_answer = tcp.is_whole(packet) and self._belongs(packet)
+        elif packet.protocol == ip.UDP:
+            is_answer = len(packet.body) >= udp.HEADER and self._answers_datagram(packet, now)
         else:
             is_answer = packet.protocol == icmp.protocol_of(packet.version) and (
                 icmp.message_type(packet) not in icmp.ANSWER_TO[packet.version]
@@ -76,6 +94,22 @@ class Transit:
                 self._table.accepted(key)
             return True
         return self._table.knows(key)
+
+    def _answers_datagram(self, packet: ip.Packet, now: float) -> bool:
+        """Only where there is an answer it is remembered: what is none begins a flow."""
+        key = packet.source + packet.destination + bytes(packet.body[:PORTS])
+        if self._datagrams.get(key, now) > now:
+            return True
+        self._datagrams.pop(key, None)
+        try:
+            if self._request_of(packet) is None:
+                return False
+        except (OSError, PlatformError):
+            return False
+        if len(self._datagrams) >= MOST_ANSWERS:
+            self._datagrams.clear()
+        self._datagrams[key] = now + ASKED_AGAIN
+        return True
 
     def _sender(self, packet: ip.Packet) -> DirectSender | None:
         """Raises OSError, PlatformError."""

@@ -12,10 +12,11 @@ from __future__ import annotations
 import contextlib
 import errno
 import socket
-from collections.abc import Container, Mapping
+from collections.abc import Callable, Container, Mapping
 from typing import Final
 
 from router.outbound.local_addresses import LocalAddresses
+from router.platform.base.descriptors import Bytes
 from router.platform.base.errors import PlatformError
 from router.platform.base.sockets import FrameSocket
 from router.platform.base.system import System
@@ -26,6 +27,10 @@ from router.wire.fragments import split
 
 LINK_LOCAL: Final = b"\xfe\x80"
 NO_INTERFACE: Final = OSError(errno.ENETDOWN, "the source address is gone")
+
+
+Send = Callable[[Bytes, tuple[str, int]], int]
+"""See DirectSender.send."""
 
 
 class DirectSender:
@@ -53,17 +58,20 @@ class DirectSender:
         if len(packet.data) <= self.interface.mtu or packet.dont_fragment:
             self.send(packet.data, address)
         else:
-            self.send_fragments(packet.data, address)
-
-    def send_fragments(self, packet: bytes | bytearray, address: tuple[str, int]) -> None:
-        """Send a packet that is longer than the MTU. Raises OSError."""
-        for fragment in split(packet, self.interface.mtu, random_identification()):
-            self.send(fragment, address)
+            send_fragments(self.send, packet.data, address, self.interface.mtu)
 
     def close(self) -> None:
         self._socket.close()
         if self.frames is not None:
             self.frames.close()
+
+
+def send_fragments(
+    send: Send, packet: bytes | bytearray, address: tuple[str, int], mtu: int
+) -> None:
+    """Send a packet that is longer than the MTU. Raises OSError."""
+    for fragment in split(packet, mtu, random_identification()):
+        send(fragment, address)
 
 
 class DirectSenders:

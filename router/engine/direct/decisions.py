@@ -15,6 +15,7 @@ from typing import Final
 from router.config.model import Path, Policy
 from router.engine.direct.flow import DirectFlow, pair_of
 from router.engine.direct.path import DirectPath
+from router.engine.direct.translated import TranslatedAnswers
 from router.engine.refusals import Refusals
 from router.flows.drops import Drop
 from router.flows.tally import Tally
@@ -23,7 +24,7 @@ from router.outbound.direct import DirectSenders
 from router.platform.base.errors import PlatformError
 from router.wire import icmp, ip, tcp
 from router.wire.icmp import Error
-from router.wire.transport import destination_port, source_port
+from router.wire.transport import source_port
 
 MOST_FORMER: Final = 65_536
 """Pairs of addresses that are remembered after rules or outbounds have changed."""
@@ -46,6 +47,7 @@ class Direct:
         refusals: Refusals,
         is_listening: IsListening,
         obstacle_of: Callable[[str], str | None],
+        translated: TranslatedAnswers,
     ) -> None:
         self.carry = path.carry
         self.flush = path.flush
@@ -55,6 +57,7 @@ class Direct:
         self._refusals = refusals
         self._is_listening = is_listening
         self._obstacle_of = obstacle_of
+        self.translated = translated
         self._former: set[Hashable] = set()
         self._former_udp: set[Hashable] = set()
         self._relayed: set[Hashable] = set()
@@ -91,7 +94,7 @@ class Direct:
             return True
         flow = DirectFlow(sender, packet.destination, outbound, tally)
         if may_begin and pair_of(packet) not in self._relayed:
-            self._path.know(packet, flow, destination_port(packet) if by_port else None)
+            self._path.know(packet, flow, by_port=by_port)
         if not tally.is_counted_outside:
             tally.misses_answers = True
         self._path.send(flow, packet, now)
@@ -109,6 +112,7 @@ class Direct:
     def forget(self) -> None:
         """Rules, outbounds or addresses may have changed: decide again about everything."""
         known = self._path.forget()
+        self._path.distinguish(by_both_ports=self.translated.are_possible())
         for former in (self._former, self._former_udp):
             if len(former) > MOST_FORMER:
                 former.clear()

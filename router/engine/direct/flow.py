@@ -12,8 +12,9 @@ from typing import Final
 
 from router.flows.tally import Tally
 from router.outbound.base import Outbound
-from router.outbound.direct import DirectSender
+from router.outbound.direct import DirectSender, Send
 from router.wire import ip
+from router.wire.headers import HOP_LIMIT
 
 SAMPLE_INTERVAL: Final = 0.1
 """Seconds."""
@@ -24,7 +25,8 @@ V6_PAIR: Final = Struct("=4Q")
 
 
 class DirectFlow:
-    """tally: counts what leaves. destination: 4 or 16 bytes.
+    """tally: counts what leaves. destination: 4 or 16 bytes. outbound: None where packets follow no
+    rule. hops: how many the router takes off the hop limit.
 
     samples: by the ports of a connection, when its next packet is to leave by the raw socket, in
     seconds of the loop's clock. refused: the connections of which the host's firewall has refused a
@@ -42,12 +44,13 @@ class DirectFlow:
         "sender",
         "tally",
     )
+    hops: int = 1
 
     def __init__(
-        self, sender: DirectSender, destination: bytes, outbound: Outbound, tally: Tally
+        self, sender: DirectSender, destination: bytes, outbound: Outbound | None, tally: Tally
     ) -> None:
         self.sender = sender
-        self.send = sender.send
+        self.send: Send = sender.send
         self.mtu = sender.interface.mtu
         self.destination = destination
         self.address = (ip.format_address(destination), 0)
@@ -55,6 +58,18 @@ class DirectFlow:
         self.tally = tally
         self.samples: dict[bytes, float] = {}
         self.refused: set[bytes] = set()
+
+    def as_sent(self, packet: ip.Packet) -> bytearray:
+        """The bytes that leave; the kernel computes the IPv4 checksum."""
+        data = bytearray(packet.data)
+        data[HOP_LIMIT[packet.version]] -= self.hops
+        return data
+
+    def path_mtu(self, version: int) -> int:
+        """In bytes, as far as the system knows it."""
+        if self.outbound is None:
+            return self.mtu
+        return min(self.outbound.path(version, self.address[0]).mtu, self.mtu)
 
     def sample(self, ports: bytes, now: float) -> bool:
         """Whether what comes next between these ports is to be judged by the host's firewall."""

@@ -56,6 +56,7 @@ class Obstacles:
         self._read: Mapping[str, str | None] = {}
         self._is_due = False
         self._unfollowed: str | None = None
+        self._translates = False
 
     def cannot_follow(self, error: PlatformError) -> None:
         """Changes of rules are not reported: what has been read may be wrong at any time."""
@@ -85,6 +86,10 @@ class Obstacles:
             return "path: relay"
         return outbound.obstacle(self.of)
 
+    def translates_requests(self) -> bool:
+        """See HostRules; what cannot be read may do so."""
+        return self._translates
+
     def facts(self, policy: str) -> OutboundFacts | None:
         """What the routes of a policy depend on: as long as packets may not leave directly, no
         program is told their source."""
@@ -107,9 +112,9 @@ class Obstacles:
         outputs = self._outputs()
 
         def done(rules: HostRules | PlatformError) -> None:
-            before = self._read
+            before = self._read, self._translates
             self._take(outputs, rules)
-            if self._read != before:
+            if (self._read, self._translates) != before:
                 self._changed()
 
         try:
@@ -125,7 +130,9 @@ class Obstacles:
         before = self._read
         if isinstance(rules, PlatformError):
             self._read = {output.interface: str(rules) for output in outputs}
+            self._translates = True
         else:
+            self._translates = rules.translates_requests
             self._read = {
                 output.interface: rules.obstacles.get(output.interface) for output in outputs
             }

@@ -18,12 +18,20 @@ from router.engine.direct.runs import Runs
 from router.engine.direct.uncut import Uncut
 from router.engine.refusals import Refusals
 from router.flows.drops import Drop, Drops
+from router.outbound.direct import send_fragments
 from router.wire import icmp, ip
-from router.wire.headers import HOP_LIMIT, PORTS, V4_TTL, V6_HOP_LIMIT
+from router.wire.headers import (
+    ICMP_HEADER,
+    PORTS,
+    V4_FRAGMENT,
+    V4_PROTOCOL,
+    V4_TTL,
+    V6_HOP_LIMIT,
+    V6_NEXT_HEADER,
+)
 from router.wire.icmp import Error
 from router.wire.offload import (
     AT_V4_ADDRESSES,
-    AT_V4_FRAGMENT,
     AT_V4_PROTOCOL,
     AT_V6_ADDRESSES,
     AT_V6_NEXT_HEADER,
@@ -38,6 +46,8 @@ MOST: Final = 65_536
 WITH_PORTS: Final = (ip.TCP, ip.UDP)
 NO_WAY: Final = (errno.ENETUNREACH, errno.EHOSTUNREACH, errno.ENETDOWN, errno.ENODEV)
 
+UNKNOWN: Final = -1
+
 _Known = DirectFlow | dict[int, DirectFlow]
 
 
@@ -51,6 +61,7 @@ class DirectPath:
         self._drops = drops
         self._known: dict[Hashable, _Known] = {}
         self._count = 0
+        self._by_both_ports = False
         self._uncut = Uncut(frame, self.failed, drops)
         self._runs = Runs(frame, self.failed)
 
@@ -66,15 +77,15 @@ class DirectPath:
         if known is None:
             return False
         if isinstance(known, dict):
-            known = known.get(self._traffic(size))
+            known = known.get(self._traffic(frame, HEADER, size))
             if known is None:
                 return False
         hops = frame[at]
-        if hops <= 1:
+        if hops <= known.hops:
             return False
         if frame[1]:
             return self._uncut.carry(known, size, now)
-        frame[at] = hops - 1
+        frame[at] = hops - known.hops
         if protocol == ip.UDP and self._runs.carry(known, size, now):
             return True
         if frame[0]:
@@ -95,28 +106,35 @@ class DirectPath:
         self._runs.end(now)
 
     def send(self, flow: DirectFlow, packet: ip.Packet, now: float) -> None:
-        """Send a packet that has just been decided on; its hop limit is above 1."""
+        """Send a packet that has just been decided on; its hop limit is above `flow.hops`."""
         flow.tally.went_out(len(packet.data))
         try:
-            flow.send(with_one_hop_less(packet), flow.address)
+            flow.send(flow.as_sent(packet), flow.address)
         except OSError as error:
             self._refuse(flow, packet, error, now)
 
-    def know(self, packet: ip.Packet, flow: DirectFlow, port: int | None) -> None:
+    def distinguish(self, *, by_both_ports: bool) -> None:
+        """What `know` does with `by_port`; others are forgotten before it changes."""
+        self._by_both_ports = by_both_ports
+
+    def know(self, packet: ip.Packet, flow: DirectFlow, *, by_port: bool) -> None:
         """Let what is like `packet` leave so from now on: all between these addresses, or with
-        `port` what has the same protocol and destination port."""
+        `by_port` what has the same protocol and destination port; where both ports are
+        distinguished, the same ports, or ICMP type and identifier."""
         if self._count >= MOST:
             self._known.clear()
             self._count = 0
         self._count += 1
         pair = pair_of(packet)
-        if port is None:
+        if not by_port:
             self._known[pair] = flow
             return
         by_traffic = self._known.get(pair)
         if not isinstance(by_traffic, dict):
             by_traffic = self._known[pair] = {}
-        by_traffic[packet.protocol << 16 | port] = flow
+        traffic = self._traffic(packet.data, 0, len(packet.data))
+        if traffic != UNKNOWN:
+            by_traffic[traffic] = flow
 
     def forget(self) -> dict[Hashable, _Known]:
         """Decide again about everything; what was known."""
@@ -147,36 +165,33 @@ class DirectPath:
 
     def _too_big(self, flow: DirectFlow, packet: ip.Packet, now: float) -> None:
         if packet.dont_fragment or len(packet.data) <= flow.mtu:
-            path = flow.outbound.path(packet.version, flow.address[0])
-            mtu = min(path.mtu, flow.mtu)
+            mtu = flow.path_mtu(packet.version)
             self._refusals.refuse(packet, Error.TOO_BIG, Drop.TOO_BIG, now, mtu)
             return
         try:
-            flow.sender.send_fragments(with_one_hop_less(packet), flow.address)
+            send_fragments(flow.send, flow.as_sent(packet), flow.address, flow.mtu)
         except OSError:
             self._drops.count(Drop.NO_BUFFER)
 
-    def _traffic(self, size: int) -> int:
-        """Protocol and destination port of the frame, as `know` has them; -1 where they stand
-        elsewhere or are missing."""
-        frame = self._frame
-        if frame[HEADER] >> 4 == 4:
-            protocol = frame[AT_V4_PROTOCOL]
-            ports = HEADER + ((frame[HEADER] & 0x0F) << 2)
-            if frame[AT_V4_FRAGMENT] & 0x3F or frame[AT_V4_FRAGMENT + 1]:
-                return -1
+    def _traffic(self, data: bytes | bytearray, start: int, size: int) -> int:
+        """Protocol, and ports as they are distinguished, of the packet in data[start:size];
+        UNKNOWN where they stand elsewhere or are missing."""
+        if data[start] >> 4 == 4:
+            protocol = data[start + V4_PROTOCOL]
+            at = start + ((data[start] & 0x0F) << 2)
+            if data[start + V4_FRAGMENT] & 0x3F or data[start + V4_FRAGMENT + 1]:
+                return UNKNOWN
         else:
-            protocol = frame[AT_V6_NEXT_HEADER]
-            ports = HEADER + ip.IPV6_HEADER
-        if protocol in WITH_PORTS and ports + PORTS <= size:
-            return protocol << 16 | frame[ports + 2] << 8 | frame[ports + 3]
+            protocol = data[start + V6_NEXT_HEADER]
+            at = start + ip.IPV6_HEADER
+        if protocol in WITH_PORTS and at + PORTS <= size:
+            port = data[at + 2] << 8 | data[at + 3]
+            if self._by_both_ports:
+                port |= data[at] << 24 | data[at + 1] << 16
+            return protocol << 32 | port
         if protocol in (icmp.protocol_of(4), icmp.protocol_of(6)):
-            return protocol << 16
-        return -1
-
-
-def with_one_hop_less(packet: ip.Packet) -> bytearray:
-    """The bytes that leave; the kernel computes the IPv4 checksum."""
-    data = bytearray(packet.data)
-    data[HOP_LIMIT[packet.version]] -= 1
-    return data
+            if not self._by_both_ports:
+                return protocol << 32
+            if at + ICMP_HEADER <= size:
+                return protocol << 32 | data[at] << 16 | data[at + 4] << 8 | data[at + 5]
+        return UNKNOWN

@@ -40,7 +40,7 @@ class Uncut:
         self._drops = drops
 
     def carry(self, flow: DirectFlow, size: int, now: float) -> bool:
-        """Send the frame; true. Its hop limit is above 1."""
+        """Send the frame; true. Its hop limit is above `flow.hops`."""
         _, _, length, segment, start, _ = FIELDS.unpack_from(self._frame)
         ports = bytes(self._frame[HEADER + start : HEADER + start + PORTS])
         frames = flow.sender.frames
@@ -58,15 +58,15 @@ class Uncut:
         """By the packet socket; whether that was possible."""
         frames = flow.sender.frames
         assert frames is not None
-        self._count_hop(-1)
+        self._count_hops(-flow.hops)
         try:
             if frames.send(self._view, size, flow.destination):
                 return True
         except OSError as error:
-            self._count_hop(1)
+            self._count_hops(flow.hops)
             self._failed(flow, next(offload.packets(self._frame, size)), error, now)
             return True
-        self._count_hop(1)
+        self._count_hops(flow.hops)
         return False
 
     def _cut(self, flow: DirectFlow, size: int, now: float) -> None:
@@ -75,7 +75,7 @@ class Uncut:
         is_first = True
         for segment in offload.packets(self._frame, size):
             packet = bytearray(segment)
-            packet[at] -= 1
+            packet[at] -= flow.hops
             try:
                 flow.send(packet, flow.address)
             except OSError as error:
@@ -85,8 +85,8 @@ class Uncut:
                 break
             is_first = False
 
-    def _count_hop(self, change: int) -> None:
-        """Change the hop limit by 1, down or up, and the checksum with it (RFC 1624)."""
+    def _count_hops(self, change: int) -> None:
+        """Change the hop limit, and the checksum with it (RFC 1624)."""
         frame = self._frame
         if frame[HEADER] >> 4 != 4:
             frame[AT_V6_HOP_LIMIT] += change

@@ -1,13 +1,21 @@
-"""What the host's own rules do to packets that leave: its packet filter and its IPsec policies."""
+"""What the host's own rules do to packets: its packet filter and its IPsec policies."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 from router.platform.base.errors import PlatformError
 from router.platform.base.facts import Changes
 from router.policy.host_rules.model import DirectOutput, HostRules
+from router.wire import ip
+
+
+class TrackedRequest(NamedTuple):
+    """A request of another host, as the system tracks it. is_translated: whether it has got another
+    destination (DNAT)."""
+
+    is_translated: bool
 
 
 class PacketFilter(Protocol):
@@ -28,6 +36,12 @@ class PacketFilter(Protocol):
     ) -> None:
         """The same without waiting: `done` is called with the rules or the error, at the latest by
         GuardConnection.dispatch. Raises PlatformError."""
+        ...
+
+    def request_of(self, packet: ip.Packet) -> TrackedRequest | None:
+        """The request that a TCP segment, a datagram or an ICMP message answers, none of them a
+        fragment; None where none is known: another host has not begun this, or the system does not
+        track it. Raises PlatformError, OSError."""
         ...
 
     def watch_host_rules(self) -> Changes:

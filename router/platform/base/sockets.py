@@ -97,6 +97,12 @@ class FrameSocket(Protocol):
         while the link address of the next hop is unknown. Raises OSError."""
         ...
 
+    def send_when_resolved(self, frame: bytes | bytearray, destination: bytes) -> None:
+        """The same, but keep the frame while the link address is unknown, which the system is made
+        to resolve, and send it by `forget_next_hops`; not for long, and not many. Raises
+        OSError."""
+        ...
+
     def forget_next_hops(self) -> None:
         """Routes or link addresses may have changed."""
         ...

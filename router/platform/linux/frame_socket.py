@@ -1,19 +1,24 @@
 """Sending frames with a virtio-net header by a packet socket (packet(7), PACKET_VNET_HDR).
 
 Always true: a frame leaves by the interface of the socket, to the next hop that the kernel names
-for its destination; a next hop is asked for once, and again after `forget_next_hops`.
+for its destination; a next hop is asked for once, and again after `forget_next_hops`. What waits
+for a next hop does so for PATIENCE at most.
 
 Must not know: which frames may leave this way.
 """
 
 from __future__ import annotations
 
+import contextlib
 import os
 import socket
+import time
+from collections.abc import Callable
 from fcntl import ioctl
 from struct import Struct, pack
 from typing import Final, NamedTuple
 
+from router.platform.base.errors import PlatformError
 from router.platform.linux.netlink.neighbours import link_address
 from router.platform.linux.netlink.route_lookup import Answer, RouteLookup
 from router.wire import offload
@@ -27,6 +32,21 @@ ETHERTYPE: Final = {4: 0x0800, 6: 0x86DD}
 ETHERNET_HEADER: Final = 14
 MOST_NEXT_HOPS: Final = 4096
 """Destinations that are remembered."""
+MOST_WAITING: Final = 64
+"""Frames."""
+PATIENCE: Final = 3.0
+"""Seconds: the kernel asks a neighbour three times, once a second (arp(7), mcast_solicit)."""
+
+Resolve = Callable[[int, bytes], None]
+"""Has the system resolve a neighbour by an interface. Raises OSError, PlatformError."""
+
+
+class Waiting(NamedTuple):
+    """A frame whose next hop is not known yet, until when, in seconds of time.monotonic."""
+
+    frame: bytes
+    destination: bytes
+    until: float
 
 
 class Link(NamedTuple):
@@ -52,7 +72,13 @@ class LinuxFrameSocket:
     that all frames come from, 4 or 16 bytes."""
 
     def __init__(
-        self, sock: socket.socket, version: int, index: int, source: bytes, link: Link
+        self,
+        sock: socket.socket,
+        version: int,
+        index: int,
+        source: bytes,
+        link: Link,
+        resolve: Resolve,
     ) -> None:
         self._socket = sock
         self._descriptor = sock.fileno()
@@ -61,8 +87,9 @@ class LinuxFrameSocket:
         self._source = source
         self._link = link
         self._lookup = RouteLookup()
+        self._resolve = resolve
         self._headers: dict[bytes, bytes] = {}
-        self.forget_next_hops = self._headers.clear
+        self._waiting: list[Waiting] = []
 
     def send(self, frame: memoryview, size: int, destination: bytes) -> bool:
         if not self._link.has_header:
@@ -78,19 +105,35 @@ class LinuxFrameSocket:
         os.writev(self._descriptor, (fields, header, frame[offload.HEADER : size]))
         return True
 
+    def send_when_resolved(self, frame: bytes | bytearray, destination: bytes) -> None:
+        if self.send(memoryview(frame), len(frame), destination):
+            return
+        if len(self._waiting) < MOST_WAITING:
+            until = time.monotonic() + PATIENCE
+            self._waiting.append(Waiting(bytes(frame), destination, until))
+        hop = self._next_hop(destination)
+        if hop is not None:
+            with contextlib.suppress(PlatformError):
+                self._resolve(self._index, hop)
+
+    def forget_next_hops(self) -> None:
+        self._headers.clear()
+        waiting, self._waiting = self._waiting, []
+        now = time.monotonic()
+        for each in waiting:
+            with contextlib.suppress(OSError):
+                frame = memoryview(each.frame)
+                if not self.send(frame, len(frame), each.destination) and now < each.until:
+                    self._waiting.append(each)
+
     def close(self) -> None:
         self._socket.close()
         self._lookup.close()
 
     def _find(self, destination: bytes) -> bytes:
         """The link header of packets to a destination; empty while it is unknown."""
-        answer = self._ask(destination, self._source)
-        if answer is None or answer.interface != self._index:
-            # IPv6 takes the interface for a hint where a source is given (ip6_route_output_flags).
-            answer = self._ask(destination, None)
-        if answer is None or answer.interface != self._index:
-            return b""
-        found = link_address(self._index, answer.gateway or destination)
+        hop = self._next_hop(destination)
+        found = None if hop is None else link_address(self._index, hop)
         if found is None or len(found) != len(self._link.address):
             return b""
         if len(self._headers) >= MOST_NEXT_HOPS:
@@ -98,6 +141,15 @@ class LinuxFrameSocket:
         header = found + self._link.address + pack("!H", ETHERTYPE[self._version])
         self._headers[destination] = header
         return header
+
+    def _next_hop(self, destination: bytes) -> bytes | None:
+        answer = self._ask(destination, self._source)
+        if answer is None or answer.interface != self._index:
+            # IPv6 takes the interface for a hint where a source is given (ip6_route_output_flags).
+            answer = self._ask(destination, None)
+        if answer is None or answer.interface != self._index:
+            return None
+        return answer.gateway or destination
 
     def _ask(self, destination: bytes, source: bytes | None) -> Answer | None:
         return self._lookup.ask(self._version, destination, oif=self._index, source=source)

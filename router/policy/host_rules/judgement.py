@@ -1,8 +1,9 @@
-"""Which obstacles the rules are to packets that leave by the direct path.
+"""Which obstacles the rules are to packets that leave by the direct path, and what they do to
+packets that arrive.
 
 Each chain of the hooks `output` and `postrouting` is followed, for each source that packets can
-have; a rule counts unless one of its conditions cannot be true. Verdicts before it do not count,
-nor do the counters of a chain's policy, which every chain of iptables has.
+have, and those of `prerouting`; a rule counts unless one of its conditions cannot be true. Verdicts
+before it do not count, nor do the counters of a chain's policy, which every chain of iptables has.
 """
 
 from __future__ import annotations
@@ -10,7 +11,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import Final, NamedTuple
+from typing import Final, NamedTuple, Protocol
 
 from router.policy.host_rules.model import (
     Choose,
@@ -37,6 +38,23 @@ DESTINATION_OFFSET: Final = {4: 16, 6: 24}
 LOOPBACK: Final = {4: b"\x7f", 6: bytes(15) + b"\x01"}
 """How no destination begins that packets can leave for."""
 RTN_LOCAL: Final = (2).to_bytes(4, sys.byteorder)
+
+
+class Known(Protocol):
+    """What is known of a packet."""
+
+    def load(self, step: Load) -> Register: ...
+
+
+class Arriving(NamedTuple):
+    """A packet that arrives: its IP version is known."""
+
+    version: int
+
+    def load(self, step: Load) -> Register:
+        if step.field is Field.VERSION:
+            return known(bytes([NFPROTO[self.version]]))
+        return UNKNOWN
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,15 +98,23 @@ class Passage(NamedTuple):
 
 
 def judge(tables: Iterable[Table], outputs: Sequence[DirectOutput]) -> HostRules:
-    """The gravest obstacle for each output."""
+    """The gravest obstacle for each output, and what is done to packets that arrive."""
     tables = tuple(tables)
     found = {output.interface: obstacle(tables, output) for output in outputs}
-    return HostRules({name: clause for name, clause in found.items() if clause is not None})
+    return HostRules(
+        {name: clause for name, clause in found.items() if clause is not None},
+        any(effect is Effect.TRANSLATES for _, effect, _ in effects_on_arrival(tables)),
+        {
+            version: clause
+            for version, effect, clause in effects_on_arrival(tables)
+            if effect is Effect.CHECKS_PATH
+        },
+    )
 
 
 def unreadable(why: str, outputs: Sequence[DirectOutput]) -> HostRules:
     """Nothing can be proven where the rules are not known."""
-    return HostRules({output.interface: why for output in outputs})
+    return HostRules({output.interface: why for output in outputs}, translates_requests=True)
 
 
 def obstacle(tables: Iterable[Table], output: DirectOutput) -> str | None:
@@ -102,31 +128,43 @@ def obstacle(tables: Iterable[Table], output: DirectOutput) -> str | None:
         for table in tables
         for packet in packets
         if packet.version in table.versions
-        for effect, chain in effects_on(table, packet)
+        for effect, chain in effects_on(table, packet, table.outgoing)
     ]
     if not found:
         return None
     effect, table, chain = min(found, key=lambda each: GRAVITY[each[0]])
+    return _clause(table, effect, chain)
+
+
+def effects_on_arrival(tables: Iterable[Table]) -> Iterator[tuple[int, Effect, str]]:
+    """(IP version, effect, clause for people) of what rules may do to packets that arrive."""
+    for table in tables:
+        for version in table.versions:
+            for effect, chain in effects_on(table, Arriving(version), table.incoming):
+                yield version, effect, _clause(table, effect, chain)
+
+
+def _clause(table: Table, effect: Effect, chain: str) -> str:
     return f"{table.words} {effect.value}{f' (chain {chain})' if chain else ''}"
 
 
-def effects_on(table: Table, packet: Packet) -> Iterator[tuple[Effect, str]]:
-    """The effects that the rules of a table may have on a packet, each with the name of its
-    chain."""
-    waiting = list(table.outgoing)
+def effects_on(table: Table, packet: Known, chains: Sequence[str]) -> Iterator[tuple[Effect, str]]:
+    """The effects that the rules of a table, beginning with these chains, may have on a packet,
+    each with the name of its chain."""
+    waiting = list(chains)
     seen = set(waiting)
     while waiting:
         chain = waiting.pop()
         for rule in table.chains.get(chain, ()):
-            effects, chains = follow(rule, packet)
+            effects, next_chains = follow(rule, packet)
             yield from ((effect, chain) for effect in effects)
-            for each in chains:
+            for each in next_chains:
                 if each not in seen:
                     seen.add(each)
                     waiting.append(each)
 
 
-def follow(rule: Rule, packet: Packet) -> Passage:
+def follow(rule: Rule, packet: Known) -> Passage:
     """Carry out the steps up to a condition that cannot be true.
 
     Only the register that was written last is known: a later write may overlap earlier ones.

@@ -17,7 +17,7 @@ from typing import NamedTuple
 
 class Effect(Enum):
     """What a rule does to packets besides accepting and refusing them, as a clause about it; the
-    gravest first."""
+    gravest first, and last what only rules for arriving packets do."""
 
     TRANSLATES = "translates addresses or ports of what leaves"
     ENCRYPTS = "encrypts or refuses what leaves"
@@ -29,6 +29,7 @@ class Effect(Enum):
     INSPECTS = "looks at the length or content of what leaves"
     LOGS = "logs what leaves"
     COUNTS = "counts what leaves"
+    CHECKS_PATH = "drops what arrives by another interface than the route to its sender"
 
 
 class Field(Enum):
@@ -114,13 +115,15 @@ class Table(NamedTuple):
     """Chains that can jump to each other.
 
     words: names it for people; `versions` of IP whose packets it sees; `chains` are rules by the
-    name of the chain; `outgoing` are the chains that see all packets that leave.
+    name of the chain; `outgoing` are the chains that see all packets that leave, `incoming` those
+    that see all that arrive (prerouting).
     """
 
     words: str
     versions: Sequence[int]
     chains: Mapping[str, Sequence[Rule]]
     outgoing: Sequence[str]
+    incoming: Sequence[str] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -134,10 +137,17 @@ class DirectOutput:
 
 @dataclass(frozen=True, slots=True)
 class HostRules:
-    """Why the direct path cannot be proven safe, as one clause for people: by the name of each
-    interface where it cannot."""
+    """What the host's own rules mean for the router.
+
+    obstacles: why the direct path cannot be proven safe, as one clause for people: by the name of
+    each interface where it cannot. translates_requests: whether requests of other hosts may get
+    another destination (DNAT), so that their answers may. path_checks: by IP version, the rules
+    that drop what arrives by another interface than the route to its sender, as one clause.
+    """
 
     obstacles: Mapping[str, str] = field(default_factory=dict)
+    translates_requests: bool = False
+    path_checks: Mapping[int, str] = field(default_factory=dict)
 
     @property
     def obstacle(self) -> str | None:

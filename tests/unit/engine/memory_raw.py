@@ -54,6 +54,9 @@ class MemoryFrames:
             self.sent.append(bytes(frame[:size]))
         return self.resolved
 
+    def send_when_resolved(self, frame: bytes | bytearray, destination: bytes) -> None:
+        self.send(memoryview(frame), len(frame), destination)
+
     def forget_next_hops(self) -> None:
         pass
 

@@ -7,11 +7,13 @@ from pathlib import Path
 
 import pytest
 
+from router.engine.transit import ASKED_AGAIN
+from router.platform.base.packet_filter import TrackedRequest
 from router.policy.network import Interface
 from router.wire import icmp, ip
 from router.wire.icmp import Error
 from tests.unit.engine.world import World
-from tests.unit.wire.packets import INSIDE, IP, TCP, IPv6, decoded, echo_request
+from tests.unit.wire.packets import INSIDE, IP, TCP, UDP, IPv6, decoded, echo_request
 
 BOTH = pytest.mark.parametrize("version", [4, 6])
 LAN = {4: "10.1.0.2", 6: "fd01::2"}
@@ -106,3 +108,25 @@ def test_without_a_route_the_sender_is_told(world: World, version: int) -> None:
     world.outbounds.by_system = lambda version, address: None  # type: ignore[method-assign]
     assert len(world.send(segment(version, "SA"))) == 1
     assert world.drops == {"unreachable": 1}
+
+
+def datagram(version: int) -> bytes:
+    body = UDP(sport=53, dport=4000) / b"answer"
+    if version == 4:
+        return bytes(IP(src=LAN[4], dst=FAR[4], ttl=63) / body)
+    return bytes(IPv6(src=LAN[6], dst=FAR[6], hlim=63) / body)
+
+
+@BOTH
+def test_datagrams_leave_unchanged_while_they_answer_a_tracked_request(
+    world: World, version: int
+) -> None:
+    packet = datagram(version)
+    request = ip_address(LAN[version]).packed, ip_address(FAR[version]).packed
+    world.requests[request] = TrackedRequest(is_translated=False)
+    assert world.send(packet) == []
+    del world.requests[request]
+    world.send(packet, now=1.0 + ASKED_AGAIN - 0.1)
+    assert sent(world) == [packet, packet]
+    world.send(packet, now=1.0 + ASKED_AGAIN)
+    assert sent(world) == [packet, packet]

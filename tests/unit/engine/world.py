@@ -15,6 +15,7 @@ from router.config.model import Policy, PolicyType
 from router.engine.carriers import Carriers
 from router.engine.direct.decisions import Direct
 from router.engine.direct.path import DirectPath
+from router.engine.direct.translated import TranslatedAnswers
 from router.engine.forwarder import Forwarder
 from router.engine.icmp.queries import Queries
 from router.engine.reading import read_all
@@ -31,6 +32,7 @@ from router.outbound.descriptors import Descriptors
 from router.outbound.direct import DirectSenders
 from router.outbound.local_addresses import LocalAddresses
 from router.platform.base.descriptors import Bytes
+from router.platform.base.packet_filter import TrackedRequest
 from router.platform.base.system import System
 from router.platform.base.tcp import TcpSockets
 from router.policy.match.table import RuleSet
@@ -190,13 +192,23 @@ class World:
         senders = DirectSenders(system, addresses)
         for outbound in self.outbounds.by_interface.values():
             outbound.senders = senders
+        path = DirectPath(self.tun.frame, refusals, drops)
         self.direct = Direct(
-            DirectPath(self.tun.frame, refusals, drops),
+            path,
             senders,
             refusals,
             lambda address, port, _interface: (address, port) in self.listening,
             lambda _interface: self.obstacle,
+            TranslatedAnswers(
+                path,
+                senders,
+                self._request_of,
+                lambda: self.translates,
+            ),
         )
+        self.translates = False
+        self.requests: dict[tuple[bytes, bytes], TrackedRequest] = {}
+        """Those of other hosts that the system tracks, by source and destination of answers."""
         self.obstacle: str | None = None
         self.listening: set[tuple[bytes, int]] = set()
         self.covered: set[tuple[str, int, int]] = set()
@@ -207,12 +219,15 @@ class World:
             self.outbounds,
             self.carriers,
             self.direct,
-            Transit(self.outbounds, refusals, drops),
+            Transit(self.outbounds, refusals, drops, self._request_of),
             refusals,
             drops,
             lambda policy, version, address: (policy, version, address) in self.covered,
         )
         _open.append(self)
+
+    def _request_of(self, packet: ip.Packet) -> TrackedRequest | None:
+        return self.requests.get((packet.source, packet.destination))
 
     def close(self) -> None:
         self.carriers.streams.close()

@@ -39,6 +39,11 @@ def pair() -> Iterator[tuple[socket.socket, socket.socket]]:
         yield left, right
 
 
+def never(_interface: int, _neighbour: bytes) -> None:
+    """In the place of Resolve."""
+    raise AssertionError("nothing is to be resolved")
+
+
 class Kernel:
     """What the kernel answers about routes and neighbours; the questions are counted."""
 
@@ -83,7 +88,9 @@ def frame(version: int) -> tuple[memoryview, int, Packet]:
 def test_a_link_without_a_header(
     pair: tuple[socket.socket, socket.socket], kernel: Kernel, version: int
 ) -> None:
-    sender = LinuxFrameSocket(pair[0], version, INDEX, SOURCE[version], Link(False, bytes(6)))
+    sender = LinuxFrameSocket(
+        pair[0], version, INDEX, SOURCE[version], Link(False, bytes(6)), never
+    )
     data, size, _ = frame(version)
     for _ in range(2):
         assert sender.send(data, size, FAR[version])
@@ -98,7 +105,7 @@ def test_an_ethernet_header(
 ) -> None:
     kernel.gateway = None if on_link else GATEWAY[version]
     kernel.neighbours = {(FAR if on_link else GATEWAY)[version]: PEER}
-    sender = LinuxFrameSocket(pair[0], version, INDEX, SOURCE[version], Link(True, OWN))
+    sender = LinuxFrameSocket(pair[0], version, INDEX, SOURCE[version], Link(True, OWN), never)
     data, size, packet = frame(version)
     for _ in range(2):
         assert sender.send(data, size, FAR[version])
@@ -118,7 +125,7 @@ def test_a_next_hop_that_is_not_resolved(
     pair: tuple[socket.socket, socket.socket], kernel: Kernel, version: int
 ) -> None:
     kernel.gateway = GATEWAY[version]
-    sender = LinuxFrameSocket(pair[0], version, INDEX, SOURCE[version], Link(True, OWN))
+    sender = LinuxFrameSocket(pair[0], version, INDEX, SOURCE[version], Link(True, OWN), never)
     data, size, _ = frame(version)
     assert not sender.send(data, size, FAR[version])
     kernel.neighbours = {GATEWAY[version]: PEER}
@@ -130,7 +137,7 @@ def test_a_next_hop_is_asked_for_again(
     pair: tuple[socket.socket, socket.socket], kernel: Kernel, version: int
 ) -> None:
     kernel.neighbours = {FAR[version]: PEER}
-    sender = LinuxFrameSocket(pair[0], version, INDEX, SOURCE[version], Link(True, OWN))
+    sender = LinuxFrameSocket(pair[0], version, INDEX, SOURCE[version], Link(True, OWN), never)
     data, size, _ = frame(version)
     sender.send(data, size, FAR[version])
     kernel.neighbours = {FAR[version]: OWN}
@@ -146,7 +153,7 @@ def test_a_route_by_another_interface(
     pair: tuple[socket.socket, socket.socket], kernel: Kernel, version: int
 ) -> None:
     kernel.neighbours = {FAR[version]: PEER}
-    sender = LinuxFrameSocket(pair[0], version, INDEX, SOURCE[version], Link(True, OWN))
+    sender = LinuxFrameSocket(pair[0], version, INDEX, SOURCE[version], Link(True, OWN), never)
     data, size, _ = frame(version)
     kernel.interface = kernel.interface_with_source = INDEX + 1
     assert not sender.send(data, size, FAR[version])
@@ -158,7 +165,7 @@ def test_next_hops_have_a_limit(
     pair: tuple[socket.socket, socket.socket], kernel: Kernel, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(frame_socket, "MOST_NEXT_HOPS", 2)
-    sender = LinuxFrameSocket(pair[0], 4, INDEX, SOURCE[4], Link(True, OWN))
+    sender = LinuxFrameSocket(pair[0], 4, INDEX, SOURCE[4], Link(True, OWN), never)
     data, size, _ = frame(4)
     for host in range(9):
         destination = bytes([198, 51, 100, host])
@@ -172,7 +179,9 @@ def test_next_hops_have_a_limit(
 def test_two_buffers(
     pair: tuple[socket.socket, socket.socket], kernel: Kernel, version: int
 ) -> None:
-    sender = LinuxFrameSocket(pair[0], version, INDEX, SOURCE[version], Link(False, bytes(6)))
+    sender = LinuxFrameSocket(
+        pair[0], version, INDEX, SOURCE[version], Link(False, bytes(6)), never
+    )
     for text in (b"first", b"other"):
         sender.send(memoryview(bytearray(bytes(10) + text)), 15, FAR[version])
         assert pair[1].recv(100)[10:] == text
@@ -200,3 +209,29 @@ def test_the_kind_of_a_link(
 @pytest.mark.parametrize("name", ["lo", "is-not-there"])
 def test_a_link_that_is_neither(name: str) -> None:
     assert link_of(name) is None
+
+
+@BOTH
+def test_a_frame_waits_until_the_next_hop_is_resolved(
+    pair: tuple[socket.socket, socket.socket], monkeypatch: pytest.MonkeyPatch, version: int
+) -> None:
+    kernel = Kernel(monkeypatch)
+    kernel.gateway = GATEWAY[version]
+    resolved: list[tuple[int, bytes]] = []
+    sender = LinuxFrameSocket(
+        *(pair[0], version, INDEX, SOURCE[version], Link(True, OWN)),
+        lambda interface, neighbour: resolved.append((interface, neighbour)),
+    )
+    data, size, packet = frame(version)
+    sender.send_when_resolved(bytes(data[:size]), FAR[version])
+    assert resolved == [(INDEX, GATEWAY[version])]
+    sender.forget_next_hops()
+    with pytest.raises(BlockingIOError):
+        pair[1].recv(65_535)
+    kernel.neighbours[GATEWAY[version]] = PEER
+    sender.forget_next_hops()
+    assert bytes(packet) in pair[1].recv(65_535)
+    sender.forget_next_hops()
+    with pytest.raises(BlockingIOError):
+        pair[1].recv(65_535)
+    sender.close()

@@ -7,9 +7,12 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from router.platform.base.errors import PlatformError
+from router.platform.base.packet_filter import TrackedRequest
 from router.platform.linux.host_rules.watch import HostRuleChanges
 from router.platform.privileged.client import GuardClient, value_callback
 from router.policy.host_rules.model import DirectOutput, HostRules
+from router.wire import ip
+from router.wire.headers import ICMP_HEADER
 
 
 class LinuxPacketFilter:
@@ -19,14 +22,25 @@ class LinuxPacketFilter:
         self._guard = guard
 
     def host_rules(self, outputs: Sequence[DirectOutput]) -> HostRules:
-        return HostRules(self._guard.call("host_rules", outputs=_as_json(outputs)).value)
+        return _from_json(self._guard.call("host_rules", outputs=_as_json(outputs)).value)
 
     def request_host_rules(
         self, outputs: Sequence[DirectOutput], done: Callable[[HostRules | PlatformError], None]
     ) -> None:
         self._guard.request(
-            "host_rules", value_callback(done, HostRules), outputs=_as_json(outputs)
+            "host_rules", value_callback(done, _from_json), outputs=_as_json(outputs)
         )
+
+    def request_of(self, packet: ip.Packet) -> TrackedRequest | None:
+        is_translated = self._guard.call(
+            "request_of",
+            version=packet.version,
+            protocol=packet.protocol,
+            source=packet.source.hex(),
+            destination=packet.destination.hex(),
+            start=bytes(packet.body[:ICMP_HEADER]).hex(),
+        ).value
+        return None if is_translated is None else TrackedRequest(is_translated)
 
     def watch_host_rules(self) -> HostRuleChanges:
         number, descriptors = self._guard.call("watch_host_rules")
@@ -36,6 +50,11 @@ class LinuxPacketFilter:
                 sock.close()
             raise PlatformError("no descriptor is left for a socket: raise `ulimit -n`")
         return HostRuleChanges(sockets)
+
+
+def _from_json(value: Any) -> HostRules:
+    obstacles, translates_requests, path_checks = value
+    return HostRules(obstacles, translates_requests, dict(path_checks))
 
 
 def _as_json(outputs: Sequence[DirectOutput]) -> list[Any]:

@@ -52,9 +52,12 @@ class LinuxSockets:
             return None
         protocol = 0 if link.has_header else ETHERTYPE[version]
         sock = self._guard.open_socket("frame_socket", name=interface.name, protocol=protocol)
-        return LinuxFrameSocket(sock, version, interface.index, source, link)
+        return LinuxFrameSocket(sock, version, interface.index, source, link, self._resolve)
 
     def close(self) -> None:
         """Those that are still unused."""
         for pool in self._udp.values():
             pool.close()
+
+    def _resolve(self, interface: int, neighbour: bytes) -> None:
+        self._guard.call("resolve_neighbour", interface=interface, neighbour=neighbour.hex())

@@ -221,8 +221,13 @@ def _exthdr(data: Attributes, _: Scope) -> Iterator[Step]:
 
 
 def _fib(data: Attributes, _: Scope) -> Iterator[Step]:
+    """A route lookup of the sender by the interface of arrival is the strict check of the reverse
+    path."""
     is_type = number(data.get(nf.NFTA_FIB_RESULT)) == nf.NFT_FIB_RESULT_ADDRTYPE
-    of_destination = number(data.get(nf.NFTA_FIB_FLAGS)) & nf.NFTA_FIB_F_DADDR
+    flags = number(data.get(nf.NFTA_FIB_FLAGS))
+    of_destination = flags & nf.NFTA_FIB_F_DADDR
+    if not is_type and flags & nf.NFTA_FIB_F_SADDR and flags & nf.NFTA_FIB_F_IIF:
+        yield Effect.CHECKS_PATH
     field = Field.DESTINATION_TYPE if is_type and of_destination else Field.OTHER
     yield Load(register(data.get(nf.NFTA_FIB_DREG)), field)
 

@@ -69,6 +69,8 @@ TARGETS: Final = {
 ADDRTYPE: Final = Struct("=HHI")
 """linux/netfilter/xt_addrtype.h: source and destination types as bits; flags from revision 1 on,
 before it whether the source's is inverted, followed by the same of the destination."""
+RPFILTER_LOOSE: Final = 1
+"""linux/netfilter/xt_rpfilter.h: a flag in the first byte."""
 ADDRTYPE_LOCAL: Final = 1 << 2
 ADDRTYPE_INVERT_DEST: Final = 0x2
 
@@ -77,6 +79,8 @@ def match_steps(name: str, revision: int, info: bytes) -> Iterator[Step]:
     """Of a match with its data; one that can't be decided has none."""
     if name == "addrtype" and _is_for_local_destinations(revision, info):
         yield NoneLeaving()
+    elif name == "rpfilter" and info and not info[0] & RPFILTER_LOOSE:
+        yield Effect.CHECKS_PATH
     elif name in LIMITING_MATCHES:
         yield Effect.LIMITS
     elif name in INSPECTING_MATCHES:

@@ -58,6 +58,7 @@ INVERTED_DESTINATION: Final = 0x10
 NAME_SIZE: Final = 32
 HOOK_NAMES: Final = {0: "PREROUTING", 1: "INPUT", 2: "FORWARD", 3: "OUTPUT", 4: "POSTROUTING"}
 OUTGOING: Final = (nf.NF_INET_LOCAL_OUT, nf.NF_INET_POST_ROUTING)
+INCOMING: Final = (nf.NF_INET_PRE_ROUTING,)
 TRIES: Final = 10
 """A table may be replaced between the two system calls."""
 
@@ -123,9 +124,11 @@ def parse_table(layout: Layout, name: str, entries: bytes, hooks: Mapping[int, i
             current.append(entry)
         else:
             starts[offset] = entry.head
-    outgoing = [HOOK_NAMES[hook] for hook in OUTGOING if hook in hooks]
+    outgoing, incoming = (
+        [HOOK_NAMES[hook] for hook in wanted if hook in hooks] for wanted in (OUTGOING, INCOMING)
+    )
     rules = {chain: _rules(each, starts) for chain, each in chains.items()}
-    return Table(f"{layout.program} table {name}", (layout.version,), rules, outgoing)
+    return Table(f"{layout.program} table {name}", (layout.version,), rules, outgoing, incoming)
 
 
 def _rules(entries: Sequence[Entry], chains: Mapping[int, str]) -> list[Rule]:

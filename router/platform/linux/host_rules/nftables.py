@@ -3,8 +3,8 @@
 Always true: a change while they are read is reported afterwards (`watch`), so a list that was read
 in the middle of a change is read again. A kernel without nf_tables has no rules.
 
-Base chains of other hooks and families do not matter, see router.policy.host_rules, so only chains
-are read where the outgoing ones may lead.
+Base chains of other hooks than output, postrouting and prerouting, and of other families, do not
+matter, see router.policy.host_rules, so only chains are read where these may lead.
 """
 
 from __future__ import annotations
@@ -40,13 +40,20 @@ FAMILIES: Final = {
     nf.NFPROTO_INET: ("inet", (4, 6)),
 }
 """The names that nft gives them, and the versions of the packets that their tables see."""
-HOOKS: Final = frozenset({nf.NF_INET_LOCAL_OUT, nf.NF_INET_POST_ROUTING})
+OUTGOING: Final = frozenset({nf.NF_INET_LOCAL_OUT, nf.NF_INET_POST_ROUTING})
 NO_NF_TABLES: Final = frozenset({errno.EINVAL, errno.EOPNOTSUPP, errno.EPROTONOSUPPORT})
 
 
 class TableKey(NamedTuple):
     family: int
     name: str
+
+
+class BaseChains(NamedTuple):
+    """Of one table."""
+
+    outgoing: list[str]
+    incoming: list[str]
 
 
 class _Set(NamedTuple):
@@ -57,7 +64,7 @@ class _Set(NamedTuple):
 
 
 def read_nftables() -> list[Table]:
-    """Those with chains that see what leaves. Raises OSError, TooManyRulesError."""
+    """Those with chains that see what leaves or arrives. Raises OSError, TooManyRulesError."""
     try:
         with socket.socket(socket.AF_NETLINK, socket.SOCK_RAW, nf.NETLINK_NETFILTER) as netlink:
             netlink.bind((0, 0))
@@ -69,22 +76,22 @@ def read_nftables() -> list[Table]:
 
 
 def _read_tables(netlink: socket.socket) -> Iterator[Table]:
-    outgoing = _outgoing_chains(netlink)
-    sets = _sets(netlink, outgoing) if outgoing else {}
-    for key, chains in outgoing.items():
+    found = _base_chains(netlink)
+    sets = _sets(netlink, found) if found else {}
+    for key, chains in found.items():
         scope = _scope(netlink, key, sets.get(key, ()))
         name, versions = FAMILIES[key.family]
-        rules = _reachable_rules(netlink, key, chains, scope)
-        yield Table(f"nftables table {name} {key.name}", versions, rules, chains)
+        rules = _reachable_rules(netlink, key, [*chains.outgoing, *chains.incoming], scope)
+        yield Table(f"nftables table {name} {key.name}", versions, rules, *chains)
 
 
 def _reachable_rules(
-    netlink: socket.socket, table: TableKey, outgoing: Sequence[str], scope: Scope
+    netlink: socket.socket, table: TableKey, base_chains: Sequence[str], scope: Scope
 ) -> dict[str, list[Rule]]:
-    """By chain; only those of the outgoing chains and where they may lead."""
+    """By chain; only those of the base chains and where they may lead."""
     found: dict[str, list[Rule]] = {}
     steps = StepReader(scope)
-    waiting = list(outgoing)
+    waiting = list(base_chains)
     left = MOST_RULES
     while waiting:
         chain = waiting.pop()
@@ -109,14 +116,19 @@ def _rules(netlink: socket.socket, table: TableKey, chain: str) -> Iterator[byte
             yield rule.get(nf.NFTA_RULE_EXPRESSIONS, b"")
 
 
-def _outgoing_chains(netlink: socket.socket) -> dict[TableKey, list[str]]:
-    """The base chains of the hooks that matter."""
-    found: dict[TableKey, list[str]] = defaultdict(list)
+def _base_chains(netlink: socket.socket) -> dict[TableKey, BaseChains]:
+    """Those of the hooks that matter."""
+    found: dict[TableKey, BaseChains] = defaultdict(lambda: BaseChains([], []))
     for family, chain in _dump(netlink, nf.NFT_MSG_GETCHAIN):
-        hook = attributes(chain.get(nf.NFTA_CHAIN_HOOK, b""))
-        if nf.NFTA_HOOK_HOOKNUM in hook and number(hook[nf.NFTA_HOOK_HOOKNUM]) in HOOKS:
-            table = TableKey(family, text(chain.get(nf.NFTA_CHAIN_TABLE)))
-            found[table].append(text(chain.get(nf.NFTA_CHAIN_NAME)))
+        hook = attributes(chain.get(nf.NFTA_CHAIN_HOOK, b"")).get(nf.NFTA_HOOK_HOOKNUM)
+        if hook is None:
+            continue
+        table = TableKey(family, text(chain.get(nf.NFTA_CHAIN_TABLE)))
+        name = text(chain.get(nf.NFTA_CHAIN_NAME))
+        if number(hook) in OUTGOING:
+            found[table].outgoing.append(name)
+        elif number(hook) == nf.NF_INET_PRE_ROUTING:
+            found[table].incoming.append(name)
     return found
 
 

@@ -6,11 +6,11 @@ from struct import Struct
 from typing import Final
 
 from router.platform.families import FAMILY
-from router.platform.linux.netlink.constants import NLM_F_REQUEST
+from router.platform.linux.netlink.constants import NLM_F_CREATE, NLM_F_REQUEST
 from router.platform.linux.netlink.dump import rtnetlink
 from router.platform.linux.netlink.messages import (
-    ATTRIBUTE,
     attributes,
+    pack_attribute,
     pack_message,
     unpack_messages,
 )
@@ -23,6 +23,7 @@ NDA_DST: Final = 1
 NDA_LLADDR: Final = 2
 NUD_VALID: Final = 0x02 | 0x04 | 0x08 | 0x10 | 0x40 | 0x80
 """REACHABLE, STALE, DELAY, PROBE, NOARP, PERMANENT: the link address can be used."""
+NTF_USE: Final = 0x01
 BUFFER: Final = 4096
 
 
@@ -30,8 +31,7 @@ def link_address(interface: int, neighbour: bytes) -> bytes | None:
     """Of a neighbour, 4 or 16 bytes, by the interface of an index; None while it is not resolved,
     and on a kernel that answers no such question (before Linux 5.0)."""
     family = FAMILY[4 if len(neighbour) == 4 else 6]
-    body = NDMSG.pack(family, interface, 0, 0, 0)
-    body += ATTRIBUTE.pack(ATTRIBUTE.size + len(neighbour), NDA_DST) + neighbour
+    body = NDMSG.pack(family, interface, 0, 0, 0) + pack_attribute(NDA_DST, neighbour)
     try:
         with rtnetlink() as netlink:
             netlink.send(pack_message(RTM_GETNEIGH, NLM_F_REQUEST, 1, body))
@@ -44,3 +44,12 @@ def link_address(interface: int, neighbour: bytes) -> bytes | None:
     if not state & NUD_VALID:
         return None
     return attributes(message.body[NDMSG.size :]).get(NDA_LLADDR)
+
+
+def resolve(interface: int, neighbour: bytes) -> None:
+    """Have the kernel resolve a neighbour, without waiting for the outcome, which it reports.
+    Needs CAP_NET_ADMIN. Raises OSError."""
+    family = FAMILY[4 if len(neighbour) == 4 else 6]
+    body = NDMSG.pack(family, interface, 0, NTF_USE, 0) + pack_attribute(NDA_DST, neighbour)
+    with rtnetlink() as netlink:
+        netlink.send(pack_message(RTM_NEWNEIGH, NLM_F_REQUEST | NLM_F_CREATE, 1, body))

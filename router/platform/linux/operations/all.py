@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 
 from router.platform.linux.operations.answers import AnswerOperations
-from router.platform.linux.operations.host_rules import host_rules, watch_host_rules
+from router.platform.linux.operations.host_rules import host_rules, request_of, watch_host_rules
 from router.platform.linux.operations.interfaces import InterfaceOperations
 from router.platform.linux.operations.sockets import SocketOperations
 from router.platform.linux.operations.tun import TunOperations
@@ -32,9 +32,11 @@ class LinuxOperations:
             "endpoints": interfaces.endpoints,
             "host_rules": host_rules,
             "watch_host_rules": watch_host_rules,
+            "request_of": request_of,
             "icmp_socket": sockets.icmp_socket,
             "raw_socket": sockets.raw_socket,
             "frame_socket": sockets.frame_socket,
+            "resolve_neighbour": interfaces.resolve_neighbour,
             "listening_socket": sockets.listening_socket,
             "udp_sockets": sockets.udp_sockets,
             "control_socket": sockets.control_socket,

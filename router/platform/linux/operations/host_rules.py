@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from ipaddress import ip_address
 
 from router.platform.base.errors import PlatformError
+from router.platform.linux.conntrack import tracked_request
 from router.platform.linux.host_rules.read import read_host_rules
 from router.platform.linux.host_rules.watch import report_sockets
 from router.platform.privileged.channel import Message
@@ -14,12 +15,23 @@ from router.policy.host_rules.model import DirectOutput
 
 
 def host_rules(outputs: Sequence[tuple[str, int, Sequence[str]]]) -> Message:
-    """See PacketFilter.host_rules: the obstacles by interface."""
+    """See PacketFilter.host_rules."""
     wanted = [
         DirectOutput(interface, index, [ip_address(source) for source in sources])
         for interface, index, sources in outputs
     ]
-    return Message(read_host_rules(wanted).obstacles)
+    rules = read_host_rules(wanted)
+    checks = [[version, clause] for version, clause in rules.path_checks.items()]
+    return Message([rules.obstacles, rules.translates_requests, checks])
+
+
+def request_of(version: int, protocol: int, source: str, destination: str, start: str) -> Message:
+    """See PacketFilter.request_of: whether the request was translated, or null where there is none;
+    addresses and the start of the upper layer in hexadecimal."""
+    found = tracked_request(
+        version, protocol, bytes.fromhex(source), bytes.fromhex(destination), bytes.fromhex(start)
+    )
+    return Message(None if found is None else found.is_translated)
 
 
 def watch_host_rules() -> Message:

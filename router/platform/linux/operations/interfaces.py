@@ -6,6 +6,7 @@ import socket
 
 from router.platform.base.errors import PlatformError
 from router.platform.linux.endpoints import EndpointMemory
+from router.platform.linux.netlink.neighbours import resolve
 from router.platform.linux.operations.tun import TunOperations
 from router.platform.linux.prepared_interface import give_default_route, loosen_rp_filter
 from router.platform.linux.present import present_endpoints
@@ -31,6 +32,11 @@ class InterfaceOperations:
         except OSError as error:
             raise PlatformError(f"{name} cannot be prepared: {reason(error)}") from error
         return Message(changed)
+
+    def resolve_neighbour(self, interface: int, neighbour: str) -> Message:
+        """See FrameSocket.send_when_resolved; the address in hexadecimal."""
+        resolve(interface, bytes.fromhex(neighbour))
+        return Message(None)
 
     def endpoints(self) -> Message:
         """See Facts.endpoints."""

@@ -1,0 +1,120 @@
+"""Answers to requests that the host has given another destination: of published ports (DNAT), by a
+host behind this machine, and of redirected ones, by this machine.
+
+The host translates an answer back as it goes into the TUN, so it comes from an address of this
+machine. A raw socket would show it to connection tracking a second time, as another connection
+whose answers clash with the first; then its port is changed, or it is dropped as invalid. So it
+leaves by the packet socket, which passes by the host's rules: they have judged it on its way into
+the TUN. docs/adr/016-direct-path.md has the ways that were tried.
+
+Always true: what leaves so belongs to a request of the other host that the system tracks, and by
+the interface that has its source. Nothing is asked where the host translates no requests.
+
+Must not know: rules.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from router.engine.direct.flow import DirectFlow
+from router.engine.direct.path import DirectPath
+from router.flows.tally import Tally
+from router.outbound.direct import DirectSender, DirectSenders
+from router.platform.base.errors import PlatformError
+from router.platform.base.packet_filter import TrackedRequest
+from router.platform.base.sockets import FrameSocket
+from router.wire import icmp, ip, tcp, udp
+from router.wire.headers import fill_in_v4_checksum
+from router.wire.offload import HEADER, NOTHING_LEFT
+
+RequestOf = Callable[[ip.Packet], TrackedRequest | None]
+"""See PacketFilter.request_of."""
+
+
+class TranslatedFlow(DirectFlow):
+    """Answers of one translated request. The system has taken a hop off their limit already."""
+
+    __slots__ = ("_frames",)
+    hops = 0
+
+    def __init__(
+        self, sender: DirectSender, frames: FrameSocket, destination: bytes, tally: Tally
+    ) -> None:
+        super().__init__(sender, destination, None, tally)
+        self._frames = frames
+        self.send = self._send
+
+    def sample(self, _ports: bytes, _now: float) -> bool:
+        """Nothing is to be judged."""
+        return False
+
+    def _send(self, packet: bytes | bytearray | memoryview, _address: tuple[str, int]) -> int:
+        """As DirectSender.send."""
+        frame = bytearray(NOTHING_LEFT) + packet
+        if frame[HEADER] >> 4 == 4:
+            fill_in_v4_checksum(frame, HEADER, HEADER + ((frame[HEADER] & 0x0F) << 2))
+        self._frames.send_when_resolved(frame, self.destination)
+        return len(packet)
+
+
+class TranslatedAnswers:
+    """translates: whether the host may translate requests of others."""
+
+    def __init__(
+        self,
+        path: DirectPath,
+        senders: DirectSenders,
+        request_of: RequestOf,
+        translates: Callable[[], bool],
+    ) -> None:
+        self.are_possible = translates
+        self._path = path
+        self._senders = senders
+        self._request_of = request_of
+
+    def take(self, packet: ip.Packet, tally: Tally, now: float) -> bool:
+        """Send a whole packet from an address of this machine, if it is such an answer."""
+        if not may_answer(packet):
+            return False
+        try:
+            refuses = refuses_request(packet)
+            if not refuses and not self._is_translated(packet):
+                return False
+            sender = self._senders.sender(packet.source)
+        except (OSError, PlatformError):
+            return False
+        if sender.frames is None:
+            return False
+        flow = TranslatedFlow(sender, sender.frames, packet.destination, tally)
+        if not refuses:
+            self._path.know(packet, flow, by_port=True)
+        self._path.send(flow, packet, now)
+        return True
+
+    def _is_translated(self, packet: ip.Packet) -> bool:
+        """Raises OSError, PlatformError."""
+        request = self._request_of(packet)
+        return request is not None and request.is_translated
+
+
+def refuses_request(packet: ip.Packet) -> bool:
+    """Whether it is a reset that answers a request: connection tracking forgets the request when it
+    sees the answer for the first time (nf_conntrack_tcp_packet), and drops it as invalid when it
+    sees it again."""
+    return (
+        packet.protocol == ip.TCP
+        and tcp.answers_request(packet)
+        and bool(tcp.flags(packet) & tcp.RST)
+    )
+
+
+def may_answer(packet: ip.Packet) -> bool:
+    """Whether a packet can answer a request of another host, and tells which."""
+    if packet.protocol == ip.TCP:
+        return tcp.is_whole(packet) and not tcp.is_request(packet)
+    if packet.protocol == ip.UDP:
+        return len(packet.body) >= udp.HEADER
+    return packet.protocol == icmp.protocol_of(packet.version) and (
+        icmp.message_type(packet) in icmp.REQUEST_OF[packet.version]
+    )
