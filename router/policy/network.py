@@ -14,6 +14,8 @@ from enum import StrEnum
 from ipaddress import IPv4Address, IPv4Interface, IPv6Address, IPv6Interface
 from typing import NamedTuple
 
+from router.policy.host_rules.model import HostRules
+
 
 @dataclass(frozen=True, slots=True)
 class Interface:
@@ -130,6 +132,9 @@ class Endpoint(NamedTuple):
     port: int
 
 
+NO_HOST_RULES = HostRules()
+
+
 @dataclass(frozen=True, slots=True)
 class Network:
     """Interfaces by name; routes of all tables; the system's DNS servers as (version, address);
@@ -153,3 +158,7 @@ class Network:
     """The TUN interfaces of running routers of this program."""
     sources: Sources = field(default_factory=dict)
     """Of the interfaces that were named to the reader."""
+    host_rules: HostRules = NO_HOST_RULES
+    """What the host's own rules do to packets by the interfaces of `sources`."""
+    endpoints_read: bool = True
+    """Whether all endpoints that there are are known."""

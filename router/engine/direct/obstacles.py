@@ -18,7 +18,7 @@ from router.outbound.local_addresses import LocalAddresses
 from router.platform.base.errors import PlatformError
 from router.platform.base.facts import Changes
 from router.platform.base.packet_filter import PacketFilter
-from router.policy.host_rules.model import DirectOutput, HostRules
+from router.policy.host_rules.model import DirectOutput, HostRules, reverse_path_remedy
 from router.policy.interfaces import NO_RANGES, OutboundFacts
 
 log = logging.getLogger(__name__)
@@ -57,6 +57,7 @@ class Obstacles:
         self._is_due = False
         self._unfollowed: str | None = None
         self._translates = False
+        self._path_checks: Mapping[int, str] = {}
 
     def cannot_follow(self, error: PlatformError) -> None:
         """Changes of rules are not reported: what has been read may be wrong at any time."""
@@ -133,6 +134,8 @@ class Obstacles:
             self._translates = True
         else:
             self._translates = rules.translates_requests
+            _report_path_checks(self._path_checks, rules.path_checks)
+            self._path_checks = rules.path_checks
             self._read = {
                 output.interface: rules.obstacles.get(output.interface) for output in outputs
             }
@@ -148,6 +151,15 @@ class Obstacles:
             DirectOutput(name, each.index, [address.ip for address in each.addresses])
             for name, each in sorted(found.items())
         ]
+
+
+def _report_path_checks(before: Mapping[int, str], now: Mapping[int, str]) -> None:
+    for version, clause in now.items():
+        if before.get(version) != clause:
+            log.warning(
+                "%s: so it drops the IPv%d answers from networks of the rules; %s",
+                *(clause, version, reverse_path_remedy(version)),
+            )
 
 
 def _report(interface: str, obstacle: str | None) -> None:

@@ -7,13 +7,14 @@ Must not know: rules.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Mapping
 from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
 
 from router.platform.families import FAMILY
 from router.platform.linux.endpoints import EndpointMemory, read_endpoints
+from router.platform.linux.host_rules.read import present_host_rules
 from router.platform.linux.interfaces import read_interfaces
 from router.platform.linux.kernel_routes import (
     read_lookups,
@@ -28,11 +29,13 @@ from router.platform.linux.route_sources import sources_by_interface
 from router.platform.linux.sources import borrowed, with_bound
 from router.platform.linux.ways import LinuxWays
 from router.platform.resolver import read_dns_servers
+from router.policy.host_rules.model import DirectOutput
 from router.policy.network import (
     USUAL_LOOKUPS,
     Endpoint,
     Interface,
     Network,
+    Sources,
     SystemRoute,
     TableLookup,
 )
@@ -64,14 +67,28 @@ def present_network(
         unread.append(f"the interfaces and routes of this system ({error.strerror})")
         readable = False
     dns_servers = read_dns_servers(resolv_conf, unread)
+    known = len(unread)
     found = read_endpoints(interfaces, kernel_tunnels, unread)
+    endpoints_read = len(unread) == known
+    sources = sources_by_interface(sources_of, interfaces, holders)
+    host_rules = present_host_rules(_outputs(sources, interfaces), unread)
     return Network(
         *(interfaces, routes, dns_servers, found, lookups, tuple(unread)),
         readable=readable,
         default_holders=holders,
         own_tuns=tuns,
-        sources=sources_by_interface(sources_of, interfaces, holders),
+        sources=sources,
+        host_rules=host_rules,
+        endpoints_read=endpoints_read,
     )
+
+
+def _outputs(sources: Sources, interfaces: Mapping[str, Interface]) -> list[DirectOutput]:
+    found = (interfaces[name] for name in sorted({name for name, _ in sources}))
+    return [
+        DirectOutput(each.name, each.index, [address.ip for address in each.addresses])
+        for each in found
+    ]
 
 
 def _with_sources(

@@ -7,6 +7,7 @@
     loops       captured endpoints of VPNs, default gateways and DNS servers
     account     the user that the router runs as
     system      conflicts between the system's routes and the planned ones
+    host_rules  the host's packet filter, where it drops answers or makes packets be relayed
 
 Always true: every problem is a warning, apart from what can't work (`tun`, `account`); a problem
 with the system's routes is reported once for each interface.
@@ -17,7 +18,16 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from router.config.problems import Problem
-from router.policy.findings import account, loops, outbounds, shadowing, special, system, tun
+from router.policy.findings import (
+    account,
+    host_rules,
+    loops,
+    outbounds,
+    shadowing,
+    special,
+    system,
+    tun,
+)
 from router.policy.findings.situation import Situation
 from router.policy.match.coverage import RuleCoverage
 
@@ -39,4 +49,6 @@ def find_all(situation: Situation, coverage: RuleCoverage) -> Findings:
         return Findings(problems, [])
     conflicts = system.find(situation)
     problems += [*outbounds.find(situation), *loops.find(situation), *conflicts.problems]
-    return Findings(problems, [*conflicts.notes, *loops.notes(situation)])
+    problems += host_rules.find(situation)
+    notes = [*conflicts.notes, *loops.notes(situation), *host_rules.notes(situation)]
+    return Findings(problems, notes)

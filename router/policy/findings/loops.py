@@ -44,7 +44,7 @@ def find_endpoint_problems(situation: Situation) -> Iterator[Problem]:
 def _unknown_endpoints(situation: Situation) -> Iterator[Problem]:
     """None where endpoints could not be read, which `Network.unread` reports."""
     network = situation.network
-    if network.unread:
+    if not network.endpoints_read:
         return
     known = {endpoint.interface for endpoint in network.endpoints}
     reported: set[str] = set()

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from router.config.model import LENGTH_BITS, Config, Place, PolicyType, Rule
 from router.policy.interfaces import UsableInterfaces, facts_of, interfaces_by_policy, leaves_by
 from router.policy.match.table import RuleSet
-from router.policy.network import Network
+from router.policy.network import Network, Sources
 from router.policy.prefixes import HOST_MASKS, LENGTH_MASK, range_with
 from router.policy.resolve import policy_of
 from router.policy.routes.capture import Route
@@ -34,7 +34,9 @@ class Situation:
     def of(cls, config: Config, rule_set: RuleSet, network: Network) -> Situation:
         """Everything that follows from rules and network."""
         interfaces = interfaces_by_policy(config.policies, network)
-        plan = make_plan(config, rule_set, facts_of(interfaces, network.sources), network.endpoints)
+        plan = make_plan(
+            config, rule_set, facts_of(interfaces, _direct(network)), network.endpoints
+        )
         planned = PlannedRoutes(plan.routes)
         return cls(
             config,
@@ -66,6 +68,13 @@ class Situation:
         """Whether packets of a policy leave by an interface, also while it is not usable."""
         wanted = self.config.policies[policy].interface
         return leaves_by(wanted, interface, facts_of(self.interfaces)(policy))
+
+
+def _direct(network: Network) -> Sources:
+    """The sources that routes name: none where the host's rules keep packets from the direct
+    path."""
+    obstacles = network.host_rules.obstacles
+    return {key: ranges for key, ranges in network.sources.items() if key[0] not in obstacles}
 
 
 def covering_place(config: Config, rule_index: int, version: int, address: int) -> Place | None:

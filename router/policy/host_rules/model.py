@@ -135,6 +135,14 @@ class DirectOutput:
     sources: Sequence[IPv4Address | IPv6Address]
 
 
+def reverse_path_remedy(version: int) -> str:
+    """What to do about a rule that checks the reverse path strictly (HostRules.path_checks)."""
+    loose = "let the rule look for any route: 'fib saddr oif missing drop', or rpfilter --loose"
+    if version == 4:
+        return loose
+    return f"with firewalld set IPv6_rpfilter=loose in /etc/firewalld/firewalld.conf; else {loose}"
+
+
 @dataclass(frozen=True, slots=True)
 class HostRules:
     """What the host's own rules mean for the router.

@@ -6,6 +6,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from ipaddress import ip_address, ip_interface, ip_network
 
+from router.policy.host_rules.model import HostRules
 from router.policy.kernel import Way
 from router.policy.network import (
     TABLE_LOCAL,
@@ -160,7 +161,18 @@ UNREADABLE = Network(unread=("the interfaces and routes of this system",), reada
 
 PARTLY_READ = replace(LAPTOP, endpoints=(), unread=("the endpoints of wg0 (only root may)",))
 
+FIREWALLED = replace(
+    LAPTOP,
+    host_rules=HostRules(
+        {"eth0": "nftables table ip nat translates addresses or ports of what leaves (chain out)"},
+        path_checks={
+            6: "nftables table inet firewalld drops what arrives by another interface than the "
+            "route to its sender (chain filter_PREROUTING)"
+        },
+    ),
+)
 NETWORKS = {
+    "firewalled": FIREWALLED,
     "laptop": LAPTOP,
     "mesh": MESH,
     "offline": OFFLINE,

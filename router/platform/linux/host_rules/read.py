@@ -5,6 +5,7 @@ Always true: what cannot be read is an obstacle that says so.
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Sequence
 from typing import Final
 
@@ -21,6 +22,18 @@ SOURCES: Final[Sequence[tuple[str, Callable[[], list[Table]]]]] = (
     ("the rules of iptables-legacy", read_iptables),
     ("the IPsec policies", read_ipsec),
 )
+
+
+def present_host_rules(outputs: Sequence[DirectOutput], unread: list[str]) -> HostRules:
+    """As read_host_rules, for a report: without root they are taken for none, and that is added to
+    `unread`."""
+    if outputs and os.geteuid() != 0:
+        unread.append(
+            "the rules of this host's packet filter and its IPsec policies (only root may: run it "
+            "by sudo), so the plan is that of a host without any"
+        )
+        return HostRules()
+    return read_host_rules(outputs)
 
 
 def read_host_rules(outputs: Sequence[DirectOutput]) -> HostRules:
