@@ -14,7 +14,7 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, Final, NamedTuple
 
 import pytest
 
@@ -116,11 +116,18 @@ def udp_sockets(bed: Testbed, family: Family) -> list[str]:
     return sorted(line for line in shown.splitlines() if "%eth0" in line)
 
 
+BARE_ROUTES: Final = [f"{sixteen(family, BARE_OFFICE)} dev wg0" for family in FAMILIES]
+
+
+def add_bare_routes(bed: Testbed) -> None:
+    """They go with the VPN's interface."""
+    bed.router.ip(*(f"route add {route}" for route in BARE_ROUTES))
+
+
 @contextmanager
 def far_hosts(bed: Testbed) -> Iterator[None]:
     """Servers at every far address; a port that is filtered there, and one that the routers on the
     path report as unreachable; the bare path to BARE_OFFICE."""
-    bare = [f"{sixteen(family, BARE_OFFICE)} dev wg0" for family in FAMILIES]
     filters = [
         (bed.far, FILTER.format(hook="input", port=FILTERED, what="admin-prohibited")),
         (bed.gw, FILTER.format(hook="forward", port=UNREACHABLE, what="host-unreachable")),
@@ -128,13 +135,13 @@ def far_hosts(bed: Testbed) -> Iterator[None]:
     ]
     for namespace, text in filters:
         namespace.run("nft", "-f", "-", stdin=text)
-    bed.router.ip(*(f"route add {route}" for route in bare))
+    add_bare_routes(bed)
     server = bed.far.start(sys.executable, SERVER, str(ECHO), str(DNS), str(ELSEWHERE))
     try:
         server.wait_for_output("listening")
         yield
     finally:
         server.close()
-        bed.router.ip(*(f"route del {route}" for route in bare))
+        bed.router.ip(*(f"route del {route}" for route in BARE_ROUTES))
         for namespace, _ in filters:
             namespace.run("nft", "delete", "table", "inet", "udp_test")

@@ -12,7 +12,7 @@ from tests.e2e.direct.ends import is_direct
 from tests.e2e.direct.uploads import upload
 from tests.e2e.testbed import V4, V6, Family, Testbed
 from tests.e2e.tunrouter import Tunrouter
-from tests.e2e.udp import ECHO, HOME, OFFICE, RULES
+from tests.e2e.udp import ECHO, HOME, OFFICE, RULES, add_bare_routes
 from tests.e2e.wait import wait_until
 
 pytestmark = pytest.mark.rules(RULES)
@@ -122,3 +122,22 @@ def _reached_directly(bed: Testbed, family: Family) -> bool:
         return is_direct(bed, family, family.far(HOME + 1))
     except OSError:
         return False
+
+
+def test_programs_are_told_at_once_that_an_outbound_is_gone(
+    bed: Testbed, direct: Tunrouter, family: Family
+) -> None:
+    """They do not wait for a time-out: `on_down` applies."""
+    address = family.far(OFFICE)
+    with sockets.listener(bed.far) as listener:
+        port = sockets.port_of(listener)
+        bed.close_tunnel()
+        try:
+            direct.wait_until_down("office")
+            with pytest.raises(ConnectionRefusedError):
+                sockets.connected(bed.router, family, address, port)
+        finally:
+            bed.open_tunnel()
+            add_bare_routes(bed)
+            direct.wait_until_up("office", V4.wg0, V6.wg0)
+        wait_until(lambda: is_direct(bed, family, address), "the direct path")
