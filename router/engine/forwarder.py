@@ -3,7 +3,8 @@
 Always true: a packet is forwarded, answered or dropped, and whatever is not forwarded is counted
 under one reason; the rules are evaluated once a flow; nothing that arrives can raise.
 
-Order of the checks for a packet that begins a flow: whole packet, destination and source that may
+Order of the checks for a packet that begins a flow: whole packet, what its source may begin while
+the router is busy (router.flows.policer), destination and source that may
 be forwarded, the router's own address, the rules, hops left, room in the table.
 """
 
@@ -19,7 +20,10 @@ from router.engine.reload.reevaluate import Reevaluated, Reevaluation
 from router.engine.transit import Transit
 from router.flows.addresses import is_forwardable, is_host_source
 from router.flows.drops import Drop, Drops
+from router.flows.expiry import EVERY
+from router.flows.policer import Policer
 from router.flows.reassembly import Reassembler
+from router.flows.shares import source_of
 from router.flows.tally import Tallies, Tally
 from router.outbound.all import Outbounds
 from router.outbound.base import Outbound, QueryChannel
@@ -63,6 +67,7 @@ class Forwarder:
         self._streams = carriers.streams
         self.direct = direct
         self._transit = transit
+        self.policer = Policer()
         self._fragments = Reassembler()
         self._own = frozenset(address.ip.packed for address in config.tun.addresses)
 
@@ -88,14 +93,16 @@ class Forwarder:
         else:
             self.drops.count(Drop.ICMP_TYPE)
 
-    def expire(self, now: float) -> None:
-        """End what has waited for too long: flows, and datagrams of which fragments are missing."""
-        self.carriers.expire(now)
-        for first in self._fragments.expire(now):
+    def expire(self, now: float, most: int = EVERY) -> bool:
+        """End what has waited for too long: flows, and datagrams of which fragments are missing,
+        about `most` of each kind; whether there are more."""
+        for first in self._fragments.expire(now, most):
             if first is None:
                 self.drops.count(Drop.FRAGMENT)
             else:
                 self.refusals.refuse(first, Error.REASSEMBLY_TIME_EXCEEDED, Drop.FRAGMENT, now)
+        more = self.carriers.expire(now, most)
+        return more or self._fragments.has_due(now)
 
     def change(self, config: Config, rules: RuleSet) -> dict[str, Reevaluated]:
         """Apply other rules, and end the flows about which they decide otherwise; what became of
@@ -136,7 +143,9 @@ class Forwarder:
 
     def _begin(self, packet: ip.Packet, now: float) -> None:
         """A packet that belongs to no flow yet."""
-        if not is_forwardable(packet.destination):
+        if not self.policer.admits(source_of(packet.source), now):
+            self.drops.count(Drop.HELD_OFF)
+        elif not is_forwardable(packet.destination):
             self.drops.count(Drop.MULTICAST)
         elif not is_host_source(packet.source) or self._is_spoofed(packet):
             self.drops.count(Drop.BAD_SOURCE)

@@ -40,6 +40,8 @@ log = logging.getLogger(__name__)
 
 EXPIRY_INTERVAL: Final = 1.0
 """Seconds."""
+EXPIRED_A_TURN: Final = 64
+"""Flows of a protocol that end in one round of the loop at most, 2 ms or so."""
 
 ServesControl = Callable[["Router"], AbstractContextManager[object]]
 """Serves the control socket of a router as long as the context lasts."""
@@ -64,6 +66,7 @@ class Router:
         self.system = system
         self._config = config
         self._serve_control = serve_control
+        self._is_expiring = False
 
     def run(self) -> None:
         """Until SIGINT or SIGTERM. Raises PlatformError when it cannot start or go on."""
@@ -188,8 +191,16 @@ class Router:
         self.reload.request()
 
     def _expire(self) -> None:
-        self.forwarder.expire(self.loop.now)
+        self.forwarder.carriers.look_after_peers(self.loop.now)
+        if not self._is_expiring:
+            self._expire_some()
         self.loop.call_later(EXPIRY_INTERVAL, self._expire)
+
+    def _expire_some(self) -> None:
+        """A bounded number in each round of the loop, so that packets do not wait for the rest."""
+        self._is_expiring = self.forwarder.expire(self.loop.now, EXPIRED_A_TURN)
+        if self._is_expiring:
+            self.loop.call_soon(self._expire_some)
 
     def _paths_changed(self) -> None:
         """Other packets than before may leave directly."""

@@ -146,7 +146,7 @@ class Datagrams(TableCarrier):
         source_port, _ = _ports(packet)
         endpoint = outbound, packet.source, source_port, outside_address
         mapping = self._table.mapping(*endpoint)
-        if not self._table.has_room(mapping):
+        if not self._table.has_room(packet.source, mapping, self._sockets.free):
             self._refusals.refuse(packet, Error.PROHIBITED, Drop.TABLE_FULL, now)
             return None
         if mapping is not None:
