@@ -27,6 +27,7 @@ from router.engine.reading import read_all
 from router.engine.reload.request import Reload
 from router.engine.routes.installed import InstalledRoutes
 from router.engine.summary import state, summary
+from router.engine.tcp.dial import DESCRIPTORS_EACH
 from router.engine.watchdog import run_watchdog
 from router.outbound.all import Outbounds
 from router.platform.base.errors import PlatformError
@@ -101,9 +102,9 @@ class Router:
             )
             if self._serve_control is not None:
                 stack.enter_context(self._serve_control(self))
+            self._count_descriptors()
             log.info("ready: %d routes by %s, %.2f s", len(plan.routes), self.tun.name, self.uptime)
             self._start_supervision(stack)
-            self._parts.descriptors.others = self.system.processes.open_descriptors()
             gc.freeze()  # a collection among a hundred thousand rules would take 0.1 s
             why = self.loop.run()
             log.info("%s: stopping", why)
@@ -166,6 +167,17 @@ class Router:
         guard = self.system.processes.guard()
         self.loop.watch(guard, guard.dispatch)
         self.loop.call_later(EXPIRY_INTERVAL, self._expire)
+
+    def _count_descriptors(self) -> None:
+        """Raises PlatformError when none are left for connections."""
+        descriptors = self._parts.descriptors
+        descriptors.others = self.system.processes.open_descriptors()
+        if descriptors.free < DESCRIPTORS_EACH:
+            raise PlatformError(
+                f"the limit of {descriptors.limit} open files leaves none for a TCP connection: "
+                f"{descriptors.others} are open, {descriptors.reserved} are reserved; raise it "
+                "(`ulimit -Hn`, or LimitNOFILE= in the service)"
+            )
 
     def _start_supervision(self, stack: ExitStack) -> None:
         self.supervisor.ready(self._state)

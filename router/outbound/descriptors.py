@@ -29,7 +29,8 @@ class Descriptors:
     def __init__(self, limit: int) -> None:
         self.limit = limit
         self.others = 0
-        self._for_all = limit - min(RESERVE, limit // 2)
+        self.reserved = min(RESERVE, limit // 2)
+        self._for_all = limit - self.reserved
         self._taken = 0
 
     @property
