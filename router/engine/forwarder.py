@@ -3,8 +3,7 @@
 Always true: a packet is forwarded, answered or dropped, and whatever is not forwarded is counted
 under one reason; the rules are evaluated once a flow; nothing that arrives can raise.
 
-Order of the checks for a packet that begins a flow: whole packet, what its source may begin while
-the router is busy (router.flows.policer), destination and source that may
+Order of the checks for a packet that begins a flow: whole packet, destination and source that may
 be forwarded, the router's own address, the rules, hops left, room in the table.
 """
 
@@ -143,14 +142,14 @@ class Forwarder:
 
     def _begin(self, packet: ip.Packet, now: float) -> None:
         """A packet that belongs to no flow yet."""
-        if not self.policer.admits(source_of(packet.source), now):
-            self.drops.count(Drop.HELD_OFF)
-        elif not is_forwardable(packet.destination):
+        if not is_forwardable(packet.destination):
             self.drops.count(Drop.MULTICAST)
         elif not is_host_source(packet.source) or self._is_spoofed(packet):
             self.drops.count(Drop.BAD_SOURCE)
         elif self.direct.owns(packet.source) and self._from_own_address(packet, now):
             return
+        elif not self.policer.admits(source_of(packet.source), now):
+            self.drops.count(Drop.HELD_OFF)
         elif packet.is_fragment:
             self._collect(packet, now)
         elif packet.destination == self.refusals.peers.get(packet.version):

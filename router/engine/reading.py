@@ -15,6 +15,7 @@ from router.flows.drops import Drop
 from router.outbound.base import QueryChannel
 from router.platform.base.tun import TunDevice
 from router.wire import ip, offload
+from router.wire.headers import PORTS
 from router.wire.offload import (
     AT_V4_ADDRESSES,
     AT_V4_PROTOCOL,
@@ -22,8 +23,12 @@ from router.wire.offload import (
     AT_V6_NEXT_HEADER,
 )
 
-AT_V4_SOURCE: Final = AT_V4_ADDRESSES
-AT_V6_SOURCE: Final = AT_V6_ADDRESSES
+V4_SOURCE: Final = slice(AT_V4_ADDRESSES, AT_V4_ADDRESSES + 4)
+V6_NETWORK: Final = slice(AT_V6_ADDRESSES, AT_V6_ADDRESSES + 8)
+"""What router.flows.shares takes for a host."""
+V4_KEY: Final = slice(AT_V4_ADDRESSES, AT_V4_ADDRESSES + 8 + PORTS)
+V6_KEY: Final = slice(AT_V6_ADDRESSES, AT_V6_ADDRESSES + 32 + PORTS)
+"""Addresses and ports, where there are neither options nor extension headers."""
 
 
 def receive_all(forwarder: Forwarder, channel: QueryChannel, budget: int, now: float) -> None:
@@ -68,15 +73,15 @@ def read_all(forwarder: Forwarder, tun: TunDevice, budget: int, now: float) -> N
                 return
             if direct.carry(size, now):
                 continue
+            if held_off and _is_held_off(forwarder, frame, now):
+                forwarder.drops.count(Drop.HELD_OFF)
+                continue
             four, six = frame[AT_V4_PROTOCOL], frame[AT_V6_NEXT_HEADER]
             may_be_udp = ip.UDP in (four, six)
             if may_be_udp and datagrams.carry_frame(frame, size, now):
                 continue
             may_be_tcp = ip.TCP in (four, six)
             if may_be_tcp and streams.carry(size, now):
-                continue
-            if held_off and policer.is_held_off(_source(frame), now):
-                forwarder.drops.count(Drop.HELD_OFF)
                 continue
             if frame[0] or frame[1]:
                 for one in offload.packets(frame, size):
@@ -91,7 +96,23 @@ def read_all(forwarder: Forwarder, tun: TunDevice, budget: int, now: float) -> N
         datagrams.flush(now)
 
 
-def _source(frame: bytearray) -> bytes:
-    """The source of the packet of a frame, as router.flows.shares has it."""
-    at = AT_V4_SOURCE if frame[offload.HEADER] >> 4 == 4 else AT_V6_SOURCE
-    return bytes(frame[at : at + (4 if at == AT_V4_SOURCE else 8)])
+def _is_held_off(forwarder: Forwarder, frame: bytearray, now: float) -> bool:
+    """Whether the packet of a frame is of a source that is held off, and of no flow, as far as its
+    first bytes show."""
+    is_v4 = frame[offload.HEADER] >> 4 == 4
+    source = frame[V4_SOURCE if is_v4 else V6_NETWORK]
+    if not forwarder.policer.is_held_off(bytes(source), now):
+        return False
+    key = bytes(frame[V4_KEY if is_v4 else V6_KEY])
+    carriers = forwarder.carriers
+    match frame[AT_V4_PROTOCOL if is_v4 else AT_V6_NEXT_HEADER]:
+        case ip.TCP:
+            return not carriers.streams.knows(key)
+        case ip.UDP:
+            return not carriers.datagrams.knows(key)
+        case ip.ICMP | ip.ICMPV6:
+            at = V4_KEY.stop if is_v4 else V6_KEY.stop
+            key = key[: 1 - PORTS] + bytes(frame[at : at + 2])
+            return not carriers.queries.knows(4 if is_v4 else 6, key)
+        case _:
+            return True

@@ -53,6 +53,11 @@ class Queries(TableCarrier):
         }
         super().__init__(list(self._tables.values()))
 
+    def knows(self, version: int, key: bytes) -> bool:
+        """Whether a query belongs to a flow; its addresses, type and identifier, one behind the
+        other."""
+        return key in self._tables[version].by_inside
+
     def carry(self, query: ip.Packet, kind: int, now: float) -> QueryChannel | None:
         """Send a query that belongs to a flow; its channel, or None if there is no such flow."""
         start = query.payload + ICMP_IDENTIFIER

@@ -110,6 +110,10 @@ class Streams:
     def __len__(self) -> int:
         return len(self._table)
 
+    def knows(self, key: bytes) -> bool:
+        """Whether a segment with these addresses and ports belongs to a flow."""
+        return key in self._table.rewrites or key in self._table.by_inside
+
     def begin(self, segment: ip.Packet, outbound: Outbound, tally: Tally, now: float) -> None:
         """The first segment of a flow, by an outbound that is up and reaches its family."""
         if not tcp.is_whole(segment):

@@ -48,6 +48,10 @@ class Datagrams(TableCarrier):
         self.flush = self._outbound.flush
         """Has to follow `carry_frame`, once for many."""
 
+    def knows(self, key: bytes) -> bool:
+        """Whether a datagram with these addresses and ports belongs to a flow."""
+        return key in self._by_inside
+
     def carry_frame(self, frame: bytearray, size: int, now: float) -> bool:
         """Carry the datagram that a frame from the TUN holds, if it belongs to a flow and is as
         datagrams usually are; else nothing has happened. `flush` follows.
