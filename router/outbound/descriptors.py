@@ -38,9 +38,10 @@ class Descriptors:
         """How many may be taken; negative when others have taken some of these."""
         return self._for_all - self.others - self._taken
 
-    def take(self, number: int) -> bool:
-        """Whether there are so many; they are the caller's then, until given back."""
-        if self.free < number:
+    def take(self, number: int, leaving: int = 0) -> bool:
+        """Whether there are so many, and `leaving` more; they are the caller's then, until given
+        back."""
+        if self.free < number + leaving:
             return False
         self._taken += number
         return True
