@@ -4,9 +4,10 @@ source, for packets that belong to no flow.
 Theory of operation. A packet that begins a flow costs ten times as much as one that is refused, and
 some twenty times as much as one that is dropped unread. While the router keeps up with its queue,
 every packet is looked at. When the queue has not been empty for BACKLOG seconds the router is busy,
-and stays so for CALM seconds: then a source that has used up its bucket is *held off*, and its
-packets without a flow are dropped, until it has PORTION tokens again. So the packets of others find
-a short queue, and what belongs to flows goes on.
+and stays so for CALM seconds, and as long as a source wants more than it may, but RELAPSE at most:
+each new attempt costs everybody a full queue. While it is busy, a source whose bucket is empty is
+*held off*: its packets without a flow are dropped, until it has PORTION tokens again. So the
+packets of others find a short queue, and what belongs to flows goes on.
 
 Always true: nothing is dropped here unless the router is busy; a decision costs the same, however
 many sources there are; at most MOST_SOURCES are known, those that came last.
@@ -27,6 +28,8 @@ PORTION: Final = 25.0
 """A twentieth of a second's, so that a source that is held off is not looked at for each packet."""
 BACKLOG: Final = 0.02
 CALM: Final = 1.0
+RELAPSE: Final = 10.0
+"""Seconds after the last backlog; then is tried whether the router keeps up."""
 MOST_SOURCES: Final = 4096
 NEVER: Final = float("inf")
 
@@ -38,7 +41,7 @@ class Policer:
         self.held_off: dict[bytes, float] = {}
         self._buckets: OrderedDict[bytes, tuple[float, float]] = OrderedDict()
         self._backlog_since = NEVER
-        self._busy_until = -NEVER
+        self._busy_until = self._last_backlog = -NEVER
 
     def emptied(self) -> None:
         """The queue has been read to its end."""
@@ -49,6 +52,7 @@ class Policer:
         if self._backlog_since == NEVER:
             self._backlog_since = now
         elif now - self._backlog_since > BACKLOG:
+            self._last_backlog = now
             self._busy_until = now + CALM
 
     def admits(self, source: bytes, now: float) -> bool:
@@ -59,6 +63,7 @@ class Policer:
         self._keep(source, tokens - admitted, now)
         if admitted or now >= self._busy_until:
             return True
+        self._busy_until = max(self._busy_until, min(now + CALM, self._last_backlog + RELAPSE))
         self.held_off[source] = now + (PORTION - tokens) / RATE
         return False
 

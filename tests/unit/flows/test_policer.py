@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from router.flows.policer import BACKLOG, BURST, CALM, MOST_SOURCES, RATE, Policer
+from router.flows.policer import BACKLOG, BURST, CALM, MOST_SOURCES, RATE, RELAPSE, Policer
 
 ONE, OTHER = b"\x0a\0\0\1", b"\x0a\0\0\2"
 
@@ -36,6 +36,15 @@ def test_a_busy_router_holds_off_the_source_that_has_had_its_burst() -> None:
     policer.not_emptied(100.5)
     assert not policer.is_held_off(ONE, 100.5)
     assert sum(policer.admits(ONE, 100.5) for _ in range(1000)) == int(0.5 * RATE)
+
+
+def test_a_source_that_wants_more_keeps_the_router_busy_for_some_time() -> None:
+    policer, now = busy(), 100.0
+    policer.emptied()
+    while now < 100.0 + RELAPSE - 0.1:
+        assert not all(policer.admits(ONE, now) for _ in range(1000))
+        now += CALM / 2
+    assert all(policer.admits(ONE, 100.0 + RELAPSE) for _ in range(1000))
 
 
 def test_it_is_calm_again_some_time_after_the_last_backlog() -> None:
