@@ -21,10 +21,10 @@ from __future__ import annotations
 from collections import OrderedDict
 from typing import Final
 
-RATE: Final = 500.0
+RATE: Final = 300.0
 """Packets a second that one source may begin flows with, while the router is busy."""
-BURST: Final = 500.0
-PORTION: Final = 25.0
+BURST: Final = 300.0
+PORTION: Final = 15.0
 """A twentieth of a second's, so that a source that is held off is not looked at for each packet."""
 BACKLOG: Final = 0.02
 CALM: Final = 1.0
