@@ -23,7 +23,8 @@ from typing import Final
 
 RATE: Final = 300.0
 """Packets a second that one source may begin flows with, while the router is busy."""
-BURST: Final = 300.0
+BURST: Final = 1000.0
+"""As many at once: a resolver that starts, a browser that opens its windows again."""
 PORTION: Final = 15.0
 """A twentieth of a second's, so that a source that is held off is not looked at for each packet."""
 BACKLOG: Final = 0.02
