@@ -73,6 +73,7 @@ bench: $(VENV)/test.stamp packages
 	echo; $(AS_ROOT) $(PYTHON) -m bench.control || failed=1; \
 	echo; $(AS_ROOT) $(PYTHON) -m bench.recovery || failed=1; \
 	echo; $(AS_ROOT) $(PYTHON) -m bench.foreign_routes || failed=1; \
+	echo; $(AS_ROOT) $(PYTHON) -m bench.floods || failed=1; \
 	for bench in $(ROOTLESS_BENCHES); do \
 	    echo; echo "bench.$$bench"; $(PYTHON) -m bench.$$bench || failed=1; \
 	done; \

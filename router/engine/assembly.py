@@ -92,10 +92,13 @@ def assemble(
     own: Mapping[int, bytes] = {
         address.version: address.ip.packed for address in config.tun.addresses
     }
-    streams = Streams(
-        *(system.tcp, tun, loop, own, addresses.has, descriptors, writer, refusals, drops)
-    )
-    queries = Queries(writer, refusals, drops, first_id=random_16_bits())
+    own_addresses = frozenset(own.values())
+
+    def is_local(address: bytes) -> bool:
+        return address in own_addresses or addresses.has(address)
+
+    streams = Streams(*(system.tcp, tun, loop, own, is_local, descriptors, writer, refusals, drops))
+    queries = Queries(writer, refusals, drops, random_16_bits(), is_local)
     datagrams = Datagrams(writer, refusals, drops, _mapping_sockets(loop, descriptors))
     carriers = stack.enter_context(closing(Carriers(queries, datagrams, streams, drops)))
     path = DirectPath(tun.frame, refusals, drops)

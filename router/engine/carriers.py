@@ -22,7 +22,7 @@ class Carrier(Protocol):
     """The flows of one protocol."""
 
     def __len__(self) -> int: ...
-    def expire(self, now: float) -> None: ...
+    def expire(self, now: float, most: int) -> bool: ...
     def forget(self, change: Change) -> None: ...
     def reevaluate(self, reevaluation: Reevaluation) -> Reevaluated: ...
     def flows(self) -> Sequence[Flow[Outbound]]: ...
@@ -41,10 +41,15 @@ class Carriers:
         self.errors = Errors(queries, datagrams, drops)
         self._all: Mapping[str, Carrier] = {"icmp": queries, "udp": datagrams, "tcp": streams}
 
-    def expire(self, now: float) -> None:
-        """End flows that have been idle for too long."""
-        for carrier in self._all.values():
-            carrier.expire(now)
+    def expire(self, now: float, most: int) -> bool:
+        """End flows that have been idle for too long, about `most` of each protocol; whether there
+        are more."""
+        more = [carrier.expire(now, most) for carrier in self._all.values()]
+        return any(more)
+
+    def look_after_peers(self, now: float) -> None:
+        """See Streams."""
+        self.streams.look_after_peers(now)
 
     def forget(self, change: Change) -> None:
         """End the flows that a change of their outbound has left without one; for the next packet

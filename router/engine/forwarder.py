@@ -19,7 +19,10 @@ from router.engine.reload.reevaluate import Reevaluated, Reevaluation
 from router.engine.transit import Transit
 from router.flows.addresses import is_forwardable, is_host_source
 from router.flows.drops import Drop, Drops
+from router.flows.expiry import EVERY
+from router.flows.policer import Policer
 from router.flows.reassembly import Reassembler
+from router.flows.shares import source_of
 from router.flows.tally import Tallies, Tally
 from router.outbound.all import Outbounds
 from router.outbound.base import Outbound, QueryChannel
@@ -63,6 +66,7 @@ class Forwarder:
         self._streams = carriers.streams
         self.direct = direct
         self._transit = transit
+        self.policer = Policer()
         self._fragments = Reassembler()
         self._own = frozenset(address.ip.packed for address in config.tun.addresses)
 
@@ -88,14 +92,16 @@ class Forwarder:
         else:
             self.drops.count(Drop.ICMP_TYPE)
 
-    def expire(self, now: float) -> None:
-        """End what has waited for too long: flows, and datagrams of which fragments are missing."""
-        self.carriers.expire(now)
-        for first in self._fragments.expire(now):
+    def expire(self, now: float, most: int = EVERY) -> bool:
+        """End what has waited for too long: flows, and datagrams of which fragments are missing,
+        about `most` of each kind; whether there are more."""
+        for first in self._fragments.expire(now, most):
             if first is None:
                 self.drops.count(Drop.FRAGMENT)
             else:
                 self.refusals.refuse(first, Error.REASSEMBLY_TIME_EXCEEDED, Drop.FRAGMENT, now)
+        more = self.carriers.expire(now, most)
+        return more or self._fragments.has_due(now)
 
     def change(self, config: Config, rules: RuleSet) -> dict[str, Reevaluated]:
         """Apply other rules, and end the flows about which they decide otherwise; what became of
@@ -142,6 +148,8 @@ class Forwarder:
             self.drops.count(Drop.BAD_SOURCE)
         elif self.direct.owns(packet.source) and self._from_own_address(packet, now):
             return
+        elif not self.policer.admits(source_of(packet.source), now):
+            self.drops.count(Drop.HELD_OFF)
         elif packet.is_fragment:
             self._collect(packet, now)
         elif packet.destination == self.refusals.peers.get(packet.version):

@@ -2,17 +2,33 @@
 
 Always true: a turn reads a bounded number of packets, so that other descriptors have theirs; a
 frame of a known flow goes on as it is, without the rules, and only what is left over becomes a
-packet. What happens to a packet is decided by the forwarder.
+packet, and that only if its source is not held off (router.flows.policer). What happens to a
+packet is decided by the forwarder.
 """
 
 from __future__ import annotations
+
+from typing import Final
 
 from router.engine.forwarder import Forwarder
 from router.flows.drops import Drop
 from router.outbound.base import QueryChannel
 from router.platform.base.tun import TunDevice
 from router.wire import ip, offload
-from router.wire.offload import AT_V4_PROTOCOL, AT_V6_NEXT_HEADER
+from router.wire.headers import PORTS
+from router.wire.offload import (
+    AT_V4_ADDRESSES,
+    AT_V4_PROTOCOL,
+    AT_V6_ADDRESSES,
+    AT_V6_NEXT_HEADER,
+)
+
+V4_SOURCE: Final = slice(AT_V4_ADDRESSES, AT_V4_ADDRESSES + 4)
+V6_NETWORK: Final = slice(AT_V6_ADDRESSES, AT_V6_ADDRESSES + 8)
+"""What router.flows.shares takes for a host."""
+V4_KEY: Final = slice(AT_V4_ADDRESSES, AT_V4_ADDRESSES + 8 + PORTS)
+V6_KEY: Final = slice(AT_V6_ADDRESSES, AT_V6_ADDRESSES + 32 + PORTS)
+"""Addresses and ports, where there are neither options nor extension headers."""
 
 
 def receive_all(forwarder: Forwarder, channel: QueryChannel, budget: int, now: float) -> None:
@@ -45,15 +61,20 @@ def read_all(forwarder: Forwarder, tun: TunDevice, budget: int, now: float) -> N
         tun.receive,
         tun.frame,
     )
+    policer, held_off = forwarder.policer, forwarder.policer.held_off
     packet = memoryview(frame)[offload.HEADER :]
     try:
         for number in range(budget):
             try:
                 size = receive()
             except BlockingIOError:
+                policer.emptied()
                 streams.found_empty()
                 return
             if direct.carry(size, now):
+                continue
+            if held_off and _is_held_off(forwarder, frame, now):
+                forwarder.drops.count(Drop.HELD_OFF)
                 continue
             four, six = frame[AT_V4_PROTOCOL], frame[AT_V6_NEXT_HEADER]
             may_be_udp = ip.UDP in (four, six)
@@ -69,6 +90,29 @@ def read_all(forwarder: Forwarder, tun: TunDevice, budget: int, now: float) -> N
             channel = from_tun(packet[: size - offload.HEADER].tobytes(), now)
             if channel is not None and number == 0:
                 receive_all(forwarder, channel, 1, now)
+        policer.not_emptied(now)
     finally:
         direct.flush(now)
         datagrams.flush(now)
+
+
+def _is_held_off(forwarder: Forwarder, frame: bytearray, now: float) -> bool:
+    """Whether the packet of a frame is of a source that is held off, and of no flow, as far as its
+    first bytes show."""
+    is_v4 = frame[offload.HEADER] >> 4 == 4
+    source = frame[V4_SOURCE if is_v4 else V6_NETWORK]
+    if not forwarder.policer.is_held_off(bytes(source), now):
+        return False
+    key = bytes(frame[V4_KEY if is_v4 else V6_KEY])
+    carriers = forwarder.carriers
+    match frame[AT_V4_PROTOCOL if is_v4 else AT_V6_NEXT_HEADER]:
+        case ip.TCP:
+            return not carriers.streams.knows(key)
+        case ip.UDP:
+            return not carriers.datagrams.knows(key)
+        case ip.ICMP | ip.ICMPV6:
+            at = V4_KEY.stop if is_v4 else V6_KEY.stop
+            key = key[: 1 - PORTS] + bytes(frame[at : at + 2])
+            return not carriers.queries.knows(4 if is_v4 else 6, key)
+        case _:
+            return True

@@ -27,6 +27,7 @@ from router.engine.reading import read_all
 from router.engine.reload.request import Reload
 from router.engine.routes.installed import InstalledRoutes
 from router.engine.summary import state, summary
+from router.engine.tcp.dial import DESCRIPTORS_EACH
 from router.engine.watchdog import run_watchdog
 from router.outbound.all import Outbounds
 from router.platform.base.errors import PlatformError
@@ -40,6 +41,8 @@ log = logging.getLogger(__name__)
 
 EXPIRY_INTERVAL: Final = 1.0
 """Seconds."""
+EXPIRED_A_TURN: Final = 64
+"""Flows of a protocol that end in one round of the loop at most, 2 ms or so."""
 
 ServesControl = Callable[["Router"], AbstractContextManager[object]]
 """Serves the control socket of a router as long as the context lasts."""
@@ -64,6 +67,7 @@ class Router:
         self.system = system
         self._config = config
         self._serve_control = serve_control
+        self._is_expiring = False
 
     def run(self) -> None:
         """Until SIGINT or SIGTERM. Raises PlatformError when it cannot start or go on."""
@@ -98,9 +102,9 @@ class Router:
             )
             if self._serve_control is not None:
                 stack.enter_context(self._serve_control(self))
+            self._count_descriptors()
             log.info("ready: %d routes by %s, %.2f s", len(plan.routes), self.tun.name, self.uptime)
             self._start_supervision(stack)
-            self._parts.descriptors.others = self.system.processes.open_descriptors()
             gc.freeze()  # a collection among a hundred thousand rules would take 0.1 s
             why = self.loop.run()
             log.info("%s: stopping", why)
@@ -164,6 +168,17 @@ class Router:
         self.loop.watch(guard, guard.dispatch)
         self.loop.call_later(EXPIRY_INTERVAL, self._expire)
 
+    def _count_descriptors(self) -> None:
+        """Raises PlatformError when none are left for connections."""
+        descriptors = self._parts.descriptors
+        descriptors.others = self.system.processes.open_descriptors()
+        if descriptors.free < DESCRIPTORS_EACH:
+            raise PlatformError(
+                f"the limit of {descriptors.limit} open files leaves none for a TCP connection: "
+                f"{descriptors.others} are open, {descriptors.reserved} are reserved; raise it "
+                "(`ulimit -Hn`, or LimitNOFILE= in the service)"
+            )
+
     def _start_supervision(self, stack: ExitStack) -> None:
         self.supervisor.ready(self._state)
         stack.callback(self.supervisor.stopping)
@@ -188,8 +203,16 @@ class Router:
         self.reload.request()
 
     def _expire(self) -> None:
-        self.forwarder.expire(self.loop.now)
+        self.forwarder.carriers.look_after_peers(self.loop.now)
+        if not self._is_expiring:
+            self._expire_some()
         self.loop.call_later(EXPIRY_INTERVAL, self._expire)
+
+    def _expire_some(self) -> None:
+        """A bounded number in each round of the loop, so that packets do not wait for the rest."""
+        self._is_expiring = self.forwarder.expire(self.loop.now, EXPIRED_A_TURN)
+        if self._is_expiring:
+            self.loop.call_soon(self._expire_some)
 
     def _paths_changed(self) -> None:
         """Other packets than before may leave directly."""

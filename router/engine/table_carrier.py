@@ -20,7 +20,7 @@ class Table(Protocol):
     def outbounds(self) -> set[Outbound]: ...
     def of_outbound(self, outbound: Outbound, /) -> list[Any]: ...
     def end(self, flow: Any, /) -> None: ...
-    def expire(self, now: float) -> None: ...
+    def expire(self, now: float, most: int) -> bool: ...
 
 
 class TableCarrier:
@@ -32,10 +32,11 @@ class TableCarrier:
     def __len__(self) -> int:
         return sum(map(len, self._all_tables))
 
-    def expire(self, now: float) -> None:
-        """End the flows that have been idle for too long."""
-        for table in self._all_tables:
-            table.expire(now)
+    def expire(self, now: float, most: int) -> bool:
+        """End flows that have been idle for too long, about `most` of them; whether there are
+        more."""
+        more = [table.expire(now, most) for table in self._all_tables]
+        return any(more)
 
     def forget(self, change: Change) -> None:
         """End the flows that have lost their outbound, or their address there; the next packet

@@ -55,6 +55,8 @@ class Drop(StrEnum):
     """From outside, and belongs to no flow."""
     FILTERED = "filtered"
     """From a host that the flow has never sent to."""
+    HELD_OFF = "held-off"
+    """Of a source that begins more than its share while the router is busy."""
     NO_BUFFER = "no-buffer"
     """The outbound or the TUN had no buffer space for it."""
 

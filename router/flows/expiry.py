@@ -15,11 +15,13 @@ from __future__ import annotations
 from collections.abc import Iterator
 from heapq import heapify, heappop, heappush
 from itertools import count
+from sys import maxsize
 from typing import Final, Generic, Protocol, TypeVar
 
 NEVER: Final = float("inf")
 SLACK: Final = 64
 """Entries of items that have left, kept whatever else is held."""
+EVERY: Final = maxsize
 
 
 class Expiring(Protocol):
@@ -65,10 +67,16 @@ class ExpiryQueue(Generic[ItemT]):
         self._held -= item.due != NEVER
         item.due = NEVER
 
-    def expired(self, now: float) -> Iterator[ItemT]:
-        """Take out the items that have expired. Costs what was due since the last call."""
+    def has_due(self, now: float) -> bool:
+        """Whether an entry is due at a time."""
+        return bool(self._heap) and self._heap[0][0] <= now
+
+    def expired(self, now: float, most: int = EVERY) -> Iterator[ItemT]:
+        """Take out the items that have expired; `most` entries are looked at."""
         heap = self._heap
-        while heap and heap[0][0] <= now:
+        for _ in range(most):
+            if not heap or heap[0][0] > now:
+                return
             due, order, item = heappop(heap)
             if item.due != due:
                 continue  # it has left, or was scheduled for an earlier time meanwhile

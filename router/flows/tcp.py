@@ -20,9 +20,11 @@ What may be done in a state:
                 rewrites work until a reset, or for as long as TIME_WAIT lasts after both FINs, or
                 until nothing has passed for TRANSITORY seconds. It makes room for any new flow.
 
-Always true: at most `limit` flows are in the first three states and at most `limit` linger; an
-alias belongs to one flow; aliases are assigned in turn, so that one is used again as late as
-possible; an established flow is never ended for being idle less than ESTABLISHED seconds
+Always true: at most `limit` flows are in the first three states and at most `limit` linger; of
+those and of the HALF_OPEN that are DIALLING or OPENING each source has a share
+(router.flows.shares); an alias belongs to one flow, and the one that is assigned is the one that
+was used the longest time ago; every operation on a packet costs the logarithm of what is held, or
+less; an established flow is never ended for being idle less than ESTABLISHED seconds
 (RFC 5382 REQ-5), and after that only to make room. The table holds the flows that do not linger:
 those that linger are neither counted, listed nor re-evaluated.
 
@@ -31,14 +33,18 @@ Must not know: packets as a whole, sockets, rules. Time is an argument, in secon
 
 from __future__ import annotations
 
+from collections import OrderedDict
 from collections.abc import Iterator, Mapping, Sequence
 from enum import Enum
+from sys import maxsize
 from typing import Final
 
 from router.flows import flow as common
-from router.flows.expiry import NEVER, ExpiryQueue
+from router.flows.expiry import EVERY, NEVER, ExpiryQueue
 from router.flows.flow import OutboundT
 from router.flows.nat.rewrite import Rewrite
+from router.flows.numbers import NONE_LEFT, NumberQueue
+from router.flows.shares import Shares
 from router.flows.tally import Tally
 from router.wire import ip
 
@@ -51,6 +57,13 @@ TIME_WAIT: Final = 60.0
 """Seconds for which Linux keeps a closed connection (TCP_TIMEWAIT_LEN)."""
 FIRST_PATIENCE: Final = 4.0
 """Seconds for the second request; the first comes after one (RFC 6298), or three (RFC 1122)."""
+HALF_OPEN: Final = 4096
+"""Flows that are not relayed yet, at most."""
+CROWDED_TRANSITORY: Final = 10.0
+"""Seconds in each of the first two states when many flows are in them: enough for three requests
+by RFC 6298. Less than REQ-5 allows, which is for a NAT that has room."""
+MOST_LOOKS: Final = 32
+"""Flows of which a request looks whether they have been idle for long enough."""
 BOTH_FINS: Final = 3
 PATIENCE_FACTOR: Final = 2.5
 """Requests are repeated at intervals that double at most."""
@@ -77,9 +90,12 @@ class Flow(common.Flow[OutboundT]):
     traffic_class   of the application's last segment; set by the code that forwards
     unanswered      requests that went to the listener since its last answer; likewise
     asked           the table's `emptied` when the last of these went there
+    since           when it got into its state, of the first two
+    number          that of its alias
     """
 
     __slots__ = (
+        "_half_open",
         "alias",
         "answer_key",
         "asked",
@@ -87,9 +103,11 @@ class Flow(common.Flow[OutboundT]):
         "fins",
         "interval",
         "last",
+        "number",
         "outbound",
         "request",
         "sequence",
+        "since",
         "state",
         "traffic_class",
         "unanswered",
@@ -106,8 +124,12 @@ class Flow(common.Flow[OutboundT]):
         outbound: OutboundT,
         tally: Tally,
         now: float,
+        half_open: Shares,
     ) -> None:
         super().__init__(key, tally, now)
+        self._half_open = half_open
+        self.since = now
+        self.number = NONE_LEFT
         self.request = request
         self.sequence = sequence
         self.outbound = outbound
@@ -146,18 +168,24 @@ class Flow(common.Flow[OutboundT]):
         """See router.flows.expiry. A flow that dials expires when the application would have
         retransmitted its request if it were still waiting; of an established flow, this is when it
         may be ended to make room. A FIN can bring the end of one that lingers forward to TIME_WAIT
-        seconds from now."""
+        seconds from now, and a crowd that of one that is not established to CROWDED_TRANSITORY."""
         match self.state:
             case State.DIALLING:
-                return self.last + max(FIRST_PATIENCE, self.interval * PATIENCE_FACTOR)
+                patience = max(FIRST_PATIENCE, self.interval * PATIENCE_FACTOR)
+                return self._in_a_crowd(self.last + patience, now)
             case State.OPENING:
-                return self.last + TRANSITORY
+                return self._in_a_crowd(self.last + TRANSITORY, now)
             case State.RELAYED:
                 return self.last + ESTABLISHED
             case State.LINGERING if self.fins == BOTH_FINS:
                 return self.last + TIME_WAIT
             case State.LINGERING:
                 return min(self.last + TRANSITORY, now + TIME_WAIT)
+
+    def _in_a_crowd(self, otherwise: float, now: float) -> float:
+        if self._half_open.is_crowded:
+            return min(otherwise, self.since + CROWDED_TRANSITORY)
+        return min(otherwise, now + CROWDED_TRANSITORY)
 
 
 class FlowTable(common.FlowTable[OutboundT, Flow[OutboundT]]):
@@ -179,14 +207,22 @@ class FlowTable(common.FlowTable[OutboundT, Flow[OutboundT]]):
         self.rewrites: dict[bytes, Rewrite[Flow[OutboundT]]] = {}
         self._peers = peers
         self._listeners = listeners
-        self._lingering: dict[bytes, Flow[OutboundT]] = {}
-        self._idle: dict[Flow[OutboundT], None] = {}
+        self.shares, self.half_open = Shares(), Shares()
+        self._lingering: OrderedDict[bytes, Flow[OutboundT]] = OrderedDict()
+        self._idle: OrderedDict[Flow[OutboundT], None] = OrderedDict()
         self._expiry: ExpiryQueue[Flow[OutboundT]] = ExpiryQueue()
-        self._next = dict.fromkeys(listeners, 0)
+        self._numbers = {
+            version: NumberQueue(len(ALIAS_PORTS) * len(each))
+            for version, each in listeners.items()
+        }
 
-    @property
-    def is_full(self) -> bool:
-        return len(self) >= self.limit
+    def has_room(self, source: bytes, free: int = maxsize) -> bool:
+        """Whether there may be one flow more of a source. free: for how many more there is what
+        they need at present, whatever `limit` says."""
+        free = min(free, self.limit - len(self))
+        return self.shares.admits(source, free) and self.half_open.admits(
+            source, HALF_OPEN - self.half_open.total
+        )
 
     def count_emptied(self) -> None:
         """Everything that was in the TUN has been read."""
@@ -205,19 +241,21 @@ class FlowTable(common.FlowTable[OutboundT, Flow[OutboundT]]):
         former = self._lingering.get(key)
         if former is not None:
             self.end(former)
-        flow = Flow(key, request, sequence, outbound, tally, now)
+        flow = Flow(key, request, sequence, outbound, tally, now, self.half_open)
         self._insert(flow)
+        self.shares.take(flow.source)
+        self.half_open.take(flow.source)
         self._expiry.schedule(flow, now)
         return flow
 
     def connected(self, flow: Flow[OutboundT], now: float) -> Rewrite[Flow[OutboundT]] | None:
         """DIALLING → OPENING: what turns its request into one to the listener; None when there is
         no alias left."""
-        alias = self._free_alias(flow.version)
+        alias = self._assign_alias(flow)
         if alias is None:
             return None
         flow.state = State.OPENING
-        flow.last = now
+        flow.last = flow.since = now
         flow.asked = self.emptied
         flow.alias = alias
         flow.answer_key = mirrored(alias)
@@ -237,6 +275,7 @@ class FlowTable(common.FlowTable[OutboundT, Flow[OutboundT]]):
             return None
         flow.state = State.RELAYED
         flow.request = b""
+        self.half_open.give_back(flow.source)
         return flow
 
     def linger(self, flow: Flow[OutboundT], now: float) -> None:
@@ -245,8 +284,7 @@ class FlowTable(common.FlowTable[OutboundT, Flow[OutboundT]]):
             return
         if len(self._lingering) >= self.limit:
             self.end(next(iter(self._lingering.values())))
-        self._delete(flow)
-        self._idle.pop(flow, None)
+        self._leave(flow)
         flow.state = State.LINGERING
         flow.last = now
         self._lingering[flow.key] = flow
@@ -256,8 +294,7 @@ class FlowTable(common.FlowTable[OutboundT, Flow[OutboundT]]):
         """End a flow, whatever its state; one that has ended stays so. The caller has closed its
         sockets."""
         if self.by_inside.get(flow.key) is flow:
-            self._delete(flow)
-            self._idle.pop(flow, None)
+            self._leave(flow)
         elif self._lingering.get(flow.key) is flow:
             del self._lingering[flow.key]
         else:
@@ -265,10 +302,14 @@ class FlowTable(common.FlowTable[OutboundT, Flow[OutboundT]]):
         self._expiry.cancel(flow)
         self.rewrites.pop(flow.key, None)
         self.rewrites.pop(flow.answer_key, None)
+        if flow.number != NONE_LEFT:
+            self._numbers[flow.version].give_back(flow.number)
+            flow.number = NONE_LEFT
 
     def idle_longest(self, now: float) -> Flow[OutboundT] | None:
-        """The relayed flow that may be ended to make room, as far as `expired` has found it."""
-        while self._idle:
+        """The relayed flow that may be ended to make room, as far as `expired` has found it; None
+        if it is not among the first MOST_LOOKS."""
+        for _ in range(min(MOST_LOOKS, len(self._idle))):
             flow = next(iter(self._idle))
             if flow.expires(now) <= now:
                 return flow
@@ -276,10 +317,10 @@ class FlowTable(common.FlowTable[OutboundT, Flow[OutboundT]]):
             self._expiry.schedule(flow, now)
         return None
 
-    def expired(self, now: float) -> Iterator[Flow[OutboundT]]:
+    def expired(self, now: float, most: int = EVERY) -> Iterator[Flow[OutboundT]]:
         """The flows that did not get established in time: the caller closes their sockets and ends
-        them. Those that lingered are ended here."""
-        for flow in self._expiry.expired(now):
+        them. Those that lingered are ended here. `most` are looked at."""
+        for flow in self._expiry.expired(now, most):
             if flow.state is State.RELAYED:
                 self._idle[flow] = None
             elif flow.state is State.LINGERING:
@@ -287,18 +328,29 @@ class FlowTable(common.FlowTable[OutboundT, Flow[OutboundT]]):
             else:
                 yield flow
 
-    def _free_alias(self, version: int) -> bytes | None:
-        listeners = self._listeners.get(version, ())
-        for _ in range(len(ALIAS_PORTS) * len(listeners)):
-            turn = self._next[version]
-            self._next[version] = turn + 1
-            round_, port = divmod(turn, len(ALIAS_PORTS))
-            listener = listeners[round_ % len(listeners)]
-            ports = ALIAS_PORTS[port].to_bytes(2, "big") + listener[-2:]
-            alias = self._peers[version] + listener[:-2] + ports
-            if mirrored(alias) not in self.rewrites:
-                return alias
-        return None
+    def has_due(self, now: float) -> bool:
+        """Whether `expired` has more to look at."""
+        return self._expiry.has_due(now)
+
+    def _leave(self, flow: Flow[OutboundT]) -> None:
+        """It leaves the states that count."""
+        self._delete(flow)
+        self._idle.pop(flow, None)
+        self.shares.give_back(flow.source)
+        if flow.state is not State.RELAYED:
+            self.half_open.give_back(flow.source)
+
+    def _assign_alias(self, flow: Flow[OutboundT]) -> bytes | None:
+        version = flow.version
+        numbers = self._numbers.get(version)
+        number = NONE_LEFT if numbers is None else numbers.take()
+        if number == NONE_LEFT:
+            return None
+        flow.number = number
+        index, port = divmod(number, len(ALIAS_PORTS))
+        listener = self._listeners[version][index]
+        ports = ALIAS_PORTS[port].to_bytes(2, "big") + listener[-2:]
+        return self._peers[version] + listener[:-2] + ports
 
 
 def source_of(key: bytes) -> bytes:

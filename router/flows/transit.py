@@ -15,6 +15,7 @@ Must not know: packets as a whole, sockets, rules.
 
 from __future__ import annotations
 
+from collections import OrderedDict
 from typing import Final
 
 LIMIT: Final = 16_384
@@ -26,7 +27,7 @@ class TransitTable:
 
     def __init__(self, limit: int = LIMIT) -> None:
         self._limit = limit
-        self._known: dict[bytes, None] = {}
+        self._known: OrderedDict[bytes, None] = OrderedDict()
 
     def __len__(self) -> int:
         return len(self._known)
@@ -35,15 +36,14 @@ class TransitTable:
         """A host behind this machine has accepted a connection."""
         self._known.pop(key, None)
         if len(self._known) >= self._limit:
-            del self._known[next(iter(self._known))]
+            self._known.popitem(last=False)
         self._known[key] = None
 
     def knows(self, key: bytes) -> bool:
         """Whether a segment belongs to one; it is then the one that was used last."""
         if key not in self._known:
             return False
-        del self._known[key]
-        self._known[key] = None
+        self._known.move_to_end(key)
         return True
 
     def forget(self, key: bytes) -> None:

@@ -16,14 +16,17 @@ Life of a remote, which ends with all its flows; a mapping ends with its last re
     one datagram or several        EXCHANGE_IDLE seconds after it, or after the last reply
     together, to well-known ports
     anything else                  IDLE seconds after the last datagram of either direction
+    anything, without an answer,   UNANSWERED_IDLE seconds after the last datagram
+    in a crowded table
 
 Datagrams of both directions keep a remote alive (REQ-6), ICMP errors neither do that nor end
 anything (REQ-12).
 
 Always true: an outside address and port of an outbound belong to one mapping (REQ-3), which keeps
 them until it ends, whatever the system prefers meanwhile; there are at most `mapping_limit`
-mappings and `flow_limit` flows, and what exists is never ended to make room for what is new
-(REQ-11).
+mappings and `flow_limit` flows, of which each source has a share (router.flows.shares), and what
+exists is never ended to make room for what is new (REQ-11); every operation on a packet costs the
+logarithm of what is held, or less.
 
 Must not know: sockets, rules. Time is an argument, in seconds. Addresses are bytes in network
 order, 4 or 16 of them.
@@ -34,11 +37,13 @@ from __future__ import annotations
 from collections.abc import Callable, Container, Iterator
 from collections.abc import Mapping as ReadOnly
 from itertools import chain, islice
+from sys import maxsize
 from typing import Final, Generic, TypeVar
 
-from router.flows.expiry import NEVER, ExpiryQueue
+from router.flows.expiry import EVERY, NEVER, ExpiryQueue
 from router.flows.flow import Flow as CommonFlow
 from router.flows.flow import FlowTable, OutboundT
+from router.flows.shares import Shares
 from router.flows.tally import Tally
 from router.wire import ip
 from router.wire.udp import Envelope
@@ -52,6 +57,8 @@ same port."""
 EXCHANGE_IDLE: Final = 30.0
 """Likewise. As long as Linux tracks a UDP flow that is no stream (nf_conntrack_udp_timeout): more
 than any client of a single question waits for its answer."""
+UNANSWERED_IDLE: Final = 10.0
+"""In a crowded table. Less than REQ-5 allows, which is for a NAT that has room."""
 FLOW_LIMIT: Final = 65_536
 
 WELL_KNOWN: Final = range(1024)
@@ -61,6 +68,9 @@ OTHERS: Final = range(0x8000, 0x10000)
 """What replaces a port that is not available: above the ports that services listen on."""
 MOST_TRIES: Final = 64
 """Ports that are tried before a flow is refused: each costs a system call."""
+MOST_LOOKS: Final = 512
+"""Ports of which is looked whether they are taken, before a flow is refused. Of a range of which a
+tenth is free, all of these are taken once in 10^23 times."""
 _STRIDE: Final = 7919
 """A prime, so that steps of it reach every port of a range."""
 MOST_SENDERS: Final = 64
@@ -131,6 +141,7 @@ class Remote(Generic[OutboundT, Socket]):
     """
 
     __slots__ = (
+        "_table",
         "address",
         "began",
         "due",
@@ -143,7 +154,14 @@ class Remote(Generic[OutboundT, Socket]):
         "senders",
     )
 
-    def __init__(self, mapping: Mapping[OutboundT, Socket], address: bytes, now: float) -> None:
+    def __init__(
+        self,
+        table: DatagramTable[OutboundT, Socket],
+        mapping: Mapping[OutboundT, Socket],
+        address: bytes,
+        now: float,
+    ) -> None:
+        self._table = table
         self.mapping = mapping
         self.address = address
         self.flows: dict[int, Flow[OutboundT, Socket]] = {}
@@ -155,13 +173,22 @@ class Remote(Generic[OutboundT, Socket]):
 
     def expires(self, now: float) -> float:
         """See router.flows.expiry. A reply can bring the end of DNS forward to DNS_IDLE seconds
-        from now."""
+        from now, and so can a table that gets crowded the end of what is unanswered."""
+        if self.last_in < self.began:
+            if self._table.is_crowded:
+                return self.last_out + UNANSWERED_IDLE
+            return min(self.last_out + self._idle, now + UNANSWERED_IDLE)
         if self.only_dns:
             if self.last_in >= self.last_out:
                 return self.last_in + DNS_IDLE
             return min(self.last_out + EXCHANGE_IDLE, now + DNS_IDLE)
+        return max(self.last_in, self.last_out) + self._idle
+
+    @property
+    def _idle(self) -> float:
+        """Without an answer to DNS."""
         is_exchange = self.only_well_known and self.last_out == self.began
-        return max(self.last_in, self.last_out) + (EXCHANGE_IDLE if is_exchange else IDLE)
+        return EXCHANGE_IDLE if is_exchange or self.only_dns else IDLE
 
     def tally_of(self, port: int) -> Tally:
         """For what comes from a port: that of the flow to it; where there is none, the first's."""
@@ -256,10 +283,11 @@ def outside_ports(inside_port: int, first: int, taken: Container[int]) -> Iterat
 
     The port itself where it is not well-known, then others of its parity (RFC 4787 REQ-4). `first`
     is where among those to begin, any number; `taken` are ports that are not worth trying.
+    MOST_LOOKS are looked at.
     """
     own = [] if inside_port in WELL_KNOWN else [inside_port]
     same_parity = OTHERS[inside_port & 1 :: 2]
-    steps = (first + number * _STRIDE for number in range(len(same_parity)))
+    steps = (first + number * _STRIDE for number in range(MOST_LOOKS))
     others = (same_parity[step % len(same_parity)] for step in steps)
     candidates = chain(own, (port for port in others if port != inside_port))
     return islice((port for port in candidates if port not in taken), MOST_TRIES)
@@ -277,10 +305,16 @@ class DatagramTable(FlowTable[OutboundT, Flow[OutboundT, Socket]], Generic[Outbo
         super().__init__()
         self.mapping_limit = mapping_limit
         self.flow_limit = flow_limit
+        self.flow_shares, self.mapping_shares = Shares(), Shares()
         self._close_socket = close
         self._mappings: dict[tuple[OutboundT, bytes, int, bytes], Mapping[OutboundT, Socket]] = {}
         self._by_outside: dict[tuple[OutboundT, bytes], dict[int, Mapping[OutboundT, Socket]]] = {}
         self._expiry: ExpiryQueue[Remote[OutboundT, Socket]] = ExpiryQueue()
+
+    @property
+    def is_crowded(self) -> bool:
+        """Whether what is unanswered has a short life."""
+        return self.flow_shares.is_crowded or self.mapping_shares.is_crowded
 
     @property
     def mappings(self) -> int:
@@ -315,11 +349,15 @@ class DatagramTable(FlowTable[OutboundT, Flow[OutboundT, Socket]], Generic[Outbo
         }
         return found.pop() if len(found) == 1 else None
 
-    def has_room(self, mapping: Mapping[OutboundT, Socket] | None) -> bool:
-        """Whether there may be one flow more, of `mapping` or of a new one."""
-        if len(self.by_inside) >= self.flow_limit:
+    def has_room(
+        self, source: bytes, mapping: Mapping[OutboundT, Socket] | None, free: int = maxsize
+    ) -> bool:
+        """Whether there may be one flow more of a source, of `mapping` or of a new one. free: how
+        many more sockets there can be at present, whatever `mapping_limit` says."""
+        if not self.flow_shares.admits(source, self.flow_limit - len(self.by_inside)):
             return False
-        return mapping is not None or len(self._mappings) < self.mapping_limit
+        free = min(free, self.mapping_limit - len(self._mappings))
+        return mapping is not None or self.mapping_shares.admits(source, free)
 
     def open(
         self,
@@ -337,6 +375,7 @@ class DatagramTable(FlowTable[OutboundT, Flow[OutboundT, Socket]], Generic[Outbo
         assert outside_port not in outside, "a port belongs to one mapping"
         outside[outside_port] = mapping
         self._mappings[outbound, source, port, outside_address] = mapping
+        self.mapping_shares.take(source)
         return mapping
 
     def begin(
@@ -351,27 +390,39 @@ class DatagramTable(FlowTable[OutboundT, Flow[OutboundT, Socket]], Generic[Outbo
         """A flow that does not exist yet, while there is room."""
         remote = mapping.remotes.get(destination)
         if remote is None:
-            remote = mapping.remotes[destination] = Remote(mapping, destination, now)
+            remote = mapping.remotes[destination] = Remote(self, mapping, destination, now)
         remote.only_dns &= port == DNS_PORT
         remote.only_well_known &= port in WELL_KNOWN
         flow = Flow(mapping, remote, port, address, tally, now)
         remote.forget_senders()  # the destination may be among them, counted to another flow
         remote.flows[port] = flow
         self._insert(flow)
+        self.flow_shares.take(mapping.source)
         self._expiry.schedule(remote, now)
         return flow
 
-    def expire(self, now: float) -> None:
-        """End the remotes that have expired, and the mappings of which they were the last."""
-        for remote in self._expiry.expired(now):
-            for flow in list(remote.flows.values()):
-                self.end(flow)
+    def expire(self, now: float, most: int = EVERY) -> bool:
+        """End the remotes that have expired, and the mappings of which they were the last; whether
+        more than `most` are due, or have more flows than that."""
+        for remote in self._expiry.expired(now, most):
+            while remote.flows and most:
+                most -= 1
+                self._end(remote.flows.popitem()[1])
+            if remote.flows:
+                self._expiry.schedule(remote, now)
+                return True
+        return self._expiry.has_due(now)
 
     def end(self, flow: Flow[OutboundT, Socket]) -> None:
         """End a flow; its remote ends with its last one, and so does its mapping."""
+        del flow.remote.flows[flow.address[1]]
+        self._end(flow)
+
+    def _end(self, flow: Flow[OutboundT, Socket]) -> None:
+        """The same for one that its remote has no more."""
         remote, mapping = flow.remote, flow.mapping
         self._delete(flow)
-        del remote.flows[flow.address[1]]
+        self.flow_shares.give_back(mapping.source)
         remote.forget_senders()  # the destination may be among them, counted to this flow
         if remote.flows:
             return
@@ -386,6 +437,7 @@ class DatagramTable(FlowTable[OutboundT, Flow[OutboundT, Socket]], Generic[Outbo
     def _close(self, mapping: Mapping[OutboundT, Socket]) -> None:
         outbound, address = mapping.outbound, mapping.outside_address
         del self._mappings[outbound, mapping.source, mapping.port, address]
+        self.mapping_shares.give_back(mapping.source)
         outside = self._by_outside[outbound, address]
         del outside[mapping.outside_port]
         if not outside:

@@ -22,6 +22,9 @@ from router.platform.base.tcp import RelayBuffer
 SPARE: Final = 16
 """Empty buffers to keep."""
 DESCRIPTORS_OF_A_PIPE: Final = 2
+LEFT_TO_FLOWS: Final = 8
+"""One part of so many of all descriptors is not for pipes, so that connections whose far ends read
+nothing leave some for others."""
 BUFFER: Final = 256 << 10
 
 
@@ -88,7 +91,9 @@ class BufferPool:
     def borrow(self) -> RelayBuffer:
         if self._spare:
             return self._spare.pop()
-        if self._open_pipe is not None and self._descriptors.take(DESCRIPTORS_OF_A_PIPE):
+        if self._open_pipe is not None and self._descriptors.take(
+            DESCRIPTORS_OF_A_PIPE, leaving=self._descriptors.limit // LEFT_TO_FLOWS
+        ):
             try:
                 return self._open_pipe()
             except OSError:

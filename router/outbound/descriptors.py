@@ -29,7 +29,8 @@ class Descriptors:
     def __init__(self, limit: int) -> None:
         self.limit = limit
         self.others = 0
-        self._for_all = limit - min(RESERVE, limit // 2)
+        self.reserved = min(RESERVE, limit // 2)
+        self._for_all = limit - self.reserved
         self._taken = 0
 
     @property
@@ -37,9 +38,10 @@ class Descriptors:
         """How many may be taken; negative when others have taken some of these."""
         return self._for_all - self.others - self._taken
 
-    def take(self, number: int) -> bool:
-        """Whether there are so many; they are the caller's then, until given back."""
-        if self.free < number:
+    def take(self, number: int, leaving: int = 0) -> bool:
+        """Whether there are so many, and `leaving` more; they are the caller's then, until given
+        back."""
+        if self.free < number + leaving:
             return False
         self._taken += number
         return True

@@ -100,10 +100,10 @@ def _complete(packet: bytearray, start: int, field: int) -> None:
 
 def _segments(packet: bytearray, start: int, size: int) -> Iterator[bytes]:
     """Ordinary segments for one long one, as TSO hardware cuts it."""
-    if len(packet) < start + tcp.HEADER:
+    if not _has_headers(packet, start):
         yield bytes(packet)
         return
-    body = start + (packet[start + TCP_DATA_OFFSET] >> 4) * 4
+    body = _body(packet, start)
     flags = packet[start + TCP_FLAGS]
     (sequence,) = unpack_from("!I", packet, start + TCP_SEQUENCE)
     payload = memoryview(packet)[body:]
@@ -114,6 +114,19 @@ def _segments(packet: bytearray, start: int, size: int) -> Iterator[bytes]:
         pack_into("!I", segment, start + TCP_SEQUENCE, sequence + at & 0xFFFFFFFF)
         _finish(segment, start, number)
         yield bytes(segment)
+
+
+def _has_headers(packet: bytearray, start: int) -> bool:
+    """Whether there is an IP header before `start`, and a TCP header behind it."""
+    if len(packet) < start + tcp.HEADER:
+        return False
+    least = ip.IPV4_HEADER if packet[0] >> 4 == 4 else ip.IPV6_HEADER
+    return start >= least and start + tcp.HEADER <= _body(packet, start) <= len(packet)
+
+
+def _body(packet: bytearray, start: int) -> int:
+    """Where the payload of a segment begins."""
+    return start + (packet[start + TCP_DATA_OFFSET] >> 4) * 4
 
 
 def _finish(segment: bytearray, start: int, number: int) -> None:

@@ -16,7 +16,7 @@ from tests.e2e.marks import WITH_AND_WITHOUT_OFFLOADS
 from tests.e2e.status import read_status
 from tests.e2e.tcp_bed import HOME, RULES, VPN, Pair, alongside, conversation, result_of
 from tests.e2e.testbed import V4, Family, Testbed
-from tests.e2e.tunrouter import Tunrouter, rules, running
+from tests.e2e.tunrouter import PROGRAM, Tunrouter, rules, running
 from tests.e2e.wait import BOUND_S, wait_until
 
 FEW = (400, 401)
@@ -70,6 +70,18 @@ def test_as_many_descriptors_as_the_system_lets_it_have(bed: Testbed, tmp_path: 
         limits = Path(f"/proc/{router.pid}/limits").read_text(encoding="ascii")
         (files,) = [line for line in limits.splitlines() if line.startswith("Max open files")]
         assert files.split()[3:5] == ["4096", "4096"]
+
+
+def test_too_few_descriptors_for_a_connection_are_an_error_at_the_start(
+    bed: Testbed, tmp_path: Path
+) -> None:
+    file = tmp_path / "rules.yaml"
+    file.write_text(RULES, encoding="utf-8")
+    done = bed.router.run(*limited(64), PROGRAM, "run", "-c", str(file), check=False)
+    assert done.returncode == 1
+    assert "the limit of 64 open files leaves none for a TCP connection" in done.stderr
+    assert "ulimit -Hn" in done.stderr
+    assert "ready" not in done.stderr
 
 
 def limited(soft: int, hard: int | None = None) -> tuple[str, ...]:

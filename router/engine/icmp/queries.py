@@ -6,6 +6,7 @@ answer is delivered to the flow that has sent its query by the same outbound, or
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Final
 
 from router.engine.errnos import SEND_ERRORS
@@ -13,7 +14,7 @@ from router.engine.refusals import Refusals
 from router.engine.table_carrier import TableCarrier
 from router.engine.tun_writer import TunWriter
 from router.flows.drops import Drop, Drops
-from router.flows.icmp import Binding, QueryTable, inside_key, outside_key
+from router.flows.icmp import Binding, QueryTable, inside_key
 from router.flows.nat import quoted, translate
 from router.flows.nat.quoted import Quote
 from router.flows.tally import Tally
@@ -33,16 +34,29 @@ class Queries(TableCarrier):
     """The query flows of both families.
 
     first_id: where among the outside identifiers to begin; any number.
+    is_local: whether an address is one of this machine, the TUN's included.
     """
 
-    def __init__(self, writer: TunWriter, refusals: Refusals, drops: Drops, first_id: int) -> None:
+    def __init__(
+        self,
+        writer: TunWriter,
+        refusals: Refusals,
+        drops: Drops,
+        first_id: int,
+        is_local: Callable[[bytes], bool],
+    ) -> None:
         self._writer = writer
         self._refusals = refusals
         self._drops = drops
         self._tables: dict[int, QueryTable[Outbound]] = {
-            version: QueryTable(LIMIT, first_id) for version in (4, 6)
+            version: QueryTable(LIMIT, first_id, is_local) for version in (4, 6)
         }
         super().__init__(list(self._tables.values()))
+
+    def knows(self, version: int, key: bytes) -> bool:
+        """Whether a query belongs to a flow; its addresses, type and identifier, one behind the
+        other."""
+        return key in self._tables[version].by_inside
 
     def carry(self, query: ip.Packet, kind: int, now: float) -> QueryChannel | None:
         """Send a query that belongs to a flow; its channel, or None if there is no such flow."""
@@ -89,8 +103,8 @@ class Queries(TableCarrier):
     def answer(self, channel: QueryChannel, answer: ip.Packet, kind: int, now: float) -> None:
         """Deliver an answer that a channel has received. kind: ICMP type of its queries."""
         data, start = answer.data, answer.payload + ICMP_IDENTIFIER
-        key = answer.source + bytes((kind,)) + data[start : start + 2]
-        binding = self._tables[answer.version].by_outside.get(key)
+        outside_id = data[start] << 8 | data[start + 1]
+        binding = self._tables[answer.version].answered(answer.source, kind, outside_id)
         if binding is None or binding.outbound is not channel.outbound:
             self._drops.count(Drop.NO_BINDING)
             return
@@ -98,23 +112,29 @@ class Queries(TableCarrier):
             self._drops.count(Drop.HOP_LIMIT)
             return
         binding.last = now
+        binding.answered = True
         tally = binding.tally
         tally.packets_in += 1
         tally.bytes_in += len(data)
-        outside_id = data[start] << 8 | data[start + 1]
         self._writer.deliver(
             translate.answer(answer, binding.source, outside_id, binding.inside_id)
         )
 
     def error(self, channel: QueryChannel, error: ip.Packet, quote: Quote) -> None:
-        """Deliver an error about a query of ours, translated to the addresses of its sender.
+        """Deliver an error about a query of ours, translated to the addresses of its sender. All
+        that it quotes of addresses and numbers has to be as the query left.
 
         An error of our own kernel (no such neighbour, packet too big) has an address of ours as
         its source, which the kernel does not accept from the TUN: then the router is the source.
         """
-        key = outside_key(quote.destination, quote.kind, quote.identifier)
-        binding = self._tables[error.version].by_outside.get(key)
-        if binding is None or binding.outbound is not channel.outbound:
+        binding = self._tables[error.version].answered(
+            quote.destination, quote.kind, quote.identifier
+        )
+        if (
+            binding is None
+            or binding.outbound is not channel.outbound
+            or not _has_sent_from(binding, quote.source)
+        ):
             self._drops.count(Drop.NO_BINDING)
             return
         if error.hop_limit <= 1:
@@ -139,8 +159,9 @@ class Queries(TableCarrier):
 
     def _is_our_own(self, query: ip.Packet, kind: int, outbound: Outbound) -> bool:
         """Whether this is a query that we sent by `outbound` and that came back by the TUN."""
-        key = outside_key(query.destination, kind, icmp.identifier(query))
-        return key in self._tables[query.version].by_outside and outbound.owns(query.source)
+        table, identifier = self._tables[query.version], icmp.identifier(query)
+        sent = table.answered(query.destination, kind, identifier)
+        return sent is not None and outbound.owns(query.source)
 
     def _send(
         self, query: ip.Packet, binding: Binding[Outbound], channel: QueryChannel, now: float
@@ -171,3 +192,10 @@ class Queries(TableCarrier):
         if what is Error.TOO_BIG:
             value = binding.outbound.path(query.version, binding.address[0]).mtu
         self._refusals.refuse(query, what, reason, now, value)
+
+
+def _has_sent_from(binding: Binding[Outbound], source: bytes) -> bool:
+    """Whether the queries of a binding have left from an address."""
+    if any(binding.outside_address):
+        return source == binding.outside_address
+    return binding.outbound.owns(source)

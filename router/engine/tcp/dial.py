@@ -17,6 +17,7 @@ from __future__ import annotations
 
 import errno
 import socket
+from collections import Counter
 from collections.abc import Callable
 from functools import partial
 from typing import Final
@@ -66,6 +67,8 @@ class Dialer:
         self._refusals = refusals
         self._drops = drops
         self._descriptors = descriptors
+        # How many dials have sent a request, by the outbound, and its destination and ports.
+        self._sent: Counter[tuple[Outbound, bytes]] = Counter()
 
     def begin(self, request: ip.Packet, outbound: Outbound, tally: Tally, now: float) -> None:
         """Dial for a whole request, by an outbound that is up and reaches its family."""
@@ -83,6 +86,7 @@ class Dialer:
         flow.traffic_class = request.traffic_class
         tally.went_out(len(request.data))
         self.dials[flow] = dial
+        self._sent[_sent_by(flow, dial)] += 1
         if dial.is_connected:
             self._open(flow, now)  # a near host has answered by now, which saves a round of polling
 
@@ -101,25 +105,22 @@ class Dialer:
         self.abandon(flow)
         return False
 
-    def has_sent(self, request: ip.Packet) -> bool:
-        """Whether this is a request that a dial of ours has sent and that came back."""
-        port = int.from_bytes(tcp.ports(request)[:2], "big")
-        destination = request.destination + tcp.ports(request)[2:]
-        size = len(request.source)
-        return any(
-            flow.key[size:-4] + flow.key[-2:] == destination and dial.source_port == port
-            for flow, dial in self.dials.items()
-            if flow.state is State.DIALLING
-        )
+    def has_sent(self, request: ip.Packet, outbound: Outbound) -> bool:
+        """Whether this is a request that a dial of ours has sent by `outbound` and that came
+        back."""
+        return (outbound, request.destination + tcp.ports(request)) in self._sent
 
     def release(self, flow: Flow[Outbound]) -> socket.socket:
         """The connected socket of a flow that was accepted, now the caller's; see Dial.release."""
-        return self.dials.pop(flow).release()
+        dial = self.dials.pop(flow)
+        self._forget_sent(flow, dial)
+        return dial.release()
 
     def abandon(self, flow: Flow[Outbound]) -> None:
         """End a flow that is not relayed, whatever its state."""
         dial = self.dials.pop(flow, None)
         if dial is not None:
+            self._forget_sent(flow, dial)
             dial.abandon()
             self._descriptors.give_back(DESCRIPTORS_EACH)
         self._table.end(flow)
@@ -130,6 +131,12 @@ class Dialer:
         self._refusals.refuse(request, Error.PROHIBITED, Drop.REFUSED_BY_HOST, self._now())
         self.abandon(flow)
         self._blocked(request.version)
+
+    def _forget_sent(self, flow: Flow[Outbound], dial: Dial) -> None:
+        sent = _sent_by(flow, dial)
+        self._sent[sent] -= 1
+        if not self._sent[sent]:
+            del self._sent[sent]
 
     def _changed(self, key: bytes, _event: int) -> None:
         flow = self._table.by_inside.get(key)
@@ -183,3 +190,9 @@ def dial_request(request: ip.Packet) -> DialRequest:
         request.traffic_class,
         int.from_bytes(ports[:2], "big"),
     )
+
+
+def _sent_by(flow: Flow[Outbound], dial: Dial) -> tuple[Outbound, bytes]:
+    """The outbound of a dial, and destination and ports of the request that it sends."""
+    ports = dial.source_port.to_bytes(2, "big") + flow.destination_port.to_bytes(2, "big")
+    return flow.outbound, flow.destination + ports

@@ -163,7 +163,7 @@ class Segments:
         kernel sent; False if it is about no flow. It ends nothing (RFC 5382 REQ-10)."""
         key = quoted_key(error)
         rewrite = self._rewrites.get(mirrored(key)) if key else None
-        if rewrite is None or rewrite.outward:
+        if rewrite is None or rewrite.outward or error.destination != rewrite.owner.destination:
             return False
         if not icmp.has_valid_checksum(error):
             self._drops.count(Drop.BAD_CHECKSUM)

@@ -51,7 +51,7 @@ class Streams:
     """The TCP flows.
 
     addresses: by IP version, our host address of the TUN's subnet; refusals.peers has the other.
-    is_local: whether an address is one of another interface of this machine.
+    is_local: whether an address is one of this machine, the TUN's included.
     descriptors: those of connections are taken from there.
     """
 
@@ -74,11 +74,6 @@ class Streams:
         self._descriptors = descriptors
         self._addresses = addresses
         self._warned_of: set[int] = set()
-        own = frozenset(addresses.values())
-
-        def is_ours(address: bytes) -> bool:
-            return address in own or is_local(address)
-
         listeners = open_listeners(sockets, addresses)
         self._table: FlowTable[Outbound] = FlowTable(
             LIMIT,
@@ -86,7 +81,7 @@ class Streams:
             {version: [each.name for each in some] for version, some in listeners.items()},
         )
         self._dialer = Dialer(
-            *(self._table, lambda: watcher.now, is_ours, self._warn_of_firewall),
+            *(self._table, lambda: watcher.now, is_local, self._warn_of_firewall),
             *(writer, refusals, drops, descriptors),
         )
         self._connections = Connections(
@@ -97,13 +92,13 @@ class Streams:
             *(watcher, descriptors, drops),
         )
         relays = self._connections.relays
-        self._peer_keepalive = PeerKeepalive(sockets, relays, is_ours)
+        self._peer_keepalive = PeerKeepalive(sockets, relays, is_local)
         self._segments = Segments(
             tun.frame,
             self._table,
             self._dialer,
             Keepalive(sockets, relays, watcher, writer),
-            is_ours,
+            is_local,
             self._connections,
             *(writer, refusals, drops),
         )
@@ -115,6 +110,10 @@ class Streams:
     def __len__(self) -> int:
         return len(self._table)
 
+    def knows(self, key: bytes) -> bool:
+        """Whether a segment with these addresses and ports belongs to a flow."""
+        return key in self._table.rewrites or key in self._table.by_inside
+
     def begin(self, segment: ip.Packet, outbound: Outbound, tally: Tally, now: float) -> None:
         """The first segment of a flow, by an outbound that is up and reaches its family."""
         if not tcp.is_whole(segment):
@@ -123,17 +122,21 @@ class Streams:
             self._drops.count(Drop.BAD_CHECKSUM)
         elif not tcp.is_request(segment):
             self._refusals.reset(segment, Drop.NO_CONNECTION)
-        elif outbound.owns(segment.source) and self._dialer.has_sent(segment):
+        elif outbound.owns(segment.source) and self._dialer.has_sent(segment, outbound):
             self._drops.count(Drop.LOOP)
-        elif not self._has_room and not self._make_room(now):
+        elif not self._has_room(segment.source) and not self._make_room(segment.source, now):
             self._refusals.refuse(segment, Error.PROHIBITED, Drop.TABLE_FULL, now)
         else:
             self._dialer.begin(segment, outbound, tally, now)
 
-    def expire(self, now: float) -> None:
-        """End flows whose time is over, and probe applications whose far end probes."""
-        for flow in self._table.expired(now):
+    def expire(self, now: float, most: int) -> bool:
+        """End flows whose time is over, `most` of them; whether there are more."""
+        for flow in self._table.expired(now, most):
             self._dialer.abandon(flow)
+        return self._table.has_due(now)
+
+    def look_after_peers(self, now: float) -> None:
+        """Probe applications whose far end probes. Call it about every second."""
         self._peer_keepalive.look(now)
 
     def forget(self, change: Change) -> None:
@@ -185,15 +188,14 @@ class Streams:
                 rule,
             )
 
-    @property
-    def _has_room(self) -> bool:
-        return not self._table.is_full and self._descriptors.free >= DESCRIPTORS_EACH
+    def _has_room(self, source: bytes) -> bool:
+        return self._table.has_room(source, self._descriptors.free // DESCRIPTORS_EACH)
 
-    def _make_room(self, now: float) -> bool:
+    def _make_room(self, source: bytes, now: float) -> bool:
         idle = self._table.idle_longest(now)
         if idle is not None:
             self._connections.reset(idle)
-        return idle is not None
+        return idle is not None and self._has_room(source)
 
     def _drain_tun(self) -> None:
         """Carry what our own closing sockets have just sent."""

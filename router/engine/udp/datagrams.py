@@ -48,6 +48,10 @@ class Datagrams(TableCarrier):
         self.flush = self._outbound.flush
         """Has to follow `carry_frame`, once for many."""
 
+    def knows(self, key: bytes) -> bool:
+        """Whether a datagram with these addresses and ports belongs to a flow."""
+        return key in self._by_inside
+
     def carry_frame(self, frame: bytearray, size: int, now: float) -> bool:
         """Carry the datagram that a frame from the TUN holds, if it belongs to a flow and is as
         datagrams usually are; else nothing has happened. `flush` follows.
@@ -146,7 +150,7 @@ class Datagrams(TableCarrier):
         source_port, _ = _ports(packet)
         endpoint = outbound, packet.source, source_port, outside_address
         mapping = self._table.mapping(*endpoint)
-        if not self._table.has_room(mapping):
+        if not self._table.has_room(packet.source, mapping, self._sockets.free):
             self._refusals.refuse(packet, Error.PROHIBITED, Drop.TABLE_FULL, now)
             return None
         if mapping is not None:

@@ -36,6 +36,11 @@ class MappingSockets:
         self._forget = forget
         self._descriptors = descriptors
 
+    @property
+    def free(self) -> int:
+        """How many more there are descriptors for."""
+        return self._descriptors.free
+
     def open(
         self, outbound: Outbound, version: int, source: bytes, ports: Iterator[int]
     ) -> DatagramChannel:

@@ -178,11 +178,11 @@ class World:
         descriptors = Descriptors(2 * most * DESCRIPTORS_EACH)  # of few, half are a reserve
         sockets, loop = cast(TcpSockets, self.tcp), cast(Watcher, self.tcp)
         streams = Streams(
-            *(sockets, self.tun, loop, TUN_ADDRESSES, lambda _: False, descriptors),
+            *(sockets, self.tun, loop, TUN_ADDRESSES, _is_own, descriptors),
             *(writer, refusals, drops),
         )
         self.carriers = Carriers(
-            Queries(writer, refusals, drops, first_id=0),
+            Queries(writer, refusals, drops, 0, lambda _: True),
             Datagrams(writer, refusals, drops, mapping_sockets(self.udp)),
             streams,
             drops,
@@ -273,6 +273,10 @@ class World:
     @property
     def drops(self) -> Mapping[str, int]:
         return self.forwarder.drops.nonzero()
+
+
+def _is_own(address: bytes) -> bool:
+    return address in TUN_ADDRESSES.values()
 
 
 def far(version: int, host: int) -> str:

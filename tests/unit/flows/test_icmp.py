@@ -6,7 +6,13 @@ from random import Random
 
 import pytest
 
-from router.flows.icmp import IDLE, OUTSIDE_IDS, Binding, QueryTable, inside_key, outside_key
+from router.flows.icmp import (
+    IDLE,
+    OUTSIDE_IDS,
+    Binding,
+    QueryTable,
+    inside_key,
+)
 from router.flows.tally import Tally
 
 TALLY = Tally("home", 1)
@@ -32,7 +38,7 @@ def add(
 
 
 def find_answer(table: QueryTable[str], remote: bytes, identifier: int) -> Binding[str] | None:
-    return table.by_outside.get(outside_key(remote, ECHO, identifier))
+    return table.answered(remote, ECHO, identifier)
 
 
 def test_a_request_and_its_answer_find_the_binding() -> None:
@@ -63,7 +69,7 @@ def test_kinds_of_queries_share_a_mapping_and_no_answers() -> None:
     echo, timestamp = add(table), add(table, kind=TIMESTAMP)
     assert echo.outside_id == timestamp.outside_id
     assert find_answer(table, FAR, echo.outside_id) is echo
-    assert table.by_outside[outside_key(FAR, TIMESTAMP, echo.outside_id)] is timestamp
+    assert table.answered(FAR, TIMESTAMP, echo.outside_id) is timestamp
 
 
 def test_a_binding_ends_sixty_seconds_after_its_last_use() -> None:
@@ -116,7 +122,8 @@ def test_an_older_mapping_changes_an_identifier_that_a_new_one_has_inside() -> N
     assert find_answer(table, FAR, former) is older, "an answer under way still arrives"
     assert find_answer(table, FARTHER, former) is sibling
     table.expire(IDLE)
-    assert (len(table), table.by_outside) == (0, {})
+    assert len(table) == 0
+    assert find_answer(table, FAR, former) is find_answer(table, FAR, older.outside_id) is None
 
 
 def test_the_bindings_of_an_outbound_can_be_ended() -> None:

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
+import tracemalloc
 from random import Random
 
 import pytest
 
-from router.flows import reassembly
 from router.flows.drops import Drop
-from router.flows.reassembly import LIMIT_BYTES, LIMIT_DATAGRAMS, TIMEOUT, Reassembler
+from router.flows.reassembly import FEW_BYTES, LIMIT_BYTES, TIMEOUT, Reassembler
 from router.wire import icmp, ip
 from router.wire.fragments import split
 from tests.unit.wire.packets import (
@@ -145,24 +145,55 @@ def test_time_is_limited_and_the_first_fragment_is_kept(version: int) -> None:
     assert list(reassembler.expire(1000.0)) == [None]
 
 
-@BOTH
-def test_datagrams_are_limited_in_number(version: int) -> None:
-    reassembler = Reassembler()
-    for identification in range(1, LIMIT_DATAGRAMS + 11):
-        packet = request(version, 3000, identification)
-        reassembler.add(fragments_of(packet, identification=identification)[0], 0.0)
-    assert len(reassembler) == LIMIT_DATAGRAMS
+def tiny(number: int, source: int = 1, offset: int = 8) -> ip.Packet:
+    """A fragment of 8 bytes, of the datagram with that identification."""
+    return ip.parse(
+        ip.build(
+            bytes([10, 1, source >> 8, source & 0xFF]),
+            bytes([198, 51, 100, 1]),
+            ip.ICMP,
+            bytes(8),
+            flags=ip.MORE_FRAGMENTS | offset >> 3,
+            identification=number,
+        )
+    )
 
 
-def test_memory_is_limited(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(reassembly, "LIMIT_BYTES", 10_000)
+def test_memory_is_limited_and_counted_as_it_is() -> None:
+    """Many hosts with small fragments; buffers and objects count, as tracemalloc finds them."""
     reassembler = Reassembler()
-    outcomes: list[object] = []
-    for number in range(1, 6):
-        outcomes += feed(reassembler, fragments_of(request(4, 6000, number))[:3])
-    assert Drop.FRAGMENT in outcomes
-    assert len(reassembler) <= 3
-    assert LIMIT_BYTES > LIMIT_DATAGRAMS
+    tracemalloc.start()
+    try:
+        for source in range(20):
+            for number in range(3000):
+                reassembler.add(tiny(number, source, 8 * (number % 60)), 0.0)
+        taken, _ = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert len(reassembler) > 5000
+    assert 0.8 * taken < reassembler.held <= LIMIT_BYTES
+    list(reassembler.expire(TIMEOUT[4]))
+    assert (len(reassembler), reassembler.held) == (0, 0)
+
+
+def test_one_source_has_a_share_and_loses_its_own_oldest_datagram() -> None:
+    reassembler = Reassembler()
+    other = fragments_of(request(4))
+    feed(reassembler, other[:-1])
+    outcomes = [reassembler.add(tiny(number), 1.0) for number in range(20_000)]
+    assert outcomes[-1] is Drop.FRAGMENT
+    assert 0.6 * LIMIT_BYTES < reassembler.held < 0.7 * LIMIT_BYTES
+    assert isinstance(reassembler.add(other[-1], 1.0), ip.Packet), "that of another is still there"
+
+
+def test_a_source_with_little_has_room_for_a_datagram_of_any_size() -> None:
+    reassembler = Reassembler()
+    for source in range(10):
+        for number in range(10_000):
+            reassembler.add(tiny(number, source), 0.0)
+    outcomes = feed(reassembler, fragments_of(request(4, 60_000)))
+    assert isinstance(outcomes[-1], ip.Packet)
+    assert FEW_BYTES > 65536 * 9 / 8
 
 
 def test_extension_headers_before_and_behind_the_fragment_header() -> None:
@@ -199,4 +230,5 @@ def test_damaged_fragments_never_raise(version: int, seed: int) -> None:
         if fragment.is_fragment:
             reassembler.add(fragment, float(number))
         list(reassembler.expire(float(number)))
-        assert reassembler._bytes == sum(d.size for d in reassembler._waiting.values())
+        every = [d for each in reassembler._waiting.values() for d in each.values()]
+        assert reassembler.held == sum(d.counted for d in every)

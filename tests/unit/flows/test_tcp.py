@@ -23,6 +23,7 @@ from router.flows.tcp import (
 from tests.unit.examples import examples
 
 PEER = bytes([192, 168, 7, 2])
+SOURCE = bytes([10, 0, 0, 1])
 TALLY = Tally("home", 1)
 LISTENERS = [bytes([192, 168, 7, 1, 0x80, number]) for number in range(2)]
 
@@ -89,9 +90,9 @@ def test_only_an_opening_flow_is_accepted_and_only_once() -> None:
 def test_a_lingering_flow_makes_room_and_still_rewrites() -> None:
     flows = table(limit=1)
     flow = relayed(flows)
-    assert flows.is_full
+    assert not flows.has_room(SOURCE)
     flows.linger(flow, 1.0)
-    assert not flows.is_full
+    assert flows.has_room(SOURCE)
     assert flow.key in flows.rewrites
     second = relayed(flows, 1)
     flows.linger(second, 2.0)
@@ -245,7 +246,7 @@ def test_the_tables_agree_after_random_operations(steps: list[tuple[int, int]]) 
     before = TALLY.flows
     for now, (number, step) in enumerate(steps):
         flow = known.get(number)
-        if step == 0 and not flows.is_full:
+        if step == 0 and flows.has_room(SOURCE):
             if flow is None or flow.state is State.LINGERING:
                 known[number] = begun(flows, number, now)
         elif flow is None:

@@ -87,6 +87,24 @@ def test_a_long_segment_is_cut_as_a_card_would(
             assert packet[IP].id == (0xFFFE + number) & 0xFFFF
 
 
+@given(
+    st.sampled_from([0, 1, 4, 5, 0x81, 0xFF]),
+    st.sampled_from([0, 1, 1400, 0xFFFF]),
+    st.sampled_from([0, 19, 20, 39, 40, 60, 0xFFFF]),
+    st.sampled_from([0, 6, 16, 0xFFFF]),
+    st.sampled_from([0x45, 0x4F, 0x60, 0]),
+    st.binary(max_size=80),
+)
+def test_impossible_headers_never_raise(
+    kind: int, size: int, start: int, field: int, first: int, rest: bytes
+) -> None:
+    """Offsets that point nowhere, headers that overlap, segments of nothing."""
+    header = offload.FIELDS.pack(offload.NEEDS_CHECKSUM, kind, start, size, start, field)
+    given_frame = bytearray(header + bytes([first]) + rest)
+    list(offload.packets(given_frame, len(given_frame)))
+    offload.complete(given_frame, len(given_frame))
+
+
 @given(st.binary(min_size=offload.HEADER, max_size=120))
 def test_damaged_frames_never_raise(data: bytes) -> None:
     list(offload.packets(bytearray(data), len(data)))

@@ -122,6 +122,21 @@ def test_req_3_the_inner_transport_checksum_is_not_checked(world: World) -> None
 
 
 @BOTH
+def test_req_4_an_error_about_a_query_from_another_address_is_dropped(
+    world: World, version: int
+) -> None:
+    """All that it quotes is as the query left, but for the source."""
+    world.send(ping(version))
+    _, outside_id = sent(world, version)
+    other = "192.0.2.77" if version == 4 else "2001:db8:2::77"
+    left = echo_request(
+        version, identifier=outside_id, source=other, destination=far(version, HOME)
+    )
+    assert world.answer("home", quoting(version, left, Error.HOST_UNREACHABLE, 200)) == []
+    assert world.drops == {"no-binding": 1}
+
+
+@BOTH
 def test_req_4_an_error_without_a_mapping_is_dropped(world: World, version: int) -> None:
     left = echo_request(version, identifier=0xC005, source=OWN["eth0"][version == 6])
     assert world.answer("home", quoting(version, left, Error.HOST_UNREACHABLE, 200)) == []

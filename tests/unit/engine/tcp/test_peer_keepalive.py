@@ -22,6 +22,7 @@ def receive_segment(sock: MemoryStream) -> None:
 
 def check(worlds: Worlds, now: float) -> None:
     worlds[0].forwarder.expire(now)
+    worlds[0].carriers.look_after_peers(now)
 
 
 @pytest.fixture
