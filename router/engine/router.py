@@ -93,8 +93,8 @@ class Router:
             plan = self._installed.install()
             self._watch()
             InterfaceEvents(
-                *(changes, neighbours, self.system.facts, self._parts, self._installed, self.loop),
-                self._outbounds_changed,
+                *(changes, neighbours, self.system.facts, self.system.processes.guard()),
+                *(self._parts, self._installed, self.loop, self._outbounds_changed),
             )
             if self._serve_control is not None:
                 stack.enter_context(self._serve_control(self))
@@ -179,6 +179,7 @@ class Router:
         try:
             read_all(self.forwarder, self.tun, BUDGET, self.loop.now)
         except OSError as error:
+            self.system.processes.guard().dispatch()  # which says so if the guard has ended, too
             raise PlatformError(
                 f"{self.tun.name} is gone ({error.strerror}): another program has deleted it or "
                 "taken it down; start the router again"
@@ -189,6 +190,7 @@ class Router:
 
     def _expire(self) -> None:
         self.forwarder.expire(self.loop.now)
+        self.system.processes.guard().check()
         self.loop.call_later(EXPIRY_INTERVAL, self._expire)
 
     def _paths_changed(self) -> None:

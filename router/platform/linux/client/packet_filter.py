@@ -43,7 +43,7 @@ class LinuxPacketFilter:
         return None if is_translated is None else TrackedRequest(is_translated)
 
     def watch_host_rules(self) -> HostRuleChanges:
-        number, descriptors = self._guard.call("watch_host_rules")
+        number, descriptors, _ = self._guard.call("watch_host_rules")
         sockets = [socket.socket(fileno=each) for each in descriptors]
         if len(sockets) < number:  # the kernel drops those that this process has no room for
             for sock in sockets:
