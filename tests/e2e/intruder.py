@@ -44,6 +44,7 @@ CLONE_NEWUSER: Final = 0x10000000
 PTRACE_ATTACH: Final = 16
 PR_SET_DUMPABLE: Final = 4
 NOBODY: Final = 65534
+IFREQ: Final = pack("16sH22x", b"tun12", 1)
 
 libc = ctypes.CDLL(None, use_errno=True)
 
@@ -121,7 +122,7 @@ ATTEMPTS: Final[Mapping[str, Callable[[Router], object]]] = {
     "a namespace of users": lambda _: _c("unshare", CLONE_NEWUSER),
     "be traceable (PR_SET_DUMPABLE)": lambda _: _c("prctl", PR_SET_DUMPABLE, 1, 0, 0, 0),
     "write a file": lambda _: os.open("/tmp/taken-over", os.O_WRONLY | os.O_CREAT),
-    "delete a file": lambda _: os.unlink("/tmp/no-such-file"),
+    "delete a file": lambda _: Path("/tmp/no-such-file").unlink(),
     "signal another process": _signal_guard_starter,
     "renice another process": lambda _: os.setpriority(os.PRIO_PROCESS, os.getppid(), 19),
     "limit another process": lambda _: resource.prlimit(os.getppid(), resource.RLIMIT_NOFILE),
@@ -193,5 +194,5 @@ if __name__ == "__main__":
         started(router, stack)
         action(router)
 
-    Router._start_supervision = at_ready  # type: ignore[method-assign]
+    Router._start_supervision = at_ready  # type: ignore[assignment,method-assign]
     sys.exit(main())

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import resource
 import sys
@@ -20,5 +21,6 @@ if __name__ == "__main__":
     log_to(sys.stderr, os.environ)
     _, most = resource.getrlimit(resource.RLIMIT_AS)
     limit = MEMORY if most == resource.RLIM_INFINITY else min(MEMORY, most)
-    resource.setrlimit(resource.RLIMIT_AS, (limit, most))
+    with contextlib.suppress(OSError):  # of a service that may not change limits
+        resource.setrlimit(resource.RLIMIT_AS, (limit, most))
     sys.exit(serve(LinuxOperations(Program(sys.argv[1:]))))

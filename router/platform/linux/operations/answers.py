@@ -10,7 +10,12 @@ from router.config.interfaces import interface_fault
 from router.platform.base.answers import NumberedPrefix, Place
 from router.platform.base.errors import PlatformError
 from router.platform.linux.answer_counters import MOST_NUMBERS, AnswerFilters, allow_memory
-from router.platform.linux.operations.arguments import check_address, check_number, invalid
+from router.platform.linux.operations.arguments import (
+    MOST_INDEX,
+    check_address,
+    check_number,
+    invalid,
+)
 from router.platform.linux.prefix_records import unpack_records
 from router.platform.privileged.channel import Message
 
@@ -52,7 +57,7 @@ def _checked_place(number: Any, name: Any, index: Any, address: Any, counter: An
     return Place(
         check_number(number, 0, MOST_NUMBERS),
         name,
-        check_number(index, 1, 0x7FFFFFFF),
+        check_number(index, 1, MOST_INDEX),
         str(check_address(address)),
         check_number(counter, 0, MOST_NUMBERS - 1),
     )

@@ -9,19 +9,17 @@ Must not know: what is requested.
 
 from __future__ import annotations
 
-import fcntl
-import socket
+import errno
 from ipaddress import IPv4Address, IPv6Address, ip_address
-from struct import Struct
 from typing import Any, Final
 
 from router.config.interfaces import interface_fault
 from router.platform.base.errors import PlatformError
+from router.platform.linux.interface_requests import flags_of, index_of
 
-SIOCGIFFLAGS: Final = 0x8913
-FLAGS: Final = Struct("16sH22x")
-"""struct ifreq (linux/if.h)."""
+MOST_INDEX: Final = 0x7FFFFFFF
 IFF_LOOPBACK: Final = 8
+"""linux/if.h"""
 SHOWN: Final = 60
 
 
@@ -31,13 +29,14 @@ def check_interface(name: Any, index: Any) -> None:
     if not isinstance(name, str) or interface_fault(name) is not None:
         raise invalid("the name of an interface", name)
     try:
-        found = socket.if_nametoindex(name)
-        is_loopback = _flags(name) & IFF_LOOPBACK
-    except OSError:  # if_nametoindex has no errno number
-        found = is_loopback = 0
-    if not found or found != check_number(index, 1, 0x7FFFFFFF):
+        found, flags = index_of(name), flags_of(name)
+    except OSError as error:
+        if error.errno != errno.ENODEV:
+            raise
+        found = flags = 0
+    if not found or found != check_number(index, 1, MOST_INDEX):
         raise PlatformError(f"interface {name} is gone")
-    if is_loopback:
+    if flags & IFF_LOOPBACK:
         raise PlatformError(f"{name} is the loopback interface, which is no way out")
 
 
@@ -68,10 +67,3 @@ def invalid(wanted: str, value: Any) -> PlatformError:
     text = repr(value)
     shown = text if len(text) <= SHOWN else text[:SHOWN] + "…"
     return PlatformError(f"invalid request to the guard: {shown} is not {wanted}")
-
-
-def _flags(name: str) -> int:
-    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sock:
-        answer = fcntl.ioctl(sock, SIOCGIFFLAGS, FLAGS.pack(name.encode(), 0))
-    flags: int = FLAGS.unpack(answer)[1]
-    return flags

@@ -17,6 +17,7 @@ from router.platform.linux.bound_to_tun import route_bound_sockets
 from router.platform.linux.entries import tun_entry
 from router.platform.linux.journal import SUFFIX
 from router.platform.linux.leftovers import clean_up
+from router.platform.linux.netlink.addresses import Address
 from router.platform.linux.netlink.links import get_link_named
 from router.platform.linux.netlink.request import request
 from router.platform.linux.netlink.table_entry import TableEntry
@@ -26,7 +27,6 @@ from router.platform.linux.reconcile import install_routes, present_routes, reco
 from router.platform.linux.route_message import unpack_routes
 from router.platform.linux.runtime import TRIES, make_runtime_directory, remedy
 from router.platform.linux.tun import open_tun
-from router.platform.linux.tun_interface.addresses import Address
 from router.platform.linux.tun_interface.interface import TunInterface
 from router.platform.linux.undoer import Undoer
 from router.platform.privileged.channel import Message
