@@ -101,6 +101,7 @@ class Router:
             log.info("ready: %d routes by %s, %.2f s", len(plan.routes), self.tun.name, self.uptime)
             self._start_supervision(stack)
             self._parts.descriptors.others = self.system.processes.open_descriptors()
+            self.system.sockets.keep_ready()
             gc.freeze()  # a collection among a hundred thousand rules would take 0.1 s
             why = self.loop.run()
             log.info("%s: stopping", why)

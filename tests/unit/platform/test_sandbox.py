@@ -7,6 +7,7 @@ import errno
 import json
 import os
 import platform
+import pty
 import socket
 import struct
 import subprocess
@@ -178,3 +179,32 @@ def test_a_process_that_has_entered_it() -> None:
         **{"fork": refused, "exec": refused, "thread": "no thread", "packet": refused},
         **{"stream": 0, "write": refused, "read": 0, "renice": refused, "bounding set": 0},
     }
+
+
+LEAVE = """
+import errno, fcntl, os, sys, termios
+from router.platform.linux.sandbox import enter
+child = os.fork()
+if child:
+    os._exit(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]))
+os.close(os.open("/dev/tty", os.O_RDWR))
+group = os.tcgetpgrp(0)
+enter.leave_terminal()
+assert os.getpgrp() == group, "the terminal's signals still arrive"
+try:
+    os.open("/dev/tty", os.O_RDWR)
+except OSError as error:
+    os._exit(0 if error.errno == errno.ENXIO else 2)
+os._exit(3)
+"""
+
+
+def test_a_process_that_has_left_its_terminal() -> None:
+    """One that a shell has started, which leads the session."""
+    leader, terminal = pty.fork()
+    if leader == 0:
+        os.execv(sys.executable, [sys.executable, "-c", LEAVE])
+    try:
+        assert os.waitstatus_to_exitcode(os.waitpid(leader, 0)[1]) == 0
+    finally:
+        os.close(terminal)

@@ -20,7 +20,6 @@ class LinuxSockets:
         self._udp = {version: UdpPool(guard, version) for version in (4, 6)}
 
     def icmp_socket(self, version: int, interface: Interface, echo_ids: range) -> socket.socket:
-        self._udp[version].fill()  # flows of the outbound whose socket this is need them soon
         sock = self._guard.open_socket(
             "icmp_socket",
             version=version,
@@ -61,6 +60,10 @@ class LinuxSockets:
             "frame_socket", name=interface.name, index=interface.index, protocol=protocol
         )
         return LinuxFrameSocket(sock, version, interface.index, source, link, self._resolve)
+
+    def keep_ready(self) -> None:
+        for pool in self._udp.values():
+            pool.fill()
 
     def close(self) -> None:
         """Those that are still unused."""

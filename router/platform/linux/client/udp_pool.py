@@ -17,7 +17,7 @@ from router.platform.linux.sockets import enlarge_buffers
 from router.platform.privileged.channel import Message
 from router.platform.privileged.client import GuardClient
 
-PORTION: Final = 32
+PORTION: Final = 16
 """Sockets requested at a time; the pool is refilled when as few are left."""
 
 
