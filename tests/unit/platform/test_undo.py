@@ -9,6 +9,8 @@ import pytest
 
 from router.platform.linux import undo
 from router.platform.linux.entries import Entry, sysctl_entry, tun_entry
+from router.platform.linux.netlink.links import delete_link
+from router.platform.linux.netlink.request import Request
 
 
 @pytest.fixture
@@ -55,9 +57,9 @@ def test_only_the_tun_of_the_same_name_and_index_is_deleted(
             raise OSError
         return present
 
-    found: list[int] = []
+    found: list[Request] = []
     monkeypatch.setattr(socket, "if_indextoname", name_of)
-    monkeypatch.setattr(undo, "delete_link", found.append)
+    monkeypatch.setattr(undo, "request", found.append)
     entry = tun_entry("tun11", 7)
     assert undo.undo_all([entry]) == [entry]
-    assert found == deleted
+    assert found == [delete_link(index) for index in deleted]
