@@ -5,7 +5,7 @@ from __future__ import annotations
 from router.platform.base.errors import PlatformError
 from router.platform.linux.endpoints import EndpointMemory
 from router.platform.linux.netlink.neighbours import resolve
-from router.platform.linux.operations.arguments import check_interface
+from router.platform.linux.operations.arguments import MOST_INDEX, check_interface, check_number
 from router.platform.linux.operations.tun import TunOperations
 from router.platform.linux.prepared_interface import give_default_route, loosen_rp_filter
 from router.platform.linux.present import present_endpoints
@@ -34,7 +34,9 @@ class InterfaceOperations:
 
     def resolve_neighbour(self, interface: int, neighbour: str) -> Message:
         """See FrameSocket.send_when_resolved; the address in hexadecimal."""
-        resolve(interface, bytes.fromhex(neighbour))
+        address = bytes.fromhex(neighbour)
+        check_number(len(address), 4, 16)
+        resolve(check_number(interface, 1, MOST_INDEX), address)
         return Message(None)
 
     def endpoints(self) -> Message:
