@@ -156,6 +156,21 @@ class GuardClient:
         (only,) = _sockets(reply)
         return only
 
+    def call_briefly(self, operation: str, **arguments: Any) -> Message:
+        """As `call`, for a packet that waits for the reply: for BRIEF seconds at most, and not at
+        all while the guard is late. Raises BlockingIOError then, and PlatformError, OSError."""
+        replies: list[Message | Exception] = []
+        if not self._pending or time.monotonic() < self._sent_at + BRIEF:
+            self.request(operation, replies.append, **arguments)
+            end = time.monotonic() + BRIEF
+            while not replies and self._channel.is_readable(end - time.monotonic()):
+                self._complete_first()
+        if not replies:
+            raise BlockingIOError(errno.EAGAIN, "the guard has not replied yet")
+        if isinstance(replies[0], Exception):
+            raise replies[0]
+        return replies[0]
+
     def _wait_briefly(self, key: Hashable) -> None:
         """Until the reply to a request of `open_soon` has arrived."""
         end = time.monotonic() + BRIEF
