@@ -14,6 +14,7 @@ from router.control.commands import serve_control
 from router.engine.reload import reread
 from router.engine.router import Router
 from router.platform import present_network, this_system
+from router.platform.account import usual_account
 from router.platform.base.errors import PlatformError
 from router.platform.base.processes import Supervisor
 from router.platform.base.system import System
@@ -52,7 +53,7 @@ def _run(config: Config, system: System, supervisor: Supervisor) -> int:
     try:
         _warn(config)
         router = Router(config, system, supervisor, serve_control)
-        system.processes.drop_privileges(config.user)
+        system.processes.drop_privileges(config.user if config.user_place else usual_account())
         router.run()
     except PlatformError as error:
         return _failed(str(error))

@@ -18,6 +18,10 @@ UNIT: Final = """\
 #   systemctl daemon-reload
 #   systemctl enable --now tunrouter
 #
+# So that no other service may signal or renice the router, an account of its own:
+#
+#   useradd --system --no-create-home --shell /usr/sbin/nologin tunrouter
+#
 # Then: systemctl status tunrouter, journalctl -u tunrouter, systemctl reload tunrouter after a
 # change of the rules.
 # Where the settings below are too tight for your system: systemctl edit tunrouter.
@@ -83,7 +87,7 @@ UMask=0077
 SystemCallArchitectures=native
 SystemCallFilter=@system-service
 SystemCallFilter=~@privileged @resources
-SystemCallFilter=setuid setgroups bpf
+SystemCallFilter=setuid setgroups bpf seccomp
 SystemCallErrorNumber=EPERM
 
 [Install]

@@ -1,7 +1,8 @@
 """What follows when interfaces, addresses or routes of the system change: outbounds are brought in
 line with them, flows that have lost their outbound end, routes are reconciled.
 
-Always true: a burst of notifications is one change, handled SETTLING seconds after the first. Where
+Always true: a burst of notifications is one change, handled SETTLING seconds after the first, as
+soon as the guard has nothing else to do: packets do not wait for one that is busy or hangs. Where
 only routes of other programs have changed that ours have nothing to do with, ours are not compared
 with those of the system, which may have hundreds of thousands.
 """
@@ -10,6 +11,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable
+from functools import partial
 from typing import Final
 
 from router.engine.assembly import Parts
@@ -18,6 +20,7 @@ from router.engine.policy_log import log_policies
 from router.engine.routes.installed import InstalledRoutes
 from router.platform.base.errors import PlatformError
 from router.platform.base.facts import Changes, Facts
+from router.platform.base.processes import GuardConnection
 
 log = logging.getLogger(__name__)
 
@@ -34,12 +37,14 @@ class InterfaceEvents:
         changes: Changes,
         neighbours: Changes,
         facts: Facts,
+        guard: GuardConnection,
         parts: Parts,
         installed: InstalledRoutes,
         loop: Loop,
         changed: Callable[[], None],
     ) -> None:
         self._changes = changes
+        self._guard = guard
         self._parts = parts
         self._installed = installed
         self._loop = loop
@@ -62,7 +67,14 @@ class InterfaceEvents:
             self._facts.forget_sources()
         if not self._settling and routes != []:
             self._settling = True
-            self._loop.call_later(SETTLING, self._settled)
+            self._loop.call_later(SETTLING, partial(self._guard.when_free, self._guard_is_free))
+
+    def _guard_is_free(self, error: PlatformError | None) -> None:
+        if error is not None:
+            log.warning("%s", error)  # if the guard has ended, its dispatch raises too
+            self._settling = False
+            return
+        self._loop.call_later(0.0, self._settled)  # from a timer, so that sockets may be closed
 
     def _settled(self) -> None:
         self._settling = False

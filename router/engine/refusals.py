@@ -43,6 +43,10 @@ class Refusals:
         source = self.peers.get(packet.version, packet.destination)
         self._writer.deliver(icmp.error(source, packet, what, value))
 
+    def drop(self, reason: Drop) -> None:
+        """Count, and send nothing: the sender repeats what it needs."""
+        self._drops.count(reason)
+
     def pass_on(self, packet: ip.Packet, error: tuple[int, int, int], source: bytes | None) -> None:
         """Count a connection that could not be opened, and send its sender the error of `source`:
         type, code and value of an ICMP error. None stands for the router itself."""

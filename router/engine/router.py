@@ -97,14 +97,15 @@ class Router:
             plan = self._installed.install()
             self._watch()
             InterfaceEvents(
-                *(changes, neighbours, self.system.facts, self._parts, self._installed, self.loop),
-                self._outbounds_changed,
+                *(changes, neighbours, self.system.facts, self.system.processes.guard()),
+                *(self._parts, self._installed, self.loop, self._outbounds_changed),
             )
             if self._serve_control is not None:
                 stack.enter_context(self._serve_control(self))
             self._count_descriptors()
             log.info("ready: %d routes by %s, %.2f s", len(plan.routes), self.tun.name, self.uptime)
             self._start_supervision(stack)
+            self.system.sockets.keep_ready()
             gc.freeze()  # a collection among a hundred thousand rules would take 0.1 s
             why = self.loop.run()
             log.info("%s: stopping", why)
@@ -194,6 +195,7 @@ class Router:
         try:
             read_all(self.forwarder, self.tun, BUDGET, self.loop.now)
         except OSError as error:
+            self.system.processes.guard().dispatch()  # which says so if the guard has ended, too
             raise PlatformError(
                 f"{self.tun.name} is gone ({error.strerror}): another program has deleted it or "
                 "taken it down; start the router again"
@@ -206,6 +208,7 @@ class Router:
         self.forwarder.carriers.look_after_peers(self.loop.now)
         if not self._is_expiring:
             self._expire_some()
+        self.system.processes.guard().check()
         self.loop.call_later(EXPIRY_INTERVAL, self._expire)
 
     def _expire_some(self) -> None:

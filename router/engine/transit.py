@@ -70,6 +70,9 @@ class Transit:
         """Send a packet unchanged: the system has taken a hop off its limit on the way here."""
         try:
             sender = self._sender(packet)
+        except BlockingIOError:
+            self._refusals.drop(Drop.NO_BUFFER)
+            return
         except (OSError, PlatformError):
             sender = None
         if sender is None:

@@ -13,6 +13,11 @@ NOBODY: Final = 65534
 """Of systems without a file of accounts: the kernel's own overflow user."""
 
 
+OWN_ACCOUNT: Final = "tunrouter"
+"""For the router alone, where the system has it: processes of an account that others use too may
+signal and renice it."""
+
+
 class Account(NamedTuple):
     name: str
     user: int
@@ -26,6 +31,14 @@ def find_account(name: str) -> Account | None:
     except KeyError:
         return Account(name, NOBODY, NOBODY) if name == DEFAULT_USER else None
     return Account(name, entry.pw_uid, entry.pw_gid)
+
+
+def usual_account() -> str:
+    """The name of the one that the router runs as where the rules name none."""
+    try:
+        return pwd.getpwnam(OWN_ACCOUNT).pw_name
+    except KeyError:
+        return DEFAULT_USER
 
 
 def become(name: str) -> None:

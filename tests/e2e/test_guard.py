@@ -45,6 +45,8 @@ pytestmark = pytest.mark.usefixtures("strict_rp_filter")
 NEW_FLOWS = 12
 """Of each family: not more than the router has sockets in reserve for."""
 
+ADDED = "10.8.0.77/32 dev wg0"
+
 
 def owned_by(user: str) -> str:
     return rules(*LINES, head=HEAD + f"user: {user}\n")
@@ -298,7 +300,7 @@ def test_a_start_without_descriptors_names_the_cause(
 
 def test_packets_do_not_wait_for_a_busy_guard(bed: Testbed, tmp_path: Path) -> None:
     """Thousands of routes, or a VPN whose endpoint takes long to read, may keep it busy for a time;
-    it catches up."""
+    it catches up. Meanwhile an interface of a policy gets an address, so it is to be prepared."""
     route = f"{V4.far(HOME)} dev {TUN}"
     with far_hosts(bed), running(bed.router, tmp_path, RULES) as run, ExitStack() as sent:
         guard = run.processes()[GUARD]
@@ -306,14 +308,14 @@ def test_packets_do_not_wait_for_a_busy_guard(bed: Testbed, tmp_path: Path) -> N
             sent.enter_context(_echoed(bed, family))
         os.kill(guard, signal.SIGSTOP)
         try:
-            bed.router.ip(f"route del {route}", f"route del {route}", "addr add 127.0.0.7/8 dev lo")
+            bed.router.ip(f"route del {route}", f"route del {route}", f"addr add {ADDED}")
             wait_until(lambda: _unread(bed, guard), "a request of the router to the guard")
             for family in FAMILIES * NEW_FLOWS:
                 sent.enter_context(_echoed(bed, family))
                 assert ping.answered(bed.client, family.far(VPN), count=1).received == 1
         finally:
             os.kill(guard, signal.SIGCONT)
-            bed.router.ip("addr del 127.0.0.7/8 dev lo")
+            bed.router.ip(f"addr del {ADDED}")
         wait_until(lambda: "restored: " + V4.far(HOME) in run.log, "it to catch up")
         assert route in bed.router.run("ip", "route").stdout
 

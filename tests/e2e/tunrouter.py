@@ -82,16 +82,22 @@ class Tunrouter:
         *,
         offloads: bool = True,
         prefix: tuple[str, ...] = (),
+        program: tuple[str, ...] = (PROGRAM,),
     ) -> None:
         self.rules_file = rules_file
         self._others = set(namespace.pids())
         self._namespace = namespace
-        program = (PROGRAM,) if offloads else WITHOUT_OFFLOADS
+        program = program if offloads else WITHOUT_OFFLOADS
         self._process: Process = namespace.start(*prefix, *program, "run", "-c", str(rules_file))
 
     @property
     def log(self) -> str:
         return self._process.stderr
+
+    @property
+    def output(self) -> str:
+        """Of its standard output."""
+        return self._process.stdout
 
     @property
     def pid(self) -> int:

@@ -89,6 +89,9 @@ class Direct:
             return True
         try:
             sender = self._senders.sender(packet.source)
+        except BlockingIOError:
+            self._refusals.drop(Drop.NO_BUFFER)
+            return True
         except (OSError, PlatformError):
             self._refusals.refuse(packet, Error.NO_ROUTE, Drop.UNREACHABLE, now)
             return True

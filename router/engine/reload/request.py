@@ -79,13 +79,14 @@ class Reload:
         self._requested: list[Done] = []
         self._waiting: list[Done] = []
         self._pipe: Pipe | None = None
+        self._is_under_way = False
         self._unpickler = ChunkedUnpickler()
         self._broken = False
 
     def request(self, done: Done | None = None) -> None:
         """Read the file again. `done` is called once with the outcome, which is logged as well."""
         self._requested.append(done or (lambda _: None))
-        if self._pipe is None:
+        if not self._is_under_way:
             self._begin()
 
     def close(self) -> None:
@@ -96,12 +97,18 @@ class Reload:
             _resume_collecting()
 
     def _begin(self) -> None:
+        self._is_under_way = True
         self._waiting, self._requested = self._requested, []
         self._unpickler = ChunkedUnpickler()
         self._broken = False
         self._began()
         log.info("reading %s again", self._forwarder.config.file)
+        self._processes.guard().when_free(self._start)
+
+    def _start(self, refusal: PlatformError | None) -> None:
         try:
+            if refusal is not None:
+                raise refusal
             pipe = self._pipe = self._processes.start_reread()
         except REFUSALS as error:
             self._answer(Outcome.refused(Report.saying(reason(error))))
@@ -137,8 +144,17 @@ class Reload:
         self._end_reading()
         found: Reread | None = self._unpickler.value if self._unpickler.complete else None
         self._unpickler = ChunkedUnpickler()
-        cut_off = Outcome.refused(Report.saying(CUT_OFF))
-        self._answer(self._outcome(found) if found else cut_off)
+        if found is None:
+            self._answer(Outcome.refused(Report.saying(CUT_OFF)))
+            return
+
+        def guard_is_free(error: PlatformError | None) -> None:
+            if error is None:
+                self._loop.call_later(0.0, lambda: self._answer(self._outcome(found)))
+            else:
+                self._answer(Outcome.refused(Report.saying(str(error))))
+
+        self._processes.guard().when_free(guard_is_free)
 
     def _end_reading(self) -> None:
         assert self._pipe is not None
@@ -157,6 +173,7 @@ class Reload:
         log.log(last, "%s", outcome.as_text())
         for done in self._waiting:
             done(outcome)
+        self._is_under_way = False
         if self._requested:
             self._begin()
         else:

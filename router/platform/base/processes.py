@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import socket
+from collections.abc import Callable
 from typing import NamedTuple, Protocol
 
 from router.platform.base.descriptors import HasFileno
+from router.platform.base.errors import PlatformError
 
 
 class Leftover(NamedTuple):
@@ -63,6 +65,16 @@ class GuardConnection(HasFileno, Protocol):
     def dispatch(self) -> None:
         """Call back for the replies that have arrived, if any. Raises PlatformError when that
         process has ended or does not reply."""
+        ...
+
+    def when_free(self, done: Callable[[PlatformError | None], None]) -> None:
+        """Call back, from `dispatch` or at once, when that process has answered all that was
+        requested before: what is called then does not wait long. With an error it never will."""
+        ...
+
+    def check(self) -> None:
+        """To be called now and then. Raises PlatformError when that process does not reply in
+        time."""
         ...
 
 

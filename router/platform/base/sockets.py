@@ -133,9 +133,14 @@ class Sockets(Protocol):
         """
         ...
 
+    def keep_ready(self) -> None:
+        """From now on have UDP sockets at hand for flows to come. Raises PlatformError."""
+        ...
+
     def raw_socket(self, version: int, interface: Interface, address: str) -> socket.socket:
         """A socket, non-blocking, that sends whole packets, header included, whose source is
-        `address`: routed as packets from there by the interface. Raises OSError."""
+        `address`: routed as packets from there by the interface. Raises OSError; BlockingIOError
+        where it is not open yet, and a later call gets it."""
         ...
 
     def frame_socket(self, version: int, interface: Interface, source: bytes) -> FrameSocket | None:

@@ -1,10 +1,11 @@
-"""Changes that can be undone, as records: sysctls, rules, routes by other programs' interfaces,
-and the files of sockets.
+"""Changes that can be undone, as records: the TUN, sysctls, rules, routes by other programs'
+interfaces, and the files of sockets.
 
 Always true: a record is accepted only if a run could have written it; a record of another kind,
 with other fields or about other things is refused. So whatever a file contains, no file but the
-sockets beside it is removed, no setting but rp_filter written, and no rule or route deleted but
-those with this router's protocol number.
+sockets beside it is removed, no setting but rp_filter written, no rule or route deleted but
+those with this router's protocol number, and no interface but one with the name and index of its
+TUN.
 
 Must not know: how a change is undone.
 """
@@ -36,6 +37,12 @@ RULE_PRIORITY: Final = 32800
 BOUND_RULE_PRIORITY: Final = 32765
 """Before `main`, which has other routes by the TUN."""
 SHOWN: Final = 60
+
+
+def tun_entry(name: str, index: int) -> Entry:
+    """A TUN goes with its descriptor, unless it was made persistent or another process has a copy
+    of the descriptor."""
+    return {"undo": "tun", "name": name, "index": index}
 
 
 def sysctl_entry(path: str, before: str, ours: str) -> Entry:
@@ -88,6 +95,8 @@ def describe(entry: Entry) -> str:
         return f"{entry['path']} = {entry['before']}"
     if entry["undo"] == "socket":
         return f"the socket {entry['path']}"
+    if entry["undo"] == "tun":
+        return f"the TUN device {entry['name']}"
     attributes = " ".join(f"{name} {value}" for name, value in entry["attributes"].items())
     return f"{entry['undo']} {attributes}"
 
@@ -113,6 +122,15 @@ def parse_entry(line: bytes, directory: Path) -> Entry:
     if what is not None:
         raise ValueError(f"{_short(json.dumps(value))} does not describe {what}")
     return entry
+
+
+def _tun_fault(entry: Entry, _: Path) -> str | None:
+    fits = (
+        entry.keys() == {"undo", "name", "index"}
+        and interface_fault(_text(entry, "name")) is None
+        and _is_number(entry["index"], 2, MOST_INDEX)
+    )
+    return None if fits else "the TUN device of a router"
 
 
 def _sysctl_fault(entry: Entry, _: Path) -> str | None:
@@ -164,6 +182,7 @@ def _route_fault(entry: Entry, _: Path) -> str | None:
 
 
 _FAULTS: Final[Mapping[str, Callable[[Entry, Path], str | None]]] = {
+    "tun": _tun_fault,
     "sysctl": _sysctl_fault,
     "rule": _rule_fault,
     "route": _route_fault,

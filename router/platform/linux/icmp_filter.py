@@ -18,6 +18,7 @@ from typing import Final
 from router.wire import icmp, ip
 
 SO_ATTACH_FILTER: Final = 26
+SO_LOCK_FILTER: Final = 44
 SOCK_FILTER: Final = Struct("=HBBI")
 SOCK_FPROG: Final = Struct("@HP")
 
@@ -46,11 +47,13 @@ def program(version: int, echo_ids: range) -> list[Instruction]:
 
 
 def attach(sock: socket.socket, instructions: list[Instruction]) -> None:
-    """Let only packets that the program accepts into the socket. Raises OSError."""
+    """Let only packets that the program accepts into the socket, for good: no process without
+    privileges can replace or remove it. Raises OSError."""
     code = b"".join(SOCK_FILTER.pack(*instruction) for instruction in instructions)
     buffer = ctypes.create_string_buffer(code)
     fprog = SOCK_FPROG.pack(len(instructions), ctypes.addressof(buffer))
     sock.setsockopt(socket.SOL_SOCKET, SO_ATTACH_FILTER, fprog)
+    sock.setsockopt(socket.SOL_SOCKET, SO_LOCK_FILTER, 1)
 
 
 def _id_in(echo_ids: range) -> list[Instruction]:

@@ -23,7 +23,6 @@ DIRECT_BUFFER: Final = 1 << 18
 of an upload; what is more is dropped, as by a full queue."""
 FREEBIND: Final = {4: (socket.IPPROTO_IP, 15), 6: (socket.IPPROTO_IPV6, 78)}
 """IP_FREEBIND, IPV6_FREEBIND (linux/in.h, linux/in6.h)."""
-SO_LOCK_FILTER: Final = 44
 SOL_PACKET: Final = 263
 PACKET_VNET_HDR: Final = 15
 DISCARD_PORT: Final = 9
@@ -102,7 +101,6 @@ def frame_socket(device: str, protocol: int) -> socket.socket:
     sock = socket.socket(socket.AF_PACKET, socket.SOCK_RAW | socket.SOCK_NONBLOCK, 0)
     try:
         icmp_filter.attach(sock, [icmp_filter.REFUSE])
-        sock.setsockopt(socket.SOL_SOCKET, SO_LOCK_FILTER, 1)
         sock.setsockopt(SOL_PACKET, PACKET_VNET_HDR, 1)
         sock.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, DIRECT_BUFFER)
         sock.bind((device, protocol))

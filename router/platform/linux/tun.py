@@ -12,7 +12,6 @@ from __future__ import annotations
 import contextlib
 import errno
 import os
-import socket
 from collections.abc import Sequence
 from fcntl import ioctl
 from struct import Struct, pack
@@ -20,6 +19,7 @@ from typing import Final
 
 from router.platform.base.descriptors import Bytes
 from router.platform.base.errors import PlatformError
+from router.platform.linux.interface_requests import index_of
 from router.wire import offload
 
 DEVICE: Final = "/dev/net/tun"
@@ -44,7 +44,7 @@ class LinuxTun:
 
     def __init__(self, descriptor: int, *, name: str, mtu: int, offloads: bool) -> None:
         self.name = name
-        self.index = socket.if_nametoindex(name)
+        self.index = index_of(name)
         self.mtu = mtu
         self.offloads = offloads
         self.frame = bytearray(offload.HEADER + MAX_PACKET)

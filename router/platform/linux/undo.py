@@ -1,7 +1,9 @@
 """Undoing what outlives the process; see `entries`.
 
-A route, an address or a device goes with the TUN's descriptor. The changes here do not, and are
-recorded before they are made (`undoer`, `journal`).
+The routes and addresses of the TUN go with it. The changes here do not, and are recorded before
+they are made (`undoer`, `journal`). The TUN itself should go with its descriptor; it is deleted all
+the same, by index and name, since a router that was taken over could have left the descriptor to
+another process.
 
 Always true: only what is exactly as this router left it is undone; what another program has changed
 since stays.
@@ -10,6 +12,7 @@ since stays.
 from __future__ import annotations
 
 import logging
+import socket
 import stat
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -17,6 +20,7 @@ from typing import Final
 
 from router.platform.linux.entries import Entry, describe, recorded_route, recorded_rule
 from router.platform.linux.netlink.constants import GONE
+from router.platform.linux.netlink.links import delete_link
 from router.platform.linux.netlink.request import Request, request
 from router.platform.linux.netlink.rules import delete_rule
 from router.platform.linux.netlink.single_routes import delete_route
@@ -48,6 +52,15 @@ def undo(entry: Entry) -> None:
         return  # the interface is gone, and its settings with it; or the file is
 
 
+def _delete_tun(entry: Entry) -> None:
+    try:
+        name = socket.if_indextoname(entry["index"])
+    except OSError:
+        return  # it went with its descriptor
+    if name == entry["name"]:
+        _delete(delete_link(entry["index"]))
+
+
 def _restore_sysctl(entry: Entry) -> None:
     path = SYSCTL / entry["path"]
     if path.read_text().strip() == entry["ours"]:
@@ -70,8 +83,7 @@ def _remove_socket(entry: Entry) -> None:
 
 
 def _delete(deletion: Request) -> None:
-    """Delete a rule or route; it may be gone already, with its interface or by
-    another program."""
+    """It may have been done already: with its interface, or by another program."""
     try:
         request(deletion)
     except OSError as error:
@@ -80,6 +92,7 @@ def _delete(deletion: Request) -> None:
 
 
 _UNDO: Final[dict[str, Callable[[Entry], None]]] = {
+    "tun": _delete_tun,
     "sysctl": _restore_sysctl,
     "rule": _delete_rule,
     "route": _delete_route,

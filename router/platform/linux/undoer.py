@@ -2,7 +2,8 @@
 
 It has a session of its own. It records (`journal`) each change that the guard announces, and
 replies whether it could. When its input ends, because the guard closed it or was killed, it undoes
-everything, the last change first, and ends. When the undoer itself is killed, the guard sees the
+everything, the last change first, and ends. It does so too when the router has ended and the guard
+has not closed its input after a while. When the undoer itself is killed, the guard sees the
 connection end and undoes everything.
 """
 
@@ -12,6 +13,7 @@ import contextlib
 import errno
 import logging
 import os
+import select
 import signal
 import socket
 import subprocess
@@ -33,6 +35,8 @@ EXIT_TIMEOUT: Final = 10.0
 """Seconds in which it has to end; it needs a fraction of one."""
 REPLY_TIMEOUT: Final = 5.0
 """Seconds in which a change has to be recorded."""
+GRACE: Final = 5.0
+"""Seconds that the guard has after the router's end to finish what it is doing."""
 STATUS: Final = Struct("=i")
 """The reply to each line: 0 when it is recorded, else an errno number."""
 CONNECTION: Final = 0
@@ -46,8 +50,10 @@ class Undoer:
     lock, so it is held as long as either can undo.
     """
 
-    def __init__(self, path: Path) -> None:
-        """path: of the journal, in an existing directory. Raises OSError, PlatformError."""
+    def __init__(self, path: Path, router: int | None = None) -> None:
+        """path: of the journal, in an existing directory. router: a descriptor that is readable
+        when the router has ended. Raises OSError, PlatformError."""
+        self._router = router
         self._entries: list[Entry] = []
         try:
             self._connection, theirs = socket.socketpair()
@@ -106,6 +112,7 @@ class Undoer:
 
     def _start(self, connection: socket.socket) -> subprocess.Popen[bytes]:
         journal = self._journal
+        watched = [] if self._router is None else [self._router]
         try:
             return subprocess.Popen(
                 [
@@ -115,9 +122,10 @@ class Undoer:
                     __spec__.name,
                     str(journal.path),
                     f"{journal.fileno()}",
+                    *map(str, watched),
                 ],
                 stdin=connection.fileno(),
-                pass_fds=[journal.fileno()],
+                pass_fds=[journal.fileno(), *watched],
                 start_new_session=True,
             )
         except OSError:
@@ -144,14 +152,14 @@ def _close_journal(journal: Journal, undone: list[Entry]) -> bool:
     return True
 
 
-def main(journal: Journal) -> int:
-    """Record until the input ends, then undo; the exit status."""
+def main(journal: Journal, router: int | None) -> int:
+    """Record until the input or the router ends, then undo; the exit status."""
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, signal.SIG_IGN)
     entries: list[Entry] = []
     status = 0
     try:
-        _record_all(journal, entries)
+        _record_all(journal, router, entries)
     except (OSError, ValueError) as error:
         why = reason(error) if isinstance(error, OSError) else error
         log.error("changes to undo cannot be recorded: %s", why)  # noqa: TRY400 - for people
@@ -161,10 +169,10 @@ def main(journal: Journal) -> int:
     return status if is_updated and len(undone) == len(entries) else 1
 
 
-def _record_all(journal: Journal, entries: list[Entry]) -> None:
+def _record_all(journal: Journal, router: int | None, entries: list[Entry]) -> None:
     """Each line of the input, until it ends. Raises OSError; ValueError for an invalid entry."""
     with os.fdopen(CONNECTION, "rb", buffering=0) as lines:
-        for line in lines:
+        while _has_input(router) and (line := lines.readline()):
             if line.endswith(b"\n"):
                 entry = parse_entry(line, journal.path.parent)
                 number = _record(journal, entry)
@@ -172,6 +180,15 @@ def _record_all(journal: Journal, entries: list[Entry]) -> None:
                     entries.append(entry)
                 with contextlib.suppress(BrokenPipeError):  # the input ends then as well
                     os.write(CONNECTION, STATUS.pack(number))
+
+
+def _has_input(router: int | None) -> bool:
+    """Wait for input, or its end; False GRACE seconds after the router's end."""
+    sources = [CONNECTION] if router is None else [CONNECTION, router]
+    ready, _, _ = select.select(sources, [], [])
+    if CONNECTION not in ready:
+        ready, _, _ = select.select([CONNECTION], [], [], GRACE)
+    return CONNECTION in ready
 
 
 def _record(journal: Journal, entry: Entry) -> int:
@@ -185,4 +202,5 @@ def _record(journal: Journal, entry: Entry) -> int:
 
 if __name__ == "__main__":
     log_to(sys.stderr, os.environ)
-    sys.exit(main(Journal(Path(sys.argv[1]), int(sys.argv[2]))))
+    watched = int(sys.argv[3]) if len(sys.argv) > 3 else None
+    sys.exit(main(Journal(Path(sys.argv[1]), int(sys.argv[2])), watched))

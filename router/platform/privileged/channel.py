@@ -1,4 +1,7 @@
-"""Messages between two processes: values as JSON, and descriptors (unix(7), SCM_RIGHTS).
+"""Messages between two processes: values as JSON, records, and descriptors (unix(7), SCM_RIGHTS).
+
+Records are what there may be a million of: bytes, which take no more memory than they have. JSON
+can take thirty times as much, so what one side accepts of it has a limit.
 
 Always true: whatever the peer sends, the result is a value, EOFError, or ValueError for what is no
 message; it never fills the memory.
@@ -15,52 +18,71 @@ from collections.abc import Sequence
 from struct import Struct
 from typing import Any, Final, NamedTuple
 
-SIZE: Final = Struct("=I")
-LARGEST: Final = 256 << 20
-"""Bytes of one message: a million routes are 40 MB."""
+SIZES: Final = Struct("=II")
+"""Bytes of the value and of the records."""
+LARGEST_VALUE: Final = 256 << 20
+"""Bytes, where the other side is trusted."""
+LARGEST_RECORDS: Final = 48 << 20
+BUFFER: Final = 64 << 20
+"""Bytes on their way; more than a message of records has, so that sending one waits for nobody."""
+SO_SNDBUFFORCE: Final = 32
 MOST_DESCRIPTORS: Final = 64
 
 
 class Message(NamedTuple):
     value: Any
     descriptors: Sequence[int] = ()
+    records: bytes = b""
 
 
 class Channel:
-    """One end of a connected stream socket. Owns the socket."""
+    """One end of a connected stream socket. Owns the socket.
 
-    def __init__(self, connection: socket.socket) -> None:
+    largest_value: bytes of JSON that are accepted in one message.
+    """
+
+    def __init__(self, connection: socket.socket, largest_value: int = LARGEST_VALUE) -> None:
         self._connection = connection
+        self._largest_value = largest_value
 
     def fileno(self) -> int:
         return self._connection.fileno()
 
     def send(self, message: Message) -> None:
-        """Raises OSError when the peer is gone."""
+        """In one call to the kernel, as far as its buffer has room. Raises OSError when the peer is
+        gone."""
         body = json.dumps(message.value).encode()
-        socket.send_fds(self._connection, [SIZE.pack(len(body))], list(message.descriptors))
-        self._connection.sendall(body)
+        whole = SIZES.pack(len(body), len(message.records)) + body + message.records
+        sent = socket.send_fds(self._connection, [whole], list(message.descriptors))
+        self._connection.sendall(memoryview(whole)[sent:])
 
     def receive(self) -> Message:
         """The next message; its descriptors belong to the caller.
 
         Raises EOFError at the end, ValueError, OSError.
         """
-        start, descriptors, _, _ = socket.recv_fds(self._connection, SIZE.size, MOST_DESCRIPTORS)
+        start, descriptors, _, _ = socket.recv_fds(self._connection, SIZES.size, MOST_DESCRIPTORS)
         try:
-            (size,) = SIZE.unpack(start + self._exactly(SIZE.size - len(start)))
-            _check_size(size)
-            return Message(_parsed(self._exactly(size)), descriptors)
+            size, of_records = SIZES.unpack(start + self._exactly(SIZES.size - len(start)))
+            _check_size(size, self._largest_value)
+            _check_size(of_records, LARGEST_RECORDS)
+            value = _parsed(self._exactly(size))
+            return Message(value, descriptors, self._exactly(of_records))
         except (ValueError, EOFError, OSError):
             for descriptor in descriptors:
                 os.close(descriptor)
             raise
 
-    def is_readable(self) -> bool:
-        """Whether `receive` finds a message, or the end, without waiting."""
+    def enlarge(self) -> None:
+        """Have room for BUFFER bytes that the peer has not read yet, as far as that is allowed."""
+        with contextlib.suppress(OSError):
+            self._connection.setsockopt(socket.SOL_SOCKET, SO_SNDBUFFORCE, BUFFER)
+
+    def is_readable(self, seconds: float = 0.0) -> bool:
+        """Whether `receive` finds a message, or the end, within so many seconds."""
         poll = select.poll()  # unlike select.select for descriptors of any number
         poll.register(self._connection, select.POLLIN)
-        return bool(poll.poll(0))
+        return bool(poll.poll(max(0.0, seconds * 1000)))
 
     def set_timeout(self, seconds: float) -> None:
         """From now on `send` and `receive` raise TimeoutError when the peer neither reads nor
@@ -93,6 +115,6 @@ def _parsed(body: bytes) -> Any:
         raise ValueError("a message that is nested too deeply") from error
 
 
-def _check_size(size: int) -> None:
-    if size > LARGEST:
+def _check_size(size: int, largest: int) -> None:
+    if size > largest:
         raise ValueError(f"a message of {size} bytes")

@@ -9,7 +9,8 @@ import subprocess
 import sys
 import time
 from collections import deque
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Hashable, Iterator, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any, Final, TypeVar
 
@@ -23,6 +24,8 @@ REPLY_TIMEOUT: Final = 10.0
 """Seconds in which a reply has to come; few need more than a thousandth of them."""
 REPLY_TIMEOUTS: Final = {"open_tun": 60.0, "add_routes": 60.0, "reconcile": 60.0}
 """The same by operation: of what may concern a million routes, or wait for a former run's end."""
+BRIEF: Final = 0.1
+"""Seconds that a packet waits for the guard at most."""
 UNDO_TIMEOUT: Final = 3.0
 """Seconds in which the undoer of a guard that was killed has to end; it needs a fraction of one."""
 POLL: Final = 0.01
@@ -48,7 +51,8 @@ class GuardClient:
 
     Always true: no request is sent before the one before it is answered. The guard does not read
     while it writes, and either message may be longer than the socket's buffer, so two that are on
-    their way at a time could block each other for ever.
+    their way at a time could block each other for ever. Only `call` and `close` wait for the guard;
+    a router that runs calls it only when it has just answered (`when_free`).
     """
 
     def __init__(self, module: str, arguments: Sequence[str]) -> None:
@@ -60,9 +64,13 @@ class GuardClient:
                 start_new_session=True,
             )
         self._channel = Channel(ours)
+        self._channel.enlarge()
         # Requests with a callback whose reply is outstanding; the first of them has been sent.
         self._pending: deque[tuple[Message, Done]] = deque()
         self._timeout = REPLY_TIMEOUT
+        self._sent_at = 0.0
+        # Sockets that were requested by `open_soon`, by their request; None: on their way.
+        self._soon: dict[Hashable, Message | Exception | None] = {}
         self._has_ended = False
         # Why no more requests are sent although the process runs.
         self._timed_out: str | None = None
@@ -70,21 +78,23 @@ class GuardClient:
     def fileno(self) -> int:
         return self._channel.fileno()
 
-    def call(self, operation: str, **arguments: Any) -> Message:
-        """Wait for the reply to an operation. Raises PlatformError, OSError.
+    def call(self, operation: str, records: bytes = b"", /, **arguments: Any) -> Message:
+        """Wait for the reply to an operation; `records` see Message. Raises PlatformError, OSError.
 
         A guard that does not reply in time is given up: the connection is shut down, so that
         `dispatch` raises too, and the guard undoes everything once it reads again.
         """
         while self._pending:
             self._complete_first()
-        self._send(Message([operation, arguments]))
+        self._send(Message([operation, arguments], records=records))
         return self._receive()
 
-    def request(self, operation: str, done: Done, **arguments: Any) -> None:
+    def request(
+        self, operation: str, done: Done, records: bytes = b"", /, **arguments: Any
+    ) -> None:
         """Send a request without waiting: `dispatch`, or the next `call` before it returns, calls
         `done`. Raises PlatformError."""
-        request = Message([operation, arguments])
+        request = Message([operation, arguments], records=records)
         if not self._pending:
             self._send(request)
         self._pending.append((request, done))
@@ -98,19 +108,77 @@ class GuardClient:
         else:
             self._receive()
 
+    def when_free(self, done: Callable[[PlatformError | None], None]) -> None:
+        """See GuardConnection."""
+
+        def answered(reply: Message | Exception) -> None:
+            done(None if isinstance(reply, Message) else PlatformError(reason(reply)))
+
+        try:
+            self.request("nothing", answered)
+        except PlatformError as error:
+            done(error)
+
+    def check(self) -> None:
+        """See GuardConnection."""
+        if self._pending and time.monotonic() > self._sent_at + self._timeout:
+            error = self._give_up()
+            while self._pending:
+                _, done = self._pending.popleft()
+                done(error)
+            raise error
+
     def open_sockets(self, operation: str, **arguments: Any) -> Iterator[socket.socket]:
         """The sockets that an operation hands over: at least one, perhaps fewer than requested.
         Raises PlatformError, OSError."""
-        descriptors = self.call(operation, **arguments).descriptors
-        if not descriptors:  # the kernel drops those that this process has no room for, see unix(7)
-            raise OSError(errno.EMFILE, os.strerror(errno.EMFILE))
-        for descriptor in descriptors:
-            yield socket.socket(fileno=descriptor)
+        yield from _sockets(self.call(operation, **arguments))
 
     def open_socket(self, operation: str, **arguments: Any) -> socket.socket:
         """The one socket that an operation hands over. Raises PlatformError, OSError."""
         (only,) = self.open_sockets(operation, **arguments)
         return only
+
+    def open_soon(self, operation: str, **arguments: Any) -> socket.socket:
+        """The same, for a packet that waits for it: for BRIEF seconds at most, and not at all while
+        the guard is late. After BlockingIOError it is there for a later call with the same
+        arguments. Raises PlatformError, OSError."""
+        key = operation, *arguments.values()
+        if key not in self._soon:
+            self._soon[key] = None
+            self.request(operation, partial(self._soon.__setitem__, key), **arguments)
+            self._wait_briefly(key)
+        reply = self._soon[key]
+        if reply is None:
+            raise BlockingIOError(errno.EAGAIN, "the guard has not opened it yet")
+        del self._soon[key]
+        if isinstance(reply, Exception):
+            raise reply
+        (only,) = _sockets(reply)
+        return only
+
+    def call_briefly(self, operation: str, **arguments: Any) -> Message:
+        """As `call`, for a packet that waits for the reply: for BRIEF seconds at most, and not at
+        all while the guard is late. Raises BlockingIOError then, and PlatformError, OSError."""
+        replies: list[Message | Exception] = []
+        if not self._pending or time.monotonic() < self._sent_at + BRIEF:
+            self.request(operation, replies.append, **arguments)
+            end = time.monotonic() + BRIEF
+            while not replies and self._channel.is_readable(end - time.monotonic()):
+                self._complete_first()
+        if not replies:
+            raise BlockingIOError(errno.EAGAIN, "the guard has not replied yet")
+        if isinstance(replies[0], Exception):
+            raise replies[0]
+        return replies[0]
+
+    def _wait_briefly(self, key: Hashable) -> None:
+        """Until the reply to a request of `open_soon` has arrived."""
+        end = time.monotonic() + BRIEF
+        while self._soon[key] is None:
+            patience = min(end, self._sent_at + BRIEF) - time.monotonic()
+            if not self._channel.is_readable(patience):
+                return
+            self._complete_first()
 
     def close(self, journal: Path | None) -> None:
         """Have everything undone.
@@ -118,6 +186,10 @@ class GuardClient:
         journal: the undoer's; its removal shows that the undoer of a guard that was killed is done.
         Raises PlatformError that names what is left to do.
         """
+        for reply in self._soon.values():
+            if isinstance(reply, Message):
+                for descriptor in reply.descriptors:
+                    os.close(descriptor)
         self._channel.close()
         pid = self._process.pid
         try:
@@ -140,6 +212,7 @@ class GuardClient:
         self._raise_if_timed_out()
         operation, _ = request.value
         self._timeout = REPLY_TIMEOUTS.get(operation, REPLY_TIMEOUT)
+        self._sent_at = time.monotonic()
         self._channel.set_timeout(self._timeout)
         try:
             self._channel.send(request)
@@ -178,7 +251,7 @@ class GuardClient:
     def _receive(self) -> Message:
         self._raise_if_timed_out()
         try:
-            reply, descriptors = self._channel.receive()
+            reply, descriptors, _ = self._channel.receive()
         except TimeoutError as error:
             raise self._give_up() from error
         except (EOFError, ConnectionError) as error:
@@ -189,6 +262,14 @@ class GuardClient:
         if "errno" in reply:
             raise OSError(reply["errno"], os.strerror(reply["errno"]))
         return Message(reply["value"], descriptors)
+
+
+def _sockets(reply: Message) -> Iterator[socket.socket]:
+    """Raises OSError if there is none."""
+    if not reply.descriptors:  # the kernel drops those that this process has no room for: unix(7)
+        raise OSError(errno.EMFILE, os.strerror(errno.EMFILE))
+    for descriptor in reply.descriptors:
+        yield socket.socket(fileno=descriptor)
 
 
 def value_callback(done: Callable[[T | PlatformError], None], read: Callable[[Any], T]) -> Done:

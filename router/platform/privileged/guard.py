@@ -10,7 +10,7 @@ import os
 import select
 import signal
 import socket
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Container, Mapping
 from typing import Any, Final, Protocol
 
 from router.platform.base.descriptors import HasFileno
@@ -20,6 +20,8 @@ from router.platform.reason import reason
 
 CONNECTION: Final = 0
 """The descriptor that the guard inherits."""
+LARGEST_REQUEST: Final = 1 << 20
+"""Bytes of JSON: 8,192 places to count at are half of it; routes are records."""
 SHOWN: Final = 100
 """Characters of an invalid request that are quoted."""
 
@@ -28,6 +30,13 @@ class Operations(Protocol):
     """What the guard carries out. Each of `by_name` raises PlatformError or OSError."""
 
     by_name: Mapping[str, Callable[..., Message]]
+    with_records: Container[str]
+    """The names of those with an argument `records`, the bytes of the message."""
+
+    @property
+    def router(self) -> HasFileno | int | None:
+        """Readable when the router's process is gone; None where the kernel has no such thing."""
+        ...
 
     @property
     def undoer(self) -> HasFileno | None:
@@ -43,8 +52,9 @@ def serve(operations: Operations) -> int:
     """Until the router or the undoer is gone, then undo; the exit status."""
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, signal.SIG_IGN)
-    channel = Channel(socket.socket(fileno=CONNECTION))
-    while _wait_for_request(channel, operations.undoer):
+    channel = Channel(socket.socket(fileno=CONNECTION), LARGEST_REQUEST)
+    channel.enlarge()
+    while _wait_for_request(channel, operations):
         try:
             request = channel.receive()
         except (EOFError, ValueError, OSError):
@@ -61,7 +71,8 @@ def carry_out(operations: Operations, request: Message) -> Message:
         os.close(descriptor)
     try:
         name, arguments = request.value
-        result = operations.by_name[name](**arguments)
+        records = {"records": request.records} if name in operations.with_records else {}
+        result = operations.by_name[name](**arguments, **records)
     except PlatformError as error:
         return Message({"refused": str(error)})
     except OSError as error:
@@ -72,13 +83,12 @@ def carry_out(operations: Operations, request: Message) -> Message:
     return Message({"value": result.value}, result.descriptors)
 
 
-def _wait_for_request(channel: Channel, undoer: HasFileno | None) -> bool:
-    """False when the undoer is gone."""
-    sources = [channel.fileno()]
-    if undoer is not None:
-        sources.append(undoer.fileno())
-    ready, _, _ = select.select(sources, [], [])
-    return ready == [channel.fileno()]
+def _wait_for_request(channel: Channel, operations: Operations) -> bool:
+    """False when the undoer or the router's process is gone: a child of that may still have the
+    connection."""
+    ends = [each for each in (operations.undoer, operations.router) if each is not None]
+    ready, _, _ = select.select([channel, *ends], [], [])
+    return ready == [channel]
 
 
 def _reply(channel: Channel, reply: Message) -> bool:

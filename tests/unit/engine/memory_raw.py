@@ -71,8 +71,11 @@ class MemoryRawSockets:
         self.sent: list[Sent] = []
         self.by_source: dict[str, MemoryRawSocket] = {}
         self.frames = MemoryFrames()
+        self.late = False
 
     def raw_socket(self, version: int, interface: Interface, address: str) -> MemoryRawSocket:
+        if self.late:
+            raise BlockingIOError
         made = self.by_source[address] = MemoryRawSocket(self.sent, interface.name, address)
         return made
 

@@ -9,7 +9,13 @@ from collections.abc import Iterator
 
 import pytest
 
-from router.platform.privileged.channel import LARGEST, SIZE, Channel, Message
+from router.platform.privileged.channel import (
+    LARGEST_RECORDS,
+    LARGEST_VALUE,
+    SIZES,
+    Channel,
+    Message,
+)
 
 Pair = tuple[Channel, socket.socket]
 
@@ -32,6 +38,24 @@ def test_values_arrive_unchanged(pair: Pair) -> None:
     other.close()
 
 
+def test_records_arrive_unchanged(pair: Pair) -> None:
+    channel, theirs = pair
+    other = Channel(theirs.dup())
+    other.send(Message("value", records=b"\0records"))
+    assert channel.receive() == Message("value", [], b"\0records")
+    other.close()
+
+
+def test_values_may_be_limited() -> None:
+    ours, end = socket.socketpair()
+    limited = Channel(ours, 10)
+    with end:
+        end.send(SIZES.pack(11, 0))
+        with pytest.raises(ValueError, match="a message of 11 bytes"):
+            limited.receive()
+    limited.close()
+
+
 def test_descriptors_are_passed(pair: Pair) -> None:
     channel, theirs = pair
     other = Channel(theirs.dup())
@@ -39,7 +63,7 @@ def test_descriptors_are_passed(pair: Pair) -> None:
     other.send(Message("a pipe", [read, write]))
     os.close(read)
     os.close(write)
-    value, (read, write) = channel.receive()
+    value, (read, write), _ = channel.receive()
     assert value == "a pipe"
     os.write(write, b"through")
     assert os.read(read, 100) == b"through"
@@ -50,14 +74,14 @@ def test_descriptors_are_passed(pair: Pair) -> None:
 
 def test_a_message_in_pieces(pair: Pair) -> None:
     channel, theirs = pair
-    for byte in SIZE.pack(4) + b"null":
+    for byte in SIZES.pack(4, 0) + b"null":
         theirs.send(bytes([byte]))
     assert channel.receive().value is None
 
 
 def test_the_end(pair: Pair) -> None:
     channel, theirs = pair
-    theirs.send(SIZE.pack(100) + b"[")
+    theirs.send(SIZES.pack(100, 0) + b"[")
     theirs.shutdown(socket.SHUT_WR)
     with pytest.raises(EOFError):
         channel.receive()
@@ -68,14 +92,15 @@ def test_the_end(pair: Pair) -> None:
 @pytest.mark.parametrize("body", [b"", b"{", b"nul", b"\xff\xfe", b"[" * 100_000])
 def test_invalid_messages(pair: Pair, body: bytes) -> None:
     channel, theirs = pair
-    theirs.send(SIZE.pack(len(body)) + body)
+    theirs.send(SIZES.pack(len(body), 0) + body)
     with pytest.raises(ValueError, match=r"Expecting|decode|nested"):
         channel.receive()
 
 
-def test_no_message_fills_the_memory(pair: Pair) -> None:
+@pytest.mark.parametrize("sizes", [(LARGEST_VALUE + 1, 0), (4, LARGEST_RECORDS + 1)])
+def test_no_message_fills_the_memory(pair: Pair, sizes: tuple[int, int]) -> None:
     channel, theirs = pair
-    theirs.send(SIZE.pack(LARGEST + 1))
+    theirs.send(SIZES.pack(*sizes))
     with pytest.raises(ValueError, match="a message of"):
         channel.receive()
 
@@ -83,7 +108,7 @@ def test_no_message_fills_the_memory(pair: Pair) -> None:
 def test_descriptors_of_invalid_messages_are_closed(pair: Pair) -> None:
     channel, theirs = pair
     read, write = os.pipe()
-    socket.send_fds(theirs, [SIZE.pack(1) + b"{"], [write])
+    socket.send_fds(theirs, [SIZES.pack(1, 0) + b"{"], [write])
     os.close(write)
     with pytest.raises(ValueError, match="Expecting"):
         channel.receive()

@@ -4,15 +4,19 @@ from __future__ import annotations
 
 import errno
 import os
+import sys
 from typing import Any, NoReturn
 
 import pytest
 
 from router.platform.base.errors import PlatformError
-from router.platform.linux.operations.all import LinuxOperations
+from router.platform.linux.operations.all import READER_BURST, LinuxOperations
 from router.platform.linux.reread import Program
 from router.platform.privileged.channel import Message
 from router.platform.privileged.guard import carry_out
+
+LO = {"name": "lo", "index": 1}
+OFFLOADS = {"offloads": False}
 
 
 @pytest.fixture
@@ -63,11 +67,25 @@ def test_an_interface_that_is_gone_is_refused_by_name(operations: LinuxOperation
             ["no_such", {}],
             ["__class__", {}],
             ["open_tun", {"name": 1}],
-            ["reconcile", {"routes": 1}],
+            ["reconcile", {"labels": 1}],
+            ["reconcile", {"labels": [], "records": "x"}],
         ),
-        *(["reconcile", {"routes": [[4]]}], ["endpoints", {"more": 1}]),
-        ["icmp_socket", {"version": 4, "name": 7, "first_id": "", "after_last": None}],
+        *(["reconcile", {"labels": [[4]]}], ["endpoints", {"more": 1}]),
+        *(
+            ["icmp_socket", {**LO, "version": 4, "first_id": "", "after_last": None}],
+            ["raw_socket", {**LO, "version": 4, "address": "127.0.0.1"}],
+            ["raw_socket", {"name": "", "index": 0, "version": 4, "address": "127.0.0.1"}],
+            ["frame_socket", {**LO, "protocol": 0x0800}],
+            ["listening_socket", {"address": "localhost"}],
+            ["listening_socket", {"address": "127.0.0.1"}],
+            ["open_tun", {"name": "../x", "mtu": 1500, "addresses": ["10.0.0.1/30"], **OFFLOADS}],
+            ["open_tun", {"name": None, "mtu": 1500, "addresses": ["host"], **OFFLOADS}],
+            ["open_tun", {"name": None, "mtu": 1 << 40, "addresses": ["10.0.0.1/30"], **OFFLOADS}],
+        ),
         ["udp_sockets", {"version": 4, "number": 1 << 70}],
+        ["udp_sockets", {"version": 4, "number": 100_000}],
+        ["udp_sockets", {"version": 16, "number": 1}],
+        ["prepare_interface", {**LO, "routed": False}],
         ["prepare_interface", {"name": "../../kernel", "index": 1, "routed": False}],
         ["prepare_interface", {"name": "lo", "index": 77, "routed": False}],
         ["prepare_interface", {"name": "lo\0", "index": 1, "routed": False}],
@@ -79,6 +97,18 @@ def test_an_invalid_request_is_refused(operations: LinuxOperations, request_: An
     refused = answer(operations, request_)
     assert list(refused) in (["refused"], ["errno"])
     assert len(str(refused)) < 500
+
+
+def test_the_rules_are_not_read_more_often_than_anybody_needs(operations: LinuxOperations) -> None:
+    operations._program = Program((sys.executable, "-S", "-c", ""))
+    outcomes = []
+    for _ in range(3 * READER_BURST):
+        done = carry_out(operations, Message(["start_reread", {}]))
+        outcomes.append("value" in done.value)
+        for descriptor in done.descriptors:
+            os.close(descriptor)
+    operations._program.end()
+    assert READER_BURST <= outcomes.count(True) < len(outcomes)
 
 
 def test_unexpected_descriptors_are_closed(operations: LinuxOperations) -> None:

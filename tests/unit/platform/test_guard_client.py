@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import select
 import signal
+import socket
 import subprocess
 import sys
 import threading
@@ -18,6 +19,7 @@ import pytest
 
 from router.platform.base.errors import PlatformError
 from router.platform.privileged import client
+from router.platform.privileged.channel import Message
 from router.platform.privileged.client import GuardClient
 
 ECHO = f"""
@@ -30,6 +32,10 @@ while True:
     name, arguments = channel.receive().value
     if name == "echo":
         channel.send(Message({{"value": arguments}}))
+    elif name == "nothing":
+        channel.send(Message({{"value": None}}))
+    elif name == "open":
+        channel.send(Message({{"value": None}}, [0]))
     else:
         channel.send(Message({{name: arguments["of"]}}))
 """
@@ -59,7 +65,7 @@ def test_each_reply_reaches_its_caller(guard: GuardClient) -> None:
     guard.request("errno", replies.append, of=19)
     assert guard.call("echo", of=2).value == {"of": 2}
     first, second, third = replies
-    assert first == ({"of": 1}, [])
+    assert first == Message({"of": 1}, [])
     assert isinstance(second, PlatformError)
     assert isinstance(third, OSError)
     assert (str(second), third.errno) == ("no room", 19)
@@ -71,7 +77,7 @@ def test_a_reply_is_dispatched_when_it_arrives(guard: GuardClient) -> None:
     assert replies == []
     assert _is_readable(guard, BOUND_S)
     guard.dispatch()
-    assert replies == [({"of": 1}, [])]
+    assert replies == [Message({"of": 1}, [])]
     with pytest.raises(PlatformError, match="no room"):
         guard.call("refused", of="no room")
 
@@ -86,10 +92,10 @@ def test_dispatch_does_not_wait_for_a_reply_that_was_read_already(guard: GuardCl
     _at_once(guard.dispatch)
     guard.request("echo", replies.append, of=3)
     _at_once(guard.dispatch)
-    assert replies == [({"of": 1}, [])]
+    assert replies == [Message({"of": 1}, [])]
     os.kill(guard._process.pid, signal.SIGCONT)
     assert guard.call("echo", of=4).value == {"of": 4}
-    assert replies == [({"of": 1}, []), ({"of": 3}, [])]
+    assert replies == [Message({"of": 1}, []), Message({"of": 3}, [])]
 
 
 def test_long_requests_and_long_replies_do_not_block_each_other(guard: GuardClient) -> None:
@@ -99,7 +105,7 @@ def test_long_requests_and_long_replies_do_not_block_each_other(guard: GuardClie
     for each in range(3):
         _at_once(partial(guard.request, "echo", replies.append, of=f"{each}{long}"))
     assert guard.call("echo", of="last").value == {"of": "last"}
-    assert replies == [({"of": f"{each}{long}"}, []) for each in range(3)]
+    assert replies == [Message({"of": f"{each}{long}"}, []) for each in range(3)]
 
 
 def _is_readable(guard: GuardClient, seconds: float) -> bool:
@@ -173,6 +179,7 @@ def test_a_guard_that_does_not_read_is_given_up(
 ) -> None:
     guard.call("echo")
     monkeypatch.setattr(client, "REPLY_TIMEOUT", 0.05)
+    guard._channel._connection.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 4096)
     os.kill(guard._process.pid, signal.SIGSTOP)
     with pytest.raises(PlatformError, match="has not replied"):
         guard.request("echo", print, of="x" * (4 << 20))
@@ -213,3 +220,64 @@ def test_the_undoer_of_a_guard_that_was_killed_is_waited_for(
     guard.close(journal)
     assert not journal.exists()
     guard.close(None)
+
+
+def test_a_packet_waits_for_a_socket_only_briefly(
+    guard: GuardClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(client, "BRIEF", BOUND_S)
+    guard.open_soon("open", name="eth0").close()
+    monkeypatch.setattr(client, "BRIEF", 0.01)
+    os.kill(guard._process.pid, signal.SIGSTOP)
+    for _ in range(3):
+        with pytest.raises(BlockingIOError):
+            guard.open_soon("open", name="eth0")
+    os.kill(guard._process.pid, signal.SIGCONT)
+    guard.call("echo")
+    guard.open_soon("open", name="eth0").close()
+    guard.open_soon("open", name="eth1").close()
+
+
+def test_sockets_that_come_too_late_are_closed(
+    guard: GuardClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(client, "BRIEF", 0.0)
+    os.kill(guard._process.pid, signal.SIGSTOP)
+    before = len(list(Path("/proc/self/fd").iterdir()))
+    with pytest.raises(BlockingIOError):
+        guard.open_soon("open")
+    os.kill(guard._process.pid, signal.SIGCONT)
+    guard.call("echo")
+    assert len(list(Path("/proc/self/fd").iterdir())) == before + 1
+    os.kill(guard._process.pid, signal.SIGKILL)
+    guard._process.wait()
+    guard.close(None)
+    assert len(list(Path("/proc/self/fd").iterdir())) == before - 1
+
+
+def test_a_guard_that_is_free_says_so_when_it_is(guard: GuardClient) -> None:
+    replies: list[object] = []
+    os.kill(guard._process.pid, signal.SIGSTOP)
+    guard.request("echo", replies.append, of=1)
+    guard.when_free(replies.append)
+    guard.check()
+    assert replies == []
+    os.kill(guard._process.pid, signal.SIGCONT)
+    guard.call("echo")
+    assert replies == [Message({"of": 1}, []), None]
+
+
+def test_a_guard_that_hangs_is_noticed_without_waiting(
+    guard: GuardClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(client, "REPLY_TIMEOUT", 0.0)
+    replies: list[object] = []
+    os.kill(guard._process.pid, signal.SIGSTOP)
+    guard.when_free(replies.append)
+    guard.when_free(replies.append)
+    for attempt in (guard.check, guard.dispatch):
+        with pytest.raises(PlatformError, match="has not replied"):
+            attempt()
+    guard.when_free(replies.append)
+    assert len(replies) == 3
+    assert all(isinstance(reply, PlatformError) for reply in replies)

@@ -27,6 +27,7 @@ from router.platform.linux.entries import (
     rule_entry,
     socket_entry,
     sysctl_entry,
+    tun_entry,
 )
 from router.platform.linux.journal import Journal
 from router.platform.linux.netlink.request import Request
@@ -36,6 +37,7 @@ from router.platform.linux.runtime import namespace_identity
 from tests.unit.examples import examples
 
 FUZZ = settings(max_examples=examples(200), suppress_health_check=list(HealthCheck))
+TUN = tun_entry("tun11", 7)
 OURS = sysctl_entry("net/ipv4/conf/eth0/rp_filter", "1", "2")
 RULE = rule_entry(Rule(10, "eth0", TABLE_BASE + 5, 32800, 116))
 ROUTE = route_entry(SingleRoute(10, 2, TABLE_BASE + 5, 116, priority=2))
@@ -151,6 +153,8 @@ STRANGE: list[object] = [
     *(of_attributes(ROUTE, **other) for other in ({"proto": 4}, {"table": 255}, {"oif": 0})),
     *(of_attributes(ROUTE, **other) for other in ({"dst": "10.0.0.0/8"}, {"oif": 2**31})),
     *(of_attributes(ROUTE, **other) for other in ({"oif": "2"}, {"table": True}, {"family": 10.0})),
+    *(tun_entry(name, index) for name, index in (("lo", 1), ("", 7), ("a/b", 7), ("x", True))),
+    {**TUN, "more": 1},
     *(socket_entry(path) for path in ("/etc/passwd", "tun11.sock", "", "/run/x.sock")),
 ]
 
@@ -228,7 +232,9 @@ def test_entries_before_any_damage_are_undone(place: Place, rubbish: bytes) -> N
     place.journal.unlink(missing_ok=True)
 
 
-@pytest.mark.parametrize("entry", [OURS, RULE, ROUTE], ids=lambda entry: entry["undo"])
+@pytest.mark.parametrize(
+    "entry", [OURS, RULE, ROUTE, tun_entry("tun11", 7)], ids=lambda entry: entry["undo"]
+)
 def test_written_entries_can_be_read(entry: Entry, tmp_path: Path) -> None:
     assert parse_entry(as_line(entry), tmp_path) == entry
 

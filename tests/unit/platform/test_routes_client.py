@@ -19,20 +19,23 @@ class MemoryGuard:
     """See GuardClient. `refuses`: whether it refuses to change routes."""
 
     def __init__(self) -> None:
-        self.routes: Any = None
+        self.routes: list[Route] = []
+        self.later: list[Any] = []
         self.refuses = False
 
-    def call(self, operation: str, **arguments: Any) -> Message:
-        if arguments["routes"] is not None:
-            self.routes = arguments["routes"]
+    def call(self, operation: str, records: bytes, *, labels: Any) -> Message:
         if self.refuses:
             raise PlatformError("no")
+        if labels is not None:
+            self.routes = unpack_routes(labels, records)
         return Message(([], [], []))
+
+    def request(self, operation: str, done: Any, records: bytes, *, labels: Any) -> None:
+        self.later.append(done)
 
 
 def test_refused_routes_do_not_count_as_sent() -> None:
-    """The guard keeps the routes of the last request, even if they were refused: the former ones
-    have to be sent again to be restored."""
+    """The next request has to send its routes, whichever they are."""
     guard = MemoryGuard()
     routes = LinuxRoutes(cast(Any, guard))
     routes.add_routes(OLD)
@@ -41,4 +44,16 @@ def test_refused_routes_do_not_count_as_sent() -> None:
         routes.reconcile(NEW)
     guard.refuses = False
     routes.reconcile(OLD)
-    assert unpack_routes(guard.routes) == OLD
+    assert guard.routes == OLD
+
+
+def test_routes_that_are_refused_later_do_not_count_as_sent() -> None:
+    guard = MemoryGuard()
+    routes = LinuxRoutes(cast(Any, guard))
+    routes.add_routes(OLD)
+    results: list[object] = []
+    routes.request_reconcile(NEW, results.append)
+    guard.later.pop()(PlatformError("no"))
+    assert len(results) == 1
+    routes.reconcile(NEW)
+    assert guard.routes == NEW

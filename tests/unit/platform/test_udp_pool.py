@@ -21,13 +21,7 @@ class MemoryGuard:
     """See GuardClient; `answer` replies to the first request."""
 
     def __init__(self) -> None:
-        self.waited_for = 0
         self.later: list[tuple[Done, int]] = []
-
-    def open_sockets(self, operation: str, *, version: int, number: int) -> Iterator[socket.socket]:
-        self.waited_for += 1
-        for _ in range(number):
-            yield self._open(version)
 
     def request(self, operation: str, done: Done, *, version: int, number: int) -> None:
         assert operation == "udp_sockets"
@@ -63,22 +57,23 @@ def descriptors() -> int:
     return len(list(Path("/proc/self/fd").iterdir()))
 
 
-def test_only_the_first_is_waited_for(guard: MemoryGuard, pool: UdpPool) -> None:
+def test_it_is_refilled_before_it_is_empty(guard: MemoryGuard, pool: UdpPool) -> None:
+    pool.fill()
+    guard.answer()
     for _ in range(10 * PORTION):
         take(pool, 1)
         assert len(guard.later) <= 1
         if guard.later:
             guard.answer()
-    assert guard.waited_for == 1
+        assert len(pool._unused) >= PORTION
 
 
-def test_as_many_as_are_left_while_the_guard_is_busy(guard: MemoryGuard, pool: UdpPool) -> None:
-    take(pool, 1)
+def test_nothing_waits_for_a_guard_that_is_busy(guard: MemoryGuard, pool: UdpPool) -> None:
+    """What the guard has not opened yet has smaller buffers."""
+    pool.fill()
     guard.answer()
-    take(pool, 2 * PORTION - 1)
-    assert (guard.waited_for, len(guard.later)) == (1, 1)
-    take(pool, 1)
-    assert guard.waited_for == 2
+    take(pool, 3 * PORTION)
+    assert len(guard.later) == 1
 
 
 def test_sockets_are_of_the_family(guard: MemoryGuard, pool: UdpPool) -> None:
@@ -104,15 +99,13 @@ def test_a_failed_request_is_repeated(
     done(answer)
     take(pool, 1)
     assert len(guard.later) == 1
-    take(pool, PORTION)
-    assert guard.waited_for == 2
 
 
 def test_all_are_closed(guard: MemoryGuard) -> None:
     before = descriptors()
     pool = UdpPool(cast(Any, guard), 4)
-    take(pool, 1)
+    pool.fill()
     guard.answer()
-    assert descriptors() == before + 2 * PORTION - 1
+    assert descriptors() == before + PORTION
     pool.close()
     assert descriptors() == before

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import socket
 from pathlib import Path
 
 import pytest
 
 from router.platform.linux import undo
-from router.platform.linux.entries import Entry, sysctl_entry
+from router.platform.linux.entries import Entry, sysctl_entry, tun_entry
+from router.platform.linux.netlink.links import delete_link
+from router.platform.linux.netlink.request import Request
 
 
 @pytest.fixture
@@ -40,3 +43,23 @@ def test_a_failure_is_reported_and_does_not_stop_the_rest(
     assert undo.undo_all([ours, sysctl_entry("directory", "1", "2")]) == [ours]
     assert (settings / "ours").read_text() == "1"
     assert "directory" in caplog.text
+
+
+@pytest.mark.parametrize(
+    ("present", "deleted"), [("tun11", [7]), ("other", []), (None, [])], ids=str
+)
+def test_only_the_tun_of_the_same_name_and_index_is_deleted(
+    present: str | None, deleted: list[int], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def name_of(index: int) -> str:
+        assert index == 7
+        if present is None:
+            raise OSError
+        return present
+
+    found: list[Request] = []
+    monkeypatch.setattr(socket, "if_indextoname", name_of)
+    monkeypatch.setattr(undo, "request", found.append)
+    entry = tun_entry("tun11", 7)
+    assert undo.undo_all([entry]) == [entry]
+    assert found == [delete_link(index) for index in deleted]

@@ -234,3 +234,33 @@ def test_the_undoer_ignores_signals_for_the_router(journal: Path, change: Entry)
     undoer.record(socket_entry(change["path"] + ".2"))
     assert undoer.close()
     assert not journal.exists()
+
+
+def test_the_end_of_the_router_ends_the_input_of_a_guard_that_hangs(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(undoers, "GRACE", 0.0)
+    ours, guard = socket.socketpair()
+    router, process = os.pipe()
+    monkeypatch.setattr(undoers, "CONNECTION", ours.fileno())
+    guard.send(b"a line")
+    assert undoers._has_input(router)
+    os.close(process)
+    assert undoers._has_input(router), "what the guard is still doing is recorded"
+    ours.recv(100)
+    assert not undoers._has_input(router)
+    guard.close()
+    assert undoers._has_input(router), "the end of the input"
+    assert undoers._has_input(None)
+    ours.close()
+    os.close(router)
+
+
+def test_an_undoer_is_told_of_the_router(journal: Path, change: Entry) -> None:
+    router, process = os.pipe()
+    undoer = Undoer(journal, router)
+    os.close(process)
+    undoer.record(change)
+    assert undoer.close()
+    assert not journal.parent.exists()
+    os.close(router)

@@ -10,6 +10,7 @@ from collections.abc import Collection
 from router.platform.base.answers import NumberedPrefix, Place
 from router.platform.base.errors import PlatformError
 from router.platform.linux.answer_counters import COUNTER, MOST_NUMBERS
+from router.platform.linux.prefix_records import pack_records
 from router.platform.privileged.client import GuardClient
 
 
@@ -33,7 +34,11 @@ class LinuxAnswerCounters:
 
     def count(self, prefixes: Collection[NumberedPrefix], places: Collection[Place]) -> None:
         added, removed = difference(self._prefixes, prefixes)
-        self._guard.call("count_answers", added=added, removed=removed, places=list(places))
+        self._guard.call(
+            *("count_answers", pack_records((*added, *removed))),
+            added=len(added),
+            places=list(places),
+        )
         self._prefixes = prefixes
 
     def read(self, counter: int) -> tuple[int, int]:

@@ -32,18 +32,21 @@ class LinuxPacketFilter:
         )
 
     def request_of(self, packet: ip.Packet) -> TrackedRequest | None:
-        is_translated = self._guard.call(
-            "request_of",
-            version=packet.version,
-            protocol=packet.protocol,
-            source=packet.source.hex(),
-            destination=packet.destination.hex(),
-            start=bytes(packet.body[:ICMP_HEADER]).hex(),
-        ).value
+        try:
+            is_translated = self._guard.call_briefly(
+                "request_of",
+                version=packet.version,
+                protocol=packet.protocol,
+                source=packet.source.hex(),
+                destination=packet.destination.hex(),
+                start=bytes(packet.body[:ICMP_HEADER]).hex(),
+            ).value
+        except BlockingIOError:
+            return None  # the guard is busy: as if nothing were tracked
         return None if is_translated is None else TrackedRequest(is_translated)
 
     def watch_host_rules(self) -> HostRuleChanges:
-        number, descriptors = self._guard.call("watch_host_rules")
+        number, descriptors, _ = self._guard.call("watch_host_rules")
         sockets = [socket.socket(fileno=each) for each in descriptors]
         if len(sockets) < number:  # the kernel drops those that this process has no room for
             for sock in sockets:

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import ctypes
 import errno
-import os
+import logging
 import resource
 import socket
 from pathlib import Path
@@ -13,11 +12,14 @@ from typing import Final
 from router.platform.account import become
 from router.platform.base.errors import PlatformError
 from router.platform.linux.reread import Output
+from router.platform.linux.sandbox import enter
 from router.platform.linux.sockets import bind_to_device
 from router.platform.privileged.client import GuardClient
+from router.platform.reason import reason
 
-PR_SET_NO_NEW_PRIVS: Final = 38
-"""linux/prctl.h"""
+log = logging.getLogger(__name__)
+
+ROOT: Final = "root"
 
 
 class LinuxProcesses:
@@ -27,9 +29,20 @@ class LinuxProcesses:
         self._guard = guard
 
     def drop_privileges(self, user: str) -> None:
+        enter.leave_terminal()
+        if user != ROOT:
+            enter.empty_bounding_set()
         become(user)
-        _forbid_new_privileges()
+        enter.forbid_new_privileges()
         _check_binding(user)
+        try:
+            enter.filter_system_calls()
+        except OSError as error:
+            log.warning(
+                "this system has no filter of system calls for the router (seccomp: %s): one that "
+                "was taken over could make those of any program of user %s",
+                *(reason(error), user),
+            )
 
     def guard(self) -> GuardClient:
         return self._guard
@@ -48,13 +61,6 @@ class LinuxProcesses:
 
     def open_descriptors(self) -> int:
         return sum(1 for _ in Path("/proc/self/fd").iterdir())
-
-
-def _forbid_new_privileges() -> None:
-    """No program that the router executes gains privileges (prctl(2)). Raises PlatformError."""
-    libc = ctypes.CDLL(None, use_errno=True)
-    if libc.prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0):
-        raise PlatformError(f"prctl(PR_SET_NO_NEW_PRIVS): {os.strerror(ctypes.get_errno())}")
 
 
 def _check_binding(user: str) -> None:

@@ -24,6 +24,7 @@ class LinuxSockets:
             "icmp_socket",
             version=version,
             name=interface.name,
+            index=interface.index,
             first_id=echo_ids.start,
             after_last=echo_ids.stop,
         )
@@ -40,8 +41,12 @@ class LinuxSockets:
         return udp_socket(self._udp[version].take(), version, interface, source, port)
 
     def raw_socket(self, version: int, interface: Interface, address: str) -> socket.socket:
-        return self._guard.open_socket(
-            "raw_socket", version=version, name=interface.name, address=address
+        return self._guard.open_soon(
+            "raw_socket",
+            version=version,
+            name=interface.name,
+            index=interface.index,
+            address=address,
         )
 
     def frame_socket(
@@ -51,8 +56,14 @@ class LinuxSockets:
         if link is None:
             return None
         protocol = 0 if link.has_header else ETHERTYPE[version]
-        sock = self._guard.open_socket("frame_socket", name=interface.name, protocol=protocol)
+        sock = self._guard.open_soon(
+            "frame_socket", name=interface.name, index=interface.index, protocol=protocol
+        )
         return LinuxFrameSocket(sock, version, interface.index, source, link, self._resolve)
+
+    def keep_ready(self) -> None:
+        for pool in self._udp.values():
+            pool.fill()
 
     def close(self) -> None:
         """Those that are still unused."""
@@ -60,4 +71,7 @@ class LinuxSockets:
             pool.close()
 
     def _resolve(self, interface: int, neighbour: bytes) -> None:
-        self._guard.call("resolve_neighbour", interface=interface, neighbour=neighbour.hex())
+        """Without waiting for it."""
+        self._guard.request(
+            *("resolve_neighbour", lambda _: None), interface=interface, neighbour=neighbour.hex()
+        )

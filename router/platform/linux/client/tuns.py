@@ -32,7 +32,7 @@ class LinuxTuns:
     def open_tun(
         self, name: str | None, mtu: int, addresses: Sequence[IPv4Interface | IPv6Interface]
     ) -> TunDevice:
-        (tun, leftovers), descriptors = self._guard.call(
+        (tun, leftovers), descriptors, _ = self._guard.call(
             "open_tun",
             name=name,
             mtu=mtu,

@@ -1,7 +1,8 @@
 """UDP sockets that the guard opened and no flow uses yet.
 
-Always true: the pool is refilled while sockets are left, so the first datagram of a flow waits for
-the guard, which may be comparing thousands of routes, only if very many flows begin at a time.
+Always true: nothing here waits for the guard, which may be comparing thousands of routes. The pool
+is refilled while sockets are left; where very many flows begin at a time, some get a socket of this
+process's own, whose buffers are as large as those of any program.
 """
 
 from __future__ import annotations
@@ -10,6 +11,9 @@ import socket
 from collections import deque
 from typing import Final
 
+from router.platform.families import FAMILY
+from router.platform.linux.datagrams import BUFFER
+from router.platform.linux.sockets import enlarge_buffers
 from router.platform.privileged.channel import Message
 from router.platform.privileged.client import GuardClient
 
@@ -26,14 +30,16 @@ class UdpPool:
         self._unused: deque[socket.socket] = deque()
         self._is_requested = False
 
-    def take(self) -> socket.socket:
-        """One that is bound to nothing, and the caller's. Raises PlatformError, OSError."""
-        if not self._unused:
-            self._unused += self._guard.open_sockets("udp_sockets", **self._arguments)
-        taken = self._unused.popleft()
+    def fill(self) -> None:
+        """Request sockets, if few are left. Raises PlatformError."""
         if len(self._unused) <= PORTION and not self._is_requested:
             self._is_requested = True
             self._guard.request("udp_sockets", self._refill, **self._arguments)
+
+    def take(self) -> socket.socket:
+        """One that is bound to nothing, and the caller's. Raises PlatformError, OSError."""
+        taken = self._unused.popleft() if self._unused else self._own()
+        self.fill()
         return taken
 
     def close(self) -> None:
@@ -41,7 +47,12 @@ class UdpPool:
             self._unused.pop().close()
 
     def _refill(self, reply: Message | Exception) -> None:
-        """An error is not reported here: `take` meets it again once the pool is empty."""
+        """An error is not reported here: `take` requests again."""
         self._is_requested = False
         if isinstance(reply, Message):
             self._unused += (socket.socket(fileno=each) for each in reply.descriptors)
+
+    def _own(self) -> socket.socket:
+        sock = socket.socket(FAMILY[self._arguments["version"]], socket.SOCK_DGRAM)
+        enlarge_buffers(sock, BUFFER)
+        return sock

@@ -1,4 +1,4 @@
-"""Requests about one link: RTM_GETLINK and RTM_NEWLINK (linux/if_link.h).
+"""Requests about one link: RTM_GETLINK, RTM_NEWLINK and RTM_DELLINK (linux/if_link.h).
 
 Must not know: sockets.
 """
@@ -12,6 +12,7 @@ from router.platform.linux.netlink.constants import (
     IFLA_IFNAME,
     IFLA_MTU,
     IFLA_TXQLEN,
+    RTM_DELLINK,
     RTM_GETLINK,
     RTM_NEWLINK,
 )
@@ -63,6 +64,11 @@ def set_link(
     if name is not None:
         body += _name(name)
     return Request(RTM_NEWLINK, 0, body)
+
+
+def delete_link(index: int) -> Request:
+    """Refused with ENODEV where there is none."""
+    return Request(RTM_DELLINK, 0, IFINFOMSG.pack(0, 0, index, 0, 0))
 
 
 def parse_link(body: bytes) -> Link:

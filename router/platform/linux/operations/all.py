@@ -2,28 +2,41 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+import os
+import time
+from collections.abc import Callable, Container, Mapping
+from typing import Final
 
+from router.flows.limiter import TokenBucket
+from router.platform.base.errors import PlatformError
 from router.platform.linux.operations.answers import AnswerOperations
 from router.platform.linux.operations.host_rules import host_rules, request_of, watch_host_rules
 from router.platform.linux.operations.interfaces import InterfaceOperations
 from router.platform.linux.operations.sockets import SocketOperations
 from router.platform.linux.operations.tun import TunOperations
+from router.platform.linux.process_descriptor import process_descriptor
 from router.platform.linux.reread import Program
 from router.platform.linux.undoer import Undoer
 from router.platform.privileged.channel import Message
+
+READERS_PER_SECOND: Final = 2
+READER_BURST: Final = 20
+"""Processes of root that read the rules, of which one runs at a time."""
 
 
 class LinuxOperations:
     """See Operations. program: reads the rules file again."""
 
     def __init__(self, program: Program) -> None:
-        tun = TunOperations()
+        self.router = process_descriptor(os.getppid())
+        tun = TunOperations(self.router)
         interfaces = InterfaceOperations(tun)
         sockets = SocketOperations(tun)
         answers = AnswerOperations()
         self._program = program
+        self._readers = TokenBucket(READERS_PER_SECOND, READER_BURST)
         self._tun = tun
+        self.with_records: Container[str] = {"add_routes", "reconcile", "count_answers"}
         self.by_name: Mapping[str, Callable[..., Message]] = {
             "open_tun": tun.open_tun,
             "add_routes": tun.add_routes,
@@ -43,6 +56,7 @@ class LinuxOperations:
             "answer_counters": answers.answer_counters,
             "count_answers": answers.count_answers,
             "start_reread": self._start_reread,
+            "nothing": lambda: Message(None),
         }
 
     @property
@@ -54,5 +68,7 @@ class LinuxOperations:
         return self.undoer is None or self.undoer.close()
 
     def _start_reread(self) -> Message:
-        """Hands over the pipe that the program writes to."""
+        """Hands over the pipe that the program writes to. Raises PlatformError."""
+        if not self._readers.take(time.monotonic()):
+            raise PlatformError("the rules are read too often: try again in a second")
         return Message(None, [self._program.start()])

@@ -4,13 +4,20 @@ from __future__ import annotations
 
 import os
 from collections.abc import Sequence
+from typing import Any
 
+from router.config.interfaces import interface_fault
 from router.platform.base.answers import NumberedPrefix, Place
 from router.platform.base.errors import PlatformError
-from router.platform.linux.answer_counters import AnswerFilters, allow_memory
+from router.platform.linux.answer_counters import MOST_NUMBERS, AnswerFilters, allow_memory
+from router.platform.linux.operations.arguments import (
+    MOST_INDEX,
+    check_address,
+    check_number,
+    invalid,
+)
+from router.platform.linux.prefix_records import unpack_records
 from router.platform.privileged.channel import Message
-
-Numbers = Sequence[Sequence[int]]
 
 
 class AnswerOperations:
@@ -26,20 +33,31 @@ class AnswerOperations:
             self._filters = AnswerFilters()
         return Message(None, [os.dup(self._filters.counters)])
 
-    def count_answers(
-        self, added: Numbers, removed: Numbers, places: Sequence[Sequence[str | int]]
-    ) -> Message:
-        """See AnswerFilters.change."""
+    def count_answers(self, added: int, places: Sequence[Sequence[Any]], records: bytes) -> Message:
+        """See AnswerFilters.change. records: of the prefixes that are added, `added` of them, and
+        then of those that are removed."""
         if self._filters is None:
             raise PlatformError("nothing counts answers")
+        prefixes = [NumberedPrefix(*each) for each in unpack_records(records)]
+        check_number(added, 0, len(prefixes))
+        wanted = [_checked_place(*each) for each in places]
         try:
-            self._filters.change(
-                (NumberedPrefix(*each) for each in added),
-                (NumberedPrefix(*each) for each in removed),
-                (Place(*each) for each in places),  # type: ignore[arg-type]
-            )
+            self._filters.change(prefixes[:added], prefixes[added:], wanted)
         except BaseException:
             self._filters.close()
             self._filters = None
             raise
         return Message(None)
+
+
+def _checked_place(number: Any, name: Any, index: Any, address: Any, counter: Any) -> Place:
+    """Of the interface it is known later whether it still is the one."""
+    if not isinstance(name, str) or interface_fault(name) is not None:
+        raise invalid("the name of an interface", name)
+    return Place(
+        check_number(number, 0, MOST_NUMBERS),
+        name,
+        check_number(index, 1, MOST_INDEX),
+        str(check_address(address)),
+        check_number(counter, 0, MOST_NUMBERS - 1),
+    )

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import socket
-
 from router.platform.base.errors import PlatformError
 from router.platform.linux.endpoints import EndpointMemory
 from router.platform.linux.netlink.neighbours import resolve
+from router.platform.linux.operations.arguments import MOST_INDEX, check_interface, check_number
 from router.platform.linux.operations.tun import TunOperations
 from router.platform.linux.prepared_interface import give_default_route, loosen_rp_filter
 from router.platform.linux.present import present_endpoints
@@ -23,7 +22,7 @@ class InterfaceOperations:
 
     def prepare_interface(self, name: str, index: int, *, routed: bool) -> Message:
         """See RouteInstaller.prepare_interface. `routed`: whether IPv6 packets need a route."""
-        _check_interface(name, index)
+        check_interface(name, index)
         undoer = self._tun.opened_undoer()
         try:
             changed = loosen_rp_filter(name, undoer)
@@ -35,19 +34,11 @@ class InterfaceOperations:
 
     def resolve_neighbour(self, interface: int, neighbour: str) -> Message:
         """See FrameSocket.send_when_resolved; the address in hexadecimal."""
-        resolve(interface, bytes.fromhex(neighbour))
+        address = bytes.fromhex(neighbour)
+        check_number(len(address), 4, 16)
+        resolve(check_number(interface, 1, MOST_INDEX), address)
         return Message(None)
 
     def endpoints(self) -> Message:
         """See Facts.endpoints."""
         return Message(present_endpoints(self._endpoints))
-
-
-def _check_interface(name: str, index: int) -> None:
-    """Raises PlatformError if the interface is gone."""
-    try:
-        found = socket.if_nametoindex(name)
-    except OSError:  # which has no errno number
-        found = 0
-    if found != index:
-        raise PlatformError(f"interface {name} is gone")

@@ -6,17 +6,22 @@ import contextlib
 import errno
 from collections.abc import Iterable, Sequence
 from ipaddress import ip_interface
-from typing import Any
+from typing import Any, Final
 
+from router.config.interfaces import interface_fault
+from router.config.schema import MAXIMUM_MTU, MINIMUM_MTU
 from router.platform.base.errors import PlatformError
 from router.platform.base.routes import ReconcileResult
 from router.platform.families import FAMILY
 from router.platform.linux.bound_to_tun import route_bound_sockets
+from router.platform.linux.entries import tun_entry
 from router.platform.linux.journal import SUFFIX
 from router.platform.linux.leftovers import clean_up
+from router.platform.linux.netlink.addresses import Address
 from router.platform.linux.netlink.links import get_link_named
 from router.platform.linux.netlink.request import request
 from router.platform.linux.netlink.table_entry import TableEntry
+from router.platform.linux.operations.arguments import check_number, invalid
 from router.platform.linux.operations.conflicts import check_addresses_free, name_conflict
 from router.platform.linux.reconcile import install_routes, present_routes, reconcile_routes
 from router.platform.linux.route_message import unpack_routes
@@ -29,16 +34,22 @@ from router.platform.reason import reason
 from router.policy.prefixes import format_prefix
 from router.policy.routes.capture import Route
 
+MOST_ADDRESSES: Final = 2
+"""One of each family."""
+
 
 class TunOperations:
-    """Of the one TUN. `name` and `index` are its own once it is open."""
+    """Of the one TUN. `name`, `index` and `addresses` are its own once it is open. router: see
+    Operations."""
 
-    def __init__(self) -> None:
+    def __init__(self, router: int | None) -> None:
         self.undoer: Undoer | None = None
         self.name = ""
         self.index = 0
+        self._router = router
         self._interface: TunInterface | None = None
         self._routes: list[Route] = []
+        self.addresses: Sequence[Address] = ()
 
     def open_tun(
         self, name: str | None, mtu: int, addresses: Sequence[str], *, offloads: bool
@@ -47,13 +58,17 @@ class TunOperations:
         whether it is undone, and the descriptor, of which the guard keeps none."""
         if self.undoer is not None:
             raise PlatformError(f"there is a TUN device already, {self.name}")
+        if name is not None and (not isinstance(name, str) or interface_fault(name) is not None):
+            raise invalid("the name of an interface", name)
+        check_number(mtu, MINIMUM_MTU, MAXIMUM_MTU)
+        configured = _checked_addresses(addresses)
         leftovers = list(clean_up())
         self._check_free(name, addresses)
         tun = open_tun(name, mtu, offloads)
         self.name, self.index = tun.name, tun.index
         try:
-            self.undoer = start_undoer(tun.name)
-            configured = [ip_interface(address) for address in addresses]
+            self.undoer = start_undoer(tun.name, self._router)
+            self.undoer.record(tun_entry(tun.name, tun.index))
             self._interface = TunInterface(tun, configured)
             self._interface.configure()
             route_bound_sockets(self.name, self.index, self.undoer)
@@ -63,19 +78,31 @@ class TunOperations:
         except OSError as error:
             tun.close()
             raise PlatformError(f"{tun.name} cannot be configured: {reason(error)}") from error
+        self.addresses = configured
         return Message(({"name": tun.name, "offloads": tun.offloads}, leftovers), [tun.fileno()])
 
-    def add_routes(self, routes: dict[str, Any]) -> Message:
+    def add_routes(self, labels: Sequence[Any], records: bytes) -> Message:
         """See RouteInstaller.add_routes."""
+        routes = unpack_routes(labels, records)
         self.opened().address_routes.learn()
-        self._routes = unpack_routes(routes)
-        install_routes(self.index, self._routes)
+        install_routes(self.index, routes)
+        self._routes = routes
         return Message(None)
 
-    def reconcile(self, routes: dict[str, Any] | None) -> Message:
-        """See RouteInstaller.reconcile; None means the routes of the request before."""
-        if routes is not None:
-            self._routes = unpack_routes(routes)
+    def reconcile(self, labels: Sequence[Any] | None, records: bytes) -> Message:
+        """See RouteInstaller.reconcile; without labels those routes are wanted that were wanted
+        before. What is refused is not wanted afterwards."""
+        former = self._routes
+        if labels is not None:
+            self._routes = unpack_routes(labels, records)
+        try:
+            return Message(self._reconcile())
+        except BaseException:
+            self._routes = former
+            raise
+
+    def _reconcile(self) -> ReconcileResult:
+        """Raises PlatformError."""
         interface = self.opened()
         try:
             result = interface.restore()
@@ -94,7 +121,7 @@ class TunOperations:
                 )
         if refused:
             raise PlatformError("; ".join(refused))
-        return Message(result)
+        return result
 
     def _route_bound_sockets(self) -> bool:
         """Whether something was missing. It is the least of what the TUN needs: an error leaves it
@@ -150,15 +177,25 @@ def _is_taken(name: str) -> bool:
     return True
 
 
-def start_undoer(tun: str) -> Undoer:
+def start_undoer(tun: str, router: int | None = None) -> Undoer:
     """A former run that ends may remove the directory before the file is in it. Raises
     PlatformError."""
     try:
         for _ in range(TRIES):
             with contextlib.suppress(FileNotFoundError):
-                return Undoer(make_runtime_directory() / (tun + SUFFIX))
-        return Undoer(make_runtime_directory() / (tun + SUFFIX))
+                return Undoer(make_runtime_directory() / (tun + SUFFIX), router)
+        return Undoer(make_runtime_directory() / (tun + SUFFIX), router)
     except OSError as error:
         raise PlatformError(
             f"the journal of changes to undo cannot be written: {reason(error)}: {remedy(error)}"
         ) from error
+
+
+def _checked_addresses(addresses: Any) -> Sequence[Address]:
+    """Raises PlatformError."""
+    if not isinstance(addresses, list) or not 0 < len(addresses) <= MOST_ADDRESSES:
+        raise invalid("the addresses of a TUN", addresses)
+    try:
+        return [ip_interface(address if isinstance(address, str) else "") for address in addresses]
+    except ValueError:
+        raise invalid("the addresses of a TUN", addresses) from None

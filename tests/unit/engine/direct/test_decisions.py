@@ -148,6 +148,20 @@ def test_another_protocol_from_another_interface_is_refused(world: World, versio
 
 
 @BOTH
+def test_a_packet_whose_socket_is_not_open_yet_is_lost_and_the_next_leaves(
+    world: World, version: int
+) -> None:
+    """The guard is busy: nobody waits for it, and no error is true."""
+    packet = segment(version, "S", source=ETH0)
+    world.raw.late = True
+    assert world.send(packet) == []
+    assert world.drops == {"no-buffer": 1}
+    world.raw.late = False
+    assert world.send(packet) == []
+    assert left(world) == [one_hop_less(packet)]
+
+
+@BOTH
 def test_what_no_outbound_carries_does_not_leave(world: World, version: int) -> None:
     assert len(world.send(segment(version, "S", host=3))) == 1
     assert world.send(segment(version, "S", host=2)) == []

@@ -73,6 +73,8 @@ class MemorySystem:
         self.cut_off: int | None = None
         self.starts = True
         self.failed: list[str] = []
+        self.hangs = False
+        self.waiting: list[Callable[[PlatformError | None], None]] = []
 
     def endpoints(self) -> tuple[()]:
         return ()
@@ -86,6 +88,15 @@ class MemorySystem:
             raise PlatformError("no room for routes: have fewer")
         self.present = list(routes)
         return ReconcileResult([], self.failed, [])
+
+    def guard(self) -> MemorySystem:
+        return self
+
+    def when_free(self, done: Callable[[PlatformError | None], None]) -> None:
+        if self.hangs:
+            self.waiting.append(done)
+        else:
+            done(None)
 
     def start_reread(self) -> Output:
         if not self.starts:
