@@ -132,6 +132,15 @@ def reset(sock: socket.socket) -> None:
     sock.close()
 
 
+def read(sock: socket.socket, size: int) -> None:
+    """Read so many bytes. Raises OSError, and EOFError where the stream ends before."""
+    while size:
+        received = len(sock.recv(min(size, 1 << 16)))
+        if not received:
+            raise EOFError
+        size -= received
+
+
 def read_to_end(sock: socket.socket) -> bytes:
     """All data up to the end of the stream. Raises OSError."""
     pieces = []

@@ -86,13 +86,9 @@ def test_a_connection(bed: Testbed, family: Family, port: int, host: int) -> Non
             far.sendall(b"question")
             assert server.recv(100) == b"question"
             with alongside(lambda: server.sendall(bytes(MUCH))):
-                left = MUCH
-                while left:
-                    left -= len(far.recv(min(left, 1 << 16)))
+                sockets.read(far, MUCH)
             with alongside(lambda: far.sendall(bytes(MUCH))):
-                left = MUCH
-                while left:
-                    left -= len(server.recv(min(left, 1 << 16)))
+                sockets.read(server, MUCH)
             far.shutdown(socket.SHUT_WR)
             assert server.recv(1) == b""
             server.close()

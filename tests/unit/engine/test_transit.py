@@ -2,30 +2,22 @@
 
 from __future__ import annotations
 
-from ipaddress import ip_address, ip_interface
+from ipaddress import ip_address
 from pathlib import Path
 
 import pytest
 
 from router.engine.transit import ASKED_AGAIN
 from router.platform.base.packet_filter import TrackedRequest
-from router.policy.network import Interface
 from router.wire import icmp, ip
 from router.wire.icmp import Error
-from tests.unit.engine.world import World
+from tests.unit.engine.world import ETH0, World
 from tests.unit.wire.packets import INSIDE, IP, TCP, UDP, IPv6, decoded, echo_request
 
 BOTH = pytest.mark.parametrize("version", [4, 6])
 LAN = {4: "10.1.0.2", 6: "fd01::2"}
 FAR = {4: "203.0.113.9", 6: "2001:db8:113::9"}
 """Captured for TCP, and reached by eth0 as the system's own routes say."""
-ETH0 = Interface(
-    "eth0",
-    3,
-    up=True,
-    mtu=1500,
-    addresses=(ip_interface("192.0.2.2/24"), ip_interface("2001:db8:2::2/64")),
-)
 
 
 @pytest.fixture

@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import errno
 from collections.abc import Iterable, Mapping, Sequence
-from ipaddress import ip_address
+from ipaddress import ip_address, ip_interface
 from pathlib import Path
 from types import MappingProxyType, SimpleNamespace
 from typing import Any, cast
@@ -65,6 +65,15 @@ rules:
   - {cidr: [198.51.100.0/24, "2001:db8:100::/64"], policy: home}
   - {cidr: [203.0.113.0/24, "2001:db8:113::/64"], protocol: tcp, policy: home}
 """
+
+
+ETH0 = Interface(
+    "eth0",
+    3,
+    up=True,
+    mtu=1500,
+    addresses=(ip_interface("192.0.2.2/24"), ip_interface("2001:db8:2::2/64")),
+)
 
 
 class MemoryTun:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import errno
-from ipaddress import ip_interface
 from pathlib import Path
 from random import Random
 
@@ -12,18 +11,14 @@ import pytest
 from router.engine.direct.flow import SAMPLE_INTERVAL
 from router.engine.direct.runs import MOST_FLOWS
 from router.engine.reading import read_all
-from router.policy.network import Interface
 from router.wire import ip, offload, udp
 from router.wire.checksum import ones_complement_sum
 from router.wire.offload import FIELDS, HEADER
-from tests.unit.engine.world import World, far
+from tests.unit.engine.world import ETH0, World, far
 from tests.unit.wire.packets import IP, UDP, IPv6
 
 BOTH = pytest.mark.parametrize("version", [4, 6])
 OWN = {4: "192.0.2.2", 6: "2001:db8:2::2"}
-ETH0 = Interface(
-    "eth0", 2, True, 1500, (ip_interface("192.0.2.2/24"), ip_interface("2001:db8:2::2/64"))
-)
 HOME = 9
 
 

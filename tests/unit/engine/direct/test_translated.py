@@ -3,26 +3,19 @@ machine begins from the same address leaves as before."""
 
 from __future__ import annotations
 
-from ipaddress import ip_address, ip_interface
+from ipaddress import ip_address
 from pathlib import Path
 
 import pytest
 
 from router.platform.base.packet_filter import TrackedRequest
-from router.policy.network import Interface
 from router.wire import icmp, ip
 from router.wire.offload import HEADER
-from tests.unit.engine.world import OWN, World, far
+from tests.unit.engine.world import ETH0, OWN, World, far
 from tests.unit.wire.packets import IP, TCP, UDP, IPv6, Packet, echo_request
 
 BOTH = pytest.mark.parametrize("version", [4, 6])
 HOST = 9
-ETH0 = Interface(
-    *("eth0", 3),
-    up=True,
-    mtu=1500,
-    addresses=(ip_interface("192.0.2.2/24"), ip_interface("2001:db8:2::2/64")),
-)
 
 
 @pytest.fixture
