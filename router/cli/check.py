@@ -3,21 +3,25 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 
 from router.cli import exits
 from router.cli.report import Report, print_report
 from router.cli.rules_file import load_rules, rules_file
 from router.config.loader import Loaded, RulesFileUnreadable, collector_paused
+from router.config.model import Config, Proxy
 from router.config.problems import Problem, Severity
 from router.config.reading import out_of_memory
 from router.platform import present_network
+from router.platform.proxies import proxy_faults
 from router.policy.findings import find_all
 from router.policy.findings.situation import Situation
 from router.policy.interfaces import wanted_interfaces
 from router.policy.match.coverage import RuleCoverage
 from router.policy.match.table import RuleSet
-from router.policy.network import Network
+from router.policy.network import Network, ProxyFault
 
 
 def check(given: Path | None, form: str, *, strict: bool) -> int:
@@ -39,9 +43,15 @@ def _report(given: Path | None) -> Report:
     user = config.user if config else None
     wanted = wanted_interfaces(config) if config else frozenset()
     try:
-        return inspect(loaded, present_network(user, sources_of=wanted))
+        network = present_network(user, sources_of=wanted)
+        return inspect(loaded, replace(network, proxy_faults=_proxy_faults(config)))
     except MemoryError:
         raise RulesFileUnreadable(out_of_memory()) from None
+
+
+def _proxy_faults(config: Config | None) -> Mapping[Proxy, ProxyFault]:
+    policies = config.policies.values() if config else ()
+    return proxy_faults(policy.proxy for policy in policies if policy.proxy is not None)
 
 
 def inspect(loaded: Loaded, network: Network) -> Report:

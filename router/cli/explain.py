@@ -217,9 +217,14 @@ def _rule_in_words(config: Config, index: int) -> str:
 
 
 def _policy_in_words(situation: Situation, answer: Answer) -> str:
-    interface = situation.config.policies[answer.policy].interface
+    policy = situation.config.policies[answer.policy]
+    interface = policy.interface if policy.proxy is None else f"the proxy {policy.proxy}"
     if interface is None:
         return answer.policy
+    if answer.applies != answer.policy and answer.up:
+        return (
+            f"{answer.policy}, by {interface}, which carries no ICMP, so {answer.applies} applies"
+        )
     if not situation.network.readable:
         return f"{answer.policy}, by {interface}; whether it is up is not known"
     if answer.up:
@@ -231,6 +236,9 @@ def _action_in_words(answer: Answer, known: bool) -> str:
     egress = answer.egress
     if not known or (egress.interface is None and answer.action != FORWARD):
         return answer.action
+    if answer.proxy is not None:
+        name = f", {egress.interface}" if egress.interface else ""
+        return f"{answer.action}: by the proxy {answer.proxy}{name}"
     if egress.interface is None:
         return f"{answer.action}: but its interface has no address of that family"
     hop = f"next hop {egress.gateway}" if egress.gateway else "directly"

@@ -19,6 +19,7 @@ from router.platform.base.errors import PlatformError
 from router.platform.base.processes import Supervisor
 from router.platform.base.system import System
 from router.platform.log import is_journal, log_problems, log_to
+from router.platform.proxies import with_addresses
 from router.platform.reason import reason
 from router.platform.supervisor import supervisor_of
 from router.policy.findings import account
@@ -46,7 +47,7 @@ def run(given: Path | None) -> int:
         except PlatformError as error:
             log.error("%s", error)  # noqa: TRY400 - for people
         return exits.BAD_RULES
-    return _run(loaded.config, system, supervisor)
+    return _run(with_addresses(loaded.config), system, supervisor)
 
 
 def _run(config: Config, system: System, supervisor: Supervisor) -> int:

@@ -9,17 +9,24 @@ Must not know: which keys exist (callers pass them) or what values mean.
 from __future__ import annotations
 
 import difflib
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
+from contextlib import AbstractContextManager
 from functools import lru_cache
+from pathlib import Path
 from typing import NamedTuple
 
+from router.config import opening
 from router.config.bounds import PROBLEMS
 from router.config.document import Collection, Document, Mapping, Node, Scalar, Sequence
 from router.config.model import Place
+from router.config.opening import Opener
 from router.config.problems import Problem, Severity, quoted
 
 MEANT = 0.7
 """From this likeness on (difflib's ratio) a misspelt key is read as the nearest known one."""
+
+
+OpenFile = Callable[[Path], AbstractContextManager[opening.OpenFile]]
 
 
 class TooManyProblems(Exception):
@@ -31,10 +38,13 @@ class Findings:
 
     What reports an error raises TooManyProblems where there are PROBLEMS of them; further warnings
     are not kept.
+
+    open_file: opens what else the document names, see Opener.open.
     """
 
-    def __init__(self, document: Document) -> None:
+    def __init__(self, document: Document, open_file: OpenFile | None = None) -> None:
         self.document = document
+        self.open_file: OpenFile = open_file or Opener().open
         self.problems: list[Problem] = []
         self._found = dict.fromkeys(Severity, 0)
         self.passed_over: set[str] = set()
@@ -49,6 +59,11 @@ class Findings:
 
     def warning(self, code: str, where: Node | Place, message: str, remedy: str) -> None:
         self._add(code, Severity.WARNING, where, message, remedy)
+
+    def secret_error(self, code: str, where: Node, message: str, remedy: str) -> None:
+        """An error whose line is not shown."""
+        place = self.place(where)
+        self.add([Problem(code, Severity.ERROR, place, message, remedy, shows_line=False)])
 
     def pass_over(self, node: Node, depth: int = 4) -> None:
         """Note the words of a value that is not read."""

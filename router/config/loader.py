@@ -16,6 +16,7 @@ import gc
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 
 from router.config.bounds import ATTEMPTS
@@ -148,7 +149,7 @@ def _load(path: Path, opener: Opener, progress: Progress | None, pure_python: bo
     except SyntaxProblemError as error:
         loaded.problems.append(error.problem)
         return loaded
-    findings = Findings(document)
+    findings = Findings(document, partial(opener.open, named_by_user=read.by_user))
     library = ListLibrary(findings, path, loaded.sources, opener, named_by_user=read.by_user)
     config = None
     with suppress(TooManyProblems):

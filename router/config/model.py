@@ -13,11 +13,12 @@ from array import array
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
-from ipaddress import IPv4Address, IPv4Interface, IPv6Address, IPv6Interface
+from ipaddress import IPv4Address, IPv4Interface, IPv6Address, IPv6Interface, ip_address
 from itertools import chain
 from typing import NamedTuple
 
-from router.config.schema import DEFAULT_USER
+from router.config.schema import DEFAULT_ICMP, DEFAULT_USER
+from router.wire.socks5 import Credentials
 
 LENGTH_BITS = 8
 """A packed prefix is first_address << LENGTH_BITS | prefix_length, so that sorting packed prefixes
@@ -36,6 +37,7 @@ class Place(NamedTuple):
 class PolicyType(StrEnum):
     DIRECT = "direct"
     VPN = "vpn"
+    SOCKS5 = "socks5"
     REPLY = "reply"
     DROP = "drop"
     REJECT = "reject"
@@ -59,8 +61,43 @@ class Path(StrEnum):
 
 
 @dataclass(frozen=True, slots=True)
+class Proxy:
+    """What a policy of type socks5 says about its proxy.
+
+    host: an address without brackets, or a name. credentials: user name and password, which no text
+    shows. via: the policy by which the proxy is reached; None: the system's own routes. icmp: the
+    policy that ICMP gets in its place. Places do not count in a comparison.
+    """
+
+    host: str
+    port: int
+    credentials: Credentials | None = None
+    via: str | None = None
+    udp: bool = True
+    icmp: str = DEFAULT_ICMP
+    place: Place | None = field(default=None, compare=False)
+    via_place: Place | None = field(default=None, compare=False)
+    icmp_place: Place | None = field(default=None, compare=False)
+    resolved: tuple[bytes, ...] = field(default=(), compare=False)
+    """The addresses that the name had when the rules were read, where they are to be run."""
+
+    @property
+    def address(self) -> IPv4Address | IPv6Address | None:
+        """Of the proxy; None where it has a name."""
+        try:
+            return ip_address(self.host)
+        except ValueError:
+            return None
+
+    def __str__(self) -> str:
+        """As in the file."""
+        return f"[{self.host}]:{self.port}" if ":" in self.host else f"{self.host}:{self.port}"
+
+
+@dataclass(frozen=True, slots=True)
 class Policy:
-    """A policy. `interface` and `on_down` are None for the built-in ones."""
+    """A policy. `interface` is None for built-in ones and proxies, `on_down` for built-in ones;
+    `proxy` is there for type socks5 alone."""
 
     name: str
     type: PolicyType
@@ -70,6 +107,7 @@ class Policy:
     on_down: str | None = None
     on_down_place: Place | None = None
     path: Path = Path.AUTO
+    proxy: Proxy | None = None
 
 
 class Prefix(NamedTuple):

@@ -10,6 +10,7 @@ Must not know: which interfaces there are.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from router.config.document import Mapping, Node, Scalar
@@ -38,11 +39,9 @@ from router.config.schema import (
     POLICY_NAME,
     POLICY_TYPES,
 )
+from router.config.socks5 import read_proxy, read_socks5_keys
 
 COMPARISONS = 100_000
-
-NOT_YET = ("socks5",)
-"""Types that the format has and this version can't carry out."""
 
 
 @dataclass(slots=True)
@@ -118,15 +117,8 @@ def _policy(findings: Findings, table: PolicyTable, name: str, entry: Entry) -> 
     if section is None:
         return None
     kind = _type_written(section)
-    if kind is not None and kind.text in NOT_YET:
-        findings.error(
-            "unsupported-policy-type",
-            kind,
-            f"this version has no {kind.text} policies yet",
-            f"use one of {listed(POLICY_TYPES)}, or leave the policy out",
-        )
-        findings.pass_over(section)
-        return None
+    if kind is not None and kind.text == PolicyType.SOCKS5:
+        return _socks5(findings, table, name, entry, section)
     keys = read_keys(findings, section, POLICY_KEYS, f"the policy {quoted(name)}")
     policy_type = _type(findings, keys.get("type"), entry.key, name)
     interface, interface_place = _interface(findings, keys.get("interface"), entry.key, name)
@@ -141,6 +133,23 @@ def _policy(findings: Findings, table: PolicyTable, name: str, entry: Entry) -> 
         on_down,
         on_down_place,
         path,
+    )
+
+
+def _socks5(
+    findings: Findings, table: PolicyTable, name: str, entry: Entry, section: Mapping
+) -> Policy | None:
+    keys = read_socks5_keys(findings, section, name)
+    if keys is None:
+        return None
+    on_down, on_down_place = _on_down(findings, table, keys.get("on_down"))
+    return Policy(
+        name,
+        PolicyType.SOCKS5,
+        findings.place(entry.key),
+        on_down=on_down,
+        on_down_place=on_down_place,
+        proxy=read_proxy(findings, table.refer, keys, entry.key, name),
     )
 
 
@@ -254,35 +263,55 @@ def check_interfaces(findings: Findings, table: PolicyTable, tun: Tun) -> None:
             )
 
 
+Next = Callable[[Policy], tuple[str | None, Place | None]]
+"""The policy that a key of a policy names, and where."""
+
+
 def check_loops(findings: Findings, table: PolicyTable) -> None:
-    """Each cycle of on_down is reported once, at the policy of it that stands first."""
+    """Each cycle is reported once, at the policy of it that stands first."""
+    remedy = "let one of them end in reject or drop"
+    _check_loop(findings, table, "on_down", _next_down, remedy)
+    _check_loop(findings, table, "icmp", _next_icmp, remedy)
+    _check_loop(findings, table, "via", _next_via, "let one of them leave by an interface")
+
+
+def _next_down(policy: Policy) -> tuple[str | None, Place | None]:
+    return policy.on_down, policy.on_down_place
+
+
+def _next_icmp(policy: Policy) -> tuple[str | None, Place | None]:
+    proxy = policy.proxy
+    return (None, None) if proxy is None else (proxy.icmp, proxy.icmp_place)
+
+
+def _next_via(policy: Policy) -> tuple[str | None, Place | None]:
+    proxy = policy.proxy
+    return (None, None) if proxy is None else (proxy.via, proxy.via_place)
+
+
+def _check_loop(
+    findings: Findings, table: PolicyTable, key: str, following: Next, remedy: str
+) -> None:
     done: set[str] = set()
     for start in table.policies:
         chain: dict[str, Policy] = {}
         name: str | None = start
         while name in table.policies and name not in done and name not in chain:
             chain[name] = table.policies[name]
-            name = chain[name].on_down
+            name, _ = following(chain[name])
         if name in chain:
             names = list(chain)
-            _report_loop(findings, [chain[each] for each in names[names.index(name) :]])
+            cycle = [chain[each] for each in names[names.index(name) :]]
+            way = " → ".join([*(policy.name for policy in cycle), cycle[0].name])
+            _, place = following(cycle[0])
+            assert place is not None, "a cycle consists of keys that were written"
+            message = f"{key} leads back to where it began: {way}"
+            findings.error("policy-loop", place, message, remedy)
         done.update(chain)
 
 
-def _report_loop(findings: Findings, cycle: list[Policy]) -> None:
-    chain = " → ".join([*(policy.name for policy in cycle), cycle[0].name])
-    place = cycle[0].on_down_place
-    assert place is not None, "a cycle consists of on_down that were written"
-    findings.error(
-        "policy-loop",
-        place,
-        f"on_down leads back to where it began: {chain}",
-        "let one of them end in reject or drop",
-    )
-
-
 def check_used(findings: Findings, table: PolicyTable) -> None:
-    """Warn of policies that no rule reaches, not even by on_down."""
+    """Warn of policies that no rule reaches, not even by a key of another policy."""
     reached: set[str] = set()
     waiting = [*table.used, *findings.passed_over]
     while waiting:
@@ -291,8 +320,9 @@ def check_used(findings: Findings, table: PolicyTable) -> None:
             continue
         reached.add(name)
         policy = table.policies.get(name)
-        if policy is not None and policy.on_down is not None:
-            waiting.append(table.meant(policy.on_down))
+        if policy is not None:
+            named = (following(policy)[0] for following in (_next_down, _next_icmp, _next_via))
+            waiting += [table.meant(each) for each in named if each is not None]
     for name, key in table.names.items():
         if name not in reached and name not in BUILT_IN_POLICIES:
             findings.warning(

@@ -38,13 +38,17 @@ class LineSource(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Problem:
-    """One problem. `message` names the value, `help` the remedy."""
+    """One problem. `message` names the value, `help` the remedy.
+
+    shows_line: whether the source line may be shown; it may have a password.
+    """
 
     code: str
     severity: Severity
     place: Place | None
     message: str
     help: str
+    shows_line: bool = True
 
     def as_json(self) -> dict[str, str | int | None]:
         """The members that scripts rely on; file, line and column are None without a place."""
@@ -62,7 +66,7 @@ class Problem:
     def as_text(self, sources: LineSource) -> str:
         """The header line, the source line, carets under the value, and the help line."""
         lines = [harmless(self._header())]
-        if self.place is not None:
+        if self.place is not None and self.shows_line:
             source = sources.line(self.place.file, self.place.line)
             if source is not None and source.strip():
                 lines += point_at(source, self.place.column, self.place.width)

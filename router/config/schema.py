@@ -28,14 +28,24 @@ _TUN: dict[str, Any] = _SCHEMA["properties"]["tun"]["properties"]
 VERSION: int = _SCHEMA["properties"]["version"]["const"]
 TOP_KEYS = tuple(_SCHEMA["properties"])
 TUN_KEYS = tuple(_TUN)
-POLICY_KEYS = tuple(_DEFS["policy"]["properties"])
+POLICY_KEYS = tuple(_DEFS["interface_policy"]["properties"])
+SOCKS5_KEYS = tuple(_DEFS["socks5_policy"]["properties"])
 RULE_KEYS = tuple(_DEFS["rule"]["properties"])
 
-POLICY_TYPES: tuple[str, ...] = tuple(_DEFS["policy"]["properties"]["type"]["enum"])
+POLICY_TYPES: tuple[str, ...] = tuple(
+    name
+    for kind in ("interface_policy", "socks5_policy")
+    for name in _DEFS[kind]["properties"]["type"]["enum"]
+)
 BUILT_IN_POLICIES: tuple[str, ...] = tuple(_DEFS["built_in_policy"]["enum"])
 PROTOCOLS: tuple[str, ...] = tuple(_DEFS["protocol"]["enum"])
 
-PATHS: tuple[str, ...] = tuple(_DEFS["policy"]["properties"]["path"]["enum"])
+PATHS: tuple[str, ...] = tuple(_DEFS["interface_policy"]["properties"]["path"]["enum"])
+
+_SOCKS5: dict[str, Any] = _DEFS["socks5_policy"]["properties"]
+UDP_MODES: tuple[str, ...] = tuple(_SOCKS5["udp"]["enum"])
+DEFAULT_ICMP: str = _SOCKS5["icmp"]["default"]
+VARIABLE = re.compile(_SOCKS5["password_env"]["pattern"], re.ASCII)
 
 POLICY_NAME = re.compile(_DEFS["policy_name"]["pattern"])
 NOT_POLICY_NAME = re.compile(_DEFS["policy_name"]["not"]["pattern"])
@@ -49,10 +59,8 @@ USER_NAME = re.compile(_SCHEMA["properties"]["user"]["pattern"])
 DEFAULT_USER: str = _SCHEMA["properties"]["user"]["default"]
 
 DEFAULT_POLICY: str = _SCHEMA["properties"]["default"]["default"]
-DEFAULT_ON_DOWN: str = _DEFS["policy"]["properties"]["on_down"]["default"]
-NOT_ON_DOWN: tuple[str, ...] = tuple(
-    _DEFS["policy"]["properties"]["on_down"]["allOf"][1]["not"]["enum"]
-)
+DEFAULT_ON_DOWN: str = _DEFS["on_down"]["default"]
+NOT_ON_DOWN: tuple[str, ...] = tuple(_DEFS["on_down"]["allOf"][1]["not"]["enum"])
 DEFAULT_ADDRESSES: tuple[str, ...] = tuple(_TUN["address"]["default"])
 DEFAULT_MTU: int = _TUN["mtu"]["default"]
 MINIMUM_MTU: int = _TUN["mtu"]["minimum"]

@@ -176,6 +176,7 @@ def _policy(router: Running, policy: Policy, totals: Totals) -> dict[str, Any]:
         "bytes_in": total.bytes_in - outside.bytes_in + size if is_known else None,
         "flows": total.flows,
         "applies": effective(router.config, policy.name, router.outbounds.is_up),
+        "why_down": outbound.why_down() if outbound is not None and not up else None,
         **_path(router, policy),
     }
 

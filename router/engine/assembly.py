@@ -37,6 +37,8 @@ from router.outbound.base import QueryChannel
 from router.outbound.descriptors import Descriptors
 from router.outbound.direct import DirectSenders
 from router.outbound.local_addresses import LocalAddresses
+from router.outbound.socks5.outbound import Tools
+from router.outbound.system_routes import SystemRoutes
 from router.platform.base.descriptors import HasFileno
 from router.platform.base.system import System
 from router.platform.base.tun import TunDevice
@@ -68,10 +70,12 @@ def assemble(
     loop: Loop,
     stack: ExitStack,
     paths_changed: Callable[[], None],
+    outbounds_changed: Callable[[], None],
 ) -> Parts:
     """Open everything but routes; `stack` closes it. Raises PlatformError, OSError.
 
-    paths_changed: called when other packets than before may leave directly.
+    paths_changed: called when other packets than before may leave directly. outbounds_changed: when
+    an outbound has gone up or down by itself.
     """
     tun = system.tuns.open_tun(config.tun.name, config.tun.mtu, config.tun.addresses)
     stack.callback(tun.close)
@@ -79,14 +83,17 @@ def assemble(
     channels = Channels(loop, descriptors)
     addresses = LocalAddresses(tun.name)
     senders = stack.enter_context(closing(DirectSenders(system, addresses)))
+    drops = Drops()
+    tools = Tools(loop, descriptors, drops.count, outbounds_changed)
+    routes = SystemRoutes(system, tun.name, addresses)
     outbounds = Outbounds(
-        config.policies.values(), Surroundings(system, tun.name, addresses, senders, channels, loop)
+        config.policies.values(),
+        Surroundings(system, tun.name, addresses, senders, channels, tools, routes),
     )
     stack.callback(outbounds.close)
     answers = stack.enter_context(
         closing(Answers(system.answer_counters, outbounds, lambda: addresses.owners))
     )
-    drops = Drops()
     writer = TunWriter(tun, drops)
     refusals = Refusals(writer, drops, peers(config.tun.addresses))
     own: Mapping[int, bytes] = {

@@ -28,7 +28,7 @@ from router.outbound.all import Outbounds
 from router.outbound.base import Outbound, QueryChannel
 from router.platform.base.errors import PlatformError
 from router.policy.match.table import RuleSet
-from router.policy.resolve import effective, policy_of
+from router.policy.resolve import carrying, policy_of
 from router.wire import icmp, ip, tcp
 from router.wire.icmp import Error
 from router.wire.transport import destination_port
@@ -231,7 +231,9 @@ class Forwarder:
             packet.version, address, packet.protocol, destination_port(packet)
         )
         named = policy_of(self.config, rule)
-        policy = self.config.policies[effective(self.config, named, self._outbounds.is_up)]
+        is_icmp = packet.protocol == icmp.protocol_of(packet.version)
+        applies = carrying(self.config, named, self._outbounds.is_up, is_icmp=is_icmp)
+        policy = self.config.policies[applies]
         covered = self._covers(policy.name, packet.version, address)
         return policy, self.tallies.of(policy.name, rule, is_counted_outside=covered)
 

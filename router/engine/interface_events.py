@@ -65,7 +65,12 @@ class InterfaceEvents:
         self._concerns_routes |= routes is None or any(map(self._installed.is_beside, routes))
         if routes is None or any(map(self._installed.may_have_source_of, routes)):
             self._facts.forget_sources()
-        if not self._settling and routes != []:
+        if routes != []:
+            self.settle()
+
+    def settle(self) -> None:
+        """Have outbounds and what depends on them brought in line, soon."""
+        if not self._settling:
             self._settling = True
             self._loop.call_later(SETTLING, partial(self._guard.when_free, self._guard_is_free))
 

@@ -15,6 +15,7 @@ import signal
 import socket
 import time
 from collections.abc import Callable
+from functools import partial
 from itertools import count
 from types import TracebackType
 from typing import Final, Self
@@ -87,6 +88,10 @@ class Loop:
         """Call no longer; the source is about to be closed. May be called at any time."""
         del self._changed[source.fileno()]
 
+    def report_readable(self, source: HasFileno) -> None:
+        """Call what watches a source in the next round, as if there were something to read."""
+        self.call_soon(partial(self._read, source.fileno()))
+
     def call_soon(self, callback: Callable[[], None]) -> None:
         """Call once, in the next round, after whatever is ready by then."""
         self._soon.append(callback)
@@ -121,6 +126,10 @@ class Loop:
             if timers and timers[0][0] <= self.now:
                 self._run_timers()
         return self._stopped_by
+
+    def _read(self, descriptor: int) -> None:
+        if descriptor in self._readable:
+            self._readable[descriptor]()
 
     def _patience(self) -> float | None:
         if self._soon:

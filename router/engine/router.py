@@ -68,6 +68,7 @@ class Router:
         self._config = config
         self._serve_control = serve_control
         self._is_expiring = False
+        self._events: InterfaceEvents | None = None
 
     def run(self) -> None:
         """Until SIGINT or SIGTERM. Raises PlatformError when it cannot start or go on."""
@@ -79,7 +80,8 @@ class Router:
             stack.callback(self.system.close)
             self.loop.on_signal(signal.SIGHUP, self._reload_requested)
             self._parts = assemble(
-                *(self._config, rules, self.system, self.loop, stack, self._paths_changed)
+                *(self._config, rules, self.system, self.loop, stack, self._paths_changed),
+                self._outbound_changed,
             )
             changes = stack.enter_context(closing(self.system.facts.watch()))
             neighbours = stack.enter_context(closing(self.system.facts.watch_neighbours()))
@@ -88,7 +90,8 @@ class Router:
             self._parts.senders.prepare(self.outbounds.interface_names())
             log_policies(self._config, self.outbounds, self._config.policies)
             self._installed = InstalledRoutes(
-                self._config, rules, self.system, self.tun, self.obstacles.facts, self.loop
+                *(self._config, rules, self.system, self.tun, self.obstacles.facts),
+                *(self.outbounds.proxy_servers, self.loop),
             )
             self.reload = stack.enter_context(closing(self._open_reload()))
             answered = answered_prefixes(self._config, rules)
@@ -96,7 +99,7 @@ class Router:
             self._parts.answers.follow(self._config, answered)
             plan = self._installed.install()
             self._watch()
-            InterfaceEvents(
+            self._events = InterfaceEvents(
                 *(changes, neighbours, self.system.facts, self.system.processes.guard()),
                 *(self._parts, self._installed, self.loop, self._outbounds_changed),
             )
@@ -224,6 +227,11 @@ class Router:
             self._installed.reconcile()
         except PlatformError as error:
             log.warning("%s", error)
+
+    def _outbound_changed(self) -> None:
+        """An outbound has gone up or down by itself."""
+        if self._events is not None:
+            self._events.settle()
 
     def _outbounds_changed(self) -> None:
         self.supervisor.now(self._state)

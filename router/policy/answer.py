@@ -17,15 +17,16 @@ from __future__ import annotations
 from dataclasses import dataclass
 from ipaddress import IPv4Address, IPv6Address, ip_address
 
-from router.config.model import DEFAULT_INTERFACE, PolicyType
+from router.config.model import BUILT_IN, DEFAULT_INTERFACE, PolicyType
 from router.policy.explain import Explanation, explain
 from router.policy.findings.situation import Situation
 from router.policy.kernel import KernelWays, Way
 from router.policy.network import RouteKind, SystemRoute
 from router.policy.prefixes import format_address, format_prefix
-from router.policy.resolve import effective
+from router.policy.resolve import carrying
 from router.policy.routes.capture import Route
 from router.policy.routes.fib import Choice
+from router.wire.ip import ICMP, ICMPV6
 
 Address = IPv4Address | IPv6Address
 
@@ -59,6 +60,8 @@ class Answer:
     up: bool
     kernel: str
     path: str | None
+    proxy: str | None = None
+    """The proxy that it is forwarded by."""
 
 
 def answer(
@@ -77,7 +80,10 @@ def answer(
     choice = _choice(situation, version, number)
     captured = isinstance(choice, Route)
     policy = situation.policy_of(explanation.rule_index)
-    applies = effective(situation.config, policy, lambda name: _may_be_up(situation, name))
+    is_icmp = protocol in (ICMP, ICMPV6)
+    applies = carrying(
+        situation.config, policy, lambda name: _may_be_up(situation, name), is_icmp=is_icmp
+    )
     action = _action(situation, applies) if captured else PolicyType.BYPASS.value
     if action == PolicyType.BYPASS:
         alone = situation.system_fib.lookup(version, number)
@@ -94,10 +100,16 @@ def answer(
         applies,
         action,
         egress,
-        policy not in situation.interfaces or _may_be_up(situation, policy),
+        situation.config.policies[policy].type in BUILT_IN or _may_be_up(situation, policy),
         _in_words(situation, choice),
         _path(choice) if action == FORWARD and situation.network.readable else None,
+        _proxy(situation, applies) if action == FORWARD else None,
     )
+
+
+def _proxy(situation: Situation, policy: str) -> str | None:
+    proxy = situation.config.policies[policy].proxy
+    return None if proxy is None else str(proxy)
 
 
 def _path(choice: Choice) -> str:
@@ -116,13 +128,17 @@ def _choice(situation: Situation, version: int, address: int) -> Choice:
 
 
 def _action(situation: Situation, applies: str) -> str:
-    return FORWARD if applies in situation.interfaces else applies
+    found = situation.config.policies[applies]
+    return applies if found.type in BUILT_IN else FORWARD
 
 
 def _by_outbound(
     situation: Situation, policy: str, ways: KernelWays | None, version: int, address: int
 ) -> Egress:
     """An outbound without the family sends nothing."""
+    facts = situation.proxies.get(policy)
+    if facts is not None:
+        return Egress(", ".join(facts.interfaces) or None)
     if not situation.network.readable:
         wanted = situation.config.policies[policy].interface
         return Egress(None if wanted == DEFAULT_INTERFACE else wanted)

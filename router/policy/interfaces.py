@@ -40,6 +40,8 @@ class OutboundFacts(NamedTuple):
     sources: Mapping[int, Sequence[SourceRange]] = NO_RANGES
 
 
+NO_PROXIES: Final[Mapping[str, OutboundFacts]] = {}
+
 FactsOf = Callable[[str], OutboundFacts | None]
 """By policy; None where it is down or built in."""
 
@@ -100,10 +102,18 @@ def leaves_by(wanted: str | None, interface: str, facts: OutboundFacts | None) -
     return wanted == interface or (facts is not None and interface in facts.interfaces)
 
 
-def facts_of(interfaces: Mapping[str, UsableInterfaces], sources: Sources = NO_SOURCES) -> FactsOf:
-    """The facts of policies with these interfaces, as of interfaces_by_policy."""
+def facts_of(
+    interfaces: Mapping[str, UsableInterfaces],
+    sources: Sources = NO_SOURCES,
+    proxies: Mapping[str, OutboundFacts] = NO_PROXIES,
+) -> FactsOf:
+    """The facts of policies with these interfaces, as of interfaces_by_policy, and of those with a
+    proxy."""
 
-    return lambda policy: facts_of_interfaces(interfaces.get(policy, {}), sources)
+    def of(policy: str) -> OutboundFacts | None:
+        return proxies.get(policy) or facts_of_interfaces(interfaces.get(policy, {}), sources)
+
+    return of
 
 
 def facts_of_interfaces(

@@ -14,6 +14,7 @@ from enum import StrEnum
 from ipaddress import IPv4Address, IPv4Interface, IPv6Address, IPv6Interface
 from typing import NamedTuple
 
+from router.config.model import Proxy
 from router.policy.host_rules.model import HostRules
 
 
@@ -132,6 +133,22 @@ class Endpoint(NamedTuple):
     port: int
 
 
+class ProxyServer(NamedTuple):
+    """An address of a proxy that the system's own routes lead to, and its policy."""
+
+    policy: str
+    version: int
+    address: int
+    port: int
+
+
+class ProxyFault(NamedTuple):
+    """Why a proxy cannot be used now; is_of_name: because its name is not resolved."""
+
+    why: str
+    is_of_name: bool
+
+
 NO_HOST_RULES = HostRules()
 
 
@@ -158,6 +175,8 @@ class Network:
     """The TUN interfaces of running routers of this program."""
     sources: Sources = field(default_factory=dict)
     """Of the interfaces that were named to the reader."""
+    proxy_faults: Mapping[Proxy, ProxyFault] = field(default_factory=dict)
+    """Of the proxies that were tried, those that cannot be reached."""
     host_rules: HostRules = NO_HOST_RULES
     """What the host's own rules do to packets by the interfaces of `sources`."""
     endpoints_read: bool = True

@@ -35,3 +35,18 @@ def effective(config: Config, policy_name: str, is_up: Callable[[str], bool]) ->
             return name
         name = policy.on_down or PolicyType.REJECT.value
     return PolicyType.REJECT.value
+
+
+def carrying(
+    config: Config, policy_name: str, is_up: Callable[[str], bool], *, is_icmp: bool
+) -> str:
+    """The policy that carries a packet for which another one is named: `effective`, or for ICMP, as
+    long as that is a proxy, what its `icmp` leads to. A loop of these ends in `reject`."""
+    name = effective(config, policy_name, is_up)
+    seen = set()
+    while is_icmp and (proxy := config.policies[name].proxy) is not None:
+        if name in seen:
+            return PolicyType.REJECT.value
+        seen.add(name)
+        name = effective(config, proxy.icmp, is_up)
+    return name

@@ -9,10 +9,10 @@ from router.config.model import Config
 from router.config.problems import LineSource, Problem
 from router.policy.interfaces import FactsOf
 from router.policy.match.table import RuleSet
-from router.policy.network import Endpoint
+from router.policy.network import Endpoint, ProxyServer
 from router.policy.prefixes import FAMILIES
 from router.policy.routes.answered import AnsweredPrefix
-from router.policy.routes.exempt import exempt_endpoints
+from router.policy.routes.exempt import exempt_endpoints, exempt_proxies
 from router.policy.routes.plan import Plan, applying, route_mtu, route_sources
 
 PATIENCE: Final = 120.0
@@ -73,7 +73,11 @@ class Reread(NamedTuple):
 
 
 def dependencies(
-    config: Config, rules: RuleSet, facts_of: FactsOf, endpoints: Sequence[Endpoint]
+    config: Config,
+    rules: RuleSet,
+    facts_of: FactsOf,
+    endpoints: Sequence[Endpoint],
+    servers: Sequence[ProxyServer],
 ) -> Dependencies:
     """Of a plan that is made now; see make_plan."""
     labels = (
@@ -84,4 +88,5 @@ def dependencies(
         )
         for name in config.policies
     )
-    return *labels, exempt_endpoints(config, rules, facts_of, endpoints)
+    exempt = exempt_endpoints(config, rules, facts_of, endpoints)
+    return *labels, exempt, exempt_proxies(config, rules, servers)

@@ -14,14 +14,15 @@ from collections.abc import Callable, Collection, Iterable
 from dataclasses import replace
 from typing import NamedTuple
 
-from router.config.model import BUILT_IN, Config, Policy, PolicyType
+from router.config.model import BUILT_IN, Config, Policy, PolicyType, Proxy
 from router.flows.flow import Flow, FlowT
 from router.flows.tally import Tallies, Tally
 from router.outbound.all import Outbounds
 from router.outbound.base import Outbound
 from router.policy.match.table import RuleSet
-from router.policy.resolve import effective, policy_of
+from router.policy.resolve import carrying, policy_of
 from router.policy.routes.capture import is_captured
+from router.wire import icmp
 
 
 class Reevaluated(NamedTuple):
@@ -83,8 +84,9 @@ class Reevaluation:
         then = self._then[policy_of(self._before, flow.tally.rule)]
         named = policy_of(self._config, decides)
         now = self._now[named]
-        applies = effective(self._config, named, self._outbounds.is_up)
-        if then.does == now.does:
+        is_icmp = flow.protocol == icmp.protocol_of(version)
+        applies = carrying(self._config, named, self._outbounds.is_up, is_icmp=is_icmp)
+        if then.does == now.does and flow.tally.policy in then.names:
             is_kept = True
             applies = now.names[then.names.index(flow.tally.policy)]
         else:
@@ -116,8 +118,19 @@ def behaviour(config: Config, name: str) -> Behaviour:
 
 def _bare(policy: Policy) -> Policy:
     return replace(
-        policy, name="", place=None, interface_place=None, on_down=None, on_down_place=None
+        policy,
+        name="",
+        place=None,
+        interface_place=None,
+        on_down=None,
+        on_down_place=None,
+        proxy=_bare_proxy(policy.proxy),
     )
+
+
+def _bare_proxy(proxy: Proxy | None) -> Proxy | None:
+    """Another server, user or password is for new flows: those that exist go on."""
+    return proxy and replace(proxy, host="", port=0, credentials=None)
 
 
 def same_rules(before: Config, after: Config, wanted: Collection[int]) -> dict[int, int]:

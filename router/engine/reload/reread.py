@@ -26,11 +26,13 @@ from router.config.trust import this_reader
 from router.engine.reload import chunked_pickle
 from router.engine.reload.compiled import PATIENCE, Compiled, Report, Reread, dependencies
 from router.platform import present_network
+from router.platform.proxies import with_addresses
 from router.platform.reason import reason
 from router.policy.findings.loops import find_endpoint_problems
 from router.policy.findings.situation import Situation
-from router.policy.interfaces import facts_of, interfaces_by_policy, wanted_interfaces
+from router.policy.interfaces import wanted_interfaces
 from router.policy.match.table import RuleSet
+from router.policy.proxies import literal_servers
 from router.policy.routes.answered import answered_prefixes
 
 LIFETIME: Final = round(PATIENCE) + 5
@@ -51,11 +53,11 @@ def reread(file: Path) -> Reread:
     problems = Report.of(loaded.problems, loaded.sources)
     if loaded.config is None:
         return Reread(problems)
-    config, rules = loaded.config, RuleSet.build(loaded.config)
+    config, rules = with_addresses(loaded.config), RuleSet.build(loaded.config)
     network = present_network(sources_of=wanted_interfaces(config))
     situation = Situation.of(config, rules, network)
-    facts = facts_of(interfaces_by_policy(config.policies, network), network.sources)
-    depends_on = dependencies(config, rules, facts, network.endpoints)
+    servers = tuple(literal_servers(config))
+    depends_on = dependencies(config, rules, situation.facts, network.endpoints, servers)
     warnings = (f"{each.message}; {each.help}" for each in find_endpoint_problems(situation))
     compiled = Compiled(
         _without_prefixes(config),

@@ -24,10 +24,10 @@ from router.platform.base.routes import ReconcileResult
 from router.platform.base.system import System
 from router.platform.base.tun import TunDevice
 from router.platform.reason import reason
-from router.policy.findings.loops import exemption
+from router.policy.findings.loops import exemption, exemption_of_proxy
 from router.policy.interfaces import FactsOf
 from router.policy.match.table import RuleSet
-from router.policy.network import Endpoint
+from router.policy.network import Endpoint, ProxyServer
 from router.policy.prefixes import HOST_MASKS
 from router.policy.routes.plan import Plan, make_plan
 
@@ -59,7 +59,8 @@ class Clock(Protocol):
 
 
 class InstalledRoutes:
-    """`facts_of` gives what routes depend on of a policy at present."""
+    """`facts_of` gives what routes depend on of a policy at present, `servers` the addresses of the
+    proxies that the system's own routes lead to."""
 
     def __init__(
         self,
@@ -68,6 +69,7 @@ class InstalledRoutes:
         system: System,
         tun: TunDevice,
         facts_of: FactsOf,
+        servers: Callable[[], Sequence[ProxyServer]],
         clock: Clock,
     ) -> None:
         self._clock = clock
@@ -80,6 +82,7 @@ class InstalledRoutes:
         self._system = system
         self._tun = tun
         self._facts_of = facts_of
+        self._servers = servers
 
     @property
     def route_count(self) -> int:
@@ -89,8 +92,8 @@ class InstalledRoutes:
         """Add the routes for the first time. Raises PlatformError that names the one refused."""
         endpoints = self._system.facts.endpoints()
         self._depends_on = self._dependencies(endpoints)
-        self._plan = make_plan(self._config, self._rules, self._facts_of, endpoints)
-        self._report(self._plan.exempt)
+        self._plan = self._make_plan(endpoints)
+        self._report()
         self._system.routes.add_routes(self._plan.routes)
         return self._plan
 
@@ -147,10 +150,10 @@ class InstalledRoutes:
         depends_on = self._dependencies(endpoints)
         planned_again = depends_on != self._depends_on
         if planned_again:
-            known = self._plan.exempt
+            known = self._plan
             self._depends_on = depends_on
-            self._plan = make_plan(self._config, self._rules, self._facts_of, endpoints)
-            self._report([each for each in self._plan.exempt if each not in known])
+            self._plan = self._make_plan(endpoints)
+            self._report(known)
         delay = self._backoff.delay(self._clock.now)
         if planned_again or (compares and not delay):
             done = partial(self._reconciled, planned_again=planned_again)
@@ -254,7 +257,7 @@ class InstalledRoutes:
             self._depends_on = self._dependencies(endpoints)
             self._plan = compiled.plan
             if self._depends_on != compiled.depends_on:
-                self._plan = make_plan(self._config, self._rules, self._facts_of, endpoints)
+                self._plan = self._make_plan(endpoints)
             before, after = set(former[-1].routes), set(self._plan.routes)
             if before != after:
                 self._report_failed(self._system.routes.reconcile(self._plan.routes).failed)
@@ -262,7 +265,7 @@ class InstalledRoutes:
             self._config, self._rules, self._depends_on, self._plan = former
             self._roll_back(refusal)
             raise
-        self._report([each for each in self._plan.exempt if each not in former[-1].exempt])
+        self._report(former[-1])
         return RouteChanges(len(after - before), len(before - after))
 
     def _roll_back(self, refusal: Exception) -> None:
@@ -276,9 +279,16 @@ class InstalledRoutes:
             ) from error
 
     def _dependencies(self, endpoints: Sequence[Endpoint]) -> Dependencies:
-        return dependencies(self._config, self._rules, self._facts_of, endpoints)
+        return dependencies(self._config, self._rules, self._facts_of, endpoints, self._servers())
 
-    @staticmethod
-    def _report(exempt: Sequence[Endpoint]) -> None:
-        for endpoint in exempt:
-            log.info("%s", exemption(endpoint))
+    def _make_plan(self, endpoints: Sequence[Endpoint]) -> Plan:
+        return make_plan(self._config, self._rules, self._facts_of, endpoints, self._servers())
+
+    def _report(self, known: Plan | None = None) -> None:
+        """What the plan exempts and a former one did not."""
+        for endpoint in self._plan.exempt:
+            if known is None or endpoint not in known.exempt:
+                log.info("%s", exemption(endpoint))
+        for server in self._plan.proxies:
+            if known is None or server not in known.proxies:
+                log.info("%s", exemption_of_proxy(server))

@@ -4,6 +4,7 @@
     special     addresses whose packets never reach a TUN
     tun         the TUN's own address and name
     outbounds   interfaces that are missing, down, or lack an address or a route
+    proxies     proxies that cannot be reached; what becomes of ICMP
     loops       captured endpoints of VPNs, default gateways and DNS servers
     account     the user that the router runs as
     system      conflicts between the system's routes and the planned ones
@@ -23,6 +24,7 @@ from router.policy.findings import (
     host_rules,
     loops,
     outbounds,
+    proxies,
     shadowing,
     special,
     system,
@@ -48,7 +50,7 @@ def find_all(situation: Situation, coverage: RuleCoverage) -> Findings:
     if not situation.network.readable:
         return Findings(problems, [])
     conflicts = system.find(situation)
-    problems += [*outbounds.find(situation), *loops.find(situation), *conflicts.problems]
-    problems += host_rules.find(situation)
+    problems += [*outbounds.find(situation), *proxies.find(situation), *loops.find(situation)]
+    problems += [*conflicts.problems, *host_rules.find(situation)]
     notes = [*conflicts.notes, *loops.notes(situation), *host_rules.notes(situation)]
-    return Findings(problems, notes)
+    return Findings(problems, [*notes, *proxies.notes(situation)])

@@ -15,7 +15,7 @@ from router.config.model import Config, PolicyType
 from router.config.problems import Problem, Severity
 from router.policy.findings.situation import Situation, captures, covering_place
 from router.policy.findings.wording import rule
-from router.policy.network import TABLE_MAIN, Endpoint, Network, RouteKind, SystemRoute
+from router.policy.network import TABLE_MAIN, Endpoint, Network, ProxyServer, RouteKind, SystemRoute
 from router.policy.prefixes import WIDTHS, format_address
 from router.wire.ip import ICMP, ICMPV6, UDP
 
@@ -157,6 +157,8 @@ def notes(situation: Situation) -> Iterator[str]:
     interface as without the router."""
     for endpoint in situation.plan.exempt:
         yield exemption(endpoint)
+    for server in situation.plan.proxies:
+        yield exemption_of_proxy(server)
     for version, address, index in _captured_dns_servers(situation):
         if _same_interface(situation, version, address, index):
             where, policy = format_address(version, address), situation.policy_of(index)
@@ -169,6 +171,15 @@ def exemption(endpoint: Endpoint) -> str:
     return (
         f"{where} bypasses the TUN whatever the rules say: it is the endpoint of "
         f"{endpoint.interface}"
+    )
+
+
+def exemption_of_proxy(server: ProxyServer) -> str:
+    """Likewise about a proxy."""
+    where = format_address(server.version, server.address)
+    return (
+        f"{where} bypasses the TUN whatever the rules say: it is the proxy of '{server.policy}', "
+        "which has no 'via'"
     )
 
 

@@ -25,7 +25,7 @@ CODES = {
 
 def find(situation: Situation) -> Iterator[Problem]:
     """For each policy in the order of the file, apart from unused ones, which config reports."""
-    named = _named(situation.config)
+    named = named_policies(situation.config)
     for name in situation.interfaces:
         policy = situation.config.policies[name]
         if name not in named or policy.interface is None:
@@ -41,15 +41,16 @@ def find(situation: Situation) -> Iterator[Problem]:
                 yield from _lacking_route(situation, policy, version, interface)
 
 
-def _named(config: Config) -> set[str]:
-    """The policies that rules, the default, or the on_down of these lead to."""
+def named_policies(config: Config) -> set[str]:
+    """The policies that rules, the default, or the on_down and icmp of these lead to."""
     found: set[str] = set()
     waiting = [config.default, *(rule.policy for rule in config.rules)]
     while waiting:
         name = waiting.pop()
         if name not in found:
             found.add(name)
-            waiting += [config.policies[name].on_down or "reject"]
+            policy = config.policies[name]
+            waiting += [policy.on_down or "reject", policy.proxy.icmp if policy.proxy else "reject"]
     return found
 
 

@@ -6,10 +6,18 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
 from router.config.model import LENGTH_BITS, Config, Place, PolicyType, Rule
-from router.policy.interfaces import UsableInterfaces, facts_of, interfaces_by_policy, leaves_by
+from router.policy.interfaces import (
+    FactsOf,
+    OutboundFacts,
+    UsableInterfaces,
+    facts_of,
+    interfaces_by_policy,
+    leaves_by,
+)
 from router.policy.match.table import RuleSet
 from router.policy.network import Network, Sources
 from router.policy.prefixes import HOST_MASKS, LENGTH_MASK, range_with
+from router.policy.proxies import facts_of_proxies, literal_servers
 from router.policy.resolve import policy_of
 from router.policy.routes.capture import Route
 from router.policy.routes.fib import Fib, PlannedRoutes
@@ -19,7 +27,7 @@ from router.policy.routes.plan import Plan, make_plan
 @dataclass(frozen=True, slots=True)
 class Situation:
     """`interfaces` has the policies with an interface; `fib` has the planned routes, `system_fib`
-    has not."""
+    has not; `proxies` has the policies with a proxy that has a way."""
 
     config: Config
     rule_set: RuleSet
@@ -29,14 +37,16 @@ class Situation:
     planned: PlannedRoutes
     fib: Fib
     system_fib: Fib
+    proxies: Mapping[str, OutboundFacts]
 
     @classmethod
     def of(cls, config: Config, rule_set: RuleSet, network: Network) -> Situation:
         """Everything that follows from rules and network."""
         interfaces = interfaces_by_policy(config.policies, network)
-        plan = make_plan(
-            config, rule_set, facts_of(interfaces, _direct(network)), network.endpoints
-        )
+        proxies = facts_of_proxies(config, interfaces)
+        facts = facts_of(interfaces, _direct(network), proxies)
+        servers = tuple(literal_servers(config))
+        plan = make_plan(config, rule_set, facts, network.endpoints, servers)
         planned = PlannedRoutes(plan.routes)
         return cls(
             config,
@@ -47,11 +57,17 @@ class Situation:
             planned,
             Fib(network, planned),
             Fib(network, PlannedRoutes(())),
+            proxies,
         )
 
+    @property
+    def facts(self) -> FactsOf:
+        """What the plan has followed from, by policy."""
+        return facts_of(self.interfaces, _direct(self.network), self.proxies)
+
     def is_up(self, policy: str) -> bool:
-        """Whether a policy with an interface could send now."""
-        return bool(self.interfaces.get(policy))
+        """Whether a policy with an interface or a proxy could send now."""
+        return bool(self.interfaces.get(policy)) or policy in self.proxies
 
     def enters_tun(self, version: int, address: int) -> bool:
         """Whether the kernel would send packets to an address into the TUN."""

@@ -12,15 +12,16 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from itertools import chain
 from typing import Final
 
 from router.config.model import Config, Path, PolicyType, Tun
 from router.policy.interfaces import FactsOf
 from router.policy.match.table import RuleSet
-from router.policy.network import Endpoint, SourceRange
+from router.policy.network import Endpoint, ProxyServer, SourceRange
 from router.policy.resolve import effective
 from router.policy.routes.capture import Route, plan_routes
-from router.policy.routes.exempt import exempt_endpoints
+from router.policy.routes.exempt import exempt_endpoints, exempt_proxies
 from router.wire.ip import IPV6_MIN_MTU
 
 CARRY_NOTHING: Final = (PolicyType.REPLY, PolicyType.DROP, PolicyType.REJECT)
@@ -29,26 +30,33 @@ CARRY_NOTHING: Final = (PolicyType.REPLY, PolicyType.DROP, PolicyType.REJECT)
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """`tun` as configured; `rules` and `prefixes` are counts; `exempt` are the endpoints of VPNs
-    that the rules capture and the routes exclude."""
+    """`tun` as configured; `rules` and `prefixes` are counts; `exempt` are the endpoints of VPNs,
+    `proxies` the addresses of proxies, that the rules capture and the routes exclude."""
 
     tun: Tun
     routes: list[Route]
     rules: int
     prefixes: int
     exempt: tuple[Endpoint, ...] = ()
+    proxies: tuple[ProxyServer, ...] = ()
 
 
 def make_plan(
-    config: Config, rule_set: RuleSet, facts_of: FactsOf, endpoints: Iterable[Endpoint]
+    config: Config,
+    rule_set: RuleSet,
+    facts_of: FactsOf,
+    endpoints: Iterable[Endpoint],
+    servers: Iterable[ProxyServer] = (),
 ) -> Plan:
-    """The plan for outbounds that are as `facts_of` says, and VPNs with these endpoints."""
+    """The plan for outbounds that are as `facts_of` says, VPNs with these endpoints, and proxies
+    with these addresses."""
+    proxies = exempt_proxies(config, rule_set, servers)
     exempt = exempt_endpoints(config, rule_set, facts_of, endpoints)
     routes = plan_routes(
         config,
         rule_set,
         lambda policy: route_mtu(config, policy, facts_of),
-        frozenset((endpoint.version, endpoint.address) for endpoint in exempt),
+        frozenset(chain(map(_address, exempt), map(_address, proxies))),
         lambda version, policies: route_sources(config, version, policies, facts_of),
     )
     prefixes = sum(
@@ -57,7 +65,11 @@ def make_plan(
         + sum(len(each.packed) for version in (4, 6) for each in rule.all_ranges(version))
         for rule in config.rules
     )
-    return Plan(config.tun, routes, len(config.rules), prefixes, exempt)
+    return Plan(config.tun, routes, len(config.rules), prefixes, exempt, proxies)
+
+
+def _address(endpoint: Endpoint | ProxyServer) -> tuple[int, int]:
+    return endpoint.version, endpoint.address
 
 
 def route_mtu(config: Config, policy: str, facts_of: FactsOf) -> int:

@@ -6,6 +6,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from ipaddress import ip_address, ip_interface, ip_network
 
+from router.config.model import Proxy
 from router.policy.host_rules.model import HostRules
 from router.policy.kernel import Way
 from router.policy.network import (
@@ -13,6 +14,7 @@ from router.policy.network import (
     Endpoint,
     Interface,
     Network,
+    ProxyFault,
     RouteKind,
     SystemRoute,
     TableLookup,
@@ -179,5 +181,14 @@ NETWORKS = {
     "running": RUNNING,
     "unreadable": UNREADABLE,
     "partly read": PARTLY_READ,
+    "proxies": replace(
+        LAPTOP,
+        proxy_faults={
+            Proxy("proxy.example", 1080): ProxyFault("Name or service not known", is_of_name=True),
+            Proxy("192.168.1.9", 1080, icmp="reply"): ProxyFault(
+                "Connection refused", is_of_name=False
+            ),
+        },
+    ),
     "no such user": replace(LAPTOP, missing_users=frozenset({"tunrouter"})),
 }

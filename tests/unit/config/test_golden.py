@@ -22,7 +22,9 @@ GOLDEN = Path(__file__).parent / "golden"
 CASES = sorted(path.stem for path in GOLDEN.glob("*.yaml"))
 
 KEBAB = re.compile(r"[a-z]+(-[a-z0-9]+)+")
-REPORTING = {"error", "warning", "Problem", "TooMuchError", "_report", "_refuse"}
+REPORTING = {
+    *("error", "secret_error", "warning", "Problem", "TooMuchError", "_report", "_refuse"),
+}
 LIBYAML_ONLY = {"yaml-syntax-colon"}
 """`[fd00::, x]` is an error for libyaml and a mapping within the list for PyYAML's own parser."""
 
@@ -30,10 +32,10 @@ SHOWN_ELSEWHERE = {
     "unreadable-rules-file",
     *("rules-too-large", "list-too-large", "list-too-long", "list-too-slow"),
     *("too-many-networks", "too-many-problems", "too-many-values", "out-of-memory"),
-    *("file-changed", "untrusted-file"),
+    *("file-changed", "untrusted-file", "password-file-readable"),
 }
 """Codes that no file of a reasonable size can show, with their own tests: test_bounds, test_faults,
-test_trust, test_loader."""
+test_trust, test_loader, test_socks5."""
 
 
 def rendered(case: str, pure_python: bool) -> str:

@@ -33,7 +33,7 @@ POLICIES = """\
   home: {type: direct, interface: eth0}
   office: {type: vpn, interface: wg0, on_down: «unknown-policy»hime}
   p1: {type: «unknown-policy-type»direkt, interface: eth1}
-  p2: {type: «unsupported-policy-type»socks5, server: "127.0.0.1:1080"}
+  p2: {type: socks5, server: «bad-server»"127.0.0.1:0", via: «bad-via»reject}
   p3: {type: vpn, interface: «bad-interface-name»"no good", on_down: drop}
   p4: {type: vpn, interface: wg1, on_down: «policy-loop»p5}
   p5: {type: vpn, interface: wg2, on_down: p4}

@@ -46,6 +46,15 @@ rules:
   - {file: [lists/good.txt], cidr: "1:2:3:4:5:6:7:8/64", policy: drop}
 ---
 version: 1
+default: proxy
+policies:
+  home: {type: direct, interface: default}
+  proxy: {type: socks5, server: "[2001:db8::1]:1080", via: home, udp: reject, icmp: reply}
+  other: {type: socks5, server: "proxy.example:1080", on_down: proxy, icmp: other2}
+  other2: {type: socks5, server: 192.0.2.1:1080, username: me, password_env: HOME}
+rules: [{cidr: 192.0.2.0/24, policy: other}]
+---
+version: 1
 default: home.office-1_b
 policies: {home.office-1_b: {interface: eth0.100, type: direct}}
 """
@@ -70,6 +79,9 @@ INVALID_FILES = """\
 {version: 1, default: h, policies: {h: {type: direct}}}
 {version: 1, default: h, policies: {h: {interface: eth0}}}
 {version: 1, default: h, policies: {h: {type: socks5, interface: eth0}}}
+{version: 1, default: h, policies: {h: {type: socks5, server: "192.0.2.1"}}}
+{version: 1, default: h, policies: {h: {type: socks5, server: "192.0.2.1:1080", username: me}}}
+{version: 1, default: h, policies: {h: {type: socks5, server: "192.0.2.1:1080", udp: no}}}
 {version: 1, default: h, policies: {h: {type: direct, interface: "a b"}}}
 {version: 1, default: h, policies: {h: {type: direct, interface: ".."}}}
 {version: 1, default: h, policies: {h: {type: direct, interface: eth0, metric: 5}}}

@@ -26,7 +26,7 @@ from router.engine.transit import Transit
 from router.engine.tun_writer import TunWriter
 from router.engine.udp.datagrams import Datagrams
 from router.flows.drops import Drops
-from router.outbound.all import Kind, Outbounds, Surroundings
+from router.outbound.all import Find, Kind, Outbounds, Surroundings
 from router.outbound.base import Outbound
 from router.outbound.descriptors import Descriptors
 from router.outbound.direct import DirectSenders
@@ -124,17 +124,17 @@ class MemoryOutbounds(Outbounds):
     ) -> None:
         self.by_interface: dict[str, MemoryOutbound] = {}
 
-        def make(policy: Policy, _surroundings: Surroundings) -> MemoryOutbound:
+        def make(policy: Policy, _surroundings: Surroundings, _find: Find) -> MemoryOutbound:
             name = policy.interface or ""
             own = dict(zip((4, 6), OWN.get(name, ()), strict=False))
             outbound = self.by_interface[name] = MemoryOutbound(name, own, udp, tcp, owners)
             outbound.interfaces = [name]
             return outbound
 
-        kind = Kind(lambda policy: policy.interface, make)
+        kind = Kind(lambda policy, _: policy.interface, make)
         system = cast(System, SimpleNamespace(interfaces=SimpleNamespace(all=dict)))
         surroundings = Surroundings(
-            system, "tun11", LocalAddresses("tun11"), *(cast(Any, None),) * 3
+            system, "tun11", LocalAddresses("tun11"), *(cast(Any, None),) * 4
         )
         super().__init__(policies, surroundings, {PolicyType.DIRECT: kind, PolicyType.VPN: kind})
 

@@ -6,8 +6,8 @@ from dataclasses import replace
 
 import pytest
 
-from router.config.model import Config, Policy, PolicyType
-from router.policy.resolve import effective, policy_of
+from router.config.model import Config, Policy, PolicyType, Proxy
+from router.policy.resolve import carrying, effective, policy_of
 from tests.unit.policy.configs import config, rule
 
 
@@ -51,3 +51,23 @@ def test_index_0_is_the_default() -> None:
     rules = with_policies()
     assert policy_of(rules, 0) == "drop"
     assert policy_of(rules, 1) == "home"
+
+
+def test_icmp_gets_the_policy_that_a_proxy_names() -> None:
+    rules = with_policies(a="drop", b="drop")
+    proxied = replace(
+        rules,
+        policies={
+            **rules.policies,
+            "p": Policy("p", PolicyType.SOCKS5, on_down="a", proxy=Proxy("::1", 1080, icmp="q")),
+            "q": Policy(
+                "q", PolicyType.SOCKS5, on_down="b", proxy=Proxy("::1", 1081, icmp="reply")
+            ),
+            "r": Policy("r", PolicyType.SOCKS5, on_down="b", proxy=Proxy("::1", 1082, icmp="r")),
+        },
+    )
+    up = {"a": True, "b": True, "p": True, "q": True, "r": True}
+    assert carrying(proxied, "p", up.__getitem__, is_icmp=False) == "p"
+    assert carrying(proxied, "p", up.__getitem__, is_icmp=True) == "reply"
+    assert carrying(proxied, "p", {**up, "q": False}.__getitem__, is_icmp=True) == "b"
+    assert carrying(proxied, "r", up.__getitem__, is_icmp=True) == "reject"

@@ -124,6 +124,7 @@ class Bench:
             self.system,
             tun,
             lambda _: None,
+            list,
             self.loop,
         )
         self.installed.install()

@@ -79,7 +79,7 @@ def test_a_router_backs_off_and_reconciles_again_without_a_change(
     assert config is not None
     system, clock, tun = RouteConflict(), Rounds(), MemoryTun()
     installed = InstalledRoutes(
-        *(config, RuleSet.build(config), cast(Any, system), tun, lambda _: None), clock
+        *(config, RuleSet.build(config), cast(Any, system), tun, lambda _: None), list, clock
     )
     installed.install()
     for _ in range(100):

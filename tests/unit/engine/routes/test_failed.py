@@ -67,7 +67,9 @@ def installed(tmp_path: Path, system: FailingSystem, clock: Rounds) -> Installed
     tun = MemoryTun()
     system.present = {tun.name: Interface(tun.name, tun.index, True, tun.mtu)}
     made = InstalledRoutes(
-        *(config, RuleSet.build(config), cast(Any, system), cast(Any, tun), lambda _: None), clock
+        *(config, RuleSet.build(config), cast(Any, system), cast(Any, tun), lambda _: None),
+        list,
+        clock,
     )
     made.install()
     return made

@@ -58,7 +58,9 @@ def installed(system: Comparisons, tmp_path: Path) -> InstalledRoutes:
     config = load(file).config
     assert config is not None
     installed = InstalledRoutes(
-        *(config, RuleSet.build(config), cast(Any, system), MemoryTun(), lambda _: None), Rounds()
+        *(config, RuleSet.build(config), cast(Any, system), MemoryTun(), lambda _: None),
+        list,
+        Rounds(),
     )
     installed.install()
     return installed

@@ -1,0 +1,10 @@
+"""A SOCKS5 proxy as an outbound: the policies of type `socks5`.
+
+outbound        what the engine sees; up and down
+way             how the proxy itself is reached: another outbound, or the system's own routes
+addresses       those of the proxy; its name is resolved beside the loop
+conversation    a dialogue with the proxy on a connection that is being opened
+dial            a TCP connection by CONNECT
+association     UDP by UDP ASSOCIATE
+failures        what a proxy's answers mean for an application
+"""

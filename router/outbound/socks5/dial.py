@@ -1,0 +1,78 @@
+"""A TCP connection by CONNECT.
+
+Always true: it is connected only once the proxy says that it is; what the destination has sent by
+then is still to be read from the socket.
+
+Must not know: which flow the connection is for.
+"""
+
+from __future__ import annotations
+
+import errno
+import socket
+from typing import Protocol
+
+from router.outbound.socks5.conversation import Conversation, Unreached
+from router.outbound.socks5.failures import NO_ANSWER, UNREACHABLE, failure_of
+from router.platform.base.tcp import ConnectFailure
+from router.wire.socks5 import SUCCEEDED, Fault, Reply
+
+
+class Judge(Protocol):
+    """What follows for the proxy; see router.outbound.socks5.outbound."""
+
+    def suspect(self) -> None: ...
+
+    def fail(self, fault: Fault) -> None: ...
+
+
+class Socks5Dial:
+    """See Dial."""
+
+    def __init__(self, conversation: Conversation, judge: Judge) -> None:
+        self._conversation = conversation
+        self._judge = judge
+
+    @property
+    def source_port(self) -> int:
+        dial = self._conversation.dial
+        return 0 if dial is None else dial.source_port
+
+    @property
+    def is_connected(self) -> bool:
+        outcome = self._conversation.outcome
+        return isinstance(outcome, Reply) and outcome.code == SUCCEEDED
+
+    @property
+    def failure(self) -> ConnectFailure | None:
+        match self._conversation.outcome:
+            case None:
+                return None
+            case Reply(code):
+                return None if code == SUCCEEDED else failure_of(code)
+            case Unreached(error=error):
+                self._judge.suspect()
+                return ConnectFailure(error) if error == errno.EMFILE else NO_ANSWER
+            case Fault.ENDED:
+                self._judge.suspect()
+                return UNREACHABLE
+            case Fault() as fault:
+                self._judge.fail(fault)
+                return NO_ANSWER
+        raise AssertionError("a dialogue with a request ends by a reply or a fault")
+
+    @property
+    def sock(self) -> socket.socket:
+        dial = self._conversation.dial
+        assert dial is not None, "asked while there is one"
+        return dial.sock
+
+    def release(self) -> socket.socket:
+        dial = self._conversation.dial
+        assert dial is not None, "a connection exists"
+        return dial.release()
+
+    def abandon(self) -> None:
+        if self._conversation.outcome is None and not self._conversation.greeted:
+            self._judge.suspect()
+        self._conversation.abandon()

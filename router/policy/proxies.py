@@ -1,0 +1,65 @@
+"""What `check` and a reload know about the proxies of policies, without a connection to them.
+
+Must not know: how a name is resolved, what a proxy answers.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+
+from router.config.model import Config, Policy
+from router.policy.interfaces import OutboundFacts, UsableInterfaces, facts_of_interfaces
+from router.policy.network import ProxyServer
+from router.wire.ip import IPV4_HEADER, IPV6_HEADER
+from router.wire.socks5 import UDP_HEADER
+
+USUAL_MTU = 1500
+"""Of the way to a proxy, where that is the system's own."""
+
+
+def overhead(server: int, version: int) -> int:
+    """By how many bytes a packet of an IP version is smaller than that which carries it to a proxy
+    at an address of the version `server`."""
+    headers = {4: IPV4_HEADER, 6: IPV6_HEADER}
+    return headers[server] + UDP_HEADER[version] - headers[version]
+
+
+def literal_servers(config: Config) -> Iterator[ProxyServer]:
+    """The proxies that are given by address and without a `via`."""
+    for name, policy in config.policies.items():
+        address = policy.proxy.address if policy.proxy and policy.proxy.via is None else None
+        if policy.proxy and address is not None:
+            yield ProxyServer(name, address.version, int(address), policy.proxy.port)
+
+
+def facts_of_proxies(
+    config: Config, interfaces: Mapping[str, UsableInterfaces]
+) -> dict[str, OutboundFacts]:
+    """Of the policies whose proxy has a way; interfaces: of the others."""
+    found = {}
+    for name, policy in config.policies.items():
+        facts = _facts(config, policy, interfaces)
+        if facts is not None:
+            found[name] = facts
+    return found
+
+
+def _facts(
+    config: Config, policy: Policy, interfaces: Mapping[str, UsableInterfaces]
+) -> OutboundFacts | None:
+    proxy = policy.proxy
+    if proxy is None:
+        return None
+    address = proxy.address
+    server = 4 if address is None else address.version
+    way: OutboundFacts | None = OutboundFacts(USUAL_MTU, ())
+    if proxy.via is not None:
+        via = config.policies[proxy.via]
+        way = (
+            _facts(config, via, interfaces)
+            if via.proxy is not None
+            else facts_of_interfaces(interfaces.get(via.name, {}))
+        )
+    if way is None:
+        return None
+    return OutboundFacts(way.mtu - max(overhead(server, each) for each in (4, 6)), way.interfaces)

@@ -1,0 +1,111 @@
+"""SOCKS5 proxies that are allowed to behave as they do, and ones that are not; run as a process of
+its own:
+
+    python tests/e2e/scripted_proxy.py ADDRESS DRIP_PORT JOINED_PORT GARBAGE_PORT NEVER_PORT
+
+- DRIP_PORT sends what it says byte by byte, each in a segment of its own.
+- JOINED_PORT sends its reply only together with the first bytes of the destination.
+- GARBAGE_PORT answers everything as an HTTP server does.
+- NEVER_PORT accepts connections and says nothing.
+
+It prints `listening` when it does.
+"""
+
+from __future__ import annotations
+
+import select
+import socket
+import sys
+import threading
+import time
+from collections.abc import Callable
+
+REPLY = b"\x05\x00\x00\x01" + bytes(6)
+
+
+def exactly(sock: socket.socket, size: int) -> bytes:
+    data = b""
+    while len(data) < size:
+        piece = sock.recv(size - len(data))
+        if not piece:
+            raise ConnectionError
+        data += piece
+    return data
+
+
+def destination(client: socket.socket, say: Callable[[bytes], None]) -> socket.socket:
+    """The connection that a client asks for."""
+    _, number = exactly(client, 2)
+    exactly(client, number)
+    say(b"\x05\x00")
+    _, _, _, kind = exactly(client, 4)
+    family, size = (socket.AF_INET, 4) if kind == 1 else (socket.AF_INET6, 16)
+    address = socket.inet_ntop(family, exactly(client, size))
+    return socket.create_connection((address, int.from_bytes(exactly(client, 2), "big")))
+
+
+def relay(client: socket.socket, far: socket.socket) -> None:
+    other = {client: far, far: client}
+    while other:
+        for ready in select.select(list(other), [], [])[0]:
+            data = ready.recv(1 << 16)
+            other[ready].sendall(data) if data else other.pop(ready).shutdown(socket.SHUT_WR)
+
+
+def drip(client: socket.socket) -> None:
+    client.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+
+    def say(data: bytes) -> None:
+        for byte in data:
+            client.send(bytes((byte,)))
+            time.sleep(0.001)
+
+    far = destination(client, say)
+    say(REPLY)
+    relay(client, far)
+
+
+def joined(client: socket.socket) -> None:
+    far = destination(client, client.sendall)
+    client.sendall(REPLY + far.recv(1 << 16))
+    relay(client, far)
+
+
+def garbage(client: socket.socket) -> None:
+    client.recv(1)
+    client.sendall(b"HTTP/1.1 400 Bad Request\r\n\r\n")
+
+
+def never(client: socket.socket) -> None:
+    while client.recv(100):
+        pass
+
+
+def serve(address: str, port: int, behaviour: Callable[[socket.socket], None]) -> None:
+    listener = socket.create_server((address, port), backlog=100)
+
+    def handle(client: socket.socket) -> None:
+        with client:
+            try:
+                behaviour(client)
+            except OSError:
+                return
+
+    def accept() -> None:
+        while True:
+            client, _ = listener.accept()
+            threading.Thread(target=handle, args=(client,), daemon=True).start()
+
+    threading.Thread(target=accept, daemon=True).start()
+
+
+def main() -> None:
+    address, *ports = sys.argv[1:]
+    for port, behaviour in zip(ports, (drip, joined, garbage, never), strict=True):
+        serve(address, int(port), behaviour)
+    print("listening", flush=True)
+    threading.Event().wait()
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,263 @@
+"""Traffic by SOCKS5 proxies: what applications see is what they would see without a proxy."""
+
+from __future__ import annotations
+
+import errno
+import json
+import socket
+from collections.abc import Iterator
+from contextlib import ExitStack
+
+import pytest
+
+from tests.e2e import proxies, sockets
+from tests.e2e.proxies import (
+    BRIEF,
+    DANTE,
+    DRIP,
+    GARBAGE,
+    JOINED,
+    MICROSOCKS,
+    NEVER,
+    PASSWORD,
+    SSH,
+    USER,
+)
+from tests.e2e.status import read_status
+from tests.e2e.tcp_bed import alongside
+from tests.e2e.testbed import FAMILIES, V4, V6, Family, Testbed
+from tests.e2e.tunrouter import TUN, Tunrouter, rules, running
+from tests.e2e.udp import ECHO, exchange, sixteen
+from tests.e2e.wait import wait_until
+
+SYSTEM, VIA, LOGIN, WRONG, DRIPPING, JOINING, NONSENSE, SILENT = range(16, 144, 16)
+BRIEFLY, BY_SSH = 144, 160
+"""The first of sixteen far hosts each."""
+HOSTS = {
+    "system": SYSTEM,
+    "via": VIA,
+    "login": LOGIN,
+    "wrong": WRONG,
+    "drip": DRIPPING,
+    "joined": JOINING,
+    "nonsense": NONSENSE,
+    "silent": SILENT,
+    "brief": BRIEFLY,
+    "ssh": BY_SSH,
+}
+FILTERED, ROUTELESS = 0xC0, 0xC1
+HALVES_TOGETHER = {LOGIN, BRIEFLY}
+"""By a proxy that ends both directions when one ends."""
+CLOSED = 4999
+MANY = 500
+
+HEAD = f"""\
+version: 1
+tun: {{name: {TUN}, address: [{V4.tun}/30, "{V6.tun}/126"]}}
+policies:
+  home: {{type: direct, interface: eth0}}
+  system: {{type: socks5, server: "{V4.gateway}:{DANTE}"}}
+  via: {{type: socks5, server: "[{V6.gateway}]:{DANTE}", via: home, icmp: reply}}
+  login: {{type: socks5, server: "{V4.gateway}:{MICROSOCKS}", username: {USER},
+          password_file: good}}
+  wrong: {{type: socks5, server: "{V4.gateway}:{MICROSOCKS}", username: {USER}, password_file: bad}}
+  drip: {{type: socks5, server: "{V4.gateway}:{DRIP}"}}
+  joined: {{type: socks5, server: "{V4.gateway}:{JOINED}"}}
+  nonsense: {{type: socks5, server: "{V4.gateway}:{GARBAGE}", on_down: drip}}
+  silent: {{type: socks5, server: "{V4.gateway}:{NEVER}"}}
+  ssh: {{type: socks5, server: "127.0.0.1:{SSH}"}}
+  brief: {{type: socks5, server: "{V4.gateway}:{BRIEF}", username: {USER}, password_file: good}}
+"""
+RULES = rules(
+    *(f"{sixteen(family, host)} -> {name}" for family in FAMILIES for name, host in HOSTS.items()),
+    *(f"{family.far(host)} -> system" for family in FAMILIES for host in (FILTERED, ROUTELESS)),
+    head=HEAD,
+)
+FILTER = f"""
+table inet proxied {{
+    chain out {{
+        type filter hook output priority 0
+        ip daddr {V4.far(FILTERED)} drop
+        ip6 daddr {V6.far(FILTERED)} drop
+    }}
+}}
+"""
+
+
+@pytest.fixture(scope="module")
+def router(
+    bed: Testbed, udp_servers: None, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Tunrouter]:
+    directory = tmp_path_factory.mktemp("socks")
+    for name, text in (("good", PASSWORD), ("bad", "another")):
+        (directory / name).write_text(text + "\n", encoding="utf-8")
+        (directory / name).chmod(0o600)
+    bed.gw.run("nft", "-f", "-", stdin=FILTER)
+    bed.gw.ip(
+        *(f"route add unreachable {each.far(ROUTELESS)}/{each.host_bits}" for each in FAMILIES)
+    )
+    with ExitStack() as stack:
+        stack.enter_context(proxies.dante(bed.gw, directory))
+        stack.enter_context(proxies.microsocks(bed.gw))
+        stack.enter_context(proxies.scripted(bed.gw))
+        stack.enter_context(proxies.ssh(bed.router, bed.gw, directory))
+        yield stack.enter_context(running(bed.router, directory, RULES))
+    bed.gw.ip(
+        *(f"route del unreachable {each.far(ROUTELESS)}/{each.host_bits}" for each in FAMILIES)
+    )
+    bed.gw.run("nft", "delete", "table", "inet", "proxied")
+
+
+def converse(bed: Testbed, family: Family, host: int) -> None:
+    """The far host speaks first, then the client, and both end; the client first where the proxy
+    passes on that one end has ended (microsocks does not)."""
+    text = b"hello" * 40_000
+    with sockets.listener(bed.far) as listener:
+        port = sockets.port_of(listener)
+        greeted = b"220 far host\r\n"
+
+        def serve() -> None:
+            accepted, _ = listener.accept()
+            with accepted:
+                accepted.sendall(greeted)
+                accepted.sendall(accepted.recv(len(text), socket.MSG_WAITALL).upper())
+                if host not in HALVES_TOGETHER:
+                    assert accepted.recv(1) == b""
+
+        with (
+            alongside(serve),
+            sockets.connected(bed.client, family, family.far(host), port) as client,
+        ):
+            assert client.recv(len(greeted), socket.MSG_WAITALL) == greeted
+            client.sendall(text)
+            if host not in HALVES_TOGETHER:
+                client.shutdown(socket.SHUT_WR)
+            assert sockets.read_to_end(client) == text.upper()
+
+
+def test_a_proxy_that_starts_and_stops(bed: Testbed, router: Tunrouter) -> None:
+    router.wait_until_down("brief")
+    assert (
+        policies(bed)["brief"]["why_down"] == f"proxy {V4.gateway}:{BRIEF}: it refuses connections"
+    )
+    with proxies.microsocks(bed.gw, BRIEF), sockets.listener(bed.far) as listener:
+        wait_until(lambda: policies(bed)["brief"]["state"] == "up", "brief to be up")
+        converse(bed, V4, BRIEFLY)
+        sockets.connected(bed.client, V4, V4.far(BRIEFLY), sockets.port_of(listener)).close()
+    with pytest.raises(ConnectionRefusedError):  # by on_down, at the repeated request
+        sockets.connected(bed.client, V4, V4.far(BRIEFLY), CLOSED)
+    router.wait_until_down("brief")
+
+
+@pytest.mark.parametrize("name", ["system", "via", "login", "drip", "joined", "ssh"])
+def test_a_conversation_passes(bed: Testbed, router: Tunrouter, family: Family, name: str) -> None:
+    converse(bed, family, HOSTS[name])
+
+
+def test_failures_are_those_of_the_destination(
+    bed: Testbed, router: Tunrouter, family: Family
+) -> None:
+    for host, port, expected in (
+        (SYSTEM, CLOSED, errno.ECONNREFUSED),
+        (VIA, CLOSED, errno.ECONNREFUSED),
+        (LOGIN, CLOSED, errno.ECONNREFUSED),
+        (ROUTELESS, CLOSED, errno.EHOSTUNREACH),
+        (BY_SSH, CLOSED, errno.EHOSTUNREACH),  # it says nothing but that it has not connected
+    ):
+        with pytest.raises(OSError) as caught:
+            sockets.connected(bed.client, family, family.far(host), port)
+        assert caught.value.errno == expected, (host, caught.value)
+    silent = sockets.stream(bed.client, family)
+    silent.settimeout(1.5)
+    with pytest.raises(TimeoutError):
+        silent.connect((family.far(FILTERED), CLOSED))
+    silent.close()
+
+
+def test_datagrams_pass_both_ways(bed: Testbed, router: Tunrouter, family: Family) -> None:
+    for host in (SYSTEM, VIA):
+        seen = exchange(bed.client, family.far(host), sends=[5, 1200, 0, 600], sockets=3)
+        assert len(seen.found) == 12
+        assert "silence" not in seen.found
+        query = ("dig", "+short", "+tries=1", f"@{family.far(host)}", "name.example", "A")
+        assert bed.client.run(*query).stdout == "192.0.2.53\n"
+        assert bed.client.run(*query, "+tcp").stdout == "192.0.2.53\n"
+
+
+def test_a_proxy_without_udp_refuses_at_once(
+    bed: Testbed, router: Tunrouter, family: Family
+) -> None:
+    sock = sockets.datagram(bed.client, family)
+    sock.connect((family.far(LOGIN), ECHO))
+    for _ in range(2):  # the first finds out, the second is refused by what was found
+        sock.send(b"x")
+        with pytest.raises(OSError) as caught:
+            sock.recv(100)
+        assert caught.value.errno in (errno.EHOSTUNREACH, errno.EACCES), caught.value
+    assert "carries no UDP" in router.log
+
+
+def test_what_is_down_says_why(bed: Testbed, router: Tunrouter) -> None:
+    router.wait_until_down("wrong")
+    router.wait_until_down("nonsense")
+    wait_until(
+        lambda: policies(bed)["silent"]["state"] == "down", "the silent one to be down", timeout=20
+    )
+    why = {name: policy["why_down"] for name, policy in policies(bed).items()}
+    assert why["wrong"] == f"proxy {V4.gateway}:{MICROSOCKS}: it refuses the user name or password"
+    assert why["nonsense"] == f"proxy {V4.gateway}:{GARBAGE}: it does not speak SOCKS5"
+    assert why["silent"] == f"proxy {V4.gateway}:{NEVER}: no answer"
+    assert why["system"] is None
+    assert PASSWORD not in router.log + json.dumps(why)
+    converse(bed, V4, NONSENSE)  # by its on_down
+    with pytest.raises(ConnectionRefusedError):
+        sockets.connected(bed.client, V4, V4.far(WRONG), CLOSED)
+
+
+def test_icmp_gets_its_own_policy(bed: Testbed, router: Tunrouter, family: Family) -> None:
+    ping = ("ping", "-c1", "-W2", "-n")
+    assert "Packet filtered" in prohibited(bed.client.run(*ping, family.far(SYSTEM), check=False))
+    bed.client.run(*ping, family.far(VIA))
+
+
+def prohibited(done: object) -> str:
+    text = str(done)
+    return text.replace("Administratively prohibited", "Packet filtered")
+
+
+def test_many_connections_at_once(bed: Testbed, router: Tunrouter) -> None:
+    with sockets.listener(bed.far) as listener, ExitStack() as stack:
+        port = sockets.port_of(listener)
+        clients = []
+        for _ in range(MANY):
+            client = stack.enter_context(sockets.stream(bed.client, V4))
+            client.setblocking(False)
+            client.connect_ex((V4.far(SYSTEM), port))
+            clients.append(client)
+        for _ in range(MANY):
+            accepted, _ = listener.accept()
+            stack.enter_context(accepted)
+            accepted.sendall(b"+")
+        for client in clients:
+            client.settimeout(30)
+            assert client.recv(1) == b"+"
+
+
+def test_a_reload_is_for_new_connections(bed: Testbed, router: Tunrouter) -> None:
+    with sockets.listener(bed.far) as listener:
+        port = sockets.port_of(listener)
+        with sockets.connected(bed.client, V4, V4.far(LOGIN), port) as client:
+            accepted, _ = listener.accept()
+            with accepted:
+                assert "reloaded" in router.reload(RULES.replace("file: good", "file: bad"))
+                client.sendall(b"still there")
+                assert accepted.recv(100) == b"still there"
+        with pytest.raises(ConnectionRefusedError):
+            sockets.connected(bed.client, V4, V4.far(LOGIN), port)
+        router.reload(RULES)
+        sockets.connected(bed.client, V4, V4.far(LOGIN), port).close()
+
+
+def policies(bed: Testbed) -> dict[str, dict[str, str]]:
+    found: dict[str, dict[str, str]] = read_status(bed.router)["policies"]
+    return found

@@ -1,0 +1,198 @@
+"""UDP associations, and the addresses of a proxy, with everything beneath in memory."""
+
+from __future__ import annotations
+
+import errno
+import select
+from collections import Counter
+from collections.abc import Callable
+from typing import Any, cast
+
+import pytest
+
+from router.config.model import Proxy
+from router.flows.drops import Drop
+from router.outbound.socks5.addresses import ProxyAddresses
+from router.outbound.socks5.association import MOST_WAITING, Socks5Datagrams
+from router.outbound.socks5.conversation import Conversation, Unreached
+from router.outbound.udp import SocketDatagrams
+from router.platform.base.descriptors import HasFileno
+from router.wire.socks5 import Fault, Outcome, Reply, udp_header
+from tests.unit.engine.udp.memory import MemoryUdpSocket, received
+
+SERVER = bytes((192, 0, 2, 1))
+RELAY = ("192.0.2.1", 4000)
+FAR = ("198.51.100.7", 53)
+HEADER = udp_header(bytes((198, 51, 100, 7)), 53)
+
+
+class MemoryConversation:
+    """See Conversation."""
+
+    dial = None
+
+    def __init__(self) -> None:
+        self.outcome: Outcome | Unreached | None = None
+        self.greeted = False
+
+
+class MemoryProxy:
+    """See association.Proxy."""
+
+    def __init__(self, at_once: Outcome | None = None) -> None:
+        self.drops: Counter[Drop] = Counter()
+        self.count = self._count
+        self.offers_udp = True
+        self.asked: list[MemoryConversation] = []
+        self.changed: Callable[[int], None] = lambda _: None
+        self.reported = 0
+        self._at_once = at_once
+
+    def _count(self, reason: Drop) -> None:
+        self.drops[reason] += 1
+
+    def ask(self, changed: Callable[[int], None]) -> Conversation:
+        conversation = MemoryConversation()
+        conversation.outcome = self._at_once
+        self.asked.append(conversation)
+        self.changed = changed
+        return cast(Conversation, conversation)
+
+    def ended(self, conversation: Conversation) -> None:
+        pass
+
+    def has_no_udp(self) -> None:
+        self.offers_udp = False
+
+    def suspect(self) -> None:
+        pass
+
+    def report(self, channel: object) -> None:
+        self.reported += 1
+
+    def answer(self, outcome: Outcome) -> None:
+        self.asked[-1].outcome = outcome
+        self.asked[-1].greeted = True
+        self.changed(1)
+
+
+def opened(proxy: MemoryProxy) -> tuple[Socks5Datagrams, MemoryUdpSocket]:
+    sock = MemoryUdpSocket(7, bytes(4), "eth0", 5000)
+    channel = SocketDatagrams(cast(Any, sock), 5000)
+    return Socks5Datagrams(4, SERVER, channel, proxy), sock
+
+
+def test_what_waits_leaves_once_the_proxy_has_answered() -> None:
+    proxy = MemoryProxy()
+    channel, sock = opened(proxy)
+    channel.send(b"one", FAR)
+    channel.send(b"two", FAR)
+    assert not sock.sent
+    proxy.answer(Reply(0, bytes(4), 4000))  # unspecified: the proxy's own address
+    channel.send(b"three", FAR)
+    assert [(one.payload, one.address) for one in sock.sent] == [
+        (HEADER + text, RELAY) for text in (b"one", b"two", b"three")
+    ]
+    assert len(proxy.asked) == 1
+
+
+def test_an_answer_that_comes_at_once_loses_nothing() -> None:
+    channel, sock = opened(MemoryProxy(Reply(0, SERVER, 4000)))
+    channel.send(b"one", FAR)
+    assert [one.payload for one in sock.sent] == [HEADER + b"one"]
+
+
+def test_only_whole_datagrams_of_the_relay_come_in() -> None:
+    proxy = MemoryProxy(Reply(0, SERVER, 4000))
+    channel, sock = opened(proxy)
+    channel.send(b"one", FAR)
+    sock.incoming += [
+        received(HEADER + b"answer", RELAY),
+        received(HEADER + b"elsewhere", ("192.0.2.1", 4001)),
+        received(b"\0\0\x01" + HEADER[3:] + b"fragment", RELAY),
+        received(HEADER[:9], RELAY),
+        received(b"\0\0\0\x03\x01a\0\x35name", RELAY),
+    ]
+    (arrived,) = channel.receive()
+    assert [bytes(payload) for payload in arrived.payloads] == [b"answer"]
+    assert channel.endpoint(arrived.sender) == (bytes((198, 51, 100, 7)), 53)
+    assert proxy.drops == {Drop.FILTERED: 1, Drop.FRAGMENT: 1, Drop.MALFORMED: 2}
+
+
+@pytest.mark.parametrize("outcome", [Reply(7), Fault.ENDED])
+def test_a_refusal_is_reported_for_each_that_waits(outcome: Outcome) -> None:
+    proxy = MemoryProxy()
+    channel, _ = opened(proxy)
+    channel.send(b"one", FAR)
+    channel.send(b"two", FAR)
+    proxy.answer(outcome)
+    assert proxy.reported == 1
+    with pytest.raises(OSError):
+        channel.receive()
+    errors = list(channel.errors())
+    assert [(each.kind, each.code, each.payload) for each in errors] == [
+        (3, 13, b"one"),
+        (3, 13, b"two"),
+    ]
+    with pytest.raises(OSError) as caught:
+        channel.send(b"three", FAR)
+    assert caught.value.errno == errno.EACCES
+    assert len(proxy.asked) == 1
+
+
+def test_a_bounded_number_waits() -> None:
+    channel, _ = opened(MemoryProxy())
+    for _ in range(MOST_WAITING):
+        channel.send(b"x", FAR)
+    with pytest.raises(BlockingIOError):
+        channel.send(b"x", FAR)
+
+
+class OneSource:
+    """The loop, as far as a resolution needs it."""
+
+    def __init__(self) -> None:
+        self.forgotten = False
+
+    def watch(self, source: HasFileno, readable: Callable[[], None]) -> None:
+        self._source, self._readable = source, readable
+
+    def forget(self, source: HasFileno) -> None:
+        self.forgotten = True
+
+    def call_later(self, delay: float, callback: Callable[[], None]) -> None:
+        self._later = callback
+
+    def run(self) -> None:
+        select.select([self._source], [], [])
+        self._readable()
+        self._later()
+
+
+def test_a_name_is_resolved_beside_the_loop() -> None:
+    loop, done = OneSource(), list[bool]()
+    addresses = ProxyAddresses(Proxy("localhost", 1080), loop)
+    assert not addresses.all
+    addresses.resolve(lambda: done.append(True))
+    loop.run()
+    assert done == [True]
+    assert loop.forgotten
+    assert set(addresses.all) <= {bytes((127, 0, 0, 1)), bytes(15) + b"\x01"}
+    assert addresses.all
+    addresses.worked(addresses.all[-1])
+
+
+def test_a_name_without_an_address_says_why() -> None:
+    loop = OneSource()
+    addresses = ProxyAddresses(Proxy("no-such-host.invalid", 1080), loop)
+    addresses.resolve(lambda: None)
+    loop.run()
+    assert addresses.fault.startswith("the name no-such-host.invalid cannot be resolved: ")
+
+
+def test_an_address_is_not_resolved() -> None:
+    addresses = ProxyAddresses(Proxy("2001:db8::1", 1080), OneSource())
+    done = list[bool]()
+    addresses.resolve(lambda: done.append(True))
+    assert done == [True]
+    assert len(addresses.all) == 1
