@@ -9,6 +9,9 @@ PYTEST_ARGS ?=
 # side by side; one file by one process, which makes its network once.
 E2E_JOBS ?= 4
 
+# The tests start the router hundreds of times: what Python has compiled is kept.
+unexport PYTHONDONTWRITEBYTECODE
+
 # What only Linux runs: macOS has other constants.
 LINUX_ONLY := ^(router/platform/linux|tests/unit/platform)/
 
