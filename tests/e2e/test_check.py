@@ -233,8 +233,8 @@ def test_the_system_is_seen_as_it_is(bed: Testbed, tmp_path: Path) -> None:
 
 def test_explain_agrees_with_the_kernel(bed: Testbed, tmp_path: Path, family: Family) -> None:
     rules_file = write_rules(tmp_path, EXPLAINED)
-    destinations = [family.far(host) for host in (1, 2, 3, 4, 5)]
-    destinations += [family.gateway, family.eth0, family.client, family.vpn_wg0, family.office(1)]
+    destinations = [family.far(host) for host in (1, 2, 5)]
+    destinations += [family.eth0, family.client, family.office(1)]
     before = {each: explained(bed, rules_file, each) for each in destinations}
     with running(bed.router, tmp_path, EXPLAINED):
         for destination, report in before.items():
