@@ -16,6 +16,7 @@ from router.cli import exits
 from router.cli.arguments import Parser
 
 PROTOCOLS = ("icmp", "tcp", "udp")
+FLOW_ORDERS = ("bytes", "age", "idle")
 LAST_PORT = 65535
 
 UNWRITABLE = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO, errno.EBADF)
@@ -82,6 +83,7 @@ def _parser() -> Parser:
     )
     cleanup.set_defaults(command=_cleanup)
     _add_status(commands)
+    _add_flows(commands)
     service = commands.add_parser(
         "service", help="print a service for systemd or launchd, with how to install it"
     )
@@ -135,6 +137,23 @@ def _add_status(commands: _Commands[Parser]) -> None:
     status.add_argument("--json", action="store_true")
     _add_tun(status)
     status.set_defaults(command=_status)
+
+
+def _add_flows(commands: _Commands[Parser]) -> None:
+    flows = commands.add_parser(
+        "flows", help="show the live flows of the running router (needs root)"
+    )
+    flows.add_argument("--policy", metavar="NAME", help="those of a policy alone")
+    flows.add_argument(
+        "--rule", type=_rule, metavar="N", help="those of a rule alone; 0: of the default"
+    )
+    flows.add_argument("--protocol", choices=PROTOCOLS, help="those of a protocol alone")
+    flows.add_argument(
+        "--sort", choices=FLOW_ORDERS, default="bytes", help="largest first (default: bytes)"
+    )
+    flows.add_argument("--json", action="store_true")
+    _add_tun(flows)
+    flows.set_defaults(command=_flows)
 
 
 def _add_reload(commands: _Commands[Parser]) -> None:
@@ -201,6 +220,12 @@ def _port(text: str) -> int:
     return int(text)
 
 
+def _rule(text: str) -> int:
+    if not (text.isascii() and text.isdecimal()):
+        raise argparse.ArgumentTypeError("a rule is a number, as `status` shows it; 0: the default")
+    return int(text[:9])
+
+
 def _run(options: argparse.Namespace) -> int:
     from router.cli.signals import in_order  # noqa: PLC0415 - as fast a start as possible: below too
 
@@ -234,6 +259,13 @@ def _status(options: argparse.Namespace) -> int:
     from router.cli.status import status  # noqa: PLC0415
 
     return status(options.tun, as_json=options.json)
+
+
+def _flows(options: argparse.Namespace) -> int:
+    from router.cli.flows import flows  # noqa: PLC0415
+
+    wanted = {"policy": options.policy, "rule": options.rule, "protocol": options.protocol}
+    return flows(options.tun, wanted, options.sort, as_json=options.json)
 
 
 def _service(options: argparse.Namespace) -> int:

@@ -45,11 +45,11 @@ def _print(answer: Answer, console: Console) -> None:
     for line in _head(answer):
         console.print(Text(line), soft_wrap=True)
     console.print()
-    console.print(_fitted(_policies(answer["policies"]), console.width, POLICY_NAME))
+    console.print(fitted(_policies(answer["policies"]), console.width, POLICY_NAME))
     console.print()
     rules = answer["rules"]
     shown = rules if len(rules) <= RULES_SHOWN else busiest(rules)
-    console.print(_fitted(_rules(shown, answer["default"]), console.width, RULE_TEXT))
+    console.print(fitted(_rules(shown, answer["default"]), console.width, RULE_TEXT))
     if len(shown) < len(rules):
         console.print(f"{len(shown)} of {len(rules):,} rules, the busiest; --json has all")
 
@@ -113,7 +113,7 @@ def _table(*words: str, numbers: Sequence[str]) -> Table:
     return table
 
 
-def _fitted(table: Table, width: int, elastic: int) -> Table:
+def fitted(table: Table, width: int, elastic: int) -> Table:
     """Where a table is wider than that, one column is cut, and no number."""
     needed = [max(map(_width, (column.header, *column.cells))) for column in table.columns]
     rest = sum(needed) - needed[elastic] + GAP * (len(needed) - 1)

@@ -2,7 +2,10 @@
 
 server        serves the socket beside the packets
 connection    one client: its request, and the answer to it
+protocol      the versions of requests and answers
+follow        lines without end, for clients that follow
 commands      the commands that a running router answers
 status        the answer to `status`
+flows         the answer to `flows`
 client        the command line's end
 """

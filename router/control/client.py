@@ -12,7 +12,7 @@ import contextlib
 import errno
 import json
 import socket
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, Final
 
@@ -22,6 +22,7 @@ PATIENCE: Final = 10.0
 """Seconds for each step: an answer is begun at once, however busy the router is."""
 PIECE: Final = 1 << 16
 NONE_RUNNING: Final = "no router is running here: start one with sudo tunrouter run"
+OLDER_ROUTER: Final = "; the router that runs is of an older version than this command: restart it"
 
 
 class NoAnswerError(Exception):
@@ -53,11 +54,33 @@ def request(path: Path, request: Mapping[str, Any], patience: float = PATIENCE) 
 
     Raises NoAnswerError.
     """
+    with _reached(path, patience) as sock:
+        received = _exchange(sock, json.dumps(request).encode() + b"\n")
+    return _understood(received, request)
+
+
+def follow(path: Path, request: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
+    """Each line that the router sends, until it ends; it may be silent for any time. {"lost": n}
+    stands for n lines that this process was too slow for.
+
+    request: one that the router answers by lines. Raises NoAnswerError.
+    """
+    with _reached(path, PATIENCE) as sock:
+        sock.sendall(json.dumps(request).encode() + b"\n")
+        sock.settimeout(None)
+        with sock.makefile("rb") as lines:
+            for line in lines:
+                yield _understood(line, request)
+
+
+@contextlib.contextmanager
+def _reached(path: Path, patience: float) -> Iterator[socket.socket]:
+    """A connection; what goes wrong with it is a NoAnswerError."""
     try:
         with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as sock:
             sock.settimeout(patience)
             sock.connect(str(path))
-            received = _exchange(sock, json.dumps(request).encode() + b"\n")
+            yield sock
     except PermissionError as error:
         raise NoAnswerError(
             f"only root may use the control socket: put sudo before the command ({path})"
@@ -70,7 +93,6 @@ def request(path: Path, request: Mapping[str, Any], patience: float = PATIENCE) 
         ) from error
     except OSError as error:
         raise NoAnswerError(f"the router cannot be reached ({path}): {error.strerror}") from error
-    return _understood(received)
 
 
 def _exchange(sock: socket.socket, request: bytes) -> bytes:
@@ -85,7 +107,7 @@ def _exchange(sock: socket.socket, request: bytes) -> bytes:
     return bytes(received)
 
 
-def _understood(received: bytes) -> dict[str, Any]:
+def _understood(received: bytes, request: Mapping[str, Any]) -> dict[str, Any]:
     try:
         answer = json.loads(received)
     except ValueError as error:
@@ -93,7 +115,8 @@ def _understood(received: bytes) -> dict[str, Any]:
     if not isinstance(answer, dict):
         raise NoAnswerError("the router answered something else: is it of another version?")
     if "error" in answer:
-        raise NoAnswerError(str(answer["error"]))
+        is_older = "version" not in answer and request.get("version", 1) > 1
+        raise NoAnswerError(str(answer["error"]) + (OLDER_ROUTER if is_older else ""))
     return answer
 
 

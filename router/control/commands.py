@@ -4,10 +4,14 @@ from __future__ import annotations
 
 import json
 import logging
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import closing, contextmanager
+from functools import partial
 
 from router.control.connection import Answer
+from router.control.flows import BadFilterError, flow_filter, flows
+from router.control.follow import Timers, at_interval, bad_interval, of_events
+from router.control.protocol import too_old
 from router.control.server import Commands, Server
 from router.control.status import status
 from router.engine.reload.outcome import Outcome
@@ -23,7 +27,7 @@ def serve_control(router: Router) -> Iterator[None]:
     try:
         listener = router.system.processes.control_socket()
     except PlatformError as error:
-        log.warning("%s; `status` and `reload` do not reach this router", error)
+        log.warning("%s; `status`, `flows` and `reload` do not reach this router", error)
         yield
         return
     with closing(Server(listener, router.loop, commands(router))):
@@ -34,12 +38,43 @@ def commands(router: Router) -> Commands:
     """By name, what answers a command."""
 
     def answer_status(answer: Answer) -> None:
-        answer.reply(status(router))
+        _reply_or_follow(answer, lambda: status(router), router.loop)
+
+    def answer_flows(answer: Answer) -> None:
+        refusal = too_old(answer.request, "flows", 2)
+        try:
+            wanted = flow_filter(answer.request, router.config)
+        except BadFilterError as error:
+            refusal = refusal or str(error)
+        if refusal is not None:
+            answer.refuse(refusal)
+        else:
+            _reply_or_follow(answer, lambda: flows(router, wanted), router.loop)
+
+    def answer_events(answer: Answer) -> None:
+        answer.follow(partial(of_events, router.events))
 
     def answer_reload(answer: Answer) -> None:
         router.reload.request(lambda outcome: answer.reply([as_line(outcome)]))
 
-    return {"status": answer_status, "reload": answer_reload}
+    return {
+        "status": answer_status,
+        "flows": answer_flows,
+        "events": answer_events,
+        "reload": answer_reload,
+    }
+
+
+def _reply_or_follow(answer: Answer, make: Callable[[], Iterable[bytes]], loop: Timers) -> None:
+    """Once, or at the interval that the request has."""
+    interval = answer.request.get("interval_s")
+    refusal = None if interval is None else bad_interval(interval)
+    if refusal is not None:
+        answer.refuse(refusal)
+    elif interval is None:
+        answer.reply(make())
+    else:
+        answer.follow(partial(at_interval, make, interval, loop))
 
 
 def as_line(outcome: Outcome) -> bytes:

@@ -3,7 +3,8 @@
 Theory of operation. One connection is one request and its answer:
 
     request    one line of JSON, {"command": NAME, ...}, at most LONGEST_REQUEST bytes
-    answer     one JSON text, and the end of the connection; {"error": MESSAGE} where there is none
+    answer     one JSON text, and the end of the connection; {"error": MESSAGE} where there is none;
+               to a client that follows, one JSON object a line until it leaves
 
 `commands` maps NAME to the function that answers. It is called with an Answer: the members of the
 request, and `reply`, to be called once, at once or later. A reply is an iterable of pieces. One
@@ -11,8 +12,9 @@ piece is produced in a round of the loop, for one client, and the next only when
 taken the one before: so a function that makes small pieces delays no packet, however long its
 answer is and however slowly it is read.
 
-Always true: nothing here waits; there are at most MOST_CLIENTS, and a connection without progress
-(a request, a piece) for PATIENCE seconds is closed; a request is answered, or refused with a
+Always true: nothing here waits; there are at most MOST_CLIENTS and MOST_FOLLOWERS, and a connection
+without progress (a request, a piece) for PATIENCE seconds, of a follower for FOLLOWER_PATIENCE, is
+closed; what `protocol` refuses reaches no command; a request is answered, or refused with a
 sentence that gives the reason; a client that closes ends nothing but its own answer.
 
 Must not know: what the commands mean, or which users may connect (the socket's mode decides).
@@ -28,11 +30,15 @@ from collections.abc import Callable, Mapping
 from typing import Final, Protocol
 
 from router.control import connection
-from router.control.connection import Answer, Conversation, error
+from router.control.connection import Answer, Conversation
+from router.control.protocol import error, refusal
 from router.platform.base.descriptors import HasFileno
 
 MOST_CLIENTS: Final = 8
+MOST_FOLLOWERS: Final = 8
 PATIENCE: Final = 5.0
+FOLLOWER_PATIENCE: Final = 60.0
+"""Seconds. Longer: a pager, or a program that is stopped at its terminal, reads nothing either."""
 CHECK_INTERVAL: Final = 1.0
 """Seconds between two checks for connections without progress."""
 
@@ -81,12 +87,12 @@ class Server:
             self._watcher.call_later(CHECK_INTERVAL, self._accept_again)
             return
         sock.setblocking(False)
-        if len(self._clients) < MOST_CLIENTS:
-            self._clients.add(
-                Conversation(
-                    sock, self._watcher, self._answer, self._may_advance, self._clients.discard
-                )
+        if len(self._clients) - self._followers < MOST_CLIENTS:
+            over = self._clients.discard
+            client = Conversation(
+                *(sock, self._watcher, self._answer, self._may_advance, over, self._may_follow)
             )
+            self._clients.add(client)
             return
         with contextlib.suppress(OSError), sock:
             sock.send(error(f"{MOST_CLIENTS} others are asking already: try again in a moment"))
@@ -94,7 +100,20 @@ class Server:
     def _accept_again(self) -> None:
         self._watcher.watch(self._listener, self._accept)
 
+    @property
+    def _followers(self) -> int:
+        return sum(client.is_following for client in self._clients)
+
+    def _may_follow(self) -> str | None:
+        if self._followers < MOST_FOLLOWERS:
+            return None
+        return f"{MOST_FOLLOWERS} others are following already: end one of them"
+
     def _answer(self, client: Conversation) -> None:
+        refused = refusal(client.request)
+        if refused is not None:
+            client.refuse(refused)
+            return
         name = client.request.get("command")
         command = self._commands.get(name) if isinstance(name, str) else None
         if command is None:
@@ -121,5 +140,5 @@ class Server:
 
     def _close_stalled(self) -> None:
         for client in list(self._clients):
-            client.close_if_late(PATIENCE)
+            client.close_if_late(FOLLOWER_PATIENCE if client.is_following else PATIENCE)
         self._watcher.call_later(CHECK_INTERVAL, self._close_stalled)

@@ -124,6 +124,24 @@ class Forwarder:
             )
             flow.move(self.tallies.of(tally.policy, tally.rule, is_counted_outside=covered))
 
+    def decide(self, version: int, address: int, protocol: int, port: int) -> tuple[Policy, int]:
+        """The policy that applies to packets to an address and port, and the index of the rule that
+        named it; 0: the default."""
+        rule = self._rules.decide(version, address, protocol, port)
+        named = policy_of(self.config, rule)
+        is_icmp = protocol == icmp.protocol_of(version)
+        applies = carrying(self.config, named, self._outbounds.is_up, is_icmp=is_icmp)
+        return self.config.policies[applies], rule
+
+    def captures(self, version: int, address: int) -> bool:
+        """Whether a rule about an address names anything but `bypass`: then the TUN has a route to
+        it."""
+        policies = self.config.policies
+        return any(
+            policies[policy_of(self.config, rule)].type is not PolicyType.BYPASS
+            for rule in self._rules.chain(version, address)
+        )
+
     # A packet from the TUN
 
     def _forward(self, packet: ip.Packet, now: float) -> QueryChannel | None:
@@ -227,13 +245,9 @@ class Forwarder:
     def _decide(self, packet: ip.Packet) -> tuple[Policy, Tally]:
         """The policy that applies, and the tally of the rule that named it."""
         address = int.from_bytes(packet.destination, "big")
-        rule = self._rules.decide(
+        policy, rule = self.decide(
             packet.version, address, packet.protocol, destination_port(packet)
         )
-        named = policy_of(self.config, rule)
-        is_icmp = packet.protocol == icmp.protocol_of(packet.version)
-        applies = carrying(self.config, named, self._outbounds.is_up, is_icmp=is_icmp)
-        policy = self.config.policies[applies]
         covered = self._covers(policy.name, packet.version, address)
         return policy, self.tallies.of(policy.name, rule, is_counted_outside=covered)
 

@@ -10,7 +10,7 @@ with those of the system, which may have hundreds of thousands.
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Final
 
@@ -29,8 +29,8 @@ SETTLING: Final = 0.05
 
 
 class InterfaceEvents:
-    """changes, neighbours: notifications of the system. changed: called when an outbound has
-    changed."""
+    """changes, neighbours: notifications of the system. changed: called with the names of policies
+    whose outbound has changed."""
 
     def __init__(
         self,
@@ -41,7 +41,7 @@ class InterfaceEvents:
         parts: Parts,
         installed: InstalledRoutes,
         loop: Loop,
-        changed: Callable[[], None],
+        changed: Callable[[Sequence[str]], None],
     ) -> None:
         self._changes = changes
         self._guard = guard
@@ -103,4 +103,4 @@ class InterfaceEvents:
         except PlatformError as error:
             log.warning("%s", error)  # if the guard has ended, its dispatch raises too
         if changed:
-            self._changed()
+            self._changed(names)

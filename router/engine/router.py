@@ -10,7 +10,7 @@ import gc
 import logging
 import signal
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, ExitStack, closing
 from functools import partial
 from typing import Final
@@ -19,6 +19,7 @@ from router.config.model import Config
 from router.engine.assembly import BUDGET, assemble
 from router.engine.direct.answers import Answers
 from router.engine.direct.obstacles import Obstacles
+from router.engine.events import Events
 from router.engine.forwarder import Forwarder
 from router.engine.interface_events import InterfaceEvents
 from router.engine.loop import Loop
@@ -65,6 +66,7 @@ class Router:
     ) -> None:
         self.supervisor = supervisor
         self.system = system
+        self.events = Events()
         self._config = config
         self._serve_control = serve_control
         self._is_expiring = False
@@ -152,6 +154,7 @@ class Router:
             self._parts.answers,
             began=self.supervisor.reloading,
             ended=lambda: self.supervisor.ready(self._state),
+            decided=self.events.reloaded,
         )
 
     def _follow_host_rules(self, stack: ExitStack) -> None:
@@ -233,5 +236,6 @@ class Router:
         if self._events is not None:
             self._events.settle()
 
-    def _outbounds_changed(self) -> None:
+    def _outbounds_changed(self, policies: Sequence[str]) -> None:
         self.supervisor.now(self._state)
+        self.events.policies(self.config, self.outbounds, policies)

@@ -24,14 +24,16 @@ class Flow(ABC, Generic[OutboundT]):
     key     that its packets from the inside are found by: source, destination, and what follows
     began   the time of its first packet
     tally   what it is counted to
+    packets_out, bytes_out, packets_in, bytes_in    its own part of that
     """
 
-    __slots__ = ("began", "key", "tally")
+    __slots__ = ("began", "bytes_in", "bytes_out", "key", "packets_in", "packets_out", "tally")
 
     def __init__(self, key: bytes, tally: Tally, now: float) -> None:
         self.key = key
         self.tally = tally
         self.began = now
+        self.packets_out = self.bytes_out = self.packets_in = self.bytes_in = 0
 
     @property
     def version(self) -> int:
@@ -70,6 +72,18 @@ class Flow(ABC, Generic[OutboundT]):
     @abstractmethod
     def last(self) -> float:
         """The time of its last packet in either direction."""
+
+    def went_out(self, size: int) -> None:
+        """Count a packet of `size` bytes from the inside."""
+        self.packets_out += 1
+        self.bytes_out += size
+        self.tally.went_out(size)
+
+    def came_in(self, size: int) -> None:
+        """Count a packet of `size` bytes to the inside."""
+        self.packets_in += 1
+        self.bytes_in += size
+        self.tally.came_in(size)
 
     def move(self, tally: Tally) -> None:
         """Count it to another tally from now on. It is in its table."""

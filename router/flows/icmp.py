@@ -80,6 +80,9 @@ class Binding(Flow[OutboundT]):
     outside_address  the source of its requests outside, which they keep; unspecified where none
                      is known
     last, answered   set by the code that forwards
+    timed, timed_at  the sequence number, 2 bytes, of the query whose answer tells the round trip,
+                     and when it was sent; none at present: empty
+    round_trip       of the last query that was timed, in seconds; None where none was answered
     """
 
     __slots__ = (
@@ -93,7 +96,10 @@ class Binding(Flow[OutboundT]):
         "mapping",
         "outbound",
         "outside_address",
+        "round_trip",
         "source",
+        "timed",
+        "timed_at",
     )
 
     destination: bytes
@@ -125,6 +131,9 @@ class Binding(Flow[OutboundT]):
         self.last = now
         self.due = NEVER
         self.answered = False
+        self.timed = b""
+        self.timed_at = now
+        self.round_trip: float | None = None
 
     @property
     def outside_id(self) -> int:

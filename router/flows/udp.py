@@ -128,8 +128,8 @@ class Mapping(Generic[OutboundT, Socket]):
         if len(remote.senders) >= MOST_SENDERS:
             remote.forget_senders()
         remote.senders.append(sender)
-        tally = remote.tally_of(port)
-        admitted = Sender(remote, Envelope(address, port, self.source, self.port), tally)
+        flow = remote.flow_of(port)
+        admitted = Sender(remote, Envelope(address, port, self.source, self.port), flow)
         self.senders[sender] = admitted
         return admitted
 
@@ -190,9 +190,9 @@ class Remote(Generic[OutboundT, Socket]):
         is_exchange = self.only_well_known and self.last_out == self.began
         return EXCHANGE_IDLE if is_exchange or self.only_dns else IDLE
 
-    def tally_of(self, port: int) -> Tally:
-        """For what comes from a port: that of the flow to it; where there is none, the first's."""
-        return (self.flows.get(port) or next(iter(self.flows.values()))).tally
+    def flow_of(self, port: int) -> Flow[OutboundT, Socket]:
+        """That what comes from a port counts for: the one to it; where there is none, the first."""
+        return self.flows.get(port) or next(iter(self.flows.values()))
 
     def forget_senders(self) -> None:
         """Drop the cached endpoints; each is admitted anew."""
@@ -254,20 +254,22 @@ class Flow(CommonFlow[OutboundT], Generic[OutboundT, Socket]):
         """Of the last datagram to or from its remote, which flows to several ports share."""
         return max(self.remote.last_out, self.remote.last_in)
 
-    def move(self, tally: Tally) -> None:
-        super().move(tally)
-        self.remote.forget_senders()  # which hold the tally that they are counted to
-
 
 class Sender(Generic[OutboundT, Socket]):
-    """An endpoint that replies, and the envelope of its datagrams to the inside."""
+    """An endpoint that replies, the envelope of its datagrams to the inside, and the flow that they
+    count for."""
 
-    __slots__ = ("envelope", "remote", "tally")
+    __slots__ = ("envelope", "flow", "remote")
 
-    def __init__(self, remote: Remote[OutboundT, Socket], envelope: Envelope, tally: Tally) -> None:
+    def __init__(
+        self,
+        remote: Remote[OutboundT, Socket],
+        envelope: Envelope,
+        flow: Flow[OutboundT, Socket],
+    ) -> None:
         self.remote = remote
         self.envelope = envelope
-        self.tally = tally
+        self.flow = flow
 
 
 def flow_key(source: bytes, destination: bytes, source_port: int, destination_port: int) -> bytes:

@@ -53,6 +53,7 @@ UDP_CHECKSUM: Final = 6
 
 ICMP_CHECKSUM: Final = 2
 ICMP_IDENTIFIER: Final = 4
+ICMP_SEQUENCE: Final = 6
 ICMP_HEADER: Final = 8
 """Bytes of the header of every ICMP message that the router reads: what an error quotes follows."""
 

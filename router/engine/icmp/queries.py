@@ -6,6 +6,7 @@ answer is delivered to the flow that has sent its query by the same outbound, or
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable
 from typing import Final
 
@@ -20,11 +21,14 @@ from router.flows.nat.quoted import Quote
 from router.flows.tally import Tally
 from router.outbound.base import NatEndpoint, Outbound, QueryChannel, source_towards
 from router.wire import icmp, ip
-from router.wire.headers import ICMP_IDENTIFIER
+from router.wire.headers import ICMP_IDENTIFIER, ICMP_SEQUENCE
 from router.wire.icmp import Error
 
 LIMIT: Final = 32_768
 """Query flows of a family at most; a further one is refused (RFC 5508 REQ-8)."""
+
+LONGEST_ROUND_TRIP: Final = 10.0
+"""Seconds after which a query that is timed counts as lost, and another one is timed."""
 
 NO_QUERY: Final = 255
 """A type that no query has, so that no flow is found."""
@@ -111,11 +115,17 @@ class Queries(TableCarrier):
         if answer.hop_limit <= 1:
             self._drops.count(Drop.HOP_LIMIT)
             return
+        if binding.timed and data[start + 2 : start + 4] == binding.timed:
+            binding.timed = b""
+            binding.round_trip = _since(binding.timed_at, now)
         binding.last = now
         binding.answered = True
+        size = len(data)
+        binding.packets_in += 1
+        binding.bytes_in += size
         tally = binding.tally
         tally.packets_in += 1
-        tally.bytes_in += len(data)
+        tally.bytes_in += size
         self._writer.deliver(
             translate.answer(answer, binding.source, outside_id, binding.inside_id)
         )
@@ -176,10 +186,16 @@ class Queries(TableCarrier):
         except OSError as error:
             self._refuse_by_errno(query, binding, error, now)
         else:
+            if not binding.timed or now - binding.timed_at > LONGEST_ROUND_TRIP:
+                at = query.payload + ICMP_SEQUENCE
+                binding.timed, binding.timed_at = query.data[at : at + 2], now
             binding.last = now
+            size = len(query.data)
+            binding.packets_out += 1
+            binding.bytes_out += size
             tally = binding.tally
             tally.packets_out += 1
-            tally.bytes_out += len(query.data)
+            tally.bytes_out += size
 
     def _refuse_by_errno(
         self, query: ip.Packet, binding: Binding[Outbound], error: OSError, now: float
@@ -192,6 +208,12 @@ class Queries(TableCarrier):
         if what is Error.TOO_BIG:
             value = binding.outbound.path(query.version, binding.address[0]).mtu
         self._refusals.refuse(query, what, reason, now, value)
+
+
+def _since(sent: float, now: float) -> float:
+    """Seconds. An answer can arrive in the round of the loop that its query was sent in, which has
+    one time."""
+    return now - sent if now > sent else max(0.0, time.monotonic() - sent)
 
 
 def _has_sent_from(binding: Binding[Outbound], source: bytes) -> bool:

@@ -55,6 +55,7 @@ class Reload:
     """The reloads of one router.
 
     began, ended: called when the file is about to be read, and when the router is at rest again.
+    decided: called with each outcome, before those who have requested it.
     """
 
     def __init__(
@@ -67,7 +68,9 @@ class Reload:
         answers: Answers,
         began: Callable[[], None],
         ended: Callable[[], None],
+        decided: Done,
     ) -> None:
+        self._decided = decided
         self._began = began
         self._ended = ended
         self._processes = processes
@@ -171,6 +174,7 @@ class Reload:
         for line in outcome.problems.lines:
             log.log(level, "%s", line)
         log.log(last, "%s", outcome.as_text())
+        self._decided(outcome)
         for done in self._waiting:
             done(outcome)
         self._is_under_way = False

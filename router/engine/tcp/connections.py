@@ -16,7 +16,7 @@ import contextlib
 import socket
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import partial
-from typing import Any, Final, Protocol
+from typing import Any, Final, NamedTuple, Protocol
 
 from router.engine.tcp import accept
 from router.engine.tcp.accept import Acceptor
@@ -59,6 +59,15 @@ class Listener:
         self.sock = sock
         port: int = sock.getsockname()[1]
         self.name = address + port.to_bytes(2, "big")
+
+
+class OuterEnd(NamedTuple):
+    """The local end of the connection to an outbound: address (4 or 16 bytes) and port, and the
+    round trip in seconds as far as it is known."""
+
+    address: bytes
+    port: int
+    round_trip: float | None
 
 
 def open_listeners(
@@ -110,6 +119,18 @@ class Connections:
             return relay.outer
         dial = self._dialer.dials.get(flow)
         return None if dial is None else dial.sock
+
+    def outer_end(self, flow: Flow[Outbound]) -> OuterEnd | None:
+        """What is known of the connection to the outbound; None where there is none."""
+        outer = self.outer_socket(flow)
+        if outer is None:
+            return None
+        try:
+            host, port, *_ = outer.getsockname()
+            round_trip = self._sockets.tcp_info(outer).round_trip
+        except OSError:  # it was reset a moment ago
+            return None
+        return OuterEnd(socket.inet_pton(outer.family, host.partition("%")[0]), port, round_trip)
 
     def has_ended(self, flow: Flow[Outbound]) -> bool:
         """Whether our kernel has ended the inner connection of a flow that is relayed."""

@@ -100,7 +100,7 @@ class Dialer:
             return True
         if tcp.sequence(segment) == flow.sequence and segment.hop_limit == request.hop_limit:
             flow.repeated(now)
-            flow.tally.went_out(len(segment.data))
+            flow.went_out(len(segment.data))
             return True
         self.abandon(flow)
         return False

@@ -97,7 +97,7 @@ class Keepalive:
             or (former and former.segments != tcp_info.segments)
         ):
             return False
-        flow.tally.went_out(size - offload.HEADER)
+        flow.went_out(size - offload.HEADER)
         rewrite.apply(frame, start)
         (probe,) = offload.packets(frame, size)
         self._sockets.probe(relay.outer)

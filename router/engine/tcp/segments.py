@@ -121,14 +121,19 @@ class Segments:
             return True
         flow.last = now
         tally = flow.tally
+        length = size - offload.HEADER
         if rewrite.outward:
+            flow.packets_in += 1
+            flow.bytes_in += length
             tally.packets_in += 1
-            tally.bytes_in += size - offload.HEADER
+            tally.bytes_in += length
         else:
             if (traffic_class ^ flow.traffic_class) & DSCP:
                 self._follow(flow, traffic_class)
+            flow.packets_out += 1
+            flow.bytes_out += length
             tally.packets_out += 1
-            tally.bytes_out += size - offload.HEADER
+            tally.bytes_out += length
         rewrite.apply(frame, start)
         self._writer.deliver_frame(size)
         return True
@@ -149,11 +154,11 @@ class Segments:
         flow = rewrite.owner
         flow.last = now
         if rewrite.outward:
-            flow.tally.came_in(len(segment.data))
+            flow.came_in(len(segment.data))
         else:
             if (segment.traffic_class ^ flow.traffic_class) & DSCP:
                 self._follow(flow, segment.traffic_class)
-            flow.tally.went_out(len(segment.data))
+            flow.went_out(len(segment.data))
         rewrite.apply(frame, start)
         self._writer.deliver(bytes(memoryview(frame)[offload.HEADER :]))
         return True

@@ -102,6 +102,7 @@ class Streams:
             self._connections,
             *(writer, refusals, drops),
         )
+        self.outer_end = self._connections.outer_end
         self.found_empty = self._table.count_emptied
         self.carry = self._segments.carry
         self.take = self._segments.take

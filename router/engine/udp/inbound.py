@@ -112,7 +112,10 @@ class UdpInbound:
         size = len(payloads[-1]) + number * sender.envelope.headers
         if number > 1:
             size += (number - 1) * len(payloads[0])
-        tally = sender.tally
+        flow = sender.flow
+        flow.packets_in += number
+        flow.bytes_in += size
+        tally = flow.tally
         tally.packets_in += number
         tally.bytes_in += size
         identification = self._identification

@@ -160,9 +160,12 @@ class UdpOutbound:
             sock.send(run.payloads, flow.address)
         else:
             sock.send_run(run.payloads, run.size, flow.address)
+        size = len(run.payloads) + run.count * flow.envelope.headers
+        flow.packets_out += run.count
+        flow.bytes_out += size
         tally = flow.tally
         tally.packets_out += run.count
-        tally.bytes_out += len(run.payloads) + run.count * flow.envelope.headers
+        tally.bytes_out += size
 
     def _refuse(self, run: Run, error: OSError, mtu: int, now: float) -> None:
         """Answer the sender with the kernel's error about its datagram. mtu: of the path, or 0."""

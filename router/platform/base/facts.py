@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import NamedTuple, Protocol
 
+from router.platform.base.connections import Connection
 from router.platform.base.descriptors import HasFileno
 from router.platform.base.errors import PlatformError
 from router.policy.kernel import KernelWays
@@ -90,6 +91,12 @@ class Facts(Protocol):
     def request_endpoints(self, done: Callable[[Sequence[Endpoint] | PlatformError], None]) -> None:
         """The same without waiting: `done` is called with the endpoints or the error, at the latest
         by GuardConnection.dispatch. Raises PlatformError."""
+        ...
+
+    def connections(self, version: int, protocol: int) -> Iterator[Sequence[Connection]]:
+        """The connected TCP or UDP sockets of all programs, this one's too, a bounded number at
+        each step. An IPv6 socket that is connected by IPv4 is among those of IPv6. Raises
+        OSError."""
         ...
 
     def watch(self) -> Changes: ...

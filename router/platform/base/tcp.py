@@ -31,12 +31,14 @@ class TcpInfo(NamedTuple):
     received    bytes received in order; the end of the stream counts as one
     silence     seconds since the last data or acknowledgement arrived
     has_unacknowledged  whether something that was sent, or is to be, is not acknowledged yet
+    round_trip  seconds, smoothed; None before the first sample
     """
 
     segments: int
     received: int
     silence: float
     has_unacknowledged: bool
+    round_trip: float | None
 
 
 class RelayBuffer(Protocol):

@@ -271,7 +271,7 @@ def test_an_answer_counts_for_the_flow_that_it_answers() -> None:
     assert again is not None
     assert seven is not None
     assert never_sent_to is not None
-    assert [each.tally.rule for each in (early, again, seven, never_sent_to)] == [1, 2, 1, 1]
+    assert [each.flow.tally.rule for each in (early, again, seven, never_sent_to)] == [1, 2, 1, 1]
 
 
 def test_req_11_what_exists_is_never_ended_for_what_is_new() -> None:

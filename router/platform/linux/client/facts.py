@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
+from router.platform.base.connections import Connection
 from router.platform.base.errors import PlatformError
 from router.platform.base.facts import NetworkPath
 from router.platform.linux.changes import LinuxChanges
+from router.platform.linux.connections import connections
 from router.platform.linux.interfaces import LinuxInterfaces
 from router.platform.linux.netlink.constants import RTMGRP_NEIGH
 from router.platform.linux.own_tuns import own_tuns
@@ -45,6 +47,9 @@ class LinuxFacts:
 
     def request_endpoints(self, done: Callable[[Sequence[Endpoint] | PlatformError], None]) -> None:
         self._guard.request("endpoints", value_callback(done, _endpoints))
+
+    def connections(self, version: int, protocol: int) -> Iterator[Sequence[Connection]]:
+        return connections(version, protocol)
 
     def watch(self) -> LinuxChanges:
         return LinuxChanges(self._interfaces.forget)

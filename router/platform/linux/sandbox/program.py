@@ -18,8 +18,8 @@ import socket
 from collections.abc import Collection, Iterator, Sequence
 from typing import Final, NamedTuple
 
-from router.platform.linux.listeners import NETLINK_SOCK_DIAG
 from router.platform.linux.sandbox.calls import ALLOWED, CHECKED, Machine, number
+from router.platform.linux.sock_diag import NETLINK_SOCK_DIAG
 
 LOAD: Final = 0x20  # ld [k]      4 bytes
 JUMP: Final = 0x05

@@ -128,11 +128,13 @@ class Bench:
             self.loop,
         )
         self.installed.install()
+        self.decided: list[Outcome] = []
         self.reload = Reload(
             *(self.system, self.loop, forwarder, outbounds, self.installed),
             Answers(MemoryCounters, outbounds, dict),
             began=lambda: self.stages.append("began"),
             ended=lambda: self.stages.append("ended"),
+            decided=self.decided.append,
         )
         self.stages: list[str] = []
         self.world.send(PING)
@@ -146,6 +148,7 @@ class Bench:
         self.reload.request(self.outcomes.append)
         self.loop.run(1000)
         assert len(self.outcomes) == before + 1
+        assert self.decided[-1] is self.outcomes[-1]
         assert all(output.closed for output in self.system.outputs)
         return self.outcomes[-1]
 

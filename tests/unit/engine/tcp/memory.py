@@ -29,7 +29,7 @@ class MemoryStream:
         self.address: tuple[str, int] | None = None
         self.connected = self.closed = self.resets = self.has_ended = False
         self.why = ConnectFailure(0)
-        self.tcp_info = TcpInfo(segments=2, received=0, silence=10.0, has_unacknowledged=False)
+        self.tcp_info = TcpInfo(2, 0, silence=10.0, has_unacknowledged=False, round_trip=None)
         self.traffic_classes: list[int] = []
         self.probes = 0
         self.is_probing = False

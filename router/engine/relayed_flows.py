@@ -1,0 +1,101 @@
+"""Reports of the relayed flows, from the tables of their protocols.
+
+Always true: a part is of AT_ONCE flows at most, so that packets pass between two parts; of a flow
+that has ended meanwhile the last state is reported.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator
+from functools import partial
+from itertools import islice
+from typing import Final
+
+from router.engine.carriers import Carriers
+from router.flows import icmp, tcp, udp
+from router.flows.flow import Flow
+from router.flows.report import RELAYED, FlowFilter, FlowReport
+from router.outbound.base import DatagramChannel, Outbound
+
+AT_ONCE: Final = 50
+"""A quarter of a millisecond's worth: of a TCP flow two system calls tell the outer end."""
+
+Describe = Callable[[Flow[Outbound], float], FlowReport]
+
+
+def relayed_flows(
+    carriers: Carriers, wanted: FlowFilter, now: Callable[[], float]
+) -> Iterator[list[FlowReport]]:
+    """Part by part. now: the time of the loop."""
+    kinds: dict[str, tuple[Callable[[], Iterable[Flow[Outbound]]], Describe]] = {
+        "icmp": (carriers.queries.flows, _query),
+        "udp": (carriers.datagrams.flows, _datagram),
+        "tcp": (carriers.streams.flows, partial(_stream, carriers)),
+    }
+    for protocol, (flows, describe) in kinds.items():
+        if wanted.protocol in (None, protocol):
+            rest = iter(flows())
+            while some := list(islice(rest, AT_ONCE)):
+                yield [
+                    describe(flow, now())
+                    for flow in some
+                    if wanted.admits(flow.tally.policy, flow.tally.rule)
+                ]
+
+
+def _query(flow: Flow[Outbound], now: float) -> FlowReport:
+    assert isinstance(flow, icmp.Binding)
+    outside = flow.outside_address, flow.outside_id
+    return _report(flow, now, outside, _answered(flow), flow.round_trip)
+
+
+def _datagram(flow: Flow[Outbound], now: float) -> FlowReport:
+    assert isinstance(flow, udp.Flow)
+    mapping: udp.Mapping[Outbound, DatagramChannel] = flow.mapping
+    outside = mapping.outside_address, mapping.outside_port
+    return _report(flow, now, outside, _answered(flow), None)
+
+
+def _stream(carriers: Carriers, flow: Flow[Outbound], now: float) -> FlowReport:
+    assert isinstance(flow, tcp.Flow)
+    state: str = flow.state.value
+    end = carriers.streams.outer_end(flow)
+    if end is None:
+        return _report(flow, now, (None, None), state, None)
+    return _report(flow, now, (end.address, end.port), state, end.round_trip)
+
+
+def _answered(flow: Flow[Outbound]) -> str:
+    return "answered" if flow.packets_in else "unanswered"
+
+
+def _report(
+    flow: Flow[Outbound],
+    now: float,
+    outside: tuple[bytes | None, int | None],
+    state: str,
+    round_trip: float | None,
+) -> FlowReport:
+    """outside: address and port; an unspecified address is not known."""
+    address, port = outside
+    return FlowReport(
+        RELAYED,
+        flow.protocol,
+        flow.source,
+        flow.source_port,
+        flow.destination,
+        flow.destination_port,
+        flow.tally.policy,
+        flow.tally.rule,
+        flow.outbound.leaves_by,
+        address if address and any(address) else None,
+        port,
+        state,
+        now - flow.began,
+        max(0.0, now - flow.last),
+        flow.packets_out,
+        flow.bytes_out,
+        flow.packets_in,
+        flow.bytes_in,
+        round_trip,
+    )

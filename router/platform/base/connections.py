@@ -1,0 +1,41 @@
+"""Connections of this machine's programs, as the system lists them."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+
+class Traffic(NamedTuple):
+    """What the system counts of a connection: of TCP alone.
+
+    out, in     segments, and bytes of whole IP packets, headers included; what was sent again
+                counts again
+    idle        seconds since the last data or acknowledgement in either direction
+    round_trip  seconds; None while it is not known
+    """
+
+    packets_out: int
+    bytes_out: int
+    packets_in: int
+    bytes_in: int
+    idle: float
+    round_trip: float | None
+
+
+class Connection(NamedTuple):
+    """A connected socket.
+
+    protocol    its IP number, TCP or UDP
+    source, destination    4 or 16 bytes, in network order
+    interface   the index of the one that it is bound to; 0 if it is bound to none
+    state       in a word
+    """
+
+    protocol: int
+    source: bytes
+    source_port: int
+    destination: bytes
+    destination_port: int
+    interface: int
+    state: str
+    traffic: Traffic | None
