@@ -12,7 +12,7 @@ import contextlib
 import errno
 import json
 import socket
-from collections.abc import Iterator, Mapping
+from collections.abc import Generator, Iterator, Mapping
 from pathlib import Path
 from typing import Any, Final
 
@@ -59,7 +59,7 @@ def request(path: Path, request: Mapping[str, Any], patience: float = PATIENCE) 
     return _understood(received, request)
 
 
-def follow(path: Path, request: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
+def follow(path: Path, request: Mapping[str, Any]) -> Generator[dict[str, Any], None, None]:
     """Each line that the router sends, until it ends; it may be silent for any time. {"lost": n}
     stands for n lines that this process was too slow for.
 

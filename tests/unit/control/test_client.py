@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from router.control import client
-from router.control.client import NoAnswerError, find_router, request
+from router.control.client import NoAnswerError, find_router, follow, request
 
 
 class Routers:
@@ -123,6 +123,47 @@ def test_invalid_answers(routers: Routers, sent: bytes, why: str) -> None:
     path = routers.serve("tun0", lambda connection: connection.sendall(sent))
     with pytest.raises(NoAnswerError, match=why):
         request(path, {"command": "status"})
+
+
+def test_an_older_router_is_named(routers: Routers) -> None:
+    unknown = b'{"error": "there is no command \\"flows\\"; this router has: reload, status"}\n'
+    path = routers.serve("tun0", lambda connection: connection.sendall(unknown))
+    with pytest.raises(NoAnswerError, match=r"reload, status; the router .* restart it$"):
+        request(path, {"command": "flows", "version": 2})
+
+
+def test_a_router_of_the_same_version_says_what_is_wrong(routers: Routers) -> None:
+    refused = b'{"error": "there is no policy", "version": 2}\n'
+    path = routers.serve("tun0", lambda connection: connection.sendall(refused))
+    with pytest.raises(NoAnswerError, match="^there is no policy$"):
+        request(path, {"command": "flows", "version": 2})
+
+
+def test_following(routers: Routers) -> None:
+    def behave(connection: socket.socket) -> None:
+        assert json.loads(connection.recv(4096)) == {"command": "events", "version": 2}
+        for line in (b'{"number": 1}\n{"lo', b'st": 2}\n', b'{"error": "no more"}\n'):
+            connection.sendall(line)
+
+    lines = follow(routers.serve("tun0", behave), {"command": "events", "version": 2})
+    assert [next(lines), next(lines)] == [{"number": 1}, {"lost": 2}]
+    with pytest.raises(NoAnswerError, match="no more"):
+        next(lines)
+
+
+def test_following_a_router_that_ends(routers: Routers) -> None:
+    path = routers.serve("tun0", lambda connection: connection.sendall(b'{"number": 1}\n{"nu'))
+    lines = follow(path, {"command": "events", "version": 2})
+    assert next(lines) == {"number": 1}
+    with pytest.raises(NoAnswerError, match="ended while it answered"):
+        next(lines)
+
+
+def test_following_where_none_runs(routers: Routers) -> None:
+    routers.run("tun0")
+    routers.kill("tun0")
+    with pytest.raises(NoAnswerError, match="no router is running"):
+        next(follow(find_router("tun0"), {"command": "events"}))
 
 
 def test_a_refusal_before_the_request_was_read(routers: Routers) -> None:
