@@ -68,7 +68,7 @@ def follow(path: Path, request: Mapping[str, Any]) -> Generator[dict[str, Any], 
     with _reached(path, PATIENCE) as sock:
         sock.sendall(json.dumps(request).encode() + b"\n")
         sock.settimeout(None)
-        with sock.makefile("rb") as lines:
+        with sock.makefile("rb") as lines, contextlib.suppress(ConnectionResetError):
             for line in lines:
                 yield _understood(line, request)
 

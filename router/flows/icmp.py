@@ -132,7 +132,7 @@ class Binding(Flow[OutboundT]):
         self.due = NEVER
         self.answered = False
         self.timed = b""
-        self.timed_at = now
+        self.timed_at = float("-inf")
         self.round_trip: float | None = None
 
     @property

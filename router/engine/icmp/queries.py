@@ -27,6 +27,8 @@ from router.wire.icmp import Error
 LIMIT: Final = 32_768
 """Query flows of a family at most; a further one is refused (RFC 5508 REQ-8)."""
 
+TIMED_INTERVAL: Final = 0.2
+"""Seconds between two queries of a flow that are timed, at the least."""
 LONGEST_ROUND_TRIP: Final = 10.0
 """Seconds after which a query that is timed counts as lost, and another one is timed."""
 
@@ -186,9 +188,8 @@ class Queries(TableCarrier):
         except OSError as error:
             self._refuse_by_errno(query, binding, error, now)
         else:
-            if not binding.timed or now - binding.timed_at > LONGEST_ROUND_TRIP:
-                at = query.payload + ICMP_SEQUENCE
-                binding.timed, binding.timed_at = query.data[at : at + 2], now
+            if now - binding.timed_at >= TIMED_INTERVAL:
+                _time(query, binding, now)
             binding.last = now
             size = len(query.data)
             binding.packets_out += 1
@@ -208,6 +209,13 @@ class Queries(TableCarrier):
         if what is Error.TOO_BIG:
             value = binding.outbound.path(query.version, binding.address[0]).mtu
         self._refusals.refuse(query, what, reason, now, value)
+
+
+def _time(query: ip.Packet, binding: Binding[Outbound], now: float) -> None:
+    """Time the answer to a query that leaves, unless that to one before may still come."""
+    if not binding.timed or now - binding.timed_at > LONGEST_ROUND_TRIP:
+        at = query.payload + ICMP_SEQUENCE
+        binding.timed, binding.timed_at = query.data[at : at + 2], now
 
 
 def _since(sent: float, now: float) -> float:

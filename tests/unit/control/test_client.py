@@ -135,7 +135,7 @@ def test_an_older_router_is_named(routers: Routers) -> None:
 def test_a_router_of_the_same_version_says_what_is_wrong(routers: Routers) -> None:
     refused = b'{"error": "there is no policy", "version": 2}\n'
     path = routers.serve("tun0", lambda connection: connection.sendall(refused))
-    with pytest.raises(NoAnswerError, match="^there is no policy$"):
+    with pytest.raises(NoAnswerError, match=r"^there is no policy$"):
         request(path, {"command": "flows", "version": 2})
 
 
@@ -152,7 +152,11 @@ def test_following(routers: Routers) -> None:
 
 
 def test_following_a_router_that_ends(routers: Routers) -> None:
-    path = routers.serve("tun0", lambda connection: connection.sendall(b'{"number": 1}\n{"nu'))
+    def behave(connection: socket.socket) -> None:
+        connection.recv(4096)
+        connection.sendall(b'{"number": 1}\n{"nu')
+
+    path = routers.serve("tun0", behave)
     lines = follow(path, {"command": "events", "version": 2})
     assert next(lines) == {"number": 1}
     with pytest.raises(NoAnswerError, match="ended while it answered"):
