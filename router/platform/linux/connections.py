@@ -1,7 +1,7 @@
 """Lists connected sockets of all programs, with what the kernel counts of TCP (sock_diag(7),
 struct inet_diag_msg in linux/inet_diag.h, struct tcp_info in linux/tcp.h).
 
-Always true: one step reads one datagram of the kernel, some 80 connections, so that its caller can
+Always true: one step reads one datagram of the kernel, some 20 connections, so that its caller can
 do other things between two of them. It needs no privilege.
 """
 
@@ -65,7 +65,9 @@ TIMESTAMPS: Final = 12
 """Bytes of the option with its padding, RFC 7323 appendix A."""
 HEADERS: Final = {4: 20 + 20, 6: 40 + 20}
 """Bytes of IP and TCP headers, by IP version."""
-BUFFER: Final = 1 << 17
+BUFFER: Final = 8192
+"""Bytes, not less than NLMSG_GOODSIZE (linux/netlink.h). The kernel fills no more than that at a
+time, and it would fill 32 KB (netlink_dump in net/netlink/af_netlink.c)."""
 V4_MAPPED: Final = bytes(10) + b"\xff\xff"
 """RFC 4291, 2.5.5.2: how an IPv6 socket has an IPv4 address."""
 

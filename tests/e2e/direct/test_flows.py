@@ -171,7 +171,10 @@ def test_followers(bed: Testbed) -> None:
         with alongside(partial(reload_until, seen, bed)):
             event = next(events)
             seen.set()
-    assert (event["event"], event["reloaded"]) == ("reload", True)
+        assert (event["event"], event["reloaded"]) == ("reload", True)
+        bed.router.ip("link set wg0 down")
+        event = next(event for event in events if event["event"] == "policy")
+    assert (event["policy"], event["state"], event["applies"]) == ("office", "down", "reject")
 
 
 def reload_until(seen: threading.Event, bed: Testbed) -> None:
