@@ -15,10 +15,11 @@ finds its flow by what the flow has sent, and is written into the TUN as its sen
     refusals            errors, resets and echo replies that the router sends itself
     tun_writer          the only way into the TUN
     routes/             the routes and addresses as they should be, with back-off
+    relayed_flows       reports of the flows that carriers have; direct/connections: of the others
     interface_events    interfaces, addresses or routes of the system have changed
     reload/             other rules: request, reread (a process of its own), reevaluate, outcome
     errnos              what an errno means for a sender
-    policy_log, summary, watchdog    what people and the supervisor read
+    policy_log, events, summary, watchdog    what people, followers and the supervisor read
 
 Where to look. A ping: reading.read_all, forwarder._forward (the first one: _begin),
 icmp/queries, back by assembly.Channels. A reload: reload/request.

@@ -19,7 +19,7 @@ from tests.e2e.status import read_status, socket_of
 from tests.e2e.tcp_bed import Pair, alongside
 from tests.e2e.testbed import V4, V6, Family, Testbed
 from tests.e2e.tunrouter import PROGRAM
-from tests.e2e.udp import ECHO, HOME, OFFICE, RULES, echoing
+from tests.e2e.udp import ECHO, HOME, OFFICE, RULES, add_bare_routes, echoing
 
 pytestmark = [pytest.mark.rules(RULES), pytest.mark.usefixtures("direct")]
 
@@ -174,6 +174,8 @@ def test_followers(bed: Testbed) -> None:
         assert (event["event"], event["reloaded"]) == ("reload", True)
         bed.router.ip("link set wg0 down")
         event = next(event for event in events if event["event"] == "policy")
+    bed.router.ip("link set wg0 up")
+    add_bare_routes(bed)
     assert (event["policy"], event["state"], event["applies"]) == ("office", "down", "reject")
 
 

@@ -71,6 +71,19 @@ FAULTS = [
         ["status", "--json=1"],
         "tunrouter status: error: --json takes no value: see tunrouter status --help",
     ),
+    (
+        ["flows", "--protocol", "tpc"],
+        "tunrouter flows: error: --protocol cannot be 'tpc': choose from icmp, tcp, udp",
+    ),
+    (
+        ["flows", "--rule=-1"],
+        "tunrouter flows: error: --rule cannot be '-1': a rule is a number, as `status` shows it; "
+        "0: the default",
+    ),
+    (
+        ["flows", "--sort", "rtt"],
+        "tunrouter flows: error: --sort cannot be 'rtt': choose from bytes, age, idle",
+    ),
     (["explain"], "tunrouter explain: error: DEST is missing: see tunrouter explain --help"),
     (
         ["explain", "192.0.2.1", "--port", "http"],
