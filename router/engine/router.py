@@ -70,7 +70,7 @@ class Router:
         self._config = config
         self._serve_control = serve_control
         self._is_expiring = False
-        self._events: InterfaceEvents | None = None
+        self._interface_events: InterfaceEvents | None = None
 
     def run(self) -> None:
         """Until SIGINT or SIGTERM. Raises PlatformError when it cannot start or go on."""
@@ -101,7 +101,7 @@ class Router:
             self._parts.answers.follow(self._config, answered)
             plan = self._installed.install()
             self._watch()
-            self._events = InterfaceEvents(
+            self._interface_events = InterfaceEvents(
                 *(changes, neighbours, self.system.facts, self.system.processes.guard()),
                 *(self._parts, self._installed, self.loop, self._outbounds_changed),
             )
@@ -233,8 +233,8 @@ class Router:
 
     def _outbound_changed(self) -> None:
         """An outbound has gone up or down by itself."""
-        if self._events is not None:
-            self._events.settle()
+        if self._interface_events is not None:
+            self._interface_events.settle()
 
     def _outbounds_changed(self, policies: Sequence[str]) -> None:
         self.supervisor.now(self._state)
