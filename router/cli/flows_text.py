@@ -105,14 +105,12 @@ def _values(flow: Flow) -> tuple[tuple[str, ...], ...]:
     )
 
 
-def _end(address: str | None, number: int | None, protocol: str) -> str:
-    """Address and port; of ICMP the identifier is behind a blank, `id`."""
-    if number is None:
-        return address or "-"
-    if protocol not in WITH_PORTS:
-        return f"{address or '*'} id {number}"
+def _end(address: str | None, number: int, protocol: str) -> str:
+    """Address and port, or the identifier; `-` where they are not known."""
     if address is None:
-        return f"*:{number}"
+        return "-"
+    if protocol not in WITH_PORTS:
+        return f"{address} id {number}"
     return f"[{address}]:{number}" if ":" in address else f"{address}:{number}"
 
 

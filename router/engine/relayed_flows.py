@@ -76,8 +76,11 @@ def _report(
     state: str,
     round_trip: float | None,
 ) -> FlowReport:
-    """outside: address and port; an unspecified address is not known."""
+    """outside: address and port; not known where the address is none of the outbound's, as on the
+    way to a proxy, or unspecified."""
     address, port = outside
+    if not address or not any(address) or not flow.outbound.owns(address):
+        address = port = None
     return FlowReport(
         RELAYED,
         flow.protocol,
@@ -88,7 +91,7 @@ def _report(
         flow.tally.policy,
         flow.tally.rule,
         flow.outbound.leaves_by,
-        address if address and any(address) else None,
+        address,
         port,
         state,
         now - flow.began,

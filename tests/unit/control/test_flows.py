@@ -107,6 +107,13 @@ def test_a_relayed_query(world: World, version: int) -> None:
     }
 
 
+def test_an_outside_that_is_not_known(world: World) -> None:
+    world.send(datagram(4, HOME, b"12345"))
+    world.outbound("home").own = {}
+    (flow,) = Router(world).flows()
+    assert (flow["outside"], flow["outside_port"]) == (None, None)
+
+
 def test_relayed_datagrams_count_for_their_flow(world: World) -> None:
     for port in (4000, 4001):
         for _ in range(2):
