@@ -33,10 +33,8 @@ class Socks5Dial:
         self._conversation = conversation
         self._judge = judge
 
-    @property
-    def source_port(self) -> int:
-        dial = self._conversation.dial
-        return 0 if dial is None else dial.source_port
+    source_port = 0
+    """What is sent to the proxy is no request to the destination."""
 
     @property
     def is_connected(self) -> bool:
