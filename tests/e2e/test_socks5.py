@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import errno
 import json
+import shutil
 import socket
 from collections.abc import Iterator
 from contextlib import ExitStack
+from pathlib import Path
 
 import pytest
 
@@ -31,7 +33,7 @@ from tests.e2e.udp import ECHO, exchange, sixteen
 from tests.e2e.wait import wait_until
 
 SYSTEM, VIA, LOGIN, WRONG, DRIPPING, JOINING, NONSENSE, SILENT = range(16, 144, 16)
-BRIEFLY, BY_SSH = 144, 160
+BRIEFLY, BY_SSH, NAMED = 144, 160, 176
 """The first of sixteen far hosts each."""
 HOSTS = {
     "system": SYSTEM,
@@ -44,8 +46,11 @@ HOSTS = {
     "silent": SILENT,
     "brief": BRIEFLY,
     "ssh": BY_SSH,
+    "named": NAMED,
 }
 FILTERED, ROUTELESS = 0xC0, 0xC1
+ELSEWHERE = "10.2.0.2"
+"""An address of `far`, where no proxy is."""
 HALVES_TOGETHER = {LOGIN, BRIEFLY}
 """By a proxy that ends both directions when one ends."""
 CLOSED = 4999
@@ -65,6 +70,7 @@ policies:
   joined: {{type: socks5, server: "{V4.gateway}:{JOINED}"}}
   nonsense: {{type: socks5, server: "{V4.gateway}:{GARBAGE}", on_down: drip}}
   silent: {{type: socks5, server: "{V4.gateway}:{NEVER}"}}
+  named: {{type: socks5, server: "proxy.example:{DANTE}"}}
   ssh: {{type: socks5, server: "127.0.0.1:{SSH}"}}
   brief: {{type: socks5, server: "{V4.gateway}:{BRIEF}", username: {USER}, password_file: good}}
 """
@@ -85,8 +91,19 @@ table inet proxied {{
 
 
 @pytest.fixture(scope="module")
+def hosts(bed: Testbed) -> Iterator[Path]:
+    """The file that `ip netns exec` has the router see as /etc/hosts, with the name of a proxy."""
+    directory = Path("/etc/netns", bed.router.name)
+    directory.mkdir(parents=True)
+    file = directory / "hosts"
+    file.write_text(f"{ELSEWHERE} proxy.example\n", encoding="utf-8")
+    yield file
+    shutil.rmtree(directory)
+
+
+@pytest.fixture(scope="module")
 def router(
-    bed: Testbed, udp_servers: None, tmp_path_factory: pytest.TempPathFactory
+    bed: Testbed, udp_servers: None, hosts: Path, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[Tunrouter]:
     directory = tmp_path_factory.mktemp("socks")
     for name, text in (("good", PASSWORD), ("bad", "another")):
@@ -133,6 +150,14 @@ def converse(bed: Testbed, family: Family, host: int) -> None:
             if host not in HALVES_TOGETHER:
                 client.shutdown(socket.SHUT_WR)
             assert sockets.read_to_end(client) == text.upper()
+
+
+def test_a_name_is_resolved_again(bed: Testbed, router: Tunrouter, hosts: Path) -> None:
+    """All its addresses are tried."""
+    router.wait_until_down("named")
+    hosts.write_text(f"{ELSEWHERE} proxy.example\n{V4.gateway} proxy.example\n", encoding="utf-8")
+    wait_until(lambda: policies(bed)["named"]["state"] == "up", "the named one to be up")
+    converse(bed, V4, NAMED)
 
 
 def test_a_proxy_that_starts_and_stops(bed: Testbed, router: Tunrouter) -> None:

@@ -33,8 +33,7 @@ from router.outbound.base import (
 )
 from router.outbound.descriptors import Descriptors
 from router.outbound.direct import DirectSender
-from router.outbound.socks5 import addresses as proxy_addresses
-from router.outbound.socks5.addresses import ProxyAddresses
+from router.outbound.socks5.addresses import Names, ProxyAddresses
 from router.outbound.socks5.association import Socks5Datagrams
 from router.outbound.socks5.conversation import Conversation, Unreached
 from router.outbound.socks5.dial import Socks5Dial
@@ -60,17 +59,19 @@ NO_ANSWER: Final = "no answer"
 OBSTACLE: Final = "a proxy carries connections and datagrams, not packets"
 
 
-class Loop(ChangeWatcher, proxy_addresses.Watcher, Protocol):
+class Loop(ChangeWatcher, Protocol):
     """The part of the event loop that a proxy needs; see router.engine.loop."""
 
     now: float
+
+    def call_later(self, delay: float, callback: Callable[[], None]) -> None: ...
 
     def report_readable(self, source: HasFileno) -> None: ...
 
 
 class Tools:
     """What all proxies use. count: counts a packet that is dropped. changed: called when one has
-    gone up or down."""
+    gone up or down. names: resolves host names."""
 
     def __init__(
         self,
@@ -78,11 +79,13 @@ class Tools:
         descriptors: Descriptors,
         count: Callable[[Drop], None],
         changed: Callable[[], None],
+        names: Names,
     ) -> None:
         self.loop = loop
         self.descriptors = descriptors
         self.count = count
         self.changed = changed
+        self.names = names
 
 
 class Socks5Outbound:
@@ -93,7 +96,7 @@ class Socks5Outbound:
         self._way = way
         self._tools = tools
         self.count = tools.count
-        self._addresses = ProxyAddresses(proxy, tools.loop)
+        self._addresses = ProxyAddresses(proxy, tools.names)
         self._fault: str | None = None
         self._delay = FIRST_DELAY
         self._probe: Conversation | None = None
