@@ -169,7 +169,7 @@ def test_a_proxy_that_starts_and_stops(bed: Testbed, router: Tunrouter) -> None:
         wait_until(lambda: policies(bed)["brief"]["state"] == "up", "brief to be up")
         converse(bed, V4, BRIEFLY)
         sockets.connected(bed.client, V4, V4.far(BRIEFLY), sockets.port_of(listener)).close()
-    with pytest.raises(ConnectionRefusedError):  # by on_down, at the repeated request
+    with pytest.raises(ConnectionRefusedError):  # by on_down
         sockets.connected(bed.client, V4, V4.far(BRIEFLY), CLOSED)
     router.wait_until_down("brief")
 

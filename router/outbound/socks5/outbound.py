@@ -1,7 +1,8 @@
 """A SOCKS5 proxy as an outbound: what it carries, and whether it is up.
 
 Theory of operation. The proxy counts as up until a connection to it fails or it answers nonsense;
-then it is probed, by a connection that ends with the login. It is down when that fails, and probed
+then it is probed, by a connection that ends with the login. It is down when that fails, or when it
+has definitely refused, and probed
 again after FIRST_DELAY seconds, twice as many each time, at most LAST_DELAY, until it answers.
 Before a probe its name is resolved again. While no connection fails, nothing is sent.
 
@@ -37,6 +38,7 @@ from router.outbound.socks5.addresses import Names, ProxyAddresses
 from router.outbound.socks5.association import Socks5Datagrams
 from router.outbound.socks5.conversation import Conversation, Unreached
 from router.outbound.socks5.dial import Socks5Dial
+from router.outbound.socks5.failures import OUR_LACK, is_definite
 from router.outbound.socks5.way import ProxyWay, version_of
 from router.platform.base.descriptors import HasFileno
 from router.platform.base.facts import NetworkPath
@@ -184,9 +186,9 @@ class Socks5Outbound:
         asked = socks5.request(Command.CONNECT, request.destination, request.port)
         conversation = self._talk(asked, changed, request.traffic_class)
         if isinstance(conversation.outcome, Unreached):
-            self.suspect()
-            is_ours = conversation.outcome.error in (errno.EMFILE, errno.ENFILE)
-            raise OSError(conversation.outcome.error if is_ours else errno.ETIMEDOUT, "")
+            error = conversation.outcome.error
+            self.unreached(error)
+            raise OSError(error if error in OUR_LACK else errno.ETIMEDOUT, "")
         self._tools.loop.call_later(PATIENCE, lambda: self._check(conversation))
         return Socks5Dial(conversation, self)
 
@@ -245,6 +247,16 @@ class Socks5Outbound:
         """A connection to the proxy has failed, or has no answer: find out whether it is down."""
         if self._fault is None:
             self._begin_check()
+
+    def unreached(self, error: int) -> None:
+        """No address of the proxy accepts a connection, with the errno of the last. Where that is
+        definite it is down at once, and probed at once: its name may have another address now."""
+        if error in OUR_LACK:
+            return
+        self.suspect()
+        if self._fault is None and is_definite(error):
+            self._fault = _in_words(error)
+            self._tools.changed()
 
     def fail(self, fault: Fault) -> None:
         """The proxy has answered, and not as it should."""
