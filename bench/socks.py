@@ -24,7 +24,6 @@ from bench.contestants import (
     OurRouter,
     SingBox,
     check_route,
-    find_sing_box,
     passed_by_tun,
 )
 from bench.side_by_side import arguments, in_turn, network, required, sender
@@ -69,7 +68,7 @@ class OurSocks(OurRouter):
 def contestants(directory: Path) -> dict[str, Contestant]:
     """By name; their configurations are written to `directory`."""
     found: dict[str, Contestant] = {CURL: Curl(), OurRouter.name: OurSocks(directory)}
-    program = find_sing_box()
+    program = proxies.find_sing_box()
     if program is not None:
         outbound = {"type": "socks", "server": V4.gateway, "server_port": proxies.DANTE}
         for stack, mtu in SING_BOXES:

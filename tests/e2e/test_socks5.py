@@ -17,6 +17,7 @@ from tests.e2e.proxies import (
     BRIEF,
     DANTE,
     DRIP,
+    EXCESS,
     GARBAGE,
     JOINED,
     MICROSOCKS,
@@ -33,7 +34,7 @@ from tests.e2e.udp import ECHO, exchange, sixteen
 from tests.e2e.wait import wait_until
 
 SYSTEM, VIA, LOGIN, WRONG, DRIPPING, JOINING, NONSENSE, SILENT = range(16, 144, 16)
-BRIEFLY, BY_SSH, NAMED = 144, 160, 176
+BRIEFLY, BY_SSH, NAMED, TALKATIVE = 144, 160, 176, 208
 """The first of sixteen far hosts each."""
 HOSTS = {
     "system": SYSTEM,
@@ -47,6 +48,7 @@ HOSTS = {
     "brief": BRIEFLY,
     "ssh": BY_SSH,
     "named": NAMED,
+    "excess": TALKATIVE,
 }
 FILTERED, ROUTELESS = 0xC0, 0xC1
 ELSEWHERE = "10.2.0.2"
@@ -69,6 +71,7 @@ policies:
   drip: {{type: socks5, server: "{V4.gateway}:{DRIP}"}}
   joined: {{type: socks5, server: "{V4.gateway}:{JOINED}"}}
   nonsense: {{type: socks5, server: "{V4.gateway}:{GARBAGE}", on_down: drip}}
+  excess: {{type: socks5, server: "{V4.gateway}:{EXCESS}"}}
   silent: {{type: socks5, server: "{V4.gateway}:{NEVER}"}}
   named: {{type: socks5, server: "proxy.example:{DANTE}"}}
   ssh: {{type: socks5, server: "127.0.0.1:{SSH}"}}
@@ -231,6 +234,11 @@ def test_what_is_down_says_why(bed: Testbed, router: Tunrouter) -> None:
     why = {name: policy["why_down"] for name, policy in policies(bed).items()}
     assert why["wrong"] == f"proxy {V4.gateway}:{MICROSOCKS}: it refuses the user name or password"
     assert why["nonsense"] == f"proxy {V4.gateway}:{GARBAGE}: it does not speak SOCKS5"
+    assert why["excess"] is None, "what it said to the probe was a login"
+    with pytest.raises(ConnectionRefusedError):
+        sockets.connected(bed.client, V4, V4.far(TALKATIVE), CLOSED)
+    fault = f"excess: down, proxy {V4.gateway}:{EXCESS}: it does not speak SOCKS5"
+    wait_until(lambda: fault in router.log, "the fault in the log")
     assert why["silent"] == f"proxy {V4.gateway}:{NEVER}: no answer"
     assert why["system"] is None
     assert PASSWORD not in router.log + json.dumps(why)
