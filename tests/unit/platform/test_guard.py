@@ -90,6 +90,9 @@ def test_an_interface_that_is_gone_is_refused_by_name(operations: LinuxOperation
         ["prepare_interface", {"name": "lo", "index": 77, "routed": False}],
         ["prepare_interface", {"name": "lo\0", "index": 1, "routed": False}],
         ["control_socket", {}],
+        ["start_resolver", {"host": "-h"}],
+        ["start_resolver", {"host": "a" * 300}],
+        ["start_resolver", {"host": ["proxy.example"]}],
     ],
     ids=str,
 )
