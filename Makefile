@@ -68,6 +68,7 @@ bench: $(VENV)/test.stamp packages
 	echo; $(AS_ROOT) $(PYTHON) -m bench.icmp || failed=1; \
 	echo; $(AS_ROOT) $(PYTHON) -m bench.tcp || failed=1; \
 	echo; $(AS_ROOT) $(PYTHON) -m bench.udp || failed=1; \
+	echo; $(AS_ROOT) $(PYTHON) -m bench.socks || failed=1; \
 	echo; $(AS_ROOT) $(PYTHON) -m bench.cost || failed=1; \
 	echo; $(AS_ROOT) $(PYTHON) -m bench.uplink || failed=1; \
 	echo; $(AS_ROOT) $(PYTHON) -m bench.counting || failed=1; \

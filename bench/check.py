@@ -24,8 +24,8 @@ from pathlib import Path
 from statistics import median
 from typing import NamedTuple
 
-from bench.contestants import find_sing_box
 from bench.load_rules import networks, write_list, write_rules
+from tests.e2e.proxies import find_sing_box
 
 HUNDRED_THOUSAND = 100_000
 MILLION = 1_000_000

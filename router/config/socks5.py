@@ -26,6 +26,7 @@ from router.config.fields import (
     nearest,
     read_keys,
 )
+from router.config.host_names import is_host_name
 from router.config.model import Place, Proxy
 from router.config.opening import UntrustedError
 from router.config.problems import Severity, quoted
@@ -46,10 +47,6 @@ Refer = Callable[[Findings, Node, str], str | None]
 Keys = dict[str, Entry]
 
 SERVER = re.compile(r"(?:\[(?P<v6>[^\]]*)\]|(?P<host>[^:\[\]]*)):(?P<port>[0-9]{1,5})", re.ASCII)
-HOST_NAME = re.compile(
-    r"(?=.{1,253}\Z)(?:[A-Za-z0-9_](?:[A-Za-z0-9_-]{0,61}[A-Za-z0-9_])?\.?)+", re.ASCII
-)
-ONLY_DIGITS = re.compile(r"[0-9.]+", re.ASCII)
 SAMPLE = 'server: "127.0.0.1:1080"'
 
 
@@ -123,8 +120,7 @@ def _fault_of_host(host: str, *, in_brackets: bool) -> str | None:
     if in_brackets and not isinstance(address, IPv6Address):
         return "has no IPv6 address in its brackets"
     if address is None:
-        is_name = HOST_NAME.fullmatch(host) and not ONLY_DIGITS.fullmatch(host)
-        return None if is_name else "has neither an address nor a host name"
+        return None if is_host_name(host) else "has neither an address nor a host name"
     if address.is_unspecified or address.is_multicast:
         return "has an address that no host has"
     return None

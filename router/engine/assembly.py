@@ -36,6 +36,7 @@ from router.outbound.all import Outbounds, Surroundings
 from router.outbound.base import QueryChannel
 from router.outbound.descriptors import Descriptors
 from router.outbound.direct import DirectSenders
+from router.outbound.host_names import HostNames
 from router.outbound.local_addresses import LocalAddresses
 from router.outbound.socks5.outbound import Tools
 from router.outbound.system_routes import SystemRoutes
@@ -84,7 +85,8 @@ def assemble(
     addresses = LocalAddresses(tun.name)
     senders = stack.enter_context(closing(DirectSenders(system, addresses)))
     drops = Drops()
-    tools = Tools(loop, descriptors, drops.count, outbounds_changed)
+    names = HostNames(system.processes.start_resolver, loop)
+    tools = Tools(loop, descriptors, drops.count, outbounds_changed, names)
     routes = SystemRoutes(system, tun.name, addresses)
     outbounds = Outbounds(
         config.policies.values(),

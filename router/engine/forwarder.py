@@ -64,6 +64,7 @@ class Forwarder:
         self._queries = carriers.queries
         self._datagrams = carriers.datagrams
         self._streams = carriers.streams
+        self._streams.decide_by(self._by_rule)
         self.direct = direct
         self._transit = transit
         self.policer = Policer()

@@ -52,7 +52,8 @@ class Dial(Protocol):
 
     @property
     def source_port(self) -> int:
-        """The local port of the attempt."""
+        """The local port from which it sends a request to the destination, the same until it ends;
+        0 where it sends none there."""
         ...
 
     @property

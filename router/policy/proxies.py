@@ -24,12 +24,16 @@ def overhead(server: int, version: int) -> int:
     return headers[server] + UDP_HEADER[version] - headers[version]
 
 
-def literal_servers(config: Config) -> Iterator[ProxyServer]:
-    """The proxies that are given by address and without a `via`."""
+def known_servers(config: Config) -> Iterator[ProxyServer]:
+    """The proxies without a `via`, at their own addresses or those that their names have."""
     for name, policy in config.policies.items():
-        address = policy.proxy.address if policy.proxy and policy.proxy.via is None else None
-        if policy.proxy and address is not None:
-            yield ProxyServer(name, address.version, int(address), policy.proxy.port)
+        proxy = policy.proxy
+        if proxy is None or proxy.via is not None:
+            continue
+        own = proxy.address
+        for address in proxy.resolved if own is None else (own.packed,):
+            version = 4 if len(address) == 4 else 6
+            yield ProxyServer(name, version, int.from_bytes(address, "big"), proxy.port)
 
 
 def facts_of_proxies(

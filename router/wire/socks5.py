@@ -30,6 +30,8 @@ NO_LOGIN: Final = 0
 WITH_PASSWORD: Final = 2
 LOGIN_VERSION: Final = 1
 SUCCEEDED: Final = 0
+SHORTEST_REPLY: Final = 7
+"""Bytes of a success, with a name of none; a refusal may be shorter, and nothing follows it."""
 MOST_CREDENTIAL_BYTES: Final = 255
 """Of a user name or a password (RFC 1929, section 2)."""
 
@@ -127,7 +129,10 @@ class Dialogue:
     @property
     def wanted(self) -> int:
         """How many bytes it can use next; 0 once it is over."""
-        return 0 if self.outcome is not None else self._needed() - len(self._buffer)
+        if self.outcome is not None:
+            return 0
+        is_reply = self._state is _State.REPLY and not self._buffer
+        return SHORTEST_REPLY if is_reply else self._needed() - len(self._buffer)
 
     @property
     def rest(self) -> bytes:

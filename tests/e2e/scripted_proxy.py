@@ -1,12 +1,14 @@
 """SOCKS5 proxies that are allowed to behave as they do, and ones that are not; run as a process of
 its own:
 
-    python tests/e2e/scripted_proxy.py ADDRESS DRIP_PORT JOINED_PORT GARBAGE_PORT NEVER_PORT
+    python tests/e2e/scripted_proxy.py ADDRESS DRIP_PORT JOINED_PORT GARBAGE_PORT NEVER_PORT \
+        EXCESS_PORT
 
 - DRIP_PORT sends what it says byte by byte, each in a segment of its own.
 - JOINED_PORT sends its reply only together with the first bytes of the destination.
 - GARBAGE_PORT answers everything as an HTTP server does.
 - NEVER_PORT accepts connections and says nothing.
+- EXCESS_PORT accepts a greeting, and goes on talking.
 
 It prints `listening` when it does.
 """
@@ -81,6 +83,11 @@ def never(client: socket.socket) -> None:
         pass
 
 
+def excess(client: socket.socket) -> None:
+    while True:
+        client.sendall(b"\x05\x00" * 1000)
+
+
 def serve(address: str, port: int, behaviour: Callable[[socket.socket], None]) -> None:
     listener = socket.create_server((address, port), backlog=100)
 
@@ -101,7 +108,7 @@ def serve(address: str, port: int, behaviour: Callable[[socket.socket], None]) -
 
 def main() -> None:
     address, *ports = sys.argv[1:]
-    for port, behaviour in zip(ports, (drip, joined, garbage, never), strict=True):
+    for port, behaviour in zip(ports, (drip, joined, garbage, never, excess), strict=True):
         serve(address, int(port), behaviour)
     print("listening", flush=True)
     threading.Event().wait()

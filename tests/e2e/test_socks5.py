@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import errno
 import json
+import shutil
 import socket
 from collections.abc import Iterator
 from contextlib import ExitStack
+from pathlib import Path
 
 import pytest
 
@@ -15,6 +17,7 @@ from tests.e2e.proxies import (
     BRIEF,
     DANTE,
     DRIP,
+    EXCESS,
     GARBAGE,
     JOINED,
     MICROSOCKS,
@@ -31,7 +34,7 @@ from tests.e2e.udp import ECHO, exchange, sixteen
 from tests.e2e.wait import wait_until
 
 SYSTEM, VIA, LOGIN, WRONG, DRIPPING, JOINING, NONSENSE, SILENT = range(16, 144, 16)
-BRIEFLY, BY_SSH = 144, 160
+BRIEFLY, BY_SSH, NAMED, TALKATIVE = 144, 160, 176, 208
 """The first of sixteen far hosts each."""
 HOSTS = {
     "system": SYSTEM,
@@ -44,8 +47,12 @@ HOSTS = {
     "silent": SILENT,
     "brief": BRIEFLY,
     "ssh": BY_SSH,
+    "named": NAMED,
+    "excess": TALKATIVE,
 }
 FILTERED, ROUTELESS = 0xC0, 0xC1
+ELSEWHERE = "10.2.0.2"
+"""An address of `far`, where no proxy is."""
 HALVES_TOGETHER = {LOGIN, BRIEFLY}
 """By a proxy that ends both directions when one ends."""
 CLOSED = 4999
@@ -64,7 +71,9 @@ policies:
   drip: {{type: socks5, server: "{V4.gateway}:{DRIP}"}}
   joined: {{type: socks5, server: "{V4.gateway}:{JOINED}"}}
   nonsense: {{type: socks5, server: "{V4.gateway}:{GARBAGE}", on_down: drip}}
+  excess: {{type: socks5, server: "{V4.gateway}:{EXCESS}"}}
   silent: {{type: socks5, server: "{V4.gateway}:{NEVER}"}}
+  named: {{type: socks5, server: "proxy.example:{DANTE}"}}
   ssh: {{type: socks5, server: "127.0.0.1:{SSH}"}}
   brief: {{type: socks5, server: "{V4.gateway}:{BRIEF}", username: {USER}, password_file: good}}
 """
@@ -85,8 +94,19 @@ table inet proxied {{
 
 
 @pytest.fixture(scope="module")
+def hosts(bed: Testbed) -> Iterator[Path]:
+    """The file that `ip netns exec` has the router see as /etc/hosts, with the name of a proxy."""
+    directory = Path("/etc/netns", bed.router.name)
+    directory.mkdir(parents=True)
+    file = directory / "hosts"
+    file.write_text(f"{ELSEWHERE} proxy.example\n", encoding="utf-8")
+    yield file
+    shutil.rmtree(directory)
+
+
+@pytest.fixture(scope="module")
 def router(
-    bed: Testbed, udp_servers: None, tmp_path_factory: pytest.TempPathFactory
+    bed: Testbed, udp_servers: None, hosts: Path, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[Tunrouter]:
     directory = tmp_path_factory.mktemp("socks")
     for name, text in (("good", PASSWORD), ("bad", "another")):
@@ -135,6 +155,14 @@ def converse(bed: Testbed, family: Family, host: int) -> None:
             assert sockets.read_to_end(client) == text.upper()
 
 
+def test_a_name_is_resolved_again(bed: Testbed, router: Tunrouter, hosts: Path) -> None:
+    """All its addresses are tried."""
+    router.wait_until_down("named")
+    hosts.write_text(f"{ELSEWHERE} proxy.example\n{V4.gateway} proxy.example\n", encoding="utf-8")
+    wait_until(lambda: policies(bed)["named"]["state"] == "up", "the named one to be up")
+    converse(bed, V4, NAMED)
+
+
 def test_a_proxy_that_starts_and_stops(bed: Testbed, router: Tunrouter) -> None:
     router.wait_until_down("brief")
     assert (
@@ -144,7 +172,7 @@ def test_a_proxy_that_starts_and_stops(bed: Testbed, router: Tunrouter) -> None:
         wait_until(lambda: policies(bed)["brief"]["state"] == "up", "brief to be up")
         converse(bed, V4, BRIEFLY)
         sockets.connected(bed.client, V4, V4.far(BRIEFLY), sockets.port_of(listener)).close()
-    with pytest.raises(ConnectionRefusedError):  # by on_down, at the repeated request
+    with pytest.raises(ConnectionRefusedError):  # by on_down
         sockets.connected(bed.client, V4, V4.far(BRIEFLY), CLOSED)
     router.wait_until_down("brief")
 
@@ -206,6 +234,11 @@ def test_what_is_down_says_why(bed: Testbed, router: Tunrouter) -> None:
     why = {name: policy["why_down"] for name, policy in policies(bed).items()}
     assert why["wrong"] == f"proxy {V4.gateway}:{MICROSOCKS}: it refuses the user name or password"
     assert why["nonsense"] == f"proxy {V4.gateway}:{GARBAGE}: it does not speak SOCKS5"
+    assert why["excess"] is None, "what it said to the probe was a login"
+    with pytest.raises(ConnectionRefusedError):
+        sockets.connected(bed.client, V4, V4.far(TALKATIVE), CLOSED)
+    fault = f"excess: down, proxy {V4.gateway}:{EXCESS}: it does not speak SOCKS5"
+    wait_until(lambda: fault in router.log, "the fault in the log")
     assert why["silent"] == f"proxy {V4.gateway}:{NEVER}: no answer"
     assert why["system"] is None
     assert PASSWORD not in router.log + json.dumps(why)

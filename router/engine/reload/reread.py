@@ -32,7 +32,7 @@ from router.policy.findings.loops import find_endpoint_problems
 from router.policy.findings.situation import Situation
 from router.policy.interfaces import wanted_interfaces
 from router.policy.match.table import RuleSet
-from router.policy.proxies import literal_servers
+from router.policy.proxies import known_servers
 from router.policy.routes.answered import answered_prefixes
 
 LIFETIME: Final = round(PATIENCE) + 5
@@ -56,7 +56,7 @@ def reread(file: Path) -> Reread:
     config, rules = with_addresses(loaded.config), RuleSet.build(loaded.config)
     network = present_network(sources_of=wanted_interfaces(config))
     situation = Situation.of(config, rules, network)
-    servers = tuple(literal_servers(config))
+    servers = tuple(known_servers(config))
     depends_on = dependencies(config, rules, situation.facts, network.endpoints, servers)
     warnings = (f"{each.message}; {each.help}" for each in find_endpoint_problems(situation))
     compiled = Compiled(

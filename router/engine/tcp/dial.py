@@ -2,7 +2,8 @@
 
 Theory of operation. A request (SYN) is kept while the outbound dials. The application then gets
 what the network has reported: a reset for a reset, an ICMP error for an ICMP error, from the router
-that sent it, and no answer where there was none. Once connected, the request goes on to a listener
+that sent it, and no answer where there was none. Where the outbound has gone down over it, the
+request is decided anew: `on_down` applies. Once connected, the request goes on to a listener
 of ours, rewritten so that our kernel ends the connection on a real socket; `connections`, which
 accepts it there, takes the outer socket over.
 
@@ -59,6 +60,8 @@ class Dialer:
         descriptors: Descriptors,
     ) -> None:
         self.dials: dict[Flow[Outbound], Dial] = {}
+        self.decide: Callable[[ip.Packet, float], None] | None = None
+        """Decides anew about a request whose outbound has gone down."""
         self._table = table
         self._now = now
         self._is_ours = is_ours
@@ -80,7 +83,7 @@ class Dialer:
             dial = outbound.dial(dial_request(request), partial(self._changed, key))
         except OSError as error:
             self._descriptors.give_back(DESCRIPTORS_EACH)
-            self._refuse(request, ConnectFailure(error.errno or 0), now)
+            self._failed(request, outbound, ConnectFailure(error.errno or 0), now)
             return
         flow = self._table.begin(key, request.data, tcp.sequence(request), outbound, tally, now)
         flow.traffic_class = request.traffic_class
@@ -145,8 +148,8 @@ class Dialer:
             return
         failure = dial.failure
         if failure is not None:
-            self._refuse(ip.parse(flow.request), failure, self._now())
             self.abandon(flow)
+            self._failed(ip.parse(flow.request), flow.outbound, failure, self._now())
         elif dial.is_connected:
             self._open(flow, self._now())
 
@@ -161,6 +164,14 @@ class Dialer:
         frame = bytearray(offload.NOTHING_LEFT + request.data)
         rewrite.apply(frame, offload.HEADER + request.payload)
         self._writer.deliver(bytes(memoryview(frame)[offload.HEADER :]))
+
+    def _failed(
+        self, request: ip.Packet, outbound: Outbound, failure: ConnectFailure, now: float
+    ) -> None:
+        if outbound.up or self.decide is None:
+            self._refuse(request, failure, now)
+        else:
+            self.decide(request, now)
 
     def _refuse(self, request: ip.Packet, failure: ConnectFailure, now: float) -> None:
         """Answer the application with what the network, or our own kernel, has reported."""

@@ -108,6 +108,10 @@ class Streams:
         self.take = self._segments.take
         self.error_from_inside = self._segments.error_from_inside
 
+    def decide_by(self, decide: Callable[[ip.Packet, float], None]) -> None:
+        """What is called with a request whose outbound has gone down over it."""
+        self._dialer.decide = decide
+
     def __len__(self) -> int:
         return len(self._table)
 

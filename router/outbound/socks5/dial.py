@@ -8,12 +8,16 @@ Must not know: which flow the connection is for.
 
 from __future__ import annotations
 
-import errno
 import socket
 from typing import Protocol
 
 from router.outbound.socks5.conversation import Conversation, Unreached
-from router.outbound.socks5.failures import NO_ANSWER, UNREACHABLE, failure_of
+from router.outbound.socks5.failures import (
+    NO_ANSWER,
+    OUR_LACK,
+    UNREACHABLE,
+    failure_of,
+)
 from router.platform.base.tcp import ConnectFailure
 from router.wire.socks5 import SUCCEEDED, Fault, Reply
 
@@ -22,6 +26,8 @@ class Judge(Protocol):
     """What follows for the proxy; see router.outbound.socks5.outbound."""
 
     def suspect(self) -> None: ...
+
+    def unreached(self, error: int) -> None: ...
 
     def fail(self, fault: Fault) -> None: ...
 
@@ -33,10 +39,8 @@ class Socks5Dial:
         self._conversation = conversation
         self._judge = judge
 
-    @property
-    def source_port(self) -> int:
-        dial = self._conversation.dial
-        return 0 if dial is None else dial.source_port
+    source_port = 0
+    """What is sent to the proxy is no request to the destination."""
 
     @property
     def is_connected(self) -> bool:
@@ -51,8 +55,8 @@ class Socks5Dial:
             case Reply(code):
                 return None if code == SUCCEEDED else failure_of(code)
             case Unreached(error=error):
-                self._judge.suspect()
-                return ConnectFailure(error) if error == errno.EMFILE else NO_ANSWER
+                self._judge.unreached(error)
+                return ConnectFailure(error) if error in OUR_LACK else NO_ANSWER
             case Fault.ENDED:
                 self._judge.suspect()
                 return UNREACHABLE

@@ -1,7 +1,8 @@
 """A SOCKS5 proxy as an outbound: what it carries, and whether it is up.
 
 Theory of operation. The proxy counts as up until a connection to it fails or it answers nonsense;
-then it is probed, by a connection that ends with the login. It is down when that fails, and probed
+then it is probed, by a connection that ends with the login. It is down when that fails, or when it
+has definitely refused, and probed
 again after FIRST_DELAY seconds, twice as many each time, at most LAST_DELAY, until it answers.
 Before a probe its name is resolved again. While no connection fails, nothing is sent.
 
@@ -33,11 +34,11 @@ from router.outbound.base import (
 )
 from router.outbound.descriptors import Descriptors
 from router.outbound.direct import DirectSender
-from router.outbound.socks5 import addresses as proxy_addresses
-from router.outbound.socks5.addresses import ProxyAddresses
+from router.outbound.socks5.addresses import Names, ProxyAddresses
 from router.outbound.socks5.association import Socks5Datagrams
 from router.outbound.socks5.conversation import Conversation, Unreached
 from router.outbound.socks5.dial import Socks5Dial
+from router.outbound.socks5.failures import OUR_LACK, is_definite
 from router.outbound.socks5.way import ProxyWay, version_of
 from router.platform.base.descriptors import HasFileno
 from router.platform.base.facts import NetworkPath
@@ -60,17 +61,19 @@ NO_ANSWER: Final = "no answer"
 OBSTACLE: Final = "a proxy carries connections and datagrams, not packets"
 
 
-class Loop(ChangeWatcher, proxy_addresses.Watcher, Protocol):
+class Loop(ChangeWatcher, Protocol):
     """The part of the event loop that a proxy needs; see router.engine.loop."""
 
     now: float
+
+    def call_later(self, delay: float, callback: Callable[[], None]) -> None: ...
 
     def report_readable(self, source: HasFileno) -> None: ...
 
 
 class Tools:
     """What all proxies use. count: counts a packet that is dropped. changed: called when one has
-    gone up or down."""
+    gone up or down. names: resolves host names."""
 
     def __init__(
         self,
@@ -78,11 +81,13 @@ class Tools:
         descriptors: Descriptors,
         count: Callable[[Drop], None],
         changed: Callable[[], None],
+        names: Names,
     ) -> None:
         self.loop = loop
         self.descriptors = descriptors
         self.count = count
         self.changed = changed
+        self.names = names
 
 
 class Socks5Outbound:
@@ -93,7 +98,7 @@ class Socks5Outbound:
         self._way = way
         self._tools = tools
         self.count = tools.count
-        self._addresses = ProxyAddresses(proxy, tools.loop)
+        self._addresses = ProxyAddresses(proxy, tools.names)
         self._fault: str | None = None
         self._delay = FIRST_DELAY
         self._probe: Conversation | None = None
@@ -181,9 +186,9 @@ class Socks5Outbound:
         asked = socks5.request(Command.CONNECT, request.destination, request.port)
         conversation = self._talk(asked, changed, request.traffic_class)
         if isinstance(conversation.outcome, Unreached):
-            self.suspect()
-            is_ours = conversation.outcome.error in (errno.EMFILE, errno.ENFILE)
-            raise OSError(conversation.outcome.error if is_ours else errno.ETIMEDOUT, "")
+            error = conversation.outcome.error
+            self.unreached(error)
+            raise OSError(error if error in OUR_LACK else errno.ETIMEDOUT, "")
         self._tools.loop.call_later(PATIENCE, lambda: self._check(conversation))
         return Socks5Dial(conversation, self)
 
@@ -242,6 +247,16 @@ class Socks5Outbound:
         """A connection to the proxy has failed, or has no answer: find out whether it is down."""
         if self._fault is None:
             self._begin_check()
+
+    def unreached(self, error: int) -> None:
+        """No address of the proxy accepts a connection, with the errno of the last. Where that is
+        definite it is down at once, and probed at once: its name may have another address now."""
+        if error in OUR_LACK:
+            return
+        self.suspect()
+        if self._fault is None and is_definite(error):
+            self._fault = _in_words(error)
+            self._tools.changed()
 
     def fail(self, fault: Fault) -> None:
         """The proxy has answered, and not as it should."""

@@ -93,6 +93,11 @@ class Processes(Protocol):
         standard output. Raises PlatformError."""
         ...
 
+    def start_resolver(self, host: str, done: Callable[[Pipe | PlatformError], None]) -> None:
+        """Start router.platform.host_names for a name, without waiting, and call back with its
+        standard output. One that still runs is ended."""
+        ...
+
     def control_socket(self) -> socket.socket:
         """A listening Unix socket, non-blocking, that only root can connect to.
 

@@ -1,7 +1,8 @@
-"""The program that reads the rules file again, and its output.
+"""Programs that the guard starts for the router, and their output: the one that reads the rules
+file again, which needs the privileges of the start, and the one that resolves host names.
 
-The guard starts it, since it needs the privileges of the start, and hands over the end of the pipe
-that the router reads. The guard has the command from its own start on.
+The guard hands over the end of the pipe that the router reads. It has the commands from its own
+start on.
 """
 
 from __future__ import annotations
@@ -9,7 +10,6 @@ from __future__ import annotations
 import contextlib
 import fcntl
 import os
-import signal
 import subprocess
 from collections.abc import Sequence
 from typing import Final
@@ -23,14 +23,13 @@ PORTION: Final = 1 << 15
 
 
 class Program:
-    """The guard's end: at most one at a time runs."""
+    """The guard's end: at most one at a time runs. reap: to be called when a child has ended."""
 
     def __init__(self, command: Sequence[str]) -> None:
         self._command = command
         self._process: subprocess.Popen[bytes] | None = None
-        signal.signal(signal.SIGCHLD, lambda *_: self._reap())
 
-    def start(self) -> int:
+    def start(self, *arguments: str) -> int:
         """The descriptor that its output is to be read from, which belongs to the caller. Kills
         one that still runs, whose output is no longer read. Raises PlatformError."""
         self.end()
@@ -38,12 +37,12 @@ class Program:
         with contextlib.suppress(OSError):
             fcntl.fcntl(output, fcntl.F_SETPIPE_SZ, CAPACITY)
         try:
-            self._process = subprocess.Popen(self._command, stdin=subprocess.DEVNULL, stdout=into)
+            self._process = subprocess.Popen(
+                [*self._command, *arguments], stdin=subprocess.DEVNULL, stdout=into
+            )
         except OSError as error:
             os.close(output)
-            raise PlatformError(
-                f"cannot read the rules again: {self._command[0]} does not start: {error.strerror}"
-            ) from error
+            raise PlatformError(f"{self._command[0]} does not start: {error.strerror}") from error
         finally:
             os.close(into)
         return output
@@ -54,8 +53,8 @@ class Program:
             self._process.kill()
             self._process.wait()
 
-    def _reap(self) -> None:
-        """A child has ended; collect its status if it is the program."""
+    def reap(self) -> None:
+        """Collect the status of the program if it has ended."""
         if self._process is not None:
             self._process.poll()
 

@@ -17,7 +17,7 @@ from router.policy.interfaces import (
 from router.policy.match.table import RuleSet
 from router.policy.network import Network, Sources
 from router.policy.prefixes import HOST_MASKS, LENGTH_MASK, range_with
-from router.policy.proxies import facts_of_proxies, literal_servers
+from router.policy.proxies import facts_of_proxies, known_servers
 from router.policy.resolve import policy_of
 from router.policy.routes.capture import Route
 from router.policy.routes.fib import Fib, PlannedRoutes
@@ -45,7 +45,7 @@ class Situation:
         interfaces = interfaces_by_policy(config.policies, network)
         proxies = facts_of_proxies(config, interfaces)
         facts = facts_of(interfaces, _direct(network), proxies)
-        servers = tuple(literal_servers(config))
+        servers = tuple(known_servers(config))
         plan = make_plan(config, rule_set, facts, network.endpoints, servers)
         planned = PlannedRoutes(plan.routes)
         return cls(

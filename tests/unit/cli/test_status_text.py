@@ -15,7 +15,11 @@ NUMBERS = ("packets_out", "bytes_out", "packets_in", "bytes_in", "flows")
 
 def policy(state: str, interface: str | None, applies: str, *numbers: int) -> dict[str, Any]:
     path = "direct" if state == "up" and interface else None
-    members = {"state": state, "interface": interface, "applies": applies, "path": path}
+    why = None if state == "up" else f"interface {interface} is missing"
+    members = {
+        **{"state": state, "interface": interface, "applies": applies, "path": path},
+        "why_down": why,
+    }
     return members | dict(zip(NUMBERS, numbers, strict=True))
 
 
@@ -57,6 +61,7 @@ policy            state         interface  flows      out    out       in     in
 home              up direct     eth0        1200     1.2M    99G     2.2M   1234
 office-in-berlin  down: reject  wg0            0        0      0        0      0
 reply             up                           0       12   1008       12   1008
+office-in-berlin is down: interface wg0 is missing
 
 rule  line  flows  packets  policy
    1    11    500     5000  home    {cidr: 10.0.0.0/8, policy: home}

@@ -10,7 +10,7 @@ from typing import Any, NoReturn
 import pytest
 
 from router.platform.base.errors import PlatformError
-from router.platform.linux.operations.all import READER_BURST, LinuxOperations
+from router.platform.linux.operations.all import START_BURST, LinuxOperations
 from router.platform.linux.reread import Program
 from router.platform.privileged.channel import Message
 from router.platform.privileged.guard import carry_out
@@ -90,6 +90,9 @@ def test_an_interface_that_is_gone_is_refused_by_name(operations: LinuxOperation
         ["prepare_interface", {"name": "lo", "index": 77, "routed": False}],
         ["prepare_interface", {"name": "lo\0", "index": 1, "routed": False}],
         ["control_socket", {}],
+        ["start_resolver", {"host": "-h"}],
+        ["start_resolver", {"host": "a" * 300}],
+        ["start_resolver", {"host": ["proxy.example"]}],
     ],
     ids=str,
 )
@@ -102,13 +105,13 @@ def test_an_invalid_request_is_refused(operations: LinuxOperations, request_: An
 def test_the_rules_are_not_read_more_often_than_anybody_needs(operations: LinuxOperations) -> None:
     operations._program = Program((sys.executable, "-S", "-c", ""))
     outcomes = []
-    for _ in range(3 * READER_BURST):
+    for _ in range(3 * START_BURST):
         done = carry_out(operations, Message(["start_reread", {}]))
         outcomes.append("value" in done.value)
         for descriptor in done.descriptors:
             os.close(descriptor)
     operations._program.end()
-    assert READER_BURST <= outcomes.count(True) < len(outcomes)
+    assert START_BURST <= outcomes.count(True) < len(outcomes)
 
 
 def test_unexpected_descriptors_are_closed(operations: LinuxOperations) -> None:

@@ -130,8 +130,8 @@ def test_who_reads_what_is_wanted_leaves_what_is_behind(
         size = talk.wanted
         talk.feed(stream[at : at + size])
         at += size
-    assert talk.rest == b""
     if not code:
+        assert talk.rest == b""
         assert talk.outcome == Reply(0, bound, port)
         assert stream[at:] == behind
 

@@ -6,6 +6,7 @@ import errno
 import logging
 import resource
 import socket
+from collections.abc import Callable
 from pathlib import Path
 from typing import Final
 
@@ -14,6 +15,7 @@ from router.platform.base.errors import PlatformError
 from router.platform.linux.reread import Output
 from router.platform.linux.sandbox import enter
 from router.platform.linux.sockets import bind_to_device
+from router.platform.privileged.channel import Message
 from router.platform.privileged.client import GuardClient
 from router.platform.reason import reason
 
@@ -50,6 +52,19 @@ class LinuxProcesses:
     def start_reread(self) -> Output:
         (output,) = self._guard.call("start_reread").descriptors
         return Output(output)
+
+    def start_resolver(self, host: str, done: Callable[[Output | PlatformError], None]) -> None:
+        def started(reply: Message | Exception) -> None:
+            if isinstance(reply, Message):
+                (output,) = reply.descriptors
+                done(Output(output))
+            else:
+                done(PlatformError(reason(reply)))
+
+        try:
+            self._guard.request("start_resolver", started, host=host)
+        except PlatformError as error:
+            done(error)
 
     def control_socket(self) -> socket.socket:
         return self._guard.open_socket("control_socket")

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import signal
+import sys
 import time
 from collections.abc import Callable, Container, Mapping
 from typing import Final
@@ -10,6 +12,7 @@ from typing import Final
 from router.flows.limiter import TokenBucket
 from router.platform.base.errors import PlatformError
 from router.platform.linux.operations.answers import AnswerOperations
+from router.platform.linux.operations.arguments import check_host_name
 from router.platform.linux.operations.host_rules import host_rules, request_of, watch_host_rules
 from router.platform.linux.operations.interfaces import InterfaceOperations
 from router.platform.linux.operations.sockets import SocketOperations
@@ -19,9 +22,10 @@ from router.platform.linux.reread import Program
 from router.platform.linux.undoer import Undoer
 from router.platform.privileged.channel import Message
 
-READERS_PER_SECOND: Final = 2
-READER_BURST: Final = 20
-"""Processes of root that read the rules, of which one runs at a time."""
+STARTS_PER_SECOND: Final = 2
+START_BURST: Final = 20
+"""Processes that read the rules, or resolve a name, of each of which one runs at a time."""
+RESOLVER: Final = (sys.executable, "-P", "-m", "router.platform.host_names")
 
 
 class LinuxOperations:
@@ -34,7 +38,10 @@ class LinuxOperations:
         sockets = SocketOperations(tun)
         answers = AnswerOperations()
         self._program = program
-        self._readers = TokenBucket(READERS_PER_SECOND, READER_BURST)
+        self._resolver = Program(RESOLVER)
+        signal.signal(signal.SIGCHLD, lambda *_: self._reap())
+        self._readers = TokenBucket(STARTS_PER_SECOND, START_BURST)
+        self._resolvers = TokenBucket(STARTS_PER_SECOND, START_BURST)
         self._tun = tun
         self.with_records: Container[str] = {"add_routes", "reconcile", "count_answers"}
         self.by_name: Mapping[str, Callable[..., Message]] = {
@@ -56,6 +63,7 @@ class LinuxOperations:
             "answer_counters": answers.answer_counters,
             "count_answers": answers.count_answers,
             "start_reread": self._start_reread,
+            "start_resolver": self._start_resolver,
             "nothing": lambda: Message(None),
         }
 
@@ -65,6 +73,7 @@ class LinuxOperations:
 
     def close(self) -> bool:
         self._program.end()
+        self._resolver.end()
         return self.undoer is None or self.undoer.close()
 
     def _start_reread(self) -> Message:
@@ -72,3 +81,14 @@ class LinuxOperations:
         if not self._readers.take(time.monotonic()):
             raise PlatformError("the rules are read too often: try again in a second")
         return Message(None, [self._program.start()])
+
+    def _start_resolver(self, host: str) -> Message:
+        """The same of the program that resolves a name. Raises PlatformError."""
+        name = check_host_name(host)
+        if not self._resolvers.take(time.monotonic()):
+            raise PlatformError("names are resolved too often: try again in a second")
+        return Message(None, [self._resolver.start(name)])
+
+    def _reap(self) -> None:
+        self._program.reap()
+        self._resolver.reap()

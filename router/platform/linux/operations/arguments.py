@@ -13,6 +13,7 @@ import errno
 from ipaddress import IPv4Address, IPv6Address, ip_address
 from typing import Any, Final
 
+from router.config.host_names import is_host_name
 from router.config.interfaces import interface_fault
 from router.platform.base.errors import PlatformError
 from router.platform.linux.interface_requests import flags_of, index_of
@@ -61,6 +62,13 @@ def check_address(value: Any) -> IPv4Address | IPv6Address:
     if isinstance(address, IPv6Address) and address.scope_id is not None:
         raise invalid("an address", value)
     return address
+
+
+def check_host_name(value: Any) -> str:
+    """One that a policy may have; neither an option nor an address."""
+    if not isinstance(value, str) or not is_host_name(value):
+        raise invalid("a host name", value)
+    return value
 
 
 def invalid(wanted: str, value: Any) -> PlatformError:

@@ -290,6 +290,22 @@ def test_descriptors_are_returned_after_every_end_of_a_dial(tmp_path: Path, vers
 
 
 @BOTH
+def test_a_request_over_which_the_outbound_goes_down_is_decided_anew(
+    worlds: Worlds, version: int
+) -> None:
+    world, memory = worlds
+    world.send(segment(version))
+    (sock,) = memory.dialled
+    world.outbound("home").own.clear()
+    sock.why = ConnectFailure(errno.ETIMEDOUT)
+    memory.change(sock)
+    (answer,) = [decoded(packet) for packet in world.tun.written]
+    assert answer[TCP].flags == "RA", "by on_down, which is reject"
+    assert sock.closed
+    assert len(world.carriers.streams) == 0
+
+
+@BOTH
 @pytest.mark.parametrize("together", [True, False], ids=["as a frame", "as a packet"])
 def test_the_outer_connection_follows_the_traffic_class(
     worlds: Worlds, version: int, together: bool

@@ -1,22 +1,18 @@
-"""UDP associations, and the addresses of a proxy, with everything beneath in memory."""
+"""UDP associations, with everything beneath in memory."""
 
 from __future__ import annotations
 
 import errno
-import select
 from collections import Counter
 from collections.abc import Callable
 from typing import Any, cast
 
 import pytest
 
-from router.config.model import Proxy
 from router.flows.drops import Drop
-from router.outbound.socks5.addresses import ProxyAddresses
 from router.outbound.socks5.association import MOST_WAITING, Socks5Datagrams
 from router.outbound.socks5.conversation import Conversation, Unreached
 from router.outbound.udp import SocketDatagrams
-from router.platform.base.descriptors import HasFileno
 from router.wire.socks5 import Fault, Outcome, Reply, udp_header
 from tests.unit.engine.udp.memory import MemoryUdpSocket, received
 
@@ -146,53 +142,3 @@ def test_a_bounded_number_waits() -> None:
         channel.send(b"x", FAR)
     with pytest.raises(BlockingIOError):
         channel.send(b"x", FAR)
-
-
-class OneSource:
-    """The loop, as far as a resolution needs it."""
-
-    def __init__(self) -> None:
-        self.forgotten = False
-
-    def watch(self, source: HasFileno, readable: Callable[[], None]) -> None:
-        self._source, self._readable = source, readable
-
-    def forget(self, source: HasFileno) -> None:
-        self.forgotten = True
-
-    def call_later(self, delay: float, callback: Callable[[], None]) -> None:
-        self._later = callback
-
-    def run(self) -> None:
-        select.select([self._source], [], [])
-        self._readable()
-        self._later()
-
-
-def test_a_name_is_resolved_beside_the_loop() -> None:
-    loop, done = OneSource(), list[bool]()
-    addresses = ProxyAddresses(Proxy("localhost", 1080), loop)
-    assert not addresses.all
-    addresses.resolve(lambda: done.append(True))
-    loop.run()
-    assert done == [True]
-    assert loop.forgotten
-    assert set(addresses.all) <= {bytes((127, 0, 0, 1)), bytes(15) + b"\x01"}
-    assert addresses.all
-    addresses.worked(addresses.all[-1])
-
-
-def test_a_name_without_an_address_says_why() -> None:
-    loop = OneSource()
-    addresses = ProxyAddresses(Proxy("no-such-host.invalid", 1080), loop)
-    addresses.resolve(lambda: None)
-    loop.run()
-    assert addresses.fault.startswith("the name no-such-host.invalid cannot be resolved: ")
-
-
-def test_an_address_is_not_resolved() -> None:
-    addresses = ProxyAddresses(Proxy("2001:db8::1", 1080), OneSource())
-    done = list[bool]()
-    addresses.resolve(lambda: done.append(True))
-    assert done == [True]
-    assert len(addresses.all) == 1

@@ -1,0 +1,174 @@
+"""Programs by SOCKS5 proxies that demand a login, stand behind each other, or go away."""
+
+from __future__ import annotations
+
+import socket
+import sys
+from collections.abc import Iterator
+from contextlib import ExitStack, suppress
+from pathlib import Path
+
+import pytest
+
+from tests.e2e import proxies, sockets
+from tests.e2e.proxies import (
+    BRIEF,
+    DANTE,
+    MICROSOCKS,
+    PASSWORD,
+    SING_BOX,
+    USER,
+    find_sing_box,
+)
+from tests.e2e.status import read_status
+from tests.e2e.testbed import V4, V6, Testbed
+from tests.e2e.tunrouter import TUN, Tunrouter, rules, running
+from tests.e2e.udp import add_bare_routes, exchange, sixteen
+from tests.e2e.wait import wait_until
+
+LOGIN, BEHIND, BY_VPN, MIXED, BRIEFLY = 16, 32, 48, 80, 96
+HOSTS = {"login": LOGIN, "behind": BEHIND, "by_vpn": BY_VPN, "brief": BRIEFLY, "mixed": MIXED}
+FAR = "10.2.0.2"
+HTTP, FLOWS = 8099, 40
+SING_BOX_PROGRAM = find_sing_box()
+WITH_LOGIN = f"username: {USER}, password_file: word"
+HEAD = f"""\
+version: 1
+tun: {{name: {TUN}, address: [{V4.tun}/30, "{V6.tun}/126"]}}
+policies:
+  office: {{type: vpn, interface: wg0}}
+  login: {{type: socks5, server: "{V4.gateway}:{DANTE}", {WITH_LOGIN}}}
+  behind: {{type: socks5, server: "{FAR}:{MICROSOCKS}", via: login, {WITH_LOGIN}}}
+  by_vpn: {{type: socks5, server: "{V4.vpn_wg0}:{MICROSOCKS}", via: office, {WITH_LOGIN}}}
+  brief: {{type: socks5, server: "{V4.gateway}:{BRIEF}", {WITH_LOGIN}}}
+  mixed: {{type: socks5, server: "{V4.gateway}:{SING_BOX}"}}
+"""
+RULES = rules(*(f"{sixteen(V4, host)} -> {name}" for name, host in HOSTS.items()), head=HEAD)
+
+
+@pytest.fixture(scope="module")
+def directory(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    directory = tmp_path_factory.mktemp("socks")
+    (directory / "word").write_text(PASSWORD, encoding="utf-8")
+    (directory / "word").chmod(0o600)
+    return directory
+
+
+@pytest.fixture(scope="module")
+def router(bed: Testbed, udp_servers: None, directory: Path) -> Iterator[Tunrouter]:
+    with ExitStack() as stack:
+        stack.enter_context(proxies.accounts(bed.gw))
+        stack.enter_context(proxies.dante(bed.gw, directory, "username"))
+        stack.enter_context(proxies.microsocks(bed.far, address=FAR))
+        stack.enter_context(proxies.microsocks(bed.vpn, address=V4.vpn_wg0))
+        if SING_BOX_PROGRAM is not None:
+            stack.enter_context(proxies.sing_box(bed.gw, directory, SING_BOX_PROGRAM))
+        yield stack.enter_context(running(bed.router, directory, RULES))
+
+
+@pytest.fixture
+def reopened_tunnel_with_routes(bed: Testbed, reopened_tunnel: None) -> Iterator[None]:
+    """Those of udp.far_hosts, which removes them."""
+    yield
+    if not bed.router.has_interface("wg0"):
+        bed.open_tunnel()
+        add_bare_routes(bed)
+
+
+def pass_bytes(bed: Testbed, host: int) -> None:
+    """To the far host and back."""
+    with (
+        sockets.listener(bed.far) as listener,
+        sockets.connected(bed.client, V4, V4.far(host), sockets.port_of(listener)) as client,
+    ):
+        accepted, _ = listener.accept()
+        with accepted:
+            client.sendall(b"hello")
+            assert accepted.recv(5, socket.MSG_WAITALL) == b"hello"
+            accepted.sendall(b"HELLO")
+            assert client.recv(5, socket.MSG_WAITALL) == b"HELLO"
+
+
+@pytest.mark.parametrize("name", ["login", "behind", "by_vpn"])
+def test_a_connection_passes(bed: Testbed, router: Tunrouter, name: str) -> None:
+    pass_bytes(bed, HOSTS[name])
+
+
+def test_iperf3_and_curl(bed: Testbed, router: Tunrouter, directory: Path) -> None:
+    server = (sys.executable, "-m", "http.server", str(HTTP), "--directory", str(directory))
+    (directory / "file").write_bytes(bytes(range(256)) * 4000)
+    with (
+        proxies.started(bed.far, 5201, "iperf3", "-s"),
+        proxies.started(bed.far, HTTP, *server),
+    ):
+        for way in ((), ("--reverse",)):
+            bed.client.run("iperf3", "-c", V4.far(LOGIN), "-n", "10M", *way)
+        url = f"http://{V4.far(BEHIND)}:{HTTP}/file"
+        bed.client.run("curl", "-sS", "-o", str(directory / "fetched"), url)
+    assert (directory / "fetched").read_bytes() == (directory / "file").read_bytes()
+
+
+def test_git_over_ssh(bed: Testbed, router: Tunrouter, directory: Path) -> None:
+    origin = directory / "origin"
+    git = ("git", "-c", "user.name=me", "-c", "user.email=me@example.org")
+    bed.far.run(*git, "init", "-q", str(origin))
+    bed.far.run(*git, "-C", str(origin), "commit", "-q", "--allow-empty", "-m", "first")
+    with proxies.sshd(bed.far, directory) as options:
+        command = f"core.sshCommand=ssh {' '.join(options)}"
+        url = f"ssh://root@{V4.far(LOGIN)}{origin}"
+        bed.client.run(*git, "-c", command, "clone", "-q", url, str(directory / "clone"))
+    log = bed.client.run(*git, "-C", str(directory / "clone"), "log", "--format=%s").stdout
+    assert log == "first\n"
+
+
+def test_many_udp_flows(bed: Testbed, router: Tunrouter) -> None:
+    seen = exchange(bed.client, V4.far(LOGIN), sends=[5], sockets=FLOWS)
+    assert len(seen.found) == FLOWS
+    assert "silence" not in seen.found
+
+
+def test_a_proxy_that_stops_in_the_middle(bed: Testbed, router: Tunrouter) -> None:
+    router.wait_until_down("brief")
+    with sockets.listener(bed.far) as listener, ExitStack() as stack:
+        with proxies.microsocks(bed.gw, BRIEF):
+            wait_until(lambda: state(bed, "brief") == "up", "brief to be up")
+            port = sockets.port_of(listener)
+            client = sockets.connected(bed.client, V4, V4.far(BRIEFLY), port)
+            stack.enter_context(client)
+            stack.enter_context(listener.accept()[0])
+        with suppress(ConnectionResetError):
+            assert client.recv(1) == b""
+    with pytest.raises(ConnectionRefusedError):
+        sockets.connected(bed.client, V4, V4.far(BRIEFLY), port)
+    with proxies.microsocks(bed.gw, BRIEF):
+        wait_until(lambda: state(bed, "brief") == "up", "brief to be up again")
+        pass_bytes(bed, BRIEFLY)
+
+
+@pytest.mark.skipif(SING_BOX_PROGRAM is None, reason="sing-box is optional and not installed")
+def test_sing_box(bed: Testbed, router: Tunrouter) -> None:
+    pass_bytes(bed, MIXED)
+    seen = exchange(bed.client, V4.far(MIXED), sends=[5, 1200], sockets=2)
+    assert "silence" not in seen.found
+
+
+def test_what_passes_ends_with_the_way_to_the_proxy(
+    bed: Testbed, router: Tunrouter, reopened_tunnel_with_routes: None
+) -> None:
+    with sockets.listener(bed.far) as listener:
+        port = sockets.port_of(listener)
+        with sockets.connected(bed.client, V4, V4.far(BY_VPN), port) as client:
+            accepted, _ = listener.accept()
+            with accepted:
+                bed.close_tunnel()
+                with pytest.raises(ConnectionResetError):
+                    client.recv(1)
+    router.wait_until_down("by_vpn")
+    assert "'office', by which it is reached, is down" in router.log
+    with pytest.raises(ConnectionRefusedError):
+        sockets.connected(bed.client, V4, V4.far(BY_VPN), port)
+
+
+def state(bed: Testbed, policy: str) -> str:
+    found: str = read_status(bed.router)["policies"][policy]["state"]
+    return found
