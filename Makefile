@@ -25,7 +25,8 @@ PROPERTIES := tests/unit/config tests/unit/wire tests/unit/flows \
 AS_ROOT := scripts/as-root
 ROOTLESS_BENCHES := $(basename $(notdir $(wildcard bench/load_rules.py bench/lookup.py)))
 
-.PHONY: help run check e2e test test-lowest test-newest fuzz bench lock packages clean
+.PHONY: help run check e2e test test-lowest test-newest fuzz faults soak bench lock packages \
+    clean
 
 help:
 	@echo 'make run     make the virtual environment, install, and start the router on $(RULES)'
@@ -35,6 +36,9 @@ help:
 	@echo 'make test-lowest, make test-newest'
 	@echo '             check, with the lowest and the newest versions that pyproject.toml allows'
 	@echo 'make fuzz    many inputs for every parser and the flow tables, for MINUTES=10; needs no root'
+	@echo 'make faults  every fault at every call to the kernel of a run (hours); needs root:'
+	@echo '             FAULTS="--every 20" for some, FAULTS="--only EMFILE" for those that match'
+	@echo 'make soak    traffic, reloads, flaps and floods for 30 minutes: SOAK="--minutes 5"'
 	@echo 'make bench   measure against the bare path and, where installed, sing-box; needs root'
 	@echo 'make lock    renew requirements/*.lock, the versions and hashes that are installed'
 	@echo 'make clean   remove the virtual environment and what the tools cached'
@@ -73,6 +77,12 @@ test: packages
 fuzz: $(VENV)/test.stamp
 	$(PYTHON) -m tests.fuzz --minutes $(MINUTES)
 	TUNROUTER_EXAMPLES=$(TIMES) $(PYTHON) -m pytest -q -n 2 -k 'not golden' $(PROPERTIES) $(PYTEST_ARGS)
+
+faults: $(VENV)/test.stamp packages
+	$(AS_ROOT) $(PYTHON) -m tests.faults $(FAULTS)
+
+soak: $(VENV)/test.stamp packages
+	$(AS_ROOT) $(PYTHON) -m tests.soak $(SOAK)
 
 bench: $(VENV)/test.stamp packages
 	@failed=0; \
