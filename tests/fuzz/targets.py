@@ -23,6 +23,7 @@ from router.platform.linux.prefix_records import unpack_records
 from router.platform.privileged.channel import Channel, Message
 from router.platform.privileged.guard import LARGEST_REQUEST, carry_out
 from router.wire import icmp, ip, offload, tcp, udp
+from router.wire.socks5 import Command, Credentials, Dialogue, request, udp_header_size
 from tests.fuzz import machine
 from tests.unit.config.test_fuzz import checked
 from tests.unit.control.test_server import World as ControlWorld
@@ -33,6 +34,7 @@ Target = Callable[[Path, bytes], None]
 """Called with a directory of its own, and an input."""
 
 OURS: Final = bytes([192, 168, 7, 1])
+REQUEST: Final = request(Command.CONNECT, OURS, 80)
 KINDS: Final = (icmp.Error.NO_ROUTE, icmp.Error.HOP_LIMIT_EXCEEDED)
 
 
@@ -182,6 +184,22 @@ def journal(directory: Path, data: bytes) -> None:
             assert describe(entry)
 
 
+def socks5(_: Path, data: bytes) -> None:
+    """What a proxy answers, in pieces of any size, and the header of a datagram from it."""
+    size = data[0] % 7 + 1 if data else 1
+    for credentials in (None, Credentials(b"me", b"secret")):
+        whole, pieces = (Dialogue(credentials, REQUEST) for _ in range(2))
+        whole.feed(data)
+        for at in range(0, len(data), size):
+            pieces.feed(data[at : at + size])
+        for dialogue in (whole, pieces):
+            assert (dialogue.wanted == 0) == (dialogue.outcome is not None)
+            dialogue.end()
+        assert whole.outcome == pieces.outcome is not None
+    header = udp_header_size(data)
+    assert header is None or header <= len(data)
+
+
 TARGETS: Final[Mapping[str, Target]] = MappingProxyType(
     {
         "rules": rules,
@@ -192,6 +210,7 @@ TARGETS: Final[Mapping[str, Target]] = MappingProxyType(
         "guard": guard,
         "control": control,
         "journal": journal,
+        "socks5": socks5,
         "machine": machine.drive,
     }
 )

@@ -16,12 +16,10 @@ def main() -> int:
     soaked = soak(parser.parse_args().minutes * 60, lambda line: print(line, flush=True))
     for name, number in sorted(soaked.counts.items()):
         print(f"{number:15,} {name}")
-    for name, after in soaked.after.items():
-        before = soaked.before[name]
-        print(
-            f"{name}: {before.memory:.1f} MB after a third, {after.memory:.1f} MB at the end; "
-            f"{before.descriptors} descriptors, {after.descriptors}"
-        )
+    for name, size in soaked.after.items():
+        before = soaked.before.get(name)
+        former = f" ({before.memory:.1f} MB, {before.descriptors} before)" if before else ""
+        print(f"{name}: {size.memory:.1f} MB, {size.descriptors} descriptors{former}")
     problems = soaked.problems()
     for problem in problems:
         print(f"FAILED: {problem}")
