@@ -17,7 +17,7 @@ LINUX_ONLY := ^(router/platform/linux|tests/unit/platform)/
 
 # Of `make fuzz`: minutes for inputs in bytes; property tests try TIMES as many as they have.
 MINUTES ?= 10
-TIMES ?= 20
+TIMES ?= 5
 PROPERTIES := tests/unit/config tests/unit/wire tests/unit/flows \
     tests/unit/engine/direct/test_any_packet.py tests/unit/platform/test_prefix_records.py \
     tests/unit/platform/test_leftovers.py

@@ -82,7 +82,7 @@ for family, net in ((socket.AF_INET, "198.51.100."), (socket.AF_INET6, "2001:db8
 """
 CLEANUP: Final = re.compile(r"tunrouter cleanup")
 REMEDY: Final = re.compile(
-    r"`|again|choose another|raise |remove|end it|stop it|free |give it|use Linux|write '|run as"
+    r"`|again|choose another|raise |remove|end it|stop it|free |use Linux|pass |write '|run as"
 )
 KILL: Final = re.compile(r"sudo kill -KILL (\d+)")
 PATIENCE: Final = 45.0
