@@ -15,10 +15,18 @@ unexport PYTHONDONTWRITEBYTECODE
 # What only Linux runs: macOS has other constants.
 LINUX_ONLY := ^(router/platform/linux|tests/unit/platform)/
 
+# Of `make fuzz`: minutes for inputs in bytes; property tests try TIMES as many as they have.
+MINUTES ?= 10
+TIMES ?= 5
+PROPERTIES := tests/unit/config tests/unit/wire tests/unit/flows \
+    tests/unit/engine/direct/test_any_packet.py tests/unit/platform/test_prefix_records.py \
+    tests/unit/platform/test_leftovers.py
+
 AS_ROOT := scripts/as-root
 ROOTLESS_BENCHES := $(basename $(notdir $(wildcard bench/load_rules.py bench/lookup.py)))
 
-.PHONY: help run check e2e test test-lowest test-newest bench lock packages clean
+.PHONY: help run check e2e test test-lowest test-newest fuzz faults soak bench lock packages \
+    clean
 
 help:
 	@echo 'make run     make the virtual environment, install, and start the router on $(RULES)'
@@ -27,6 +35,10 @@ help:
 	@echo 'make e2e     end-to-end tests in network namespaces; needs root (by sudo)'
 	@echo 'make test-lowest, make test-newest'
 	@echo '             check, with the lowest and the newest versions that pyproject.toml allows'
+	@echo 'make fuzz    many inputs for every parser and the flow tables, for MINUTES=10; needs no root'
+	@echo 'make faults  every fault at every call to the kernel of a run (hours); needs root:'
+	@echo '             FAULTS="--every 20" for some, FAULTS="--only EMFILE" for those that match'
+	@echo 'make soak    traffic, reloads, flaps and floods for 30 minutes: SOAK="--minutes 5"'
 	@echo 'make bench   measure against the bare path and, where installed, sing-box; needs root'
 	@echo 'make lock    renew requirements/*.lock, the versions and hashes that are installed'
 	@echo 'make clean   remove the virtual environment and what the tools cached'
@@ -39,7 +51,7 @@ $(PYTHON) -m ruff check .
 $(PYTHON) -m ruff format --check .
 $(PYTHON) -m mypy --platform linux
 $(PYTHON) -m mypy --platform darwin --exclude '$(LINUX_ONLY)' router tests/unit
-$(PYTHON) -m pytest -n 2 tests/unit $(PYTEST_ARGS)
+$(PYTHON) -m pytest -n 2 tests/unit tests/fuzz $(PYTEST_ARGS)
 endef
 
 check: $(VENV)/test.stamp
@@ -61,6 +73,16 @@ e2e: $(VENV)/test.stamp packages
 test: packages
 	@$(MAKE) --no-print-directory check
 	@$(MAKE) --no-print-directory e2e
+
+fuzz: $(VENV)/test.stamp
+	$(PYTHON) -m tests.fuzz --minutes $(MINUTES)
+	TUNROUTER_EXAMPLES=$(TIMES) $(PYTHON) -m pytest -q -n 2 -k 'not golden' $(PROPERTIES) $(PYTEST_ARGS)
+
+faults: $(VENV)/test.stamp packages
+	$(AS_ROOT) $(PYTHON) -m tests.faults $(FAULTS)
+
+soak: $(VENV)/test.stamp packages
+	$(AS_ROOT) $(PYTHON) -m tests.soak $(SOAK)
 
 bench: $(VENV)/test.stamp packages
 	@failed=0; \

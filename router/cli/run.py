@@ -20,7 +20,7 @@ from router.platform.base.processes import Supervisor
 from router.platform.base.system import System
 from router.platform.log import is_journal, log_problems, log_to
 from router.platform.proxies import with_addresses
-from router.platform.reason import reason
+from router.platform.reason import reason, remedy
 from router.platform.supervisor import supervisor_of
 from router.policy.findings import account
 from router.policy.findings.loops import find_endpoint_problems
@@ -38,8 +38,8 @@ def run(given: Path | None) -> int:
     file = rules_file(given)
     try:
         system = this_system(reread.command(file))
-    except PlatformError as error:
-        return _failed(str(error)) if valid_rules(file, report=report) else exits.BAD_RULES
+    except (PlatformError, OSError) as error:
+        return _cannot_run(error) if valid_rules(file, report=report) else exits.BAD_RULES
     loaded = valid_rules(file, report=report)
     if loaded is None or loaded.config is None:
         try:
@@ -56,14 +56,15 @@ def _run(config: Config, system: System, supervisor: Supervisor) -> int:
         router = Router(config, system, supervisor, serve_control)
         system.processes.drop_privileges(config.user if config.user_place else usual_account())
         router.run()
-    except PlatformError as error:
-        return _failed(str(error))
-    except OSError as error:
-        return _failed(f"the system refuses what the router needs: {reason(error)}")
+    except (PlatformError, OSError) as error:
+        return _cannot_run(error)
     return exits.OK
 
 
-def _failed(why: str) -> int:
+def _cannot_run(error: PlatformError | OSError) -> int:
+    why = str(error)
+    if isinstance(error, OSError):
+        why = f"the system refuses what the router needs: {reason(error)}: {remedy(error)}"
     log.error("%s", why)
     return exits.FAILED
 

@@ -23,6 +23,8 @@ from router.config.trust import Fault, NotRegularError
 REPORTED = 100
 """Characters that are reported one by one; a file with more of them is no text file."""
 
+UNREADABLE = "check the path, and the limits of open files and of memory (`ulimit -a`)"
+
 UNSEEN = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff\ufeff\ufffe\uffff]")
 """What YAML forbids, with the line breaks that editors don't count as such (U+0085, U+2028,
 U+2029) and byte order marks within the text. A set of what is forbidden compiles in a tenth of
@@ -78,7 +80,7 @@ def read_bytes(path: Path, opener: Opener) -> RulesBytes:
         raise _unreadable(path, "may not be read", "run as its owner, or chmod a+r it") from None
     except OSError as error:
         why = f"can't be read: {error.strerror or error}"
-        raise _unreadable(path, why, "check the path") from None
+        raise _unreadable(path, why, UNREADABLE) from None
     except ValueError:  # a NUL character in the path
         raise _unreadable(path, "is not a path", "check its name") from None
 

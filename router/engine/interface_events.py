@@ -21,11 +21,14 @@ from router.engine.routes.installed import InstalledRoutes
 from router.platform.base.errors import PlatformError
 from router.platform.base.facts import Changes, Facts
 from router.platform.base.processes import GuardConnection
+from router.platform.reason import reason
 
 log = logging.getLogger(__name__)
 
 SETTLING: Final = 0.05
 """Seconds to wait for further notifications of one change."""
+RETRY: Final = 1.0
+"""Seconds until interfaces that could not be read are read again."""
 
 
 class InterfaceEvents:
@@ -82,10 +85,17 @@ class InterfaceEvents:
         self._loop.call_later(0.0, self._settled)  # from a timer, so that sockets may be closed
 
     def _settled(self) -> None:
+        outbounds, forwarder = self._parts.outbounds, self._parts.forwarder
+        try:
+            changes = outbounds.refresh()
+        except OSError as error:  # netlink had no memory for the answer
+            log.warning(
+                "the interfaces cannot be read: %s: trying again in %g s", reason(error), RETRY
+            )
+            self._loop.call_later(RETRY, partial(self._guard.when_free, self._guard_is_free))
+            return
         self._settling = False
         compares, self._concerns_routes = self._concerns_routes, False
-        outbounds, forwarder = self._parts.outbounds, self._parts.forwarder
-        changes = outbounds.refresh()
         self._parts.senders.refresh()
         self._parts.senders.prepare(outbounds.interface_names())
         if changes:

@@ -6,9 +6,37 @@ library puts around them, which differ between versions.
 
 from __future__ import annotations
 
+import errno
 import os
+from collections.abc import Mapping
+from types import MappingProxyType
+from typing import Final
 
 from router.platform.base.errors import PlatformError
+
+MEMORY: Final = (
+    "free memory, or raise its limit (`ulimit -v`, MemoryMax= of the service), and try again"
+)
+FILES: Final = "raise the limit of open files (`ulimit -n`, LimitNOFILE= of the service)"
+RIGHTS: Final = (
+    "a container, a service or a security module forbids it: `dmesg` may say which; allow it there"
+)
+REMEDIES: Final[Mapping[int, str]] = MappingProxyType(
+    {
+        errno.ENOMEM: MEMORY,
+        errno.ENOBUFS: MEMORY,
+        errno.EMFILE: FILES,
+        errno.ENFILE: FILES,
+        errno.EPERM: RIGHTS,
+        errno.EACCES: RIGHTS,
+        errno.ENOSPC: "`df` and `df -i` say which file system is full: free some of it",
+    }
+)
+
+
+def remedy(error: OSError) -> str:
+    """What to do about a refusal of the system, whatever was refused."""
+    return REMEDIES.get(error.errno or 0, "start the router again")
 
 
 def reason(error: Exception) -> str:

@@ -90,7 +90,7 @@ def main() -> None:
         try:
             chunked_pickle.write(result, sys.stdout.buffer)
             sys.stdout.buffer.flush()
-        except MemoryError:
+        except (MemoryError, OSError):
             os._exit(1)  # the reader finds the value incomplete
     # The reader waits for the end, and should not wait until a million prefixes are freed.
     os._exit(0)

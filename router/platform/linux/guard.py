@@ -3,24 +3,44 @@
 from __future__ import annotations
 
 import contextlib
+import logging
 import os
 import resource
 import sys
+from collections.abc import Sequence
 from typing import Final
 
 from router.platform.linux.operations.all import LinuxOperations
 from router.platform.linux.reread import Program
 from router.platform.log import log_to
 from router.platform.privileged.guard import serve
+from router.platform.reason import reason, remedy
 
 MEMORY: Final = 4 << 30
 """Bytes of address space of the guard, and of each process that it starts."""
 
 
+log = logging.getLogger(__name__)
+
+
+def main(reread: Sequence[str]) -> int:
+    """Serve the router; the exit status."""
+    _limit_memory()
+    try:
+        return serve(LinuxOperations(Program(reread)))
+    except OSError as error:
+        log.error("the guard cannot go on: %s: %s", reason(error), remedy(error))  # noqa: TRY400 - for people
+        return 1
+
+
+def _limit_memory() -> None:
+    """A service may not be allowed to change limits."""
+    with contextlib.suppress(OSError):
+        _, most = resource.getrlimit(resource.RLIMIT_AS)
+        limit = MEMORY if most == resource.RLIM_INFINITY else min(MEMORY, most)
+        resource.setrlimit(resource.RLIMIT_AS, (limit, most))
+
+
 if __name__ == "__main__":
     log_to(sys.stderr, os.environ)
-    _, most = resource.getrlimit(resource.RLIMIT_AS)
-    limit = MEMORY if most == resource.RLIM_INFINITY else min(MEMORY, most)
-    with contextlib.suppress(OSError):  # of a service that may not change limits
-        resource.setrlimit(resource.RLIMIT_AS, (limit, most))
-    sys.exit(serve(LinuxOperations(Program(sys.argv[1:]))))
+    sys.exit(main(sys.argv[1:]))

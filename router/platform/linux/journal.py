@@ -14,6 +14,7 @@ in this namespace.
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import fcntl
 import json
@@ -67,8 +68,7 @@ class Journal:
             journal = cls(path, _open(path, FLAGS | os.O_CREAT))
             try:
                 journal._wait_for_lock(deadline)
-                if _exists(journal.fileno()):
-                    journal._write_namespace()
+                if journal._is_begun():
                     return journal
             except (OSError, PlatformError):
                 journal.close()
@@ -154,17 +154,22 @@ class Journal:
         if not is_whole:
             raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(self.path))
 
-    def _write_namespace(self) -> None:
-        """Write the line that names the namespace. A full file system makes this fail at once, and
-        not in the middle of a start. Raises OSError."""
-        content = self._content()
+    def _is_begun(self) -> bool:
+        """Write the line that names the namespace, if the file still has a name. A full file system
+        makes this fail at once, and not in the middle of a start; no empty file is left then.
+        Raises OSError."""
         try:
+            if not _exists(self._descriptor):
+                return False
+            content = self._content()
             here = namespace_identity()
             if _names(content)[-1:] != [here]:
                 self._put(json.dumps({"namespace": here}).encode() + b"\n", len(content))
         except OSError:
-            self.remove_entries(())
+            with contextlib.suppress(OSError):
+                self.remove_entries(())
             raise
+        return True
 
     def _wait_for_lock(self, deadline: float) -> None:
         """Until `deadline`, in seconds of the monotonic clock. Raises OSError, PlatformError."""

@@ -23,6 +23,7 @@ from pathlib import Path
 from typing import Final
 
 from router.platform.base.errors import PlatformError
+from router.platform.reason import REMEDIES
 
 RUN: Final = Path("/run/tunrouter")
 NAMESPACE: Final = Path("/proc/self/ns/net")
@@ -32,7 +33,6 @@ SO_NETNS_COOKIE: Final = 71
 SOCKET_SUFFIX: Final = ".sock"
 """Of the control sockets in it."""
 FULL: Final = "`df /run` and `df -i /run` say whether it is full"
-TOO_MANY: Final = "raise `ulimit -n`"
 TRIES: Final = 10
 """Another router that ends may remove the directory between two steps."""
 
@@ -73,7 +73,7 @@ def make_runtime_directory() -> Path:
 
 def remedy(error: OSError) -> str:
     """For an error of making a file there."""
-    return TOO_MANY if error.errno in (errno.EMFILE, errno.ENFILE) else FULL
+    return FULL if error.errno == errno.ENOSPC else REMEDIES.get(error.errno or 0, FULL)
 
 
 def _make(path: Path) -> None:

@@ -81,9 +81,10 @@ class Undoer:
         except TimeoutError as error:
             self._connection.shutdown(socket.SHUT_RDWR)
             pid = self._process.pid
-            raise TimeoutError(f"the undoer (pid {pid}) does not reply") from error
+            why = f"the undoer (pid {pid}) does not reply"
+            raise TimeoutError(errno.ETIMEDOUT, why) from error
         if len(reply) < STATUS.size:
-            raise ConnectionResetError("the undoer has ended")
+            raise ConnectionResetError(errno.ECONNRESET, "the undoer has ended")
         (number,) = STATUS.unpack(reply)
         if number:
             raise OSError(number, os.strerror(number), str(self._journal.path))

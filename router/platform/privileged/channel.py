@@ -4,7 +4,8 @@ Records are what there may be a million of: bytes, which take no more memory tha
 can take thirty times as much, so what one side accepts of it has a limit.
 
 Always true: whatever the peer sends, the result is a value, EOFError, or ValueError for what is no
-message; it never fills the memory.
+message; it never fills the memory. After an error within a message nobody knows where the next
+begins: the connection is shut down, which both sides see as its end.
 """
 
 from __future__ import annotations
@@ -44,6 +45,7 @@ class Channel:
     def __init__(self, connection: socket.socket, largest_value: int = LARGEST_VALUE) -> None:
         self._connection = connection
         self._largest_value = largest_value
+        self._is_shut_down = False
 
     def fileno(self) -> int:
         return self._connection.fileno()
@@ -54,15 +56,24 @@ class Channel:
         body = json.dumps(message.value).encode()
         whole = SIZES.pack(len(body), len(message.records)) + body + message.records
         sent = socket.send_fds(self._connection, [whole], list(message.descriptors))
-        self._connection.sendall(memoryview(whole)[sent:])
+        try:
+            self._connection.sendall(memoryview(whole)[sent:])
+        except OSError:
+            self.shut_down()
+            raise
 
     def receive(self) -> Message:
         """The next message; its descriptors belong to the caller.
 
         Raises EOFError at the end, ValueError, OSError.
         """
-        start, descriptors, _, _ = socket.recv_fds(self._connection, SIZES.size, MOST_DESCRIPTORS)
+        if self._is_shut_down:  # what has arrived before could still be read
+            raise EOFError
+        descriptors: list[int] = []
         try:
+            start, descriptors, _, _ = socket.recv_fds(
+                self._connection, SIZES.size, MOST_DESCRIPTORS
+            )
             size, of_records = SIZES.unpack(start + self._exactly(SIZES.size - len(start)))
             _check_size(size, self._largest_value)
             _check_size(of_records, LARGEST_RECORDS)
@@ -71,6 +82,7 @@ class Channel:
         except (ValueError, EOFError, OSError):
             for descriptor in descriptors:
                 os.close(descriptor)
+            self.shut_down()
             raise
 
     def enlarge(self) -> None:
@@ -91,6 +103,7 @@ class Channel:
 
     def shut_down(self) -> None:
         """Neither side can send from now on, and both find the channel readable; see `close`."""
+        self._is_shut_down = True
         with contextlib.suppress(OSError):
             self._connection.shutdown(socket.SHUT_RDWR)
 

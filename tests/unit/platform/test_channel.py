@@ -46,6 +46,16 @@ def test_records_arrive_unchanged(pair: Pair) -> None:
     other.close()
 
 
+def test_after_an_error_the_connection_is_at_its_end(pair: Pair) -> None:
+    """What follows is no message: where the next one begins is not known."""
+    channel, theirs = pair
+    theirs.send(SIZES.pack(LARGEST_VALUE + 1, 0) + SIZES.pack(4, 0) + b"null")
+    with pytest.raises(ValueError, match="a message of"):
+        channel.receive()
+    with pytest.raises(EOFError):
+        channel.receive()
+
+
 def test_values_may_be_limited() -> None:
     ours, end = socket.socketpair()
     limited = Channel(ours, 10)

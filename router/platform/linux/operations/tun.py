@@ -25,12 +25,13 @@ from router.platform.linux.operations.arguments import check_number, invalid
 from router.platform.linux.operations.conflicts import check_addresses_free, name_conflict
 from router.platform.linux.reconcile import install_routes, present_routes, reconcile_routes
 from router.platform.linux.route_message import unpack_routes
-from router.platform.linux.runtime import TRIES, make_runtime_directory, remedy
+from router.platform.linux.runtime import TRIES, make_runtime_directory
+from router.platform.linux.runtime import remedy as remedy_of_run
 from router.platform.linux.tun import open_tun
 from router.platform.linux.tun_interface.interface import TunInterface
 from router.platform.linux.undoer import Undoer
 from router.platform.privileged.channel import Message
-from router.platform.reason import reason
+from router.platform.reason import reason, remedy
 from router.policy.prefixes import format_prefix
 from router.policy.routes.capture import Route
 
@@ -77,7 +78,9 @@ class TunOperations:
             raise
         except OSError as error:
             tun.close()
-            raise PlatformError(f"{tun.name} cannot be configured: {reason(error)}") from error
+            raise PlatformError(
+                f"{tun.name} cannot be configured: {reason(error)}: {remedy(error)}"
+            ) from error
         self.addresses = configured
         return Message(({"name": tun.name, "offloads": tun.offloads}, leftovers), [tun.fileno()])
 
@@ -186,9 +189,8 @@ def start_undoer(tun: str, router: int | None = None) -> Undoer:
                 return Undoer(make_runtime_directory() / (tun + SUFFIX), router)
         return Undoer(make_runtime_directory() / (tun + SUFFIX), router)
     except OSError as error:
-        raise PlatformError(
-            f"the journal of changes to undo cannot be written: {reason(error)}: {remedy(error)}"
-        ) from error
+        why = f"{reason(error)}: {remedy_of_run(error)}"
+        raise PlatformError(f"the journal of changes to undo cannot be written: {why}") from error
 
 
 def _checked_addresses(addresses: Any) -> Sequence[Address]:

@@ -201,6 +201,9 @@ class MemoryTcp:
         """Report a change of a socket to its watcher."""
         self._changed[sock](event)
 
+    def is_watched(self, sock: MemoryStream) -> bool:
+        return sock in self._changed
+
     def connect(self, listener: MemoryListener, address: tuple[str, int]) -> MemoryStream:
         """Our kernel has connected an address to a listener; the socket that is accepted."""
         sock = self._stream(4 if len(listener.name) == 6 else 6)

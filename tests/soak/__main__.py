@@ -1,0 +1,30 @@
+"""`make soak`: see tests.soak.soak. Needs root."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+
+from tests.e2e import netns
+from tests.soak.soak import soak
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(prog="make soak", description=__doc__)
+    parser.add_argument("--minutes", type=float, default=30.0)
+    netns.sweep()
+    soaked = soak(parser.parse_args().minutes * 60, lambda line: print(line, flush=True))
+    for name, number in sorted(soaked.counts.items()):
+        print(f"{number:15,} {name}")
+    for name, size in soaked.after.items():
+        before = soaked.before.get(name)
+        former = f" ({before.memory:.1f} MB, {before.descriptors} before)" if before else ""
+        print(f"{name}: {size.memory:.1f} MB, {size.descriptors} descriptors{former}")
+    problems = soaked.problems()
+    for problem in problems:
+        print(f"FAILED: {problem}")
+    return 1 if problems else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

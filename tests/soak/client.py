@@ -1,0 +1,106 @@
+"""Traffic of one host to one far host, until SIGTERM; then one line of JSON with what it counted:
+
+    python -m tests.soak.client 198.51.100.1
+
+One connection that lasts, whose every byte is compared; a new connection, and a datagram, every
+INTERVAL_S. Always true: a wait is bounded, and what is not answered within it is lost.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import signal
+import socket
+import sys
+from collections import Counter
+from random import Random
+from typing import Final
+
+from tests.soak.far import PORT
+
+INTERVAL_S: Final = 0.05
+PATIENCE_S: Final = 20.0
+"""Of a connection, which TCP repeats."""
+DATAGRAM_PATIENCE_S: Final = 2.0
+PIECE: Final = 20_000
+
+
+class Client:
+    """counts: what was tried, answered, lost."""
+
+    def __init__(self, host: str) -> None:
+        self._host = host
+        self._random = Random(host)
+        self.counts: Counter[str] = Counter()
+        self.faults: list[str] = []
+
+    async def run(self) -> None:
+        tasks = [
+            asyncio.create_task(each) for each in (self._last(), self._connect(), self._send())
+        ]
+        ended = asyncio.Event()
+        asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, ended.set)
+        print("running", flush=True)
+        await ended.wait()
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+        print(json.dumps({**self.counts, "faults": self.faults[:5]}), flush=True)
+
+    async def _last(self) -> None:
+        """One connection, opened once: its end is a fault."""
+        try:
+            reader, writer = await asyncio.open_connection(self._host, PORT)
+            while True:
+                piece = self._random.randbytes(PIECE)
+                writer.write(piece)
+                answer = await asyncio.wait_for(reader.readexactly(PIECE), PATIENCE_S)
+                if answer != piece:
+                    raise OSError("other bytes than were sent")  # noqa: TRY301 - a fault like others
+                self.counts["stream bytes"] += PIECE
+                await asyncio.sleep(INTERVAL_S)
+        except (OSError, EOFError, TimeoutError) as error:
+            self.counts["streams lost"] += 1
+            self.faults.append(f"stream: {error!r}")
+
+    async def _connect(self) -> None:
+        while True:
+            self.counts["connections"] += 1
+            try:
+                await asyncio.wait_for(self._one_connection(), PATIENCE_S)
+            except (OSError, EOFError, TimeoutError) as error:
+                self.counts["connections lost"] += 1
+                self.faults.append(f"connection: {error!r}")
+            await asyncio.sleep(INTERVAL_S)
+
+    async def _one_connection(self) -> None:
+        reader, writer = await asyncio.open_connection(self._host, PORT)
+        writer.write(b"request")
+        await reader.readexactly(7)
+        writer.close()
+        await writer.wait_closed()
+
+    async def _send(self) -> None:
+        loop = asyncio.get_running_loop()
+        family = socket.AF_INET6 if ":" in self._host else socket.AF_INET
+        with socket.socket(family, socket.SOCK_DGRAM) as sock:
+            sock.setblocking(False)
+            sock.connect((self._host, PORT))
+            while True:
+                self.counts["datagrams"] += 1
+                number = self.counts["datagrams"].to_bytes(8, "big")
+                try:
+                    await loop.sock_sendall(sock, number)
+                    await asyncio.wait_for(self._answer(sock, number), DATAGRAM_PATIENCE_S)
+                except (OSError, TimeoutError):
+                    self.counts["datagrams lost"] += 1
+                await asyncio.sleep(INTERVAL_S)
+
+    async def _answer(self, sock: socket.socket, number: bytes) -> None:
+        while await asyncio.get_running_loop().sock_recv(sock, 100) != number:
+            pass
+
+
+if __name__ == "__main__":
+    asyncio.run(Client(sys.argv[1]).run())

@@ -1,0 +1,185 @@
+"""One router with clients by both paths and both families, while it is reloaded, its VPN's
+interface goes and comes, and another host floods it.
+
+What must not be lost: a connection that lasts, none of its bytes, and a new connection, of clients
+whose policy is not that of the interface that goes; of datagrams a few may be, in a flood. What
+must stay as it is: the memory and the descriptors of the three processes, once the first flows have
+lived their lives; a run that is shorter shows only that they are bounded.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+import tempfile
+import time
+from collections import Counter
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
+from itertools import cycle
+from pathlib import Path
+from typing import Final, NamedTuple
+
+from tests.e2e.netns import Namespace
+from tests.e2e.processes import Process
+from tests.e2e.split import HOME, LINES, VPN
+from tests.e2e.testbed import FAMILIES, V4, Testbed, opened_testbed
+from tests.e2e.tunrouter import GUARD, ROUTER, UNDOER, Tunrouter, rules, running
+
+FLOODS: Final = ("echo", "fragment", "udp", "error", "syn")
+FLOOD_RATE: Final = 4_000
+"""Packets a second."""
+FLOOD_S: Final = 2.0
+FLOODER: Final = "10.1.0.77"
+REST_S: Final = 1.0
+"""Between two events."""
+LONGEST_LIFE_S: Final = 330.0
+"""Of a flow that is not used (UDP: 300 s), and the time to notice."""
+MOST_MB: Final = 250.0
+"""Of a process, at any time: its tables full of what floods begin, see docs/limits.md."""
+MOST_DATAGRAMS_LOST: Final = 0.02
+MEMORY_SLACK: Final = 1.1
+DESCRIPTOR_SLACK: Final = 1.2
+SLACK_MB, SLACK_DESCRIPTORS = 4.0, 32
+
+
+class Size(NamedTuple):
+    """Of a process: resident memory in MB, and open descriptors."""
+
+    memory: float
+    descriptors: int
+
+
+class Soaked(NamedTuple):
+    """counts: of all clients together, and of events. before, after: by process; before: when
+    LONGEST_LIFE_S were over, and nothing in a run that is shorter."""
+
+    counts: Counter[str]
+    faults: list[str]
+    before: dict[str, Size]
+    after: dict[str, Size]
+
+    def problems(self) -> list[str]:
+        """What was lost or has grown although it should not."""
+        lost = [f"{self.counts[each]} {each}" for each in LOSSES if self.counts[each]]
+        if self.counts["datagrams lost"] > MOST_DATAGRAMS_LOST * self.counts["datagrams"]:
+            lost.append(f"{self.counts['datagrams lost']} datagrams lost")
+        lost += [
+            f"{name}: {size.memory:.1f} MB"
+            for name, size in self.after.items()
+            if size.memory > MOST_MB
+        ]
+        for name, before in self.before.items():
+            after = self.after[name]
+            if after.memory > before.memory * MEMORY_SLACK + SLACK_MB:
+                lost.append(f"{name}: {before.memory:.1f} MB became {after.memory:.1f} MB")
+            if after.descriptors > before.descriptors * DESCRIPTOR_SLACK + SLACK_DESCRIPTORS:
+                lost.append(f"{name}: {before.descriptors} descriptors became {after.descriptors}")
+        return lost + self.faults
+
+
+LOSSES: Final = ("streams lost", "connections lost")
+
+
+def soak(seconds: float, progress: Callable[[str], None] = lambda _: None) -> Soaked:
+    """Mixed load for so many seconds, and events one after the other meanwhile."""
+    with tempfile.TemporaryDirectory() as directory, opened_testbed() as bed:
+        hosts = [family.far(host) for family in FAMILIES for host in (HOME, VPN)]
+        far = bed.far.start(sys.executable, "-m", "tests.soak.far", *hosts)
+        try:
+            far.wait_for_output("listening")
+            with running(bed.router, Path(directory), rules(*LINES)) as router:
+                return Soak(bed, router, progress).run(seconds)
+        finally:
+            far.close()
+
+
+class Soak:
+    """One run of the clients and events."""
+
+    def __init__(self, bed: Testbed, router: Tunrouter, progress: Callable[[str], None]) -> None:
+        self._bed = bed
+        self._router = router
+        self._progress = progress
+        self._counts: Counter[str] = Counter()
+        self._faults: list[str] = []
+        self._floods = cycle(FLOODS)
+        self._has_more_rules = False
+
+    def run(self, seconds: float) -> Soaked:
+        begin = time.monotonic()
+        before: dict[str, Size] = {}
+        events = cycle((self._reload, self._flood, self._flap))
+        with self._clients():
+            while time.monotonic() < begin + seconds:
+                next(events)()
+                time.sleep(REST_S)
+                sizes = self._sizes()
+                self._progress(f"{time.monotonic() - begin:6.0f} s  {sizes}")
+                if not before and time.monotonic() > begin + LONGEST_LIFE_S:
+                    before = sizes
+            after = self._sizes()
+        return Soaked(self._counts, self._faults, before, after)
+
+    @contextmanager
+    def _clients(self) -> Iterator[None]:
+        """Two hosts, by both families; those by the VPN come and go with it, and count nothing."""
+        with ExitStack() as stack:
+            counted = [
+                self._client(stack, namespace, family.far(HOME))
+                for namespace in (self._bed.client, self._bed.router)
+                for family in FAMILIES
+            ]
+            for namespace in (self._bed.client, self._bed.router):
+                self._client(stack, namespace, V4.far(VPN))
+            yield
+            for client in counted:
+                self._count(client)
+
+    def _client(self, stack: ExitStack, namespace: Namespace, host: str) -> Process:
+        client = namespace.start(sys.executable, "-m", "tests.soak.client", host)
+        stack.callback(client.close)
+        client.wait_for_output("running")
+        return client
+
+    def _count(self, client: Process) -> None:
+        client.stop()
+        found = json.loads(client.stdout.splitlines()[-1])
+        self._faults += [f"{client.argv[-1]}: {fault}" for fault in found.pop("faults")]
+        self._counts.update(found)
+
+    def _sizes(self) -> dict[str, Size]:
+        pids = self._router.processes() | {ROUTER: self._router.pid}
+        return {
+            name.rpartition(".")[2]: Size(_memory_mb(pids[name]), _descriptors(pids[name]))
+            for name in (ROUTER, GUARD, UNDOER)
+        }
+
+    def _reload(self) -> None:
+        self._has_more_rules = not self._has_more_rules
+        more = ("203.0.113.128/25 -> drop",) * self._has_more_rules
+        assert self._router.reload(rules(*LINES, *more)).startswith("reloaded")
+        self._counts["reloads"] += 1
+
+    def _flap(self) -> None:
+        self._bed.close_tunnel()
+        self._bed.open_tunnel()
+        self._counts["flaps"] += 1
+
+    def _flood(self) -> None:
+        kind = next(self._floods)
+        options = ("--source", FLOODER, "--rate", str(FLOOD_RATE), "--seconds", str(FLOOD_S))
+        command = (sys.executable, "-m", "bench.flood_sender", kind, V4.far(HOME), *options)
+        sent = json.loads(self._bed.client.run(*command).stdout.splitlines()[-1])["sent"]
+        self._counts["flood packets"] += sent
+        self._counts["floods"] += 1
+
+
+def _memory_mb(pid: int) -> float:
+    status = Path(f"/proc/{pid}/status").read_text(encoding="ascii")
+    (line,) = [line for line in status.splitlines() if line.startswith("VmRSS")]
+    return int(line.split()[1]) / 1024
+
+
+def _descriptors(pid: int) -> int:
+    return len(list(Path(f"/proc/{pid}/fd").iterdir()))
