@@ -1,23 +1,30 @@
-"""A few faults at steps of each process and phase; `make faults` tries all of them at every step.
+"""A few faults of a run: each process is killed, and the TUN cannot be opened; `make faults` tries
+all of them at every step.
 
-The steps are those that a run reports, so which of them are chosen changes with the code.
+Which step is the middle one changes with the code.
 """
 
 from __future__ import annotations
 
+import errno
+import re
+from collections.abc import Iterator
 from pathlib import Path
 
 from tests.faults.scenario import opened
-from tests.faults.steps import STOP, Case, cases
+from tests.faults.steps import KILL, Case
 
-CHOSEN = 3
-"""Runs: each takes about a second and a half on an idle machine."""
+PROCESSES = ("router", "guard", "undoer")
 
 
-def chosen(steps: list[str]) -> list[Case]:
-    """Spread over all cases; those that take seconds are left out."""
-    quick = [case for case in cases(steps) if case.fault != STOP]
-    return [quick[(2 * number + 1) * len(quick) // (2 * CHOSEN)] for number in range(CHOSEN)]
+def chosen(steps: list[str]) -> Iterator[Case]:
+    """Each process is killed in the middle of its steps; and the guard has no descriptor left for
+    the TUN."""
+    for process in PROCESSES:
+        own = [step for step in steps if step.split()[0] == process]
+        yield Case(own[len(own) // 2], KILL)
+    opening = next(step for step in steps if re.match(r"guard start \S*open_tun open$", step))
+    yield Case(opening, errno.EMFILE)
 
 
 def test_a_fault_leaves_the_network_as_it_was(tmp_path: Path) -> None:
@@ -25,7 +32,7 @@ def test_a_fault_leaves_the_network_as_it_was(tmp_path: Path) -> None:
     tmp_path.chmod(0o755)
     with opened(tmp_path) as scenario:
         steps = scenario.steps()
-        assert {step.split()[0] for step in steps} == {"router", "guard", "undoer"}
+        assert {step.split()[0] for step in steps} == set(PROCESSES)
         assert {step.split()[1] for step in steps} >= {"start", "traffic", "change", "reload"}
         for case in chosen(steps):
             scenario.run(step=case.step, fault=case.fault)

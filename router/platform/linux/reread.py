@@ -15,6 +15,7 @@ from collections.abc import Sequence
 from typing import Final
 
 from router.platform.base.errors import PlatformError
+from router.platform.reason import remedy
 
 CAPACITY: Final = 1 << 20
 """Bytes in the pipe at most, so that the program need not wait for each read of the router."""
@@ -42,7 +43,9 @@ class Program:
             )
         except OSError as error:
             os.close(output)
-            raise PlatformError(f"{self._command[0]} does not start: {error.strerror}") from error
+            raise PlatformError(
+                f"{self._command[0]} does not start: {error.strerror}: {remedy(error)}"
+            ) from error
         finally:
             os.close(into)
         return output

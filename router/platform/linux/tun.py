@@ -20,6 +20,7 @@ from typing import Final
 from router.platform.base.descriptors import Bytes
 from router.platform.base.errors import PlatformError
 from router.platform.linux.interface_requests import index_of
+from router.platform.reason import remedy
 from router.wire import offload
 
 DEVICE: Final = "/dev/net/tun"
@@ -118,7 +119,7 @@ def _why_no_device(error: OSError) -> str:
         return f"{DEVICE} does not exist: load the kernel module (modprobe tun)"
     if error.errno in (errno.EACCES, errno.EPERM):
         return f"{DEVICE} may not be opened ({error.strerror}): in a container, pass the device in"
-    return f"{DEVICE} cannot be opened: {error.strerror}"
+    return f"{DEVICE} cannot be opened: {error.strerror}: {remedy(error)}"
 
 
 def _why_no_interface(error: OSError, name: str | None) -> str:
@@ -127,4 +128,4 @@ def _why_no_interface(error: OSError, name: str | None) -> str:
         return f"{shown} is in use by another program: end it, or choose another tun name"
     if error.errno == errno.EPERM:
         return f"{shown} cannot be made ({error.strerror}): CAP_NET_ADMIN is missing, run as root"
-    return f"{shown} cannot be made: {error.strerror}"
+    return f"{shown} cannot be made: {error.strerror}: {remedy(error)}"
