@@ -90,7 +90,7 @@ def datagrams(source: bytes, destination: bytes) -> Iterator[bytes]:
 
 
 def errors(source: bytes, destination: bytes) -> Iterator[bytes]:
-    """About datagrams that nobody has sent."""
+    """About datagrams that were never sent."""
     for number in range(NUMBER):
         about = udp.Envelope(destination, number or 1, source, 9).seal(bytes(8), 64)
         body = struct.pack("!BBHI", icmp.UNREACHABLE, 3, 0, 0) + about

@@ -5,7 +5,7 @@ may be something again. What is closed releases what it has.
 
 Always true: an answer at an interval is made when it is due and only if the follower has taken the
 one before; of events MOST_WAITING are kept. A slow follower gets in place of what it has missed a
-line that says how many lines that were, and nobody else notices.
+line that says how many lines that were, and others are not affected.
 
 Must not know: what the lines say.
 """

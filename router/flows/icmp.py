@@ -14,7 +14,7 @@ Always true:
   identifier would count it as its own. When such a mapping begins, the older one changes to an
   unused identifier; replies under the FORMER ones before it still find it.
 - A binding ends IDLE seconds after its last request or reply (RFC 5508 REQ-2, REQ-6), or when its
-  outbound or its rule has gone; after UNANSWERED_IDLE where nobody has answered and the table is
+  outbound or its rule has gone; after UNANSWERED_IDLE where it is unanswered and the table is
   crowded. There are at most `limit` of them, and each source has a share (router.flows.shares).
 - Every operation on a packet costs the logarithm of what is held, or less.
 
@@ -37,7 +37,7 @@ IDLE: Final = 60.0
 """Seconds; RFC 5508 REQ-2 requires 60 at least."""
 
 UNANSWERED_IDLE: Final = 10.0
-"""Seconds; in a crowded table, of a query that nobody has answered."""
+"""Seconds; in a crowded table, of a query without an answer."""
 
 OUTSIDE_IDS: Final = range(0x8000, 0x10000)
 """Half of the identifiers: as many as there may be bindings."""

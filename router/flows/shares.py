@@ -2,7 +2,7 @@
 
 Theory of operation. A source is a host as the router tells hosts apart: an IPv4 address, or the /64
 of an IPv6 address, all of which one host may use. This machine's own addresses are sources like any
-other. A source may hold `few`, and of the reserve nobody may hold more. One that holds more may
+other. A source may hold `few`, and of the reserve no source may hold more. One that holds more may
 hold FACTOR times what would be free beyond the reserve (dynamic thresholds, as switches share their
 buffers: Choudhury and Hahne, IEEE/ACM ToN 6(2), 1998). So its share shrinks as the table fills, and
 n greedy sources get FACTOR / (FACTOR * n + 1) of what is not reserved, each:
@@ -11,7 +11,7 @@ n greedy sources get FACTOR / (FACTOR * n + 1) of what is not reserved, each:
     share of each       0.66    0.38    0.26    0.08
     free for others     0.34    0.25    0.21    0.15
 
-What nobody has answered yet is what floods consist of. From half of the table on (`is_crowded`) it
+What is unanswered is what floods consist of. From half of the table on (`is_crowded`) it
 has a short life, until the table is nearly empty again: else a flood would leave half a table
 behind. A table of no more than `few` is for anybody.
 

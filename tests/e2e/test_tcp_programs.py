@@ -15,6 +15,7 @@ from tests.e2e.hops import hops as traced
 from tests.e2e.marks import WITH_AND_WITHOUT_OFFLOADS
 from tests.e2e.netns import Namespace
 from tests.e2e.processes import Process
+from tests.e2e.proxies import sshd
 from tests.e2e.tcp_bed import BARE, HOME, RULES, VPN
 from tests.e2e.testbed import Family, Testbed
 from tests.e2e.tunrouter import relayed
@@ -26,7 +27,7 @@ pytestmark = [
     pytest.mark.usefixtures("router"),
 ]
 
-HTTP_PORT, SSH_PORT, IPERF_PORT = 8080, 2222, 5201
+HTTP_PORT, IPERF_PORT = 8080, 5201
 BARE_OFFICE = 0x51
 """A host by a route of the router's machine alone."""
 DOWNLOAD = 40 << 20
@@ -105,34 +106,16 @@ def test_iperf3(
 
 
 @pytest.fixture(scope="module")
-def key(bed: Testbed, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    """An sshd on the far host, and the file of a key that it accepts."""
-    directory = tmp_path_factory.mktemp("ssh")
-    for name in ("host", "user"):
-        bed.far.run("ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", str(directory / name))
-    Path("/run/sshd").mkdir(exist_ok=True)
-    settings = {
-        "Port": SSH_PORT,
-        "HostKey": directory / "host",
-        "AuthorizedKeysFile": directory / "user.pub",
-        "PidFile": "none",
-        "StrictModes": "no",
-        "UsePAM": "no",
-    }
-    lines = [f"{name} {value}" for name, value in settings.items()]
-    (directory / "sshd_config").write_text("\n".join([*lines, ""]))
-    server = bed.far.start("/usr/sbin/sshd", "-D", "-e", "-f", str(directory / "sshd_config"))
-    listening(bed.far, SSH_PORT, server)
-    yield str(directory / "user")
-    server.close()
+def login(bed: Testbed, tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[str, ...]]:
+    """An sshd on the far host, and the options with which ssh logs in there."""
+    with sshd(bed.far, tmp_path_factory.mktemp("ssh")) as options:
+        yield options
 
 
-def test_an_ssh_session(bed: Testbed, family: Family, host: int, key: str) -> None:
+def test_an_ssh_session(bed: Testbed, family: Family, host: int, login: tuple[str, ...]) -> None:
     """Interactive: the shell answers line by line, and its exit status arrives."""
-    options = ("StrictHostKeyChecking=no", "UserKnownHostsFile=/dev/null", "LogLevel=ERROR")
     done = bed.client.run(
-        *("ssh", "-tt", "-p", str(SSH_PORT), "-i", key, "-F", "none"),
-        *(word for option in options for word in ("-o", option)),
+        *("ssh", "-tt", *login),
         f"root@{family.far(host)}",
         check=False,
         stdin="echo session $((40 + 2))\nexit 7\n",

@@ -2,9 +2,9 @@
 
 Theory of operation. The proxy counts as up until a connection to it fails or it answers nonsense;
 then it is probed, by a connection that ends with the login. It is down when that fails, or when it
-has definitely refused, and probed
-again after FIRST_DELAY seconds, twice as many each time, at most LAST_DELAY, until it answers.
-Before a probe its name is resolved again. While no connection fails, nothing is sent.
+has definitely refused, and probed again after FIRST_DELAY seconds, twice as many each time, at most
+LAST_DELAY, until it answers. Before a probe its name is resolved again. While no connection fails,
+nothing is sent.
 
 Always true: one probe at most is under way; connections that exist are left alone, whatever a probe
 finds; user name and password are in no text.
@@ -216,7 +216,7 @@ class Socks5Outbound:
     # What its connections find out
 
     def ask(self, changed: Callable[[int], None]) -> Conversation | None:
-        """See association.Proxy. The destination in the request is nobody's: what an application
+        """See association.Proxy. The destination in the request is unspecified: what an application
         sends to is not where it sends from (RFC 1928, section 4)."""
         if not self._tools.descriptors.take(1):
             return None

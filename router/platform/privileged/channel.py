@@ -4,7 +4,7 @@ Records are what there may be a million of: bytes, which take no more memory tha
 can take thirty times as much, so what one side accepts of it has a limit.
 
 Always true: whatever the peer sends, the result is a value, EOFError, or ValueError for what is no
-message; it never fills the memory. After an error within a message nobody knows where the next
+message; it never fills the memory. After an error within a message it is unknown where the next
 begins: the connection is shut down, which both sides see as its end.
 """
 

@@ -151,7 +151,7 @@ def test_another_protocol_from_another_interface_is_refused(world: World, versio
 def test_a_packet_whose_socket_is_not_open_yet_is_lost_and_the_next_leaves(
     world: World, version: int
 ) -> None:
-    """The guard is busy: nobody waits for it, and no error is true."""
+    """The guard is busy: no packet waits for it, and no error is true."""
     packet = segment(version, "S", source=ETH0)
     world.raw.late = True
     assert world.send(packet) == []
