@@ -1,8 +1,8 @@
 """Prints what pyproject.toml requires, one requirement a line.
 
-Usage: requirements.py run|test|lock [--lowest]     run: to build and to run; test: that, and what
-the tests and the static checks need; lock: what renews the locks. With --lowest each is pinned to
-its lower bound.
+Usage: requirements.py run|test|lock [--lowest]     run: to build and to run, with every extra that a
+user can ask for; test: that, and what the tests and the static checks need; lock: that of run, and
+what renews the locks. With --lowest each is pinned to its lower bound.
 
 Always true: every requirement is NAME>=VERSION, so that each lower bound can be tested. Needs
 nothing beyond the standard library, because it runs before anything is installed.
@@ -16,6 +16,7 @@ import tomllib
 from pathlib import Path
 from typing import Any
 
+USER_EXTRAS = ("trace", "web")
 PROJECT = Path(__file__).parent.parent / "pyproject.toml"
 REQUIREMENT = re.compile(r"(?P<name>[A-Za-z0-9][A-Za-z0-9._-]*)>=(?P<version>[0-9]+(\.[0-9]+)*)")
 
@@ -23,9 +24,10 @@ REQUIREMENT = re.compile(r"(?P<name>[A-Za-z0-9][A-Za-z0-9._-]*)>=(?P<version>[0-
 def requirements(tables: dict[str, Any], purpose: str) -> list[str]:
     """Those of one purpose (run, test, lock). Raises ValueError for one without a lower bound."""
     project = tables["project"]
+    extras = project["optional-dependencies"]
     found: list[str] = [*tables["build-system"]["requires"], *project["dependencies"]]
-    if purpose != "run":
-        found += project["optional-dependencies"][purpose]
+    for extra in (*USER_EXTRAS, *([] if purpose == "run" else [purpose])):
+        found += extras[extra]
     for requirement in found:
         if not REQUIREMENT.fullmatch(requirement):
             raise ValueError(f"{requirement!r} in {PROJECT.name}: write it as NAME>=VERSION")
