@@ -1,8 +1,10 @@
 """Prints what pyproject.toml requires, one requirement a line.
 
-Usage: requirements.py run|test|lock [--lowest]     run: to build and to run, with every extra that a
-user can ask for; test: that, and what the tests and the static checks need; lock: that of run, and
-what renews the locks. With --lowest each is pinned to its lower bound.
+Usage: requirements.py run|test|lock [--lowest]
+  run         to build and to run, with every extra that a user can ask for
+  test        that, and what the tests and the static checks need
+  lock        that of run, and what renews the locks
+  --lowest    each pinned to its lower bound
 
 Always true: every requirement is NAME>=VERSION, so that each lower bound can be tested. Needs
 nothing beyond the standard library, because it runs before anything is installed.

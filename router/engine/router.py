@@ -95,11 +95,13 @@ class Router:
                 *(self._config, rules, self.system, self.tun, self.obstacles.facts),
                 *(self.outbounds.proxy_servers, self.loop),
             )
+            # The guard installs them while the rest is made here.
+            finish_installing = self._installed.begin_installing()
             self.reload = stack.enter_context(closing(self._open_reload()))
             answered = answered_prefixes(self._config, rules)
             del rules  # a reload replaces them, and the former ones are to be freed then
             self._parts.answers.follow(self._config, answered)
-            plan = self._installed.install()
+            finish_installing()
             self._watch()
             self._interface_events = InterfaceEvents(
                 *(changes, neighbours, self.system.facts, self.system.processes.guard()),
@@ -108,7 +110,8 @@ class Router:
             if self._serve_control is not None:
                 stack.enter_context(self._serve_control(self))
             self._count_descriptors()
-            log.info("ready: %d routes by %s, %.2f s", len(plan.routes), self.tun.name, self.uptime)
+            count = self._installed.route_count
+            log.info("ready: %d routes by %s, %.2f s", count, self.tun.name, self.uptime)
             self._start_supervision(stack)
             self.system.sockets.keep_ready()
             gc.freeze()  # a collection among a hundred thousand rules would take 0.1 s

@@ -88,14 +88,14 @@ class InstalledRoutes:
     def route_count(self) -> int:
         return len(self._plan.routes)
 
-    def install(self) -> Plan:
-        """Add the routes for the first time. Raises PlatformError that names the one refused."""
+    def begin_installing(self) -> Callable[[], None]:
+        """Add the routes for the first time; what is returned waits until they are there. Both
+        raise PlatformError, the second one that names the route refused."""
         endpoints = self._system.facts.endpoints()
         self._depends_on = self._dependencies(endpoints)
         self._plan = self._make_plan(endpoints)
         self._report()
-        self._system.routes.add_routes(self._plan.routes)
-        return self._plan
+        return self._system.routes.begin_adding(self._plan.routes)
 
     def is_beside(self, route: ForeignRoute) -> bool:
         """Whether a route of another program may stand before one of ours, or in its place, or

@@ -30,17 +30,20 @@ class ReconcileResult(NamedTuple):
 class RouteInstaller(Protocol):
     """Sends prefixes to the TUN, and keeps bound sockets working beside those routes."""
 
-    def add_routes(self, routes: Sequence[Route]) -> None:
-        """Send the prefixes to the TUN. A route whose source address has just gone has none until
-        it is reconciled. Raises PlatformError that names the one refused."""
+    def begin_adding(self, routes: Sequence[Route]) -> Callable[[], None]:
+        """Send the prefixes to the TUN; what is returned waits until it is done.
+
+        A route whose source address has just gone has none until it is reconciled. Both raise
+        PlatformError, the second one that names the route refused.
+        """
         ...
 
     def reconcile(self, routes: Sequence[Route]) -> ReconcileResult:
         """Restore the TUN as it was made, with exactly these routes, whatever has changed it.
 
-        As in add_routes, an address that is gone is no failure. One failure does not keep the rest
-        from being restored. Raises PlatformError when the TUN is gone, or when the system refuses
-        routes although the TUN has all that they need.
+        As in begin_adding, an address that is gone is no failure. One failure does not keep the
+        rest from being restored. Raises PlatformError when the TUN is gone, or when the system
+        refuses routes although the TUN has all that they need.
         """
         ...
 

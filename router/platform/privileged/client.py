@@ -89,6 +89,22 @@ class GuardClient:
         self._send(Message([operation, arguments], records=records))
         return self._receive()
 
+    def begin(
+        self, operation: str, records: bytes = b"", /, **arguments: Any
+    ) -> Callable[[], Message]:
+        """Send a request; what is returned waits for its reply. Both raise as `call` does."""
+        replies: list[Message | Exception] = []
+        self.request(operation, replies.append, records, **arguments)
+
+        def finish() -> Message:
+            while not replies:
+                self._complete_first()
+            if isinstance(replies[0], Exception):
+                raise replies[0]
+            return replies[0]
+
+        return finish
+
     def request(
         self, operation: str, done: Done, records: bytes = b"", /, **arguments: Any
     ) -> None:

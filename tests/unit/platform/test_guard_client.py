@@ -71,6 +71,18 @@ def test_each_reply_reaches_its_caller(guard: GuardClient) -> None:
     assert (str(second), third.errno) == ("no room", 19)
 
 
+def test_what_has_begun_is_finished_once_its_reply_is_there(guard: GuardClient) -> None:
+    """Before and after the reply to another call; an error is raised where it is finished."""
+    before, after = guard.begin("echo", of=1), guard.begin("errno", of=19)
+    assert before().value == {"of": 1}
+    refused = guard.begin("refused", of="no room")
+    assert guard.call("echo", of=2).value == {"of": 2}
+    with pytest.raises(OSError, match=r"\[Errno 19\]"):
+        after()
+    with pytest.raises(PlatformError, match="no room"):
+        refused()
+
+
 def test_a_reply_is_dispatched_when_it_arrives(guard: GuardClient) -> None:
     replies: list[object] = []
     guard.request("echo", replies.append, of=1)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any, cast
 
 import pytest
@@ -30,6 +31,10 @@ class MemoryGuard:
             self.routes = unpack_routes(labels, records)
         return Message(([], [], []))
 
+    def begin(self, operation: str, records: bytes, *, labels: Any) -> Callable[[], Message]:
+        reply = self.call(operation, records, labels=labels)
+        return lambda: reply
+
     def request(self, operation: str, done: Any, records: bytes, *, labels: Any) -> None:
         self.later.append(done)
 
@@ -38,7 +43,7 @@ def test_refused_routes_do_not_count_as_sent() -> None:
     """The next request has to send its routes, whichever they are."""
     guard = MemoryGuard()
     routes = LinuxRoutes(cast(Any, guard))
-    routes.add_routes(OLD)
+    routes.begin_adding(OLD)()
     guard.refuses = True
     with pytest.raises(PlatformError):
         routes.reconcile(NEW)
@@ -50,7 +55,7 @@ def test_refused_routes_do_not_count_as_sent() -> None:
 def test_routes_that_are_refused_later_do_not_count_as_sent() -> None:
     guard = MemoryGuard()
     routes = LinuxRoutes(cast(Any, guard))
-    routes.add_routes(OLD)
+    routes.begin_adding(OLD)()
     results: list[object] = []
     routes.request_reconcile(NEW, results.append)
     guard.later.pop()(PlatformError("no"))

@@ -24,10 +24,15 @@ class LinuxRoutes:
         self._guard = guard
         self._sent: Sequence[Route] = ()
 
-    def add_routes(self, routes: Sequence[Route]) -> None:
+    def begin_adding(self, routes: Sequence[Route]) -> Callable[[], None]:
         labels, records = pack_routes(routes)
-        self._guard.call("add_routes", records, labels=labels)
-        self._sent = routes
+        replied = self._guard.begin("add_routes", records, labels=labels)
+
+        def finish() -> None:
+            replied()
+            self._sent = routes
+
+        return finish
 
     def reconcile(self, routes: Sequence[Route]) -> ReconcileResult:
         labels, records = self._unsent(routes)

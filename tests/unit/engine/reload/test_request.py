@@ -79,8 +79,9 @@ class MemorySystem:
     def endpoints(self) -> tuple[()]:
         return ()
 
-    def add_routes(self, routes: Sequence[Route]) -> None:
+    def begin_adding(self, routes: Sequence[Route]) -> Callable[[], None]:
         self.present = list(routes)
+        return lambda: None
 
     def reconcile(self, routes: Sequence[Route]) -> ReconcileResult:
         if self.refuses:
@@ -127,7 +128,7 @@ class Bench:
             list,
             self.loop,
         )
-        self.installed.install()
+        self.installed.begin_installing()()
         self.decided: list[Outcome] = []
         self.reload = Reload(
             *(self.system, self.loop, forwarder, outbounds, self.installed),

@@ -63,7 +63,8 @@ class RouteConflict:
     def request_endpoints(self, done: Callable[[tuple[()]], None]) -> None:
         done(())
 
-    def add_routes(self, routes: object) -> None: ...
+    def begin_adding(self, routes: object) -> Callable[[], None]:
+        return lambda: None
 
     def request_reconcile(self, routes: object, done: Callable[[ReconcileResult], None]) -> None:
         self.restored += 1
@@ -81,7 +82,7 @@ def test_a_router_backs_off_and_reconciles_again_without_a_change(
     installed = InstalledRoutes(
         *(config, RuleSet.build(config), cast(Any, system), tun, lambda _: None), list, clock
     )
-    installed.install()
+    installed.begin_installing()()
     for _ in range(100):
         installed.reconcile()  # a change is reported, again and again
         clock.now += 0.01

@@ -39,7 +39,8 @@ class FailingSystem:
     def request_endpoints(self, done: Callable[[tuple[()]], None]) -> None:
         done(())
 
-    def add_routes(self, routes: object) -> None: ...
+    def begin_adding(self, routes: object) -> Callable[[], None]:
+        return lambda: None
 
     def request_reconcile(
         self, routes: object, done: Callable[[ReconcileResult | PlatformError], None]
@@ -71,7 +72,7 @@ def installed(tmp_path: Path, system: FailingSystem, clock: Rounds) -> Installed
         list,
         clock,
     )
-    made.install()
+    made.begin_installing()()
     return made
 
 

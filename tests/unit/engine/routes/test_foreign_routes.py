@@ -34,7 +34,8 @@ class Comparisons:
     def request_endpoints(self, done: Callable[[tuple[()]], None]) -> None:
         done(())
 
-    def add_routes(self, routes: object) -> None: ...
+    def begin_adding(self, routes: object) -> Callable[[], None]:
+        return lambda: None
 
     def request_reconcile(self, routes: object, done: Done) -> None:
         self.requested += 1
@@ -62,7 +63,7 @@ def installed(system: Comparisons, tmp_path: Path) -> InstalledRoutes:
         list,
         Rounds(),
     )
-    installed.install()
+    installed.begin_installing()()
     return installed
 
 
