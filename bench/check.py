@@ -213,7 +213,7 @@ def install_routes() -> float:
     label = Label(1420)
     routes = [Route(4, (11 << 24) + (number << 9), 24, label) for number in range(ROUTES)]
     began = time.perf_counter()
-    system.routes.add_routes(routes)
+    system.routes.begin_adding(routes)()
     seconds = time.perf_counter() - began
     tun.close()
     system.close()

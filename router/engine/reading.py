@@ -13,7 +13,7 @@ from typing import Final
 from router.engine.forwarder import Forwarder
 from router.flows.drops import Drop
 from router.outbound.base import QueryChannel
-from router.platform.base.tun import TunDevice
+from router.platform.base.tun import TunDevice, TunQueue
 from router.wire import ip, offload
 from router.wire.headers import PORTS
 from router.wire.offload import (
@@ -46,31 +46,49 @@ def receive_all(forwarder: Forwarder, channel: QueryChannel, budget: int, now: f
             forwarder.from_outside(channel, packet, now)
 
 
-def read_all(forwarder: Forwarder, tun: TunDevice, budget: int, now: float) -> None:
-    """Forward what the TUN has, `budget` packets at most. Raises OSError when the TUN is gone.
+def read_all(
+    forwarder: Forwarder, tun: TunDevice, budget: int, now: float, *, forwarded: bool = False
+) -> None:
+    """Forward what the TUN has, `budget` packets of a queue at most. Raises OSError when the TUN is
+    gone.
+
+    forwarded: whether to read the queue of what the system forwards for others, too; after the
+    other one, which so is never behind more than one turn of it.
+    """
+    is_empty = _read_queue(forwarder, tun, tun.frame, budget, now)
+    if forwarded and tun.forwarded is not None:
+        is_empty &= _read_queue(forwarder, tun.forwarded, tun.frame, budget, now)
+    if is_empty:
+        forwarder.policer.emptied()
+        forwarder.carriers.streams.found_empty()
+    else:
+        forwarder.policer.not_emptied(now)
+
+
+def _read_queue(
+    forwarder: Forwarder, queue: TunQueue, frame: bytearray, budget: int, now: float
+) -> bool:
+    """Whether it has been read to its end. Raises OSError.
 
     After the first packet, the channel that it left by is read once: a host on the same machine or
     switch has answered by then, which saves the answer a round of polling. Elsewhere the attempt
     costs a microsecond a round.
     """
-    direct, streams, datagrams, from_tun, receive, frame = (
+    direct, streams, datagrams, from_tun, receive = (
         forwarder.direct,
         forwarder.carriers.streams,
         forwarder.carriers.datagrams,
         forwarder.from_tun,
-        tun.receive,
-        tun.frame,
+        queue.receive,
     )
-    policer, held_off = forwarder.policer, forwarder.policer.held_off
+    held_off = forwarder.policer.held_off
     packet = memoryview(frame)[offload.HEADER :]
     try:
         for number in range(budget):
             try:
                 size = receive()
             except BlockingIOError:
-                policer.emptied()
-                streams.found_empty()
-                return
+                return True
             if direct.carry(size, now):
                 continue
             if held_off and _is_held_off(forwarder, frame, now):
@@ -90,7 +108,7 @@ def read_all(forwarder: Forwarder, tun: TunDevice, budget: int, now: float) -> N
             channel = from_tun(packet[: size - offload.HEADER].tobytes(), now)
             if channel is not None and number == 0:
                 receive_all(forwarder, channel, 1, now)
-        policer.not_emptied(now)
+        return False
     finally:
         direct.flush(now)
         datagrams.flush(now)

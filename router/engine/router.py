@@ -69,7 +69,7 @@ class Router:
         self.events = Events()
         self._config = config
         self._serve_control = serve_control
-        self._is_expiring = False
+        self._is_expiring = self._forwards = False
         self._interface_events: InterfaceEvents | None = None
 
     def run(self) -> None:
@@ -174,6 +174,8 @@ class Router:
 
     def _watch(self) -> None:
         self.loop.watch(self.tun, self._read_tun)
+        if self.tun.forwarded is not None:
+            self.loop.watch(self.tun.forwarded, self._read_forwarded)
         guard = self.system.processes.guard()
         self.loop.watch(guard, guard.dispatch)
         self.loop.call_later(EXPIRY_INTERVAL, self._expire)
@@ -200,9 +202,15 @@ class Router:
     def _state(self) -> str:
         return state(self._installed.route_count, self.tun.name, self.outbounds)
 
+    def _read_forwarded(self) -> None:
+        """From the first packet for others on, both queues are read in each turn: whether the TUN
+        is empty is a matter of both."""
+        self._forwards = True
+        self._read_tun()
+
     def _read_tun(self) -> None:
         try:
-            read_all(self.forwarder, self.tun, BUDGET, self.loop.now)
+            read_all(self.forwarder, self.tun, BUDGET, self.loop.now, forwarded=self._forwards)
         except OSError as error:
             self.system.processes.guard().dispatch()  # which says so if the guard has ended, too
             raise PlatformError(

@@ -9,9 +9,26 @@ from typing import Protocol
 from router.platform.base.descriptors import Bytes
 
 
-class TunDevice(Protocol):
+class TunQueue(Protocol):
+    """Packets that wait to be read."""
+
+    def fileno(self) -> int: ...
+
+    def receive(self) -> int:
+        """Read the next frame into the TUN's own; its length, header included.
+
+        Raises BlockingIOError when there is none, OSError when the device is gone.
+        """
+        ...
+
+
+class TunDevice(TunQueue, Protocol):
     """An open TUN device. Closing it removes it, its addresses and its routes.
 
+    It is itself the queue of what programs of this machine send.
+
+    forwarded: the queue of what the system forwards for others, so that a flood of that takes no
+    room from the rest; None where the system has one queue for both.
     frame: where `receive` stores what it reads, and what `send` sends: a header that describes the
     checksum and segmentation that the system left undone, and a packet; see router.wire.offload.
     offloads: whether the system takes frames with checksum or segmentation undone.
@@ -22,15 +39,7 @@ class TunDevice(Protocol):
     mtu: int
     frame: bytearray
     offloads: bool
-
-    def fileno(self) -> int: ...
-
-    def receive(self) -> int:
-        """Read the next frame; its length, header included.
-
-        Raises BlockingIOError when there is none, OSError when the device is gone.
-        """
-        ...
+    forwarded: TunQueue | None
 
     def send(self, size: int) -> None:
         """Write the first `size` bytes of the frame. Raises like `receive`."""

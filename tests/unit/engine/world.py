@@ -35,6 +35,7 @@ from router.platform.base.descriptors import Bytes
 from router.platform.base.packet_filter import TrackedRequest
 from router.platform.base.system import System
 from router.platform.base.tcp import TcpSockets
+from router.platform.base.tun import TunQueue
 from router.policy.match.table import RuleSet
 from router.policy.network import Interface
 from router.wire import icmp, ip, offload
@@ -83,6 +84,7 @@ class MemoryTun:
     index = 9
     mtu = 1500
     offloads = True
+    forwarded: TunQueue | None = None
 
     def __init__(self) -> None:
         self.frame = bytearray(offload.HEADER + 65535)

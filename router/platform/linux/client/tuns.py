@@ -44,7 +44,9 @@ class LinuxTuns:
             _log(Leftover(*leftover))
         if not descriptors:
             raise PlatformError("no descriptor is left for the TUN device: raise `ulimit -n`")
-        return LinuxTun(descriptors[0], mtu=mtu, **tun)
+        if len(descriptors) == 1:
+            log.info("%s has one queue for all: the kernel takes no second one", tun["name"])
+        return LinuxTun(*descriptors, mtu=mtu, **tun)
 
 
 def _log(leftover: Leftover) -> None:

@@ -10,7 +10,11 @@ from typing import NamedTuple
 from router.platform.linux.netlink.constants import (
     IFF_UP,
     IFLA_IFNAME,
+    IFLA_INFO_DATA,
+    IFLA_LINKINFO,
     IFLA_MTU,
+    IFLA_TUN_NUM_DISABLED_QUEUES,
+    IFLA_TUN_NUM_QUEUES,
     IFLA_TXQLEN,
     RTM_DELLINK,
     RTM_GETLINK,
@@ -77,6 +81,16 @@ def parse_link(body: bytes) -> Link:
     found = attributes(body[IFINFOMSG.size :])
     mtu, txqlen = number(found.get(IFLA_MTU)), number(found.get(IFLA_TXQLEN))
     return Link(text(found.get(IFLA_IFNAME)), flags, mtu, txqlen)
+
+
+def parse_queues(body: bytes) -> int | None:
+    """Of the RTM_NEWLINK message of a TUN, how many queues are attached to it, those included that
+    are disabled; None before Linux 4.17, which does not say."""
+    link = attributes(body[IFINFOMSG.size :])
+    tun = attributes(attributes(link.get(IFLA_LINKINFO, b"")).get(IFLA_INFO_DATA, b""))
+    if IFLA_TUN_NUM_QUEUES not in tun:
+        return None
+    return number(tun[IFLA_TUN_NUM_QUEUES]) + number(tun.get(IFLA_TUN_NUM_DISABLED_QUEUES))
 
 
 def _name(name: str) -> bytes:

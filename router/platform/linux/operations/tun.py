@@ -56,7 +56,7 @@ class TunOperations:
         self, name: str | None, mtu: int, addresses: Sequence[str], *, offloads: bool
     ) -> Message:
         """The TUN with its addresses, up: LinuxTun's arguments, what former runs had left and
-        whether it is undone, and the descriptor, of which the guard keeps none."""
+        whether it is undone, and the descriptors, of which the guard keeps none."""
         if self.undoer is not None:
             raise PlatformError(f"there is a TUN device already, {self.name}")
         if name is not None and (not isinstance(name, str) or interface_fault(name) is not None):
@@ -82,7 +82,7 @@ class TunOperations:
                 f"{tun.name} cannot be configured: {reason(error)}: {remedy(error)}"
             ) from error
         self.addresses = configured
-        return Message(({"name": tun.name, "offloads": tun.offloads}, leftovers), [tun.fileno()])
+        return Message(({"name": tun.name, "offloads": tun.offloads}, leftovers), tun.descriptors)
 
     def add_routes(self, labels: Sequence[Any], records: bytes) -> Message:
         """See RouteInstaller.add_routes."""
