@@ -12,6 +12,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from router.config.model import Config, Policy, PolicyType
+from router.engine.admissions import Admissions
 from router.engine.carriers import Carriers
 from router.engine.direct.decisions import Direct
 from router.engine.refusals import Refusals
@@ -20,9 +21,7 @@ from router.engine.transit import Transit
 from router.flows.addresses import is_forwardable, is_host_source
 from router.flows.drops import Drop, Drops
 from router.flows.expiry import EVERY
-from router.flows.policer import Policer
 from router.flows.reassembly import Reassembler
-from router.flows.shares import source_of
 from router.flows.tally import Tallies, Tally
 from router.outbound.all import Outbounds
 from router.outbound.base import Outbound, QueryChannel
@@ -33,6 +32,7 @@ from router.wire import icmp, ip, tcp
 from router.wire.icmp import Error
 from router.wire.transport import destination_port
 
+Begin = Callable[[ip.Packet, float], None]
 Covers = Callable[[str, int, int], bool]
 """By policy, IP version and destination: whether the system counts the answers; see
 router.engine.direct.answers."""
@@ -67,7 +67,8 @@ class Forwarder:
         self._streams.decide_by(self._by_rule)
         self.direct = direct
         self._transit = transit
-        self.policer = Policer()
+        self.admissions = Admissions(drops)
+        self.policer = self.admissions.policer
         self._fragments = Reassembler()
         self._own = frozenset(address.ip.packed for address in config.tun.addresses)
 
@@ -145,7 +146,16 @@ class Forwarder:
 
     # A packet from the TUN
 
-    def _forward(self, packet: ip.Packet, now: float) -> QueryChannel | None:
+    def begin_waiting(self, now: float, most: int) -> bool:
+        """Go on with `most` of the packets that had to wait; whether others still do."""
+        for packet in self.admissions.due(now, most):
+            self._forward(packet, now, self._begin_admitted)
+        return self.admissions.has_waiting
+
+    def _forward(
+        self, packet: ip.Packet, now: float, begin: Begin | None = None
+    ) -> QueryChannel | None:
+        """`begin`: with a packet that belongs to no flow yet."""
         kind = icmp.message_type(packet)
         if kind in icmp.ANSWER_TO[packet.version] and packet.hop_limit > 1:
             channel = self._queries.carry(packet, kind, now)
@@ -156,20 +166,21 @@ class Forwarder:
                 return None
         elif packet.protocol == ip.TCP and self._streams.take(packet, now):
             return None
-        self._begin(packet, now)
+        (begin or self._begin)(packet, now)
         return None
 
     def _begin(self, packet: ip.Packet, now: float) -> None:
-        """A packet that belongs to no flow yet."""
         if not is_forwardable(packet.destination):
             self.drops.count(Drop.MULTICAST)
         elif not is_host_source(packet.source) or self._is_spoofed(packet):
             self.drops.count(Drop.BAD_SOURCE)
         elif self.direct.owns(packet.source) and self._from_own_address(packet, now):
             return
-        elif not self.policer.admits(source_of(packet.source), now):
-            self.drops.count(Drop.HELD_OFF)
-        elif packet.is_fragment:
+        elif self.admissions.admit(packet, now):
+            self._begin_admitted(packet, now)
+
+    def _begin_admitted(self, packet: ip.Packet, now: float) -> None:
+        if packet.is_fragment:
             self._collect(packet, now)
         elif packet.destination == self.refusals.peers.get(packet.version):
             self.refusals.as_host(packet, now)

@@ -23,6 +23,9 @@ from router.wire.offload import (
     AT_V6_NEXT_HEADER,
 )
 
+COST: Final = 8
+"""Of a packet, where one that is dropped unread costs 1: a flood of those is to be read as fast as
+it comes, or the packets of others wait behind it in a full queue."""
 V4_SOURCE: Final = slice(AT_V4_ADDRESSES, AT_V4_ADDRESSES + 4)
 V6_NETWORK: Final = slice(AT_V6_ADDRESSES, AT_V6_ADDRESSES + 8)
 """What router.flows.shares takes for a host."""
@@ -49,7 +52,8 @@ def receive_all(forwarder: Forwarder, channel: QueryChannel, budget: int, now: f
 def read_all(
     forwarder: Forwarder, tun: TunDevice, budget: int, now: float, *, forwarded: bool = False
 ) -> None:
-    """Forward what the TUN has, `budget` packets of a queue at most. Raises OSError when the TUN is
+    """Forward what the TUN has, `budget` packets of a queue at most; of those that are dropped
+    unread, COST times as many. Raises OSError when the TUN is
     gone.
 
     forwarded: whether to read the queue of what the system forwards for others, too; after the
@@ -82,17 +86,21 @@ def _read_queue(
         queue.receive,
     )
     held_off = forwarder.policer.held_off
+    left = budget * COST
+    all_but_one = left - COST
     packet = memoryview(frame)[offload.HEADER :]
     try:
-        for number in range(budget):
+        while left > 0:
             try:
                 size = receive()
             except BlockingIOError:
                 return True
+            left -= COST
             if direct.carry(size, now):
                 continue
             if held_off and _is_held_off(forwarder, frame, now):
                 forwarder.drops.count(Drop.HELD_OFF)
+                left += COST - 1
                 continue
             four, six = frame[AT_V4_PROTOCOL], frame[AT_V6_NEXT_HEADER]
             may_be_udp = ip.UDP in (four, six)
@@ -106,7 +114,7 @@ def _read_queue(
                     from_tun(one, now)
                 continue
             channel = from_tun(packet[: size - offload.HEADER].tobytes(), now)
-            if channel is not None and number == 0:
+            if channel is not None and left == all_but_one:
                 receive_all(forwarder, channel, 1, now)
         return False
     finally:

@@ -41,6 +41,8 @@ from router.policy.routes.answered import answered_prefixes
 log = logging.getLogger(__name__)
 
 EXPIRY_INTERVAL: Final = 1.0
+WAITING_BUDGET: Final = 4
+"""Of the packets that had to wait, those that go on in a turn."""
 """Seconds."""
 EXPIRED_A_TURN: Final = 64
 """Flows of a protocol that end in one round of the loop at most, 2 ms or so."""
@@ -69,7 +71,7 @@ class Router:
         self.events = Events()
         self._config = config
         self._serve_control = serve_control
-        self._is_expiring = self._forwards = False
+        self._is_expiring = self._forwards = self._is_beginning = False
         self._interface_events: InterfaceEvents | None = None
 
     def run(self) -> None:
@@ -217,6 +219,14 @@ class Router:
                 f"{self.tun.name} is gone ({error.strerror}): another program has deleted it or "
                 "taken it down; start the router again"
             ) from error
+        if self.forwarder.admissions.has_waiting and not self._is_beginning:
+            self._is_beginning = True
+            self.loop.call_soon(self._begin_waiting)
+
+    def _begin_waiting(self) -> None:
+        self._is_beginning = self.forwarder.begin_waiting(self.loop.now, WAITING_BUDGET)
+        if self._is_beginning:
+            self.loop.call_soon(self._begin_waiting)
 
     def _reload_requested(self) -> None:
         self.reload.request()

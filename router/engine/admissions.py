@@ -1,0 +1,45 @@
+"""Packets that belong to no flow: which go on at once, which wait, which are dropped.
+
+Must not know: what becomes of a packet that goes on.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from router.flows.drops import Drop, Drops
+from router.flows.policer import Admission, Policer
+from router.flows.shares import source_of
+from router.flows.waiting import WaitingPackets
+from router.wire import ip
+
+
+class Admissions:
+    """Of all sources."""
+
+    def __init__(self, drops: Drops) -> None:
+        self.policer = Policer()
+        self._waiting = WaitingPackets()
+        self._drops = drops
+
+    @property
+    def has_waiting(self) -> bool:
+        return bool(self._waiting)
+
+    def admit(self, packet: ip.Packet, now: float) -> bool:
+        """Whether it goes on at once; otherwise it has been kept, or dropped and counted."""
+        admission = self.policer.admission(source_of(packet.source), now)
+        if admission is Admission.NOW:
+            return True
+        if admission is Admission.REFUSED or not self._waiting.add(packet, now):
+            self._drops.count(Drop.HELD_OFF)
+        return False
+
+    def due(self, now: float, most: int) -> Iterator[ip.Packet]:
+        """Packets that have waited, and go on now; `most` of them."""
+        for _ in range(min(most, len(self._waiting))):
+            packet = self._waiting.take(now)
+            if packet is None:
+                self._drops.count(Drop.HELD_OFF)
+            else:
+                yield packet
