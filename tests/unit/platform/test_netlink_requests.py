@@ -36,6 +36,7 @@ from router.platform.linux.netlink.links import (
     get_link,
     get_link_named,
     parse_link,
+    parse_queues,
     set_link,
 )
 from router.platform.linux.netlink.messages import Message, pack_attribute
@@ -76,6 +77,15 @@ def test_the_answer_about_a_link() -> None:
     attributes = [("IFLA_IFNAME", "tun11"), ("IFLA_TXQLEN", 500), ("IFLA_MTU", 1400)]
     body = encoded(ifinfmsg, attributes, index=7, flags=0x1091)
     assert parse_link(body) == Link("tun11", 0x1091, 1400, 500)
+
+
+@pytest.mark.parametrize(("kind", "queues"), [("tun", 3), ("veth", None)])
+def test_the_queues_of_a_tun(kind: str, queues: int | None) -> None:
+    """Those that are disabled count too; no other kind of link has any."""
+    of_tun = [("IFLA_TUN_NUM_QUEUES", 2), ("IFLA_TUN_NUM_DISABLED_QUEUES", 1)]
+    data = {"attrs": of_tun if kind == "tun" else []}
+    info = {"attrs": [("IFLA_INFO_KIND", kind), ("IFLA_INFO_DATA", data)]}
+    assert parse_queues(encoded(ifinfmsg, [("IFLA_LINKINFO", info)], index=7)) == queues
 
 
 @pytest.mark.parametrize(
