@@ -14,11 +14,13 @@ from typing import Final
 from router.config.problems import quoted
 from router.config.schema import DEFAULT_LISTEN, MAXIMUM_PORT
 
-LISTEN: Final = re.compile(r"(?:\[(?P<v6>[^\]]*)\]|(?P<v4>[^:\[\]]*)):(?P<port>[0-9]{1,5})", re.ASCII)
+LISTEN: Final = re.compile(
+    r"(?:\[(?P<v6>[^\]]*)\]|(?P<v4>[^:\[\]]*)):(?P<port>[0-9]{1,5})", re.ASCII
+)
 TOKEN: Final = re.compile(r"[!-~]*", re.ASCII)
 SHORTEST_TOKEN: Final = 16
 LONGEST_TOKEN: Final = 256
-MAKE_TOKEN: Final = "openssl rand -hex 16"
+MAKE_TOKEN: Final = "openssl rand -hex 16"  # noqa: S105 - a command
 
 
 class BadListenError(ValueError):

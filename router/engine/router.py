@@ -93,7 +93,7 @@ class Router:
             log_policies(self._config, self.outbounds, self._config.policies)
             self._installed = InstalledRoutes(
                 *(self._config, rules, self.system, self.tun, self.obstacles.facts),
-                *(self.outbounds.proxy_servers, self.loop),
+                *(self.outbounds.proxy_servers, self.loop, self.events.conflict),
             )
             self.reload = stack.enter_context(closing(self._open_reload()))
             answered = answered_prefixes(self._config, rules)

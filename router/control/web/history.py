@@ -94,7 +94,8 @@ def _sums(now: float, status: Mapping[str, Any]) -> Sums:
     """Of those policies with the most traffic."""
     policies = status["policies"]
     busiest = sorted(
-        policies, key=lambda name: -(policies[name]["bytes_out"] + (policies[name]["bytes_in"] or 0))
+        policies,
+        key=lambda name: -(policies[name]["bytes_out"] + (policies[name]["bytes_in"] or 0)),
     )
     kept = {
         name: (policies[name]["bytes_out"], policies[name]["bytes_in"])

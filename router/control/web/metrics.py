@@ -47,7 +47,9 @@ class _OfStatus(Collector):
         yield GaugeMetricFamily(
             "tunrouter_uptime_seconds", "Seconds since the router started.", status["uptime_s"]
         )
-        yield _gauge("build_info", "The version of tunrouter; always 1.", "version", {self._version: 1})
+        yield _gauge(
+            "build_info", "The version of tunrouter; always 1.", "version", {self._version: 1}
+        )
 
 
 def _by_direction(status: Status, what: str, help_: str) -> Metric:
