@@ -12,6 +12,7 @@ ends after LIFETIME seconds at the latest.
 from __future__ import annotations
 
 import contextlib
+import encodings.idna  # noqa: F401 - of getaddrinfo(3), when it may not be readable any more
 import json
 import os
 import signal

@@ -94,19 +94,22 @@ class Explainer:
     def _end(self, failure: str | None) -> None:
         assert self._present is not None, "one is being answered"
         answer, self._present = self._present, None
+        failure = failure or _failure_in(self._received)
         if failure is not None:
             answer.refuse(failure)
         else:
-            answer.reply([_one_object(self._received)])
+            answer.reply([self._received])
         self._received = b""
         if self._waiting:
             self._begin()
 
 
-def _one_object(received: bytes) -> bytes:
-    """What the program has written, or an error in its place."""
+def _failure_in(received: bytes) -> str | None:
+    """The error that the program has written in place of an answer; None if it is an answer."""
     try:
         found = json.loads(received)
     except ValueError:
         found = None
-    return received if isinstance(found, dict) else json.dumps({"error": CUT_OFF}).encode() + b"\n"
+    if not isinstance(found, dict):
+        return CUT_OFF
+    return None if "error" not in found else str(found["error"])

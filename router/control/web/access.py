@@ -65,7 +65,8 @@ class Access:
         self._names = {"localhost", *(name.lower() for name in names)}
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] != "http":
+        if scope["type"] != "http":  # the server's own start and end: there are no WebSockets
+            await self._app(scope, receive, send)
             return
         begun = False
 

@@ -9,9 +9,9 @@ Must not know: how the router is reached.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Iterable
+from collections.abc import AsyncIterator, Iterable, Mapping
 from contextlib import asynccontextmanager
-from typing import Any, Final
+from typing import Any, Final, Protocol
 
 from starlette.applications import Starlette
 from starlette.requests import Request
@@ -22,7 +22,7 @@ from starlette.types import ASGIApp
 from router import __version__
 from router.control.client import NoAnswerError
 from router.control.web.access import Access
-from router.control.web.answers import Answers, as_bytes
+from router.control.web.answers import as_bytes
 from router.control.web.event_log import EventLog
 from router.control.web.files import PageFile, page_files
 from router.control.web.history import History
@@ -41,10 +41,22 @@ FLOWS_SHOWN: Final = 200
 """Of the page."""
 
 
+class AnswersQuestions(Protocol):
+    """See router.control.web.answers."""
+
+    async def status(self) -> dict[str, Any]: ...
+
+    async def flows(self) -> dict[str, Any]: ...
+
+    async def explain(self, question: Mapping[str, Any]) -> dict[str, Any]: ...
+
+    def events(self) -> AsyncIterator[dict[str, Any]]: ...
+
+
 class Pages:
     """What the paths answer."""
 
-    def __init__(self, answers: Answers, history: History, events: EventLog) -> None:
+    def __init__(self, answers: AnswersQuestions, history: History, events: EventLog) -> None:
         self._answers = answers
         self._history = history
         self._events = events
@@ -125,9 +137,15 @@ class Pages:
         return {"flows": flows, "total": total, "unread": answer["unread"]}
 
 
-def application(answers: Answers, token: str | None, names: Iterable[str]) -> ASGIApp:
-    """names: of this machine. Raises OSError where the page is not to be read."""
-    pages = Pages(answers, History(), EventLog())
+def application(
+    answers: AnswersQuestions,
+    token: str | None,
+    names: Iterable[str],
+    history: History | None = None,
+) -> ASGIApp:
+    """names: of this machine. history: one to go on with. Raises OSError where the files of the page
+    cannot be read."""
+    pages = Pages(answers, history or History(), EventLog())
     app = Starlette(
         routes=pages.routes(),
         lifespan=pages.running,
