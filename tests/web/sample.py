@@ -132,7 +132,7 @@ def sample_history() -> History:
             name: {"bytes_out": int(out), "bytes_in": int(in_)} for name, (out, in_) in sums.items()
         }
         now = time.time() - (SAMPLES - place) * INTERVAL
-        status = {"pid": 4711, "policies": policies}
+        status = {"pid": 4710, "policies": policies}
         history.add(now, None if 90 < place < 100 else status)
     return history
 

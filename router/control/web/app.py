@@ -143,8 +143,8 @@ def application(
     names: Iterable[str],
     history: History | None = None,
 ) -> ASGIApp:
-    """names: of this machine. history: one to go on with. Raises OSError where the files of the page
-    cannot be read."""
+    """names: of this machine. history: one to go on with. Raises OSError where the files of the
+    page cannot be read."""
     pages = Pages(answers, history or History(), EventLog())
     app = Starlette(
         routes=pages.routes(),

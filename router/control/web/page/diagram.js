@@ -4,7 +4,7 @@
 import { drawn, isBuiltIn, rate } from "./format.js";
 
 const NODE = 10;
-const ROW = 44;
+const ROW = 50;
 const PAD = 12;
 const HEAD = 40;
 const THINNEST = 3;
@@ -21,18 +21,18 @@ export function diagram(width, policies, colour) {
     total && each.rate ? Math.max(THINNEST, spare * each.rate / total) : 1);
   const rows = heights.map((size) => Math.max(ROW, size + PAD));
   const sum = (numbers) => numbers.reduce((a, b) => a + b, 0);
-  const height = Math.max(HEAD + sum(heights) + PAD, sum(rows) + PAD);
+  const height = HEAD + sum(rows);
   const xPolicy = Math.round(width * (narrow ? 0.28 : 0.3));
   const xEnd = width - (narrow ? NODE : 170);
-  const top = Math.max(HEAD, (height - sum(heights)) / 2);
+  const top = HEAD + (height - HEAD - sum(heights)) / 2;
   const below = [], above = [];
-  let yLeft = top, row = (height - sum(rows)) / 2;
+  let yLeft = top, row = HEAD;
   shown.forEach((each, place) => {
     const size = heights[place], y = row + (rows[place] - size) / 2, middle = row + rows[place] / 2;
     const kind = `${colour(each.name)} band${each.rate ? "" : " idle"}`;
     below.push(band(NODE, yLeft, xPolicy, y, size, kind));
     above.push(node(xPolicy, y, Math.max(THINNEST, size), colour(each.name)));
-    above.push(...label(each, xPolicy + NODE + 8, middle, narrow));
+    above.push(...label(each, xPolicy + NODE + 8, middle, size, narrow));
     if (each.up && !narrow) {
       below.push(band(xPolicy + NODE, y, xEnd, y, size, kind));
       above.push(node(xEnd, y, Math.max(THINNEST, size), colour(each.name)));
@@ -42,7 +42,7 @@ export function diagram(width, policies, colour) {
     row += rows[place];
   });
   above.push(node(0, top, Math.max(1, yLeft - top), "p-all"));
-  above.push(text("all traffic", 0, top - 24, "strong"), text(rate(total), 0, top - 8, "soft"));
+  above.push(text("all traffic", 0, top - 22, "strong"), text(rate(total), 0, top - 7, "soft"));
   const summary = shown.map((each) => `${each.name} ${each.up ? rate(each.rate) : "down"}`).join(", ");
   return drawn("svg", {
     viewBox: `0 0 ${width} ${height}`, role: "img", "aria-label": `Bytes a second by policy: ${summary}`,
@@ -53,15 +53,16 @@ function leads(each) {
   return LEADS[each.name] ?? each.interface ?? "";
 }
 
-function label(each, x, middle, narrow) {
+function label(each, x, middle, size, narrow) {
   const where = narrow && each.up && leads(each) ? ` → ${leads(each)}` : "";
-  const lines = [text(each.name + where, x, middle - 3, "strong")];
-  if (each.up) {
-    lines.push(text(`↑ ${rate(each.out)}  ↓ ${rate(each.in)}`, x, middle + 13, "soft"));
-  } else {
-    lines.push(text(`down: ${each.applies} applies`, x, middle + 13, "bad"));
+  const numbers = each.up ? `↑ ${rate(each.out)}  ↓ ${rate(each.in)}` : `down: ${each.applies} applies`;
+  const kind = each.up ? "soft" : "bad";
+  if (narrow || size > 2 * PAD || !each.up) {
+    return [text(each.name + where, x, middle - 3, "strong"), text(numbers, x, middle + 13, kind)];
   }
-  return lines;
+  const one = text(each.name, x, middle - size / 2 - 5, "strong");
+  one.append(drawn("tspan", { class: "soft", dx: 10 }, numbers));
+  return [one];
 }
 
 function text(words, x, y, kind) {

@@ -22,7 +22,9 @@ export function plot(name, kind, times, series, policy) {
   }, ...axes(most, x, end));
   for (const [way, y] of Object.entries(ways)) svg.append(...curve(times, series[way], x, y, way));
   svg.append(cursor);
-  const latest = () => show(readout, "now", series, times.length - 1);
+  const lastKnown = Math.max(series.out.findLastIndex((value) => value !== null),
+    series.in.findLastIndex((value) => value !== null));
+  const latest = () => lastKnown < 0 || show(readout, "latest", series, lastKnown);
   svg.addEventListener("pointermove", (event) => {
     const box = svg.getBoundingClientRect();
     const place = nearest(times, x, (event.clientX - box.left) * WIDTH / box.width);
