@@ -86,7 +86,7 @@ class SampleAnswers:
     def __init__(self) -> None:
         self._began = time.monotonic()
 
-    async def status(self) -> dict[str, Any]:
+    async def status(self, age: float = 0.0) -> dict[str, Any]:
         seconds = 93_784 + time.monotonic() - self._began
         return {
             "pid": 4711,
@@ -106,7 +106,7 @@ class SampleAnswers:
             "flows": {"icmp": 1, "udp": 2, "tcp": 5},
         }
 
-    async def flows(self) -> dict[str, Any]:
+    async def flows(self, age: float = 0.0) -> dict[str, Any]:
         return {"flows": [_flow(*flow) for flow in FLOWS], "unread": []}
 
     async def explain(self, question: Mapping[str, Any]) -> dict[str, Any]:

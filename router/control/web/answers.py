@@ -1,7 +1,7 @@
 """The latest answers of the router, each read once for all who want it at a time.
 
 Always true: however many clients ask, the router is asked for the same thing once at a time, and
-answering takes at most a SHARE of its time.
+answering takes at most a SHARE of its time; an answer is no older than a client allows.
 
 Must not know: HTTP.
 """
@@ -20,8 +20,9 @@ PATIENCE: Final = 10.0
 """Seconds until an answer has to be complete."""
 EXPLAIN_PATIENCE: Final = 25.0
 """The same where the rules are read first."""
-AGE: Final = 0.4
-"""Seconds for which an answer is the latest one."""
+FRESH: Final = 0.0
+RECENT: Final = 0.4
+"""Seconds by which the router may have answered before it was asked."""
 SHARE: Final = 0.1
 LONGEST_LINE: Final = 1 << 20
 """Bytes of an event."""
@@ -43,12 +44,12 @@ class Answers:
         self._status = Latest(lambda: self._ask({"command": "status"}), clock)
         self._flows = Latest(lambda: self._ask({"command": "flows", "version": 2}), clock)
 
-    async def status(self) -> Answer:
+    async def status(self, age: float = FRESH) -> Answer:
         """Raises NoAnswerError, as all that follow."""
-        return await self._status.get()
+        return await self._status.get(age)
 
-    async def flows(self) -> Answer:
-        return await self._flows.get()
+    async def flows(self, age: float = FRESH) -> Answer:
+        return await self._flows.get(age)
 
     async def explain(self, question: Mapping[str, Any]) -> Answer:
         return await self._ask({"command": "explain", "version": 2, **question}, EXPLAIN_PATIENCE)
@@ -92,25 +93,29 @@ class Latest:
     def __init__(self, fetch: Callable[[], Any], clock: Callable[[], float]) -> None:
         self._fetch = fetch
         self._clock = clock
-        self._task: asyncio.Task[Answer] | None = None
-        self._answer: Answer | None = None
-        self._good_until = 0.0
+        self._task: asyncio.Task[None] | None = None
+        self._answer: Answer = {}
+        self._began = float("-inf")
+        self._rests_until = float("-inf")
 
-    async def get(self) -> Answer:
-        """Raises NoAnswerError."""
-        if self._answer is not None and self._clock() < self._good_until:
-            return self._answer
-        if self._task is None or self._task.done():
-            self._task = asyncio.create_task(self._fetched())
-        return await asyncio.shield(self._task)
+    async def get(self, age: float) -> Answer:
+        """One that was begun so many seconds ago at most. Raises NoAnswerError."""
+        oldest = self._clock() - age
+        while self._began < oldest:
+            if self._task is None or self._task.done():
+                self._task = asyncio.create_task(self._ask())
+            await asyncio.shield(self._task)
+        return self._answer
 
-    async def _fetched(self) -> Answer:
+    async def _ask(self) -> None:
+        await asyncio.sleep(max(0.0, self._rests_until - self._clock()))
         began = self._clock()
-        self._answer = None
-        answer: Answer = await self._fetch()
-        now = self._clock()
-        self._answer, self._good_until = answer, now + max(AGE, (now - began) / SHARE)
-        return answer
+        try:
+            self._answer = await self._fetch()
+            self._began = began
+        finally:
+            now = self._clock()
+            self._rests_until = now + (now - began) * (1 / SHARE - 1)
 
 
 def as_bytes(value: Any) -> bytes:

@@ -22,7 +22,7 @@ from starlette.types import ASGIApp
 from router import __version__
 from router.control.client import NoAnswerError
 from router.control.web.access import Access
-from router.control.web.answers import as_bytes
+from router.control.web.answers import FRESH, RECENT, as_bytes
 from router.control.web.event_log import EventLog
 from router.control.web.files import PageFile, page_files
 from router.control.web.history import History
@@ -44,9 +44,9 @@ FLOWS_SHOWN: Final = 200
 class AnswersQuestions(Protocol):
     """See router.control.web.answers."""
 
-    async def status(self) -> dict[str, Any]: ...
+    async def status(self, age: float = FRESH) -> dict[str, Any]: ...
 
-    async def flows(self) -> dict[str, Any]: ...
+    async def flows(self, age: float = FRESH) -> dict[str, Any]: ...
 
     async def explain(self, question: Mapping[str, Any]) -> dict[str, Any]: ...
 
@@ -118,7 +118,8 @@ class Pages:
         answer: dict[str, Any] = {"version": __version__}
         try:
             status, flows = await asyncio.gather(
-                self._answers.status(), self._flows({"limit": str(FLOWS_SHOWN), **query})
+                self._answers.status(RECENT),
+                self._flows({"limit": str(FLOWS_SHOWN), **query}, RECENT),
             )
         except NoAnswerError as error:
             answer["error"] = str(error)
@@ -131,8 +132,8 @@ class Pages:
         events = self._events.after(after)
         return _json({**answer, "events": events, "last": self._events.last})
 
-    async def _flows(self, query: dict[str, str]) -> dict[str, Any]:
-        answer = await self._answers.flows()
+    async def _flows(self, query: dict[str, str], age: float = FRESH) -> dict[str, Any]:
+        answer = await self._answers.flows(age)
         total, flows = chosen_flows(answer["flows"], query)
         return {"flows": flows, "total": total, "unread": answer["unread"]}
 
