@@ -17,7 +17,6 @@ import json
 import os
 import signal
 import sys
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Final
 
@@ -31,11 +30,6 @@ from router.platform.reason import reason
 
 LIFETIME: Final = 25
 """Seconds; the router gives it up before."""
-
-
-def command(file: Path) -> Sequence[str]:
-    """The command line that starts it, without the question."""
-    return (sys.executable, "-P", "-m", "router.cli.explain_program", str(file))
 
 
 def answer_question(file: Path, question: dict[str, Any]) -> dict[str, Any]:

@@ -5,11 +5,11 @@ from __future__ import annotations
 import logging
 import os
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
-from router.cli import exits, explain_program
+from router.cli import exits
 from router.cli.rules_file import rules_file, valid_rules
 from router.config.model import Config
 from router.control.commands import serve_control
@@ -40,7 +40,7 @@ def run(given: Path | None) -> int:
     report = log_problems if is_journal(sys.stderr, os.environ) else None
     file = rules_file(given)
     try:
-        system = this_system(reread.command(file), explain_program.command(file))
+        system = this_system(reread.command(file), _explain_command(file))
     except (PlatformError, OSError) as error:
         return _cannot_run(error) if valid_rules(file, report=report) else exits.BAD_RULES
     loaded = valid_rules(file, report=report)
@@ -62,6 +62,11 @@ def _run(config: Config, system: System, supervisor: Supervisor) -> int:
     except (PlatformError, OSError) as error:
         return _cannot_run(error)
     return exits.OK
+
+
+def _explain_command(file: Path) -> Sequence[str]:
+    """What answers `explain` of the control socket, without the question."""
+    return (sys.executable, "-P", "-m", "router.cli.explain_program", str(file))
 
 
 @contextmanager

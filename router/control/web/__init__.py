@@ -7,11 +7,11 @@ server, as an account without privileges and without the right to connect or to 
 answers GET requests by what it reads from them.
 
     __main__      the program that the guard starts
-    launch        the two processes
+    launch        the two processes; installed: whether they can be started
     connector     the connector and, in the server, its client
     server        the HTTP server: connections, deadlines
     access        which requests are refused: method, host, origin, token
-    app           paths and what they answer; flow_query: the query of flows
+    app           paths and what they answer; query: what a request asks for
     files         the page, in the folder `page`
     answers       the latest answers of the router, shared by those who want them at a time
     event_log, history, metrics    events, throughput of the last hour, the metrics of Prometheus

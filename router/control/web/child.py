@@ -15,7 +15,7 @@ from functools import partial
 from typing import Any, Final, Protocol
 
 from router.config.model import Config, Web
-from router.control.web.launch import not_installed
+from router.control.web.installed import not_installed
 from router.engine.events import Events
 from router.engine.loop import Loop
 from router.platform.base.errors import PlatformError

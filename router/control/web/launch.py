@@ -15,10 +15,10 @@ import signal
 import socket
 import sys
 from collections.abc import Sequence
-from importlib.util import find_spec
 from typing import Final, NoReturn
 
 from router.control.web.connector import Connections, serve_connections
+from router.control.web.installed import not_installed
 from router.control.web.settings import Settings
 from router.platform import confine_connector, confine_server
 from router.platform.base.descriptors import HasFileno
@@ -27,17 +27,7 @@ from router.platform.reason import reason
 
 log = logging.getLogger(__name__)
 
-NEEDED: Final = ("starlette", "uvicorn", "prometheus_client")
-NOT_INSTALLED: Final = "the web page needs {}, which {} not installed: pip install 'tunrouter[web]'"
 ENDING: Final = (signal.SIGINT, signal.SIGTERM)
-
-
-def not_installed() -> str | None:
-    """What lacks, in one sentence; None if nothing does. Imports nothing."""
-    lacking = [name.replace("_", "-") for name in NEEDED if find_spec(name) is None]
-    if not lacking:
-        return None
-    return NOT_INSTALLED.format(" and ".join(lacking), "is" if len(lacking) == 1 else "are")
 
 
 def serve(settings: Settings, ends: Sequence[HasFileno | int] = ()) -> int:
