@@ -13,9 +13,9 @@ from __future__ import annotations
 
 import json
 from collections import deque
-from collections.abc import Mapping
+from collections.abc import Callable
 from functools import partial
-from typing import Any, Final, Protocol
+from typing import Final, Protocol
 
 from router.control.connection import Answer
 from router.platform.base.descriptors import HasFileno
@@ -30,17 +30,17 @@ TOO_LONG: Final = f"the rules could not be read within {PATIENCE:g} s: try again
 CUT_OFF: Final = "the program that explains has ended before it was done: look at the router's log"
 MEMBERS: Final = ("destination", "protocol", "port")
 
-Question = Mapping[str, str | int | None]
-
 
 class Watcher(Protocol):
-    """The part of the event loop that is needed here; see router.engine.loop."""
+    """The part of the event loop that reads what programs write; see router.engine.loop."""
 
-    def watch(self, source: HasFileno, readable: Any) -> None: ...
+    now: float
+
+    def watch(self, source: HasFileno, readable: Callable[[], None]) -> None: ...
 
     def forget(self, source: HasFileno) -> None: ...
 
-    def call_later(self, delay: float, callback: Any) -> None: ...
+    def call_later(self, delay: float, callback: Callable[[], None]) -> None: ...
 
 
 class Explainer:

@@ -15,9 +15,9 @@ from functools import partial
 from typing import Any, Final, Protocol
 
 from router.config.model import Config, Web
+from router.control.explain import Watcher
 from router.control.web.installed import not_installed
 from router.engine.events import Events
-from router.engine.loop import Loop
 from router.platform.base.errors import PlatformError
 from router.platform.base.processes import Pipe, Processes
 
@@ -43,7 +43,7 @@ class Running(Protocol):
     def config(self) -> Config: ...
 
     @property
-    def loop(self) -> Loop: ...
+    def loop(self) -> Watcher: ...
 
     @property
     def system(self) -> HasProcesses: ...
@@ -73,7 +73,7 @@ def web_process(router: Running) -> Iterator[None]:
 class WebChild:
     """`follow` may be called at any time."""
 
-    def __init__(self, processes: Processes, loop: Loop) -> None:
+    def __init__(self, processes: Processes, loop: Watcher) -> None:
         self._processes = processes
         self._loop = loop
         self._wanted: Web | None = None

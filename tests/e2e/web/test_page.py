@@ -66,7 +66,8 @@ def shows(page: Chrome, name: str, words: str) -> None:
 
 
 def errors(page: Chrome) -> list[dict[str, Any]]:
-    return [entry for entry in page.get_log("browser") if entry["level"] != "INFO"]
+    entries = page.get_log("browser")  # type: ignore[no-untyped-call]
+    return [entry for entry in entries if entry["level"] != "INFO"]
 
 
 def seconds_until(condition: Callable[[], bool]) -> float:
