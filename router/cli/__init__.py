@@ -4,11 +4,12 @@
     rules_file   which file, reading it, printing its problems
     run          route until interrupted
     check        all problems, then the plan; report and plan_text print them
-    explain      what happens to packets to one address
+    explain      what happens to packets to one address; explain_program: for the running router
     reload       makes the running router read its rules again
     lists        list files joined, subtracted, compared
     status       the state of the running router; status_text formats it
     flows        the live flows of the running router; flows_text formats them
+    web          the web process, started by hand
     terminal     colours and progress at a terminal
 
 Commands import what they need when they are called: each starts as fast as it can.

@@ -6,10 +6,10 @@ import json
 import re
 import socket
 import sys
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from ipaddress import IPv4Address, IPv6Address, ip_address, ip_network
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from router.cli import exits
 from router.cli.rules_file import rules_file, valid_rules
@@ -31,12 +31,19 @@ class BadQuestionError(ValueError):
     """The message names the value and the remedy."""
 
 
+class Explained(NamedTuple):
+    """What becomes of a destination: as text, and as JSON, one object for each address."""
+
+    text: str
+    as_json: list[dict[str, Any]]
+
+
 def explain(
     given: Path | None, destination: str, protocol: str | None, port: int | None, *, as_json: bool
 ) -> int:
     """Print the answer; the exit status."""
     try:
-        _refuse_ports_without(protocol, port)
+        refuse_ports_without(protocol, port)
         addresses = resolve(destination)
     except BadQuestionError as error:
         print(f"tunrouter explain: {error}", file=sys.stderr)
@@ -44,18 +51,42 @@ def explain(
     loaded = valid_rules(rules_file(given), warnings=False)
     if loaded is None or loaded.config is None:
         return exits.BAD_RULES
-    config = loaded.config
-    rule_set = RuleSet.for_few_lookups(config)
-    situation = Situation.of(
-        config, rule_set, present_network(sources_of=wanted_interfaces(config))
-    )
-    answers = _answers(situation, addresses, protocol, port)
+    found = _explained(_situation(loaded.config), addresses, protocol, port)
     if as_json:
-        found = [_as_json(situation, each) for each in answers]
-        print(json.dumps(found if len(found) > 1 else found[0], indent=1))
+        answers = found.as_json
+        print(json.dumps(answers if len(answers) > 1 else answers[0], indent=1))
     else:
-        print("\n\n".join("\n".join(_as_text(situation, each)) for each in answers))
+        print(found.text)
     return exits.OK
+
+
+def explained(
+    config: Config,
+    destination: str,
+    protocol: str | None,
+    port: int | None,
+    before_lookup: Callable[[], None],
+) -> Explained:
+    """The same by rules that are read. before_lookup: called before a name is looked up.
+
+    Raises BadQuestionError.
+    """
+    situation = _situation(config)
+    before_lookup()
+    return _explained(situation, resolve(destination), protocol, port)
+
+
+def _situation(config: Config) -> Situation:
+    network = present_network(sources_of=wanted_interfaces(config))
+    return Situation.of(config, RuleSet.for_few_lookups(config), network)
+
+
+def _explained(
+    situation: Situation, addresses: Iterable[Address], protocol: str | None, port: int | None
+) -> Explained:
+    answers = _answers(situation, addresses, protocol, port)
+    text = "\n\n".join("\n".join(_as_text(situation, each)) for each in answers)
+    return Explained(text, [_as_json(situation, each) for each in answers])
 
 
 def _answers(
@@ -72,7 +103,8 @@ def _answers(
             ways.close()
 
 
-def _refuse_ports_without(protocol: str | None, port: int | None) -> None:
+def refuse_ports_without(protocol: str | None, port: int | None) -> None:
+    """Raises BadQuestionError for a port of a protocol that has none."""
     if port is not None and protocol is not None and protocol not in WITH_PORTS:
         raise BadQuestionError(f"{protocol} has no ports: leave out --port or --protocol")
 

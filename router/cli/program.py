@@ -84,6 +84,7 @@ def _parser() -> Parser:
     cleanup.set_defaults(command=_cleanup)
     _add_status(commands)
     _add_flows(commands)
+    _add_web(commands)
     service = commands.add_parser(
         "service", help="print a service for systemd or launchd, with how to install it"
     )
@@ -154,6 +155,21 @@ def _add_flows(commands: _Commands[Parser]) -> None:
     flows.add_argument("--json", action="store_true")
     _add_tun(flows)
     flows.set_defaults(command=_flows)
+
+
+def _add_web(commands: _Commands[Parser]) -> None:
+    web = commands.add_parser(
+        "web", help="serve a page, JSON and metrics about the running router (needs root)"
+    )
+    web.add_argument("--listen", metavar="ADDRESS", help="address and port (127.0.0.1:9469)")
+    web.add_argument(
+        "--token-file",
+        type=_path,
+        metavar="FILE",
+        help="the token that clients have to send; needed where other machines can reach ADDRESS",
+    )
+    _add_tun(web)
+    web.set_defaults(command=_web)
 
 
 def _add_reload(commands: _Commands[Parser]) -> None:
@@ -266,6 +282,12 @@ def _flows(options: argparse.Namespace) -> int:
 
     wanted = {"policy": options.policy, "rule": options.rule, "protocol": options.protocol}
     return flows(options.tun, wanted, options.sort, as_json=options.json)
+
+
+def _web(options: argparse.Namespace) -> int:
+    from router.cli.web import web  # noqa: PLC0415
+
+    return web(options.tun, options.listen, options.token_file)
 
 
 def _service(options: argparse.Namespace) -> int:

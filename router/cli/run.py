@@ -5,12 +5,15 @@ from __future__ import annotations
 import logging
 import os
 import sys
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 
 from router.cli import exits
 from router.cli.rules_file import rules_file, valid_rules
 from router.config.model import Config
 from router.control.commands import serve_control
+from router.control.web.child import web_process
 from router.engine.reload import reread
 from router.engine.router import Router
 from router.platform import present_network, this_system
@@ -37,7 +40,7 @@ def run(given: Path | None) -> int:
     report = log_problems if is_journal(sys.stderr, os.environ) else None
     file = rules_file(given)
     try:
-        system = this_system(reread.command(file))
+        system = this_system(reread.command(file), _explain_command(file))
     except (PlatformError, OSError) as error:
         return _cannot_run(error) if valid_rules(file, report=report) else exits.BAD_RULES
     loaded = valid_rules(file, report=report)
@@ -53,12 +56,24 @@ def run(given: Path | None) -> int:
 def _run(config: Config, system: System, supervisor: Supervisor) -> int:
     try:
         _warn(config)
-        router = Router(config, system, supervisor, serve_control)
+        router = Router(config, system, supervisor, _serve)
         system.processes.drop_privileges(config.user if config.user_place else usual_account())
         router.run()
     except (PlatformError, OSError) as error:
         return _cannot_run(error)
     return exits.OK
+
+
+def _explain_command(file: Path) -> Sequence[str]:
+    """What answers `explain` of the control socket, without the question."""
+    return (sys.executable, "-P", "-m", "router.cli.explain_program", str(file))
+
+
+@contextmanager
+def _serve(router: Router) -> Iterator[None]:
+    """What answers questions about the router while it runs."""
+    with serve_control(router), web_process(router):
+        yield
 
 
 def _cannot_run(error: PlatformError | OSError) -> int:

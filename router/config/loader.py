@@ -62,6 +62,7 @@ from router.config.schema import DEFAULT_POLICY, DEFAULT_USER, TOP_KEYS, USER_NA
 from router.config.sources import Sources
 from router.config.trust import Reader
 from router.config.tun import read_tun
+from router.config.web import read_web
 
 __all__ = ["Loaded", "Progress", "RulesFileUnreadable", "collector_paused", "load"]
 
@@ -177,13 +178,15 @@ def _read(
     rules = read_rules(findings, keys.get("rules"), table, library)
     default, default_place = _default(findings, table, keys.get("default"))
     user, user_place = _user(findings, keys.get("user"))
+    web = read_web(findings, keys.get("web"))
     library.read_all(progress)
     check_interfaces(findings, table, tun)
     check_loops(findings, table)
     check_used(findings, table)
     check_duplicates(findings, rules)
     return Config(
-        document.file, tun, table.policies, rules, default, default_place, user, user_place
+        *(document.file, tun, table.policies, rules, default, default_place, user, user_place),
+        web,
     )
 
 

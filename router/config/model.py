@@ -231,6 +231,20 @@ class Tun:
 
 
 @dataclass(frozen=True, slots=True)
+class Web:
+    """Where the web process listens.
+
+    host: an address without brackets. token: what clients have to send, which no text shows; None:
+    nothing; empty: it is not known to this user. Places do not count in a comparison.
+    """
+
+    host: str
+    port: int
+    token: str | None = field(default=None, repr=False)
+    place: Place | None = field(default=None, compare=False)
+
+
+@dataclass(frozen=True, slots=True)
 class Config:
     """A whole rules file. `policies` holds the built-in ones too."""
 
@@ -243,3 +257,4 @@ class Config:
     user: str = DEFAULT_USER
     """Whose rights the running router has."""
     user_place: Place | None = None
+    web: Web | None = None

@@ -30,6 +30,7 @@ TOP_KEYS = tuple(_SCHEMA["properties"])
 TUN_KEYS = tuple(_TUN)
 POLICY_KEYS = tuple(_DEFS["interface_policy"]["properties"])
 SOCKS5_KEYS = tuple(_DEFS["socks5_policy"]["properties"])
+WEB_KEYS = tuple(_SCHEMA["properties"]["web"]["properties"])
 RULE_KEYS = tuple(_DEFS["rule"]["properties"])
 
 POLICY_TYPES: tuple[str, ...] = tuple(
@@ -57,6 +58,8 @@ MAXIMUM_PORT: int = _DEFS["port"]["oneOf"][0]["maximum"]
 
 USER_NAME = re.compile(_SCHEMA["properties"]["user"]["pattern"])
 DEFAULT_USER: str = _SCHEMA["properties"]["user"]["default"]
+
+DEFAULT_LISTEN: str = _SCHEMA["properties"]["web"]["properties"]["listen"]["default"]
 
 DEFAULT_POLICY: str = _SCHEMA["properties"]["default"]["default"]
 DEFAULT_ON_DOWN: str = _DEFS["on_down"]["default"]

@@ -11,10 +11,8 @@ from __future__ import annotations
 
 import os
 import re
-import stat
 from collections.abc import Callable
 from ipaddress import IPv4Address, IPv6Address, ip_address
-from pathlib import Path
 
 from router.config.document import Mapping, Node, Scalar
 from router.config.fields import (
@@ -28,9 +26,7 @@ from router.config.fields import (
 )
 from router.config.host_names import is_host_name
 from router.config.model import Place, Proxy
-from router.config.opening import UntrustedError
-from router.config.problems import Severity, quoted
-from router.config.reading import untrusted
+from router.config.problems import quoted
 from router.config.schema import (
     BUILT_IN_POLICIES,
     DEFAULT_ICMP,
@@ -39,7 +35,7 @@ from router.config.schema import (
     UDP_MODES,
     VARIABLE,
 )
-from router.config.trust import NotRegularError
+from router.config.secret_file import read_secret
 from router.wire.socks5 import MOST_CREDENTIAL_BYTES, Credentials
 
 Refer = Callable[[Findings, Node, str], str | None]
@@ -195,41 +191,8 @@ def _from_variable(findings: Findings, entry: Entry, name: str) -> bytes | None:
 
 
 def _from_file(findings: Findings, entry: Entry, _name: str) -> bytes | None:
-    text = as_text(findings, entry.value, "'password_file'", "password_file: proxy-password")
-    if text is None:
-        return None
-    path = Path(findings.document.file).parent / text
-    try:
-        with findings.open_file(path) as opened:
-            mode, faults = opened.found.st_mode, opened.faults
-            line = opened.raw.read(2 * MOST_CREDENTIAL_BYTES)
-    except PermissionError:
-        findings.warning(
-            "password-unknown",
-            entry.value,
-            f"the password file {path} may not be read by this user",
-            "the router, which starts as root, needs it",
-        )
-        return b""
-    except UntrustedError as error:
-        findings.add(
-            untrusted(fault, Severity.ERROR, findings.place(entry.value)) for fault in error.faults
-        )
-        return None
-    except (OSError, ValueError, NotRegularError) as error:
-        why = error.strerror if isinstance(error, OSError) else str(error)
-        message = f"the password file {path} can't be read: {why}"
-        findings.error("missing-password-file", entry.value, message, "create it, or name another")
-        return None
-    findings.add(untrusted(each, Severity.WARNING, findings.place(entry.value)) for each in faults)
-    if mode & (stat.S_IRGRP | stat.S_IROTH):
-        findings.warning(
-            "password-file-readable",
-            entry.value,
-            f"others than its owner can read the password file {path}",
-            f"chmod 600 {path}",
-        )
-    return line.partition(b"\n")[0].removesuffix(b"\r")
+    secret = read_secret(findings, entry, "password", 2 * MOST_CREDENTIAL_BYTES)
+    return None if secret is None else secret.value
 
 
 def _via(findings: Findings, refer: Refer, entry: Entry | None) -> tuple[str | None, Place | None]:

@@ -56,7 +56,7 @@ def request(path: Path, request: Mapping[str, Any], patience: float = PATIENCE) 
     """
     with _reached(path, patience) as sock:
         received = _exchange(sock, json.dumps(request).encode() + b"\n")
-    return _understood(received, request)
+    return understood(received, request)
 
 
 def follow(path: Path, request: Mapping[str, Any]) -> Generator[dict[str, Any], None, None]:
@@ -70,7 +70,7 @@ def follow(path: Path, request: Mapping[str, Any]) -> Generator[dict[str, Any], 
         sock.settimeout(None)
         with sock.makefile("rb") as lines, contextlib.suppress(ConnectionResetError):
             for line in lines:
-                yield _understood(line, request)
+                yield understood(line, request)
 
 
 @contextlib.contextmanager
@@ -107,7 +107,18 @@ def _exchange(sock: socket.socket, request: bytes) -> bytes:
     return bytes(received)
 
 
-def _understood(received: bytes, request: Mapping[str, Any]) -> dict[str, Any]:
+def begun(path: Path, request: Mapping[str, Any]) -> socket.socket:
+    """A connection on which a request is sent, and whose answer the caller reads.
+
+    Raises NoAnswerError.
+    """
+    with _reached(path, PATIENCE) as sock:
+        sock.sendall(json.dumps(request).encode() + b"\n")
+        return socket.socket(fileno=sock.detach())
+
+
+def understood(received: bytes, request: Mapping[str, Any]) -> dict[str, Any]:
+    """The JSON object of an answer, or of a line. Raises NoAnswerError for a refusal too."""
     try:
         answer = json.loads(received)
     except ValueError as error:

@@ -9,6 +9,7 @@ from contextlib import closing, contextmanager
 from functools import partial
 
 from router.control.connection import Answer
+from router.control.explain import Explainer
 from router.control.flows import BadFilterError, flow_filter, flows
 from router.control.follow import Timers, at_interval, bad_interval, of_events
 from router.control.protocol import too_old
@@ -52,7 +53,8 @@ def commands(router: Router) -> Commands:
             _reply_or_follow(answer, lambda: flows(router, wanted), router.loop)
 
     def answer_events(answer: Answer) -> None:
-        answer.follow(partial(of_events, router.events))
+        recent = router.events.recent if answer.request.get("recent") is True else ()
+        answer.follow(partial(of_events, router.events, recent=tuple(recent)))
 
     def answer_reload(answer: Answer) -> None:
         router.reload.request(lambda outcome: answer.reply([as_line(outcome)]))
@@ -61,6 +63,7 @@ def commands(router: Router) -> Commands:
         "status": answer_status,
         "flows": answer_flows,
         "events": answer_events,
+        "explain": Explainer(router.system.processes, router.loop).answer,
         "reload": answer_reload,
     }
 

@@ -69,9 +69,9 @@ def at_interval(
         yield from make()
 
 
-def of_events(events: Events, wake: Wake) -> Feed:
-    """A line for each event from now on."""
-    waiting: deque[bytes] = deque()
+def of_events(events: Events, wake: Wake, recent: Iterable[Mapping[str, Any]] = ()) -> Feed:
+    """A line for each event from now on, after those of `recent`, MOST_WAITING at most."""
+    waiting = deque((_line(event) for event in recent), maxlen=MOST_WAITING)
     missed = 0
 
     def take(event: Mapping[str, Any]) -> None:
@@ -80,7 +80,7 @@ def of_events(events: Events, wake: Wake) -> Feed:
             waiting.append(lost(missed))
             missed = 0
         if len(waiting) < MOST_WAITING:
-            waiting.append(json.dumps(event).encode() + b"\n")
+            waiting.append(_line(event))
         else:
             missed += 1
         wake()
@@ -97,3 +97,7 @@ def of_events(events: Events, wake: Wake) -> Feed:
                 yield None
     finally:
         events.unsubscribe(take)
+
+
+def _line(event: Mapping[str, Any]) -> bytes:
+    return json.dumps(event).encode() + b"\n"

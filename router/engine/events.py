@@ -1,5 +1,7 @@
-"""What happens to the router as a whole, for whoever follows it: policies that go up or down, and
-reloads.
+"""What happens to the router as a whole, for followers: policies that go up or down, reloads, and
+conflicts with other programs.
+
+Always true: the last MOST_RECENT events are kept, for followers that begin later.
 
 Must not know: who follows.
 """
@@ -7,13 +9,16 @@ Must not know: who follows.
 from __future__ import annotations
 
 import time
+from collections import deque
 from collections.abc import Callable, Iterable, Mapping
-from typing import Any
+from typing import Any, Final
 
 from router.config.model import Config
 from router.engine.reload.outcome import Outcome
 from router.outbound.all import Outbounds
 from router.policy.resolve import effective
+
+MOST_RECENT: Final = 256
 
 Take = Callable[[Mapping[str, Any]], None]
 
@@ -23,6 +28,7 @@ class Events:
     it."""
 
     def __init__(self) -> None:
+        self.recent: deque[Mapping[str, Any]] = deque(maxlen=MOST_RECENT)
         self._subscribers: list[Take] = []
 
     def subscribe(self, take: Take) -> None:
@@ -49,6 +55,12 @@ class Events:
         """A reload has ended."""
         self._emit("reload", reloaded=outcome.done, summary=outcome.as_text())
 
+    def conflict(self, what: str) -> None:
+        """Another program has changed what is the router's. what: one sentence."""
+        self._emit("conflict", what=what)
+
     def _emit(self, event: str, **members: Any) -> None:
+        whole = {"time": round(time.time(), 3), "event": event, **members}
+        self.recent.append(whole)
         for take in list(self._subscribers):
-            take({"time": round(time.time(), 3), "event": event, **members})
+            take(whole)

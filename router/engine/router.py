@@ -95,7 +95,7 @@ class Router:
             log_policies(self._config, self.outbounds, self._config.policies)
             self._installed = InstalledRoutes(
                 *(self._config, rules, self.system, self.tun, self.obstacles.facts),
-                *(self.outbounds.proxy_servers, self.loop),
+                *(self.outbounds.proxy_servers, self.loop, self.events.conflict),
             )
             # The guard installs them while the rest is made here.
             finish_installing = self._installed.begin_installing()

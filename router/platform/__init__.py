@@ -9,6 +9,7 @@ import dataclasses
 import os
 import sys
 from collections.abc import Collection, Iterator, Sequence
+from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
@@ -24,18 +25,18 @@ if TYPE_CHECKING:
 NOT_HERE: Final = f"tunrouter does not run on {sys.platform} yet; it needs Linux"
 
 
-def this_system(reread: Sequence[str]) -> System:
+def this_system(reread: Sequence[str], explain: Sequence[str]) -> System:
     """The system that the router runs on.
 
-    reread: the command that Processes.start_reread starts. Raises PlatformError on a system that is
-    not supported, and without root.
+    reread, explain: the commands that Processes.start_reread and start_explain start. Raises
+    PlatformError on a system that is not supported, and without root.
     """
     if os.geteuid() != 0:
         raise PlatformError("a TUN device and raw sockets need root: run it by sudo")
     if sys.platform == "linux":
         from router.platform.linux.system import LinuxSystem  # noqa: PLC0415 - Linux only
 
-        return LinuxSystem(reread)
+        return LinuxSystem(reread, explain)
     raise PlatformError(NOT_HERE)
 
 
@@ -94,3 +95,28 @@ def control_sockets() -> dict[str, Path]:
 
         return of_linux()
     raise PlatformError(NOT_HERE)
+
+
+def confine_connector() -> None:
+    """Have no rights but to connect to sockets of this account, and to read files.
+
+    Raises PlatformError.
+    """
+    if sys.platform != "linux":
+        raise PlatformError(NOT_HERE)
+    from router.platform.linux.confined import confine_connector as on_linux  # noqa: PLC0415
+
+    on_linux()
+
+
+def confine_server() -> AbstractContextManager[None]:
+    """Have the rights of the router's account from the beginning of the context on, in which
+    listening sockets are bound; after it, none to open a socket or to connect one.
+
+    Raises PlatformError.
+    """
+    if sys.platform != "linux":
+        raise PlatformError(NOT_HERE)
+    from router.platform.linux.confined import confine_server as on_linux  # noqa: PLC0415
+
+    return on_linux()

@@ -188,7 +188,7 @@ if __name__ == "__main__":
     if sys.argv[1] == "--leave":
         del sys.argv[1]
         action = leave
-        enter.filter_system_calls = lambda: None
+        enter.filter_system_calls = lambda without=(): None
 
     def at_ready(router: Router, stack: ExitStack) -> None:
         started(router, stack)

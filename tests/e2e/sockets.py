@@ -53,10 +53,15 @@ def enter(namespace: Namespace) -> None:
     """Moves the calling thread into a namespace, for its lifetime."""
     descriptor = os.open(NAMESPACES / namespace.name, os.O_RDONLY)
     try:
-        if ctypes.CDLL(None, use_errno=True).setns(descriptor, CLONE_NEWNET):
-            raise OSError(ctypes.get_errno(), f"setns {namespace.name}")
+        set_namespace(descriptor)
     finally:
         os.close(descriptor)
+
+
+def set_namespace(descriptor: int) -> None:
+    """Moves the calling thread into the namespace of an open descriptor."""
+    if ctypes.CDLL(None, use_errno=True).setns(descriptor, CLONE_NEWNET):
+        raise OSError(ctypes.get_errno(), "setns")
 
 
 def stream(namespace: Namespace, family: Family) -> socket.socket:

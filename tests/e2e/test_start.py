@@ -9,6 +9,7 @@ from tests.e2e.testbed import V4, Testbed
 from tests.e2e.tunrouter import rules, running
 
 NOT_BEFORE_READY = {
+    "asyncio",
     "jsonschema",
     "netaddr",
     "prometheus_client",
@@ -16,6 +17,8 @@ NOT_BEFORE_READY = {
     "pygments",
     "rich",
     "scapy",
+    "starlette",
+    "uvicorn",
 }
 IMPORTED = re.compile(r"^import time: .*\| +(\S+)$", re.MULTILINE)
 

@@ -60,7 +60,8 @@ class Clock(Protocol):
 
 class InstalledRoutes:
     """`facts_of` gives what routes depend on of a policy at present, `servers` the addresses of the
-    proxies that the system's own routes lead to."""
+    proxies that the system's own routes lead to. conflict: called with one sentence when another
+    program has changed what is ours."""
 
     def __init__(
         self,
@@ -71,7 +72,9 @@ class InstalledRoutes:
         facts_of: FactsOf,
         servers: Callable[[], Sequence[ProxyServer]],
         clock: Clock,
+        conflict: Callable[[str], None] = lambda _: None,
     ) -> None:
+        self._conflict = conflict
         self._clock = clock
         self._backoff = Backoff()
         self._retry_is_due = False
@@ -207,6 +210,7 @@ class InstalledRoutes:
         """Log what was restored, and the conflict where it is removed again and again."""
         more = f" and {len(restored) - SHOWN} more" if len(restored) > SHOWN else ""
         what = ", ".join(restored[:SHOWN]) + more
+        self._conflict(f"another program has removed what is ours; restored: {what}")
         if self._backoff.wait:
             log.warning(
                 "another program keeps removing what is ours; restored: %s; not again for %g s: "
@@ -220,13 +224,15 @@ class InstalledRoutes:
     def _report_failed(self, failed: list[str]) -> None:
         """Log a failure once; it is tried again as long as it lasts."""
         if failed and failed != self._failed:
+            what = "; ".join(failed)
+            self._conflict(
+                f"another program has changed what is ours, and it cannot be restored: {what}"
+            )
             log.warning(
                 "another program has changed what is ours, and it cannot be restored: %s. Packets "
                 "that need it bypass the router until then: remove what prevents the repair of "
                 "%s; it is tried again every %d s",
-                "; ".join(failed),
-                self._tun.name,
-                RETRY,
+                *(what, self._tun.name, RETRY),
             )
         elif self._failed and not failed:
             log.info("everything of %s is restored", self._tun.name)

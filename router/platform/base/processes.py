@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import socket
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import NamedTuple, Protocol
 
 from router.platform.base.descriptors import HasFileno
@@ -59,6 +59,10 @@ class Supervisor(Protocol):
     def stopping(self) -> None: ...
 
 
+Started = Callable[[Pipe | PlatformError], None]
+"""Called with the output of a program, or with why it has not been started."""
+
+
 class GuardConnection(HasFileno, Protocol):
     """The connection to the process that undoes the router's changes when the router is killed."""
 
@@ -93,9 +97,24 @@ class Processes(Protocol):
         standard output. Raises PlatformError."""
         ...
 
-    def start_resolver(self, host: str, done: Callable[[Pipe | PlatformError], None]) -> None:
+    def start_resolver(self, host: str, done: Started) -> None:
         """Start router.platform.host_names for a name, without waiting, and call back with its
         standard output. One that still runs is ended."""
+        ...
+
+    def start_explain(self, question: Mapping[str, str | int | None], done: Started) -> None:
+        """Start the program that was named at the beginning, with the privileges of the start, for
+        a destination (an address or a host name), a protocol and a port, without waiting, and call
+        back with its standard output. One that still runs is ended."""
+        ...
+
+    def start_web(self, host: str, port: int, token: str | None, done: Started) -> None:
+        """Start router.control.web without waiting, and call back with its standard output, which
+        ends when it does. One that still runs is ended."""
+        ...
+
+    def end_web(self) -> None:
+        """End it, if it runs."""
         ...
 
     def control_socket(self) -> socket.socket:

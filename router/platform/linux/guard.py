@@ -8,9 +8,11 @@ import os
 import resource
 import sys
 from collections.abc import Sequence
+from itertools import takewhile
 from typing import Final
 
 from router.platform.linux.operations.all import LinuxOperations
+from router.platform.linux.operations.arguments import BETWEEN_COMMANDS
 from router.platform.linux.reread import Program
 from router.platform.log import log_to
 from router.platform.privileged.guard import serve
@@ -23,11 +25,13 @@ MEMORY: Final = 4 << 30
 log = logging.getLogger(__name__)
 
 
-def main(reread: Sequence[str]) -> int:
-    """Serve the router; the exit status."""
+def main(arguments: Sequence[str]) -> int:
+    """Serve the router; the exit status. arguments: see BETWEEN_COMMANDS."""
     _limit_memory()
+    first = list(takewhile(BETWEEN_COMMANDS.__ne__, arguments))
+    explain = arguments[len(first) + 1 :]
     try:
-        return serve(LinuxOperations(Program(reread)))
+        return serve(LinuxOperations(Program(first), Program(explain)))
     except OSError as error:
         log.error("the guard cannot go on: %s: %s", reason(error), remedy(error))  # noqa: TRY400 - for people
         return 1

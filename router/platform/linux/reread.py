@@ -1,5 +1,5 @@
-"""Programs that the guard starts for the router, and their output: the one that reads the rules
-file again, which needs the privileges of the start, and the one that resolves host names.
+"""Programs that the guard starts for the router, and their output: those that read the rules file,
+which needs the privileges of the start, the one that resolves host names, and the web process.
 
 The guard hands over the end of the pipe that the router reads. It has the commands from its own
 start on.
@@ -30,17 +30,25 @@ class Program:
         self._command = command
         self._process: subprocess.Popen[bytes] | None = None
 
-    def start(self, *arguments: str) -> int:
+    def start(self, *arguments: str, line: bytes | None = None) -> int:
         """The descriptor that its output is to be read from, which belongs to the caller. Kills
-        one that still runs, whose output is no longer read. Raises PlatformError."""
+        one that still runs, whose output is no longer read.
+
+        line: what it gets on its standard input, which ends with this process; None: an input that
+        is empty. Raises PlatformError.
+        """
         self.end()
         output, into = os.pipe()
         with contextlib.suppress(OSError):
             fcntl.fcntl(output, fcntl.F_SETPIPE_SZ, CAPACITY)
         try:
             self._process = subprocess.Popen(
-                [*self._command, *arguments], stdin=subprocess.DEVNULL, stdout=into
+                [*self._command, *arguments],
+                stdin=subprocess.DEVNULL if line is None else subprocess.PIPE,
+                stdout=into,
             )
+            if line is not None:
+                _write(self._process, line)
         except OSError as error:
             os.close(output)
             raise PlatformError(
@@ -55,11 +63,21 @@ class Program:
         if self._process is not None:
             self._process.kill()
             self._process.wait()
+            if self._process.stdin is not None:
+                self._process.stdin.close()
 
     def reap(self) -> None:
         """Collect the status of the program if it has ended."""
         if self._process is not None:
             self._process.poll()
+
+
+def _write(process: subprocess.Popen[bytes], line: bytes) -> None:
+    """Shorter than a pipe has room for, so that this waits for nobody."""
+    assert process.stdin is not None
+    with contextlib.suppress(BrokenPipeError):
+        process.stdin.write(line)
+        process.stdin.flush()
 
 
 class Output:

@@ -13,6 +13,7 @@ from router.platform.linux.client.routes import LinuxRoutes
 from router.platform.linux.client.sockets import LinuxSockets
 from router.platform.linux.client.tuns import LinuxTuns
 from router.platform.linux.interfaces import LinuxInterfaces
+from router.platform.linux.operations.arguments import BETWEEN_COMMANDS
 from router.platform.linux.poller import LinuxPoller
 from router.platform.linux.tcp import LinuxTcpSockets
 from router.platform.privileged.client import GuardClient
@@ -23,13 +24,16 @@ GUARD: Final = "router.platform.linux.guard"
 class LinuxSystem:
     """See System.
 
-    reread: the command that `processes.start_reread` starts.
+    reread, explain: the commands that `processes.start_reread` and `start_explain` start.
     offloads: whether the TUN may leave checksums and segmentation to the router, and bytes may be
     spliced. Without, everything works the same, slower, as on a system that has neither.
     """
 
-    def __init__(self, reread: Sequence[str], *, offloads: bool = True) -> None:
-        self._guard = guard = GuardClient(GUARD, reread)
+    def __init__(
+        self, reread: Sequence[str], explain: Sequence[str] = (), *, offloads: bool = True
+    ) -> None:
+        arguments = (*reread, BETWEEN_COMMANDS, *explain)
+        self._guard = guard = GuardClient(GUARD, arguments)
         self.tuns = LinuxTuns(guard, offloads=offloads)
         self.routes = LinuxRoutes(guard)
         self.sockets = LinuxSockets(guard)

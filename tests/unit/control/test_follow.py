@@ -239,3 +239,16 @@ def test_intervals_that_cannot_be_had(interval: object) -> None:
 @pytest.mark.parametrize("interval", [0.1, 1, 2.5, 3600])
 def test_intervals(interval: float) -> None:
     assert bad_interval(interval) is None
+
+
+def test_recent_events_come_first_and_no_more_than_are_kept() -> None:
+    events = MemoryEvents()
+    recent = [{"number": number} for number in range(MOST_WAITING + 3)]
+    feed = of_events(events, lambda: None, recent)
+    found = [json.loads(next(feed) or b"null") for _ in range(MOST_WAITING)]
+    assert found == recent[3:]
+    assert next(feed) is None
+    events.emit(number="new")
+    assert json.loads(next(feed) or b"null") == {"number": "new"}
+    feed.close()
+    assert events.subscribers == []

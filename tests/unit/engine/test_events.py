@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from router.engine.events import Events
+from router.engine.events import MOST_RECENT, Events
 from router.engine.reload.compiled import Report
 from router.engine.reload.outcome import Outcome
 from tests.unit.engine.world import World
@@ -50,3 +50,13 @@ def test_only_subscribers_are_told(seen: list[Event]) -> None:
     events.unsubscribe(seen.append)
     events.reloaded(Outcome.refused(Report()))
     assert seen == []
+
+
+def test_the_last_events_are_kept_for_those_who_follow_later(seen: list[Event]) -> None:
+    events = Events()
+    for number in range(MOST_RECENT + 5):
+        events.conflict(f"number {number}")
+    assert len(events.recent) == MOST_RECENT
+    assert dict(events.recent[-1]) == {
+        **{"time": 1_700_000_000.123, "event": "conflict", "what": f"number {MOST_RECENT + 4}"},
+    }

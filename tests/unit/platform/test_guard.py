@@ -10,7 +10,8 @@ from typing import Any, NoReturn
 import pytest
 
 from router.platform.base.errors import PlatformError
-from router.platform.linux.operations.all import START_BURST, LinuxOperations
+from router.platform.linux.operations.all import LinuxOperations
+from router.platform.linux.operations.started import START_BURST
 from router.platform.linux.reread import Program
 from router.platform.privileged.channel import Message
 from router.platform.privileged.guard import carry_out
@@ -22,7 +23,7 @@ OFFLOADS = {"offloads": False}
 @pytest.fixture
 def operations() -> LinuxOperations:
     """Real ones that have no TUN yet, and some that fail."""
-    operations = LinuxOperations(Program(()))
+    operations = LinuxOperations(Program(()), Program(()))
 
     def refuse() -> NoReturn:
         raise PlatformError("tun11 is gone")
@@ -93,6 +94,14 @@ def test_an_interface_that_is_gone_is_refused_by_name(operations: LinuxOperation
         ["start_resolver", {"host": "-h"}],
         ["start_resolver", {"host": "a" * 300}],
         ["start_resolver", {"host": ["proxy.example"]}],
+        ["start_explain", {"destination": "-c", "protocol": None, "port": None}],
+        ["start_explain", {"destination": "192.0.2.1", "protocol": "gre", "port": None}],
+        ["start_explain", {"destination": "192.0.2.1", "protocol": "tcp", "port": 65536}],
+        ["start_web", {"host": "localhost", "port": 9469, "token": None}],
+        ["start_web", {"host": "127.0.0.1", "port": 0, "token": None}],
+        ["start_web", {"host": "0.0.0.0", "port": 9469, "token": None}],
+        ["start_web", {"host": "0.0.0.0", "port": 9469, "token": "too short"}],
+        ["start_web", {"host": "127.0.0.1", "port": 9469, "token": ["no text, but a list"]}],
     ],
     ids=str,
 )
@@ -103,14 +112,14 @@ def test_an_invalid_request_is_refused(operations: LinuxOperations, request_: An
 
 
 def test_the_rules_are_not_read_more_often_than_anybody_needs(operations: LinuxOperations) -> None:
-    operations._program = Program((sys.executable, "-S", "-c", ""))
+    operations._started._reread = Program((sys.executable, "-S", "-c", ""))
     outcomes = []
     for _ in range(3 * START_BURST):
         done = carry_out(operations, Message(["start_reread", {}]))
         outcomes.append("value" in done.value)
         for descriptor in done.descriptors:
             os.close(descriptor)
-    operations._program.end()
+    operations._started._reread.end()
     assert START_BURST <= outcomes.count(True) < len(outcomes)
 
 

@@ -51,11 +51,17 @@ HOSTILE = {
 }
 
 
-def decision(machine: str, call: int, *arguments: int, audit: int | None = None) -> int:
+def decision(
+    machine: str,
+    call: int,
+    *arguments: int,
+    audit: int | None = None,
+    without: tuple[str, ...] = (),
+) -> int:
     """What the kernel would do: the result of the program for one call."""
     audit = MACHINES[machine].audit if audit is None else audit
     data = struct.pack("=IIQ6Q", call, audit, 0, *(*arguments, *[0] * 6)[:6])
-    instructions = filters.program(MACHINES[machine], PID)
+    instructions = filters.program(MACHINES[machine], PID, without)
     position = accumulator = 0
     while True:
         code, yes, no, k = instructions[position]
@@ -112,6 +118,23 @@ def test_the_program_fits_into_jumps(machine: str) -> None:
 def test_calls_of_another_abi_end_the_process(machine: str, call: int) -> None:
     i386 = 0x40000003
     assert decision(machine, call, audit=i386) == filters.SECCOMP_RET_KILL_PROCESS
+
+
+@NATIVE
+def test_calls_that_are_left_out_are_refused_and_no_others(machine: str) -> None:
+    """As of the web process, which may connect to nothing."""
+    without = ("socket", "connect", "bind")
+    arguments = (socket.AF_UNIX, 0, 0)
+    differ = {
+        call
+        for call in range(500)
+        if decision(machine, call, *arguments)
+        != decision(machine, call, *arguments, without=without)
+    }
+    assert differ == {number(machine, name) for name in without}
+    for name in without:
+        found = decision(machine, number(machine, name), *arguments, without=without)
+        assert found == filters.SECCOMP_RET_ERRNO | errno.EPERM
 
 
 def test_calls_of_x32_end_the_process() -> None:

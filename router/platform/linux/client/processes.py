@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import logging
 import resource
 import socket
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 from router.platform.account import become
 from router.platform.base.errors import PlatformError
@@ -20,6 +21,8 @@ from router.platform.privileged.client import GuardClient
 from router.platform.reason import reason
 
 log = logging.getLogger(__name__)
+
+Started = Callable[[Output | PlatformError], None]
 
 ROOT: Final = "root"
 
@@ -53,7 +56,30 @@ class LinuxProcesses:
         (output,) = self._guard.call("start_reread").descriptors
         return Output(output)
 
-    def start_resolver(self, host: str, done: Callable[[Output | PlatformError], None]) -> None:
+    def start_resolver(self, host: str, done: Started) -> None:
+        self._start("start_resolver", done, host=host)
+
+    def start_explain(
+        self,
+        question: Mapping[str, str | int | None],
+        done: Started,
+    ) -> None:
+        self._start("start_explain", done, **question)
+
+    def start_web(
+        self,
+        host: str,
+        port: int,
+        token: str | None,
+        done: Started,
+    ) -> None:
+        self._start("start_web", done, host=host, port=port, token=token)
+
+    def end_web(self) -> None:
+        with contextlib.suppress(PlatformError):  # a guard that has ended has ended it too
+            self._guard.request("end_web", lambda _: None)
+
+    def _start(self, operation: str, done: Started, **arguments: Any) -> None:
         def started(reply: Message | Exception) -> None:
             if isinstance(reply, Message):
                 (output,) = reply.descriptors
@@ -62,7 +88,7 @@ class LinuxProcesses:
                 done(PlatformError(reason(reply)))
 
         try:
-            self._guard.request("start_resolver", started, host=host)
+            self._guard.request(operation, started, **arguments)
         except PlatformError as error:
             done(error)
 

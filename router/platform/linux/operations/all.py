@@ -4,44 +4,32 @@ from __future__ import annotations
 
 import os
 import signal
-import sys
-import time
 from collections.abc import Callable, Container, Mapping
-from typing import Final
 
-from router.flows.limiter import TokenBucket
-from router.platform.base.errors import PlatformError
 from router.platform.linux.operations.answers import AnswerOperations
-from router.platform.linux.operations.arguments import check_host_name
 from router.platform.linux.operations.host_rules import host_rules, request_of, watch_host_rules
 from router.platform.linux.operations.interfaces import InterfaceOperations
 from router.platform.linux.operations.sockets import SocketOperations
+from router.platform.linux.operations.started import StartedPrograms
 from router.platform.linux.operations.tun import TunOperations
 from router.platform.linux.process_descriptor import process_descriptor
 from router.platform.linux.reread import Program
 from router.platform.linux.undoer import Undoer
 from router.platform.privileged.channel import Message
 
-STARTS_PER_SECOND: Final = 2
-START_BURST: Final = 20
-"""Processes that read the rules, or resolve a name, of each of which one runs at a time."""
-RESOLVER: Final = (sys.executable, "-P", "-m", "router.platform.host_names")
-
 
 class LinuxOperations:
-    """See Operations. program: reads the rules file again."""
+    """See Operations. program: reads the rules file again. explain: explains by it."""
 
-    def __init__(self, program: Program) -> None:
+    def __init__(self, program: Program, explain: Program) -> None:
         self.router = process_descriptor(os.getppid())
         tun = TunOperations(self.router)
         interfaces = InterfaceOperations(tun)
         sockets = SocketOperations(tun)
         answers = AnswerOperations()
-        self._program = program
-        self._resolver = Program(RESOLVER)
-        signal.signal(signal.SIGCHLD, lambda *_: self._reap())
-        self._readers = TokenBucket(STARTS_PER_SECOND, START_BURST)
-        self._resolvers = TokenBucket(STARTS_PER_SECOND, START_BURST)
+        started = StartedPrograms(tun, program, explain)
+        self._started = started
+        signal.signal(signal.SIGCHLD, lambda *_: started.reap())
         self._tun = tun
         self.with_records: Container[str] = {"add_routes", "reconcile", "count_answers"}
         self.by_name: Mapping[str, Callable[..., Message]] = {
@@ -62,8 +50,11 @@ class LinuxOperations:
             "control_socket": sockets.control_socket,
             "answer_counters": answers.answer_counters,
             "count_answers": answers.count_answers,
-            "start_reread": self._start_reread,
-            "start_resolver": self._start_resolver,
+            "start_reread": started.start_reread,
+            "start_resolver": started.start_resolver,
+            "start_explain": started.start_explain,
+            "start_web": started.start_web,
+            "end_web": started.end_web,
             "nothing": lambda: Message(None),
         }
 
@@ -72,23 +63,5 @@ class LinuxOperations:
         return self._tun.undoer
 
     def close(self) -> bool:
-        self._program.end()
-        self._resolver.end()
+        self._started.end()
         return self.undoer is None or self.undoer.close()
-
-    def _start_reread(self) -> Message:
-        """Hands over the pipe that the program writes to. Raises PlatformError."""
-        if not self._readers.take(time.monotonic()):
-            raise PlatformError("the rules are read too often: try again in a second")
-        return Message(None, [self._program.start()])
-
-    def _start_resolver(self, host: str) -> Message:
-        """The same of the program that resolves a name. Raises PlatformError."""
-        name = check_host_name(host)
-        if not self._resolvers.take(time.monotonic()):
-            raise PlatformError("names are resolved too often: try again in a second")
-        return Message(None, [self._resolver.start(name)])
-
-    def _reap(self) -> None:
-        self._program.reap()
-        self._resolver.reap()

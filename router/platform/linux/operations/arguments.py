@@ -10,6 +10,7 @@ Must not know: what is requested.
 from __future__ import annotations
 
 import errno
+from collections.abc import Sequence
 from ipaddress import IPv4Address, IPv6Address, ip_address
 from typing import Any, Final
 
@@ -18,6 +19,9 @@ from router.config.interfaces import interface_fault
 from router.platform.base.errors import PlatformError
 from router.platform.linux.interface_requests import flags_of, index_of
 
+BETWEEN_COMMANDS: Final = "--then--"
+"""In the arguments of the guard's program: between the command that reads the rules file again and
+the one that explains."""
 MOST_INDEX: Final = 0x7FFFFFFF
 IFF_LOOPBACK: Final = 8
 """linux/if.h"""
@@ -68,6 +72,12 @@ def check_host_name(value: Any) -> str:
     """One that a policy may have; neither an option nor an address."""
     if not isinstance(value, str) or not is_host_name(value):
         raise invalid("a host name", value)
+    return value
+
+
+def check_one_of(value: Any, known: Sequence[str]) -> str:
+    if not isinstance(value, str) or value not in known:
+        raise invalid(f"one of {', '.join(known)}", value)
     return value
 
 

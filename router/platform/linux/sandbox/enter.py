@@ -11,7 +11,9 @@ import errno
 import fcntl
 import os
 import platform
+from collections.abc import Collection
 from itertools import count
+from struct import Struct
 from typing import Final
 
 from router.platform.linux.icmp_filter import SOCK_FILTER, SOCK_FPROG
@@ -28,6 +30,11 @@ PR_CAP_AMBIENT_CLEAR_ALL: Final = 4
 SECCOMP_SET_MODE_FILTER: Final = 1
 SECCOMP_MODE_FILTER: Final = 2
 SECCOMP_FILTER_FLAG_SPEC_ALLOW: Final = 1 << 2
+CAPABILITY_VERSION_3: Final = 0x20080522
+CAP_HEADER: Final = Struct("=Ii")
+CAP_DATA_SIZE: Final = 24
+"""linux/capability.h: struct __user_cap_header_struct, and two of __user_cap_data_struct."""
+THIS_PROCESS: Final = 0
 TIOCNOTTY: Final = 0x5422
 TERMINAL: Final = "/dev/tty"
 
@@ -65,13 +72,22 @@ def forbid_new_privileges() -> None:
     _prctl(PR_SET_DUMPABLE, 0)
 
 
-def filter_system_calls() -> None:
-    """For good. Raises OSError; ENOSYS or EINVAL where the kernel or the machine has no filter."""
+def drop_capabilities() -> None:
+    """Have none from now on, whatever the user. Raises OSError."""
+    header = CAP_HEADER.pack(CAPABILITY_VERSION_3, THIS_PROCESS)
+    if _libc.capset(header, bytes(CAP_DATA_SIZE)):
+        number_ = ctypes.get_errno()
+        raise OSError(number_, os.strerror(number_))
+
+
+def filter_system_calls(without: Collection[str] = ()) -> None:
+    """For good; `without` some that a router may make. Raises OSError; ENOSYS or EINVAL where the
+    kernel or the machine has no filter."""
     machine = MACHINES.get(platform.machine())
     call = None if machine is None else number(SECCOMP, machine)
     if machine is None or call is None:
         raise OSError(errno.ENOSYS, os.strerror(errno.ENOSYS))
-    _apply(call, program(machine, os.getpid()))
+    _apply(call, program(machine, os.getpid(), without))
 
 
 def _apply(call: int, instructions: list[Encoded]) -> None:

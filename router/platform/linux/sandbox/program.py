@@ -77,9 +77,10 @@ Encoded = tuple[int, int, int, int]
 """Code, jump if true, jump if false, k; as of struct sock_filter (linux/filter.h)."""
 
 
-def program(machine: Machine, pid: int) -> list[Encoded]:
-    """The filter for the process `pid`."""
-    return assemble([*_head(machine), *_search(_segments(machine)), *_checks(pid), *_ends()])
+def program(machine: Machine, pid: int, without: Collection[str] = ()) -> list[Encoded]:
+    """The filter for the process `pid`. without: calls that a router may make and it may not."""
+    segments = _segments(machine, without)
+    return assemble([*_head(machine), *_search(segments), *_checks(pid), *_ends()])
 
 
 def assemble(lines: Sequence[Line]) -> list[Encoded]:
@@ -110,10 +111,14 @@ def _head(machine: Machine) -> Iterator[Line]:
     yield Instruction(LOAD, NUMBER)
 
 
-def _segments(machine: Machine) -> list[tuple[int, str]]:
+def _segments(machine: Machine, without: Collection[str]) -> list[tuple[int, str]]:
     """Each number from which on another label applies, in order, from 0 on."""
-    labels = {number(numbers, machine): ALLOW for numbers in ALLOWED.values()}
-    labels |= {number(numbers, machine): name for name, numbers in CHECKED.items()}
+    labels = {
+        number(numbers, machine): ALLOW for name, numbers in ALLOWED.items() if name not in without
+    }
+    labels |= {
+        number(numbers, machine): name for name, numbers in CHECKED.items() if name not in without
+    }
     found = [(0, REFUSE)]
     for call in sorted(each for each in labels if each is not None):
         if found[-1][0] == call:

@@ -60,7 +60,15 @@ def system() -> FailingSystem:
 
 
 @pytest.fixture
-def installed(tmp_path: Path, system: FailingSystem, clock: Rounds) -> InstalledRoutes:
+def conflicts() -> list[str]:
+    """What was reported as an event."""
+    return []
+
+
+@pytest.fixture
+def installed(
+    tmp_path: Path, system: FailingSystem, clock: Rounds, conflicts: list[str]
+) -> InstalledRoutes:
     file = tmp_path / "rules.yaml"
     file.write_text("version: 1\nrules:\n  - {cidr: 198.51.100.0/24, policy: reply}\n")
     config = load(file).config
@@ -71,6 +79,7 @@ def installed(tmp_path: Path, system: FailingSystem, clock: Rounds) -> Installed
         *(config, RuleSet.build(config), cast(Any, system), cast(Any, tun), lambda _: None),
         list,
         clock,
+        conflicts.append,
     )
     made.begin_installing()()
     return made
@@ -81,6 +90,7 @@ def test_a_failure_is_logged_once_and_tried_again(
     system: FailingSystem,
     clock: Rounds,
     caplog: pytest.LogCaptureFixture,
+    conflicts: list[str],
 ) -> None:
     caplog.set_level(logging.INFO)
     installed.reconcile()
@@ -91,6 +101,9 @@ def test_a_failure_is_logged_once_and_tried_again(
     clock.wait(2 * RETRY)
     assert "restored: fd77::1/126" in caplog.text
     assert "is restored" in caplog.text
+    assert [each.rpartition(": ")[2] for each in conflicts] == [
+        *("fd77::1/126 (Permission denied)", "fd77::1/126")
+    ]
     attempts = system.attempts
     clock.wait(5 * RETRY)
     assert system.attempts == attempts, "nothing is left to restore"
