@@ -12,7 +12,7 @@ import pytest
 
 from tests.e2e import ping, probes, sockets
 from tests.e2e.direct.ends import PATHS, connection, datagrams
-from tests.e2e.direct.uploads import upload
+from tests.e2e.direct.uploads import upload, upload_of_datagrams
 from tests.e2e.testbed import Family, Testbed
 from tests.e2e.tunrouter import TUN
 from tests.e2e.udp import CLOSED, ECHO, RULES, exchange
@@ -56,6 +56,8 @@ table inet direct_test {
 }
 """
 SOME = 4 << 20
+"""Bytes."""
+SOME_DATAGRAMS = 1 << 20
 """Bytes."""
 PROHIBITED = {errno.EPERM, errno.EACCES, errno.EHOSTUNREACH}
 
@@ -128,6 +130,26 @@ def test_a_rule_stops_an_upload_at_once(
         assert _refusal(bed, family, address) in PROHIBITED
         bed.router.run("nft", "flush", "chain", "inet", "direct_test", "output")
         running.wait_for_more(SOME)
+
+
+@PATHS
+def test_a_rule_stops_datagrams_at_once(
+    bed: Testbed, family: Family, through: int, bare: int
+) -> None:
+    """Those that leave in frames for the system to cut, as on the bare path.
+
+    How many of them leave raw is tested by tests/unit/engine/direct/test_runs.py.
+    """
+    protocol = "ip" if family.version == 4 else "ip6"
+    for host in (through, bare):
+        address = family.far(host)
+        with firewall(bed, OUTPUT), upload_of_datagrams(bed, family, address) as running:
+            running.wait_for_more(SOME_DATAGRAMS)
+            rule = f"oifname {{ eth0, wg0 }} {protocol} daddr {address} drop"
+            bed.router.run("nft", "add", "rule", "inet", "direct_test", "output", *rule.split())
+            wait_until(running.is_silent, "the datagrams to stop")
+            bed.router.run("nft", "flush", "chain", "inet", "direct_test", "output")
+            running.wait_for_more(SOME_DATAGRAMS)
 
 
 def _refusal(bed: Testbed, family: Family, address: str) -> int | None:
