@@ -11,7 +11,7 @@ from contextlib import contextmanager
 import pytest
 
 from tests.e2e import ping, probes, sockets
-from tests.e2e.direct.ends import PATHS, connection, datagrams
+from tests.e2e.direct.ends import PATHS, connection, datagrams, is_direct
 from tests.e2e.direct.uploads import upload, upload_of_datagrams
 from tests.e2e.testbed import Family, Testbed
 from tests.e2e.tunrouter import TUN
@@ -35,6 +35,15 @@ table inet direct_test {{
     }}
 }}
 """
+IPTABLES = """
+*filter
+:INPUT DROP
+-A INPUT -i lo -j ACCEPT
+-A INPUT -m conntrack --ctstate ESTABLISHED,RELATED -j ACCEPT
+COMMIT
+"""
+"""Of iptables-nft, for both families; neighbours are let in besides."""
+NEIGHBOURS = "-A INPUT -p ipv6-icmp --icmpv6-type {} -j ACCEPT\n"
 INVALID = """
 table inet direct_test {
     chain input {
@@ -63,6 +72,19 @@ PROHIBITED = {errno.EPERM, errno.EACCES, errno.EHOSTUNREACH}
 
 
 @contextmanager
+def iptables(bed: Testbed) -> Iterator[None]:
+    discovery = "".join(NEIGHBOURS.format(kind) for kind in ("135", "136"))
+    for program, more in (("iptables", ""), ("ip6tables", discovery)):
+        rules = IPTABLES.replace("COMMIT", f"{more}COMMIT")
+        bed.router.run(f"{program}-nft-restore", stdin=rules)
+    try:
+        yield
+    finally:
+        for family in ("ip", "ip6"):
+            bed.router.run("nft", "delete", "table", family, "filter")
+
+
+@contextmanager
 def firewall(bed: Testbed, text: str) -> Iterator[None]:
     bed.router.run("nft", "-f", "-", stdin=text)
     try:
@@ -81,12 +103,13 @@ def invalid_packets(bed: Testbed) -> int:
     )
 
 
-@pytest.mark.parametrize("text", [STRICT, INVALID], ids=["strict", "invalid"])
+@pytest.mark.parametrize("text", [STRICT, INVALID, IPTABLES], ids=["strict", "invalid", "iptables"])
 @PATHS
 def test_all_is_as_without(
     bed: Testbed, family: Family, text: str, through: int, bare: int
 ) -> None:
-    with firewall(bed, text):
+    with iptables(bed) if text is IPTABLES else firewall(bed, text):
+        assert is_direct(bed, family, family.far(through))
         for host in (through, bare):
             address = family.far(host)
             assert ping.answered(bed.router, address, count=1).received == 1
