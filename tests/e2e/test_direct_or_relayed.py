@@ -11,16 +11,18 @@ from typing import Any
 
 import pytest
 
-from tests.e2e import ping
+from tests.e2e import ping, probes, sockets
 from tests.e2e.capture import Capture
+from tests.e2e.direct.ends import end
 from tests.e2e.test_route_sources import source
 from tests.e2e.testbed import FAMILIES, V4, Family, Testbed
 from tests.e2e.tunrouter import PROGRAM, TUN, Tunrouter, relayed, rules, running
+from tests.e2e.udp import ECHO, exchange, sixteen
 from tests.e2e.wait import wait_until
 
-HOME, OFFICE = 9, 40
+HOME, OFFICE, BARE = 9, 40, 48
 SPLIT = rules(
-    *(f"{family.far_net} -> home" for family in FAMILIES),
+    *(f"{sixteen(family, 0)} -> home" for family in FAMILIES),
     *(f"{family.office_net} -> office" for family in FAMILIES),
 )
 CONTAINERS = """
@@ -45,6 +47,14 @@ table inet tr_host {
         type nat hook postrouting priority 100
         oifname "eth0" ip daddr 198.51.100.0/24 snat ip to 192.0.2.200
         oifname "eth0" ip6 daddr 2001:db8:100::/64 snat ip6 to 2001:db8:2::200
+    }
+}
+"""
+MASQUERADES = """
+table inet tr_host {
+    chain postrouting {
+        type nat hook postrouting priority 100
+        oifname != "lo" masquerade
     }
 }
 """
@@ -74,6 +84,10 @@ def wait_for_source(bed: Testbed, router: Tunrouter, family: Family, wanted: str
         f"programs to send from {wanted}",
         detail=lambda: router.log,
     )
+
+
+def wait_until_relayed(bed: Testbed) -> None:
+    wait_until(lambda: policy(bed, "home")["path"] == "relayed", "the relayed path")
 
 
 @pytest.fixture
@@ -116,13 +130,76 @@ def test_a_translation_on_the_way_out_applies(
     bed.router.ip(f"addr add {address}/{length} dev eth0" + " nodad" * (family.version == 6))
     try:
         with laid(bed, TRANSLATES):
-            wait_until(lambda: policy(bed, "home")["path"] == "relayed", "the relayed path")
+            wait_until_relayed(bed)
             wait_for_source(bed, router, family, family.tun)
             with Capture(bed.far) as far:
                 assert ping.answered(bed.router, family.far(HOME), count=1).received == 1
                 assert far.arrivals(family.far(HOME)) == {("home0", address)}
     finally:
         bed.router.ip(f"addr del {address}/{length} dev eth0")
+
+
+def test_all_is_masqueraded(bed: Testbed, router: Tunrouter, family: Family) -> None:
+    with laid(bed, MASQUERADES):
+        wait_until_relayed(bed)
+        with Capture(bed.far) as far:
+            for host in (HOME, BARE):
+                assert ping.answered(bed.router, family.far(host), count=1).received == 1
+                assert far.arrivals(family.far(host)) == {("home0", family.eth0)}
+
+
+def test_another_destination_of_what_leaves(
+    bed: Testbed, router: Tunrouter, udp_servers: None, family: Family
+) -> None:
+    """DNAT in the output chain: the program gets answers from the host that it has asked."""
+    protocol = "ip" if family.version == 4 else "ip6"
+    rules_of_hosts = "\n".join(
+        f"{protocol} daddr {family.far(host)} dnat to {family.far(host + 1)}"
+        for host in (HOME, BARE)
+    )
+    chain = f"type nat hook output priority -100\n{rules_of_hosts}\n"
+    with (
+        laid(bed, f"table {protocol} tr_host {{ chain output {{ {chain} }}\n }}\n"),
+        sockets.listener(bed.far) as listener,
+    ):
+        wait_until_relayed(bed)
+        port = sockets.port_of(listener)
+        for host in (HOME, BARE):
+            address = family.far(host)
+            with sockets.connected(bed.router, family, address, port) as client:
+                server, _ = listener.accept()
+                with server:
+                    assert end(server.getsockname()) == (family.far(host + 1), port)
+                    assert end(client.getpeername()) == (address, port)
+                    server.sendall(b"answer")
+                    assert client.recv(100) == b"answer"
+            (echoed,) = exchange(bed.router, address, ECHO, sends=[1000]).found
+            assert (echoed["length"], echoed["sender"][0]) == (1000, address)
+
+
+@pytest.mark.parametrize("both", [True, False], ids=["any-interface", "outbound"])
+def test_a_limit_counts_both_passes(
+    bed: Testbed, router: Tunrouter, udp_servers: None, both: bool, family: Family
+) -> None:
+    """Unless it names the interface: then it counts as on the bare path."""
+    limited = f"meta nfproto ipv{family.version} udp dport {ECHO} ct state new"
+    interface = 'oifname != "lo"' if both else 'oifname "eth0"'
+    text = f"""
+    table inet tr_host {{
+        chain output {{
+            type filter hook output priority 0
+            {interface} {limited} limit rate 1/hour burst 4 packets accept
+            {interface} {limited} drop
+        }}
+    }}
+    """
+    let_through = []
+    for host in (HOME, BARE):
+        with laid(bed, text):
+            wait_until_relayed(bed)
+            found = [probes.udp(bed.router, family.far(host), ECHO) for _ in range(6)]
+            let_through.append(found.count("answered"))
+    assert let_through == [2 if both else 4, 4]
 
 
 def test_what_is_bound_to_the_tun_is_relayed(

@@ -67,6 +67,8 @@ HARMLESS = [
     'ct helper "ftp" accept',
     "tcp flags & (fin | syn) == 0 accept",
     "meta skuid 3 reject",
+    "meta skgid 3 reject",
+    "meta cgroup 3 reject",
     "meta mark 3 accept",
     "icmpv6 type nd-neighbor-solicit accept",
     "ip6 nexthdr 58 accept",

@@ -108,12 +108,15 @@ def test_a_policy_that_goes_down_and_up(bed: Testbed, family: Family, tmp_path: 
 
 
 def test_attributes_of_the_outbounds_route_are_kept(bed: Testbed, tmp_path: Path) -> None:
-    bed.router.ip("route change default via 192.0.2.1 advmss 1000 initcwnd 20 rto_min 50ms")
+    bed.router.ip(
+        "route change default via 192.0.2.1 advmss 1000 initcwnd 20 rto_min 50ms congctl reno"
+    )
     try:
         with running(bed.router, tmp_path, RULES):
             [own] = [each for each in routes(bed, V4) if each.get("prefsrc") == V4.eth0]
             [metrics] = own["metrics"]
             assert (metrics["advmss"], metrics["initcwnd"], metrics["rto_min"]) == (1000, 20, 50)
+            assert metrics["congestion"] == "reno"
     finally:
         bed.router.ip("route change default via 192.0.2.1")
 

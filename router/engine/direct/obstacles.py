@@ -18,7 +18,12 @@ from router.outbound.local_addresses import LocalAddresses
 from router.platform.base.errors import PlatformError
 from router.platform.base.facts import Changes
 from router.platform.base.packet_filter import PacketFilter
-from router.policy.host_rules.model import DirectOutput, HostRules, reverse_path_remedy
+from router.policy.host_rules.model import (
+    OWNER_REMEDY,
+    DirectOutput,
+    HostRules,
+    reverse_path_remedy,
+)
 from router.policy.interfaces import NO_RANGES, OutboundFacts
 
 log = logging.getLogger(__name__)
@@ -58,6 +63,7 @@ class Obstacles:
         self._unfollowed: str | None = None
         self._translates = False
         self._path_checks: Mapping[int, str] = {}
+        self._owner_checks: Mapping[str, str] = {}
 
     def cannot_follow(self, error: PlatformError) -> None:
         """Changes of rules are not reported: what has been read may be wrong at any time."""
@@ -136,6 +142,8 @@ class Obstacles:
             self._translates = rules.translates_requests
             _report_path_checks(self._path_checks, rules.path_checks)
             self._path_checks = rules.path_checks
+            _report_owner_checks(self._owner_checks, rules.owner_checks)
+            self._owner_checks = rules.owner_checks
             self._read = {
                 output.interface: rules.obstacles.get(output.interface) for output in outputs
             }
@@ -159,6 +167,15 @@ def _report_path_checks(before: Mapping[int, str], now: Mapping[int, str]) -> No
             log.warning(
                 "%s: so it drops the IPv%d answers from networks of the rules; %s",
                 *(clause, version, reverse_path_remedy(version)),
+            )
+
+
+def _report_owner_checks(before: Mapping[str, str], now: Mapping[str, str]) -> None:
+    for interface, clause in now.items():
+        if before.get(interface) != clause:
+            log.warning(
+                "%s: by %s that is the router, whichever program has sent it; %s",
+                *(clause, interface, OWNER_REMEDY),
             )
 
 

@@ -11,13 +11,14 @@ from collections.abc import Iterator
 
 from router.config.problems import Problem, Severity
 from router.policy.findings.situation import Situation
-from router.policy.host_rules.model import reverse_path_remedy
+from router.policy.host_rules.model import OWNER_REMEDY, reverse_path_remedy
 
 WORDS = {4: "IPv4", 6: "IPv6"}
 
 
 def find(situation: Situation) -> Iterator[Problem]:
-    """A warning for each family that is captured and forwarded, and whose answers are dropped."""
+    """A warning for each family that is captured and forwarded, and whose answers are dropped, and
+    for each interface where rules do not see the owner."""
     for version, clause in sorted(situation.network.host_rules.path_checks.items()):
         if any(route.version == version for route in situation.plan.routes):
             yield Problem(
@@ -27,6 +28,14 @@ def find(situation: Situation) -> Iterator[Problem]:
                 f"{clause}: so it drops the {WORDS[version]} answers from networks of the rules",
                 reverse_path_remedy(version),
             )
+    for interface, clause in sorted(situation.network.host_rules.owner_checks.items()):
+        yield Problem(
+            "owner-check",
+            Severity.WARNING,
+            None,
+            f"{clause}: by {interface} that is the router, whichever program has sent it",
+            OWNER_REMEDY,
+        )
 
 
 def notes(situation: Situation) -> list[str]:

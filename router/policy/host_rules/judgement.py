@@ -9,8 +9,10 @@ before it do not count, nor do the counters of a chain's policy, which every cha
 from __future__ import annotations
 
 import sys
+from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from itertools import islice
 from typing import Final, NamedTuple, Protocol
 
 from router.policy.host_rules.model import (
@@ -109,6 +111,11 @@ def judge(tables: Iterable[Table], outputs: Sequence[DirectOutput]) -> HostRules
             for version, effect, clause in effects_on_arrival(tables)
             if effect is Effect.CHECKS_PATH
         },
+        {
+            output.interface: clause
+            for output in outputs
+            for clause in islice(owner_checks(tables, output), 1)
+        },
     )
 
 
@@ -119,21 +126,39 @@ def unreadable(why: str, outputs: Sequence[DirectOutput]) -> HostRules:
 
 def obstacle(tables: Iterable[Table], output: DirectOutput) -> str | None:
     """The gravest as a clause for people; None where there is none."""
-    packets = [
-        Packet(output.interface, output.index, source.version, source.packed)
-        for source in output.sources
-    ]
     found = [
         (effect, table, chain)
         for table in tables
-        for packet in packets
+        for packet in _packets(output)
         if packet.version in table.versions
         for effect, chain in effects_on(table, packet, table.outgoing)
+        if effect is not Effect.MATCHES_OWNER
     ]
     if not found:
         return None
     effect, table, chain = min(found, key=lambda each: GRAVITY[each[0]])
     return _clause(table, effect, chain)
+
+
+def owner_checks(tables: Iterable[Table], output: DirectOutput) -> Iterator[str]:
+    """The rules that look at the owner of what leaves by the output alone, each as a clause for
+    people."""
+    for table in tables:
+        for packet in _packets(output):
+            if packet.version in table.versions:
+                elsewhere = replace(packet, interface="", index=0)
+                by_any = Counter(effects_on(table, elsewhere, table.outgoing))
+                by_output = Counter(effects_on(table, packet, table.outgoing))
+                for effect, chain in by_output - by_any:
+                    if effect is Effect.MATCHES_OWNER:
+                        yield _clause(table, effect, chain)
+
+
+def _packets(output: DirectOutput) -> list[Packet]:
+    return [
+        Packet(output.interface, output.index, source.version, source.packed)
+        for source in output.sources
+    ]
 
 
 def effects_on_arrival(tables: Iterable[Table]) -> Iterator[tuple[int, Effect, str]]:
@@ -165,7 +190,8 @@ def effects_on(table: Table, packet: Known, chains: Sequence[str]) -> Iterator[t
 
 
 def follow(rule: Rule, packet: Known) -> Passage:
-    """Carry out the steps up to a condition that cannot be true.
+    """Carry out the steps up to a condition that cannot be true; the owner matters only where all
+    may be true.
 
     Only the register that was written last is known: a later write may overlap earlier ones.
     """
@@ -190,7 +216,10 @@ def follow(rule: Rule, packet: Known) -> Passage:
             case Choose():
                 before = content if step.register == current else UNKNOWN
                 passage.chains.extend(_chosen(step, before))
-    return passage
+    else:
+        return passage
+    effects: list[Effect] = [each for each in passage.effects if each is not Effect.MATCHES_OWNER]
+    return passage._replace(effects=effects)
 
 
 def _may_go_on(content: Register, step: Compare) -> bool:

@@ -12,12 +12,12 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import Enum
 from ipaddress import IPv4Address, IPv6Address
-from typing import NamedTuple
+from typing import Final, NamedTuple
 
 
 class Effect(Enum):
     """What a rule does to packets besides accepting and refusing them, as a clause about it; the
-    gravest first, and last what only rules for arriving packets do."""
+    gravest first, then what is no obstacle, and last what only rules for arriving packets do."""
 
     TRANSLATES = "translates addresses or ports of what leaves"
     ENCRYPTS = "encrypts or refuses what leaves"
@@ -29,6 +29,7 @@ class Effect(Enum):
     INSPECTS = "looks at the length or content of what leaves"
     LOGS = "logs what leaves"
     COUNTS = "counts what leaves"
+    MATCHES_OWNER = "looks at the owner of what leaves"
     CHECKS_PATH = "drops what arrives by another interface than the route to its sender"
 
 
@@ -143,6 +144,13 @@ def reverse_path_remedy(version: int) -> str:
     return f"with firewalld set IPv6_rpfilter=loose in /etc/firewalld/firewalld.conf; else {loose}"
 
 
+OWNER_REMEDY: Final = (
+    "let the rule match what leaves by the TUN too: leave its interface out, or add the TUN's; "
+    "where only some owners are let through, let root through by the outbound's interface"
+)
+"""What to do about a rule that does not see the owner (HostRules.owner_checks)."""
+
+
 @dataclass(frozen=True, slots=True)
 class HostRules:
     """What the host's own rules mean for the router.
@@ -151,11 +159,15 @@ class HostRules:
     each interface where it cannot. translates_requests: whether requests of other hosts may get
     another destination (DNAT), so that their answers may. path_checks: by IP version, the rules
     that drop what arrives by another interface than the route to its sender, as one clause.
+    owner_checks: by the name of an interface, the rules that look at the owner (user, group or
+    control group) of what leaves by that and not of what leaves by others, as one clause: by the
+    TUN the owner is the program, afterwards the router.
     """
 
     obstacles: Mapping[str, str] = field(default_factory=dict)
     translates_requests: bool = False
     path_checks: Mapping[int, str] = field(default_factory=dict)
+    owner_checks: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def obstacle(self) -> str | None:

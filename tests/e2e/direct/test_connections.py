@@ -22,7 +22,8 @@ pytestmark = [pytest.mark.rules(RULES), pytest.mark.usefixtures("direct")]
 
 MEGABYTE = 1 << 20
 UPLOAD = {HOME: 64 * MEGABYTE, OFFICE: 16 * MEGABYTE}
-AT_ONCE = 200
+AT_ONCE = 1000
+ONE_AFTER_ANOTHER = 3000
 KEEPALIVE_S = 1
 NO_COOKIE = {"far": 0x203, "router": 0x005}
 """net.ipv4.tcp_fastopen: server and client without a cookie."""
@@ -128,6 +129,21 @@ def test_many_at_once(bed: Testbed, family: Family, through: int, bare: int) -> 
             client.sendall(str(peer[1]).encode())
             assert server.recv(100) == str(peer[1]).encode()
         assert not clients
+
+
+def test_many_one_after_another(bed: Testbed, family: Family) -> None:
+    """More than there are at once, each with data both ways and an end by the server."""
+    with sockets.listener(bed.far) as listener:
+        for number in range(ONE_AFTER_ANOTHER):
+            host = family.far(HOME + number % 16)
+            with sockets.connected(bed.router, family, host, sockets.port_of(listener)) as client:
+                server, peer = listener.accept()
+                with server:
+                    assert end(peer) == end(client.getsockname())
+                    client.sendall(b"question")
+                    assert server.recv(100) == b"question"
+                    server.sendall(b"answer")
+                assert sockets.read_to_end(client) == b"answer"
 
 
 @pytest.fixture

@@ -11,8 +11,8 @@ from contextlib import contextmanager
 import pytest
 
 from tests.e2e import ping, probes, sockets
-from tests.e2e.direct.ends import PATHS, connection, datagrams
-from tests.e2e.direct.uploads import upload
+from tests.e2e.direct.ends import PATHS, connection, datagrams, is_direct
+from tests.e2e.direct.uploads import upload, upload_of_datagrams
 from tests.e2e.testbed import Family, Testbed
 from tests.e2e.tunrouter import TUN
 from tests.e2e.udp import CLOSED, ECHO, RULES, exchange
@@ -35,6 +35,15 @@ table inet direct_test {{
     }}
 }}
 """
+IPTABLES = """
+*filter
+:INPUT DROP
+-A INPUT -i lo -j ACCEPT
+-A INPUT -m conntrack --ctstate ESTABLISHED,RELATED -j ACCEPT
+COMMIT
+"""
+"""Of iptables-nft, for both families; neighbours are let in besides."""
+NEIGHBOURS = "-A INPUT -p ipv6-icmp --icmpv6-type {} -j ACCEPT\n"
 INVALID = """
 table inet direct_test {
     chain input {
@@ -57,7 +66,22 @@ table inet direct_test {
 """
 SOME = 4 << 20
 """Bytes."""
+SOME_DATAGRAMS = 1 << 20
+"""Bytes."""
 PROHIBITED = {errno.EPERM, errno.EACCES, errno.EHOSTUNREACH}
+
+
+@contextmanager
+def iptables(bed: Testbed) -> Iterator[None]:
+    discovery = "".join(NEIGHBOURS.format(kind) for kind in ("135", "136"))
+    for program, more in (("iptables", ""), ("ip6tables", discovery)):
+        rules = IPTABLES.replace("COMMIT", f"{more}COMMIT")
+        bed.router.run(f"{program}-nft-restore", stdin=rules)
+    try:
+        yield
+    finally:
+        for family in ("ip", "ip6"):
+            bed.router.run("nft", "delete", "table", family, "filter")
 
 
 @contextmanager
@@ -79,12 +103,13 @@ def invalid_packets(bed: Testbed) -> int:
     )
 
 
-@pytest.mark.parametrize("text", [STRICT, INVALID], ids=["strict", "invalid"])
+@pytest.mark.parametrize("text", [STRICT, INVALID, IPTABLES], ids=["strict", "invalid", "iptables"])
 @PATHS
 def test_all_is_as_without(
     bed: Testbed, family: Family, text: str, through: int, bare: int
 ) -> None:
-    with firewall(bed, text):
+    with iptables(bed) if text is IPTABLES else firewall(bed, text):
+        assert is_direct(bed, family, family.far(through))
         for host in (through, bare):
             address = family.far(host)
             assert ping.answered(bed.router, address, count=1).received == 1
@@ -128,6 +153,26 @@ def test_a_rule_stops_an_upload_at_once(
         assert _refusal(bed, family, address) in PROHIBITED
         bed.router.run("nft", "flush", "chain", "inet", "direct_test", "output")
         running.wait_for_more(SOME)
+
+
+@PATHS
+def test_a_rule_stops_datagrams_at_once(
+    bed: Testbed, family: Family, through: int, bare: int
+) -> None:
+    """Those that leave in frames for the system to cut, as on the bare path.
+
+    How many of them leave raw is tested by tests/unit/engine/direct/test_runs.py.
+    """
+    protocol = "ip" if family.version == 4 else "ip6"
+    for host in (through, bare):
+        address = family.far(host)
+        with firewall(bed, OUTPUT), upload_of_datagrams(bed, family, address) as running:
+            running.wait_for_more(SOME_DATAGRAMS)
+            rule = f"oifname {{ eth0, wg0 }} {protocol} daddr {address} drop"
+            bed.router.run("nft", "add", "rule", "inet", "direct_test", "output", *rule.split())
+            wait_until(running.is_silent, "the datagrams to stop")
+            bed.router.run("nft", "flush", "chain", "inet", "direct_test", "output")
+            running.wait_for_more(SOME_DATAGRAMS)
 
 
 def _refusal(bed: Testbed, family: Family, address: str) -> int | None:

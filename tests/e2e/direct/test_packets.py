@@ -233,6 +233,7 @@ UNUSUAL = {
         for version in (4, 6)
         for number in (47, 50, 132)
     },
+    (4, "2"): of_protocol(2),
 }
 
 

@@ -1,4 +1,4 @@
-"""An upload from the router's machine without an end."""
+"""Uploads from the router's machine without an end, by a connection and by datagrams."""
 
 from __future__ import annotations
 
@@ -6,10 +6,10 @@ import socket
 import threading
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import Final
 
-from tests.e2e.direct.ends import connection
+from tests.e2e.direct.ends import connection, datagrams
 from tests.e2e.tcp_bed import Pair
 from tests.e2e.testbed import Family, Testbed
 from tests.e2e.wait import wait_until
@@ -20,6 +20,13 @@ HEADERS: Final = 40
 MORE: Final = 16 << 20
 """Bytes that show that an upload goes on: more than buffers hold."""
 
+UDP_SEGMENT: Final = 103
+"""linux/udp.h."""
+DATAGRAM: Final = 1000
+AT_ONCE: Final = 20
+PAUSE_S: Final = 0.002
+"""That leaves time for others: a sender never stands still, as one of a connection does."""
+
 
 class Upload:
     """Two threads, one that sends and one that receives. received: bytes so far."""
@@ -28,6 +35,7 @@ class Upload:
         self.received = 0
         self.last_arrival = time.monotonic()
         self._pair = pair
+        self._ends = False
         self._threads = [threading.Thread(target=each) for each in (self._send, self._receive)]
         for thread in self._threads:
             thread.start()
@@ -70,10 +78,46 @@ class Upload:
     def _receive(self) -> None:
         try:
             while piece := self._pair.server.recv(1 << 18):
-                self.received += len(piece)
-                self.last_arrival = time.monotonic()
+                self._note(piece)
         except OSError:
             return
+
+    def _note(self, piece: bytes) -> None:
+        self.received += len(piece)
+        self.last_arrival = time.monotonic()
+
+
+class Datagrams(Upload):
+    """The same by datagrams of which many are sent at once (UDP_SEGMENT), and may be refused."""
+
+    def _send(self) -> None:
+        pause = threading.Event()
+        while not self._ends:
+            with suppress(OSError):
+                self._pair.client.send(bytes(DATAGRAM * AT_ONCE))
+            pause.wait(PAUSE_S)
+
+    def _receive(self) -> None:
+        while not self._ends:
+            with suppress(TimeoutError):
+                self._note(self._pair.server.recv(DATAGRAM))
+
+    def close(self) -> None:
+        self._ends = True
+        for thread in self._threads:
+            thread.join()
+
+
+@contextmanager
+def upload_of_datagrams(bed: Testbed, family: Family, address: str) -> Iterator[Datagrams]:
+    with datagrams(bed, family, address) as pair:
+        pair.client.setsockopt(socket.IPPROTO_UDP, UDP_SEGMENT, DATAGRAM)
+        pair.server.settimeout(SILENCE_S)
+        running = Datagrams(pair)
+        try:
+            yield running
+        finally:
+            running.close()
 
 
 @contextmanager

@@ -171,6 +171,9 @@ FIREWALLED = replace(
             6: "nftables table inet firewalld drops what arrives by another interface than the "
             "route to its sender (chain filter_PREROUTING)"
         },
+        owner_checks={
+            "eth0": "nftables table inet t looks at the owner of what leaves (chain out)"
+        },
     ),
 )
 NETWORKS = {

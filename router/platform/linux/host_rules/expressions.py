@@ -125,6 +125,8 @@ def _meta(data: Attributes, _: Scope) -> Iterator[Step]:
     elif key == nf.NFT_META_PRANDOM:
         yield Effect.LIMITS
     else:
+        if key in META_OWNERS:
+            yield Effect.MATCHES_OWNER
         yield Load(register(data.get(nf.NFTA_META_DREG)), META_FIELDS.get(key, Field.OTHER))
 
 
@@ -133,6 +135,9 @@ META_FIELDS: Final = {
     nf.NFT_META_OIFNAME: Field.INTERFACE_NAME,
     nf.NFT_META_NFPROTO: Field.VERSION,
 }
+
+
+META_OWNERS: Final = frozenset({nf.NFT_META_SKUID, nf.NFT_META_SKGID, nf.NFT_META_CGROUP})
 
 
 def _payload(data: Attributes, _: Scope) -> Iterator[Step]:
@@ -248,6 +253,12 @@ OBJECTS: Final = {
 """By kind; the others belong to a connection, as helpers and timeouts do."""
 
 
+def _socket(data: Attributes, _: Scope) -> Iterator[Step]:
+    if number(data.get(nf.NFTA_SOCKET_KEY)) == nf.NFT_SOCKET_CGROUPV2:
+        yield Effect.MATCHES_OWNER
+    yield Load(-1, Field.OTHER)
+
+
 def _other(_data: Attributes, _: Scope) -> Iterator[Step]:
     """What only reads: the registers are not known any more."""
     yield Load(-1, Field.OTHER)
@@ -276,6 +287,7 @@ DECODERS: Final[Mapping[str, Decode]] = {
     "exthdr": _exthdr,
     "fib": _fib,
     "objref": _object,
+    "socket": _socket,
     "match": _match,
     "target": _target,
-} | dict.fromkeys(("byteorder", "hash", "osf", "range", "reject", "rt", "socket", "xfrm"), _other)
+} | dict.fromkeys(("byteorder", "hash", "osf", "range", "reject", "rt", "xfrm"), _other)

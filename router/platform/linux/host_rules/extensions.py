@@ -15,14 +15,15 @@ from router.policy.host_rules.model import Effect, NoneLeaving, Step
 
 PURE_MATCHES: Final = frozenset(
     {
-        "addrtype", "ah", "cgroup", "cluster", "comment", "connlabel", "connmark", "conntrack",
+        "addrtype", "ah", "cluster", "comment", "connlabel", "connmark", "conntrack",
         "cpu", "dccp", "devgroup", "dscp", "ecn", "esp", "eui64", "helper", "hl", "icmp", "icmp6",
-        "ipcomp", "iprange", "mac", "mark", "mh", "multiport", "owner", "physdev", "pkttype",
+        "ipcomp", "iprange", "mac", "mark", "mh", "multiport", "physdev", "pkttype",
         "policy", "realm", "rpfilter", "sctp", "set", "socket", "state", "tcp", "time", "tos",
         "ttl", "udp",
     }
 )  # fmt: skip
 """What they read is the same in a frame and in the packets cut from it, and they keep no state."""
+OWNER_MATCHES: Final = frozenset({"cgroup", "owner"})
 LIMITING_MATCHES: Final = frozenset(
     {
         "connbytes", "connlimit", "hashlimit", "limit", "nfacct", "quota", "rateest", "recent",
@@ -81,6 +82,8 @@ def match_steps(name: str, revision: int, info: bytes) -> Iterator[Step]:
         yield NoneLeaving()
     elif name == "rpfilter" and info and not info[0] & RPFILTER_LOOSE:
         yield Effect.CHECKS_PATH
+    elif name in OWNER_MATCHES:
+        yield Effect.MATCHES_OWNER
     elif name in LIMITING_MATCHES:
         yield Effect.LIMITS
     elif name in INSPECTING_MATCHES:

@@ -22,7 +22,9 @@ def host_rules(outputs: Sequence[tuple[str, int, Sequence[str]]]) -> Message:
     ]
     rules = read_host_rules(wanted)
     checks = [[version, clause] for version, clause in rules.path_checks.items()]
-    return Message([rules.obstacles, rules.translates_requests, checks])
+    return Message(
+        [rules.obstacles, rules.translates_requests, checks, rules.owner_checks],
+    )
 
 
 def request_of(version: int, protocol: int, source: str, destination: str, start: str) -> Message:

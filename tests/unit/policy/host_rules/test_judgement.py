@@ -8,7 +8,7 @@ from ipaddress import ip_address
 
 import pytest
 
-from router.policy.host_rules.judgement import judge, obstacle, unreadable
+from router.policy.host_rules.judgement import judge, obstacle, owner_checks, unreadable
 from router.policy.host_rules.model import (
     Branch,
     Choose,
@@ -61,7 +61,7 @@ def test_a_table_without_effects_is_none() -> None:
     assert obstacle([], ETH0) is None
 
 
-@pytest.mark.parametrize("effect", Effect)
+@pytest.mark.parametrize("effect", [each for each in Effect if each is not Effect.MATCHES_OWNER])
 def test_each_effect_is_an_obstacle_in_words(effect: Effect) -> None:
     clause = f"nftables table inet t {effect.value} (chain out)"
     assert obstacle([table([effect])], ETH0) == clause
@@ -196,3 +196,36 @@ def test_unreadable_rules_are_an_obstacle_everywhere() -> None:
     rules = unreadable("the rules could not be read", [WG0, ETH0])
     assert rules.obstacles.keys() == {"wg0", "eth0"}
     assert rules.obstacle == "the rules could not be read"
+
+
+# The owner
+
+OWNER = "nftables table inet t looks at the owner of what leaves (chain out)"
+BY_ETH0: list[Step] = [NAME, Compare(8, padded("eth0"))]
+BY_OTHERS: list[Step] = [NAME, Compare(8, padded("lo"), False)]
+ITS_OWNER: list[Step] = [Effect.MATCHES_OWNER, Load(8, Field.OTHER)]
+
+
+@pytest.mark.parametrize(
+    ("rules", "reported"),
+    [
+        ([ITS_OWNER], False),
+        ([[*BY_OTHERS, *ITS_OWNER]], False),
+        ([[Load(8, Field.INTERFACE_NAME), *ITS_OWNER]], False),
+        ([[*BY_ETH0, *ITS_OWNER]], True),
+        ([[*ITS_OWNER, *BY_ETH0]], True),
+        ([ITS_OWNER, [*BY_ETH0, *ITS_OWNER]], True),
+        ([[INDEX, Compare(8, native(2)), *ITS_OWNER]], True),
+        ([[NAME, Compare(8, padded("wg0")), *ITS_OWNER]], False),
+    ],
+)
+def test_an_owner_is_looked_at_by_the_output_alone(rules: Sequence[Rule], reported: bool) -> None:
+    """It is no obstacle either way, as relaying would not help."""
+    assert list(owner_checks([table(*rules)], ETH0))[:1] == ([OWNER] if reported else [])
+    assert obstacle([table(*rules)], ETH0) is None
+    assert judge([table(*rules)], [ETH0]).owner_checks == ({"eth0": OWNER} if reported else {})
+
+
+def test_an_owner_behind_a_jump() -> None:
+    rules = table([*BY_ETH0, Jump("x")], chains={"x": [ITS_OWNER]})
+    assert next(owner_checks([rules], ETH0)) == OWNER.replace("chain out", "chain x")
