@@ -71,7 +71,7 @@ class RouteMessage(NamedTuple):
     """A route, from a dump or an event.
 
     kind       RTM_ADD ...
-    index      of its interface; of a scoped route that is its scope too
+    interface  its index; of a scoped route that is its scope too
     gateway    an address, or the interface of a route without a gateway; None of any other
     mtu        0: that of the interface
     source     the address of the interface that the route uses, if the message says it
@@ -82,7 +82,7 @@ class RouteMessage(NamedTuple):
     version: int
     first: int
     length: int
-    index: int
+    interface: int
     flags: int
     gateway: Address | Link | None = None
     mtu: int = 0
@@ -93,10 +93,10 @@ class RouteMessage(NamedTuple):
 
 
 class InterfaceMessage(NamedTuple):
-    """name: empty where the message has none."""
+    """name: empty where the message has none. number: its index."""
 
     name: str
-    index: int
+    number: int
     flags: int
     mtu: int
 
@@ -106,10 +106,10 @@ class InterfaceMessage(NamedTuple):
 
 
 class AddressMessage(NamedTuple):
-    """An address of an interface, with its prefix length."""
+    """An address of an interface, which is given by its index, with its prefix length."""
 
     kind: int
-    index: int
+    interface: int
     address: Address
     length: int
 

@@ -33,9 +33,10 @@ VERSIONS: Final = {AF_INET: 4, AF_INET6: 6}
 
 
 class Link(NamedTuple):
-    """An interface, as a gateway or as itself. name: empty where the message has none."""
+    """An interface, as a gateway or as itself. number: its index. name: empty where the message
+    has none."""
 
-    index: int
+    number: int
     name: str
 
 
@@ -54,10 +55,10 @@ def pack_address(version: int, value: int) -> bytes:
     return V6.pack(V6.size, AF_INET6, 0, 0, value.to_bytes(16, "big"), 0)
 
 
-def pack_link(index: int, name: str) -> bytes:
+def pack_link(number: int, name: str) -> bytes:
     """An interface as the gateway of a route. A name has at most 12 bytes here."""
     data = name.encode()
-    return LINK.pack(LINK.size, AF_LINK, index, IFT_OTHER, len(data), 0, 0, data)
+    return LINK.pack(LINK.size, AF_LINK, number, IFT_OTHER, len(data), 0, 0, data)
 
 
 def split(body: bytes, present: int) -> Iterator[tuple[int, bytes]]:

@@ -77,10 +77,20 @@ _CHARS = [
     ("ifi_mtu", c_uint32),
     ("ifi_metric", c_uint32),
 ]
-_COUNTERS = (
-    "ifi_baudrate ifi_ipackets ifi_ierrors ifi_opackets ifi_oerrors ifi_collisions ifi_ibytes "
-    "ifi_obytes ifi_imcasts ifi_omcasts ifi_iqdrops ifi_noproto"
-).split()
+_COUNTERS = [
+    "ifi_baudrate",
+    "ifi_ipackets",
+    "ifi_ierrors",
+    "ifi_opackets",
+    "ifi_oerrors",
+    "ifi_collisions",
+    "ifi_ibytes",
+    "ifi_obytes",
+    "ifi_imcasts",
+    "ifi_omcasts",
+    "ifi_iqdrops",
+    "ifi_noproto",
+]
 _END = [("ifi_recvtiming", c_uint32), ("ifi_xmittiming", c_uint32), ("ifi_lastchange", Timeval32)]
 
 
