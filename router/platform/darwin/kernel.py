@@ -82,7 +82,7 @@ class RoutingKernel(Protocol):
         ...
 
     def event_socket(self) -> RouteSocket:
-        """For events, non-blocking. Raises OSError."""
+        """For events, and answers to queries; non-blocking. Raises OSError."""
         ...
 
     def sysctl(self, name: Sequence[int]) -> bytes:

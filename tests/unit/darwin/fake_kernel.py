@@ -159,7 +159,7 @@ class FakeKernel:
         header = layouts.RtMsghdr.from_buffer_copy(message)
         if header.rtm_version != 5:
             raise refuse(errno.EPROTONOSUPPORT)
-        if not self.is_root:
+        if header.rtm_type != 4 and not self.is_root:
             raise refuse(errno.EPERM)  # 396
         addresses = dict(sockaddrs(message[92:], header.rtm_addrs))
         key = self._key(header, addresses)
@@ -171,9 +171,34 @@ class FakeKernel:
             if key not in self.table:  # exactly this mask: rnh_deladdr
                 raise refuse(errno.ESRCH)
             del self.table[key]
+        elif header.rtm_type == 4:
+            self._report(key, header)
         else:
             raise refuse(errno.EOPNOTSUPP)
         self.written.append(message)
+
+    def _report(self, key: Key, header: layouts.RtMsghdr) -> None:
+        """617-730, to everybody: the route, its interface (RTA_IFP) and its source (RTA_IFA)."""
+        found = self.lookup(key.version, key.first, key.scope)
+        if found is None:
+            raise refuse(errno.ESRCH)
+        link = self.links[found.index]
+        sources = (each for each in link.addresses if each.version == key.version)
+        body = address_bytes(key.version, key.first) + found.gateway
+        body += link_address(link.index, link.name)
+        body += address_bytes(key.version, int(next(sources).ip))
+        answer = layouts.RtMsghdr(
+            rtm_msglen=92 + len(body),
+            rtm_version=5,
+            rtm_type=4,
+            rtm_index=found.index,
+            rtm_flags=found.flags | HOST,
+            rtm_addrs=0x33,
+            rtm_pid=os.getpid(),
+            rtm_seq=header.rtm_seq,
+        )
+        answer.rtm_rmx.rmx_mtu = found.mtu
+        self.events.append(bytes(answer) + body)
 
     def _key(self, header: layouts.RtMsghdr, addresses: dict[int, bytes]) -> Key:
         destination = addresses.get(1, b"")
