@@ -14,8 +14,7 @@ from typing import Any, Final
 
 from router.config.interfaces import interface_fault
 from router.platform.darwin.sockaddr import Link
-
-Entry = dict[str, Any]
+from router.platform.privileged.undoable import Entry
 
 KIND: Final = "scoped_default"
 MOST_INDEX: Final = 0xFFFF
@@ -34,10 +33,6 @@ def recorded_default(entry: Entry) -> tuple[int, Link]:
 def describe(entry: Entry) -> str:
     """For people, of a valid entry."""
     return f"the scoped default route of IPv{entry['version']} by {entry['name']}"
-
-
-def as_line(entry: Entry) -> bytes:
-    return json.dumps(entry, sort_keys=True).encode() + b"\n"
 
 
 def parse_entry(line: bytes) -> Entry:

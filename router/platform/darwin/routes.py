@@ -24,7 +24,7 @@ from router.platform.base.errors import PlatformError
 from router.platform.base.routes import ReconcileResult
 from router.platform.base.tun import TunDevice
 from router.platform.darwin.constants import RTF_IFSCOPE
-from router.platform.darwin.entries import Entry, scoped_default_entry
+from router.platform.darwin.entries import scoped_default_entry
 from router.platform.darwin.kernel import RoutingKernel
 from router.platform.darwin.route_messages import RouteMessage
 from router.platform.darwin.route_plan import WIDTH, Plan, plan_routes
@@ -37,6 +37,7 @@ from router.platform.darwin.state import (
     read_routes,
     target_of,
 )
+from router.platform.privileged.undoable import Entry
 from router.platform.reason import reason
 from router.policy.network import Interface
 from router.policy.prefixes import format_prefix

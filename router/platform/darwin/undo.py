@@ -6,7 +6,7 @@ now, or has a gateway, and one whose interface has another name, stay.
 
 from __future__ import annotations
 
-from router.platform.darwin.entries import Entry, recorded_default
+from router.platform.darwin.entries import recorded_default
 from router.platform.darwin.kernel import RoutingKernel
 from router.platform.darwin.routing_socket import RoutingSocket, Target
 from router.platform.darwin.state import (
@@ -15,6 +15,7 @@ from router.platform.darwin.state import (
     read_routes,
     target_of,
 )
+from router.platform.privileged.undoable import Entry
 
 
 def undo(kernel: RoutingKernel, entry: Entry) -> None:

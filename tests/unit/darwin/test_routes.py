@@ -13,7 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from router.platform.base.errors import PlatformError
-from router.platform.darwin.entries import Entry, as_line, describe, parse_entry
+from router.platform.darwin.entries import describe, parse_entry
 from router.platform.darwin.route_messages import RouteMessage
 from router.platform.darwin.route_plan import plan_routes
 from router.platform.darwin.routes import DarwinRoutes
@@ -21,6 +21,7 @@ from router.platform.darwin.routing_socket import Target
 from router.platform.darwin.state import DarwinInterfaces, read_interfaces, read_routes
 from router.platform.darwin.undo import undo
 from router.platform.darwin.utun import UtunDevice
+from router.platform.privileged.undoable import Entry, as_line
 from router.policy.routes.capture import Label, Route
 from tests.unit.darwin.fake_kernel import (
     CLONING,

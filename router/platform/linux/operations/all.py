@@ -19,8 +19,8 @@ from router.platform.linux.operations.sockets import SocketOperations
 from router.platform.linux.operations.tun import TunOperations
 from router.platform.linux.process_descriptor import process_descriptor
 from router.platform.linux.reread import Program
-from router.platform.linux.undoer import Undoer
 from router.platform.privileged.channel import Message
+from router.platform.privileged.undoer import Undoer
 
 STARTS_PER_SECOND: Final = 2
 START_BURST: Final = 20
