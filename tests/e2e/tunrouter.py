@@ -20,6 +20,7 @@ from tests.e2e.testbed import V4, V6
 from tests.e2e.wait import wait_until
 
 WITHOUT_OFFLOADS = (sys.executable, "-m", "tests.e2e.without_offloads")
+WITH_UTUN = (sys.executable, "-m", "tests.e2e.utun_router")
 PROGRAM = str(Path(sys.executable).with_name("tunrouter"))
 TUN = "tun11"
 SUMMARY = re.compile(r"stopped: (.*)$", re.MULTILINE)
@@ -213,6 +214,7 @@ def running(
     *,
     offloads: bool = True,
     prefix: tuple[str, ...] = (),
+    program: tuple[str, ...] = (PROGRAM,),
 ) -> Iterator[Tunrouter]:
     """The router, ready, for the length of a with block.
 
@@ -220,7 +222,7 @@ def running(
     code 0, and not one packet that came back in a loop.
     """
     rules_file = write_rules(directory, text)
-    router = Tunrouter(namespace, rules_file, offloads=offloads, prefix=prefix)
+    router = Tunrouter(namespace, rules_file, offloads=offloads, prefix=prefix, program=program)
     try:
         router.wait_until_ready()
         yield router

@@ -16,7 +16,7 @@ from router.platform.linux.netlink.constants import RTPROT_TUNROUTER
 from router.platform.linux.netlink.request import Request, request
 from router.platform.linux.netlink.rules import Rule, add_rule
 from router.platform.linux.netlink.single_routes import SingleRoute, add_route
-from router.platform.linux.undoer import Undoer
+from router.platform.privileged.undoer import Undoer
 
 
 def route_bound_sockets(tun: str, index: int, undoer: Undoer) -> bool:

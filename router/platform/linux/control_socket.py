@@ -26,7 +26,7 @@ from router.platform.linux.runtime import (
     remedy,
     runtime_directory,
 )
-from router.platform.linux.undoer import Undoer
+from router.platform.privileged.undoer import Undoer
 
 BACKLOG: Final = 8
 

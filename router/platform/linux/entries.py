@@ -23,8 +23,7 @@ from router.config.interfaces import interface_fault
 from router.platform.linux.netlink.constants import RTPROT_TUNROUTER
 from router.platform.linux.netlink.rules import Rule
 from router.platform.linux.netlink.single_routes import SingleRoute
-
-Entry = dict[str, Any]
+from router.platform.privileged.undoable import Entry
 
 SYSCTL_PATH: Final = re.compile(r"net/ipv4/conf/([^/]+)/rp_filter")
 RP_FILTER: Final = ("0", "1", "2")
@@ -99,10 +98,6 @@ def describe(entry: Entry) -> str:
         return f"the TUN device {entry['name']}"
     attributes = " ".join(f"{name} {value}" for name, value in entry["attributes"].items())
     return f"{entry['undo']} {attributes}"
-
-
-def as_line(entry: Entry) -> bytes:
-    return json.dumps(entry).encode() + b"\n"
 
 
 def parse_entry(line: bytes, directory: Path) -> Entry:

@@ -6,18 +6,13 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Final, NamedTuple
+from typing import Final
+
+from router.platform.privileged.undoable import Holder
 
 PROC: Final = Path("/proc")
 TUN_LINE: Final = "iff:\t"
 LOCK_LINE: Final = "lock:\t"
-
-
-class Holder(NamedTuple):
-    """A process that has something open. `program` as in ps(1), its arguments too."""
-
-    pid: int
-    program: str
 
 
 def tun_holder(name: str) -> Holder | None:

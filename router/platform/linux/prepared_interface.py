@@ -28,8 +28,8 @@ from router.platform.linux.netlink.route_lookup import RouteLookup
 from router.platform.linux.netlink.rules import Rule, add_rule
 from router.platform.linux.netlink.single_routes import SingleRoute, add_route
 from router.platform.linux.undo import SYSCTL
-from router.platform.linux.undoer import Undoer
 from router.platform.linux.ways import default_by
+from router.platform.privileged.undoer import Undoer
 
 STRICT: Final = "1"
 LOOSE: Final = "2"

@@ -23,6 +23,7 @@ from pathlib import Path
 from typing import Final
 
 from router.platform.base.errors import PlatformError
+from router.platform.privileged.runtime import remove_runtime_directory
 from router.platform.reason import REMEDIES
 
 RUN: Final = Path("/run/tunrouter")
@@ -86,11 +87,3 @@ def _make(path: Path) -> None:
             f"{path} is not a directory that only root can write to: another program has made it; "
             "remove it, and start the router again"
         )
-
-
-def remove_runtime_directory(directory: Path) -> None:
-    """If it is empty."""
-    with contextlib.suppress(OSError):
-        with contextlib.suppress(FileNotFoundError):
-            directory.rmdir()
-        directory.parent.rmdir()

@@ -11,37 +11,21 @@ since stays.
 
 from __future__ import annotations
 
-import logging
 import socket
 import stat
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from pathlib import Path
 from typing import Final
 
-from router.platform.linux.entries import Entry, describe, recorded_route, recorded_rule
+from router.platform.linux.entries import recorded_route, recorded_rule
 from router.platform.linux.netlink.constants import GONE
 from router.platform.linux.netlink.links import delete_link
 from router.platform.linux.netlink.request import Request, request
 from router.platform.linux.netlink.rules import delete_rule
 from router.platform.linux.netlink.single_routes import delete_route
-from router.platform.reason import reason
-
-log = logging.getLogger(__name__)
+from router.platform.privileged.undoable import Entry
 
 SYSCTL: Final = Path("/proc/sys")
-
-
-def undo_all(entries: Sequence[Entry]) -> list[Entry]:
-    """Undo, the last first, and log what fails; the entries that are undone."""
-    undone = []
-    for entry in reversed(entries):
-        try:
-            undo(entry)
-        except OSError as error:
-            log.error("could not undo %s: %s", describe(entry), reason(error))  # noqa: TRY400 - for people
-        else:
-            undone.append(entry)
-    return undone
 
 
 def undo(entry: Entry) -> None:

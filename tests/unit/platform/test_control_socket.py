@@ -15,7 +15,8 @@ from router.platform.base.errors import PlatformError
 from router.platform.linux import runtime
 from router.platform.linux.control_socket import control_socket, control_sockets
 from router.platform.linux.runtime import make_runtime_directory, runtime_directory
-from router.platform.linux.undoer import Undoer
+from router.platform.linux.undoable import LINUX
+from router.platform.privileged.undoer import Undoer
 
 
 @pytest.fixture
@@ -28,7 +29,7 @@ def run(monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
 
 
 def undoer_of(tun: str) -> Undoer:
-    return Undoer(make_runtime_directory() / f"{tun}.undo")
+    return Undoer(LINUX, make_runtime_directory() / f"{tun}.undo")
 
 
 @pytest.fixture

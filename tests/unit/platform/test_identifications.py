@@ -37,8 +37,9 @@ SLOW = ("pyroute2", "asyncio", "ssl", "multiprocessing", "rich", "scapy", "netad
         "import router.platform.linux.undoer\n"
         "from router.platform.linux.entries import rule_entry\n"
         "from router.platform.linux.netlink.rules import Rule\n"
-        "from router.platform.linux.undo import undo_all\n"
-        "undo_all([rule_entry(Rule(2, 'nosuch0', 0x74750001, 32800, 116))])",
+        "from router.platform.linux.undoable import LINUX\n"
+        "from router.platform.privileged.undoable import undo_all\n"
+        "undo_all(LINUX, [rule_entry(Rule(2, 'nosuch0', 0x74750001, 32800, 116))])",
     ],
 )
 def test_no_process_of_a_run_imports_what_starts_slowly(program: str) -> None:

@@ -16,11 +16,9 @@ from hypothesis import strategies as st
 
 from router.cli import cleanup
 from router.platform.base.processes import Leftover
-from router.platform.linux import journal, leftovers, runtime, undo
+from router.platform.linux import leftovers, runtime, undo, undoable
 from router.platform.linux.entries import (
     TABLE_BASE,
-    Entry,
-    as_line,
     parse_entry,
     recorded_rule,
     route_entry,
@@ -29,11 +27,13 @@ from router.platform.linux.entries import (
     sysctl_entry,
     tun_entry,
 )
-from router.platform.linux.journal import Journal
 from router.platform.linux.netlink.request import Request
 from router.platform.linux.netlink.rules import Rule, delete_rule
 from router.platform.linux.netlink.single_routes import SingleRoute
 from router.platform.linux.runtime import namespace_identity
+from router.platform.linux.undoable import LINUX
+from router.platform.privileged.journal import Journal
+from router.platform.privileged.undoable import Entry, as_line
 from tests.unit.examples import examples
 
 FUZZ = settings(max_examples=examples(200), suppress_health_check=list(HealthCheck))
@@ -74,7 +74,7 @@ def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Place:
 
 def test_what_ended_processes_left_is_undone_by_the_next_run(place: Place) -> None:
     place.write(b"")
-    left = Journal.create(place.journal)
+    left = Journal.create(LINUX, place.journal)
     left.write(OURS)
     assert place.clean_up() == [], "a process would still undo it"
     left.close()
@@ -91,12 +91,12 @@ def test_what_a_namespace_that_is_gone_has_left_is_not_undone_in_another(
     place.write(b"")
     with socket.socket(socket.AF_UNIX) as sock:
         sock.bind(str(stale))
-    monkeypatch.setattr(journal, "namespace_identity", lambda: "boot/1")
-    left = Journal.create(place.journal)
+    monkeypatch.setattr(undoable, "namespace_identity", lambda: "boot/1")
+    left = Journal.create(LINUX, place.journal)
     for entry in (OURS, RULE, ROUTE, socket_entry(str(stale))):
         left.write(entry)
     left.close()
-    monkeypatch.setattr(journal, "namespace_identity", lambda: "boot/2")
+    monkeypatch.setattr(undoable, "namespace_identity", lambda: "boot/2")
     assert place.clean_up() == [Leftover(f"the socket {stale}")]
     assert place.setting.read_text() == "2"
     assert place.deleted == []

@@ -9,10 +9,12 @@ from pathlib import Path
 import pytest
 
 from router.cli import run as run_command
-from router.platform.linux import guard, journal, undoer
-from router.platform.linux.journal import Journal
+from router.platform.linux import guard, undoable
 from router.platform.linux.runtime import FULL
 from router.platform.linux.runtime import remedy as remedy_of_run
+from router.platform.linux.undoable import LINUX
+from router.platform.privileged.journal import Journal
+from router.platform.privileged.undoer import Undoer
 from router.platform.reason import REMEDIES, reason, remedy
 
 
@@ -53,7 +55,7 @@ def test_a_guard_that_cannot_begin_says_what_to_do(
 
 
 def test_an_undoer_that_has_ended_is_named(tmp_path: Path) -> None:
-    started = undoer.Undoer(tmp_path / "tun11.undo")
+    started = Undoer(LINUX, tmp_path / "tun11.undo")
     try:
         started._process.kill()
         started._process.wait()
@@ -70,7 +72,7 @@ def test_a_journal_that_cannot_begin_leaves_no_file(
     def refuse() -> str:
         raise OSError(errno.ENOMEM, "no room")
 
-    monkeypatch.setattr(journal, "namespace_identity", refuse)
+    monkeypatch.setattr(undoable, "namespace_identity", refuse)
     with pytest.raises(OSError, match="no room"):
-        Journal.create(tmp_path / "tun11.undo")
+        Journal.create(LINUX, tmp_path / "tun11.undo")
     assert list(tmp_path.iterdir()) == []

@@ -19,11 +19,13 @@ from pathlib import Path
 import pytest
 
 from router.platform.base.errors import PlatformError
-from router.platform.linux import journal as journals
-from router.platform.linux import undoer as undoers
-from router.platform.linux.entries import Entry, as_line, socket_entry, sysctl_entry
-from router.platform.linux.journal import Journal
-from router.platform.linux.undoer import Undoer
+from router.platform.linux.entries import socket_entry, sysctl_entry
+from router.platform.linux.undoable import LINUX
+from router.platform.privileged import journal as journals
+from router.platform.privileged import undoer as undoers
+from router.platform.privileged.journal import Journal
+from router.platform.privileged.undoable import Entry, as_line
+from router.platform.privileged.undoer import Undoer
 
 LOCKED = """
 import fcntl, sys
@@ -62,7 +64,7 @@ def change(journal: Path) -> Entry:
 
 
 def test_it_undoes_when_its_input_ends_and_leaves_no_file(journal: Path, change: Entry) -> None:
-    undoer = Undoer(journal)
+    undoer = Undoer(LINUX, journal)
     head = journal.read_bytes()
     undoer.record(change)
     assert journal.read_bytes() == head + as_line(change), "written before the change"
@@ -71,7 +73,7 @@ def test_it_undoes_when_its_input_ends_and_leaves_no_file(journal: Path, change:
 
 
 def test_the_guard_undoes_what_a_killed_undoer_cannot(journal: Path, change: Entry) -> None:
-    undoer = Undoer(journal)
+    undoer = Undoer(LINUX, journal)
     undoer.record(change)
     os.kill(undoer._process.pid, signal.SIGKILL)
     assert undoer.close()
@@ -79,7 +81,7 @@ def test_the_guard_undoes_what_a_killed_undoer_cannot(journal: Path, change: Ent
 
 
 def test_a_change_that_no_process_would_undo_is_refused(journal: Path, change: Entry) -> None:
-    undoer = Undoer(journal)
+    undoer = Undoer(LINUX, journal)
     os.kill(undoer._process.pid, signal.SIGKILL)
     undoer._process.wait()
     with pytest.raises(ConnectionError):
@@ -90,7 +92,7 @@ def test_a_change_that_no_process_would_undo_is_refused(journal: Path, change: E
 def test_what_could_not_be_undone_is_not_written_down(
     journal: Path, change: Entry, capfd: pytest.CaptureFixture[str]
 ) -> None:
-    undoer = Undoer(journal)
+    undoer = Undoer(LINUX, journal)
     undoer.record(change)
     with pytest.raises(ConnectionError):
         undoer.record(sysctl_entry("../../etc/passwd", "1", "2"))
@@ -107,7 +109,7 @@ def test_for_the_journal_of_systemd_its_errors_have_a_priority(
 ) -> None:
     stream = os.fstat(2)
     monkeypatch.setenv("JOURNAL_STREAM", f"{stream.st_dev}:{stream.st_ino}")
-    undoer = Undoer(journal)
+    undoer = Undoer(LINUX, journal)
     with pytest.raises(ConnectionError):
         undoer.record(sysctl_entry("../../etc/passwd", "1", "2"))
     undoer._process.wait()
@@ -119,13 +121,13 @@ def test_for_the_journal_of_systemd_its_errors_have_a_priority(
 def test_a_journal_that_cannot_be_made_is_named(journal: Path) -> None:
     journal.mkdir()
     with pytest.raises(OSError, match=str(journal)):
-        Undoer(journal)
+        Undoer(LINUX, journal)
     assert journal.is_dir(), "what is in its place stays"
 
 
 def test_without_room_nothing_begins_and_nothing_is_left(journal: Path) -> None:
     with _full(0, 0), pytest.raises(OSError, match=str(journal)) as refused:
-        Undoer(journal)
+        Undoer(LINUX, journal)
     assert refused.value.errno == errno.EFBIG
     assert not journal.parent.exists()
 
@@ -133,7 +135,7 @@ def test_without_room_nothing_begins_and_nothing_is_left(journal: Path) -> None:
 def test_without_room_for_one_more_change_the_others_are_undone(
     journal: Path, change: Entry, capfd: pytest.CaptureFixture[str]
 ) -> None:
-    undoer = Undoer(journal)
+    undoer = Undoer(LINUX, journal)
     head = journal.read_bytes()
     undoer.record(change)
     another = socket_entry(change["path"] + ".2")
@@ -141,7 +143,7 @@ def test_without_room_for_one_more_change_the_others_are_undone(
         for _ in range(2):
             with pytest.raises(OSError, match=str(journal)):
                 undoer.record(another)
-    written = Journal(journal, os.open(journal, os.O_RDONLY))
+    written = Journal(LINUX, journal, os.open(journal, os.O_RDONLY))
     assert [line.entry for line in written.lines()] == [change]
     written.close()
     undoer.record(another)
@@ -154,7 +156,7 @@ def test_without_room_for_one_more_change_the_others_are_undone(
 def test_an_undoer_that_hangs_counts_as_gone(
     journal: Path, change: Entry, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    undoer = Undoer(journal)
+    undoer = Undoer(LINUX, journal)
     undoer.record(change)
     monkeypatch.setattr(undoers, "EXIT_TIMEOUT", 0.05)
     undoer._connection.settimeout(0.05)
@@ -171,13 +173,13 @@ def test_an_undoer_that_hangs_counts_as_gone(
 def test_an_invalid_entry_stays_when_the_rest_is_undone(journal: Path, change: Entry) -> None:
     """A run of the same name writes below it."""
     journal.write_bytes(b'{"undo": "frobnicate"}\n{"undo": "sysc')
-    undoer = Undoer(journal)
+    undoer = Undoer(LINUX, journal)
     undoer.record(change)
     head, named, written = journal.read_bytes().splitlines(keepends=True)
     assert (head, written) == (b'{"undo": "frobnicate"}\n', as_line(change))
     assert undoer.close()
     assert journal.read_bytes() == head + named
-    undoer = Undoer(journal)
+    undoer = Undoer(LINUX, journal)
     undoer.record(change)
     os.kill(undoer._process.pid, signal.SIGKILL)
     assert undoer.close()
@@ -187,9 +189,9 @@ def test_an_invalid_entry_stays_when_the_rest_is_undone(journal: Path, change: E
 def test_a_run_waits_for_one_of_the_same_name_that_has_just_ended(
     journal: Path, change: Entry
 ) -> None:
-    ended = Journal.create(journal)
+    ended = Journal.create(LINUX, journal)
     begun: list[Undoer] = []
-    begins = threading.Thread(target=lambda: begun.append(Undoer(journal)))
+    begins = threading.Thread(target=lambda: begun.append(Undoer(LINUX, journal)))
     begins.start()
     ended.remove_entries([])
     ended.close()
@@ -210,14 +212,14 @@ def test_a_run_of_the_same_name_that_does_not_end_is_named(
         assert former.stdout is not None
         former.stdout.readline()
         with pytest.raises(PlatformError) as refused:
-            Undoer(journal)
+            Undoer(LINUX, journal)
         former.communicate()
     assert f"a former run has not ended: pid {former.pid}, " in str(refused.value)
     assert f"{journal} locked; end it (sudo kill -KILL {former.pid})" in str(refused.value)
 
 
 def test_the_journal_of_another_run_is_never_changed(journal: Path, change: Entry) -> None:
-    ours = Journal.create(journal)
+    ours = Journal.create(LINUX, journal)
     ours.write(change)
     journal.unlink()
     journal.write_bytes(as_line(change))
@@ -227,7 +229,7 @@ def test_the_journal_of_another_run_is_never_changed(journal: Path, change: Entr
 
 
 def test_the_undoer_ignores_signals_for_the_router(journal: Path, change: Entry) -> None:
-    undoer = Undoer(journal)
+    undoer = Undoer(LINUX, journal)
     undoer.record(change)
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         os.kill(undoer._process.pid, number)
@@ -258,7 +260,7 @@ def test_the_end_of_the_router_ends_the_input_of_a_guard_that_hangs(
 
 def test_an_undoer_is_told_of_the_router(journal: Path, change: Entry) -> None:
     router, process = os.pipe()
-    undoer = Undoer(journal, router)
+    undoer = Undoer(LINUX, journal, router)
     os.close(process)
     undoer.record(change)
     assert undoer.close()

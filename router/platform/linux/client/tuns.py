@@ -10,10 +10,10 @@ from pathlib import Path
 from router.platform.base.errors import PlatformError
 from router.platform.base.processes import Leftover
 from router.platform.base.tun import TunDevice
-from router.platform.linux.journal import SUFFIX
 from router.platform.linux.runtime import runtime_directory
 from router.platform.linux.tun import LinuxTun
 from router.platform.privileged.client import GuardClient
+from router.platform.privileged.journal import SUFFIX
 
 log = logging.getLogger(__name__)
 

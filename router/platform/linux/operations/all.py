@@ -14,8 +14,8 @@ from router.platform.linux.operations.started import StartedPrograms
 from router.platform.linux.operations.tun import TunOperations
 from router.platform.linux.process_descriptor import process_descriptor
 from router.platform.linux.reread import Program
-from router.platform.linux.undoer import Undoer
 from router.platform.privileged.channel import Message
+from router.platform.privileged.undoer import Undoer
 
 
 class LinuxOperations:

@@ -15,7 +15,6 @@ from router.platform.base.routes import ReconcileResult
 from router.platform.families import FAMILY
 from router.platform.linux.bound_to_tun import route_bound_sockets
 from router.platform.linux.entries import tun_entry
-from router.platform.linux.journal import SUFFIX
 from router.platform.linux.leftovers import clean_up
 from router.platform.linux.netlink.addresses import Address
 from router.platform.linux.netlink.links import get_link_named
@@ -29,8 +28,10 @@ from router.platform.linux.runtime import TRIES, make_runtime_directory
 from router.platform.linux.runtime import remedy as remedy_of_run
 from router.platform.linux.tun import open_tun
 from router.platform.linux.tun_interface.interface import TunInterface
-from router.platform.linux.undoer import Undoer
+from router.platform.linux.undoable import LINUX
 from router.platform.privileged.channel import Message
+from router.platform.privileged.journal import SUFFIX
+from router.platform.privileged.undoer import Undoer
 from router.platform.reason import reason, remedy
 from router.policy.prefixes import format_prefix
 from router.policy.routes.capture import Route
@@ -186,8 +187,8 @@ def start_undoer(tun: str, router: int | None = None) -> Undoer:
     try:
         for _ in range(TRIES):
             with contextlib.suppress(FileNotFoundError):
-                return Undoer(make_runtime_directory() / (tun + SUFFIX), router)
-        return Undoer(make_runtime_directory() / (tun + SUFFIX), router)
+                return Undoer(LINUX, make_runtime_directory() / (tun + SUFFIX), router)
+        return Undoer(LINUX, make_runtime_directory() / (tun + SUFFIX), router)
     except OSError as error:
         why = f"{reason(error)}: {remedy_of_run(error)}"
         raise PlatformError(f"the journal of changes to undo cannot be written: {why}") from error

@@ -2,14 +2,16 @@
 
     /run/tunrouter/net-4026531840/tun11.undo
 
-One JSON line names the network namespace; then each change has a line, oldest first.
+One JSON line names the network (Undoable.network; on Linux it is called namespace); then each
+change has a line, oldest first.
 
 Always true: a change is in the file before it is made. The file is locked as long as a process can
 undo the changes, by one lock that the guard and the undoer share; a file without a lock is left of
 a run in which both were killed. A change that is undone is removed. One that cannot be undone, or
 read, stays until a person deletes it, through later runs of the same name too. A change made in
-another network namespace, gone meanwhile, whose number is used again, is never taken for one made
-in this namespace.
+another network, gone meanwhile, is never taken for one made in this network.
+
+Must not know: which changes there are, and how they are undone.
 """
 
 from __future__ import annotations
@@ -26,9 +28,7 @@ from pathlib import Path
 from typing import Final, NamedTuple
 
 from router.platform.base.errors import PlatformError
-from router.platform.linux.entries import Entry, as_line, parse_entry
-from router.platform.linux.holders import lock_holder
-from router.platform.linux.runtime import namespace_identity
+from router.platform.privileged.undoable import Entry, Undoable, as_line
 
 SUFFIX: Final = ".undo"
 FLAGS: Final = os.O_RDWR | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK
@@ -40,8 +40,8 @@ POLL: Final = 0.01
 class Line(NamedTuple):
     """One line of a journal. place: `FILE:NUMBER`, from 1.
 
-    Either an entry, or the fault of the line. is_elsewhere: the change was made in a network
-    namespace that is gone, not in the present one."""
+    Either an entry, or the fault of the line. is_elsewhere: the change was made in a network that
+    is gone, not in the present one."""
 
     place: str
     entry: Entry | None
@@ -50,22 +50,23 @@ class Line(NamedTuple):
 
 
 class Journal:
-    """An open and locked file."""
+    """An open and locked file. system: whose changes it holds."""
 
-    def __init__(self, path: Path, descriptor: int) -> None:
+    def __init__(self, system: Undoable, path: Path, descriptor: int) -> None:
         self.path = path
+        self._system = system
         self._descriptor = descriptor
 
     @classmethod
-    def create(cls, path: Path) -> Journal:
-        """A journal of the present network namespace. Waits for the end of a run that has the same
+    def create(cls, system: Undoable, path: Path) -> Journal:
+        """A journal of the present network. Waits for the end of a run that has the same
         name and is just ending.
 
         Raises OSError with its path, and PlatformError that names the process that does not end.
         """
         deadline = time.monotonic() + LOCK_TIMEOUT
         while True:
-            journal = cls(path, _open(path, FLAGS | os.O_CREAT))
+            journal = cls(system, path, _open(path, FLAGS | os.O_CREAT))
             try:
                 journal._wait_for_lock(deadline)
                 if journal._is_begun():
@@ -76,7 +77,7 @@ class Journal:
             journal.close()
 
     @classmethod
-    def adopt(cls, path: Path) -> Journal | None:
+    def adopt(cls, system: Undoable, path: Path) -> Journal | None:
         """A journal that no process has locked; None if there is none. Raises OSError."""
         try:
             descriptor = _open(path, FLAGS)
@@ -88,7 +89,7 @@ class Journal:
             os.close(descriptor)
             return None
         if _exists(descriptor):
-            return cls(path, descriptor)
+            return cls(system, path, descriptor)
         os.close(descriptor)
         return None
 
@@ -104,7 +105,9 @@ class Journal:
     def lines(self) -> list[Line]:
         """All that are not removed. Raises OSError."""
         found = []
-        about = here = namespace_identity()  # another version may not write the line with the name
+        about = here = (
+            self._system.network()
+        )  # another version may not write the line with the name
         for number, line in enumerate(self._content().splitlines(), start=1):
             name = _name(line)
             if name is not None:
@@ -133,7 +136,7 @@ class Journal:
     def _line(self, number: int, line: bytes) -> Line:
         place = f"{self.path}:{number}"
         try:
-            return Line(place, parse_entry(line, self.path.parent))
+            return Line(place, self._system.parse_entry(line, self.path.parent))
         except ValueError as error:
             return Line(place, None, str(error))
 
@@ -155,14 +158,14 @@ class Journal:
             raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(self.path))
 
     def _is_begun(self) -> bool:
-        """Write the line that names the namespace, if the file still has a name. A full file system
+        """Write the line that names the network, if the file still has a name. A full file system
         makes this fail at once, and not in the middle of a start; no empty file is left then.
         Raises OSError."""
         try:
             if not _exists(self._descriptor):
                 return False
             content = self._content()
-            here = namespace_identity()
+            here = self._system.network()
             if _names(content)[-1:] != [here]:
                 self._put(json.dumps({"namespace": here}).encode() + b"\n", len(content))
         except OSError:
@@ -184,7 +187,7 @@ class Journal:
                 return
 
     def _lock_conflict(self) -> str:
-        holder = lock_holder(self._descriptor)
+        holder = self._system.lock_holder(self._descriptor)
         if holder is None:
             return f"{self.path} is locked: find the process (fuser -v {self.path}), and end it"
         return (
@@ -203,7 +206,7 @@ def _open(path: Path, flags: int) -> int:
 
 
 def _name(line: bytes) -> str | None:
-    """Of the namespace of the next lines, if this is a line that names one."""
+    """Of the network of the next lines, if this is a line that names one."""
     try:
         value = json.loads(line)
     except (ValueError, RecursionError):

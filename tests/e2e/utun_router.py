@@ -1,0 +1,111 @@
+"""tunrouter with the macOS code for its TUN, its raw ICMP and its waiting: the same command line.
+
+python -m tests.e2e.utun_router run -c rules.yaml
+
+The utun is a pair of datagram sockets, whose other end is pumped to a TUN of Linux without
+offloads. Raw ICMP sockets behave as those of xnu, kqueue is one over epoll, nothing is spliced.
+Routes, bound sockets and the guard are those of Linux.
+
+    router -- UtunDevice -- socket pair with families -- pump -- tun11 -- the system
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import socket
+import sys
+import threading
+from collections.abc import Sequence
+from concurrent.futures import Future
+from functools import partial
+from ipaddress import IPv4Interface, IPv6Interface
+from pathlib import Path
+
+import router.platform
+from router.cli import main
+from router.platform.base.descriptors import Poller
+from router.platform.base.tun import TunDevice
+from router.platform.darwin.poller import DarwinPoller
+from router.platform.darwin.raw_icmp import RawIcmpSocket
+from router.platform.darwin.utun import UtunDevice
+from router.platform.linux.client.sockets import LinuxSockets
+from router.platform.linux.client.tuns import LinuxTuns
+from router.platform.linux.system import LinuxSystem
+from router.policy.network import Interface
+from tests.unit.darwin.xnu_raw import XnuRawSocket
+from tests.unit.platform.fake_kqueue import FakeKqueue
+
+FAMILIES = {4: b"\0\0\0\2", 6: b"\0\0\0\x1e"}
+LARGEST = 1 << 17
+
+
+class PumpedUtun:
+    """See Tuns: a utun whose kernel is a TUN of Linux. The threads of the pump are started before
+    the router gives up the right to start any."""
+
+    def __init__(self, tuns: LinuxTuns) -> None:
+        self._tuns = tuns
+        self._kernel, self._ours = socket.socketpair(socket.AF_UNIX, socket.SOCK_DGRAM)
+        self._ours.setblocking(False)
+        self._tun: Future[int] = Future()
+        for pump in (_deliver, _take):
+            arguments = self._tun, self._kernel
+            threading.Thread(target=pump, args=arguments, daemon=True).start()
+
+    @property
+    def journal(self) -> Path | None:
+        return self._tuns.journal
+
+    def open_tun(
+        self, name: str | None, mtu: int, addresses: Sequence[IPv4Interface | IPv6Interface]
+    ) -> TunDevice:
+        tun = self._tuns.open_tun(name, mtu, addresses)
+        os.set_blocking(tun.fileno(), True)
+        self._tun.set_result(tun.fileno())
+        return UtunDevice(self._ours.detach(), name=tun.name, index=tun.index, mtu=mtu)
+
+
+def _deliver(tun: Future[int], kernel: socket.socket) -> None:
+    """What the system sends by the TUN, and the end of that."""
+    with contextlib.suppress(OSError):
+        while True:
+            packet = os.read(tun.result(), LARGEST)
+            kernel.send(FAMILIES[packet[0] >> 4] + packet)
+    with contextlib.suppress(OSError):
+        kernel.send(b"")
+
+
+def _take(tun: Future[int], kernel: socket.socket) -> None:
+    """What the router writes; xnu takes nothing whose family is not its packet's."""
+    while frame := kernel.recv(LARGEST):
+        if frame[:4] == FAMILIES[frame[4] >> 4]:
+            with contextlib.suppress(OSError):  # as of a TUN: the router does not wait for it
+                os.write(tun.result(), frame[4:])
+
+
+class XnuRawIcmpSocket(RawIcmpSocket, XnuRawSocket):
+    """The router's view of a raw ICMP socket that behaves as one of xnu."""
+
+
+class XnuSockets(LinuxSockets):
+    def icmp_socket(self, version: int, interface: Interface, echo_ids: range) -> socket.socket:
+        sock = super().icmp_socket(version, interface, echo_ids)
+        if version == 6:
+            return sock
+        return XnuRawIcmpSocket(sock.family, sock.type, sock.proto, fileno=sock.detach())
+
+
+class UtunSystem(LinuxSystem):
+    def __init__(self, reread: Sequence[str]) -> None:
+        super().__init__(reread, offloads=False)
+        self.tuns = PumpedUtun(self.tuns)  # type: ignore[assignment]
+        self.sockets = XnuSockets(self._guard)
+
+    def poller(self) -> Poller:  # type: ignore[override]
+        return DarwinPoller(FakeKqueue())
+
+
+if __name__ == "__main__":
+    router.platform.this_system = partial(UtunSystem)
+    sys.exit(main())

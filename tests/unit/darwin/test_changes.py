@@ -1,0 +1,121 @@
+"""Which events of xnu are a reason to read the state anew, and sleep."""
+
+from __future__ import annotations
+
+import errno
+
+import pytest
+
+from router.platform.darwin.changes import DarwinChanges, Sleep, while_asleep_too, while_awake
+from tests.unit.darwin import layouts
+from tests.unit.darwin.fake_kernel import (
+    HOST,
+    LLINFO,
+    UP,
+    WASCLONED,
+    Entry,
+    FakeKernel,
+    Key,
+    link_address,
+    refuse,
+    route_bytes,
+)
+
+ADD, DELETE, GET, MISS = 1, 2, 4, 7
+NET = Key(4, 0x0A000000, 8)
+
+
+class Clocks:
+    def __init__(self) -> None:
+        self.awake = 100.0
+        self.asleep = 0.0
+
+    def sleep(self) -> Sleep:
+        return Sleep(lambda: self.awake + self.asleep, lambda: self.awake)
+
+
+def event(kind: int, key: Key = NET, flags: int = UP, error: int = 0) -> bytes:
+    flags |= HOST if key.is_host else 0
+    return route_bytes(kind, key, Entry(4, flags, link_address(4, "en0")), error)
+
+
+def drained(*events: bytes | OSError, clocks: Clocks | None = None) -> object:
+    kernel = FakeKernel()
+    kernel.events = list(events)
+    changes = DarwinChanges(kernel, (clocks or Clocks()).sleep())
+    found = changes.drain()
+    assert kernel.events == []
+    changes.close()
+    return found
+
+
+def interface_event() -> bytes:
+    return bytes(layouts.IfMsghdr(ifm_msglen=112, ifm_version=5, ifm_type=0xE, ifm_index=4))
+
+
+NEWADDR = b"\x14\x00\x05\x0c" + bytes(16)
+
+
+@pytest.mark.parametrize(
+    "noise",
+    [
+        event(MISS),
+        event(GET),
+        event(ADD, flags=UP | WASCLONED),
+        event(ADD, Key(4, 0x0A000001, 32, is_host=True), flags=UP | LLINFO),
+        event(ADD, error=errno.EEXIST),
+        event(ADD, Key(6, 0xFE80 << 112, 64)),
+        event(DELETE, Key(6, 0xFF02 << 112, 32)),
+        event(ADD, Key(4, 0xE0000000, 4)),
+        event(ADD, Key(4, 0xA9FE0000, 16)),
+        b"\x10\x00\x05\x0f" + bytes(12),
+        NEWADDR,
+        b"",
+    ],
+)
+def test_noise_is_no_change(noise: bytes) -> None:
+    assert drained(noise, noise) == []
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        event(ADD),
+        event(DELETE, Key(4, 0, 0)),
+        event(ADD, Key(6, 0, 0)),
+        interface_event(),
+        refuse(errno.ENOBUFS),
+        b"\xff\xff\x05\x01",
+    ],
+)
+def test_a_change_is_one_among_noise_too(change: bytes | OSError) -> None:
+    assert drained(event(MISS), change, event(MISS)) is None
+
+
+def test_another_error_is_raised() -> None:
+    with pytest.raises(OSError, match="Bad file descriptor"):
+        drained(refuse(errno.EBADF))
+
+
+def test_a_flood_is_read_in_portions() -> None:
+    kernel = FakeKernel()
+    kernel.events = [event(MISS)] * 300
+    DarwinChanges(kernel, Clocks().sleep()).drain()
+    assert len(kernel.events) == 300 - 256
+
+
+def test_after_sleep_everything_is_read_anew_once() -> None:
+    kernel, clocks = FakeKernel(), Clocks()
+    changes = DarwinChanges(kernel, clocks.sleep())
+    clocks.awake += 3600
+    assert changes.drain() == []
+    clocks.asleep += 2
+    kernel.events = [event(MISS)]
+    assert changes.drain() is None
+    assert changes.drain() == []
+
+
+def test_the_clocks_of_this_machine_agree_while_it_is_awake() -> None:
+    sleep = Sleep()
+    assert not sleep.has_happened()
+    assert while_asleep_too() >= while_awake() - 1

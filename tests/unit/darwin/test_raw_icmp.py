@@ -1,0 +1,83 @@
+"""Raw ICMP of xnu, by golden bytes and by an emulation of the kernel's steps."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from router.platform.darwin.icmp6_filter import passing
+from router.platform.darwin.raw_icmp import as_on_the_wire, as_to_be_sent
+from tests.unit.darwin import layouts
+from tests.unit.darwin.xnu_raw import delivered, has_meaning, sent
+
+REPLY = "4500 0054 1234 0000 40 01 0000 c6336401 c0a80107 0000 1f2e 0001 0002" + "00" * 56
+REPLY_DELIVERED = REPLY.replace("0054 1234 0000", "4000 1234 0000")
+DF_DELIVERED = REPLY.replace("0054 1234 0000", "4000 1234 0040")
+QUOTED = "4500 0554 0001 4000 01 11 0000 c0a80107 c6336401 8000 829a 0540 0000"
+EXCEEDED = "45c0 0038 0000 0000 ff 01 0000 0a000001 c0a80107 0b00 f4ff 00000000" + QUOTED
+EXCEEDED_DELIVERED = "45c0 2400 0000 0000 ff 01 0000 0a000001 c0a80107 0b00 f4ff 00000000" + (
+    QUOTED.replace("4500 0554", "4500 5405")
+)
+
+
+@pytest.mark.parametrize(
+    ("received", "wire"),
+    [
+        (REPLY_DELIVERED, REPLY),
+        (DF_DELIVERED, REPLY.replace("1234 0000", "1234 4000")),
+        (EXCEEDED_DELIVERED, EXCEEDED),
+    ],
+    ids=["reply", "reply-df", "time-exceeded"],
+)
+def test_golden_bytes(received: str, wire: str) -> None:
+    assert as_on_the_wire(bytes.fromhex(received)) == bytes.fromhex(wire)
+    assert delivered(bytes.fromhex(wire)) == bytes.fromhex(received)
+
+
+def test_what_is_sent_has_length_and_fragment_field_in_host_order() -> None:
+    wire = bytes.fromhex(REPLY.replace("1234 0000", "1234 4000"))
+    request = as_to_be_sent(wire)
+    assert request[2:4] == b"\x54\x00"
+    assert request[6:8] == b"\x00\x40"
+    assert sent(bytes(request)) == wire
+
+
+@given(
+    kind=st.integers(0, 18),
+    code=st.integers(0, 20),
+    options=st.integers(0, 10),
+    rest=st.binary(min_size=34, max_size=200),
+    fragment=st.sampled_from([0, 0x4000]),
+)
+def test_every_message_is_as_it_was_on_the_wire(
+    kind: int, code: int, options: int, rest: bytes, fragment: int
+) -> None:
+    header = 20 + 4 * options
+    size = header + 2 + len(rest)
+    start = bytes([0x40 | header // 4, 0]) + size.to_bytes(2, "big")
+    head = start + b"\x12\x34" + fragment.to_bytes(2, "big")
+    wire = head.ljust(header, b"\1") + bytes([kind, code]) + rest
+    assert as_on_the_wire(delivered(wire)) == wire
+    assert sent(bytes(as_to_be_sent(wire))) == wire
+
+
+@given(st.binary(max_size=80))
+def test_whatever_the_bytes_are_nothing_is_raised(packet: bytes) -> None:
+    assert len(as_on_the_wire(packet)) == len(packet)
+    assert len(as_to_be_sent(packet)) == len(packet)
+
+
+def test_an_error_without_a_meaning_for_the_kernel_has_its_quote_as_it_was() -> None:
+    assert not has_meaning(3, 16)
+    wire = bytes.fromhex(EXCEEDED.replace("0b00 f4ff", "0310 f4ff"))
+    assert delivered(wire)[28:] == wire[28:]
+    assert as_on_the_wire(delivered(wire)) == wire
+
+
+def test_a_set_bit_passes_a_type() -> None:
+    """ICMP6_FILTER_WILLPASS, netinet/icmp6.h:632."""
+    types = {1, 2, 3, 4, 129}
+    words = layouts.Icmp6Filter.from_buffer_copy(passing(types)).icmp6_filt
+    passed = {kind for kind in range(256) if words[kind >> 5] & 1 << (kind & 31)}
+    assert passed == types

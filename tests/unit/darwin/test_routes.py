@@ -1,0 +1,414 @@
+"""The routes of the router in a model of xnu's table, beside those of other programs."""
+
+from __future__ import annotations
+
+import errno
+from collections.abc import Mapping
+from dataclasses import replace
+from ipaddress import IPv4Interface, IPv6Interface, ip_network
+from typing import Final
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from router.platform.base.errors import PlatformError
+from router.platform.darwin.entries import describe, parse_entry
+from router.platform.darwin.route_messages import RouteMessage
+from router.platform.darwin.route_plan import plan_routes
+from router.platform.darwin.routes import DarwinRoutes
+from router.platform.darwin.routing_socket import Target
+from router.platform.darwin.state import DarwinInterfaces, read_interfaces, read_routes
+from router.platform.darwin.undo import undo
+from router.platform.darwin.utun import UtunDevice
+from router.platform.privileged.undoable import Entry, as_line
+from router.policy.routes.capture import Label, Route
+from tests.unit.darwin.fake_kernel import (
+    CLONING,
+    LLINFO,
+    LOOPBACK,
+    POINTOPOINT,
+    USUAL,
+    WASCLONED,
+    FakeKernel,
+    Key,
+    Link,
+    address_bytes,
+)
+
+EN0, EN1, VPN, UTUN, LO = 4, 5, 8, 17, 1
+GATEWAY = address_bytes(4, 0xC0A80101)
+ADDRESSES: Final = (IPv4Interface("192.168.7.1/30"), IPv6Interface("fd77::1/126"))
+LABEL: Final = Label(1400)
+
+
+def network(text: str) -> tuple[int, int, int]:
+    parsed = ip_network(text)
+    return parsed.version, int(parsed.network_address), parsed.prefixlen
+
+
+def route(text: str, mtu: int = 1400) -> Route:
+    return Route(*network(text), Label(mtu))
+
+
+def key(text: str, *, is_host: bool = False, scope: int = 0) -> Key:
+    return Key(*network(text), is_host, scope)
+
+
+class Mac:
+    """The first user's machine: en0 with the default, a VPN with split routes alone."""
+
+    def __init__(self) -> None:
+        self.kernel = FakeKernel(
+            Link("lo0", LO, USUAL | LOOPBACK, 16384, [IPv4Interface("127.0.0.1/8")]),
+            Link("en0", EN0, 0x8863, 1500, list(of("192.168.1.7/24", "2001:db8:1::7/64"))),
+            Link("en1", EN1, 0x8863, 1500, list(of("192.168.2.7/24"))),
+            Link("utun3", VPN, 0x8051, 1380, list(of("10.8.0.2/32", "fd08::2/64"))),
+            Link("utun11", UTUN, USUAL | POINTOPOINT, 1500, list(ADDRESSES)),
+        )
+        add = self.kernel.add
+        add(key("0.0.0.0/0"), EN0, gateway=GATEWAY)
+        add(key("0.0.0.0/0", scope=EN1), EN1, gateway=GATEWAY)
+        add(key("192.168.1.0/24"), EN0, flags=CLONING)
+        add(key("192.168.2.0/24"), EN1, flags=CLONING)
+        add(key("::/0"), EN0, gateway=address_bytes(6, 1))
+        add(key("2001:db8:1::/64"), EN0, flags=CLONING)
+        add(key("10.0.0.0/8"), VPN)
+        add(key("fd08::/32"), VPN)
+        add(key("192.168.7.2/32", is_host=True), UTUN, flags=0)
+        add(key("fd77::/126"), UTUN, flags=CLONING)
+        self.recorded: list[Entry] = []
+        self.before = dict(self.kernel.table)
+
+    def routes(self) -> DarwinRoutes:
+        device = UtunDevice(-1, name="utun11", index=UTUN, mtu=1500)
+        return DarwinRoutes(self.kernel, device, ADDRESSES, self.recorded.append)
+
+    def added(self) -> set[Key]:
+        return set(self.kernel.table) - set(self.before)
+
+    def device(self, address: str, scope: int = 0) -> int | None:
+        version, first, _ = network(address)
+        found = self.kernel.lookup(version, first, scope)
+        return None if found is None else found.index
+
+    def end(self) -> None:
+        """As the undoer does, and then the kernel."""
+        for entry in reversed(self.recorded):
+            undo(self.kernel, parse_entry(as_line(entry)))
+        self.kernel.remove_link(UTUN)
+
+
+def of(*addresses: str) -> list[IPv4Interface | IPv6Interface]:
+    return [IPv6Interface(each) if ":" in each else IPv4Interface(each) for each in addresses]
+
+
+@pytest.fixture
+def mac() -> Mac:
+    return Mac()
+
+
+OWN: Final = key("192.168.7.1/32", is_host=True)
+
+
+def test_routes_are_added_with_their_mtu_and_nothing_else_changes(mac: Mac) -> None:
+    mac.routes().add_routes([route("198.51.100.0/24"), route("2001:db8:9::/48", 1280)])
+    assert mac.added() == {key("198.51.100.0/24"), key("2001:db8:9::/48"), OWN}
+    assert mac.kernel.table[key("198.51.100.0/24")].mtu == 1400
+    assert mac.kernel.table[key("2001:db8:9::/48")].mtu == 1280
+    assert mac.device("198.51.100.9") == mac.device("2001:db8:9::1") == UTUN
+    assert mac.device("198.51.100.9", EN0) == EN0, "the unscoped default uses it"
+    assert mac.device("198.51.100.9", EN1) == EN1, "it has a scoped default"
+    assert mac.device("198.51.100.9", VPN) is None, "until it gets one"
+
+
+def test_a_prefix_of_another_program_becomes_two_halves(mac: Mac) -> None:
+    mac.routes().add_routes([route("10.0.0.0/8")])
+    assert mac.added() == {key("10.0.0.0/9"), key("10.128.0.0/9"), OWN}
+    assert mac.device("10.1.2.3") == mac.device("10.200.2.3") == UTUN
+    assert mac.before.items() <= mac.kernel.table.items()
+
+
+def test_a_half_that_is_taken_is_a_more_specific_route(mac: Mac) -> None:
+    mac.kernel.add(key("10.128.0.0/9"), VPN)
+    mac.routes().add_routes([route("10.0.0.0/8")])
+    assert mac.added() - {key("10.128.0.0/9")} == {key("10.0.0.0/9"), OWN}
+    assert mac.device("10.200.2.3") == VPN
+
+
+def test_halves_leave_our_own_more_specific_routes_alone(mac: Mac) -> None:
+    mac.routes().add_routes([route("10.0.0.0/8"), route("10.0.0.0/9", 1280)])
+    assert mac.kernel.table[key("10.0.0.0/9")].mtu == 1280
+    assert mac.kernel.table[key("10.128.0.0/9")].mtu == 1400
+
+
+def test_an_address_of_another_program_becomes_a_host_route(mac: Mac) -> None:
+    mac.kernel.add(key("203.0.113.9/32"), VPN)
+    mac.routes().add_routes([route("203.0.113.9/32")])
+    assert key("203.0.113.9/32", is_host=True) in mac.added()
+    assert mac.device("203.0.113.9") == UTUN
+
+
+def test_an_address_with_a_host_route_of_another_program_is_reported(
+    mac: Mac, caplog: pytest.LogCaptureFixture
+) -> None:
+    mac.kernel.add(key("203.0.113.9/32", is_host=True), VPN)
+    routes = mac.routes()
+    routes.add_routes([route("203.0.113.9/32")])
+    assert "203.0.113.9/32 (another program has a host route)" in caplog.text
+    assert mac.device("203.0.113.9") == VPN
+    assert routes.reconcile([route("203.0.113.9/32")]).failed != []
+
+
+def test_a_clone_or_a_neighbour_is_no_route_of_another_program(mac: Mac) -> None:
+    mac.kernel.add(key("198.51.100.7/32", is_host=True), EN0, flags=WASCLONED | LLINFO)
+    mac.routes().add_routes([route("198.51.100.7/32")])
+    assert key("198.51.100.7/32") in mac.added()
+
+
+def test_a_route_that_another_program_adds_meanwhile_is_met_too(mac: Mac) -> None:
+    """Between the dump and the addition."""
+    dump = mac.kernel.sysctl
+    late = [key("198.51.100.0/24")]
+
+    def and_then(name: tuple[int, ...]) -> bytes:
+        found = dump(name)
+        if name[3:] == (2, 7, 0) and late:
+            mac.kernel.add(late.pop(), VPN)
+        return found
+
+    mac.kernel.sysctl = and_then  # type: ignore[method-assign, assignment]
+    mac.routes().add_routes([route("198.51.100.0/24")])
+    assert mac.device("198.51.100.1") == mac.device("198.51.100.200") == UTUN
+    assert mac.kernel.table[key("198.51.100.0/24")].index == VPN
+
+
+def test_reconciling_restores_removes_and_changes_by_new_routes(mac: Mac) -> None:
+    routes = mac.routes()
+    routes.add_routes([route("198.51.100.0/24"), route("203.0.113.0/24"), route("192.0.2.0/24")])
+    del mac.kernel.table[key("198.51.100.0/24")]
+    wanted = [route("198.51.100.0/24"), route("203.0.113.0/24", 1280)]
+    result = routes.reconcile(wanted)
+    assert sorted(result.restored) == ["198.51.100.0/24", "203.0.113.0/24"]
+    assert mac.added() == {key("198.51.100.0/24"), key("203.0.113.0/24"), OWN}
+    assert mac.kernel.table[key("203.0.113.0/24")].mtu == 1280
+    written = len(mac.kernel.written)
+    assert routes.reconcile(wanted) == ([], [], [])
+    assert len(mac.kernel.written) == written, "nothing is written without a reason"
+    kinds = {message[3] for message in mac.kernel.written}
+    assert kinds == {1, 2}, "RTM_CHANGE might change another route"
+
+
+def test_halves_become_the_prefix_again_when_the_other_program_ends(mac: Mac) -> None:
+    routes = mac.routes()
+    routes.add_routes([route("10.0.0.0/8")])
+    mac.kernel.remove_link(VPN)
+    routes.reconcile([route("10.0.0.0/8")])
+    assert mac.kernel.table[key("10.0.0.0/8")].index == UTUN
+    assert key("10.0.0.0/9") not in mac.kernel.table
+
+
+def test_a_utun_that_is_gone_ends_the_run(mac: Mac) -> None:
+    routes = mac.routes()
+    mac.kernel.remove_link(UTUN)
+    with pytest.raises(PlatformError, match="utun11 is gone"):
+        routes.reconcile([])
+    found: list[object] = []
+    routes.request_reconcile([], found.append)
+    assert isinstance(found[0], PlatformError)
+
+
+def test_a_socket_that_root_has_not_opened_is_refused(mac: Mac) -> None:
+    mac.kernel.is_root = False
+    with pytest.raises(PlatformError, match="Operation not permitted"):
+        mac.routes().add_routes([route("198.51.100.0/24")])
+
+
+def test_a_tunnel_gets_the_scoped_defaults_that_it_lacks(mac: Mac) -> None:
+    routes = mac.routes()
+    vpn = read_interfaces(mac.kernel)["utun3"]
+    assert not vpn.asks_neighbours
+    assert routes.prepare_interface(vpn)
+    assert mac.added() == {key("0.0.0.0/0", scope=VPN), key("::/0", scope=VPN)}
+    routes.add_routes([route("10.0.0.0/8"), route("fd08::/32")])
+    assert mac.device("10.1.2.3", VPN) == mac.device("fd08::9", VPN) == VPN
+    assert mac.device("10.1.2.3") == mac.device("fd08::9") == UTUN
+    assert mac.device("192.0.2.1") == EN0, "the primary default is as it was"
+    assert not routes.prepare_interface(vpn), "a second time there is nothing to do"
+    words = [describe(entry) for entry in mac.recorded]
+    assert words[0] == "the scoped default route of IPv4 by utun3"
+    mac.end()
+    without = {each: entry for each, entry in mac.before.items() if entry.index != UTUN}
+    assert mac.kernel.table == without
+
+
+def test_a_change_is_recorded_before_it_is_made(mac: Mac) -> None:
+    def refuse(_: Entry) -> None:
+        assert not mac.added()
+        raise OSError(errno.ENOSPC, "no space")
+
+    device = UtunDevice(-1, name="utun11", index=UTUN, mtu=1500)
+    routes = DarwinRoutes(mac.kernel, device, ADDRESSES, refuse)
+    with pytest.raises(PlatformError, match="no scoped default route: no space: add it"):
+        routes.prepare_interface(read_interfaces(mac.kernel)["utun3"])
+    assert not mac.added()
+
+
+def test_interfaces_that_need_no_scoped_default_get_none(mac: Mac) -> None:
+    routes = mac.routes()
+    interfaces = read_interfaces(mac.kernel)
+    assert not routes.prepare_interface(interfaces["en0"])
+    assert not routes.prepare_interface(interfaces["en1"]), "a gateway cannot be guessed"
+    mac.kernel.add(key("0.0.0.0/0", scope=VPN), VPN)
+    mac.kernel.add(key("::/0", scope=VPN), VPN)
+    assert not routes.prepare_interface(interfaces["utun3"])
+    assert mac.recorded == []
+
+
+@pytest.mark.parametrize("change", ["gateway", "interface", "gone"])
+def test_what_another_program_has_changed_is_not_undone(mac: Mac, change: str) -> None:
+    mac.routes().prepare_interface(read_interfaces(mac.kernel)["utun3"])
+    scoped = key("0.0.0.0/0", scope=VPN)
+    if change == "gateway":
+        mac.kernel.table[scoped] = replace(mac.kernel.table[scoped], gateway=GATEWAY)
+    elif change == "interface":
+        mac.kernel.links[VPN] = replace(mac.kernel.links[VPN], name="utun4")
+    else:
+        mac.kernel.remove_link(VPN)
+    before = mac.kernel.table.get(scoped)
+    mac.end()
+    assert mac.kernel.table.get(scoped) == before
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        b"[1]",
+        b"nonsense",
+        b"[" * 100_000,
+        b'{"undo": "scoped_default", "version": 5, "name": "utun3", "index": 8}',
+        b'{"undo": "scoped_default", "version": true, "name": "utun3", "index": 8}',
+        b'{"undo": "scoped_default", "version": 4, "name": "a/b", "index": 8}',
+        b'{"undo": "scoped_default", "version": 4, "name": "utun3", "index": 0}',
+        b'{"undo": "route", "version": 4, "name": "utun3", "index": 8}',
+        b'{"undo": "scoped_default", "version": 4, "name": "utun3"}',
+    ],
+)
+def test_a_record_that_no_run_has_written_is_refused(line: bytes) -> None:
+    with pytest.raises(ValueError, match="not a record"):
+        parse_entry(line)
+
+
+def test_the_primary_default_is_the_unscoped_one(mac: Mac) -> None:
+    interfaces = DarwinInterfaces(mac.kernel)
+    present = interfaces.all()
+    assert interfaces.holding_default(4, present, "utun11") == "en0"
+    del mac.kernel.table[key("0.0.0.0/0")]
+    assert interfaces.holding_default(4, present, "utun11") is None, "scoped ones do not count"
+    mac.kernel.add(key("0.0.0.0/0"), VPN)
+    assert interfaces.holding_default(4, present, "utun11") == "utun3", "without a gateway too"
+    assert interfaces.holding_default(4, present, "utun3") is None
+
+
+def test_interfaces_as_they_are(mac: Mac) -> None:
+    found = read_interfaces(mac.kernel)
+    assert list(found) == ["lo0", "en0", "en1", "utun3", "utun11"]
+    assert found["en0"].mtu == 1500
+    assert found["en0"].up
+    assert found["en0"].asks_neighbours
+    assert [str(each) for each in found["en0"].addresses] == ["192.168.1.7/24", "2001:db8:1::7/64"]
+    routes = read_routes(mac.kernel, 4)
+    assert all(isinstance(each, RouteMessage) for each in routes)
+    assert len(routes) == sum(each.version == 4 for each in mac.before)
+
+
+PREFIXES = st.builds(
+    lambda bits, length: (4, bits >> (32 - length) << (32 - length), length),
+    st.integers(0, (1 << 32) - 1),
+    st.sampled_from([1, 2, 7, 8, 9, 24, 31, 32]),
+)
+NEAR = st.builds(  # many that meet
+    lambda bits, length: (4, (10 << 24 | bits) >> (32 - length) << (32 - length), length),
+    st.integers(0, 255),
+    st.sampled_from([8, 24, 25, 30, 31, 32]),
+)
+
+
+@settings(max_examples=300, deadline=None)
+@given(
+    wanted=st.lists(PREFIXES | NEAR, max_size=6, unique=True),
+    foreign=st.lists(st.tuples(PREFIXES | NEAR, st.booleans(), st.sampled_from([EN0, EN1, VPN]))),
+    probes=st.lists(st.integers(0, 255), max_size=8),
+)
+def test_what_is_captured_goes_to_the_utun_and_every_outbound_has_its_way(
+    wanted: list[tuple[int, int, int]],
+    foreign: list[tuple[tuple[int, int, int], bool, int]],
+    probes: list[int],
+) -> None:
+    mac = Mac()
+    for prefix, as_host, index in foreign:
+        each = Key(*prefix, as_host and prefix[2] == 32)
+        if each not in mac.kernel.table:
+            mac.kernel.add(each, index)
+    mac.before = dict(mac.kernel.table)
+    routes = mac.routes()
+    routes.prepare_interface(read_interfaces(mac.kernel)["utun3"])
+    routes.add_routes([Route(*each, LABEL) for each in wanted])
+    assert mac.before.items() <= mac.kernel.table.items(), "nobody else's route has changed"
+    addresses = [10 << 24 | each for each in probes]
+    for _, first, length in wanted:
+        addresses += [first, first | ((1 << (32 - length)) - 1)]
+    for address in addresses:
+        for scope in (EN0, EN1, VPN):
+            found = mac.kernel.lookup(4, address, scope)
+            assert found is not None
+            assert found.index == scope
+        found = mac.kernel.lookup(4, address)
+        assert found is not None
+        assert (found.index == UTUN) is is_captured(mac.before, wanted, address)
+    assert routes.reconcile([Route(*each, LABEL) for each in wanted]).restored == []
+    mac.end()
+    assert mac.kernel.table == {
+        each: entry for each, entry in mac.before.items() if entry.index != UTUN
+    }
+
+
+def is_captured(
+    before: Mapping[Key, object], wanted: list[tuple[int, int, int]], address: int
+) -> bool:
+    """What is wanted, unless another program's route is more specific; the obvious way."""
+
+    def holds(first: int, length: int) -> bool:
+        return address >> (32 - length) == first >> (32 - length)
+
+    best = max((length for _, first, length in wanted if holds(first, length)), default=-1)
+    if address == int(ADDRESSES[0].ip) or address == int(ADDRESSES[0].ip) + 1:
+        return True  # the utun's own
+    others = [each for each in before if each.version == 4 and not each.scope and holds(*each[1:3])]
+    if any(each.is_host for each in others):
+        return False
+    return best >= 0 and all(each.length <= best for each in others)
+
+
+@given(
+    wanted=st.lists(NEAR, max_size=4, unique=True),
+    taken=st.lists(st.tuples(NEAR, st.booleans()), max_size=12),
+)
+def test_a_plan_meets_no_other_route_and_captures_nothing_else(
+    wanted: list[tuple[int, int, int]], taken: list[tuple[tuple[int, int, int], bool]]
+) -> None:
+    others = {Target(*each, is_host and each[2] == 32) for each, is_host in taken}
+    plan = plan_routes([Route(*each, LABEL) for each in wanted], others)
+    assert not plan.routes.keys() & others
+    assert len(plan.routes) <= 2 * len(wanted)
+    for each in plan.routes:
+        within = (prefix for prefix in wanted if prefix[2] <= each.length)
+        assert any(
+            each.first >> (32 - length) == first >> (32 - length) for _, first, length in within
+        )
+
+
+def test_the_model_finds_a_host_route_before_a_network_route_of_32_bits(mac: Mac) -> None:
+    mac.kernel.add(key("203.0.113.9/32"), VPN)
+    mac.kernel.add(key("203.0.113.9/32", is_host=True), EN0)
+    assert mac.device("203.0.113.9") == EN0
