@@ -13,7 +13,8 @@ from router.cli.top.model import FlowRow
 Answer = Mapping[str, Any]
 
 
-def _bytes(row: FlowRow) -> float | None:
+def total_bytes(row: FlowRow) -> int | None:
+    """In both directions; None where neither is known."""
     counted = [row.flow[name] for name in ("bytes_out", "bytes_in")]
     known = [number for number in counted if number is not None]
     return sum(known) if known else None
@@ -21,7 +22,7 @@ def _bytes(row: FlowRow) -> float | None:
 
 VALUES: Final[Mapping[str, Callable[[FlowRow], float | None]]] = {
     "rate": lambda row: row.rates.both,
-    "bytes": _bytes,
+    "bytes": total_bytes,
     "rtt": lambda row: row.flow.get("rtt_ms"),
     "age": lambda row: row.flow["age_s"],
     "idle": lambda row: row.flow["idle_s"],
@@ -56,7 +57,7 @@ def chosen(rows: Iterable[FlowRow], text: str, order: str) -> list[FlowRow]:
 
     def size(row: FlowRow) -> tuple[float, float]:
         found = value(row)
-        return -1.0 if found is None else float(found), _bytes(row) or 0.0
+        return -1.0 if found is None else float(found), total_bytes(row) or 0.0
 
     return sorted((row for row in rows if _fits(row.flow, words)), key=size, reverse=True)
 

@@ -24,6 +24,7 @@ from router.cli.top.flow_lines import flow_lines
 from router.cli.top.model import FlowRow, View
 from router.cli.top.policy_lines import policy_lines, shown_policies
 from router.cli.top.usage_lines import usage_lines
+from router.config.problems import harmless
 
 TITLE: Final = "bold reverse"
 KEYS: Final = (
@@ -33,6 +34,8 @@ KEYS: Final = (
     ("e", "explain"),
     ("q", "quit"),
 )
+FILTERS: Final = "tcp 198.51. policy:NAME rule:N port:N host:ADDRESS path:direct"
+"""Examples of its words."""
 LEAST_FOR_USAGE: Final = 18
 """Lines of a screen from which on rules and drops are shown."""
 LEAST_USAGE: Final = 3
@@ -50,6 +53,7 @@ class Display(NamedTuple):
     cursor: Cursor
     order: str
     filter: str
+    is_typing: bool
     is_paused: bool
     trouble: str | None
 
@@ -84,7 +88,8 @@ def screen(view: View, display: Display, width: int, height: int) -> list[Text]:
         lines += usage_lines(view, parts.usage, width)
     lines = lines[: height - 1]
     lines += [Text("")] * (height - 1 - len(lines))
-    return [*lines, keys(width)][:height]
+    last = typing(display.filter, width) if display.is_typing else keys(width)
+    return [*lines, last][:height]
 
 
 def section(heading: str, width: int) -> Text:
@@ -95,6 +100,19 @@ def section(heading: str, width: int) -> Text:
 def keys(width: int) -> Text:
     parts = [part for key, what in KEYS for part in ((f" {key} ", "reverse"), (f" {what}  ", ""))]
     return line(*parts, (" ↑ ↓ ", "reverse"), (" choose", ""), width=width)
+
+
+def typing(text: str, width: int) -> Text:
+    """The last line while a filter is typed: its end, where it is long."""
+    shown = text if len(text) < width // 2 else ELLIPSIS + text[1 - width // 2 :]
+    help_text = f"  {FILTERS}" if not text else "  enter: keep   esc: clear"
+    return line(
+        (" filter: ", "bold"),
+        (harmless(shown), ""),
+        (" ", "reverse"),
+        (help_text, "dim"),
+        width=width,
+    )
 
 
 def _title(view: View, display: Display, width: int) -> Text:

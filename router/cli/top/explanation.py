@@ -33,7 +33,7 @@ class Explanation(ModalScreen[None]):
     CSS = """
     Explanation { align: center middle; }
     Explanation > VerticalScroll {
-        width: 90%; max-width: 110; height: auto; max-height: 90%;
+        width: 96%; max-width: 110; height: auto; max-height: 100%;
         border: round $foreground; padding: 0 1;
     }
     """

@@ -9,6 +9,7 @@ from rich.text import Text
 
 from router.cli.flows_text import WITH_PORTS, span
 from router.cli.top.cells import LEFT, RIGHT, cell, end, line
+from router.cli.top.choice import total_bytes
 from router.cli.top.cursor import Cursor
 from router.cli.top.model import FlowRow
 from router.cli.top.policy_lines import HEADER, milliseconds, rate
@@ -42,8 +43,7 @@ COLUMNS: Final = (
     Column("in B/s", 6, RIGHT, lambda row: rate(row.rates.in_), 0, "rate"),
     Column("rtt ms", 6, RIGHT, lambda row: milliseconds(row.flow.get("rtt_ms")), 1, "rtt"),
     Column("state", 11, LEFT, lambda row: row.flow["state"], 2),
-    Column("out B", 6, RIGHT, lambda row: rate(row.flow["bytes_out"]), 3, "bytes"),
-    Column("in B", 6, RIGHT, lambda row: rate(row.flow["bytes_in"]), 3, "bytes"),
+    Column("bytes", 6, RIGHT, lambda row: rate(total_bytes(row)), 3, "bytes"),
     Column("idle", 5, RIGHT, lambda row: span(row.flow["idle_s"]), 4, "idle"),
     Column("age", 5, RIGHT, lambda row: span(row.flow["age_s"]), 4, "age"),
     Column("path", 7, LEFT, lambda row: row.flow["path"], 5),

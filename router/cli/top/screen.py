@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import signal
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import ClassVar, Final
 
 from rich.segment import Segment
@@ -20,7 +20,6 @@ from textual.color import Color
 from textual.filter import LineFilter
 from textual.strip import Strip
 from textual.widget import Widget
-from textual.widgets import Input
 
 from router.cli.top import drawing
 from router.cli.top.choice import ORDERS, chosen, following
@@ -29,8 +28,9 @@ from router.cli.top.explanation import Explanation
 from router.cli.top.model import FlowRow, Model, Snapshot, View
 from router.cli.top.source import Reading
 
+FAR: Final = 1_000_000
+"""Rows: more than there are."""
 FOREIGN: Final = "the router answered something else: is it of another version?"
-HELP: Final = "words to look for, or policy:NAME rule:N port:N host:ADDRESS path:direct"
 
 
 class NoColours(LineFilter):
@@ -44,11 +44,18 @@ class NoColours(LineFilter):
 
 
 class Board(Widget, can_focus=True):
-    """Everything but what is being typed."""
+    """The whole screen."""
 
-    def __init__(self) -> None:
+    def __init__(self, take_key: Callable[[events.Key], bool]) -> None:
+        """take_key: whether it takes a key, which is then bound to nothing else."""
         super().__init__()
+        self._take_key = take_key
         self._lines: Sequence[Text] = ()
+
+    def on_key(self, event: events.Key) -> None:
+        if self._take_key(event):
+            event.stop()
+            event.prevent_default()
 
     def show(self, lines: Sequence[Text]) -> None:
         self._lines = lines
@@ -70,25 +77,8 @@ class Top(App[None]):
     ENABLE_COMMAND_PALETTE = False
     CSS = """
     Board { width: 100%; height: 100%; }
-    Input { display: none; dock: bottom; height: 1; border: none; padding: 0; }
-    Input:focus { border: none; }
-    Input.shown { display: block; }
     """
-    BINDINGS: ClassVar[list[BindingType]] = [
-        Binding("q", "quit", "quit"),
-        Binding("ctrl+c", "quit", "quit", priority=True),
-        Binding("s", "sort", "sort"),
-        Binding("slash,f", "filter", "filter"),
-        Binding("p,space", "pause", "pause"),
-        Binding("e,enter", "explain", "explain"),
-        Binding("escape", "clear", "clear the filter"),
-        Binding("up,k", "move(-1)", "up"),
-        Binding("down,j", "move(1)", "down"),
-        Binding("pageup", "page(-1)", "a page up"),
-        Binding("pagedown", "page(1)", "a page down"),
-        Binding("home,g", "move(-1000000)", "the first"),
-        Binding("end,G", "move(1000000)", "the last"),
-    ]
+    BINDINGS: ClassVar[list[BindingType]] = [Binding("ctrl+c", "quit", "quit", priority=True)]
 
     def __init__(self, model: Model, first: Snapshot, *, colours: bool) -> None:
         super().__init__()
@@ -97,16 +87,14 @@ class Top(App[None]):
         self._cursor = Cursor()
         self._order = ORDERS[0]
         self._filter = ""
+        self._is_typing = False
         self._is_paused = False
         self._trouble: str | None = None
         self._without_colours = () if colours else (NoColours(),)
-        self._board = Board()
+        self._board = Board(self._take_key)
 
     def compose(self) -> ComposeResult:
         yield self._board
-        yield Input(
-            placeholder="policy:NAME rule:N port:N host:ADDRESS tcp …", select_on_focus=False
-        )
 
     def get_line_filters(self) -> Sequence[LineFilter]:
         """See textual.app.App."""
@@ -146,52 +134,89 @@ class Top(App[None]):
 
     def _draw(self) -> None:
         display = drawing.Display(
-            self.rows, self._cursor, self._order, self._filter, self._is_paused, self._trouble
+            self.rows,
+            self._cursor,
+            self._order,
+            self._filter,
+            self._is_typing,
+            self._is_paused,
+            self._trouble,
         )
         width, height = self.size
         self._board.show(drawing.screen(self._shown, display, width, height))
 
-    def action_sort(self) -> None:
+    def sort(self) -> None:
         self._order = following(self._order)
         self._draw()
 
-    def action_pause(self) -> None:
+    def pause(self) -> None:
         self._is_paused = not self._is_paused
         if not self._is_paused:
             self._shown = self._latest
         self._draw()
 
-    def action_move(self, by: int) -> None:
+    def move(self, by: int) -> None:
         self._cursor.move(self.rows, by)
         self._draw()
 
-    def action_page(self, pages: int) -> None:
-        self.action_move(pages * max(1, self.size.height // 3))
+    def move_pages(self, pages: int) -> None:
+        self.move(pages * max(1, self.size.height // 3))
 
-    def action_filter(self) -> None:
-        field = self.query_one(Input)
-        field.add_class("shown")
-        field.value = self._filter
-        field.focus()
+    def begin_filter(self) -> None:
+        self._is_typing = True
+        self._draw()
 
-    def action_clear(self) -> None:
-        """Of the filter, and the end of typing one."""
+    def clear(self) -> None:
         self._filter = ""
-        self._end_typing()
-
-    def on_input_changed(self, event: Input.Changed) -> None:
-        self._filter = event.value
         self._draw()
 
-    def on_input_submitted(self, _event: Input.Submitted) -> None:
-        self._end_typing()
+    def _take_key(self, event: events.Key) -> bool:
+        """Whether a key was one for this screen. At once, and not by textual's bindings, which act
+        after the next keys have come."""
+        if self._is_typing:
+            return self._type(event)
+        command = KEYS.get(event.key)
+        if command is not None:
+            command(self)
+        return command is not None
 
-    def _end_typing(self) -> None:
-        self.query_one(Input).remove_class("shown")
-        self._board.focus()
+    def _type(self, event: events.Key) -> bool:
+        """Whether a key was one of the filter that is being typed."""
+        if event.key in ("enter", "escape"):
+            self._is_typing = False
+            self._filter = self._filter if event.key == "enter" else ""
+        elif event.key in ("backspace", "ctrl+h"):
+            self._filter = self._filter[:-1]
+        elif event.key == "ctrl+u":
+            self._filter = ""
+        elif event.character is not None and event.is_printable:
+            self._filter += event.character
+        else:
+            return False
         self._draw()
+        return True
 
-    def action_explain(self) -> None:
+    def explain(self) -> None:
         row = self._cursor.row(self.rows)
         if row is not None:
             self.push_screen(Explanation(row, self._shown))
+
+
+KEYS: Final[Mapping[str, Callable[[Top], None]]] = {
+    "q": Top.exit,
+    "s": Top.sort,
+    "slash": Top.begin_filter,
+    "p": Top.pause,
+    "space": Top.pause,
+    "e": Top.explain,
+    "enter": Top.explain,
+    "escape": Top.clear,
+    "up": lambda top: top.move(-1),
+    "k": lambda top: top.move(-1),
+    "down": lambda top: top.move(1),
+    "j": lambda top: top.move(1),
+    "pageup": lambda top: top.move_pages(-1),
+    "pagedown": lambda top: top.move_pages(1),
+    "home": lambda top: top.move(-FAR),
+    "end": lambda top: top.move(FAR),
+}
