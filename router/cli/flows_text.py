@@ -99,7 +99,7 @@ def _values(flow: Flow) -> tuple[tuple[str, ...], ...]:
             _end(flow["outside"], flow["outside_port"], flow["protocol"]),
         ),
         (flow["policy"], flow["interface"] or "-", flow["state"]),
-        (_span(flow["age_s"]), _span(flow["idle_s"]), _milliseconds(flow.get("rtt_ms"))),
+        (span(flow["age_s"]), span(flow["idle_s"]), milliseconds(flow.get("rtt_ms"))),
         (known_quantity(flow["bytes_out"]), known_quantity(flow["bytes_in"])),
         (known_quantity(flow["packets_out"]), known_quantity(flow["packets_in"])),
     )
@@ -114,7 +114,7 @@ def _end(address: str | None, number: int, protocol: str) -> str:
     return f"[{address}]:{number}" if ":" in address else f"{address}:{number}"
 
 
-def _span(seconds: float | None) -> str:
+def span(seconds: float | None) -> str:
     """In the largest unit that it has: `3s`, `12m`, `2d`; `-` where it is not known."""
     if seconds is None:
         return "-"
@@ -124,7 +124,7 @@ def _span(seconds: float | None) -> str:
     return f"{int(seconds)}s"
 
 
-def _milliseconds(value: float | None) -> str:
+def milliseconds(value: float | None) -> str:
     if value is None:
         return "-"
     return f"{value:.0f}" if value >= 100 else f"{value:.3g}"

@@ -18,6 +18,8 @@ from router.cli.arguments import Parser
 PROTOCOLS = ("icmp", "tcp", "udp")
 FLOW_ORDERS = ("bytes", "age", "idle")
 LAST_PORT = 65535
+SHORTEST_INTERVAL, LONGEST_INTERVAL = 0.2, 3600.0
+"""Seconds."""
 
 UNWRITABLE = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO, errno.EBADF)
 """What write() fails with where standard output is no pipe."""
@@ -85,6 +87,7 @@ def _parser() -> Parser:
     _add_status(commands)
     _add_flows(commands)
     _add_web(commands)
+    _add_top(commands)
     service = commands.add_parser(
         "service", help="print a service for systemd or launchd, with how to install it"
     )
@@ -172,6 +175,19 @@ def _add_web(commands: _Commands[Parser]) -> None:
     web.set_defaults(command=_web)
 
 
+def _add_top(commands: _Commands[Parser]) -> None:
+    top = commands.add_parser("top", help="show live what the running router carries (needs root)")
+    top.add_argument(
+        "--interval",
+        type=_interval,
+        default=1.0,
+        metavar="SECONDS",
+        help="between two readings, from 0.2 to 3600 (default: 1)",
+    )
+    _add_tun(top)
+    top.set_defaults(command=_top)
+
+
 def _add_reload(commands: _Commands[Parser]) -> None:
     reload = commands.add_parser(
         "reload", help="have the running router read its rules again (needs root)"
@@ -242,6 +258,16 @@ def _rule(text: str) -> int:
     return int(text[:9])
 
 
+def _interval(text: str) -> float:
+    try:
+        seconds = float(text)
+    except ValueError:
+        seconds = 0.0
+    if not SHORTEST_INTERVAL <= seconds <= LONGEST_INTERVAL:
+        raise argparse.ArgumentTypeError("give a number of seconds from 0.2 to 3600")
+    return seconds
+
+
 def _run(options: argparse.Namespace) -> int:
     from router.cli.signals import in_order  # noqa: PLC0415 - as fast a start as possible: below too
 
@@ -288,6 +314,12 @@ def _web(options: argparse.Namespace) -> int:
     from router.cli.web import web  # noqa: PLC0415
 
     return web(options.tun, options.listen, options.token_file)
+
+
+def _top(options: argparse.Namespace) -> int:
+    from router.cli.top.command import top  # noqa: PLC0415
+
+    return top(options.tun, options.interval)
 
 
 def _service(options: argparse.Namespace) -> int:

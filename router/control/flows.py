@@ -116,6 +116,9 @@ def as_json(report: FlowReport) -> dict[str, Any]:
     }
     if report.round_trip is not None:
         members["rtt_ms"] = _rounded(report.round_trip * MILLISECONDS)
+    if report.segments_out is not None:
+        members["segments_out"] = report.segments_out
+        members["segments_resent"] = report.segments_resent
     return members
 
 

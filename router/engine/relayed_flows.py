@@ -62,7 +62,9 @@ def _stream(carriers: Carriers, flow: Flow[Outbound], now: float) -> FlowReport:
     end = carriers.streams.outer_end(flow)
     if end is None:
         return _report(flow, now, (None, None), state, None)
-    return _report(flow, now, (end.address, end.port), state, end.round_trip)
+    report = _report(flow, now, (end.address, end.port), state, end.round_trip)
+    segments, again = end.resent
+    return report._replace(segments_out=segments, segments_resent=again)
 
 
 def _answered(flow: Flow[Outbound]) -> str:

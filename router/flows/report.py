@@ -28,6 +28,8 @@ class FlowReport(NamedTuple):
     rule        0 for the default
     interface   that its packets leave by, or several, joined by commas
     outside, outside_port    what its source became; None where it stayed
+    segments_out, segments_resent    those with data that TCP has sent by the outbound, and how many
+                                     segments of any kind it has sent again
     """
 
     path: str
@@ -49,6 +51,8 @@ class FlowReport(NamedTuple):
     packets_in: int | None
     bytes_in: int | None
     round_trip: float | None
+    segments_out: int | None = None
+    segments_resent: int | None = None
 
 
 class FlowFilter(NamedTuple):

@@ -68,6 +68,7 @@ def _report(
         traffic.packets_in,
         traffic.bytes_in,
         traffic.round_trip,
+        *traffic.resent,
     )
 
 

@@ -27,6 +27,7 @@ from router.outbound.base import Outbound
 from router.outbound.buffers import BufferPool
 from router.outbound.descriptors import Descriptors
 from router.outbound.relay import End, Relay
+from router.platform.base.connections import Resent
 from router.platform.base.descriptors import HasFileno
 from router.platform.base.tcp import TcpSockets
 from router.platform.tcp_socket import reset_on_close
@@ -63,11 +64,12 @@ class Listener:
 
 class OuterEnd(NamedTuple):
     """The local end of the connection to an outbound: address (4 or 16 bytes) and port, and the
-    round trip in seconds as far as it is known."""
+    round trip in seconds as far as it is known; what it has sent, and sent again."""
 
     address: bytes
     port: int
     round_trip: float | None
+    resent: Resent
 
 
 def open_listeners(
@@ -127,10 +129,11 @@ class Connections:
             return None
         try:
             host, port, *_ = outer.getsockname()
-            round_trip = self._sockets.tcp_info(outer).round_trip
+            info = self._sockets.tcp_info(outer)
         except OSError:  # it was reset a moment ago
             return None
-        return OuterEnd(socket.inet_pton(outer.family, host.partition("%")[0]), port, round_trip)
+        address = socket.inet_pton(outer.family, host.partition("%")[0])
+        return OuterEnd(address, port, info.round_trip, info.resent)
 
     def has_ended(self, flow: Flow[Outbound]) -> bool:
         """Whether our kernel has ended the inner connection of a flow that is relayed."""

@@ -5,6 +5,14 @@ from __future__ import annotations
 from typing import NamedTuple
 
 
+class Resent(NamedTuple):
+    """What a TCP connection has sent: segments with data, and the number of segments that were sent
+    again, requests to connect (SYN) included. The former counts each sending of a segment."""
+
+    segments: int
+    again: int
+
+
 class Traffic(NamedTuple):
     """What the system counts of a connection: of TCP alone.
 
@@ -12,6 +20,7 @@ class Traffic(NamedTuple):
                 counts again
     idle        seconds since the last data or acknowledgement in either direction
     round_trip  seconds; None while it is not known
+    resent      what was lost on the way out, as far as the sender can tell
     """
 
     packets_out: int
@@ -20,6 +29,7 @@ class Traffic(NamedTuple):
     bytes_in: int
     idle: float
     round_trip: float | None
+    resent: Resent
 
 
 class Connection(NamedTuple):

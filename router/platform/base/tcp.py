@@ -6,6 +6,7 @@ import socket
 from collections.abc import Callable
 from typing import Final, NamedTuple, Protocol
 
+from router.platform.base.connections import Resent
 from router.policy.network import Interface
 
 ANY_PORT: Final = 0
@@ -32,6 +33,7 @@ class TcpInfo(NamedTuple):
     silence     seconds since the last data or acknowledgement arrived
     has_unacknowledged  whether something that was sent, or is to be, is not acknowledged yet
     round_trip  seconds, smoothed; None before the first sample
+    resent      what was sent, and how much of it again
     """
 
     segments: int
@@ -39,6 +41,7 @@ class TcpInfo(NamedTuple):
     silence: float
     has_unacknowledged: bool
     round_trip: float | None
+    resent: Resent = Resent(0, 0)
 
 
 class RelayBuffer(Protocol):

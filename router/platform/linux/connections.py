@@ -14,7 +14,7 @@ from contextlib import closing
 from struct import Struct
 from typing import Final
 
-from router.platform.base.connections import Connection, Traffic
+from router.platform.base.connections import Connection, Resent, Traffic
 from router.platform.linux.netlink.constants import (
     NLM_F_DUMP,
     NLM_F_REQUEST,
@@ -56,10 +56,10 @@ MESSAGE: Final = Struct("!xBxxHH16s16s")
 INTERFACE: Final = Struct("=40xI")
 MESSAGE_SIZE: Final = 72
 INET_DIAG_INFO: Final = 2
-INFO: Final = Struct("=5xB38xI4xII8xI56xQII56xQ")
+INFO: Final = Struct("=5xB38xI4xII8xI28xI24xQII12xI40xQ")
 """Of struct tcp_info: tcpi_options, tcpi_last_data_sent, tcpi_last_data_recv, tcpi_last_ack_recv
-(milliseconds), tcpi_rtt (microseconds), tcpi_bytes_received, tcpi_segs_out, tcpi_segs_in,
-tcpi_bytes_sent (since Linux 4.19)."""
+(milliseconds), tcpi_rtt (microseconds), tcpi_total_retrans, tcpi_bytes_received, tcpi_segs_out,
+tcpi_segs_in, tcpi_data_segs_out, tcpi_bytes_sent (since Linux 4.19)."""
 TCPI_OPT_TIMESTAMPS: Final = 1
 TIMESTAMPS: Final = 12
 """Bytes of the option with its padding, RFC 7323 appendix A."""
@@ -118,7 +118,7 @@ def _address(family: int, padded: bytes) -> bytes:
 
 def _traffic(info: bytes, address_size: int) -> Traffic:
     options, sent, received, acknowledged, *counts = INFO.unpack_from(info.ljust(INFO.size, b"\0"))
-    round_trip, bytes_in, packets_out, packets_in, bytes_out = counts
+    round_trip, again, bytes_in, packets_out, packets_in, segments, bytes_out = counts
     headers = HEADERS[4 if address_size == 4 else 6]
     if options & TCPI_OPT_TIMESTAMPS:
         headers += TIMESTAMPS
@@ -129,4 +129,5 @@ def _traffic(info: bytes, address_size: int) -> Traffic:
         bytes_in + packets_in * headers,
         min(sent, received, acknowledged) / 1000,
         round_trip / 1_000_000 or None,
+        Resent(segments, again),
     )

@@ -22,6 +22,7 @@ from pathlib import Path
 from struct import Struct
 from typing import Final
 
+from router.platform.base.connections import Resent
 from router.platform.base.tcp import ANY_PORT, ConnectFailure, RelayBuffer, TcpInfo
 from router.platform.families import FAMILY
 from router.platform.linux import icmp_filter
@@ -44,9 +45,10 @@ SIOCATMARK: Final = 0x8905
 TCP_CLOSE: Final = 7
 """tcpi_state, the first byte of struct tcp_info (linux/tcp.h, net/tcp_states.h). In TIME_WAIT too:
 that is a socket of its own, and this one is closed."""
-TCP_INFO: Final = Struct("=24xI24xII8xI56xQ4xII")
+TCP_INFO: Final = Struct("=24xI24xII8xI28xI24xQ4xII8xI")
 """Of struct tcp_info: tcpi_unacked, tcpi_last_data_recv and tcpi_last_ack_recv (milliseconds),
-tcpi_rtt (microseconds), tcpi_bytes_received, tcpi_segs_in, tcpi_notsent_bytes."""
+tcpi_rtt (microseconds), tcpi_total_retrans, tcpi_bytes_received, tcpi_segs_in, tcpi_notsent_bytes,
+tcpi_data_segs_out."""
 IP_LOCAL_PORT_RANGE: Final = 51
 ONLY_PORT: Final = Struct("=HH")
 """linux/in.h: the lowest and the highest, one in each half of a number of 32 bits."""
@@ -130,9 +132,17 @@ class LinuxTcpSockets:
 
     def tcp_info(self, sock: socket.socket) -> TcpInfo:
         info = sock.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, TCP_INFO.size)
-        unacked, since_data, since_ack, rtt, received, segments, unsent = TCP_INFO.unpack(info)
-        silence = min(since_data, since_ack) / 1000
-        return TcpInfo(segments, received, silence, bool(unacked or unsent), rtt / 1e6 or None)
+        unacked, since_data, since_ack, rtt, again, received, segments, unsent, sent = (
+            TCP_INFO.unpack(info)
+        )
+        return TcpInfo(
+            segments,
+            received,
+            min(since_data, since_ack) / 1000,
+            bool(unacked or unsent),
+            rtt / 1e6 or None,
+            Resent(sent, again),
+        )
 
     def probe(self, sock: socket.socket) -> None:
         sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPINTVL, LONGEST_INTERVAL)

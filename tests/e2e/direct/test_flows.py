@@ -29,10 +29,15 @@ MEMBERS = {
     *("interface", "outside", "outside_port", "state", "age_s", "idle_s"),
     *("packets_out", "bytes_out", "packets_in", "bytes_in", "path"),
 }
+SEGMENTS = {"segments_out", "segments_resent"}
+"""Of TCP."""
 RULE = {(4, HOME): 3, (4, OFFICE): 4, (6, HOME): 5, (6, OFFICE): 6}
 """Of RULES, by IP version and host."""
 HEADERS = {4: 52, 6: 72}
 """Bytes of IP and TCP in a segment with timestamps."""
+LARGEST = 1460
+"""Bytes of data in a segment, at the most."""
+RETRANSMITTED = re.compile(r"\bretrans:\d+/(\d+)")
 RTT = re.compile(r"\brtt:([\d.]+)/")
 
 Flow = dict[str, Any]
@@ -50,7 +55,7 @@ def flow_to(bed: Testbed, address: str, port: int, protocol: str) -> Flow:
         for flow in read_flows(bed, "--protocol", protocol)
         if (flow["destination"], flow["destination_port"]) == (address, port)
     )
-    assert {*found} - {"rtt_ms"} == MEMBERS
+    assert {*found} - {"rtt_ms", *SEGMENTS} == MEMBERS
     return found
 
 
@@ -84,6 +89,9 @@ def test_a_direct_connection_is_as_the_kernel_counts_it(
     assert SIZE <= flow["bytes_out"] - flow["packets_out"] * headers < 1.5 * SIZE
     assert flow["bytes_in"] == 1 + flow["packets_in"] * headers
     assert flow["age_s"] is None
+    assert SIZE / LARGEST < flow["segments_out"] <= flow["packets_out"]
+    retransmitted = RETRANSMITTED.search(shown)
+    assert flow["segments_resent"] == (int(retransmitted[1]) if retransmitted else 0)
     assert 0 <= flow["idle_s"] < 60
     rtt = RTT.search(shown)
     assert rtt, shown
@@ -111,6 +119,8 @@ def test_a_relayed_connection(bed: Testbed) -> None:
     assert 0 < flow["bytes_in"] < SIZE
     assert 0 <= flow["idle_s"] <= flow["age_s"] < 60
     assert 0 < flow["rtt_ms"] < 10_000
+    assert flow["segments_out"] > SIZE / LARGEST
+    assert 0 <= flow["segments_resent"] < flow["segments_out"]
 
 
 def test_pings_and_datagrams(bed: Testbed) -> None:
@@ -144,6 +154,7 @@ def test_what_is_asked_for(bed: Testbed) -> None:
             return [each for each in found if each in both]
 
         assert shown() == [to_office, to_home]
+        print(json.dumps(read_flows(bed), indent=1))
         assert shown("--sort", "idle") == [to_home, to_office]
         assert shown("--policy", "home") == shown("--rule", str(RULE[4, HOME])) == [to_home]
         assert shown("--protocol", "udp") == shown("--rule", "0") == []

@@ -13,7 +13,7 @@ import pytest
 
 from router.control.flows import BadFilterError, flow_filter, flows
 from router.engine.relayed_flows import AT_ONCE
-from router.platform.base.connections import Connection, Traffic
+from router.platform.base.connections import Connection, Resent, Traffic
 from router.wire import ip
 from tests.unit.engine.direct.cases import direct_world
 from tests.unit.engine.test_tallies import datagram, ping
@@ -21,7 +21,7 @@ from tests.unit.engine.world import OWN, World, close_worlds, far, reply_to
 from tests.unit.wire.packets import IP, UDP, Raw, echo_request
 
 HOME, OFFICE = 6, 4
-TRAFFIC = Traffic(3, 300, 2, 120, 0.5, 0.0123)
+TRAFFIC = Traffic(3, 300, 2, 120, 0.5, 0.0123, Resent(2, 1))
 
 
 def connection(destination: str, protocol: int = ip.TCP, **members: Any) -> Connection:
@@ -136,6 +136,7 @@ def test_a_direct_connection(world: World, version: int) -> None:
         **{"rule": HOME, "interface": "eth0", "outside": None, "outside_port": None},
         **{"state": "established", "age_s": None, "idle_s": 0.5, "packets_out": 3},
         **{"bytes_out": 300, "packets_in": 2, "bytes_in": 120, "path": "direct", "rtt_ms": 12.3},
+        **{"segments_out": 2, "segments_resent": 1},
     }
 
 

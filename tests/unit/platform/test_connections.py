@@ -57,6 +57,7 @@ def test_a_connection_and_its_traffic(address: str, headers: int) -> None:
     assert traffic.round_trip is not None
     assert 0 < traffic.round_trip < 60
     assert 0 <= traffic.idle < 60
+    assert traffic.resent == (1, 0)
 
 
 def test_an_ipv6_socket_that_is_connected_by_ipv4() -> None:
