@@ -16,6 +16,8 @@ from router.cli import exits
 from router.cli.arguments import Parser
 
 PROTOCOLS = ("icmp", "tcp", "udp")
+LOG_LEVELS = ("error", "warning", "info", "debug")
+LOG_FORMATS = ("text", "json")
 FLOW_ORDERS = ("bytes", "age", "idle")
 LAST_PORT = 65535
 
@@ -105,6 +107,18 @@ _Commands = argparse._SubParsersAction
 def _add_run(commands: _Commands[Parser]) -> None:
     run = commands.add_parser("run", help="route by the rules until interrupted (needs root)")
     _add_rules_file(run)
+    run.add_argument(
+        "--watch",
+        action="store_true",
+        help="apply rules and lists, as by reload, when saved",
+    )
+    run.add_argument(
+        "--log-level",
+        choices=LOG_LEVELS,
+        default="info",
+        help="the least that is logged (default: info)",
+    )
+    run.add_argument("--log-format", choices=LOG_FORMATS, default="text")
     run.set_defaults(command=_run)
 
 
@@ -232,7 +246,7 @@ def _run(options: argparse.Namespace) -> int:
     with in_order():
         from router.cli.run import run  # noqa: PLC0415
 
-        return run(options.config)
+        return run(options.config, options.log_level, options.log_format, watches=options.watch)
 
 
 def _check(options: argparse.Namespace) -> int:

@@ -11,7 +11,6 @@ from collections.abc import Sequence
 from typing import Final
 
 from router.platform.linux.operations.all import LinuxOperations
-from router.platform.linux.reread import Program
 from router.platform.log import log_to
 from router.platform.privileged.guard import serve
 from router.platform.reason import reason, remedy
@@ -27,7 +26,7 @@ def main(reread: Sequence[str]) -> int:
     """Serve the router; the exit status."""
     _limit_memory()
     try:
-        return serve(LinuxOperations(Program(reread)))
+        return serve(LinuxOperations(reread))
     except OSError as error:
         log.error("the guard cannot go on: %s: %s", reason(error), remedy(error))  # noqa: TRY400 - for people
         return 1

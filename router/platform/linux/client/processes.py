@@ -53,6 +53,10 @@ class LinuxProcesses:
         (output,) = self._guard.call("start_reread").descriptors
         return Output(output)
 
+    def start_watch(self) -> Output:
+        (output,) = self._guard.call("start_watch").descriptors
+        return Output(output)
+
     def start_resolver(self, host: str, done: Callable[[Output | PlatformError], None]) -> None:
         def started(reply: Message | Exception) -> None:
             if isinstance(reply, Message):

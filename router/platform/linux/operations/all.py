@@ -6,7 +6,7 @@ import os
 import signal
 import sys
 import time
-from collections.abc import Callable, Container, Mapping
+from collections.abc import Callable, Container, Mapping, Sequence
 from typing import Final
 
 from router.flows.limiter import TokenBucket
@@ -29,15 +29,17 @@ RESOLVER: Final = (sys.executable, "-P", "-m", "router.platform.host_names")
 
 
 class LinuxOperations:
-    """See Operations. program: reads the rules file again."""
+    """See Operations. command: that of the program that reads the rules file again, or watches
+    it."""
 
-    def __init__(self, program: Program) -> None:
+    def __init__(self, command: Sequence[str]) -> None:
         self.router = process_descriptor(os.getppid())
         tun = TunOperations(self.router)
         interfaces = InterfaceOperations(tun)
         sockets = SocketOperations(tun)
         answers = AnswerOperations()
-        self._program = program
+        self._program = Program(command)
+        self._watch = Program(command)
         self._resolver = Program(RESOLVER)
         signal.signal(signal.SIGCHLD, lambda *_: self._reap())
         self._readers = TokenBucket(STARTS_PER_SECOND, START_BURST)
@@ -63,6 +65,7 @@ class LinuxOperations:
             "answer_counters": answers.answer_counters,
             "count_answers": answers.count_answers,
             "start_reread": self._start_reread,
+            "start_watch": self._start_watch,
             "start_resolver": self._start_resolver,
             "nothing": lambda: Message(None),
         }
@@ -73,6 +76,7 @@ class LinuxOperations:
 
     def close(self) -> bool:
         self._program.end()
+        self._watch.end()
         self._resolver.end()
         return self.undoer is None or self.undoer.close()
 
@@ -81,6 +85,13 @@ class LinuxOperations:
         if not self._readers.take(time.monotonic()):
             raise PlatformError("the rules are read too often: try again in a second")
         return Message(None, [self._program.start()])
+
+    def _start_watch(self) -> Message:
+        """The same of the program that watches the rules, for changes from now on. Raises
+        PlatformError."""
+        if not self._readers.take(time.monotonic()):
+            raise PlatformError("the rules are watched anew too often: try again in a second")
+        return Message(None, [self._watch.start("watch", repr(time.time()))])
 
     def _start_resolver(self, host: str) -> Message:
         """The same of the program that resolves a name. Raises PlatformError."""
@@ -91,4 +102,5 @@ class LinuxOperations:
 
     def _reap(self) -> None:
         self._program.reap()
+        self._watch.reap()
         self._resolver.reap()
