@@ -17,7 +17,7 @@ from router.platform.reason import reason
 
 log = logging.getLogger(__name__)
 
-RETRY: Final = 10.0
+RETRY: Final = 2.0
 """Seconds."""
 
 
