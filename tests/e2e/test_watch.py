@@ -1,5 +1,5 @@
-"""`run --watch`: what is saved, in whatever way, is applied once it has settled; what is bad changes
-nothing and is shown with the caret.
+"""`run --watch`: what is saved, in whatever way, is applied once it has settled; what is bad
+changes nothing and is shown with the caret.
 
 Always true: nothing but saving has made the router read its rules again.
 """
