@@ -241,7 +241,7 @@ class Router:
         try:
             self._installed.reconcile()
         except PlatformError as error:
-            log.warning("%s", error)
+            log.warning("the routes are not renewed: %s", error)
 
     def _outbound_changed(self) -> None:
         """An outbound has gone up or down by itself."""
