@@ -9,6 +9,7 @@
     lists        list files joined, subtracted, compared
     status       the state of the running router; status_text formats it
     flows        the live flows of the running router; flows_text formats them
+    selftest     what this machine has and lacks for a run
     terminal     colours and progress at a terminal
 
 Commands import what they need when they are called: each starts as fast as it can.

@@ -96,6 +96,14 @@ def _parser() -> Parser:
     service.set_defaults(command=_service)
     _add_reload(commands)
     _add_lists(commands)
+    selftest = commands.add_parser(
+        "selftest", help="show what this machine has and lacks for a run, with remedies"
+    )
+    selftest.add_argument(
+        "-c", "--config", type=_path, metavar="FILE", help="check its policies and rules too"
+    )
+    selftest.add_argument("--json", action="store_true")
+    selftest.set_defaults(command=_selftest)
     schema = commands.add_parser("schema", help="print the JSON Schema of rules files, for editors")
     schema.set_defaults(command=_schema)
     return parser
@@ -299,6 +307,12 @@ def _lists(options: argparse.Namespace) -> int:
 
     first = [] if options.first is None else [options.first]
     return lists(options.operation, [*first, *options.files])
+
+
+def _selftest(options: argparse.Namespace) -> int:
+    from router.cli.selftest import selftest  # noqa: PLC0415
+
+    return selftest(options.config, as_json=options.json)
 
 
 def _schema(_options: argparse.Namespace) -> int:
