@@ -10,6 +10,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import pytest
+
 from tests.e2e import ping
 from tests.e2e.netns import Namespace, unique_prefix
 from tests.e2e.processes import Process
@@ -156,6 +158,40 @@ def _apply(bed: Testbed, remedy: str) -> None:
     _, _, command = remedy.partition(": ")
     assert command.startswith("nft insert rule inet tested input ")
     bed.router.run(*command.split())
+
+
+ESTABLISHED = "ct state established,related accept"
+VERDICTS = "ct state vmap { established : accept , related : accept }"
+
+
+@pytest.mark.parametrize(
+    ("policy", "rules_of_chain", "dropped"),
+    [
+        ("drop", [ESTABLISHED], {"firewall-tcp"}),
+        ("drop", [VERDICTS], set()),
+        ("drop", ["jump other"], {"firewall-tcp"}),
+        ("drop", ["tcp dport 25 drop"], {"firewall", "firewall-tcp"}),
+        ("drop", ["iifname eth* accept", "iifname wg0 accept"], {"firewall-tcp"}),
+        ("accept", ["ct state invalid drop", "tcp dport { 25 , 80 } drop"], set()),
+        ("accept", ["iifname wg0 reject"], {"firewall"}),
+        ("accept", [ESTABLISHED, "counter log reject"], {"firewall-tcp"}),
+    ],
+    ids=str,
+)
+def test_which_chains_drop_for_certain(
+    bed: Testbed, policy: str, rules_of_chain: list[str], dropped: set[str]
+) -> None:
+    hook = f"type filter hook input priority 0 ; policy {policy} ;"
+    commands = [
+        "add chain inet tested other",
+        f"add rule inet tested other {ESTABLISHED}",
+        f"add chain inet tested input {{ {hook} }}",
+        *(f"add rule inet tested input {each}" for each in rules_of_chain),
+    ]
+    with filtered(bed.router, *commands):
+        found = told(bed.router).checks
+    missing = {each for each in found if found[each]["status"] == "missing"}
+    assert missing == dropped
 
 
 def test_a_rule_of_another_vpn_that_wins(bed: Testbed, tmp_path: Path) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Sequence
 
 import pytest
 
@@ -47,8 +48,8 @@ TCP = (Read(REGISTER, Aspect.PROTOCOL), Compare(REGISTER, b"\6"))
 UNKNOWN = (Undecided(),)
 
 
-def drops(*rules: ArrivalRule, policy: bool = True, **others: list[ArrivalRule]) -> bool:
-    chain = ArrivalChain("", "", (4,), "input", policy, {"input": rules, **others})
+def drops(*rules: ArrivalRule, policy: bool = True, other: Sequence[ArrivalRule] = ()) -> bool:
+    chain = ArrivalChain("", "", (4,), "input", policy, {"input": rules, "other": other})
     return dropping([chain], ANSWER) is chain
 
 
@@ -86,18 +87,18 @@ def test_a_rule_that_drops_for_certain() -> None:
 
 
 def test_other_chains() -> None:
-    accepting = {"other": [rule(OF_CONNECTIONS, ACCEPT)]}
-    assert not drops(rule((), jump="other"), **accepting)
-    assert not drops(rule(UNKNOWN, jump="other"), **accepting)
-    assert drops(rule(BY_OTHERS, jump="other"), **accepting)
+    accepting = [rule(OF_CONNECTIONS, ACCEPT)]
+    assert not drops(rule((), jump="other"), other=accepting)
+    assert not drops(rule(UNKNOWN, jump="other"), other=accepting)
+    assert drops(rule(BY_OTHERS, jump="other"), other=accepting)
     assert drops(rule((), jump="other"), other=[rule(INVALID, ACCEPT)])
     assert drops(rule((), jump="other"), other=[rule((), DROP)], policy=False)
 
 
 def test_what_returns_goes_on_behind_the_jump_and_not_behind_a_goto() -> None:
-    returning = {"other": [rule((), RETURN), rule((), ACCEPT)]}
-    assert drops(rule((), jump="other"), **returning)
-    assert not drops(rule((), jump="other"), rule((), ACCEPT), **returning)
+    returning = [rule((), RETURN), rule((), ACCEPT)]
+    assert drops(rule((), jump="other"), other=returning)
+    assert not drops(rule((), jump="other"), rule((), ACCEPT), other=returning)
     assert drops(rule((), jump="other", returns=False), rule((), ACCEPT), other=[])
 
 

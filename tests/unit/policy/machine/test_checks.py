@@ -230,9 +230,8 @@ def test_the_ways_of_rules_are_their_policies() -> None:
 def test_a_policy_that_is_down_says_what_applies() -> None:
     of = made_network([interface("eth0", 2, "192.0.2.2/24")], ["0.0.0.0/0 eth0 192.0.2.1"])
     found = list(ways_out(of, SnapshotWays(of), situation(of=of)))
-    (result,) = (
-        each for each in network.ways(Facts(MACHINE, of, found)) if each.id == "way-office"
-    )
+    results = {each.id: each for each in network.ways(Facts(MACHINE, of, found))}
+    result = results["way-office"]
     assert result.status is WARNING
     assert "there is no interface 'wg0'" in result.finding
     assert result.remedy == "until then its traffic goes to 'reject'"
