@@ -179,8 +179,9 @@ VERDICTS = "ct state vmap { established : accept , related : accept }"
     ids=str,
 )
 def test_which_chains_drop_for_certain(
-    bed: Testbed, policy: str, rules_of_chain: list[str], dropped: set[str]
+    bed: Testbed, tmp_path: Path, policy: str, rules_of_chain: list[str], dropped: set[str]
 ) -> None:
+    file = str(write_rules(tmp_path, CAPTURED))
     hook = f"type filter hook input priority 0 ; policy {policy} ;"
     commands = [
         "add chain inet tested other",
@@ -189,7 +190,7 @@ def test_which_chains_drop_for_certain(
         *(f"add rule inet tested input {each}" for each in rules_of_chain),
     ]
     with filtered(bed.router, *commands):
-        found = told(bed.router).checks
+        found = told(bed.router, "-c", file).checks
     missing = {each for each in found if found[each]["status"] == "missing"}
     assert missing == dropped
 
