@@ -10,6 +10,7 @@
     status       the state of the running router; status_text formats it
     flows        the live flows of the running router; flows_text formats them
     web          the web process, started by hand
+    selftest     what this machine has and lacks for a run
     terminal     colours and progress at a terminal
 
 Commands import what they need when they are called: each starts as fast as it can.

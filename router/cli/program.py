@@ -16,6 +16,8 @@ from router.cli import exits
 from router.cli.arguments import Parser
 
 PROTOCOLS = ("icmp", "tcp", "udp")
+LOG_LEVELS = ("error", "warning", "info", "debug")
+LOG_FORMATS = ("text", "json")
 FLOW_ORDERS = ("bytes", "age", "idle")
 LAST_PORT = 65535
 SHORTEST_INTERVAL, LONGEST_INTERVAL = 0.2, 3600.0
@@ -98,6 +100,14 @@ def _parser() -> Parser:
     service.set_defaults(command=_service)
     _add_reload(commands)
     _add_lists(commands)
+    selftest = commands.add_parser(
+        "selftest", help="show what this machine has and lacks for a run, with remedies"
+    )
+    selftest.add_argument(
+        "-c", "--config", type=_path, metavar="FILE", help="check its policies and rules too"
+    )
+    selftest.add_argument("--json", action="store_true")
+    selftest.set_defaults(command=_selftest)
     schema = commands.add_parser("schema", help="print the JSON Schema of rules files, for editors")
     schema.set_defaults(command=_schema)
     return parser
@@ -109,6 +119,18 @@ _Commands = argparse._SubParsersAction
 def _add_run(commands: _Commands[Parser]) -> None:
     run = commands.add_parser("run", help="route by the rules until interrupted (needs root)")
     _add_rules_file(run)
+    run.add_argument(
+        "--watch",
+        action="store_true",
+        help="apply rules and lists, as by reload, when saved",
+    )
+    run.add_argument(
+        "--log-level",
+        choices=LOG_LEVELS,
+        default="info",
+        help="the least that is logged (default: info)",
+    )
+    run.add_argument("--log-format", choices=LOG_FORMATS, default="text")
     run.set_defaults(command=_run)
 
 
@@ -274,7 +296,7 @@ def _run(options: argparse.Namespace) -> int:
     with in_order():
         from router.cli.run import run  # noqa: PLC0415
 
-        return run(options.config)
+        return run(options.config, options.log_level, options.log_format, watches=options.watch)
 
 
 def _check(options: argparse.Namespace) -> int:
@@ -339,6 +361,12 @@ def _lists(options: argparse.Namespace) -> int:
 
     first = [] if options.first is None else [options.first]
     return lists(options.operation, [*first, *options.files])
+
+
+def _selftest(options: argparse.Namespace) -> int:
+    from router.cli.selftest import selftest  # noqa: PLC0415
+
+    return selftest(options.config, as_json=options.json)
 
 
 def _schema(_options: argparse.Namespace) -> int:

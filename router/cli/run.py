@@ -19,9 +19,9 @@ from router.engine.router import Router
 from router.platform import present_network, this_system
 from router.platform.account import usual_account
 from router.platform.base.errors import PlatformError
-from router.platform.base.processes import Supervisor
+from router.platform.base.processes import Pipe, Supervisor
 from router.platform.base.system import System
-from router.platform.log import is_journal, log_problems, log_to
+from router.platform.log import choose_form, has_line_for_each, log_problems, log_to
 from router.platform.proxies import with_addresses
 from router.platform.reason import reason, remedy
 from router.platform.supervisor import supervisor_of
@@ -33,14 +33,19 @@ from router.policy.match.table import RuleSet
 log = logging.getLogger("tunrouter")
 
 
-def run(given: Path | None) -> int:
-    """Route until interrupted; the exit status."""
+def run(given: Path | None, level: str, form: str, *, watches: bool = False) -> int:
+    """Route until interrupted; the exit status.
+
+    level, form: of the log, see router.platform.log. watches: whether saved files are applied.
+    """
+    choose_form(os.environ, level, form)
     log_to(sys.stderr, os.environ)
     supervisor = supervisor_of(os.environ, os.getpid())
-    report = log_problems if is_journal(sys.stderr, os.environ) else None
+    report = log_problems if has_line_for_each(sys.stderr, os.environ) else None
     file = rules_file(given)
     try:
         system = this_system(reread.command(file), _explain_command(file))
+        watch = system.processes.start_watch() if watches else None  # before the files are read
     except (PlatformError, OSError) as error:
         return _cannot_run(error) if valid_rules(file, report=report) else exits.BAD_RULES
     loaded = valid_rules(file, report=report)
@@ -50,13 +55,13 @@ def run(given: Path | None) -> int:
         except PlatformError as error:
             log.error("%s", error)  # noqa: TRY400 - for people
         return exits.BAD_RULES
-    return _run(with_addresses(loaded.config), system, supervisor)
+    return _run(with_addresses(loaded.config), system, supervisor, watch)
 
 
-def _run(config: Config, system: System, supervisor: Supervisor) -> int:
+def _run(config: Config, system: System, supervisor: Supervisor, watch: Pipe | None) -> int:
     try:
         _warn(config)
-        router = Router(config, system, supervisor, _serve)
+        router = Router(config, system, supervisor, _serve, watch)
         system.processes.drop_privileges(config.user if config.user_place else usual_account())
         router.run()
     except (PlatformError, OSError) as error:

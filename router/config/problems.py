@@ -65,14 +65,19 @@ class Problem:
 
     def as_text(self, sources: LineSource) -> str:
         """The header line, the source line, carets under the value, and the help line."""
-        lines = [harmless(self._header())]
-        if self.place is not None and self.shows_line:
-            source = sources.line(self.place.file, self.place.line)
-            if source is not None and source.strip():
-                lines += point_at(source, self.place.column, self.place.width)
+        lines = [harmless(self._header()), *self.excerpt(sources)]
         if self.help:
             lines.append(harmless(f"help: {self.help}"))
         return "\n".join(lines)
+
+    def excerpt(self, sources: LineSource) -> list[str]:
+        """The source line and the carets under the value; empty where there is no such line."""
+        if self.place is None or not self.shows_line:
+            return []
+        source = sources.line(self.place.file, self.place.line)
+        if source is None or not source.strip():
+            return []
+        return point_at(source, self.place.column, self.place.width)
 
     def as_line(self) -> str:
         """Place, message and help, for a log."""

@@ -15,6 +15,7 @@ from ipaddress import IPv4Interface, IPv6Interface
 from typing import Final, NamedTuple
 
 from router.config.model import Config
+from router.engine import flow_log
 from router.engine.carriers import Carriers
 from router.engine.direct.answers import Answers
 from router.engine.direct.decisions import Direct
@@ -110,6 +111,8 @@ def assemble(
     queries = Queries(writer, refusals, drops, random_16_bits(), is_local)
     datagrams = Datagrams(writer, refusals, drops, _mapping_sockets(loop, descriptors))
     carriers = stack.enter_context(closing(Carriers(queries, datagrams, streams, drops)))
+    if flow_log.is_wanted():
+        carriers.tell(flow_log.FlowLog(loop))
     path = DirectPath(tun.frame, refusals, drops)
     obstacles = Obstacles(system.packet_filter, outbounds, addresses, loop, paths_changed)
     translated = TranslatedAnswers(

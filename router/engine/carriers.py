@@ -14,7 +14,7 @@ from router.engine.reload.reevaluate import Reevaluated, Reevaluation
 from router.engine.tcp.streams import Streams
 from router.engine.udp.datagrams import Datagrams
 from router.flows.drops import Drops
-from router.flows.flow import Flow
+from router.flows.flow import Flow, FlowEvents
 from router.outbound.base import Change, Outbound
 
 
@@ -27,6 +27,7 @@ class Carrier(Protocol):
     def reevaluate(self, reevaluation: Reevaluation) -> Reevaluated: ...
     def flows(self) -> Sequence[Flow[Outbound]]: ...
     def outbounds(self) -> set[Outbound]: ...
+    def tell(self, events: FlowEvents) -> None: ...
 
 
 class Carriers:
@@ -69,6 +70,11 @@ class Carriers:
     def outbounds(self) -> set[Outbound]:
         """Those that a flow uses."""
         return {each for carrier in self._all.values() for each in carrier.outbounds()}
+
+    def tell(self, events: FlowEvents) -> None:
+        """Of every flow that begins or ends from now on."""
+        for carrier in self._all.values():
+            carrier.tell(events)
 
     def counts(self) -> dict[str, int]:
         """How many flows there are at present, by protocol."""

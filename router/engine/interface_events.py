@@ -79,7 +79,8 @@ class InterfaceEvents:
 
     def _guard_is_free(self, error: PlatformError | None) -> None:
         if error is not None:
-            log.warning("%s", error)  # if the guard has ended, its dispatch raises too
+            # If the guard has ended, its dispatch raises too.
+            log.warning("a change of interfaces is not followed: %s", error)
             self._settling = False
             return
         self._loop.call_later(0.0, self._settled)  # from a timer, so that sockets may be closed
@@ -111,6 +112,7 @@ class InterfaceEvents:
         try:
             self._installed.reconcile(compares=compares)
         except PlatformError as error:
-            log.warning("%s", error)  # if the guard has ended, its dispatch raises too
+            # If the guard has ended, its dispatch raises too.
+            log.warning("the routes are not renewed: %s", error)
         if changed:
             self._changed(names)

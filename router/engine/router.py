@@ -26,15 +26,17 @@ from router.engine.loop import Loop
 from router.engine.policy_log import log_policies
 from router.engine.reading import read_all
 from router.engine.reload.request import Reload
+from router.engine.reload.watcher import Watcher
 from router.engine.routes.installed import InstalledRoutes
 from router.engine.summary import state, summary
 from router.engine.tcp.dial import DESCRIPTORS_EACH
 from router.engine.watchdog import run_watchdog
 from router.outbound.all import Outbounds
 from router.platform.base.errors import PlatformError
-from router.platform.base.processes import Supervisor
+from router.platform.base.processes import Pipe, Supervisor
 from router.platform.base.system import System
 from router.platform.base.tun import TunDevice
+from router.platform.log import report_repeated
 from router.policy.match.table import RuleSet
 from router.policy.routes.answered import answered_prefixes
 
@@ -54,7 +56,8 @@ ServesControl = Callable[["Router"], AbstractContextManager[object]]
 class Router:
     """Runs one configuration on one system.
 
-    supervisor: gets the state of the run. serve_control: entered when the router is ready.
+    supervisor: gets the state of the run. serve_control: entered when the router is ready. watch:
+    see Processes.start_watch; None: rules are read again only when that is requested.
     """
 
     reload: Reload
@@ -65,12 +68,14 @@ class Router:
         system: System,
         supervisor: Supervisor,
         serve_control: ServesControl | None = None,
+        watch: Pipe | None = None,
     ) -> None:
         self.supervisor = supervisor
         self.system = system
         self.events = Events()
         self._config = config
         self._serve_control = serve_control
+        self._watch_of_rules = watch
         self._is_expiring = self._forwards = self._is_beginning = False
         self._interface_events: InterfaceEvents | None = None
 
@@ -115,10 +120,16 @@ class Router:
             count = self._installed.route_count
             log.info("ready: %d routes by %s, %.2f s", count, self.tun.name, self.uptime)
             self._start_supervision(stack)
+            if self._watch_of_rules is not None:
+                watcher = Watcher(
+                    *(self._watch_of_rules, self.system.processes, self.loop, self.reload.request)
+                )
+                stack.callback(watcher.close)
             self.system.sockets.keep_ready()
             gc.freeze()  # a collection among a hundred thousand rules would take 0.1 s
             why = self.loop.run()
             log.info("%s: stopping", why)
+        report_repeated(at_the_end=True)
         log.info("stopped: %s", summary(self.forwarder))
 
     @property
@@ -233,6 +244,7 @@ class Router:
 
     def _expire(self) -> None:
         self.forwarder.carriers.look_after_peers(self.loop.now)
+        report_repeated()
         if not self._is_expiring:
             self._expire_some()
         self.system.processes.guard().check()
@@ -250,7 +262,7 @@ class Router:
         try:
             self._installed.reconcile()
         except PlatformError as error:
-            log.warning("%s", error)
+            log.warning("the routes are not renewed: %s", error)
 
     def _outbound_changed(self) -> None:
         """An outbound has gone up or down by itself."""

@@ -9,11 +9,14 @@ from collections.abc import Sequence
 from typing import Any, Protocol
 
 from router.engine.reload.reevaluate import Reevaluated, Reevaluation
+from router.flows.flow import FlowEvents
 from router.outbound.base import Change, Outbound
 
 
 class Table(Protocol):
     """A flow table that ends what has expired; see router.flows.flow.FlowTable."""
+
+    events: FlowEvents | None
 
     def __len__(self) -> int: ...
     def flows(self) -> list[Any]: ...
@@ -65,3 +68,8 @@ class TableCarrier:
     def outbounds(self) -> set[Outbound]:
         """Those that a flow uses."""
         return {outbound for table in self._all_tables for outbound in table.outbounds()}
+
+    def tell(self, events: FlowEvents) -> None:
+        """Of every flow that begins or ends from now on."""
+        for table in self._all_tables:
+            table.events = events

@@ -10,7 +10,7 @@ bytes in network order, 4 or 16 of them.
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from typing import Any, Generic, TypeVar
+from typing import Any, Generic, Protocol, TypeVar
 
 from router.flows.tally import Tally
 
@@ -95,11 +95,19 @@ class Flow(ABC, Generic[OutboundT]):
 FlowT = TypeVar("FlowT", bound=Flow[Any])
 
 
+class FlowEvents(Protocol):
+    """Is told of each flow that enters or leaves a table."""
+
+    def begun(self, flow: Flow[Any]) -> None: ...
+    def ended(self, flow: Flow[Any]) -> None: ...
+
+
 class FlowTable(ABC, Generic[OutboundT, FlowT]):
-    """The flows of one protocol, by their keys."""
+    """The flows of one protocol, by their keys. events: None where nobody is told."""
 
     def __init__(self) -> None:
         self.by_inside: dict[bytes, FlowT] = {}
+        self.events: FlowEvents | None = None
 
     def __len__(self) -> int:
         return len(self.by_inside)
@@ -123,7 +131,11 @@ class FlowTable(ABC, Generic[OutboundT, FlowT]):
     def _insert(self, flow: FlowT) -> None:
         self.by_inside[flow.key] = flow
         flow.tally.flows += 1
+        if self.events is not None:
+            self.events.begun(flow)
 
     def _delete(self, flow: FlowT) -> None:
         del self.by_inside[flow.key]
         flow.tally.flows -= 1
+        if self.events is not None:
+            self.events.ended(flow)

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from router.platform.base.processes import Leftover
     from router.platform.base.system import System
     from router.policy.kernel import KernelWays
+    from router.policy.machine.facts import Machine
     from router.policy.network import Network
 
 NOT_HERE: Final = f"tunrouter does not run on {sys.platform} yet; it needs Linux"
@@ -73,6 +74,23 @@ def present_network(
     if user is None or find_account(user):
         return network
     return dataclasses.replace(network, missing_users=frozenset({user}))
+
+
+def this_machine(
+    interfaces: Collection[str], modules: Collection[str], programs: Collection[str]
+) -> Machine:
+    """What this machine has for a run, read without changing anything; what cannot be read is named
+    in the answer.
+
+    interfaces: whose settings are read. modules: Python packages, programs: that are looked for.
+    """
+    if sys.platform == "linux":
+        from router.platform.linux.machine import read_machine  # noqa: PLC0415
+
+        return read_machine(interfaces, modules, programs)
+    from router.platform.unsupported import read_machine as of_another  # noqa: PLC0415
+
+    return of_another(modules, programs)
 
 
 def kernel_ways() -> KernelWays | None:

@@ -74,7 +74,7 @@ class Stopped:
 
 
 class Tunrouter:
-    """One run of the program. `prefix` is put before its command line."""
+    """One run of the program. `prefix` is put before its command line, `options` after it."""
 
     def __init__(
         self,
@@ -84,12 +84,15 @@ class Tunrouter:
         offloads: bool = True,
         prefix: tuple[str, ...] = (),
         program: tuple[str, ...] = (PROGRAM,),
+        options: tuple[str, ...] = (),
     ) -> None:
         self.rules_file = rules_file
         self._others = set(namespace.pids())
         self._namespace = namespace
         program = program if offloads else WITHOUT_OFFLOADS
-        self._process: Process = namespace.start(*prefix, *program, "run", "-c", str(rules_file))
+        self._process: Process = namespace.start(
+            *prefix, *program, "run", "-c", str(rules_file), *options
+        )
 
     @property
     def log(self) -> str:
@@ -215,6 +218,7 @@ def running(
     offloads: bool = True,
     prefix: tuple[str, ...] = (),
     program: tuple[str, ...] = (PROGRAM,),
+    options: tuple[str, ...] = (),
 ) -> Iterator[Tunrouter]:
     """The router, ready, for the length of a with block.
 
@@ -222,7 +226,14 @@ def running(
     code 0, and not one packet that came back in a loop.
     """
     rules_file = write_rules(directory, text)
-    router = Tunrouter(namespace, rules_file, offloads=offloads, prefix=prefix, program=program)
+    router = Tunrouter(
+        namespace,
+        rules_file,
+        offloads=offloads,
+        prefix=prefix,
+        program=program,
+        options=options,
+    )
     try:
         router.wait_until_ready()
         yield router

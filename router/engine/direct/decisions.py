@@ -9,6 +9,7 @@ Must not know: how rules are evaluated.
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Hashable
 from typing import Final
 
@@ -25,6 +26,8 @@ from router.platform.base.errors import PlatformError
 from router.wire import icmp, ip, tcp
 from router.wire.icmp import Error
 from router.wire.transport import source_port
+
+log = logging.getLogger(__name__)
 
 MOST_FORMER: Final = 65_536
 """Pairs of addresses that are remembered after rules or outbounds have changed."""
@@ -98,6 +101,8 @@ class Direct:
         flow = DirectFlow(sender, packet.destination, outbound, tally)
         if may_begin and pair_of(packet) not in self._relayed:
             self._path.know(packet, flow, by_port=by_port)
+            if log.isEnabledFor(logging.DEBUG):
+                _log(packet, tally, interface)
         if not tally.is_counted_outside:
             tally.misses_answers = True
         self._path.send(flow, packet, now)
@@ -153,4 +158,12 @@ def begins(packet: ip.Packet) -> bool:
         return tcp.is_whole(packet) and tcp.is_request(packet)
     return packet.protocol == icmp.protocol_of(packet.version) and (
         icmp.message_type(packet) in icmp.ANSWER_TO[packet.version]
+    )
+
+
+def _log(packet: ip.Packet, tally: Tally, interface: str) -> None:
+    log.debug(
+        "leaves directly: %s to %s by %s, policy %s, %s",
+        *(ip.format_address(packet.source), ip.format_address(packet.destination)),
+        *(f"rule {tally.rule}" if tally.rule else "the default", tally.policy, interface),
     )

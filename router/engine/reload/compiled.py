@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import Final, NamedTuple
 
 from router.config.model import Config
-from router.config.problems import LineSource, Problem
+from router.config.problems import LineSource, Problem, Severity
 from router.policy.interfaces import FactsOf
 from router.policy.match.table import RuleSet
 from router.policy.network import Endpoint, ProxyServer
@@ -36,22 +36,34 @@ class Compiled(NamedTuple):
     answered: Sequence[AnsweredPrefix]
 
 
+class Line(NamedTuple):
+    """A problem for a log. excerpt: the source line and carets under the value, or empty."""
+
+    text: str
+    severity: Severity = Severity.ERROR
+    excerpt: str = ""
+
+
 class Report(NamedTuple):
     """What is wrong. text: as `check` prints it. lines: one for each problem, for a log."""
 
     text: str = ""
-    lines: tuple[str, ...] = ()
+    lines: tuple[Line, ...] = ()
 
     @classmethod
     def of(cls, problems: Sequence[Problem], sources: LineSource) -> Report:
         return cls(
             "\n".join(problem.as_text(sources) for problem in problems),
-            tuple(problem.as_line() for problem in problems),
+            tuple(
+                Line(problem.as_line(), problem.severity, "\n".join(problem.excerpt(sources)))
+                for problem in problems
+            ),
         )
 
     @classmethod
-    def saying(cls, *sentences: str) -> Report:
-        return cls("\n".join(sentences), sentences)
+    def saying(cls, *sentences: str, severity: Severity = Severity.ERROR) -> Report:
+        lines = tuple(Line(sentence, severity) for sentence in sentences)
+        return cls("\n".join(sentences), lines)
 
     def __bool__(self) -> bool:
         return bool(self.lines)

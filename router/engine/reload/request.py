@@ -32,6 +32,7 @@ from router.engine.routes.installed import InstalledRoutes, RollbackFailedError
 from router.outbound.all import Outbounds
 from router.platform.base.errors import PlatformError
 from router.platform.base.processes import Pipe, Processes
+from router.platform.log import LEVELS, log_at_once
 from router.platform.reason import reason
 
 log = logging.getLogger(__name__)
@@ -167,13 +168,9 @@ class Reload:
         _resume_collecting()
 
     def _answer(self, outcome: Outcome) -> None:
-        if outcome.done:
-            level, last = logging.WARNING, logging.INFO
-        else:
-            level = last = logging.ERROR
-        for line in outcome.problems.lines:
-            log.log(level, "%s", line)
-        log.log(last, "%s", outcome.as_text())
+        for text, severity, excerpt in outcome.problems.lines:
+            log_at_once(log, LEVELS[severity], text, excerpt)
+        log.log(logging.INFO if outcome.done else logging.ERROR, "%s", outcome.as_text())
         self._decided(outcome)
         for done in self._waiting:
             done(outcome)

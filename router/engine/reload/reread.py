@@ -1,4 +1,5 @@
-"""The rules file read again, by a process of its own with the rights of the start.
+"""The rules file read again, by a process of its own with the rights of the start; or watched, by
+another such process (router.engine.reload.watch).
 
 Theory of operation. The router may not be allowed to read the file any more, and could not wait:
 a hundred thousand rules take seconds. So a reload starts this program, with the file that `run` was
@@ -21,9 +22,10 @@ from typing import Final
 
 from router.config.loader import RulesFileUnreadable, collector_paused, load
 from router.config.model import Config
+from router.config.problems import Severity
 from router.config.sources import Sources
 from router.config.trust import this_reader
-from router.engine.reload import chunked_pickle
+from router.engine.reload import chunked_pickle, watch
 from router.engine.reload.compiled import PATIENCE, Compiled, Report, Reread, dependencies
 from router.platform import present_network
 from router.platform.proxies import with_addresses
@@ -40,7 +42,8 @@ LIFETIME: Final = round(PATIENCE) + 5
 
 
 def command(file: Path) -> Sequence[str]:
-    """The command line that starts it."""
+    """The command line that starts it; with the argument `watch` and a time it watches the file
+    from that time on."""
     return (sys.executable, "-P", "-m", "router.engine.reload.reread", str(file))
 
 
@@ -59,6 +62,7 @@ def reread(file: Path) -> Reread:
     servers = tuple(known_servers(config))
     depends_on = dependencies(config, rules, situation.facts, network.endpoints, servers)
     warnings = (f"{each.message}; {each.help}" for each in find_endpoint_problems(situation))
+    found = Report.saying(*warnings, severity=Severity.WARNING)
     compiled = Compiled(
         _without_prefixes(config),
         rules,
@@ -66,7 +70,7 @@ def reread(file: Path) -> Reread:
         depends_on,
         answered_prefixes(config, rules),
     )
-    return Reread(problems.and_also(Report.saying(*warnings)), compiled)
+    return Reread(problems.and_also(found), compiled)
 
 
 def _without_prefixes(config: Config) -> Config:
@@ -75,12 +79,18 @@ def _without_prefixes(config: Config) -> Config:
 
 
 def main() -> None:
+    file = Path(sys.argv[1])
+    if sys.argv[2:3] == ["watch"]:
+        watch.main(file, float(sys.argv[3]))
+    _write(file)
+
+
+def _write(file: Path) -> None:
     # A reader that does not want the rest has closed the pipe, which is no error.
     signal.signal(signal.SIGPIPE, signal.SIG_DFL)
     # One that was given up ends, whatever it waits for: a disk that does not answer, say.
     signal.signal(signal.SIGALRM, signal.SIG_DFL)
     signal.alarm(LIFETIME)
-    file = Path(sys.argv[1])
     with collector_paused():
         try:
             result = reread(file)

@@ -146,7 +146,7 @@ class InstalledRoutes:
 
     def _reconcile(self, endpoints: Sequence[Endpoint] | PlatformError) -> None:
         if isinstance(endpoints, PlatformError):
-            log.warning("%s", endpoints)
+            log.warning("the routes are not renewed: %s", endpoints)
             self._finish()
             return
         compares, self._compares = self._compares, False
@@ -185,11 +185,11 @@ class InstalledRoutes:
         try:
             self.reconcile(compares=compares)
         except PlatformError as error:
-            log.warning("%s", error)
+            log.warning("the routes are not renewed: %s", error)
 
     def _reconciled(self, result: ReconcileResult | PlatformError, *, planned_again: bool) -> None:
         if isinstance(result, PlatformError):
-            log.warning("%s", result)
+            log.warning("the system refuses routes: %s", result)
             self._end_without_tun()
             self._finish()
             return

@@ -27,6 +27,7 @@ from router.engine.tcp.peer_keepalive import PeerKeepalive
 from router.engine.tcp.segments import Segments
 from router.engine.tun_writer import TunWriter
 from router.flows.drops import Drop, Drops
+from router.flows.flow import FlowEvents
 from router.flows.tally import Tally
 from router.flows.tcp import Flow, FlowTable, State
 from router.outbound.base import Change, Outbound
@@ -171,6 +172,10 @@ class Streams:
     def outbounds(self) -> set[Outbound]:
         """Those that a flow uses."""
         return self._table.outbounds()
+
+    def tell(self, events: FlowEvents) -> None:
+        """Of every connection that begins or ends from now on."""
+        self._table.events = events
 
     def close(self) -> None:
         """Reset every connection, at both ends, and let the resets get through."""

@@ -97,6 +97,12 @@ class Processes(Protocol):
         standard output. Raises PlatformError."""
         ...
 
+    def start_watch(self) -> Pipe:
+        """Start that program so that it watches the rules, with the same privileges: it writes
+        something whenever they are to be read again, because of changes from this call on. Raises
+        PlatformError."""
+        ...
+
     def start_resolver(self, host: str, done: Started) -> None:
         """Start router.platform.host_names for a name, without waiting, and call back with its
         standard output. One that still runs is ended."""

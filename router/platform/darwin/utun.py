@@ -22,6 +22,7 @@ from typing import Any, Final
 
 from router.platform.base.descriptors import Bytes
 from router.platform.base.errors import PlatformError
+from router.platform.base.tun import TunQueue
 from router.platform.darwin.constants import (
     CTLIOCGINFO,
     SYSPROTO_CONTROL,
@@ -56,6 +57,7 @@ class UtunDevice:
     """
 
     offloads = False
+    forwarded: TunQueue | None = None
 
     def __init__(
         self, descriptor: int, *, name: str, index: int, mtu: int, own: Collection[bytes] = ()

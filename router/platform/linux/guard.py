@@ -13,7 +13,6 @@ from typing import Final
 
 from router.platform.linux.operations.all import LinuxOperations
 from router.platform.linux.operations.arguments import BETWEEN_COMMANDS
-from router.platform.linux.reread import Program
 from router.platform.log import log_to
 from router.platform.privileged.guard import serve
 from router.platform.reason import reason, remedy
@@ -31,7 +30,7 @@ def main(arguments: Sequence[str]) -> int:
     first = list(takewhile(BETWEEN_COMMANDS.__ne__, arguments))
     explain = arguments[len(first) + 1 :]
     try:
-        return serve(LinuxOperations(Program(first), Program(explain)))
+        return serve(LinuxOperations(first, explain))
     except OSError as error:
         log.error("the guard cannot go on: %s: %s", reason(error), remedy(error))  # noqa: TRY400 - for people
         return 1

@@ -23,7 +23,7 @@ OFFLOADS = {"offloads": False}
 @pytest.fixture
 def operations() -> LinuxOperations:
     """Real ones that have no TUN yet, and some that fail."""
-    operations = LinuxOperations(Program(()), Program(()))
+    operations = LinuxOperations((), ())
 
     def refuse() -> NoReturn:
         raise PlatformError("tun11 is gone")

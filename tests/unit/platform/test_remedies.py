@@ -38,7 +38,7 @@ def test_a_router_that_cannot_start_its_guard_says_what_to_do(
     rules.write_text("version: 1\nrules:\n  - {cidr: 192.0.2.0/24, policy: drop}\n")
     monkeypatch.setattr(run_command, "this_system", refuse)
     monkeypatch.setattr(run_command, "log_to", lambda *_: None)
-    assert run_command.run(rules) == 1
+    assert run_command.run(rules, "info", "text") == 1
     assert "Too many open files: raise the limit of open files (`ulimit -n`" in caplog.text
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import json
 import logging
 import os
 import pty
@@ -12,9 +13,19 @@ from typing import TextIO
 
 import pytest
 
+from router.cli import program
 from router.config.model import Place
 from router.config.problems import Problem, Severity
-from router.platform.log import is_journal, log_problems, log_to
+from router.platform.log import (
+    LOG_FORMATS,
+    LOG_LEVELS,
+    choose_form,
+    has_line_for_each,
+    is_journal,
+    log_at_once,
+    log_problems,
+    log_to,
+)
 
 log = logging.getLogger("tests.service")
 
@@ -110,3 +121,72 @@ def test_problems_of_a_rules_file_are_a_line_each(journal: TextIO) -> None:
         "<3>rules.yaml:5:12: error[bad-cidr]: '300' is over 255; from 0 to 255",
         "<4>rules.yaml:5:12: warning[host-bits-set]: host bits",
     ]
+
+
+def chosen(level: str = "info", form: str = "text") -> dict[str, str]:
+    environment: dict[str, str] = {}
+    choose_form(environment, level, form)
+    return environment
+
+
+def test_the_command_line_offers_what_there_is() -> None:
+    assert list(LOG_LEVELS) == list(program.LOG_LEVELS)
+    assert LOG_FORMATS == program.LOG_FORMATS
+
+
+@pytest.mark.parametrize(
+    ("level", "words"),
+    [
+        ("error", ["error"]),
+        ("warning", ["warning", "error"]),
+        ("info", ["policy", "warning", "error"]),
+        ("debug", ["policy", "warning", "error", "debug"]),
+    ],
+)
+def test_a_level_leaves_out_what_is_below(journal: TextIO, level: str, words: list[str]) -> None:
+    log_to(journal, chosen(level))
+    log_lines()
+    journal.seek(0)
+    found = [line.split(" ")[1].rstrip(":") for line in journal.read().splitlines()]
+    assert found == words
+
+
+def test_debugging_has_the_lowest_priority_in_the_journal(journal: TextIO) -> None:
+    log_to(journal, {**chosen("debug"), **named(journal)})
+    log_lines()
+    journal.seek(0)
+    assert journal.read().splitlines()[-1] == "<7>of no interest"
+
+
+def test_as_json_each_event_is_an_object(journal: TextIO) -> None:
+    environment = {**chosen("debug", "json"), **named(journal)}
+    assert has_line_for_each(journal, environment)
+    log_to(journal, environment)
+    log_lines()
+    log_at_once(log, logging.ERROR, "bad", "a line\n  ^^\t^")
+    journal.seek(0)
+    events = [json.loads(line) for line in journal.read().splitlines()]
+    assert [each["level"] for each in events] == ["info", "warning", "error", "debug", "error"]
+    assert events[0].keys() == {"time", "level", "logger", "message"}
+    assert events[0]["logger"] == "tests.service"
+    assert events[0]["time"].endswith("Z")
+    assert len(events[0]["time"]) == len("2026-11-29T06:00:00.123Z")
+    assert events[2]["message"] == "cannot\N{REPLACEMENT CHARACTER}go on"
+    assert events[4]["excerpt"] == ["a line", "  ^^\t^"]
+
+
+def test_carets_stand_under_their_line(journal: TextIO) -> None:
+    """With a character before both, since the journal removes spaces."""
+    log_to(journal, named(journal))
+    log_at_once(log, logging.ERROR, "bad", "  value\x1b\n  ^^^^^")
+    journal.seek(0)
+    assert journal.read().splitlines() == [
+        "<3>bad",
+        "<3>|   value\N{REPLACEMENT CHARACTER}",
+        "<3>|   ^^^^^",
+    ]
+
+
+def test_an_environment_that_is_not_ours_is_the_usual_form(journal: TextIO) -> None:
+    for value in ("", "loud,json", "debug", "debug,xml"):
+        assert not has_line_for_each(journal, {"TUNROUTER_LOG": value})

@@ -56,6 +56,10 @@ class LinuxProcesses:
         (output,) = self._guard.call("start_reread").descriptors
         return Output(output)
 
+    def start_watch(self) -> Output:
+        (output,) = self._guard.call("start_watch").descriptors
+        return Output(output)
+
     def start_resolver(self, host: str, done: Started) -> None:
         self._start("start_resolver", done, host=host)
 

@@ -108,7 +108,11 @@ def register(payload: bytes | None) -> int:
 
 def _steps(expression: Attributes, scope: Scope) -> Iterator[Step]:
     name = text(expression.get(nf.NFTA_EXPR_NAME))
-    data = attributes(expression.get(nf.NFTA_EXPR_DATA, b""))
+    yield from steps_of(name, attributes(expression.get(nf.NFTA_EXPR_DATA, b"")), scope)
+
+
+def steps_of(name: str, data: Attributes, scope: Scope) -> Iterator[Step]:
+    """Of an expression by its name and its own attributes."""
     decode = DECODERS.get(name)
     if decode is not None:
         yield from decode(data, scope)

@@ -97,8 +97,8 @@ def _reachable_rules(
         chain = waiting.pop()
         if chain not in found:
             found[chain] = []
-            for expressions in islice(_rules(netlink, table, chain), left + 1):
-                found[chain].append(steps.rule(_elements(expressions)))
+            for expressions in islice(rules_of(netlink, table, chain), left + 1):
+                found[chain].append(steps.rule(elements(expressions)))
             left -= len(found[chain])
             if left < 0:
                 raise TooManyRulesError
@@ -106,10 +106,10 @@ def _reachable_rules(
     return found
 
 
-def _rules(netlink: socket.socket, table: TableKey, chain: str) -> Iterator[bytes]:
+def rules_of(netlink: socket.socket, table: TableKey, chain: str) -> Iterator[bytes]:
     """The expressions of each rule of a chain, in their order."""
     wanted = _named(nf.NFTA_RULE_TABLE, table.name) + _named(nf.NFTA_RULE_CHAIN, chain)
-    for _, rule in _dump(netlink, nf.NFT_MSG_GETRULE, table.family, wanted):
+    for _, rule in dump_tables(netlink, nf.NFT_MSG_GETRULE, table.family, wanted):
         # A kernel that does not know the filters lists other rules as well.
         names = text(rule.get(nf.NFTA_RULE_TABLE)), text(rule.get(nf.NFTA_RULE_CHAIN))
         if names == (table.name, chain):
@@ -119,7 +119,7 @@ def _rules(netlink: socket.socket, table: TableKey, chain: str) -> Iterator[byte
 def _base_chains(netlink: socket.socket) -> dict[TableKey, BaseChains]:
     """Those of the hooks that matter."""
     found: dict[TableKey, BaseChains] = defaultdict(lambda: BaseChains([], []))
-    for family, chain in _dump(netlink, nf.NFT_MSG_GETCHAIN):
+    for family, chain in dump_tables(netlink, nf.NFT_MSG_GETCHAIN):
         hook = attributes(chain.get(nf.NFTA_CHAIN_HOOK, b"")).get(nf.NFTA_HOOK_HOOKNUM)
         if hook is None:
             continue
@@ -134,7 +134,7 @@ def _base_chains(netlink: socket.socket) -> dict[TableKey, BaseChains]:
 
 def _sets(netlink: socket.socket, tables: Mapping[TableKey, object]) -> dict[TableKey, list[_Set]]:
     found: dict[TableKey, list[_Set]] = defaultdict(list)
-    for family, each in _dump(netlink, nf.NFT_MSG_GETSET):
+    for family, each in dump_tables(netlink, nf.NFT_MSG_GETSET):
         table = TableKey(family, text(each.get(nf.NFTA_SET_TABLE)))
         if table in tables:
             found[table].append(_set(each))
@@ -165,8 +165,8 @@ def _branches(netlink: socket.socket, table: TableKey, of: _Set) -> Iterator[Bra
     no verdict, so its values are taken for unknown."""
     wanted = _named(nf.NFTA_SET_ELEM_LIST_TABLE, table.name)
     wanted += _named(nf.NFTA_SET_ELEM_LIST_SET, of.name)
-    for _, listed in _dump(netlink, nf.NFT_MSG_GETSETELEM, table.family, wanted):
-        for each in _elements(listed.get(nf.NFTA_SET_ELEM_LIST_ELEMENTS, b"")):
+    for _, listed in dump_tables(netlink, nf.NFT_MSG_GETSETELEM, table.family, wanted):
+        for each in elements(listed.get(nf.NFTA_SET_ELEM_LIST_ELEMENTS, b"")):
             element = attributes(each)
             key = attributes(element.get(nf.NFTA_SET_ELEM_KEY, b"")).get(nf.NFTA_DATA_VALUE)
             data = attributes(element.get(nf.NFTA_SET_ELEM_DATA, b""))
@@ -175,7 +175,7 @@ def _branches(netlink: socket.socket, table: TableKey, of: _Set) -> Iterator[Bra
                     yield Branch(step.chain, None if of.has_intervals else key)
 
 
-def _dump(
+def dump_tables(
     netlink: socket.socket, request: int, family: int = 0, filters: bytes = b""
 ) -> Iterator[tuple[int, Attributes]]:
     """(family, attributes) of every object of the families that matter. Raises OSError."""
@@ -188,5 +188,6 @@ def _named(kind: int, name: str) -> bytes:
     return pack_attribute(kind, name.encode() + b"\0")
 
 
-def _elements(data: bytes) -> Iterator[bytes]:
+def elements(data: bytes) -> Iterator[bytes]:
+    """Those of a list (NFTA_LIST_ELEM)."""
     return (payload for kind, payload in each_attribute(data) if kind == nf.NFTA_LIST_ELEM)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
-from collections.abc import Callable, Container, Mapping
+from collections.abc import Callable, Container, Mapping, Sequence
 
 from router.platform.linux.operations.answers import AnswerOperations
 from router.platform.linux.operations.host_rules import host_rules, request_of, watch_host_rules
@@ -13,21 +13,20 @@ from router.platform.linux.operations.sockets import SocketOperations
 from router.platform.linux.operations.started import StartedPrograms
 from router.platform.linux.operations.tun import TunOperations
 from router.platform.linux.process_descriptor import process_descriptor
-from router.platform.linux.reread import Program
 from router.platform.privileged.channel import Message
 from router.platform.privileged.undoer import Undoer
 
 
 class LinuxOperations:
-    """See Operations. program: reads the rules file again. explain: explains by it."""
+    """See Operations. The commands are those of StartedPrograms."""
 
-    def __init__(self, program: Program, explain: Program) -> None:
+    def __init__(self, reread: Sequence[str], explain: Sequence[str]) -> None:
         self.router = process_descriptor(os.getppid())
         tun = TunOperations(self.router)
         interfaces = InterfaceOperations(tun)
         sockets = SocketOperations(tun)
         answers = AnswerOperations()
-        started = StartedPrograms(tun, program, explain)
+        started = StartedPrograms(tun, reread, explain)
         self._started = started
         signal.signal(signal.SIGCHLD, lambda *_: started.reap())
         self._tun = tun
@@ -51,6 +50,7 @@ class LinuxOperations:
             "answer_counters": answers.answer_counters,
             "count_answers": answers.count_answers,
             "start_reread": started.start_reread,
+            "start_watch": started.start_watch,
             "start_resolver": started.start_resolver,
             "start_explain": started.start_explain,
             "start_web": started.start_web,

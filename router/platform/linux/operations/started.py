@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import sys
 import time
+from collections.abc import Sequence
 from typing import Any, Final
 
 from router.config.listen import BadListenError, check_reach, token_fault
@@ -34,16 +35,18 @@ LAST_PORT: Final = 65535
 
 
 class StartedPrograms:
-    """reread: reads the rules file again. explain: explains by it."""
+    """reread: the command of what reads the rules file again, or watches it. explain: that of what
+    explains by it."""
 
-    def __init__(self, tun: TunOperations, reread: Program, explain: Program) -> None:
+    def __init__(self, tun: TunOperations, reread: Sequence[str], explain: Sequence[str]) -> None:
         self._tun = tun
-        self._reread = reread
-        self._explain = explain
+        self._reread = Program(reread)
+        self._watch = Program(reread)
+        self._explain = Program(explain)
         self._resolver = Program(RESOLVER)
         self._web = Program(WEB)
-        self._all = (self._reread, self._explain, self._resolver, self._web)
-        self._readers, self._explainers, self._resolvers, self._webs = (
+        self._all = (self._reread, self._watch, self._explain, self._resolver, self._web)
+        self._readers, self._watchers, self._explainers, self._resolvers, self._webs = (
             TokenBucket(STARTS_PER_SECOND, START_BURST) for _ in self._all
         )
 
@@ -51,6 +54,12 @@ class StartedPrograms:
         """Hands over the pipe that the program writes to. Raises PlatformError."""
         _take(self._readers, "the rules are read")
         return Message(None, [self._reread.start()])
+
+    def start_watch(self) -> Message:
+        """The same of the program that watches the rules, for changes from now on. Raises
+        PlatformError."""
+        _take(self._watchers, "the rules are watched anew")
+        return Message(None, [self._watch.start("watch", repr(time.time()))])
 
     def start_resolver(self, host: str) -> Message:
         """The same of the program that resolves a name. Raises PlatformError."""
