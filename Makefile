@@ -99,6 +99,7 @@ bench: $(VENV)/test.stamp packages
 	echo; $(AS_ROOT) $(PYTHON) -m bench.check || failed=1; \
 	echo; $(AS_ROOT) $(PYTHON) -m bench.reload || failed=1; \
 	echo; $(AS_ROOT) $(PYTHON) -m bench.control || failed=1; \
+	echo; $(AS_ROOT) $(PYTHON) -m bench.web || failed=1; \
 	echo; $(AS_ROOT) $(PYTHON) -m bench.recovery || failed=1; \
 	echo; $(AS_ROOT) $(PYTHON) -m bench.foreign_routes || failed=1; \
 	echo; $(AS_ROOT) $(PYTHON) -m bench.floods || failed=1; \
