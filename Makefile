@@ -26,7 +26,7 @@ AS_ROOT := scripts/as-root
 ROOTLESS_BENCHES := $(basename $(notdir $(wildcard bench/load_rules.py bench/lookup.py)))
 
 .PHONY: help run check e2e test test-lowest test-newest fuzz faults soak bench lock packages \
-    clean
+    screenshots clean
 
 help:
 	@echo 'make run     make the virtual environment, install, and start the router on $(RULES)'
@@ -40,6 +40,8 @@ help:
 	@echo '             FAULTS="--every 20" for some, FAULTS="--only EMFILE" for those that match'
 	@echo 'make soak    traffic, reloads, flaps and floods for 30 minutes: SOAK="--minutes 5"'
 	@echo 'make bench   measure against the bare path and, where installed, sing-box; needs root'
+	@echo 'make screenshots'
+	@echo '             take the pictures of the web page in docs/images; installs Chromium'
 	@echo 'make lock    renew requirements/*.lock, the versions and hashes that are installed'
 	@echo 'make clean   remove the virtual environment and what the tools cached'
 
@@ -97,6 +99,7 @@ bench: $(VENV)/test.stamp packages
 	echo; $(AS_ROOT) $(PYTHON) -m bench.check || failed=1; \
 	echo; $(AS_ROOT) $(PYTHON) -m bench.reload || failed=1; \
 	echo; $(AS_ROOT) $(PYTHON) -m bench.control || failed=1; \
+	echo; $(AS_ROOT) $(PYTHON) -m bench.web || failed=1; \
 	echo; $(AS_ROOT) $(PYTHON) -m bench.recovery || failed=1; \
 	echo; $(AS_ROOT) $(PYTHON) -m bench.foreign_routes || failed=1; \
 	echo; $(AS_ROOT) $(PYTHON) -m bench.floods || failed=1; \
@@ -104,6 +107,9 @@ bench: $(VENV)/test.stamp packages
 	    echo; echo "bench.$$bench"; $(PYTHON) -m bench.$$bench || failed=1; \
 	done; \
 	exit $$failed
+
+screenshots: $(VENV)/test.stamp packages
+	$(PYTHON) -m tests.web.screenshots docs/images
 
 packages:
 	@scripts/install-debian-packages

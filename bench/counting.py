@@ -64,14 +64,15 @@ def measure(bed: Testbed, router: OurRouter, measured: Measured, seconds: float)
     with router.running(bed):
         check_route(bed, router, bed.router)
         for load, options in STREAMS.items():
-            measured.rates[load].append(_stream(bed.router, router.host, seconds, *options))
+            measured.rates[load].append(stream(bed.router, router.host, seconds, *options))
         replies = icmp.together(bed.router, router.host, seconds)
         measured.rates[FLOODS].append(replies / seconds)
         counted = read_status(bed.router)["policies"]["home"]["packets_in"]
         assert (counted is None) == (router.name == PLAIN), counted
 
 
-def _stream(sending: Namespace, host: str, seconds: float, *options: str) -> float:
+def stream(sending: Namespace, host: str, seconds: float, *options: str) -> float:
+    """Gbit/s that have arrived."""
     length = str(max(1, round(seconds)))
     found = json.loads(sending.run("iperf3", "-J", "-c", host, "-t", length, *options).stdout)
     return float(found["end"]["sum_received"]["bits_per_second"]) / 1e9

@@ -87,7 +87,7 @@ UMask=0077
 SystemCallArchitectures=native
 SystemCallFilter=@system-service
 SystemCallFilter=~@privileged @resources
-SystemCallFilter=setuid setgroups bpf seccomp
+SystemCallFilter=setuid setgroups bpf seccomp capset
 SystemCallErrorNumber=EPERM
 
 [Install]

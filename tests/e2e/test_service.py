@@ -23,7 +23,8 @@ from tests.e2e.snapshot import state
 from tests.e2e.split import HOME, RULES, VPN
 from tests.e2e.testbed import FAMILIES, Testbed
 from tests.e2e.tunrouter import PROGRAM, Tunrouter, rules, running
-from tests.e2e.wait import BOUND_S
+from tests.e2e.wait import BOUND_S, wait_until
+from tests.e2e.web.web_client import WEB, is_served
 
 DOCUMENT = Path(__file__).parents[2] / "docs" / "service.md"
 STATED = re.compile(r"exposure level of (\d+\.\d)")
@@ -198,7 +199,8 @@ def test_within_the_confines_of_the_unit_all_works_and_nothing_is_left(
     server = probes.start_server(bed.far)
     before = state(bed.router)
     try:
-        with running(bed.router, tmp_path, RULES, prefix=confinement) as router:
+        with running(bed.router, tmp_path, RULES + WEB, prefix=confinement) as router:
+            wait_until(lambda: is_served(bed.router), "the web process", detail=lambda: router.log)
             for family in FAMILIES:
                 for host in (HOME, VPN):
                     assert ping.answered(bed.client, family.far(host)).received == 3

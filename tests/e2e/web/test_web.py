@@ -5,10 +5,12 @@ from __future__ import annotations
 import contextlib
 import os
 import random
+import shutil
 import signal
 import socket
 import sys
 from collections.abc import Iterator
+from importlib import import_module
 from pathlib import Path
 
 import pytest
@@ -42,6 +44,7 @@ HTTP_PORT = 8080
 HEADERS = 60
 """Bytes of IP and TCP in a packet at most, and of HTTP in all fewer than HTTP_HEADERS."""
 HTTP_HEADERS = 1000
+SERVED_BY = ("anyio", "click", "h11", "idna", "prometheus_client", "starlette", "uvicorn")
 TOKEN = "a-token-of-24-characters"
 
 pytestmark = [pytest.mark.rules(RULES), pytest.mark.usefixtures("served")]
@@ -281,3 +284,28 @@ def test_by_hand(bed: Testbed, tmp_path: Path) -> None:
     assert elsewhere.exit_code == 2
     low = run_to_end(bed.router, "web", "--listen", "127.0.0.1:80")
     assert (low.exit_code, "from 1024 on" in low.log) == (1, True)
+
+
+def test_it_serves_from_where_only_root_may_read(bed: Testbed, tmp_path: Path) -> None:
+    """All that it needs is read before it gives up its rights."""
+    private = tmp_path / "private"
+    packages = private / "packages"
+    for name in ("router", *SERVED_BY):
+        folder = import_module(name).__path__[0]
+        shutil.copytree(folder, packages / name)
+    private.chmod(0o700)
+    command = (sys.executable, "-P", "-m", "router.cli", "web", "--listen", "127.0.0.1:9481")
+    process = bed.router.start(*command, env={"PYTHONPATH": str(packages)})
+    url = "http://127.0.0.1:9481"
+    try:
+        process.wait_for_output("web page: ")
+        for path in ("/", "/app.js", "/api/page", "/api/status", "/metrics", "/api/history"):
+            assert get(bed.router, path, url=url), path
+        assert "text" in get(bed.router, "/api/explain?destination=localhost", url=url)
+        for path, code in (("/no-such", "404"), ("/api/flows?rule=x", "400")):
+            shown = ("-s", "-o", os.devnull, "-w", "%{http_code}")
+            assert bed.router.run("curl", *shown, url + path).stdout == code
+        assert process.stop() == 0
+        assert process.stderr.count("\n") == 1, process.stderr
+    finally:
+        process.close()

@@ -31,7 +31,7 @@ def test_a_full_file_system_is_looked_for_where_the_files_are() -> None:
 def test_a_router_that_cannot_start_its_guard_says_what_to_do(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    def refuse(_: object) -> None:
+    def refuse(*_: object) -> None:
         raise OSError(errno.EMFILE, os.strerror(errno.EMFILE))
 
     rules = tmp_path / "rules.yaml"
@@ -45,7 +45,7 @@ def test_a_router_that_cannot_start_its_guard_says_what_to_do(
 def test_a_guard_that_cannot_begin_says_what_to_do(
     monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    def refuse(_: object) -> int:
+    def refuse(*_: object) -> int:
         raise OSError(errno.EMFILE, os.strerror(errno.EMFILE))
 
     monkeypatch.setattr(guard, "serve", refuse)

@@ -24,7 +24,7 @@ export function diagram(width, policies, colour) {
   const height = HEAD + sum(rows);
   const xPolicy = Math.round(width * (narrow ? 0.28 : 0.3));
   const xEnd = width - (narrow ? NODE : 170);
-  const top = HEAD + (height - HEAD - sum(heights)) / 2;
+  const top = HEAD;
   const below = [], above = [];
   let yLeft = top, row = HEAD;
   shown.forEach((each, place) => {
@@ -42,7 +42,7 @@ export function diagram(width, policies, colour) {
     row += rows[place];
   });
   above.push(node(0, top, Math.max(1, yLeft - top), "p-all"));
-  above.push(text("all traffic", 0, top - 22, "strong"), text(rate(total), 0, top - 7, "soft"));
+  above.push(text("all traffic", 0, top - 24, "strong"), text(rate(total), 0, top - 8, "soft"));
   const summary = shown.map((each) => `${each.name} ${each.up ? rate(each.rate) : "down"}`).join(", ");
   return drawn("svg", {
     viewBox: `0 0 ${width} ${height}`, role: "img", "aria-label": `Bytes a second by policy: ${summary}`,
