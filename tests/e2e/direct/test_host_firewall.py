@@ -152,17 +152,17 @@ def test_a_half_closed_connection_is_tracked_as_long(
                 tracked = wait_until(
                     partial(_acknowledged, bed, pair.client.getsockname()[1]), "the acknowledgment"
                 )
-                kept.append(int(tracked))
+                kept.append(tracked)
                 pair.server.sendall(b"late")
                 assert pair.client.recv(100) == b"late"
     assert kept[0] >= kept[1]
 
 
-def _acknowledged(bed: Testbed, port: int) -> str | None:
-    """The seconds for which a connection whose end was acknowledged stays tracked."""
+def _acknowledged(bed: Testbed, port: int) -> int:
+    """The seconds for which a connection stays tracked; 0 until its end was acknowledged."""
     listed = bed.router.run("cat", "/proc/net/nf_conntrack").stdout
     found = re.search(rf" (\d+) (?:CLOSE_WAIT|TIME_WAIT) .*? sport={port} ", listed)
-    return found and found[1]
+    return int(found[1]) if found else 0
 
 
 @PATHS
