@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import errno
 import json
+import re
 import socket
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import partial
 
 import pytest
 
@@ -133,6 +135,34 @@ def test_all_is_as_without(
                     pair.server.recv(1)
         if text is INVALID:
             assert invalid_packets(bed) == 0
+
+
+@PATHS
+def test_a_half_closed_connection_is_tracked_as_long(
+    bed: Testbed, family: Family, through: int, bare: int
+) -> None:
+    """Connection tracking sees its first end twice, by the TUN and by the outbound."""
+    with firewall(bed, STRICT):
+        kept = []
+        for host in (through, bare):
+            with connection(bed, family, family.far(host)) as pair:
+                pair.client.sendall(b"question")
+                pair.client.shutdown(socket.SHUT_WR)
+                assert sockets.read_to_end(pair.server) == b"question"
+                tracked = wait_until(
+                    partial(_acknowledged, bed, pair.client.getsockname()[1]), "the acknowledgment"
+                )
+                kept.append(tracked)
+                pair.server.sendall(b"late")
+                assert pair.client.recv(100) == b"late"
+    assert kept[0] >= kept[1]
+
+
+def _acknowledged(bed: Testbed, port: int) -> int:
+    """The seconds for which a connection stays tracked; 0 until its end was acknowledged."""
+    listed = bed.router.run("cat", "/proc/net/nf_conntrack").stdout
+    found = re.search(rf" (\d+) (?:CLOSE_WAIT|TIME_WAIT) .*? sport={port} ", listed)
+    return int(found[1]) if found else 0
 
 
 @PATHS

@@ -43,6 +43,7 @@ RECEIVE_TTL: Final = {4: 12, 6: socket.IPV6_RECVHOPLIMIT}
 UDP_SEGMENT: Final = 103
 TIMESTAMP: Final = 0x44
 """The option (RFC 791, 3.1); stamps stand behind its first four bytes."""
+STORM: Final = 500
 SIZES: Final = (0, 1, 1392, 1393, 1472, 1473, 8001, 65_507)
 
 
@@ -170,6 +171,14 @@ def test_many_datagrams_stay_in_order(
                 for data in window:
                     pair.client.send(data)
                 assert [pair.server.recv(200) for _ in window] == window
+
+
+@PATHS
+def test_a_storm_of_pings(bed: Testbed, family: Family, through: int, bare: int) -> None:
+    """Each sent as soon as the answer to the one before is there."""
+    for host in (through, bare):
+        flood = ping.answered(bed.router, family.far(host), "-f", "-i", "0", count=STORM)
+        assert flood.received == STORM
 
 
 # Anything else
