@@ -120,11 +120,12 @@ def confine_connector() -> None:
 
     Raises PlatformError.
     """
-    if sys.platform != "linux":
-        raise PlatformError(NOT_HERE)
-    from router.platform.linux.confined import confine_connector as on_linux  # noqa: PLC0415
+    if sys.platform == "linux":
+        from router.platform.linux.confined import confine_connector as on_linux  # noqa: PLC0415
 
-    on_linux()
+        on_linux()
+        return
+    raise PlatformError(NOT_HERE)
 
 
 def confine_server() -> AbstractContextManager[None]:
@@ -133,8 +134,8 @@ def confine_server() -> AbstractContextManager[None]:
 
     Raises PlatformError.
     """
-    if sys.platform != "linux":
-        raise PlatformError(NOT_HERE)
-    from router.platform.linux.confined import confine_server as on_linux  # noqa: PLC0415
+    if sys.platform == "linux":
+        from router.platform.linux.confined import confine_server as on_linux  # noqa: PLC0415
 
-    return on_linux()
+        return on_linux()
+    raise PlatformError(NOT_HERE)

@@ -1,5 +1,5 @@
-"""Programs that the guard starts for the router, and their output: those that read the rules file,
-which needs the privileges of the start, the one that resolves host names, and the web process.
+"""Programs that the guard starts for the router: those that read the rules file, which needs the
+privileges of the start, the one that resolves host names, and the web process.
 
 The guard hands over the end of the pipe that the router reads. It has the commands from its own
 start on.
@@ -19,8 +19,6 @@ from router.platform.reason import remedy
 
 CAPACITY: Final = 1 << 20
 """Bytes in the pipe at most, so that the program need not wait for each read of the router."""
-PORTION: Final = 1 << 15
-"""Bytes read at once; unpickling as many takes a few milliseconds."""
 
 
 class Program:
@@ -78,21 +76,3 @@ def _write(process: subprocess.Popen[bytes], line: bytes) -> None:
     with contextlib.suppress(BrokenPipeError):
         process.stdin.write(line)
         process.stdin.flush()
-
-
-class Output:
-    """The router's end: see Pipe."""
-
-    def __init__(self, descriptor: int) -> None:
-        self._descriptor = descriptor
-        os.set_blocking(descriptor, False)
-
-    def fileno(self) -> int:
-        return self._descriptor
-
-    def read(self) -> bytes:
-        return os.read(self._descriptor, PORTION)
-
-    def close(self) -> None:
-        """A program that still writes ends with its next write (SIGPIPE)."""
-        os.close(self._descriptor)

@@ -11,7 +11,7 @@ import pytest
 
 from router.control.explain import CUT_OFF, LARGEST, PATIENCE, TOO_LONG, Explainer
 from router.platform.base.errors import PlatformError
-from router.platform.linux.reread import Output
+from router.platform.program_output import Output
 from tests.unit.control.rounds import Rounds
 
 

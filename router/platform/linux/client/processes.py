@@ -13,11 +13,11 @@ from typing import Any, Final
 
 from router.platform.account import become
 from router.platform.base.errors import PlatformError
-from router.platform.linux.reread import Output
 from router.platform.linux.sandbox import enter
 from router.platform.linux.sockets import bind_to_device
 from router.platform.privileged.channel import Message
 from router.platform.privileged.client import GuardClient
+from router.platform.program_output import Output
 from router.platform.reason import reason
 
 log = logging.getLogger(__name__)

@@ -15,7 +15,7 @@ from router.control.web import child
 from router.control.web.child import LONGEST, WebChild
 from router.control.web.installed import not_installed
 from router.platform.base.errors import PlatformError
-from router.platform.linux.reread import Output
+from router.platform.program_output import Output
 from tests.unit.control.rounds import Rounds
 
 HERE, THERE = Web("127.0.0.1", 9469), Web("127.0.0.1", 9470, "a-token-of-24-characters")
