@@ -12,6 +12,7 @@ import pytest
 from router.platform.base.errors import PlatformError
 from router.platform.linux.operations.all import LinuxOperations
 from router.platform.linux.operations.started import START_BURST
+from router.platform.linux.reread import Program
 from router.platform.privileged.channel import Message
 from router.platform.privileged.guard import carry_out
 
