@@ -16,6 +16,7 @@ from router.cli import exits
 from router.cli.arguments import Parser
 
 PROTOCOLS = ("icmp", "tcp", "udp")
+COMPLETIONS = ("bash", "zsh", "fish", "policies", "rules", "tuns")
 FLOW_ORDERS = ("bytes", "age", "idle")
 LAST_PORT = 65535
 SHORTEST_INTERVAL, LONGEST_INTERVAL = 0.2, 3600.0
@@ -97,6 +98,7 @@ def _parser() -> Parser:
     service.set_defaults(command=_service)
     _add_reload(commands)
     _add_lists(commands)
+    _add_completion(commands)
     schema = commands.add_parser("schema", help="print the JSON Schema of rules files, for editors")
     schema.set_defaults(command=_schema)
     return parser
@@ -202,6 +204,19 @@ def _add_lists(commands: _Commands[Parser]) -> None:
     diff.add_argument("first", metavar="OLD", type=_file_name)
     diff.add_argument("files", metavar="NEW", nargs=1, type=_file_name)
     lists.set_defaults(command=_lists, first=None)
+
+
+def _add_completion(commands: _Commands[Parser]) -> None:
+    completion = commands.add_parser(
+        "completion",
+        help="print the completion of this command line for bash, zsh or fish",
+        description="For a shell its script; for policies, rules and tuns those of the running "
+        "router, a line each, which the scripts ask for (needs root).",
+    )
+    completion.add_argument(
+        "what", choices=COMPLETIONS, metavar="WHAT", help=", ".join(COMPLETIONS)
+    )
+    completion.set_defaults(command=_completion)
 
 
 def _add_tun(parser: Parser) -> None:
@@ -317,6 +332,12 @@ def _lists(options: argparse.Namespace) -> int:
 
     first = [] if options.first is None else [options.first]
     return lists(options.operation, [*first, *options.files])
+
+
+def _completion(options: argparse.Namespace) -> int:
+    from router.cli.completion.command import completion  # noqa: PLC0415
+
+    return completion(options.what, _parser())
 
 
 def _schema(_options: argparse.Namespace) -> int:
