@@ -32,7 +32,7 @@ TAIL = """\
         mapfile -t COMPREPLY < <(compgen -f -- "$current")
     elif [[ -n $kind ]]; then
         while IFS=$'\\t' read -r word _; do
-            [[ $word == "$current"* ]] && COMPREPLY+=("$(printf %q "$word")")
+            [[ $word == "$current"* ]] && COMPREPLY+=("$word")
         done < <("$program" completion "$kind" 2>/dev/null)
     fi
     if [[ -n $words ]]; then

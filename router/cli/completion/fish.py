@@ -49,7 +49,8 @@ def _option(option: Option) -> str:
     text = f"{' '.join(names)} -d {_quoted(option.help)}"
     if option.values is None:
         return text
-    return f"{text} -r {_arguments(option.values)}".rstrip()
+    needs = "-r" if option.values.kind == FILES else "-x"  # -x: no file names
+    return f"{text} {needs} {_arguments(option.values)}".rstrip()
 
 
 def _arguments(values: Values) -> str:

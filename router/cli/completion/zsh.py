@@ -72,7 +72,8 @@ def _option(option: Option) -> Iterator[str]:
     for name in option.names:
         equals = "=" if option.values is not None and name.startswith("--") else ""
         values = "" if option.values is None else f":{option.values.name}:{_action(option.values)}"
-        yield _quoted(f"({others}){name}{equals}[{_escaped(option.help)}]{values}")
+        about = f"[{_escaped(option.help)}]" if option.help else ""
+        yield _quoted(f"({others}){name}{equals}{about}{values}")
 
 
 def _positional(values: Values, command: str) -> str:
@@ -83,7 +84,7 @@ def _action(values: Values) -> str:
     if values.kind == FILES:
         return "_files"
     if values.kind:
-        return f"_tunrouter_values {values.kind}"
+        return f" _tunrouter_values {values.kind}"  # by the space it gets no other arguments
     return f"({' '.join(values.words)})" if values.words else " "
 
 
