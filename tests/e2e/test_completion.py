@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator
 from contextlib import closing
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -111,6 +112,10 @@ def test_fish(bed: Testbed) -> None:
     assert set(lists) == {"merge", "minus", "diff"}
 
 
+def has_all(words: tuple[str, ...], text: str) -> bool:
+    return all(word in text for word in words)
+
+
 def test_zsh(bed: Testbed, tmp_path: Path) -> None:
     """In a terminal, as it completes nowhere else."""
     (tmp_path / ".zshrc").write_text(
@@ -134,10 +139,7 @@ def test_zsh(bed: Testbed, tmp_path: Path) -> None:
             terminal.press("\x15\x0c")  # an empty line on an empty screen
             terminal.wait_for(lambda text: text.rstrip() == ">", "an empty screen")
             terminal.press(f"{typed}\t")
-            terminal.wait_for(
-                lambda text, all_of=expected: all(each in text for each in all_of),
-                f"what completes {typed!r}",
-            )
+            terminal.wait_for(partial(has_all, expected), f"what completes {typed!r}")
         terminal.press("\x15\x0ctunrouter sta\t")
         terminal.wait_for(lambda text: "tunrouter status" in text, "a whole word")
         terminal.press("\x15exit\r")
