@@ -62,15 +62,14 @@ def read(parser: argparse.ArgumentParser, name: str = "tunrouter", about: str = 
     options, positionals, commands = [], [], []
     for action in parser._actions:
         if isinstance(action, argparse._SubParsersAction):
-            helps = {each.dest: each.help or "" for each in action._choices_actions}
+            helps = {each.dest: _help(each, formatter) for each in action._choices_actions}
             commands = [
                 read(below, command, helps.get(command, ""))
                 for command, below in action.choices.items()
             ]
         elif action.option_strings:
-            about_option = formatter._expand_help(action) if action.help else ""
             values = None if action.nargs == 0 else _values(action)
-            options.append(Option(action.option_strings, about_option, values))
+            options.append(Option(action.option_strings, _help(action, formatter), values))
         else:
             positionals.append(_values(action))
     return Command(name, about, options, positionals, commands)
@@ -82,6 +81,10 @@ def walk(command: Command, path: tuple[str, ...] = ()) -> list[tuple[tuple[str, 
     for below in command.commands:
         found += walk(below, (*path, below.name))
     return found
+
+
+def _help(action: argparse.Action, formatter: argparse.HelpFormatter) -> str:
+    return formatter._expand_help(action) if action.help else ""
 
 
 def _values(action: argparse.Action) -> Values:

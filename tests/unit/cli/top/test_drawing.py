@@ -65,7 +65,7 @@ def test_eighty_columns() -> None:
     assert drawn[4].startswith("─ flows: 4, by rate ───")
     assert cell_len(drawn[4]) == 80
     text = "\n".join(drawn)
-    assert "tcp  10.1.0.2:40001    → 198.51.100.1:443" in text
+    assert "→ 198.51.100.1:443" in text
     assert "   1 home          0       9  cidr:" in text
     assert "hop-limit           0       3" in text
     assert drawn[-1].startswith(" s  sort")
