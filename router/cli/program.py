@@ -18,6 +18,7 @@ from router.cli.arguments import Parser
 PROTOCOLS = ("icmp", "tcp", "udp")
 LOG_LEVELS = ("error", "warning", "info", "debug")
 LOG_FORMATS = ("text", "json")
+COMPLETIONS = ("bash", "zsh", "fish", "policies", "rules", "tuns")
 FLOW_ORDERS = ("bytes", "age", "idle")
 LAST_PORT = 65535
 SHORTEST_INTERVAL, LONGEST_INTERVAL = 0.2, 3600.0
@@ -108,6 +109,7 @@ def _parser() -> Parser:
     )
     selftest.add_argument("--json", action="store_true")
     selftest.set_defaults(command=_selftest)
+    _add_completion(commands)
     schema = commands.add_parser("schema", help="print the JSON Schema of rules files, for editors")
     schema.set_defaults(command=_schema)
     return parser
@@ -242,6 +244,19 @@ def _add_lists(commands: _Commands[Parser]) -> None:
     lists.set_defaults(command=_lists, first=None)
 
 
+def _add_completion(commands: _Commands[Parser]) -> None:
+    completion = commands.add_parser(
+        "completion",
+        help="print the completion of this command line for bash, zsh or fish",
+        description="For a shell its script; for policies, rules and tuns those of the running "
+        "router, a line each, which the scripts ask for (needs root).",
+    )
+    completion.add_argument(
+        "what", choices=COMPLETIONS, metavar="WHAT", help=", ".join(COMPLETIONS)
+    )
+    completion.set_defaults(command=_completion)
+
+
 def _add_tun(parser: Parser) -> None:
     parser.add_argument(
         "--tun", metavar="NAME", help="the TUN device of the router, where more than one is running"
@@ -367,6 +382,12 @@ def _selftest(options: argparse.Namespace) -> int:
     from router.cli.selftest import selftest  # noqa: PLC0415
 
     return selftest(options.config, as_json=options.json)
+
+
+def _completion(options: argparse.Namespace) -> int:
+    from router.cli.completion.command import completion  # noqa: PLC0415
+
+    return completion(options.what, _parser())
 
 
 def _schema(_options: argparse.Namespace) -> int:

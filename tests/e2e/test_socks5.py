@@ -9,6 +9,7 @@ import socket
 from collections.abc import Iterator
 from contextlib import ExitStack
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -29,7 +30,7 @@ from tests.e2e.proxies import (
 from tests.e2e.status import read_status
 from tests.e2e.tcp_bed import alongside
 from tests.e2e.testbed import FAMILIES, V4, V6, Family, Testbed
-from tests.e2e.tunrouter import TUN, Tunrouter, rules, running
+from tests.e2e.tunrouter import PROGRAM, TUN, Tunrouter, rules, running
 from tests.e2e.udp import ECHO, exchange, sixteen
 from tests.e2e.wait import wait_until
 
@@ -180,6 +181,46 @@ def test_a_proxy_that_starts_and_stops(bed: Testbed, router: Tunrouter) -> None:
 @pytest.mark.parametrize("name", ["system", "via", "login", "drip", "joined", "ssh"])
 def test_a_conversation_passes(bed: Testbed, router: Tunrouter, family: Family, name: str) -> None:
     converse(bed, family, HOSTS[name])
+
+
+def read_flows(bed: Testbed, protocol: str, address: str) -> list[dict[str, Any]]:
+    shown = bed.router.run(PROGRAM, "flows", "--json", "--protocol", protocol).stdout
+    return [flow for flow in json.loads(shown) if flow["destination"] == address]
+
+
+def test_flows_name_the_proxy_and_not_its_outside(
+    bed: Testbed, router: Tunrouter, family: Family
+) -> None:
+    """What is known is the connection to the proxy: its round trip and its segments."""
+    address, text = family.far(SYSTEM + 1), b"proxied" * 1000
+    with sockets.listener(bed.far) as listener:
+        port = sockets.port_of(listener)
+        with sockets.connected(bed.client, family, address, port) as client:
+            accepted, _ = listener.accept()
+            with accepted:
+                client.sendall(text)
+                assert accepted.recv(len(text), socket.MSG_WAITALL) == text
+                (flow,) = read_flows(bed, "tcp", address)
+                source = client.getsockname()[:2]
+    assert (flow["source"], flow["source_port"], flow["destination_port"]) == (*source, port)
+    assert (flow["policy"], flow["path"], flow["state"]) == ("system", "relayed", "relayed")
+    assert (flow["outside"], flow["outside_port"]) == (None, None)
+    assert flow["interface"] == "eth0"
+    assert flow["bytes_out"] > len(text)
+    assert 0 < flow["rtt_ms"] < 10_000
+    assert 0 <= flow["segments_resent"] <= flow["segments_out"]
+    assert flow["segments_out"] >= 2, "the request to the proxy and the text"
+    with sockets.datagram(bed.client, family) as sock:
+        sock.connect((address, ECHO))
+        sock.send(b"echo")
+        assert sock.recv(100) == b"echo"
+        (flow,) = read_flows(bed, "udp", address)
+        assert (flow["source"], flow["source_port"]) == sock.getsockname()[:2]
+    size = (20 if family.version == 4 else 40) + 8 + 4
+    counted = flow["packets_out"], flow["bytes_out"], flow["packets_in"], flow["bytes_in"]
+    assert counted == (1, size, 1, size)
+    assert (flow["policy"], flow["state"], flow["outside"]) == ("system", "answered", None)
+    assert "rtt_ms" not in flow
 
 
 def test_failures_are_those_of_the_destination(

@@ -2,8 +2,9 @@
 
 TCP     segments that were sent again, out of those with data; a request to connect that was sent
         again counts as one segment. What is lost on the way in is not seen here.
-ICMP    queries without an answer, out of those that were sent up to the snapshot before: so each
-        has had the time between two snapshots.
+ICMP    queries without an answer, out of those that were sent up to the snapshot before. Those on
+        their way are no losses: of two snapshots the one counts that has fewer without an answer,
+        and losses do not become fewer.
 
 UDP tells nothing. Always true: what was lost more than WINDOW seconds ago does not count, nor what
 was before the first snapshot.
@@ -32,10 +33,11 @@ class _Seen(NamedTuple):
     """Of a flow at the snapshot before. counts: None where they cannot be compared yet."""
 
     packets_out: int
+    unanswered: int
     counts: Counts | None
 
 
-NEW: Final = _Seen(0, Counts(0, 0))
+NEW: Final = _Seen(0, 0, Counts(0, 0))
 
 
 class Loss:
@@ -50,12 +52,14 @@ class Loss:
         seen: dict[Key, _Seen] = {}
         found: dict[str, Counts] = {}
         for key, flow in flows.items():
-            before = _Seen(0, None) if self._seen is None else self._seen.get(key, NEW)
+            before = _Seen(0, 0, None) if self._seen is None else self._seen.get(key, NEW)
             counts = _counts(flow, before)
             if counts is None:
                 continue
             is_first = self._seen is None and flow["protocol"] == "icmp"
-            seen[key] = _Seen(flow["packets_out"], None if is_first else counts)
+            seen[key] = _Seen(
+                flow["packets_out"] or 0, _unanswered(flow), None if is_first else counts
+            )
             if before.counts is not None and counts.sent >= before.counts.sent:
                 sent, lost = found.get(flow["policy"], Counts(0, 0))
                 found[flow["policy"]] = Counts(
@@ -77,9 +81,13 @@ class Loss:
 def _counts(flow: Answer, before: _Seen) -> Counts | None:
     """Since the flow began; None where it tells nothing."""
     if flow["protocol"] == "icmp":
-        sent = before.packets_out
-        return Counts(sent, max(0, sent - flow["packets_in"]))
+        return Counts(before.packets_out, min(before.unanswered, _unanswered(flow)))
     if "segments_out" in flow:
         again = flow["segments_resent"]
         return Counts(max(flow["segments_out"], again), again)
     return None
+
+
+def _unanswered(flow: Answer) -> int:
+    """Packets; a query may have several answers."""
+    return max(0, (flow["packets_out"] or 0) - (flow["packets_in"] or 0))

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Final
 
+from rich.cells import cell_len
 from rich.text import Text
 
 from router.cli.status_text import UNITS, quantity
@@ -40,9 +41,10 @@ def shown_policies(rows: Sequence[PolicyRow]) -> list[PolicyRow]:
 def policy_lines(rows: Sequence[PolicyRow], height: int, width: int) -> list[Text]:
     """A header, and `height` lines at most: the busiest, in their order."""
     shown = rows if len(rows) <= height else _busiest(rows, height)
-    name = min(MOST_NAME, max(LEAST_NAME, *(len(row.name) for row in rows), 0))
-    graph = max(0, width - name - NUMBERS - 2 * RATE - GAPS) // 2
     heading = "policy" if len(shown) == len(rows) else f"policy {len(shown)}/{len(rows)}"
+    longest = max([LEAST_NAME, *(cell_len(row.name) for row in rows)])
+    name = max(len(heading), min(MOST_NAME, longest))
+    graph = max(0, width - name - NUMBERS - 2 * RATE - GAPS) // 2
     numbers = f" {'flows':>5} {'rtt ms':>6} {'loss':>5}"
     rates = f"{'out B/s':>{RATE}}{'':{1 + graph}}{'in B/s':>{RATE}}"
     header = line((f"{cell(heading, name)}{numbers}{rates}", HEADER), width=width)
