@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import socket
+from itertools import product
 from typing import Any
 
 import pytest
@@ -64,6 +65,12 @@ def test_every_message_is_as_it_was_on_the_wire(
     wire = head.ljust(header, b"\1") + bytes([kind, code]) + rest
     assert as_on_the_wire(delivered(wire)) == wire
     assert sent(bytes(as_to_be_sent(wire))) == wire
+
+
+def test_every_type_and_code_of_an_error() -> None:
+    wire = bytearray.fromhex(EXCEEDED)
+    for wire[20], wire[21] in product(range(19), range(20)):
+        assert as_on_the_wire(delivered(bytes(wire))) == wire
 
 
 @given(st.binary(max_size=80))
