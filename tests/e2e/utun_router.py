@@ -33,7 +33,7 @@ from router.platform.linux.client.sockets import LinuxSockets
 from router.platform.linux.client.tuns import LinuxTuns
 from router.platform.linux.system import LinuxSystem
 from router.policy.network import Interface
-from tests.unit.darwin.xnu_raw import XnuRawSocket
+from tests.unit.darwin.xnu_raw import LINUX_PKTINFO, XnuRawSocket
 from tests.unit.platform.fake_kqueue import FakeKqueue
 
 FAMILIES = {4: b"\0\0\0\2", 6: b"\0\0\0\x1e"}
@@ -93,7 +93,10 @@ class XnuSockets(LinuxSockets):
         sock = super().icmp_socket(version, interface, echo_ids)
         if version == 6:
             return sock
-        return XnuRawIcmpSocket(sock.family, sock.type, sock.proto, fileno=sock.detach())
+        sock.setsockopt(*LINUX_PKTINFO, 1)
+        found = XnuRawIcmpSocket(sock.family, sock.type, sock.proto, fileno=sock.detach())
+        found.interface = interface.index
+        return found
 
 
 class UtunSystem(LinuxSystem):

@@ -79,3 +79,11 @@ IFF_NOARP: Final = 0x80
 
 ICMP6_FILTER: Final = 18
 """netinet6/in6.h; the level is IPPROTO_ICMPV6"""
+
+IP_BOUND_IF: Final = 25
+IP_PKTINFO: Final = 26
+"""netinet/in.h:443-445; as IP_RECVPKTINFO the latter has packets reported with their interface"""
+IPV6_RECVTCLASS: Final = 35
+IPV6_RECVHOPLIMIT: Final = 37
+IPV6_BOUND_IF: Final = 125
+"""netinet6/in6.h:570, 591, 641"""

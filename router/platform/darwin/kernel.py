@@ -18,6 +18,8 @@ from router.platform.darwin.constants import AF_ROUTE, AF_SYSTEM, SYSPROTO_CONTR
 
 TRIES: Final = 5
 """Of a dump that grows between its size and its content."""
+BOOT_SESSION: Final = b"kern.bootsessionuuid"
+BOOT_SESSION_SIZE: Final = 64
 
 
 class ControlSocket(Protocol):
@@ -89,6 +91,10 @@ class RoutingKernel(Protocol):
         """Raises OSError."""
         ...
 
+    def boot_session(self) -> str:
+        """What names this boot, and no other. Raises OSError."""
+        ...
+
 
 class Xnu:
     """The kernel of a Mac; see UtunKernel and RoutingKernel."""
@@ -142,6 +148,14 @@ class Xnu:
                 break
         number = ctypes.get_errno()
         raise OSError(number, os.strerror(number))
+
+    def boot_session(self) -> str:
+        """A UUID (kern/kern_sysctl.c:2881)."""
+        call = ctypes.CDLL(None, use_errno=True).sysctlbyname
+        buffer = ctypes.create_string_buffer(BOOT_SESSION_SIZE)
+        size = ctypes.c_size_t(len(buffer))
+        _check(call(BOOT_SESSION, buffer, ctypes.byref(size), None, 0))
+        return buffer.value.decode("ascii", "replace")
 
 
 def _check(status: int) -> None:

@@ -15,12 +15,16 @@ import socket
 from struct import Struct
 from typing import Any, Final
 
+from router.platform.darwin.constants import IP_PKTINFO
 from router.wire import icmp
 from router.wire.headers import ICMP_HEADER, V4_FRAGMENT, V4_TOTAL_LENGTH
 
 LITTLE: Final = Struct("<H")
 BIG: Final = Struct("!H")
 V4_HEADER: Final = 20
+PKTINFO: Final = Struct("<I4s4s")
+"""struct in_pktinfo: interface, own address, destination (netinet/in.h)"""
+ANCILLARY_SPACE: Final = socket.CMSG_SPACE(PKTINFO.size)
 SOURCE_QUENCH: Final = 4
 SWAPPED_CODES: Final = {
     icmp.UNREACHABLE: range(16),
@@ -55,13 +59,32 @@ def as_to_be_sent(packet: bytes | bytearray) -> bytearray:
 
 
 class RawIcmpSocket(socket.socket):
-    """A raw ICMP socket of IPv4, with IP_HDRINCL, whose packets are as on the wire."""
+    """A raw ICMP socket of IPv4 as `icmp_socket` opens it, whose packets are as on the wire.
+
+    interface: the index of the one that it is bound to, which holds for what it sends alone: the
+    kernel delivers what has arrived by any.
+    """
+
+    interface = 0
 
     def sendto(self, packet: Any, *address: Any) -> int:
         return super().sendto(as_to_be_sent(packet), *address)
 
     def recv(self, size: int, flags: int = 0) -> bytes:
-        return as_on_the_wire(super().recv(size, flags))
+        """The next packet that has arrived by the interface."""
+        while True:
+            packet, ancillary, _, _ = super().recvmsg(size, ANCILLARY_SPACE, flags)
+            if self.interface in map(_arrived_by, ancillary):
+                return as_on_the_wire(packet)
+
+
+def _arrived_by(message: tuple[int, int, bytes]) -> int | None:
+    """The index of the interface, if an ancillary message tells it (struct in_pktinfo)."""
+    level, kind, value = message
+    if (level, kind) != (socket.IPPROTO_IP, IP_PKTINFO) or len(value) < PKTINFO.size:
+        return None
+    index: int = PKTINFO.unpack_from(value)[0]
+    return index
 
 
 def _has_swapped_quote(packet: bytes, header: int) -> bool:

@@ -126,17 +126,22 @@ class DarwinRoutes:
     def _install_family(
         self, version: int, wanted: Sequence[Route], result: ReconcileResult
     ) -> None:
-        """Raises OSError."""
+        """What is missing is added before what is unwanted is deleted, so that nothing that both
+        cover is without a route in between. Raises OSError."""
         for _ in range(TRIES):
             plan, present = self._planned(version, wanted)
-            self._delete_unwanted(present, plan.routes)
             missing = [each for each in plan.routes if present.get(each) != plan.routes[each]]
+            for each in missing:
+                if each in present:  # with another MTU
+                    self._socket.delete(each)
             refused = [each for each in missing if not self._add(each, plan.routes[each])]
             result.restored.extend(_prefix(each) for each in missing if each not in refused)
             if not refused:
                 break
         else:
             result.failed.extend(f"{_prefix(each)} (another program has it)" for each in refused)
+        for each in present.keys() - plan.routes.keys():
+            self._socket.delete(each)
         result.failed.extend(
             f"{_prefix(each)} (another program has a host route)" for each in plan.lost
         )
@@ -156,12 +161,6 @@ class DarwinRoutes:
         own = {each: mtu for each, mtu in self._own.items() if each.version == version}
         plan.routes.update({each: mtu for each, mtu in own.items() if each not in others})
         return plan, present
-
-    def _delete_unwanted(self, present: Mapping[Target, int], wanted: Mapping[Target, int]) -> None:
-        """Those with another MTU too: they are added again."""
-        for route, mtu in present.items():
-            if wanted.get(route) != mtu:
-                self._socket.delete(route)
 
     def _add(self, route: Target, mtu: int) -> bool:
         return self._socket.add(route, self._utun, mtu)

@@ -13,6 +13,7 @@ When one of them ends, the connections to the others end. The router: the guard 
 undoes. The guard: the undoer undoes, the router stops. The undoer: the guard undoes, the router
 stops. Guard and undoer: no process has the rights to undo, and the router logs the remedy.
 
-`channel` carries the messages, `client` is the router's end, `guard` the loop at the other end. The
-operations themselves belong to the system.
+`channel` carries the messages, `client` is the router's end, `guard` the loop at the other end;
+`undoer` and `journal` record the changes, and `leftovers` undoes those of killed runs. The
+operations themselves, and what a change is (`undoable`), belong to the system.
 """

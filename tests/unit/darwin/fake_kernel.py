@@ -66,6 +66,7 @@ class FakeKernel:
         self.is_root = True
         self.written: list[bytes] = []
         self.events: list[bytes | OSError] = []
+        self.boot = "2D5B0E2A"
 
     # What a program sees.
 
@@ -85,6 +86,9 @@ class FakeKernel:
             return b"".join(dump_route(key, entry) for key, entry in found)
         assert (operation, family) == (6, 0)
         return b"".join(b"".join(dump_link(link)) for link in self.links.values())
+
+    def boot_session(self) -> str:
+        return self.boot
 
     # What others do.
 

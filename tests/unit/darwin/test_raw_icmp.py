@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import socket
+from itertools import product
+from typing import Any
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from router.platform.darwin.icmp6_filter import passing
-from router.platform.darwin.raw_icmp import as_on_the_wire, as_to_be_sent
+from router.platform.darwin.icmp_socket import configure
+from router.platform.darwin.raw_icmp import RawIcmpSocket, as_on_the_wire, as_to_be_sent
 from tests.unit.darwin import layouts
 from tests.unit.darwin.xnu_raw import delivered, has_meaning, sent
 
@@ -62,6 +67,12 @@ def test_every_message_is_as_it_was_on_the_wire(
     assert sent(bytes(as_to_be_sent(wire))) == wire
 
 
+def test_every_type_and_code_of_an_error() -> None:
+    wire = bytearray.fromhex(EXCEEDED)
+    for wire[20], wire[21] in product(range(19), range(20)):
+        assert as_on_the_wire(delivered(bytes(wire))) == wire
+
+
 @given(st.binary(max_size=80))
 def test_whatever_the_bytes_are_nothing_is_raised(packet: bytes) -> None:
     assert len(as_on_the_wire(packet)) == len(packet)
@@ -81,3 +92,61 @@ def test_a_set_bit_passes_a_type() -> None:
     words = layouts.Icmp6Filter.from_buffer_copy(passing(types)).icmp6_filt
     passed = {kind for kind in range(256) if words[kind >> 5] & 1 << (kind & 31)}
     assert passed == types
+
+
+class Options:
+    """A socket's options, by level and number (netinet/in.h, netinet6/in6.h)."""
+
+    def __init__(self) -> None:
+        self.set: dict[tuple[int, int], int | bytes] = {}
+        self.blocks = True
+
+    def setsockopt(self, level: int, option: int, value: int | bytes, /) -> None:
+        self.set[level, option] = value
+
+    def setblocking(self, flag: bool, /) -> None:
+        self.blocks = flag
+
+
+@pytest.mark.parametrize(
+    ("version", "bound", "others"),
+    [(4, (0, 25), {(0, 26), (0, 2)}), (6, (41, 125), {(41, 35), (41, 37), (58, 18)})],
+)
+def test_the_options_of_a_raw_socket(
+    version: int, bound: tuple[int, int], others: set[tuple[int, int]]
+) -> None:
+    sock = Options()
+    configure(sock, version, 4)
+    buffers = {(socket.SOL_SOCKET, socket.SO_RCVBUF), (socket.SOL_SOCKET, socket.SO_SNDBUF)}
+    assert sock.set.keys() == {bound, *others, *buffers}
+    assert sock.set[bound] == 4
+    assert not sock.blocks
+
+
+class Arriving(socket.socket):
+    """A socket whose packets arrive by interfaces, as xnu delivers them."""
+
+    def recvmsg(self, size: int, ancillary_size: int = 0, flags: int = 0) -> Any:
+        frame = super().recv(size)
+        if not frame[0]:
+            return frame[1:], [], 0, None
+        info = frame[:1] + bytes(11)
+        return frame[1:], [(0, 99, b""), (0, 26, info)], 0, None
+
+
+class Both(RawIcmpSocket, Arriving):
+    pass
+
+
+def test_what_has_arrived_by_another_interface_is_discarded() -> None:
+    kernel, ours = socket.socketpair(socket.AF_UNIX, socket.SOCK_DGRAM)
+    sock = Both(ours.family, ours.type, ours.proto, fileno=ours.detach())
+    with kernel, sock:
+        sock.setblocking(False)
+        sock.interface = 4
+        for index in (5, 0, 4):
+            kernel.send(bytes([index]) + bytes.fromhex(REPLY_DELIVERED))
+        kernel.send(b"\5" + bytes.fromhex(DF_DELIVERED))
+        assert sock.recv(2000) == bytes.fromhex(REPLY)
+        with pytest.raises(BlockingIOError):
+            sock.recv(2000)

@@ -9,7 +9,7 @@ from ipaddress import IPv4Interface, IPv6Interface, ip_network
 from typing import Final
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from router.platform.base.errors import PlatformError
@@ -34,6 +34,7 @@ from tests.unit.darwin.fake_kernel import (
     Key,
     Link,
     address_bytes,
+    link_address,
 )
 
 EN0, EN1, VPN, UTUN, LO = 4, 5, 8, 17, 1
@@ -129,9 +130,12 @@ def test_a_prefix_of_another_program_becomes_two_halves(mac: Mac) -> None:
     assert mac.before.items() <= mac.kernel.table.items()
 
 
-def test_a_half_that_is_taken_is_a_more_specific_route(mac: Mac) -> None:
+def test_a_half_that_is_taken_is_a_more_specific_route(
+    mac: Mac, caplog: pytest.LogCaptureFixture
+) -> None:
     mac.kernel.add(key("10.128.0.0/9"), VPN)
     mac.routes().add_routes([route("10.0.0.0/8")])
+    assert caplog.text == "", "nothing was refused"
     assert mac.added() - {key("10.128.0.0/9")} == {key("10.0.0.0/9"), OWN}
     assert mac.device("10.200.2.3") == VPN
 
@@ -208,6 +212,21 @@ def test_halves_become_the_prefix_again_when_the_other_program_ends(mac: Mac) ->
     assert key("10.0.0.0/9") not in mac.kernel.table
 
 
+def test_what_stays_captured_has_a_route_at_every_moment(mac: Mac) -> None:
+    routes = mac.routes()
+    routes.add_routes([route("10.0.0.0/8")])
+    mac.kernel.remove_link(VPN)
+    write, devices = mac.kernel.write, []
+
+    def and_look(message: bytes) -> None:
+        write(message)
+        devices.append((mac.device("10.1.2.3"), mac.device("10.200.2.3")))
+
+    mac.kernel.write = and_look  # type: ignore[method-assign]
+    routes.reconcile([route("10.0.0.0/8")])
+    assert devices == [(UTUN, UTUN)] * 3
+
+
 def test_a_utun_that_is_gone_ends_the_run(mac: Mac) -> None:
     routes = mac.routes()
     mac.kernel.remove_link(UTUN)
@@ -263,6 +282,15 @@ def test_interfaces_that_need_no_scoped_default_get_none(mac: Mac) -> None:
     mac.kernel.add(key("::/0", scope=VPN), VPN)
     assert not routes.prepare_interface(interfaces["utun3"])
     assert mac.recorded == []
+
+
+def test_a_tunnel_with_the_primary_default_needs_no_scoped_one(mac: Mac) -> None:
+    for version in (4, 6):
+        mac.kernel.table[Key(version, 0, 0)] = replace(
+            mac.kernel.table[Key(version, 0, 0)], index=VPN, gateway=link_address(VPN, "utun3")
+        )
+    assert not mac.routes().prepare_interface(read_interfaces(mac.kernel)["utun3"])
+    assert mac.device("192.0.2.1", VPN) == VPN
 
 
 @pytest.mark.parametrize("change", ["gateway", "interface", "gone"])
@@ -390,6 +418,10 @@ def is_captured(
     return best >= 0 and all(each.length <= best for each in others)
 
 
+@example(
+    wanted=[(4, 10 << 24, 24)],
+    taken=[((4, 10 << 24, 24), False), ((4, 10 << 24, 25), False)],
+)
 @given(
     wanted=st.lists(NEAR, max_size=4, unique=True),
     taken=st.lists(st.tuples(NEAR, st.booleans()), max_size=12),

@@ -13,6 +13,9 @@ from typing import Any
 
 from tests.unit.darwin.fake_kernel import refuse
 
+PKTINFO = 26
+LINUX_PKTINFO = (0, 8)
+
 
 def delivered(packet: bytes) -> bytes:
     """A packet that has arrived, as a program receives it."""
@@ -57,5 +60,11 @@ class XnuRawSocket(socket.socket):
     def sendto(self, packet: Any, *address: Any) -> int:
         return super().sendto(sent(bytes(packet)), *address)
 
-    def recv(self, size: int, flags: int = 0) -> bytes:
-        return delivered(super().recv(size, flags))
+    def recvmsg(self, size: int, ancillary_size: int = 0, flags: int = 0) -> Any:
+        """IP_PKTINFO has the same content on Linux, and another number."""
+        packet, ancillary, found, sender = super().recvmsg(size, ancillary_size, flags)
+        renumbered = [
+            (level, PKTINFO if (level, kind) == LINUX_PKTINFO else kind, value)
+            for level, kind, value in ancillary
+        ]
+        return delivered(packet), renumbered, found, sender

@@ -1,0 +1,12 @@
+"""The undoer's program on macOS; see router.platform.privileged.undoer."""
+
+from __future__ import annotations
+
+import sys
+
+from router.platform.darwin.kernel import Xnu
+from router.platform.darwin.undoable import DarwinUndoable
+from router.platform.privileged.undoer import run
+
+if __name__ == "__main__":
+    sys.exit(run(DarwinUndoable(Xnu()), sys.argv[1:]))
