@@ -77,9 +77,10 @@ class DarwinRoutes:
         self._socket = RoutingSocket(kernel.route_socket())
         self.close = self._socket.close
 
-    def add_routes(self, routes: Sequence[Route]) -> None:
+    def begin_adding(self, routes: Sequence[Route]) -> Callable[[], None]:
         for failed in self._install(routes).failed:
             log.warning("not everything is captured: %s", failed)
+        return lambda: None
 
     def reconcile(self, routes: Sequence[Route]) -> ReconcileResult:
         """A utun cannot lose what it was made with but by its end, so its routes are all there is

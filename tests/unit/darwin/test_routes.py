@@ -113,7 +113,7 @@ OWN: Final = key("192.168.7.1/32", is_host=True)
 
 
 def test_routes_are_added_with_their_mtu_and_nothing_else_changes(mac: Mac) -> None:
-    mac.routes().add_routes([route("198.51.100.0/24"), route("2001:db8:9::/48", 1280)])
+    mac.routes().begin_adding([route("198.51.100.0/24"), route("2001:db8:9::/48", 1280)])()
     assert mac.added() == {key("198.51.100.0/24"), key("2001:db8:9::/48"), OWN}
     assert mac.kernel.table[key("198.51.100.0/24")].mtu == 1400
     assert mac.kernel.table[key("2001:db8:9::/48")].mtu == 1280
@@ -124,7 +124,7 @@ def test_routes_are_added_with_their_mtu_and_nothing_else_changes(mac: Mac) -> N
 
 
 def test_a_prefix_of_another_program_becomes_two_halves(mac: Mac) -> None:
-    mac.routes().add_routes([route("10.0.0.0/8")])
+    mac.routes().begin_adding([route("10.0.0.0/8")])()
     assert mac.added() == {key("10.0.0.0/9"), key("10.128.0.0/9"), OWN}
     assert mac.device("10.1.2.3") == mac.device("10.200.2.3") == UTUN
     assert mac.before.items() <= mac.kernel.table.items()
@@ -134,21 +134,21 @@ def test_a_half_that_is_taken_is_a_more_specific_route(
     mac: Mac, caplog: pytest.LogCaptureFixture
 ) -> None:
     mac.kernel.add(key("10.128.0.0/9"), VPN)
-    mac.routes().add_routes([route("10.0.0.0/8")])
+    mac.routes().begin_adding([route("10.0.0.0/8")])()
     assert caplog.text == "", "nothing was refused"
     assert mac.added() - {key("10.128.0.0/9")} == {key("10.0.0.0/9"), OWN}
     assert mac.device("10.200.2.3") == VPN
 
 
 def test_halves_leave_our_own_more_specific_routes_alone(mac: Mac) -> None:
-    mac.routes().add_routes([route("10.0.0.0/8"), route("10.0.0.0/9", 1280)])
+    mac.routes().begin_adding([route("10.0.0.0/8"), route("10.0.0.0/9", 1280)])()
     assert mac.kernel.table[key("10.0.0.0/9")].mtu == 1280
     assert mac.kernel.table[key("10.128.0.0/9")].mtu == 1400
 
 
 def test_an_address_of_another_program_becomes_a_host_route(mac: Mac) -> None:
     mac.kernel.add(key("203.0.113.9/32"), VPN)
-    mac.routes().add_routes([route("203.0.113.9/32")])
+    mac.routes().begin_adding([route("203.0.113.9/32")])()
     assert key("203.0.113.9/32", is_host=True) in mac.added()
     assert mac.device("203.0.113.9") == UTUN
 
@@ -158,7 +158,7 @@ def test_an_address_with_a_host_route_of_another_program_is_reported(
 ) -> None:
     mac.kernel.add(key("203.0.113.9/32", is_host=True), VPN)
     routes = mac.routes()
-    routes.add_routes([route("203.0.113.9/32")])
+    routes.begin_adding([route("203.0.113.9/32")])()
     assert "203.0.113.9/32 (another program has a host route)" in caplog.text
     assert mac.device("203.0.113.9") == VPN
     assert routes.reconcile([route("203.0.113.9/32")]).failed != []
@@ -166,7 +166,7 @@ def test_an_address_with_a_host_route_of_another_program_is_reported(
 
 def test_a_clone_or_a_neighbour_is_no_route_of_another_program(mac: Mac) -> None:
     mac.kernel.add(key("198.51.100.7/32", is_host=True), EN0, flags=WASCLONED | LLINFO)
-    mac.routes().add_routes([route("198.51.100.7/32")])
+    mac.routes().begin_adding([route("198.51.100.7/32")])()
     assert key("198.51.100.7/32") in mac.added()
 
 
@@ -182,14 +182,16 @@ def test_a_route_that_another_program_adds_meanwhile_is_met_too(mac: Mac) -> Non
         return found
 
     mac.kernel.sysctl = and_then  # type: ignore[method-assign, assignment]
-    mac.routes().add_routes([route("198.51.100.0/24")])
+    mac.routes().begin_adding([route("198.51.100.0/24")])()
     assert mac.device("198.51.100.1") == mac.device("198.51.100.200") == UTUN
     assert mac.kernel.table[key("198.51.100.0/24")].index == VPN
 
 
 def test_reconciling_restores_removes_and_changes_by_new_routes(mac: Mac) -> None:
     routes = mac.routes()
-    routes.add_routes([route("198.51.100.0/24"), route("203.0.113.0/24"), route("192.0.2.0/24")])
+    routes.begin_adding(
+        [route("198.51.100.0/24"), route("203.0.113.0/24"), route("192.0.2.0/24")]
+    )()
     del mac.kernel.table[key("198.51.100.0/24")]
     wanted = [route("198.51.100.0/24"), route("203.0.113.0/24", 1280)]
     result = routes.reconcile(wanted)
@@ -205,7 +207,7 @@ def test_reconciling_restores_removes_and_changes_by_new_routes(mac: Mac) -> Non
 
 def test_halves_become_the_prefix_again_when_the_other_program_ends(mac: Mac) -> None:
     routes = mac.routes()
-    routes.add_routes([route("10.0.0.0/8")])
+    routes.begin_adding([route("10.0.0.0/8")])()
     mac.kernel.remove_link(VPN)
     routes.reconcile([route("10.0.0.0/8")])
     assert mac.kernel.table[key("10.0.0.0/8")].index == UTUN
@@ -214,7 +216,7 @@ def test_halves_become_the_prefix_again_when_the_other_program_ends(mac: Mac) ->
 
 def test_what_stays_captured_has_a_route_at_every_moment(mac: Mac) -> None:
     routes = mac.routes()
-    routes.add_routes([route("10.0.0.0/8")])
+    routes.begin_adding([route("10.0.0.0/8")])()
     mac.kernel.remove_link(VPN)
     write, devices = mac.kernel.write, []
 
@@ -240,7 +242,7 @@ def test_a_utun_that_is_gone_ends_the_run(mac: Mac) -> None:
 def test_a_socket_that_root_has_not_opened_is_refused(mac: Mac) -> None:
     mac.kernel.is_root = False
     with pytest.raises(PlatformError, match="Operation not permitted"):
-        mac.routes().add_routes([route("198.51.100.0/24")])
+        mac.routes().begin_adding([route("198.51.100.0/24")])()
 
 
 def test_a_tunnel_gets_the_scoped_defaults_that_it_lacks(mac: Mac) -> None:
@@ -249,7 +251,7 @@ def test_a_tunnel_gets_the_scoped_defaults_that_it_lacks(mac: Mac) -> None:
     assert not vpn.asks_neighbours
     assert routes.prepare_interface(vpn)
     assert mac.added() == {key("0.0.0.0/0", scope=VPN), key("::/0", scope=VPN)}
-    routes.add_routes([route("10.0.0.0/8"), route("fd08::/32")])
+    routes.begin_adding([route("10.0.0.0/8"), route("fd08::/32")])()
     assert mac.device("10.1.2.3", VPN) == mac.device("fd08::9", VPN) == VPN
     assert mac.device("10.1.2.3") == mac.device("fd08::9") == UTUN
     assert mac.device("192.0.2.1") == EN0, "the primary default is as it was"
@@ -381,7 +383,7 @@ def test_what_is_captured_goes_to_the_utun_and_every_outbound_has_its_way(
     mac.before = dict(mac.kernel.table)
     routes = mac.routes()
     routes.prepare_interface(read_interfaces(mac.kernel)["utun3"])
-    routes.add_routes([Route(*each, LABEL) for each in wanted])
+    routes.begin_adding([Route(*each, LABEL) for each in wanted])()
     assert mac.before.items() <= mac.kernel.table.items(), "nobody else's route has changed"
     addresses = [10 << 24 | each for each in probes]
     for _, first, length in wanted:
