@@ -18,6 +18,8 @@ from router.control.client import NoAnswerError
 
 INTERVAL: Final = 10.0
 """Seconds between two samples."""
+FIRST: Final = 2.0
+"""The same after the first status of a router, so that there is something to see soon."""
 SAMPLES: Final = 360
 MOST_POLICIES: Final = 64
 
@@ -63,6 +65,10 @@ class History:
         }
         self._samples.append(Sample(now, rates))
 
+    @property
+    def _is_first(self) -> bool:
+        return self._former is not None and not self._samples[-1].rates
+
     def as_json(self) -> dict[str, Any]:
         names = dict.fromkeys(name for sample in self._samples for name in sample.rates)
         nothing: tuple[Rate, Rate] = None, None
@@ -79,7 +85,7 @@ class History:
         }
 
     async def sample(self, answers: HasStatus, clock: Callable[[], float] = time.time) -> None:
-        """For ever, each INTERVAL."""
+        """For ever."""
         while True:
             try:
                 status = await answers.status()
@@ -87,7 +93,7 @@ class History:
                 self.add(clock(), None)
             else:
                 self.add(clock(), status)
-            await asyncio.sleep(INTERVAL)
+            await asyncio.sleep(FIRST if self._is_first else INTERVAL)
 
 
 def _sums(now: float, status: Mapping[str, Any]) -> Sums:

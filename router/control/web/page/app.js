@@ -6,6 +6,7 @@ import { plot } from "./plot.js";
 
 const INTERVAL = 1000;
 const HISTORY_INTERVAL = 10000;
+const FIRST_HISTORY_INTERVAL = 2000;
 const EVENTS_SHOWN = 200;
 const MOST_MISSES = 3;
 
@@ -205,7 +206,8 @@ async function refreshHistory() {
   } catch {
     // The other request says so.
   }
-  setTimeout(refreshHistory, status === null ? INTERVAL : HISTORY_INTERVAL);
+  const isShown = find("plots").querySelector("figure") !== null;
+  setTimeout(refreshHistory, isShown ? HISTORY_INTERVAL : FIRST_HISTORY_INTERVAL);
 }
 
 // The lines of the command: an address, then words with a key before them, or without as before.

@@ -285,6 +285,7 @@ def test_the_history_is_sampled_also_while_there_is_no_router(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr(history, "INTERVAL", 0.0)
+    monkeypatch.setattr(history, "FIRST", 0.0)
     times = iter(range(1000))
 
     class Sometimes:
