@@ -18,6 +18,7 @@ from router.config.model import DEFAULT_INTERFACE
 from router.config.problems import harmless
 from router.platform import kernel_ways, present_network, this_machine
 from router.platform.colours import has_colours, styled
+from router.platform.proxies import with_addresses
 from router.policy.findings.situation import Situation
 from router.policy.interfaces import wanted_interfaces
 from router.policy.machine import checks, extras
@@ -41,7 +42,7 @@ def selftest(given: Path | None, *, as_json: bool) -> int:
         loaded = valid_rules(given, warnings=False)
         if loaded is None or loaded.config is None:
             return exits.BAD_RULES
-        config = loaded.config
+        config = with_addresses(loaded.config)
         network = present_network(sources_of=wanted_interfaces(config))
         situation = Situation.of(config, RuleSet.for_few_lookups(config), network)
     else:

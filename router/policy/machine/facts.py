@@ -66,6 +66,8 @@ class WayOut(NamedTuple):
     why: str = ""
     otherwise: str = ""
     """What applies meanwhile: the policy's `on_down`."""
+    to: str = ""
+    """The proxy that it leads to, in words."""
 
 
 class Facts(NamedTuple):

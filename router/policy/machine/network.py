@@ -53,7 +53,8 @@ def _way(way: WayOut) -> Result:
         + (f"by the gateway {way.gateways[version]}" if version in way.gateways else "on the link")
         for version, source in sorted(way.sources.items())
     ]
-    found = f"{way.interface}: MTU {way.mtu}, {', '.join(hops)}"
+    begin = f"{way.to} by {way.interface}" if way.to else way.interface
+    found = f"{begin}: {', '.join([f'MTU {way.mtu}', *hops])}"
     if 6 in way.sources and way.mtu < SMALLEST_MTU:
         return Result(
             name,

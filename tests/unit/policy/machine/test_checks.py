@@ -7,7 +7,7 @@ from dataclasses import replace
 
 import pytest
 
-from router.config.model import Tun
+from router.config.model import Policy, PolicyType, Proxy, Tun
 from router.policy.findings.situation import Situation
 from router.policy.host_rules.model import HostRules
 from router.policy.machine import checks, extras, network, system
@@ -235,6 +235,43 @@ def test_a_policy_that_is_down_says_what_applies() -> None:
     assert result.status is WARNING
     assert "there is no interface 'wg0'" in result.finding
     assert result.remedy == "until then its traffic goes to 'reject'"
+
+
+def proxied(*policies: Policy, of: object = LAPTOP) -> list[Result]:
+    made = config()
+    made = replace(made, policies={**made.policies, **{each.name: each for each in policies}})
+    about = Situation.of(made, RuleSet.build(made), of)  # type: ignore[arg-type]
+    ways = list(ways_out(about.network, SnapshotWays(about.network), about))
+    return list(network.ways(Facts(MACHINE, about.network, ways)))[2:]
+
+
+def by_proxy(host: str, via: str | None = None) -> Policy:
+    return Policy("proxy", PolicyType.SOCKS5, on_down="drop", proxy=Proxy(host, 1080, via=via))
+
+
+def test_the_way_to_a_proxy() -> None:
+    (near,) = proxied(by_proxy("198.51.100.7"))
+    assert near.finding == (
+        "the proxy 198.51.100.7:1080 by eth0: MTU 1500, IPv4 from 192.0.2.2 "
+        "by the gateway 192.0.2.1"
+    )
+    (own,) = proxied(by_proxy("127.0.0.1"))
+    assert (own.status, "by lo: MTU 65536" in own.finding) == (OK, True)
+    (behind,) = proxied(by_proxy("198.51.100.7", "office"))
+    assert (behind.status, "by wg0: MTU " in behind.finding) == (OK, True)
+
+
+def test_a_proxy_without_a_way() -> None:
+    of = made_network([interface("eth0", 2, "192.0.2.2/24")], [])
+    down = {
+        "198.51.100.7": (None, "there is no route to it"),
+        "proxy.example": (None, "its name has no address"),
+        "192.0.2.7": ("office", "'office' is down"),
+    }
+    for host, (via, words) in down.items():
+        (found,) = proxied(by_proxy(host, via), of=of)
+        assert (found.status, words in found.finding) == (WARNING, True)
+        assert found.remedy == "until then its traffic goes to 'drop'"
 
 
 def test_without_rules_the_ways_are_the_interfaces() -> None:

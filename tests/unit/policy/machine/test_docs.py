@@ -14,7 +14,7 @@ SOURCES = Path(machine.__file__).parent
 DOCUMENT = SOURCES.parents[2] / "docs" / "selftest.md"
 NAMED_BY = {"way-": ("way-NAME",), "extra-": tuple(f"extra-{name}" for name in EXTRAS)}
 """Identifiers that begin with a constant and end with a name."""
-ID = re.compile(r"`([a-z-]+(?:NAME)?)`")
+ID = re.compile(r"`([a-z0-9-]+(?:NAME)?)`")
 
 
 def identifiers() -> Iterator[str]:
@@ -32,9 +32,9 @@ def _named(node: ast.Call | ast.Assign) -> Iterator[str]:
         "_as_results",
     )
     if is_result and isinstance(value, ast.Constant):
-        yield value.value
+        yield str(value.value)
     if isinstance(value, ast.JoinedStr) and isinstance(value.values[0], ast.Constant):
-        yield from NAMED_BY.get(value.values[0].value, ())
+        yield from NAMED_BY.get(str(value.values[0].value), ())
 
 
 def test_every_check_is_documented() -> None:
