@@ -9,9 +9,16 @@ import pytest
 
 from router.config.model import Policy, PolicyType, Proxy, Tun
 from router.policy.findings.situation import Situation
-from router.policy.host_rules.model import HostRules
+from router.policy.host_rules.model import Compare, HostRules
 from router.policy.machine import checks, extras, network, system
-from router.policy.machine.arrivals import ArrivalChain, ArrivalRule, Undecided, Verdict
+from router.policy.machine.arrivals import (
+    ArrivalChain,
+    ArrivalRule,
+    Aspect,
+    Read,
+    Undecided,
+    Verdict,
+)
 from router.policy.machine.facts import Facts, Machine, TunDevice, WayOut
 from router.policy.machine.result import Result, Status, worst
 from router.policy.machine.ways import SOMEWHERE, ways_out
@@ -314,6 +321,19 @@ def test_a_packet_filter_that_could_not_be_seen() -> None:
     assert statuses(network.firewall(on(arrivals=None))) == [("firewall", WARNING)]
 
 
+def test_a_packet_filter_that_does_not_let_other_hosts_through() -> None:
+    gateway = with_settings(ipv4__ip_forward="1")
+    found = list(network.firewall(on(gateway, forwarded=[chain()])))
+    assert statuses(found) == [("firewall-forward", WARNING), ("firewall", OK)]
+    assert "arrive by eth0 and would be forwarded to tun0" in found[0].finding
+    assert "oifname tun0 accept" in str(found[0].remedy)
+    assert statuses(network.firewall(on(forwarded=[chain()]))) == [("firewall", OK)]
+    to_tun = ArrivalRule(
+        (Read(8, Aspect.OUT_INTERFACE), Compare(8, b"tun0".ljust(16, b"\0"))), Verdict.ACCEPT
+    )
+    assert statuses(network.firewall(on(gateway, forwarded=[chain(to_tun)]))) == [("firewall", OK)]
+
+
 def test_a_check_of_the_reverse_path() -> None:
     of = replace(LAPTOP, host_rules=HostRules(path_checks={6: "firewalld checks"}))
     (found,) = network.firewall(FACTS._replace(network=of))
@@ -340,7 +360,9 @@ def test_a_table_that_is_looked_up_first() -> None:
 
 
 @pytest.mark.parametrize(
-    "of", [LAPTOP, behind_a_vpn(RouteKind.THROW), behind_a_vpn(name="lo")], ids=str
+    "of",
+    [LAPTOP, behind_a_vpn(RouteKind.THROW), behind_a_vpn(name="lo")],
+    ids=["none", "throw", "lo"],
 )
 def test_tables_that_lead_nowhere_else_are_no_matter(of: object) -> None:
     found = network.other_routes(FACTS._replace(network=of))  # type: ignore[arg-type]
