@@ -18,6 +18,7 @@ from router.config.model import DEFAULT_INTERFACE
 from router.config.problems import harmless
 from router.platform import kernel_ways, present_network, this_machine
 from router.platform.colours import has_colours, styled
+from router.platform.proxies import with_addresses
 from router.policy.findings.situation import Situation
 from router.policy.interfaces import wanted_interfaces
 from router.policy.machine import checks, extras
@@ -41,14 +42,17 @@ def selftest(given: Path | None, *, as_json: bool) -> int:
         loaded = valid_rules(given, warnings=False)
         if loaded is None or loaded.config is None:
             return exits.BAD_RULES
-        config = loaded.config
+        config = with_addresses(loaded.config)
         network = present_network(sources_of=wanted_interfaces(config))
         situation = Situation.of(config, RuleSet.for_few_lookups(config), network)
     else:
         network = present_network(sources_of=(DEFAULT_INTERFACE,))
     ways = kernel_ways()
     with closing(ways) if ways is not None else nullcontext():
-        found_ways = tuple(ways_out(network, ways, situation))
+        try:
+            found_ways = tuple(ways_out(network, ways, situation))
+        except OSError:  # the kernel does not answer about ways: they are shown without gateways
+            found_ways = tuple(ways_out(network, None, situation))
     machine = this_machine(network.interfaces, extras.modules(), extras.PROGRAMS)
     results = list(checks.results(Facts(machine, network, found_ways, situation)))
     unseen = (*machine.unseen, *network.unread)

@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Final
 
 from router.platform.found import found_modules, found_programs
+from router.platform.linux.host_rules import constants as nf
 from router.platform.linux.host_rules.arrivals import read_arrivals
 from router.platform.linux.host_rules.limits import MOST_RULES, TooManyRulesError
 from router.platform.linux.tun import DEVICE
@@ -57,7 +58,7 @@ def read_machine(
     unseen: list[str] = []
     names = os.uname()
     is_root = os.geteuid() == 0
-    arrivals = _arrivals(unseen)
+    arrivals, forwarded = _arrivals(unseen)
     return Machine(
         names.sysname,
         names.release,
@@ -69,6 +70,7 @@ def read_machine(
         _is_read_only(),
         dict(_settings(interfaces)),
         arrivals,
+        forwarded,
         found_modules(modules),
         found_programs(programs),
         tuple(unseen),
@@ -133,19 +135,22 @@ def _settings(interfaces: Collection[str]) -> Iterator[tuple[str, str]]:
             continue
 
 
-def _arrivals(unseen: list[str]) -> list[ArrivalChain] | None:
+Chains = list[ArrivalChain] | None
+
+
+def _arrivals(unseen: list[str]) -> tuple[Chains, Chains]:
     if os.geteuid() != 0:
         unseen.append("what the packet filter does to packets that arrive (only root may)")
-        return None
+        return None, None
     if any(_has_tables(path) for path in LEGACY_TABLES):
         unseen.append("what rules of iptables-legacy do to packets that arrive")
     try:
-        return read_arrivals()
+        return read_arrivals(nf.NF_INET_LOCAL_IN), read_arrivals(nf.NF_INET_FORWARD)
     except TooManyRulesError:
         unseen.append(f"the chains for packets that arrive: more than {MOST_RULES} rules in one")
     except OSError as error:
         unseen.append(f"what the packet filter does to packets that arrive ({reason(error)})")
-    return None
+    return None, None
 
 
 def _has_tables(path: Path) -> bool:

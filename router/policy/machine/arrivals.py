@@ -1,4 +1,5 @@
-"""What the host's packet filter does to a packet that arrives: chains of the hook `input`.
+"""What the host's packet filter does to a packet that arrives: chains of the hooks `input` and
+`forward`.
 
 Theory of operation. A rule is a sequence of conditions and a verdict. For a packet of which some
 things are known each condition is true, false, or undecided; so a chain accepts the packet, drops
@@ -36,7 +37,10 @@ class Aspect(Enum):
     """NF_CT_STATE_BIT, 4 bytes of the machine's byte order."""
     INDEX = 5
     """That of its interface, 4 bytes of the machine's byte order."""
-    OTHER = 6
+    OUT_INTERFACE = 6
+    OUT_INDEX = 7
+    """The same of the interface by which it is to be forwarded."""
+    OTHER = 8
 
 
 class Read(NamedTuple):
@@ -90,6 +94,11 @@ class Arrival(NamedTuple):
 
     version: int
     aspects: Mapping[Aspect, bytes]
+
+    def forwarded_by(self, name: bytes, index: bytes) -> Arrival:
+        """The same packet on its way to another interface."""
+        out = {Aspect.OUT_INTERFACE: name, Aspect.OUT_INDEX: index}
+        return Arrival(self.version, {**self.aspects, **out})
 
 
 def dropping(chains: Sequence[ArrivalChain], arrival: Arrival) -> ArrivalChain | None:

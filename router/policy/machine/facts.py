@@ -30,7 +30,8 @@ class Machine:
     lacking: capabilities that no process of this user, or of root where it is not root, can have.
     container: what kind of container this is; None: it seems to be none.
     settings: sysctls by their path below /proc/sys, those that could be read.
-    arrivals: the chains that judge what arrives; None: they could not be read.
+    arrivals, forwarded: the chains that judge what arrives here, and what is forwarded; None: they
+    could not be read.
     modules: the Python packages that were found of those that single commands need; programs:
     likewise.
     unseen: a clause for each thing that could not be read, and why.
@@ -46,6 +47,7 @@ class Machine:
     has_read_only_settings: bool = False
     settings: Mapping[str, str] = field(default_factory=dict)
     arrivals: Sequence[ArrivalChain] | None = ()
+    forwarded: Sequence[ArrivalChain] | None = ()
     modules: frozenset[str] = frozenset()
     programs: frozenset[str] = frozenset()
     unseen: tuple[str, ...] = ()
@@ -66,6 +68,8 @@ class WayOut(NamedTuple):
     why: str = ""
     otherwise: str = ""
     """What applies meanwhile: the policy's `on_down`."""
+    to: str = ""
+    """The proxy that it leads to, in words."""
 
 
 class Facts(NamedTuple):

@@ -27,7 +27,7 @@ NO_INDEX: Final = 0x7FFF_FFFF
 """Of an interface that is not there yet: equal to no other's."""
 SMALLEST_MTU: Final = 1280
 """Of IPv6 (RFC 8200, section 5)."""
-SHOWN: Final = 3
+FORWARDS: Final = {4: "net/ipv4/ip_forward", 6: "net/ipv6/conf/all/forwarding"}
 
 
 def ways(facts: Facts) -> Iterator[Result]:
@@ -53,7 +53,8 @@ def _way(way: WayOut) -> Result:
         + (f"by the gateway {way.gateways[version]}" if version in way.gateways else "on the link")
         for version, source in sorted(way.sources.items())
     ]
-    found = f"{way.interface}: MTU {way.mtu}, {', '.join(hops)}"
+    begin = f"{way.to} by {way.interface}" if way.to else way.interface
+    found = f"{begin}: {', '.join([f'MTU {way.mtu}', *hops])}"
     if 6 in way.sources and way.mtu < SMALLEST_MTU:
         return Result(
             name,
@@ -68,6 +69,7 @@ def firewall(facts: Facts) -> Iterator[Result]:
     """What the packet filter does to answers, and to connections that the router accepts."""
     found = [*_dropped(facts), *_checked_paths(facts)]
     yield from found
+    yield from _not_forwarded(facts)
     if found:
         return
     if facts.machine.arrivals is None:
@@ -113,20 +115,48 @@ def _no_connections(chain: ArrivalChain, tun: str, version: int) -> Result:
     )
 
 
+def _not_forwarded(facts: Facts) -> Iterator[Result]:
+    """Packets of other hosts to the TUN, where this machine forwards: one for each chain."""
+    seen: set[str] = set()
+    out = _identity(facts, facts.tun_name)
+    for version, path in FORWARDS.items():
+        if facts.setting(path) != "1":
+            continue
+        for way in facts.ways:
+            arrival = _arrival(facts, version, way.interface or "", NEW)
+            chain = dropping(facts.machine.forwarded or (), arrival.forwarded_by(*out))
+            if chain is not None and chain.words not in seen:
+                seen.add(chain.words)
+                yield Result(
+                    "firewall-forward",
+                    Status.WARNING,
+                    f"{chain.words} drops the IPv{version} packets of other hosts that arrive by "
+                    f"{way.interface} and would be forwarded to {facts.tun_name}",
+                    f"as a gateway let it accept: {chain.add} oifname {facts.tun_name} accept; "
+                    f"and their answers: {chain.add} iifname {facts.tun_name} accept",
+                )
+
+
 def _arrival(
     facts: Facts, version: int, interface: str, state: int, protocol: int | None = None
 ) -> Arrival:
-    present = facts.network.interfaces.get(interface)
-    index = NO_INDEX if present is None else present.index
+    name, index = _identity(facts, interface)
     aspects = {
-        Aspect.INTERFACE: interface.encode().ljust(NAME_SIZE, b"\0"),
-        Aspect.INDEX: index.to_bytes(4, sys.byteorder),
+        Aspect.INTERFACE: name,
+        Aspect.INDEX: index,
         Aspect.VERSION: bytes([NFPROTO[version]]),
         Aspect.STATE: state.to_bytes(4, sys.byteorder),
     }
     if protocol is not None:
         aspects[Aspect.PROTOCOL] = bytes([protocol])
     return Arrival(version, aspects)
+
+
+def _identity(facts: Facts, interface: str) -> tuple[bytes, bytes]:
+    """Name and index as a packet filter sees them."""
+    present = facts.network.interfaces.get(interface)
+    index = NO_INDEX if present is None else present.index
+    return interface.encode().ljust(NAME_SIZE, b"\0"), index.to_bytes(4, sys.byteorder)
 
 
 def _checked_paths(facts: Facts) -> Iterator[Result]:

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import ast
 import errno
 import os
 import sys
+import time
 from typing import Any, NoReturn
 
 import pytest
@@ -91,6 +93,7 @@ def test_an_interface_that_is_gone_is_refused_by_name(operations: LinuxOperation
         ["prepare_interface", {"name": "lo", "index": 77, "routed": False}],
         ["prepare_interface", {"name": "lo\0", "index": 1, "routed": False}],
         ["control_socket", {}],
+        ["start_watch", {"file": "/etc/shadow"}],
         ["start_resolver", {"host": "-h"}],
         ["start_resolver", {"host": "a" * 300}],
         ["start_resolver", {"host": ["proxy.example"]}],
@@ -121,6 +124,19 @@ def test_the_rules_are_not_read_more_often_than_anybody_needs(operations: LinuxO
             os.close(descriptor)
     operations._started._reread.end()
     assert START_BURST <= outcomes.count(True) < len(outcomes)
+
+
+def test_the_program_that_watches_gets_the_time_and_nothing_of_the_router(
+    operations: LinuxOperations,
+) -> None:
+    operations._watch = Program((sys.executable, "-S", "-c", "import sys; print(sys.argv[1:])"))
+    before = time.time()
+    done = carry_out(operations, Message(["start_watch", {}]))
+    with open(done.descriptors[0], encoding="utf-8") as output:  # noqa: PTH123 - a descriptor
+        mode, since = ast.literal_eval(output.read())
+    assert mode == "watch"
+    assert before <= float(since) <= time.time()
+    operations._watch.end()
 
 
 def test_unexpected_descriptors_are_closed(operations: LinuxOperations) -> None:

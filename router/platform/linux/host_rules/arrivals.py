@@ -1,4 +1,5 @@
-"""Chains of nf_tables that judge what arrives (the hook `input`), read for router.policy.machine.
+"""Chains of nf_tables that judge what arrives (the hooks `input` and `forward`), read for
+router.policy.machine.
 
 Always true: a condition that is not known here is undecided, never left out.
 """
@@ -35,6 +36,8 @@ SCOPE: Final = Scope({}, frozenset())
 ASPECTS: Final = {
     nf.NFT_META_IIF: Aspect.INDEX,
     nf.NFT_META_IIFNAME: Aspect.INTERFACE,
+    nf.NFT_META_OIF: Aspect.OUT_INDEX,
+    nf.NFT_META_OIFNAME: Aspect.OUT_INTERFACE,
     nf.NFT_META_NFPROTO: Aspect.VERSION,
     nf.NFT_META_L4PROTO: Aspect.PROTOCOL,
 }
@@ -57,23 +60,23 @@ class _Base(NamedTuple):
     drops: bool
 
 
-def read_arrivals() -> list[ArrivalChain]:
-    """Raises OSError, TooManyRulesError."""
+def read_arrivals(hook: int) -> list[ArrivalChain]:
+    """Of NF_INET_LOCAL_IN or NF_INET_FORWARD. Raises OSError, TooManyRulesError."""
     try:
         with socket.socket(socket.AF_NETLINK, socket.SOCK_RAW, nf.NETLINK_NETFILTER) as netlink:
             netlink.bind((0, 0))
-            return [_chain(netlink, base) for base in _bases(netlink)]
+            return [_chain(netlink, base) for base in _bases(netlink, hook)]
     except OSError as error:
         if error.errno in NO_NF_TABLES:
             return []
         raise
 
 
-def _bases(netlink: socket.socket) -> list[_Base]:
+def _bases(netlink: socket.socket, wanted: int) -> list[_Base]:
     found = []
     for family, chain in dump_tables(netlink, nf.NFT_MSG_GETCHAIN):
         hook = attributes(chain.get(nf.NFTA_CHAIN_HOOK, b"")).get(nf.NFTA_HOOK_HOOKNUM)
-        if hook is not None and number(hook) == nf.NF_INET_LOCAL_IN:
+        if hook is not None and number(hook) == wanted:
             key = TableKey(family, text(chain.get(nf.NFTA_CHAIN_TABLE)))
             policy = chain.get(nf.NFTA_CHAIN_POLICY)
             drops = policy is not None and number(policy) == nf.NF_DROP

@@ -7,11 +7,18 @@ from dataclasses import replace
 
 import pytest
 
-from router.config.model import Tun
+from router.config.model import Policy, PolicyType, Proxy, Tun
 from router.policy.findings.situation import Situation
-from router.policy.host_rules.model import HostRules
+from router.policy.host_rules.model import Compare, HostRules
 from router.policy.machine import checks, extras, network, system
-from router.policy.machine.arrivals import ArrivalChain, ArrivalRule, Undecided, Verdict
+from router.policy.machine.arrivals import (
+    ArrivalChain,
+    ArrivalRule,
+    Aspect,
+    Read,
+    Undecided,
+    Verdict,
+)
 from router.policy.machine.facts import Facts, Machine, TunDevice, WayOut
 from router.policy.machine.result import Result, Status, worst
 from router.policy.machine.ways import SOMEWHERE, ways_out
@@ -237,6 +244,43 @@ def test_a_policy_that_is_down_says_what_applies() -> None:
     assert result.remedy == "until then its traffic goes to 'reject'"
 
 
+def proxied(*policies: Policy, of: object = LAPTOP) -> list[Result]:
+    made = config()
+    made = replace(made, policies={**made.policies, **{each.name: each for each in policies}})
+    about = Situation.of(made, RuleSet.build(made), of)  # type: ignore[arg-type]
+    ways = list(ways_out(about.network, SnapshotWays(about.network), about))
+    return list(network.ways(Facts(MACHINE, about.network, ways)))[2:]
+
+
+def by_proxy(host: str, via: str | None = None) -> Policy:
+    return Policy("proxy", PolicyType.SOCKS5, on_down="drop", proxy=Proxy(host, 1080, via=via))
+
+
+def test_the_way_to_a_proxy() -> None:
+    (near,) = proxied(by_proxy("198.51.100.7"))
+    assert near.finding == (
+        "the proxy 198.51.100.7:1080 by eth0: MTU 1500, IPv4 from 192.0.2.2 "
+        "by the gateway 192.0.2.1"
+    )
+    (own,) = proxied(by_proxy("127.0.0.1"))
+    assert (own.status, "by lo: MTU 65536" in own.finding) == (OK, True)
+    (behind,) = proxied(by_proxy("198.51.100.7", "office"))
+    assert (behind.status, "by wg0: MTU " in behind.finding) == (OK, True)
+
+
+def test_a_proxy_without_a_way() -> None:
+    of = made_network([interface("eth0", 2, "192.0.2.2/24")], [])
+    down = {
+        "198.51.100.7": (None, "there is no route to it"),
+        "proxy.example": (None, "its name has no address"),
+        "192.0.2.7": ("office", "'office' is down"),
+    }
+    for host, (via, words) in down.items():
+        (found,) = proxied(by_proxy(host, via), of=of)
+        assert (found.status, words in found.finding) == (WARNING, True)
+        assert found.remedy == "until then its traffic goes to 'drop'"
+
+
 def test_without_rules_the_ways_are_the_interfaces() -> None:
     of = replace(LAPTOP, own_tuns=frozenset({"wg0"}))
     found = {way.name for way in ways_out(of, None, None)}
@@ -277,6 +321,19 @@ def test_a_packet_filter_that_could_not_be_seen() -> None:
     assert statuses(network.firewall(on(arrivals=None))) == [("firewall", WARNING)]
 
 
+def test_a_packet_filter_that_does_not_let_other_hosts_through() -> None:
+    gateway = with_settings(ipv4__ip_forward="1")
+    found = list(network.firewall(on(gateway, forwarded=[chain()])))
+    assert statuses(found) == [("firewall-forward", WARNING), ("firewall", OK)]
+    assert "arrive by eth0 and would be forwarded to tun0" in found[0].finding
+    assert "oifname tun0 accept" in str(found[0].remedy)
+    assert statuses(network.firewall(on(forwarded=[chain()]))) == [("firewall", OK)]
+    to_tun = ArrivalRule(
+        (Read(8, Aspect.OUT_INTERFACE), Compare(8, b"tun0".ljust(16, b"\0"))), Verdict.ACCEPT
+    )
+    assert statuses(network.firewall(on(gateway, forwarded=[chain(to_tun)]))) == [("firewall", OK)]
+
+
 def test_a_check_of_the_reverse_path() -> None:
     of = replace(LAPTOP, host_rules=HostRules(path_checks={6: "firewalld checks"}))
     (found,) = network.firewall(FACTS._replace(network=of))
@@ -303,7 +360,9 @@ def test_a_table_that_is_looked_up_first() -> None:
 
 
 @pytest.mark.parametrize(
-    "of", [LAPTOP, behind_a_vpn(RouteKind.THROW), behind_a_vpn(name="lo")], ids=str
+    "of",
+    [LAPTOP, behind_a_vpn(RouteKind.THROW), behind_a_vpn(name="lo")],
+    ids=["none", "throw", "lo"],
 )
 def test_tables_that_lead_nowhere_else_are_no_matter(of: object) -> None:
     found = network.other_routes(FACTS._replace(network=of))  # type: ignore[arg-type]

@@ -14,7 +14,7 @@ SOURCES = Path(machine.__file__).parent
 DOCUMENT = SOURCES.parents[2] / "docs" / "selftest.md"
 NAMED_BY = {"way-": ("way-NAME",), "extra-": tuple(f"extra-{name}" for name in EXTRAS)}
 """Identifiers that begin with a constant and end with a name."""
-ID = re.compile(r"`([a-z-]+(?:NAME)?)`")
+ID = re.compile(r"`([a-z0-9-]+(?:NAME)?)`")
 
 
 def identifiers() -> Iterator[str]:
