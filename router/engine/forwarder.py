@@ -14,6 +14,7 @@ from collections.abc import Callable
 from router.config.model import Config, Policy, PolicyType
 from router.engine.carriers import Carriers
 from router.engine.direct.decisions import Direct
+from router.engine.observer.hook import Observing
 from router.engine.refusals import Refusals
 from router.engine.reload.reevaluate import Reevaluated, Reevaluation
 from router.engine.transit import Transit
@@ -39,7 +40,12 @@ router.engine.direct.answers."""
 
 
 class Forwarder:
-    """Forwards between the TUN and the outbounds, by the rules."""
+    """Forwards between the TUN and the outbounds, by the rules.
+
+    observer: sees each packet before anything is decided about it; None unless packets are traced.
+    """
+
+    observer: Observing | None = None
 
     def __init__(
         self,
@@ -133,6 +139,12 @@ class Forwarder:
         is_icmp = protocol == icmp.protocol_of(version)
         applies = carrying(self.config, named, self._outbounds.is_up, is_icmp=is_icmp)
         return self.config.policies[applies], rule
+
+    def outbound_of(self, policy: Policy, version: int, address: int) -> Outbound | None:
+        """That of packets to an address to which a policy applies; None where there is none."""
+        if policy.type is PolicyType.BYPASS:
+            return self._outbounds.by_system(version, address)
+        return self._outbounds.by_policy.get(policy.name)
 
     def captures(self, version: int, address: int) -> bool:
         """Whether a rule about an address names anything but `bypass`: then the TUN has a route to
@@ -236,9 +248,7 @@ class Forwarder:
         policy, tally = self._decide(packet)
         if translates and self.direct.translated.take(packet, tally, now):
             return True
-        outbound: Outbound | None = self._outbounds.by_policy.get(policy.name)
-        if policy.type is PolicyType.BYPASS:
-            outbound = self._outbounds.by_system(packet.version, address)
+        outbound = self.outbound_of(policy, packet.version, address)
         return self.direct.take(packet, policy, outbound, tally, by_port=by_port, now=now)
 
     # A packet that begins a flow

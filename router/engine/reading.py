@@ -33,6 +33,7 @@ V6_KEY: Final = slice(AT_V6_ADDRESSES, AT_V6_ADDRESSES + 32 + PORTS)
 
 def receive_all(forwarder: Forwarder, channel: QueryChannel, budget: int, now: float) -> None:
     """Deliver what a channel has received, `budget` packets at most."""
+    observer = forwarder.observer
     for _ in range(budget):
         try:
             packet = channel.receive()
@@ -43,6 +44,8 @@ def receive_all(forwarder: Forwarder, channel: QueryChannel, budget: int, now: f
         except OSError:
             return  # the interface has just gone, which is reported as its change
         else:
+            if observer is not None:
+                observer.from_outside(packet.data)
             forwarder.from_outside(channel, packet, now)
 
 
@@ -63,6 +66,7 @@ def read_all(forwarder: Forwarder, tun: TunDevice, budget: int, now: float) -> N
     )
     policer, held_off = forwarder.policer, forwarder.policer.held_off
     packet = memoryview(frame)[offload.HEADER :]
+    observer = forwarder.observer
     try:
         for number in range(budget):
             try:
@@ -71,6 +75,8 @@ def read_all(forwarder: Forwarder, tun: TunDevice, budget: int, now: float) -> N
                 policer.emptied()
                 streams.found_empty()
                 return
+            if observer is not None:
+                observer.from_tun(frame, size)
             if direct.carry(size, now):
                 continue
             if held_off and _is_held_off(forwarder, frame, now):
@@ -94,6 +100,8 @@ def read_all(forwarder: Forwarder, tun: TunDevice, budget: int, now: float) -> N
     finally:
         direct.flush(now)
         datagrams.flush(now)
+        if observer is not None:
+            observer.settle()
 
 
 def _is_held_off(forwarder: Forwarder, frame: bytearray, now: float) -> bool:
