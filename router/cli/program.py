@@ -84,6 +84,7 @@ def _parser() -> Parser:
     cleanup.set_defaults(command=_cleanup)
     _add_status(commands)
     _add_flows(commands)
+    _add_trace(commands)
     service = commands.add_parser(
         "service", help="print a service for systemd or launchd, with how to install it"
     )
@@ -156,6 +157,24 @@ def _add_flows(commands: _Commands[Parser]) -> None:
     flows.set_defaults(command=_flows)
 
 
+def _add_trace(commands: _Commands[Parser]) -> None:
+    trace = commands.add_parser(
+        "trace", help="show packets of the running router with the decision about each (needs root)"
+    )
+    trace.add_argument(
+        "filter",
+        nargs="*",
+        metavar="FILTER",
+        help="host A, net CIDR, port N, icmp, tcp, udp, policy NAME, rule N, dropped; and, or, not",
+    )
+    trace.add_argument("--count", type=_amount, metavar="N", help="end after so many packets")
+    trace.add_argument("--seconds", type=_amount, metavar="S", help="end after so many seconds")
+    trace.add_argument("--pcap", type=_path, metavar="FILE", help="write them to a pcapng file too")
+    trace.add_argument("--json", action="store_true", help="one object a line")
+    _add_tun(trace)
+    trace.set_defaults(command=_trace)
+
+
 def _add_reload(commands: _Commands[Parser]) -> None:
     reload = commands.add_parser(
         "reload", help="have the running router read its rules again (needs root)"
@@ -226,6 +245,12 @@ def _rule(text: str) -> int:
     return int(text[:9])
 
 
+def _amount(text: str) -> int:
+    if not (text.isascii() and text.isdecimal() and int(text[:9]) > 0):
+        raise argparse.ArgumentTypeError("it is a number, from 1 on")
+    return int(text[:9])
+
+
 def _run(options: argparse.Namespace) -> int:
     from router.cli.signals import in_order  # noqa: PLC0415 - as fast a start as possible: below too
 
@@ -266,6 +291,15 @@ def _flows(options: argparse.Namespace) -> int:
 
     wanted = {"policy": options.policy, "rule": options.rule, "protocol": options.protocol}
     return flows(options.tun, wanted, options.sort, as_json=options.json)
+
+
+def _trace(options: argparse.Namespace) -> int:
+    from router.cli.trace import trace  # noqa: PLC0415
+
+    return trace(
+        *(options.tun, options.filter, options.count, options.seconds, options.pcap),
+        as_json_lines=options.json,
+    )
 
 
 def _service(options: argparse.Namespace) -> int:

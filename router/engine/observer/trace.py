@@ -24,8 +24,8 @@ AT_ONCE: Final = 16
 
 
 class Trace:
-    """wake: called when there is something to take. left_out: how many records were not made; set to
-    zero by who reports that."""
+    """wake: called when there is something to take. left_out: how many records were not made; the
+    client's side sets it to zero."""
 
     def __init__(self, wanted: Filter, wake: Callable[[], None]) -> None:
         self.wanted = wanted

@@ -1,8 +1,8 @@
 """Packets that come in by any interface but one, copied by a packet socket (packet(7)) with a
 filter of the kernel (linux/filter.h), for `tunrouter trace`.
 
-Always true: the filter lets pass what comes from outside to this machine and is IP, of the
-protocols and hosts that are wanted; all else costs no copy. At most SNAP bytes of each are copied.
+Always true: the filter lets pass what comes from outside to this machine and is IP, from or to the
+host that is wanted; all else costs no copy. At most SNAP bytes of each are copied.
 
 Must not know: rules, flows.
 """
@@ -11,10 +11,10 @@ from __future__ import annotations
 
 import ctypes
 import socket
-from collections.abc import Sequence
 from struct import Struct
-from typing import Final, NamedTuple
+from typing import Final
 
+from router.platform.base.capture import Captured
 from router.platform.base.errors import PlatformError
 
 ETH_P_ALL: Final = 0x0003
@@ -26,6 +26,7 @@ AT_ONCE: Final = 64
 
 LD_BYTE, LD_HALF, LD_WORD = 0x30, 0x28, 0x20
 """BPF_LD | BPF_ABS, with the size of what is loaded."""
+JUMP: Final = 0x05
 JUMP_IF_EQUAL: Final = 0x15
 RETURN: Final = 0x06
 ANCILLARY: Final = 0xFFFFF000
@@ -33,26 +34,20 @@ ANCILLARY: Final = 0xFFFFF000
 PROTOCOL, PACKET_TYPE, INTERFACE = ANCILLARY, ANCILLARY + 4, ANCILLARY + 8
 PACKET_HOST: Final = 0
 ETH_P_IP, ETH_P_IPV6 = 0x0800, 0x86DD
-V4_PROTOCOL, V4_SOURCE, V6_NEXT_HEADER, V6_SOURCE = 9, 12, 6, 8
+V4_SOURCE, V4_DESTINATION, V6_SOURCE, V6_DESTINATION = 12, 16, 8, 24
 
 _INSTRUCTION: Final = Struct("=HBBI")
+_SIZE: Final = _INSTRUCTION.size
 _PROGRAM: Final = Struct("@HP")
 _TIME: Final = Struct("@qq")
 
 
-class Captured(NamedTuple):
-    """time: seconds since 1970. length: bytes of the whole packet, from its IP header on."""
+class PacketCapture:
+    """Copies what comes in. not_by: the index of the interface whose packets are left out. host:
+    the address that all come from or go to; None: any. Raises PlatformError where it is not
+    allowed."""
 
-    time: float
-    length: int
-    data: bytes
-
-
-class Capture:
-    """Copies what comes in. not_by: the index of the interface whose packets are left out. source:
-    the address that all come from; None: any. Raises PlatformError where it is not allowed."""
-
-    def __init__(self, not_by: int, source: bytes | None = None) -> None:
+    def __init__(self, not_by: int, host: bytes | None = None) -> None:
         try:
             self._socket = socket.socket(socket.AF_PACKET, socket.SOCK_DGRAM, 0)
         except PermissionError as error:
@@ -62,7 +57,7 @@ class Capture:
         self._socket.setblocking(False)
         self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, BUFFER)
         self._socket.setsockopt(socket.SOL_SOCKET, SO_TIMESTAMPNS, 1)
-        _attach(self._socket, program(not_by, source))
+        _attach(self._socket, program(not_by, host))
         self._socket.bind(("", ETH_P_ALL))
 
     def fileno(self) -> int:
@@ -87,34 +82,41 @@ class Capture:
         self._socket.close()
 
 
-def program(not_by: int, source: bytes | None) -> bytes:
+def program(not_by: int, host: bytes | None) -> bytes:
     """The instructions of the filter."""
-    wanted = ETH_P_IP if source is not None and len(source) == 4 else ETH_P_IPV6
-    tests: list[tuple[int, int, int, bool]] = [
-        (LD_WORD, PACKET_TYPE, PACKET_HOST, True),
-        (LD_WORD, INTERFACE, not_by, False),
-    ]
-    if source is not None:
-        tests.append((LD_HALF, PROTOCOL, wanted, True))
-        first = V4_SOURCE if len(source) == 4 else V6_SOURCE
-        for at in range(0, len(source), 4):
-            word = int.from_bytes(source[at : at + 4], "big")
-            tests.append((LD_WORD, first + at, word, True))
-    return _all_of(tests, any_ip=source is None)
-
-
-def _all_of(tests: Sequence[tuple[int, int, int, bool]], *, any_ip: bool) -> bytes:
-    """tests: how to load what, the value, and whether it has to be equal."""
-    ends = _ins(RETURN, SNAP) + _ins(RETURN, 0)
-    if any_ip:  # the type of either IP goes on to the first of `ends`, another to the second
+    accept, refuse = _ins(RETURN, SNAP), _ins(RETURN, 0)
+    if host is None:
         v6 = _ins(JUMP_IF_EQUAL, ETH_P_IPV6, 0, 1)
-        ends = _ins(LD_HALF, PROTOCOL) + _ins(JUMP_IF_EQUAL, ETH_P_IP, 1, 0) + v6 + ends
-    written = ends
-    for load, at, value, is_equal in reversed(tests):
-        to_the_end = len(written) // _INSTRUCTION.size - 1
-        jumps = (0, to_the_end) if is_equal else (to_the_end, 0)
-        written = _ins(load, at) + _ins(JUMP_IF_EQUAL, value, *jumps) + written
+        tail = _ins(LD_HALF, PROTOCOL) + _ins(JUMP_IF_EQUAL, ETH_P_IP, 1, 0) + v6 + accept + refuse
+    else:
+        is_v4 = len(host) == 4
+        to_host = _tests(V4_DESTINATION if is_v4 else V6_DESTINATION, host, accept + refuse)
+        by_destination = to_host + accept + refuse
+        from_host = _ins(JUMP, _count(to_host))
+        by_source = _tests(V4_SOURCE if is_v4 else V6_SOURCE, host, from_host[:-_SIZE])
+        tail = by_source + from_host + by_destination
+        protocol = _ins(JUMP_IF_EQUAL, ETH_P_IP if is_v4 else ETH_P_IPV6, 0, _count(tail) - 1)
+        tail = _ins(LD_HALF, PROTOCOL) + protocol + tail
+    tail = _ins(JUMP_IF_EQUAL, not_by, _count(tail) - 1, 0) + tail
+    tail = _ins(LD_WORD, INTERFACE) + tail
+    tail = _ins(JUMP_IF_EQUAL, PACKET_HOST, 0, _count(tail) - 1) + tail
+    return _ins(LD_WORD, PACKET_TYPE) + tail
+
+
+def _tests(first: int, value: bytes, behind: bytes) -> bytes:
+    """Whether a value stands at an offset; if not, to the last instruction of what stands `behind`,
+    or to the one behind that if it is empty."""
+    written = b""
+    for at in reversed(range(0, len(value), 4)):
+        skipped = max(_count(written) + _count(behind) - 1, 0) if behind else _count(written) + 1
+        word = int.from_bytes(value[at : at + 4], "big")
+        test = _ins(JUMP_IF_EQUAL, word, 0, skipped)
+        written = _ins(LD_WORD, first + at) + test + written
     return written
+
+
+def _count(instructions: bytes) -> int:
+    return len(instructions) // _SIZE
 
 
 def _ins(code: int, value: int, if_true: int = 0, if_false: int = 0) -> bytes:
@@ -124,10 +126,8 @@ def _ins(code: int, value: int, if_true: int = 0, if_false: int = 0) -> bytes:
 def _attach(sock: socket.socket, instructions: bytes) -> None:
     """struct sock_fprog."""
     memory = ctypes.create_string_buffer(instructions)
-    count = len(instructions) // _INSTRUCTION.size
-    sock.setsockopt(
-        socket.SOL_SOCKET, SO_ATTACH_FILTER, _PROGRAM.pack(count, ctypes.addressof(memory))
-    )
+    filled = _PROGRAM.pack(_count(instructions), ctypes.addressof(memory))
+    sock.setsockopt(socket.SOL_SOCKET, SO_ATTACH_FILTER, filled)
 
 
 def _length(data: bytes) -> int:
