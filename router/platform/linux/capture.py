@@ -49,7 +49,9 @@ class PacketCapture:
 
     def __init__(self, not_by: int, host: bytes | None = None) -> None:
         try:
-            self._socket = socket.socket(socket.AF_PACKET, socket.SOCK_DGRAM, 0)
+            self._socket = socket.socket(
+                socket.AF_PACKET, socket.SOCK_DGRAM, socket.htons(ETH_P_ALL)
+            )
         except PermissionError as error:
             raise PlatformError(
                 "capturing needs the rights of root (CAP_NET_RAW): put sudo before the command"
@@ -58,7 +60,8 @@ class PacketCapture:
         self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, BUFFER)
         self._socket.setsockopt(socket.SOL_SOCKET, SO_TIMESTAMPNS, 1)
         _attach(self._socket, program(not_by, host))
-        self._socket.bind(("", ETH_P_ALL))
+        while self.read():
+            pass  # what came in before the filter was there
 
     def fileno(self) -> int:
         return self._socket.fileno()
