@@ -25,6 +25,8 @@ from router.policy.match.table import RuleSet
 from router.policy.match.traffic import PROTOCOL_NUMBERS, WITH_PORTS
 
 Address = IPv4Address | IPv6Address
+Question = tuple[Address, int | None, int | None]
+"""A destination, and the number of a protocol and a port, as far as they are known."""
 
 
 class BadQuestionError(ValueError):
@@ -44,29 +46,29 @@ def explain(
     loaded = valid_rules(rules_file(given), warnings=False)
     if loaded is None or loaded.config is None:
         return exits.BAD_RULES
-    config = loaded.config
-    rule_set = RuleSet.for_few_lookups(config)
-    situation = Situation.of(
-        config, rule_set, present_network(sources_of=wanted_interfaces(config))
-    )
-    answers = _answers(situation, addresses, protocol, port)
+    situation = situation_of(loaded.config)
+    questions = [(address, _number(protocol, address), port) for address in addresses]
+    answers = answers_about(situation, questions)
     if as_json:
-        found = [_as_json(situation, each) for each in answers]
+        found = [as_json_members(situation, each) for each in answers]
         print(json.dumps(found if len(found) > 1 else found[0], indent=1))
     else:
-        print("\n\n".join("\n".join(_as_text(situation, each)) for each in answers))
+        print("\n\n".join("\n".join(as_text_lines(situation, each)) for each in answers))
     return exits.OK
 
 
-def _answers(
-    situation: Situation, addresses: Iterable[Address], protocol: str | None, port: int | None
-) -> list[Answer]:
+def situation_of(config: Config) -> Situation:
+    """The rules on this machine as it is at present."""
+    rule_set = RuleSet.for_few_lookups(config)
+    network = present_network(sources_of=wanted_interfaces(config))
+    return Situation.of(config, rule_set, network)
+
+
+def answers_about(situation: Situation, questions: Iterable[Question]) -> list[Answer]:
+    """In the order of the questions."""
     ways = kernel_ways()
     try:
-        return [
-            answer(situation, ways, address, _number(protocol, address), port)
-            for address in addresses
-        ]
+        return [answer(situation, ways, *each) for each in questions]
     finally:
         if ways is not None:
             ways.close()
@@ -147,7 +149,7 @@ def _number(protocol: str | None, address: Address) -> int | None:
     return numbers[-1] if address.version == 6 else numbers[0]
 
 
-def _as_json(situation: Situation, answer: Answer) -> dict[str, Any]:
+def as_json_members(situation: Situation, answer: Answer) -> dict[str, Any]:
     """The members that scripts rely on, in their order, and then some more."""
     config, explanation = situation.config, answer.explanation
     return {
@@ -190,7 +192,7 @@ def _rule_as_json(config: Config, index: int) -> dict[str, Any] | None:
     return {"index": index, "file": rule.place.file, "line": rule.place.line, "text": rule.text}
 
 
-def _as_text(situation: Situation, answer: Answer) -> Iterator[str]:
+def as_text_lines(situation: Situation, answer: Answer) -> Iterator[str]:
     config, explanation = situation.config, answer.explanation
     yield answer.destination
     yield f"  rule     {_rule_in_words(config, explanation.rule_index)}"

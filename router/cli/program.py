@@ -123,10 +123,13 @@ def _add_explain(commands: _Commands[Parser]) -> None:
     explain = commands.add_parser(
         "explain", help="show which rule decides about an address, and what would happen"
     )
-    explain.add_argument("destination", metavar="DEST", help="an address or a host name")
+    explain.add_argument("destination", metavar="DEST", nargs="?", help="an address or a host name")
     _add_rules_file(explain)
     explain.add_argument("--protocol", choices=PROTOCOLS)
     explain.add_argument("--port", type=_port, metavar="N", help="the destination port")
+    explain.add_argument(
+        "--pcap", type=_path, metavar="FILE", help="each conversation in a file of packets instead"
+    )
     explain.add_argument("--json", action="store_true")
     explain.set_defaults(command=_explain)
 
@@ -267,11 +270,28 @@ def _check(options: argparse.Namespace) -> int:
 
 
 def _explain(options: argparse.Namespace) -> int:
+    if options.pcap is not None:
+        return _explain_pcap(options)
+    if options.destination is None:
+        return _misused("explain: DEST is missing: name an address, or a file by --pcap")
     from router.cli.explain import explain  # noqa: PLC0415
 
     return explain(
         options.config, options.destination, options.protocol, options.port, as_json=options.json
     )
+
+
+def _explain_pcap(options: argparse.Namespace) -> int:
+    from router.cli.explain_pcap import explain_pcap  # noqa: PLC0415
+
+    if any(each is not None for each in (options.destination, options.protocol, options.port)):
+        return _misused("explain: --pcap stands alone: leave out DEST, --protocol and --port")
+    return explain_pcap(options.config, options.pcap, as_json=options.json)
+
+
+def _misused(why: str) -> int:
+    print(f"tunrouter {why}", file=sys.stderr)
+    return exits.BAD_RULES
 
 
 def _cleanup(_options: argparse.Namespace) -> int:

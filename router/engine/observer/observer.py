@@ -32,7 +32,7 @@ SNAP: Final = 512
 class _Packet:
     """One that something is being decided about, or that answers it."""
 
-    __slots__ = ("data", "direction", "length", "traces")
+    __slots__ = ("data", "direction", "length", "time", "traces")
 
     def __init__(
         self, data: Buffer, start: int, end: int, direction: str, traces: Sequence[Trace]
@@ -41,8 +41,9 @@ class _Packet:
         self.length = end - start
         self.direction = direction
         self.traces = traces
+        self.time = time.time()
 
-    def report(self, decision: Decision, now: float) -> None:
+    def report(self, decision: Decision) -> None:
         """To the traces that it matches with the decision."""
         for trace in self.traces:
             wanted = trace.wanted
@@ -51,7 +52,7 @@ class _Packet:
                     continue
                 if not trace.has_room(time.monotonic()):
                     continue
-            trace.add(Record(now, self.direction, self.length, self.data, decision))
+            trace.add(Record(self.time, self.direction, self.length, self.data, decision))
 
 
 class Observer:
@@ -108,16 +109,16 @@ class Observer:
 
     def settle(self) -> None:
         """See Observing."""
-        pending, now = self._pending, time.time()
+        pending = self._pending
         if pending is not None:
             if pending.direction == OUT:
-                self._settle_outgoing(pending, now)
+                self._settle_outgoing(pending)
             elif self._reason is not None:
                 pending.traces = _with_room(pending.traces)
-                pending.report(Decision(DROP, self._reason.value), now)
+                pending.report(Decision(DROP, self._reason.value))
         self._forget()
 
-    def _settle_outgoing(self, pending: _Packet, now: float) -> None:
+    def _settle_outgoing(self, pending: _Packet) -> None:
         reason = None if self._reason is None else self._reason.value
         replied = self._forwarder.refusals.replies > self._replies
         if reason is not None:
@@ -125,9 +126,9 @@ class Observer:
         else:
             verdict = REPLY if replied else FORWARD
         decision = self._decide(pending.data, verdict, reason)
-        pending.report(decision, now)
+        pending.report(decision)
         for answer in self._answers:
-            answer.report(decision._replace(verdict=REPLY, reason=None), now)
+            answer.report(decision._replace(verdict=REPLY, reason=None))
 
     def _decide(self, data: bytes, verdict: str, reason: str | None) -> Decision:
         fields = read(data, 0, len(data))
@@ -161,7 +162,7 @@ class Observer:
             about = quoted(data, end, fields) if fields.is_error else None
             if not self._is_hidden(fields, about) and (traces := _with_room(traces)):
                 decision = self._decisions.of_answer(fields, about)
-                _Packet(data, start, end, IN, traces).report(decision, time.time())
+                _Packet(data, start, end, IN, traces).report(decision)
 
     def _is_answering(self) -> bool:
         """Whether the router itself answers the packet in hand."""
