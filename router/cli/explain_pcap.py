@@ -87,7 +87,10 @@ def explain_pcap(given: Path | None, file: Path, *, as_json: bool) -> int:
     answers = dict(zip(questions, answers_about(situation, questions), strict=True))
     pairs = [(each, answers[key]) for each, key in zip(found, wanted, strict=True)]
     if as_json:
-        shown = [{**_members(each), **as_json_members(situation, what)} for each, what in pairs]
+        shown = [
+            {"conversation": _members(each), **as_json_members(situation, what)}
+            for each, what in pairs
+        ]
         print(json.dumps(shown, indent=1))
     else:
         texts = ("\n".join(_text(each, as_text_lines(situation, what))) for each, what in pairs)
