@@ -74,7 +74,7 @@ def main() -> int:
     options = arguments("What followers cost", 2)
     measured: dict[str, list[tuple[float, float]]] = {}
     with network() as (bed, directory), running(bed.router, directory, RULES):
-        server = bed.far.start("iperf3", "-s", "-p", str(PORT))
+        server = bed.far.start("iperf3", "-s", "--forceflush", "-p", str(PORT))
         try:
             server.wait_for_output("listening")
             namespace = sender(bed, options)

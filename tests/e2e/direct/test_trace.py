@@ -218,12 +218,12 @@ def test_a_file_of_both_paths_opens_with_its_comments(
 
 def test_a_flood_is_counted_where_it_is_not_shown(bed: Testbed, family: Family) -> None:
     """Shown and left out together are all that was sent, and answered."""
-    address, sent = family.far(HOME + 6), 20_000
+    address, sent = family.far(HOME + 6), 10_000
     with tracing(bed, "--json", "icmp and host", address) as trace:
         flood = "ping", "-q", "-f", "-l", "200", "-c", str(sent), "-w", "60", address
-        received = int(
-            ping.SUMMARY.search(bed.client.run(*flood, timeout=90).stdout)[2]  # type: ignore[index]
-        )
+        totals = ping.SUMMARY.search(bed.client.run(*flood, timeout=90).stdout)
+        assert totals
+        passed = int(totals[1]) + int(totals[2])
 
         def last_is_shown() -> bool:
             ping.answered(bed.client, address, "-s", "1000", count=1)
@@ -234,7 +234,7 @@ def test_a_flood_is_counted_where_it_is_not_shown(bed: Testbed, family: Family) 
         shown, left_out = _totals(trace.stderr)
         assert shown == len(lines_of(trace))
     assert left_out > 0
-    assert abs(shown + left_out - sent - received) <= sent / 100
+    assert abs(shown + left_out - passed) <= sent / 100  # and the pings at the end
 
 
 def _totals(text: str) -> tuple[int, int]:
