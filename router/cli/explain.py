@@ -25,6 +25,8 @@ from router.policy.match.table import RuleSet
 from router.policy.match.traffic import PROTOCOL_NUMBERS, WITH_PORTS
 
 Address = IPv4Address | IPv6Address
+Question = tuple[Address, int | None, int | None]
+"""A destination, and the number of a protocol and a port, as far as they are known."""
 
 
 class BadQuestionError(ValueError):
@@ -51,7 +53,7 @@ def explain(
     loaded = valid_rules(rules_file(given), warnings=False)
     if loaded is None or loaded.config is None:
         return exits.BAD_RULES
-    found = _explained(_situation(loaded.config), addresses, protocol, port)
+    found = _explained(situation_of(loaded.config), addresses, protocol, port)
     if as_json:
         answers = found.as_json
         print(json.dumps(answers if len(answers) > 1 else answers[0], indent=1))
@@ -71,12 +73,13 @@ def explained(
 
     Raises BadQuestionError.
     """
-    situation = _situation(config)
+    situation = situation_of(config)
     before_lookup()
     return _explained(situation, resolve(destination), protocol, port)
 
 
-def _situation(config: Config) -> Situation:
+def situation_of(config: Config) -> Situation:
+    """The rules on this machine as it is at present."""
     network = present_network(sources_of=wanted_interfaces(config))
     return Situation.of(config, RuleSet.for_few_lookups(config), network)
 
@@ -84,20 +87,17 @@ def _situation(config: Config) -> Situation:
 def _explained(
     situation: Situation, addresses: Iterable[Address], protocol: str | None, port: int | None
 ) -> Explained:
-    answers = _answers(situation, addresses, protocol, port)
-    text = "\n\n".join("\n".join(_as_text(situation, each)) for each in answers)
-    return Explained(text, [_as_json(situation, each) for each in answers])
+    questions = [(address, _number(protocol, address), port) for address in addresses]
+    answers = answers_about(situation, questions)
+    text = "\n\n".join("\n".join(as_text_lines(situation, each)) for each in answers)
+    return Explained(text, [as_json_members(situation, each) for each in answers])
 
 
-def _answers(
-    situation: Situation, addresses: Iterable[Address], protocol: str | None, port: int | None
-) -> list[Answer]:
+def answers_about(situation: Situation, questions: Iterable[Question]) -> list[Answer]:
+    """In the order of the questions."""
     ways = kernel_ways()
     try:
-        return [
-            answer(situation, ways, address, _number(protocol, address), port)
-            for address in addresses
-        ]
+        return [answer(situation, ways, *each) for each in questions]
     finally:
         if ways is not None:
             ways.close()
@@ -179,7 +179,7 @@ def _number(protocol: str | None, address: Address) -> int | None:
     return numbers[-1] if address.version == 6 else numbers[0]
 
 
-def _as_json(situation: Situation, answer: Answer) -> dict[str, Any]:
+def as_json_members(situation: Situation, answer: Answer) -> dict[str, Any]:
     """The members that scripts rely on, in their order, and then some more."""
     config, explanation = situation.config, answer.explanation
     return {
@@ -222,7 +222,7 @@ def _rule_as_json(config: Config, index: int) -> dict[str, Any] | None:
     return {"index": index, "file": rule.place.file, "line": rule.place.line, "text": rule.text}
 
 
-def _as_text(situation: Situation, answer: Answer) -> Iterator[str]:
+def as_text_lines(situation: Situation, answer: Answer) -> Iterator[str]:
     config, explanation = situation.config, answer.explanation
     yield answer.destination
     yield f"  rule     {_rule_in_words(config, explanation.rule_index)}"

@@ -91,6 +91,7 @@ def _parser() -> Parser:
     _add_flows(commands)
     _add_web(commands)
     _add_top(commands)
+    _add_trace(commands)
     service = commands.add_parser(
         "service", help="print a service for systemd or launchd, with how to install it"
     )
@@ -150,10 +151,13 @@ def _add_explain(commands: _Commands[Parser]) -> None:
     explain = commands.add_parser(
         "explain", help="show which rule decides about an address, and what would happen"
     )
-    explain.add_argument("destination", metavar="DEST", help="an address or a host name")
+    explain.add_argument("destination", metavar="DEST", nargs="?", help="an address or a host name")
     _add_rules_file(explain)
     explain.add_argument("--protocol", choices=PROTOCOLS)
     explain.add_argument("--port", type=_port, metavar="N", help="the destination port")
+    explain.add_argument(
+        "--pcap", type=_path, metavar="FILE", help="each conversation in a file of packets instead"
+    )
     explain.add_argument("--json", action="store_true")
     explain.set_defaults(command=_explain)
 
@@ -210,6 +214,24 @@ def _add_top(commands: _Commands[Parser]) -> None:
     )
     _add_tun(top)
     top.set_defaults(command=_top)
+
+
+def _add_trace(commands: _Commands[Parser]) -> None:
+    trace = commands.add_parser(
+        "trace", help="show packets of the running router with the decision about each (needs root)"
+    )
+    trace.add_argument(
+        "filter",
+        nargs="*",
+        metavar="FILTER",
+        help="host A, net CIDR, port N, icmp, tcp, udp, policy NAME, rule N, dropped; and, or, not",
+    )
+    trace.add_argument("--count", type=_amount, metavar="N", help="end after so many packets")
+    trace.add_argument("--seconds", type=_amount, metavar="S", help="end after so many seconds")
+    trace.add_argument("--pcap", type=_path, metavar="FILE", help="write them to a pcapng file too")
+    trace.add_argument("--json", action="store_true", help="one object a line")
+    _add_tun(trace)
+    trace.set_defaults(command=_trace)
 
 
 def _add_reload(commands: _Commands[Parser]) -> None:
@@ -305,6 +327,12 @@ def _interval(text: str) -> float:
     return seconds
 
 
+def _amount(text: str) -> int:
+    if not (text.isascii() and text.isdecimal() and int(text[:9]) > 0):
+        raise argparse.ArgumentTypeError("it is a number, from 1 on")
+    return int(text[:9])
+
+
 def _run(options: argparse.Namespace) -> int:
     from router.cli.signals import in_order  # noqa: PLC0415 - as fast a start as possible: below too
 
@@ -321,11 +349,28 @@ def _check(options: argparse.Namespace) -> int:
 
 
 def _explain(options: argparse.Namespace) -> int:
+    if options.pcap is not None:
+        return _explain_pcap(options)
+    if options.destination is None:
+        return _misused("explain: DEST is missing: name an address, or a file by --pcap")
     from router.cli.explain import explain  # noqa: PLC0415
 
     return explain(
         options.config, options.destination, options.protocol, options.port, as_json=options.json
     )
+
+
+def _explain_pcap(options: argparse.Namespace) -> int:
+    from router.cli.explain_pcap import explain_pcap  # noqa: PLC0415
+
+    if any(each is not None for each in (options.destination, options.protocol, options.port)):
+        return _misused("explain: --pcap stands alone: leave out DEST, --protocol and --port")
+    return explain_pcap(options.config, options.pcap, as_json=options.json)
+
+
+def _misused(why: str) -> int:
+    print(f"tunrouter {why}", file=sys.stderr)
+    return exits.BAD_RULES
 
 
 def _cleanup(_options: argparse.Namespace) -> int:
@@ -357,6 +402,15 @@ def _top(options: argparse.Namespace) -> int:
     from router.cli.top.command import top  # noqa: PLC0415
 
     return top(options.tun, options.interval)
+
+
+def _trace(options: argparse.Namespace) -> int:
+    from router.cli.trace import trace  # noqa: PLC0415
+
+    return trace(
+        *(options.tun, options.filter, options.count, options.seconds, options.pcap),
+        as_json_lines=options.json,
+    )
 
 
 def _service(options: argparse.Namespace) -> int:

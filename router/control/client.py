@@ -73,6 +73,35 @@ def follow(path: Path, request: Mapping[str, Any]) -> Generator[dict[str, Any], 
                 yield understood(line, request)
 
 
+class Follower:
+    """The lines that a router sends, for clients that wait for something else as well."""
+
+    def __init__(self, sock: socket.socket, request: Mapping[str, Any]) -> None:
+        self._socket = sock
+        self._request = request
+        self._rest = b""
+
+    def fileno(self) -> int:
+        return self._socket.fileno()
+
+    def read(self) -> list[dict[str, Any]] | None:
+        """Those that have come, when it is readable; None at the end. Raises NoAnswerError."""
+        try:
+            received = self._socket.recv(PIECE)
+        except ConnectionResetError:
+            received = b""
+        *lines, self._rest = (self._rest + received).split(b"\n")
+        return [understood(line, self._request) for line in lines] if received else None
+
+
+@contextlib.contextmanager
+def following(path: Path, request: Mapping[str, Any]) -> Iterator[Follower]:
+    """As `follow`, line by line as they come. Raises NoAnswerError."""
+    with _reached(path, PATIENCE) as sock:
+        sock.sendall(json.dumps(request).encode() + b"\n")
+        yield Follower(sock, request)
+
+
 @contextlib.contextmanager
 def _reached(path: Path, patience: float) -> Iterator[socket.socket]:
     """A connection; what goes wrong with it is a NoAnswerError."""

@@ -15,8 +15,10 @@ from router.control.follow import Timers, at_interval, bad_interval, of_events
 from router.control.protocol import too_old
 from router.control.server import Commands, Server
 from router.control.status import status
+from router.control.trace import of_trace, trace_filter
 from router.engine.reload.outcome import Outcome
 from router.engine.router import Router
+from router.flows.trace.words import BadFilterError as BadTraceFilterError
 from router.platform.base.errors import PlatformError
 
 log = logging.getLogger(__name__)
@@ -56,6 +58,15 @@ def commands(router: Router) -> Commands:
         recent = router.events.recent if answer.request.get("recent") is True else ()
         answer.follow(partial(of_events, router.events, recent=tuple(recent)))
 
+    def answer_trace(answer: Answer) -> None:
+        try:
+            wanted = trace_filter(answer.request, router.config)
+        except BadTraceFilterError as error:
+            answer.refuse(str(error))
+        else:
+            tun = router.tun.name
+            answer.follow(partial(of_trace, router.observer, wanted, tun, router.loop))
+
     def answer_reload(answer: Answer) -> None:
         router.reload.request(lambda outcome: answer.reply([as_line(outcome)]))
 
@@ -64,6 +75,7 @@ def commands(router: Router) -> Commands:
         "flows": answer_flows,
         "events": answer_events,
         "explain": Explainer(router.system.processes, router.loop).answer,
+        "trace": answer_trace,
         "reload": answer_reload,
     }
 

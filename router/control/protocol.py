@@ -1,7 +1,7 @@
 """The versions of the control protocol.
 
     1    one line of request, one JSON text as the answer
-    2    `flows`, `events`; a client may follow, by `interval_s`: one JSON object a line
+    2    `flows`, `events`, `trace`; a client may follow, by `interval_s`: one JSON object a line
 
 A request says which version it needs, as its `version`; one without needs the first.
 

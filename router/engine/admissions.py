@@ -26,14 +26,14 @@ class Admissions:
     def has_waiting(self) -> bool:
         return bool(self._waiting)
 
-    def admit(self, packet: ip.Packet, now: float) -> bool:
-        """Whether it goes on at once; otherwise it has been kept, or dropped and counted."""
+    def admit(self, packet: ip.Packet, now: float) -> Admission:
+        """Whether it goes on now; otherwise it has been kept, or dropped and counted."""
         admission = self.policer.admission(source_of(packet.source), now)
-        if admission is Admission.NOW:
-            return True
-        if admission is Admission.REFUSED or not self._waiting.add(packet, now):
+        if admission is Admission.LATER and not self._waiting.add(packet, now):
+            admission = Admission.REFUSED
+        if admission is Admission.REFUSED:
             self._drops.count(Drop.HELD_OFF)
-        return False
+        return admission
 
     def due(self, now: float, most: int) -> Iterator[ip.Packet]:
         """Packets that have waited, and go on now; `most` of them."""

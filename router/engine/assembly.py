@@ -25,6 +25,7 @@ from router.engine.direct.translated import TranslatedAnswers
 from router.engine.forwarder import Forwarder
 from router.engine.icmp.queries import Queries
 from router.engine.loop import Loop
+from router.engine.observer.observer import Observer
 from router.engine.reading import receive_all
 from router.engine.refusals import Refusals
 from router.engine.tcp.streams import Streams
@@ -63,6 +64,7 @@ class Parts(NamedTuple):
     obstacles: Obstacles
     answers: Answers
     forwarder: Forwarder
+    observer: Observer
 
 
 def assemble(
@@ -126,7 +128,8 @@ def assemble(
         answers.covers,
     )
     channels.forwarder = forwarder
-    return Parts(tun, descriptors, outbounds, senders, obstacles, answers, forwarder)
+    observer = Observer(forwarder, writer)
+    return Parts(tun, descriptors, outbounds, senders, obstacles, answers, forwarder, observer)
 
 
 class Channels:

@@ -16,6 +16,7 @@ from router.engine.udp.datagrams import Datagrams
 from router.flows.drops import Drops
 from router.flows.flow import Flow, FlowEvents
 from router.outbound.base import Change, Outbound
+from router.wire import icmp, ip
 
 
 class Carrier(Protocol):
@@ -66,6 +67,17 @@ class Carriers:
         """All of them."""
         for carrier in self._all.values():
             yield from carrier.flows()
+
+    def flow(self, version: int, protocol: int, key: bytes) -> Flow[Outbound] | None:
+        """The one whose packets from the inside have a key: source, destination, and both ports or
+        type and identifier of a query."""
+        if protocol == ip.TCP:
+            return self.streams.flow(key)
+        if protocol == ip.UDP:
+            return self.datagrams.flow(key)
+        if protocol == icmp.protocol_of(version):
+            return self.queries.flow(version, key)
+        return None
 
     def outbounds(self) -> set[Outbound]:
         """Those that a flow uses."""

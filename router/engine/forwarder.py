@@ -15,12 +15,14 @@ from router.config.model import Config, Policy, PolicyType
 from router.engine.admissions import Admissions
 from router.engine.carriers import Carriers
 from router.engine.direct.decisions import Direct
+from router.engine.observer.hook import Observing
 from router.engine.refusals import Refusals
 from router.engine.reload.reevaluate import Reevaluated, Reevaluation
 from router.engine.transit import Transit
 from router.flows.addresses import is_forwardable, is_host_source
 from router.flows.drops import Drop, Drops
 from router.flows.expiry import EVERY
+from router.flows.policer import Admission
 from router.flows.reassembly import Reassembler
 from router.flows.tally import Tallies, Tally
 from router.outbound.all import Outbounds
@@ -39,7 +41,12 @@ router.engine.direct.answers."""
 
 
 class Forwarder:
-    """Forwards between the TUN and the outbounds, by the rules."""
+    """Forwards between the TUN and the outbounds, by the rules.
+
+    observer: sees each packet before anything is decided about it; None unless packets are traced.
+    """
+
+    observer: Observing | None = None
 
     def __init__(
         self,
@@ -135,6 +142,12 @@ class Forwarder:
         applies = carrying(self.config, named, self._outbounds.is_up, is_icmp=is_icmp)
         return self.config.policies[applies], rule
 
+    def outbound_of(self, policy: Policy, version: int, address: int) -> Outbound | None:
+        """That of packets to an address to which a policy applies; None where there is none."""
+        if policy.type is PolicyType.BYPASS:
+            return self._outbounds.by_system(version, address)
+        return self._outbounds.by_policy.get(policy.name)
+
     def captures(self, version: int, address: int) -> bool:
         """Whether a rule about an address names anything but `bypass`: then the TUN has a route to
         it."""
@@ -149,7 +162,11 @@ class Forwarder:
     def begin_waiting(self, now: float, most: int) -> bool:
         """Go on with `most` of the packets that had to wait; whether others still do."""
         for packet in self.admissions.due(now, most):
+            if self.observer is not None:
+                self.observer.resume(packet.data)
             self._forward(packet, now, self._begin_admitted)
+        if self.observer is not None:
+            self.observer.settle()
         return self.admissions.has_waiting
 
     def _forward(
@@ -176,8 +193,12 @@ class Forwarder:
             self.drops.count(Drop.BAD_SOURCE)
         elif self.direct.owns(packet.source) and self._from_own_address(packet, now):
             return
-        elif self.admissions.admit(packet, now):
-            self._begin_admitted(packet, now)
+        else:
+            admission = self.admissions.admit(packet, now)
+            if admission is Admission.NOW:
+                self._begin_admitted(packet, now)
+            elif admission is Admission.LATER and self.observer is not None:
+                self.observer.postpone()
 
     def _begin_admitted(self, packet: ip.Packet, now: float) -> None:
         if packet.is_fragment:
@@ -247,9 +268,7 @@ class Forwarder:
         policy, tally = self._decide(packet)
         if translates and self.direct.translated.take(packet, tally, now):
             return True
-        outbound: Outbound | None = self._outbounds.by_policy.get(policy.name)
-        if policy.type is PolicyType.BYPASS:
-            outbound = self._outbounds.by_system(packet.version, address)
+        outbound = self.outbound_of(policy, packet.version, address)
         return self.direct.take(packet, policy, outbound, tally, by_port=by_port, now=now)
 
     # A packet that begins a flow

@@ -36,6 +36,7 @@ V6_KEY: Final = slice(AT_V6_ADDRESSES, AT_V6_ADDRESSES + 32 + PORTS)
 
 def receive_all(forwarder: Forwarder, channel: QueryChannel, budget: int, now: float) -> None:
     """Deliver what a channel has received, `budget` packets at most."""
+    observer = forwarder.observer
     for _ in range(budget):
         try:
             packet = channel.receive()
@@ -46,6 +47,8 @@ def receive_all(forwarder: Forwarder, channel: QueryChannel, budget: int, now: f
         except OSError:
             return  # the interface has just gone, which is reported as its change
         else:
+            if observer is not None:
+                observer.from_outside(packet.data)
             forwarder.from_outside(channel, packet, now)
 
 
@@ -89,6 +92,7 @@ def _read_queue(
     left = budget * COST
     all_but_one = left - COST
     packet = memoryview(frame)[offload.HEADER :]
+    observer = forwarder.observer
     try:
         while left > 0:
             try:
@@ -96,6 +100,8 @@ def _read_queue(
             except BlockingIOError:
                 return True
             left -= COST
+            if observer is not None:
+                observer.from_tun(frame, size)
             if direct.carry(size, now):
                 continue
             if held_off and _is_held_off(forwarder, frame, now):
@@ -120,6 +126,8 @@ def _read_queue(
     finally:
         direct.flush(now)
         datagrams.flush(now)
+        if observer is not None:
+            observer.settle()
 
 
 def _is_held_off(forwarder: Forwarder, frame: bytearray, now: float) -> bool:

@@ -6,7 +6,7 @@ that has ended meanwhile the last state is reported.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from functools import partial
 from itertools import islice
 from typing import Final
@@ -41,6 +41,18 @@ def relayed_flows(
                     for flow in some
                     if wanted.admits(flow.tally.policy, flow.tally.rule)
                 ]
+
+
+def outside_of(carriers: Carriers, flow: Flow[Outbound]) -> tuple[bytes | None, int | None]:
+    """Address and port, or identifier, that the source of a flow becomes; of TCP two system calls
+    tell it."""
+    describe: Mapping[type, Describe] = {
+        icmp.Binding: _query,
+        udp.Flow: _datagram,
+        tcp.Flow: partial(_stream, carriers),
+    }
+    report = describe[type(flow)](flow, flow.last)
+    return report.outside, report.outside_port
 
 
 def _query(flow: Flow[Outbound], now: float) -> FlowReport:

@@ -23,6 +23,7 @@ from router.engine.events import Events
 from router.engine.forwarder import Forwarder
 from router.engine.interface_events import InterfaceEvents
 from router.engine.loop import Loop
+from router.engine.observer.observer import Observer
 from router.engine.policy_log import log_policies
 from router.engine.reading import read_all
 from router.engine.reload.request import Reload
@@ -161,6 +162,10 @@ class Router:
     @property
     def forwarder(self) -> Forwarder:
         return self._parts.forwarder
+
+    @property
+    def observer(self) -> Observer:
+        return self._parts.observer
 
     # Starting
 

@@ -7,6 +7,7 @@ packet or which limit was reached, not the place in the code.
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Callable
 from enum import StrEnum
 
 
@@ -62,13 +63,19 @@ class Drop(StrEnum):
 
 
 class Drops:
-    """Counters of what was not forwarded, by reason."""
+    """Counters of what was not forwarded, by reason.
+
+    observe: called with each reason; None unless packets are traced.
+    """
 
     def __init__(self) -> None:
+        self.observe: Callable[[Drop], None] | None = None
         self._counts: Counter[Drop] = Counter()
 
     def count(self, reason: Drop) -> None:
         self._counts[reason] += 1
+        if self.observe is not None:
+            self.observe(reason)
 
     def __getitem__(self, reason: Drop) -> int:
         return self._counts[reason]

@@ -17,6 +17,7 @@ from router.platform.account import find_account
 from router.platform.base.errors import PlatformError
 
 if TYPE_CHECKING:
+    from router.platform.base.capture import Capture
     from router.platform.base.processes import Leftover
     from router.platform.base.system import System
     from router.policy.kernel import KernelWays
@@ -101,6 +102,24 @@ def kernel_ways() -> KernelWays | None:
 
         return of_linux()
     return None
+
+
+def open_capture(tun: str, host: bytes | None) -> Capture:
+    """Copies of the IP packets that come in by any interface but a TUN. host: the address that all
+    come from or go to; None: any.
+
+    Raises PlatformError where there can be none, as without the rights of root.
+    """
+    if sys.platform == "linux":
+        import socket  # noqa: PLC0415 - the guard needs none
+
+        from router.platform.linux.capture import PacketCapture  # noqa: PLC0415
+
+        try:
+            return PacketCapture(socket.if_nametoindex(tun), host)
+        except OSError as error:
+            raise PlatformError(f"packets cannot be captured here: {error.strerror}") from error
+    raise PlatformError(f"packets cannot be captured on {sys.platform} yet")
 
 
 def control_sockets() -> dict[str, Path]:

@@ -64,6 +64,10 @@ class Queries(TableCarrier):
         other."""
         return key in self._tables[version].by_inside
 
+    def flow(self, version: int, key: bytes) -> Binding[Outbound] | None:
+        """The flow with such a key."""
+        return self._tables[version].by_inside.get(key)
+
     def carry(self, query: ip.Packet, kind: int, now: float) -> QueryChannel | None:
         """Send a query that belongs to a flow; its channel, or None if there is no such flow."""
         start = query.payload + ICMP_IDENTIFIER

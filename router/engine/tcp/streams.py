@@ -120,6 +120,18 @@ class Streams:
         """Whether a segment with these addresses and ports belongs to a flow."""
         return key in self._table.rewrites or key in self._table.by_inside
 
+    def flow(self, key: bytes) -> Flow[Outbound] | None:
+        """The flow of an application's segment with such a key, also one that lingers."""
+        rewrite = self._table.rewrites.get(key)
+        if rewrite is not None and not rewrite.outward:
+            return rewrite.owner
+        return self._table.by_inside.get(key)
+
+    def is_between_us(self, key: bytes) -> bool:
+        """Whether a segment with such a key is from our kernel to the alias of a flow."""
+        rewrite = self._table.rewrites.get(key)
+        return rewrite is not None and rewrite.outward
+
     def begin(self, segment: ip.Packet, outbound: Outbound, tally: Tally, now: float) -> None:
         """The first segment of a flow, by an outbound that is up and reaches its family."""
         if not tcp.is_whole(segment):

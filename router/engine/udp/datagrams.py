@@ -19,7 +19,7 @@ from router.engine.udp.sockets import MappingSockets, OutboundMapping
 from router.flows.drops import Drop, Drops
 from router.flows.nat.quoted import Quote
 from router.flows.tally import Tally
-from router.flows.udp import DatagramTable, outside_ports
+from router.flows.udp import DatagramTable, Flow, outside_ports
 from router.outbound.base import DatagramChannel, NatEndpoint, Outbound, source_towards
 from router.platform.base.sockets import NetworkError
 from router.platform.identifications import random_16_bits
@@ -51,6 +51,10 @@ class Datagrams(TableCarrier):
     def knows(self, key: bytes) -> bool:
         """Whether a datagram with these addresses and ports belongs to a flow."""
         return key in self._by_inside
+
+    def flow(self, key: bytes) -> Flow[Outbound, DatagramChannel] | None:
+        """The flow of datagrams with these addresses and ports from the inside."""
+        return self._by_inside.get(key)
 
     def carry_frame(self, frame: bytearray, size: int, now: float) -> bool:
         """Carry the datagram that a frame from the TUN holds, if it belongs to a flow and is as

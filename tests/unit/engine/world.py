@@ -184,7 +184,7 @@ class World:
             config.policies.values(), self.udp, self.tcp, lambda: addresses.owners
         )
         drops = Drops()
-        writer = TunWriter(self.tun, drops)
+        writer = self.writer = TunWriter(self.tun, drops)
         refusals = Refusals(writer, drops, PEERS)
         descriptors = Descriptors(2 * most * DESCRIPTORS_EACH)  # of few, half are a reserve
         sockets, loop = cast(TcpSockets, self.tcp), cast(Watcher, self.tcp)

@@ -129,7 +129,9 @@ def test_the_rules_are_not_read_more_often_than_anybody_needs(operations: LinuxO
 def test_the_program_that_watches_gets_the_time_and_nothing_of_the_router(
     operations: LinuxOperations,
 ) -> None:
-    operations._started._watch = Program((sys.executable, "-S", "-c", "import sys; print(sys.argv[1:])"))
+    operations._started._watch = Program(
+        (sys.executable, "-S", "-c", "import sys; print(sys.argv[1:])")
+    )
     before = time.time()
     done = carry_out(operations, Message(["start_watch", {}]))
     with open(done.descriptors[0], encoding="utf-8") as output:  # noqa: PTH123 - a descriptor

@@ -1,0 +1,1 @@
+"""What traces see of the packets that are decided on: nothing is decided here."""

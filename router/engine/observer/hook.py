@@ -1,0 +1,29 @@
+"""The hook by which packets are observed on their way; see router.engine.reading."""
+
+from __future__ import annotations
+
+from typing import Protocol
+
+
+class Observing(Protocol):
+    """Called before anything is decided about a packet."""
+
+    def from_tun(self, frame: bytearray, size: int) -> None:
+        """A frame of the TUN, header included, in its first `size` bytes."""
+        ...
+
+    def postpone(self) -> None:
+        """That packet waits: nothing is decided about it yet."""
+        ...
+
+    def resume(self, packet: bytes) -> None:
+        """One that has waited."""
+        ...
+
+    def from_outside(self, packet: bytes) -> None:
+        """What a query channel has received."""
+        ...
+
+    def settle(self) -> None:
+        """All is decided about the one before."""
+        ...
