@@ -23,7 +23,7 @@ PROPERTIES := tests/unit/config tests/unit/wire tests/unit/flows \
     tests/unit/platform/test_leftovers.py
 
 AS_ROOT := scripts/as-root
-ROOTLESS_BENCHES := $(basename $(notdir $(wildcard bench/load_rules.py bench/lookup.py)))
+ROOTLESS_BENCHES := $(basename $(notdir $(wildcard bench/load_rules.py bench/lookup.py bench/watch.py)))
 
 .PHONY: help run check e2e test test-lowest test-newest fuzz faults soak bench lock packages \
     screenshots clean
@@ -41,7 +41,7 @@ help:
 	@echo 'make soak    traffic, reloads, flaps and floods for 30 minutes: SOAK="--minutes 5"'
 	@echo 'make bench   measure against the bare path and, where installed, sing-box; needs root'
 	@echo 'make screenshots'
-	@echo '             take the pictures of the web page in docs/images; installs Chromium'
+	@echo '             take the pictures of the web page and of top in docs/images; installs Chromium'
 	@echo 'make lock    renew requirements/*.lock, the versions and hashes that are installed'
 	@echo 'make clean   remove the virtual environment and what the tools cached'
 
@@ -100,6 +100,7 @@ bench: $(VENV)/test.stamp packages
 	echo; $(AS_ROOT) $(PYTHON) -m bench.reload || failed=1; \
 	echo; $(AS_ROOT) $(PYTHON) -m bench.control || failed=1; \
 	echo; $(AS_ROOT) $(PYTHON) -m bench.web || failed=1; \
+	echo; $(AS_ROOT) $(PYTHON) -m bench.followers || failed=1; \
 	echo; $(AS_ROOT) $(PYTHON) -m bench.recovery || failed=1; \
 	echo; $(AS_ROOT) $(PYTHON) -m bench.foreign_routes || failed=1; \
 	echo; $(AS_ROOT) $(PYTHON) -m bench.floods || failed=1; \
@@ -110,6 +111,7 @@ bench: $(VENV)/test.stamp packages
 
 screenshots: $(VENV)/test.stamp packages
 	$(PYTHON) -m tests.web.screenshots docs/images
+	$(AS_ROOT) $(PYTHON) -m tests.e2e.top_picture docs/images/top.svg
 
 packages:
 	@scripts/install-debian-packages

@@ -1,6 +1,6 @@
 """The picture of `tunrouter top` for the documents, of a router with real traffic.
 
-as root:  python -m tests.e2e.top_picture docs/pictures/top.svg
+as root:  python -m tests.e2e.top_picture docs/images/top.svg
 """
 
 from __future__ import annotations
