@@ -75,6 +75,10 @@ class Parser(argparse.ArgumentParser):
         """Called by argparse, up to Python 3.11, where arguments are missing."""
         self._refuse(self._missing())
 
+    def refuse_missing(self, name: str) -> NoReturn:
+        """Exit because an argument is missing that is optional to argparse."""
+        self._refuse(f"{name} is missing: {self._hint()}")
+
     def _fault(self, name: str | None, arguments: Sequence[str]) -> str:
         action = self._by_name.get(name or "")
         if action is None:

@@ -9,6 +9,7 @@ import io
 import os
 import sys
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 
 from router import __version__
@@ -159,7 +160,7 @@ def _add_explain(commands: _Commands[Parser]) -> None:
         "--pcap", type=_path, metavar="FILE", help="each conversation in a file of packets instead"
     )
     explain.add_argument("--json", action="store_true")
-    explain.set_defaults(command=_explain)
+    explain.set_defaults(command=partial(_explain, explain))
 
 
 def _add_status(commands: _Commands[Parser]) -> None:
@@ -348,11 +349,11 @@ def _check(options: argparse.Namespace) -> int:
     return check(options.config, options.format, strict=options.strict)
 
 
-def _explain(options: argparse.Namespace) -> int:
+def _explain(parser: Parser, options: argparse.Namespace) -> int:
     if options.pcap is not None:
         return _explain_pcap(options)
     if options.destination is None:
-        return _misused("explain: DEST is missing: name an address, or a file by --pcap")
+        parser.refuse_missing("DEST")
     from router.cli.explain import explain  # noqa: PLC0415
 
     return explain(

@@ -125,7 +125,6 @@ def test_damaged_files_raise_nothing(
 def test_usage(tmp_path: Path, rules: Path, capsys: pytest.CaptureFixture[str]) -> None:
     absent = str(tmp_path / "absent")
     for arguments, fragment in (
-        ((), "DEST is missing"),
         (("--pcap", absent, "192.0.2.1"), "--pcap stands alone"),
         (("--pcap", absent), "absent cannot be read: No such file or directory"),
         (("--pcap", str(tmp_path)), "is not a regular file"),
