@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from router.cli.completion.tree import read, walk
-from router.cli.program import _parser
+from router.cli.parser import parser as whole_parser
 from tests.e2e.terminal import Terminal
 from tests.e2e.testbed import V4, Testbed
 from tests.e2e.tunrouter import PROGRAM, TUN, Tunrouter, rules
@@ -23,7 +23,7 @@ RULES = rules(
     f"{V4.far(3)} -> home",
 )
 pytestmark = [pytest.mark.rules(RULES), pytest.mark.usefixtures("router", "on_path")]
-COMMANDS = walk(read(_parser()))
+COMMANDS = walk(read(whole_parser()))
 
 
 @pytest.fixture(scope="module")

@@ -23,7 +23,7 @@ def chosen(steps: list[str]) -> Iterator[Case]:
     for process in PROCESSES:
         own = [step for step in steps if step.split()[0] == process]
         yield Case(own[len(own) // 2], KILL)
-    opening = next(step for step in steps if re.match(r"guard start \S*open_tun open$", step))
+    opening = next(step for step in steps if re.match(r"guard start \S*_open_device open$", step))
     yield Case(opening, errno.EMFILE)
 
 

@@ -100,8 +100,8 @@ class XnuSockets(LinuxSockets):
 
 
 class UtunSystem(LinuxSystem):
-    def __init__(self, reread: Sequence[str]) -> None:
-        super().__init__(reread, offloads=False)
+    def __init__(self, reread: Sequence[str], explain: Sequence[str]) -> None:
+        super().__init__(reread, explain, offloads=False)
         self.tuns = PumpedUtun(self.tuns)  # type: ignore[assignment]
         self.sockets = XnuSockets(self._guard)
 

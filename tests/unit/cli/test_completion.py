@@ -9,7 +9,8 @@ import pytest
 from router.cli.completion import bash, fish, zsh
 from router.cli.completion.command import SCRIPTS
 from router.cli.completion.tree import FILES, POLICIES, RULES, TUNS, Values, read, walk
-from router.cli.program import COMPLETIONS, _parser
+from router.cli.parser import COMPLETIONS
+from router.cli.parser import parser as whole_parser
 
 
 def parser() -> argparse.ArgumentParser:
@@ -47,7 +48,7 @@ def test_the_tree() -> None:
 @pytest.mark.parametrize("shell", [bash, fish, zsh], ids=["bash", "fish", "zsh"])
 def test_every_word_of_the_real_parser_is_there(shell: object) -> None:
     script = SCRIPTS[str(getattr(shell, "__name__", "")).rsplit(".", maxsplit=1)[-1]]
-    tree = read(_parser())
+    tree = read(whole_parser())
     text = script(tree)
     for _, command in walk(tree):
         assert command.name in text

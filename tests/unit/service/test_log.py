@@ -13,7 +13,7 @@ from typing import TextIO
 
 import pytest
 
-from router.cli import program
+from router.cli import parser
 from router.config.model import Place
 from router.config.problems import Problem, Severity
 from router.platform.log import (
@@ -130,8 +130,8 @@ def chosen(level: str = "info", form: str = "text") -> dict[str, str]:
 
 
 def test_the_command_line_offers_what_there_is() -> None:
-    assert list(LOG_LEVELS) == list(program.LOG_LEVELS)
-    assert LOG_FORMATS == program.LOG_FORMATS
+    assert list(LOG_LEVELS) == list(parser.LOG_LEVELS)
+    assert LOG_FORMATS == parser.LOG_FORMATS
 
 
 @pytest.mark.parametrize(
