@@ -17,7 +17,7 @@ import pytest
 from tests.e2e import ping
 from tests.e2e.hops import hops
 from tests.e2e.snapshot import state
-from tests.e2e.testbed import V4, V6, Family, Testbed
+from tests.e2e.testbed import V4, Family, Testbed
 from tests.e2e.tunrouter import TUN, WITH_UTUN, Tunrouter, relayed, running
 from tests.e2e.udp import BARE, CLOSED, DNS, FILTERED, HOME, OFFICE, RULES, exchange
 from tests.e2e.wait import wait_until
@@ -66,9 +66,8 @@ def as_bare(text: str, family: Family, host: int) -> str:
 
 @HOSTS
 @pytest.mark.parametrize("size", [56, 4000])
-def test_ping(bed: Testbed, host: int, size: int) -> None:
-    """IPv6, in fragments too."""
-    family = V6
+def test_ping(bed: Testbed, family: Family, host: int, size: int) -> None:
+    """In fragments too: the fragment field of a raw packet is in host order."""
     # The first that are too long for the path only cause errors (IPv6).
     ping.answered(bed.client, family.far(host), "-s", str(size))
     ours = ping.answered(bed.client, family.far(host), "-s", str(size))

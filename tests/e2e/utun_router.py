@@ -61,6 +61,8 @@ class PumpedUtun:
         self, name: str | None, mtu: int, addresses: Sequence[IPv4Interface | IPv6Interface]
     ) -> TunDevice:
         tun = self._tuns.open_tun(name, mtu, addresses)
+        if tun.forwarded is not None:  # a utun has one queue
+            os.close(tun.forwarded.fileno())
         os.set_blocking(tun.fileno(), True)
         self._tun.set_result(tun.fileno())
         return UtunDevice(self._ours.detach(), name=tun.name, index=tun.index, mtu=mtu)
