@@ -51,7 +51,7 @@ def masked(text: str) -> str:
     return "\n".join(line.rstrip() for line in text.splitlines()) + "\n"
 
 
-@pytest.mark.parametrize(("columns", "lines"), [(80, 24)])
+@pytest.mark.parametrize(("columns", "lines"), [(80, 24), (120, 40)])
 def test_the_screen(bed: Testbed, columns: int, lines: int) -> None:
     kept = (SCREENS / f"top-{columns}x{lines}.txt").read_text(encoding="utf-8")
     with closing(opened(bed, columns, lines)) as terminal:
@@ -115,10 +115,12 @@ def test_keys(bed: Testbed) -> None:
         assert terminal.end() == 0
 
 
-def test_other_sizes(bed: Testbed) -> None:
-    with closing(opened(bed)) as terminal:
+@pytest.mark.parametrize("exported", [{}, {"COLUMNS": "80", "LINES": "24"}], ids=["", "exported"])
+def test_other_sizes(bed: Testbed, exported: dict[str, str]) -> None:
+    """The terminal's size counts, not one that a shell has exported."""
+    with closing(opened(bed, **exported)) as terminal:
         terminal.wait_for(lambda text: "state" not in text and "→" in text, "the screen")
-        for columns, lines in ((80, 24), (40, 10), (100, 30)):
+        for columns, lines in ((132, 43), (80, 24), (40, 10), (100, 30)):
             terminal.resize(columns, lines)
 
             def fits(_: str, columns: int = columns) -> bool:

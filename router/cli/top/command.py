@@ -35,6 +35,7 @@ def top(tun: str | None, interval: float) -> int:
         app = Top(Model(), first, colours=has_colours(sys.stdout))
     except (LookupError, TypeError, ValueError, AttributeError):
         return _refuse(FOREIGN)
+    _forget_exported_size()
     source = Source(tun, interval, lambda reading: app.call_from_thread(app.take, reading))
     source.start()
     app.run(mouse=False)
@@ -50,6 +51,13 @@ def unfit_terminal() -> str | None:
     if term in ("", "dumb", "unknown"):
         return f"the terminal cannot move its cursor (TERM is {term or 'not set'})"
     return None
+
+
+def _forget_exported_size() -> None:
+    """What a shell has exported is the terminal's size of that time, and textual would take it for
+    the present one."""
+    for name in ("COLUMNS", "LINES"):
+        os.environ.pop(name, None)
 
 
 def _refuse(why: str) -> int:
