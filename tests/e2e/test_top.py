@@ -39,7 +39,9 @@ def busy(bed: Testbed, router: Tunrouter) -> Iterator[None]:
         yield
 
 
-def opened(bed: Testbed, columns: int = 80, lines: int = 24, *options: str, **env: str) -> Terminal:
+def opened(
+    bed: Testbed, columns: int = 80, lines: int = 24, /, *options: str, **env: str
+) -> Terminal:
     command = bed.router.command(PROGRAM, "top", "--interval", "0.3", *options)
     return Terminal(command, columns, lines, {"TZ": "UTC", **env})
 
