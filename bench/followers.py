@@ -26,7 +26,7 @@ HOST = V4.far(1)
 RULES = rules(f"{HOST} -> home", f"{V4.far(2)} -> office")
 PORT = 5201
 PINGS = 20_000
-NOBODY, TRACE, BY_DECISION, FLOWS = "nobody", "trace host", "trace policy", "flows"
+WITHOUT, TRACE, BY_DECISION, FLOWS = "no follower", "trace host", "trace policy", "flows"
 TRACES = {TRACE: ("host", V4.far(99)), BY_DECISION: ("policy", "office")}
 MOST_COST = {TRACE: 1.05, BY_DECISION: 1.05, FLOWS: 1.03}
 TIME = re.compile(r"time (\d+)ms")
@@ -35,7 +35,7 @@ TIME = re.compile(r"time (\d+)ms")
 @contextmanager
 def followed(bed: Testbed, kind: str) -> Iterator[None]:
     """While a follower of that kind is connected."""
-    if kind == NOBODY:
+    if kind == WITHOUT:
         yield
         return
     if kind == FLOWS:
@@ -78,7 +78,7 @@ def main() -> int:
         try:
             server.wait_for_output("listening")
             namespace = sender(bed, options)
-            kinds = {kind: kind for kind in (NOBODY, TRACE, BY_DECISION, FLOWS)}
+            kinds = {kind: kind for kind in (WITHOUT, TRACE, BY_DECISION, FLOWS)}
             for name, kind in in_turn(options.rounds, kinds):
                 with followed(bed, kind):
                     both = echoes(namespace), throughput(namespace, options.seconds)
@@ -97,7 +97,7 @@ def report(measured: dict[str, list[tuple[float, float]]]) -> bool:
     passed = True
     for name, most in MOST_COST.items():
         for number, what in enumerate(("echo", "TCP")):
-            pairs = zip(measured[NOBODY], measured[name], strict=True)
+            pairs = zip(measured[WITHOUT], measured[name], strict=True)
             ratio = median(without[number] / with_it[number] for without, with_it in pairs)
             passed &= required(f"{what} with {name}", ratio, at_most=most)
     return passed

@@ -1,6 +1,6 @@
 """The address that the web process listens at, and the token that clients have to send.
 
-Always true: without a token it is a loopback address, so that nobody else's machine reads anything.
+Always true: without a token it is a loopback address, so that no other machine reads anything.
 
 Must not know: where they are written, in the rules or on the command line.
 """

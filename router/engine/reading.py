@@ -56,8 +56,7 @@ def read_all(
     forwarder: Forwarder, tun: TunDevice, budget: int, now: float, *, forwarded: bool = False
 ) -> None:
     """Forward what the TUN has, `budget` packets of a queue at most; of those that are dropped
-    unread, COST times as many. Raises OSError when the TUN is
-    gone.
+    unread, COST times as many. Raises OSError when the TUN is gone.
 
     forwarded: whether to read the queue of what the system forwards for others, too; after the
     other one, which so is never behind more than one turn of it.

@@ -16,7 +16,7 @@ MOST_BYTES: Final = 4 << 20
 OVERHEAD: Final = 512
 """Bytes of memory that a packet takes beside its own."""
 PATIENCE: Final = 1.0
-"""Seconds; whoever has sent it has sent it again by then."""
+"""Seconds; its sender has sent it again by then."""
 
 
 class WaitingPackets:

@@ -105,7 +105,7 @@ class Connections:
             return
         sockets = [socket.socket(fileno=each) for each in descriptors]
         waiting = self._waiting.popleft()
-        if waiting.cancelled():  # whoever wanted it has gone meanwhile
+        if waiting.cancelled():  # its client has closed the connection meanwhile
             for each in sockets:
                 each.close()
         elif sockets:

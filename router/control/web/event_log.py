@@ -59,7 +59,7 @@ class EventLog:
             await asyncio.sleep(RETRY)
 
     def _take(self, event: Mapping[str, Any]) -> None:
-        """The router repeats what it still knows to whoever connects."""
+        """The router repeats what it still knows to each new connection."""
         if event.get("time", self._latest + 1) > self._latest:
             self._latest = event.get("time", self._latest)
             self.add(event)

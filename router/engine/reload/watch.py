@@ -39,7 +39,7 @@ Signature = tuple[int, ...]
 
 
 def watch(file: Path, since: float, output: int) -> None:
-    """Until nobody reads `output`. since: the time, in seconds since 1970, from which on changes
+    """Until `output` has no reader. since: the time, in seconds since 1970, from which on changes
     count, also if they were made before this process began."""
     watched = _files(file, frozenset())
     state = look_at(watched)

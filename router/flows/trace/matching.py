@@ -3,7 +3,7 @@
 Always true: `may_match` is true of each packet that `matches` is true of, whatever is decided about
 it; where the filter has no word about decisions, both are the same.
 
-The functions read the bytes of a header where they stand; a packet that belongs to nobody's trace
+The functions read the bytes of a header where they stand; a packet that belongs to no trace
 costs some tenths of a microsecond.
 """
 
