@@ -16,6 +16,7 @@ from typing import Final, NamedTuple
 
 from router.config.model import Config
 from router.engine import flow_log
+from router.engine.applied_rules import AppliedRules
 from router.engine.carriers import Carriers
 from router.engine.direct.answers import Answers
 from router.engine.direct.decisions import Direct
@@ -122,11 +123,8 @@ def assemble(
     )
     direct = Direct(path, senders, refusals, system.tcp.is_listening, obstacles.of, translated)
     transit = Transit(outbounds, refusals, drops, system.packet_filter.request_of)
-    forwarder = Forwarder(
-        *(config, rules, outbounds, carriers, direct),
-        *(transit, refusals, drops),
-        answers.covers,
-    )
+    applied = AppliedRules(config, rules, outbounds, answers.covers)
+    forwarder = Forwarder(applied, carriers, direct, transit, refusals, drops)
     channels.forwarder = forwarder
     observer = Observer(forwarder, writer)
     return Parts(tun, descriptors, outbounds, senders, obstacles, answers, forwarder, observer)

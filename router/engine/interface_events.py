@@ -103,7 +103,7 @@ class InterfaceEvents:
             self._parts.obstacles.request()
         forwarder.direct.forget()
         if self._parts.answers.refresh():
-            forwarder.count_again()
+            forwarder.rules.count_again(forwarder.carriers)
         for change in changes:
             forwarder.carriers.forget(change)
         changed = [change.outbound for change in changes if change.differs]

@@ -49,9 +49,9 @@ def _report(
     if interface or not forwarder.direct.owns(source) or _is_relayed(connection, forwarder):
         return None
     version, address = 4 if len(destination) == 4 else 6, int.from_bytes(destination, "big")
-    policy, rule = forwarder.decide(version, address, protocol, port)
+    policy, rule = forwarder.rules.decide(version, address, protocol, port)
     outbound: Outbound | None = outbounds.by_policy.get(policy.name)
-    if policy.type is PolicyType.BYPASS and forwarder.captures(version, address):
+    if policy.type is PolicyType.BYPASS and forwarder.rules.captures(version, address):
         outbound = outbounds.by_system(version, address)
     if policy.path is not Path.AUTO or outbound is None or not outbound.sends_from(source):
         return None

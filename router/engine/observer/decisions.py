@@ -70,14 +70,14 @@ class Decisions:
         forwarder, address = self._forwarder, int.from_bytes(fields.destination, "big")
         if fields.destination == forwarder.refusals.peers.get(fields.version):
             return Decision(verdict, reason)
-        policy, rule = forwarder.decide(
+        policy, rule = forwarder.rules.decide(
             fields.version, address, fields.protocol, fields.destination_port or 0
         )
         if reason is not None or verdict == REPLY:
             return Decision(verdict, reason, policy.name, rule)
         if policy.type in OWN:  # an answer of this machine, which no rule is about
             return Decision(verdict, path=DIRECT)
-        outbound: Outbound | None = forwarder.outbound_of(policy, fields.version, address)
+        outbound: Outbound | None = forwarder.rules.outbound_of(policy, fields.version, address)
         interface = None if outbound is None else outbound.leaves_by
         path = DIRECT if forwarder.direct.owns(fields.source) else None
         return Decision(verdict, None, policy.name, rule, interface, path)

@@ -43,7 +43,7 @@ class Reevaluation:
     """From the rules of `before` to others.
 
     outbounds: those of both. tallies: those of the former rules; those of the others are
-    `tallies`. covers: see router.engine.forwarder.
+    `tallies`. covers: see router.engine.applied_rules.
     """
 
     def __init__(

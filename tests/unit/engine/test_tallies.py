@@ -130,7 +130,7 @@ def test_a_flow_is_counted_again_when_the_system_counts_its_answers(
     [before] = world.forwarder.tallies
     assert (before.flows, before.is_counted_outside) == (1, False)
     world.covered.add(("home", version, int(ip_address(far(version, HOME)))))
-    world.forwarder.count_again()
+    world.forwarder.rules.count_again(world.carriers)
     _, after = world.forwarder.tallies
     assert (before.flows, after.flows, after.is_counted_outside) == (0, 1, True)
     world.send(ping(version, HOME))

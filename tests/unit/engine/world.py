@@ -12,6 +12,7 @@ from typing import Any, cast
 
 from router.config.loader import load
 from router.config.model import Policy, PolicyType
+from router.engine.applied_rules import AppliedRules
 from router.engine.carriers import Carriers
 from router.engine.direct.decisions import Direct
 from router.engine.direct.path import DirectPath
@@ -224,17 +225,14 @@ class World:
         self.listening: set[tuple[bytes, int]] = set()
         self.covered: set[tuple[str, int, int]] = set()
         """The destinations from which the system counts the answers for a policy."""
-        self.forwarder = Forwarder(
+        applied = AppliedRules(
             config,
             RuleSet.build(config),
             self.outbounds,
-            self.carriers,
-            self.direct,
-            Transit(self.outbounds, refusals, drops, self._request_of),
-            refusals,
-            drops,
             lambda policy, version, address: (policy, version, address) in self.covered,
         )
+        transit = Transit(self.outbounds, refusals, drops, self._request_of)
+        self.forwarder = Forwarder(applied, self.carriers, self.direct, transit, refusals, drops)
         _open.append(self)
 
     def _request_of(self, packet: ip.Packet) -> TrackedRequest | None:
