@@ -5,6 +5,7 @@ way             how the proxy itself is reached: another outbound, or the system
 addresses       those of the proxy; its name is resolved beside the loop
 conversation    a dialogue with the proxy on a connection that is being opened
 dial            a TCP connection by CONNECT
-association     UDP by UDP ASSOCIATE
+datagrams       UDP by UDP ASSOCIATE
+association     the connection that a proxy carries it as long as
 failures        what a proxy's answers mean for an application
 """

@@ -1,63 +1,32 @@
-"""UDP by UDP ASSOCIATE: one association for each inside address and port.
+"""A UDP association: the connection to a proxy that has asked for it, and the relay it names.
 
-Theory of operation. The channel has its UDP socket at once, and asks for an association when the
-first datagram is to be sent; what is sent until the proxy has answered waits. From then on every
-datagram goes to the relay that the proxy has named, behind a header with its destination, and what
-comes from there has its sender in such a header. The association lasts as long as the connection
-that has asked for it; when the proxy ends that, the next datagram asks for another.
+Theory of operation. The association lasts as long as the connection that has asked for it.
 
-    IDLE        nothing was sent yet, or the proxy has ended the association
+    IDLE        nothing was asked yet, or the proxy has ended the association
     ASKING      the proxy has not answered yet
     OPEN        `relay` is known
 
-While the proxy is known to carry no UDP, nothing is asked and every datagram is refused.
-A refusal is reported as the network reports an error: by `errors`, for each datagram that waits.
+Always true: a connection exists exactly while it is ASKING or OPEN.
 
-Always true: what does not come from the relay, is a fragment or has a damaged header is dropped and
-counted; what waits is at most MOST_WAITING datagrams.
-
-Must not know: mappings, and which flow a datagram belongs to.
+Must not know: datagrams.
 """
 
 from __future__ import annotations
 
 import errno
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable
 from enum import Enum, auto
-from ipaddress import ip_address
-from typing import Final, Protocol
+from typing import Protocol
 
 from router.flows.drops import Drop
 from router.outbound.base import DatagramChannel
 from router.outbound.socks5.conversation import Conversation
-from router.outbound.socks5.way import version_of
-from router.platform.base.descriptors import BROKEN, READABLE, Bytes
-from router.platform.base.sockets import Arrived, NetworkError
-from router.policy.proxies import overhead
-from router.wire import ip
-from router.wire.icmp import Error
-from router.wire.socks5 import (
-    ADDRESS,
-    FRAGMENT,
-    SUCCEEDED,
-    Reply,
-    ReplyCode,
-    parse_endpoint,
-    udp_header,
-    udp_header_size,
-)
-
-MOST_WAITING: Final = 64
-MOST_HEADERS: Final = 256
-"""Destinations whose header is kept."""
-HOP_LIMIT: Final = 64
-"""Of what goes to the relay; that of a datagram counts hops to its destination."""
-MOST_SEGMENTS: Final = 32
-"""Of one run; their headers have to fit in one datagram of the system as well."""
+from router.platform.base.descriptors import BROKEN, READABLE
+from router.wire.socks5 import SUCCEEDED, Reply, ReplyCode
 
 
 class Proxy(Protocol):
-    """What the channel needs of the outbound; see router.outbound.socks5.outbound."""
+    """What associations and channels need of the outbound; see router.outbound.socks5.outbound."""
 
     def ask(self, changed: Callable[[int], None]) -> Conversation | None:
         """Ask for an association; None when no descriptor is left for one more."""
@@ -91,97 +60,44 @@ class State(Enum):
     OPEN = auto()
 
 
-Waiting = tuple[Bytes, tuple[str, int], tuple[int, int, int]]
+class Association:
+    """server: the proxy's address, 4 or 16 bytes. opened, refused: called when the proxy has opened
+    it, or has not.
 
-
-class Socks5Datagrams:
-    """See DatagramChannel.
-
-    version: of the destinations. server: the proxy's address, of the family of `channel`, which
-    sends to it.
+    relay: address and port that datagrams are to be sent to, of the family of `server`.
     """
 
-    most_segments = MOST_SEGMENTS
-
-    def __init__(self, version: int, server: bytes, channel: DatagramChannel, proxy: Proxy) -> None:
-        self.port = channel.port
-        self.fileno = channel.fileno
+    def __init__(
+        self,
+        server: bytes,
+        proxy: Proxy,
+        opened: Callable[[], None],
+        refused: Callable[[], None],
+    ) -> None:
         self.state = State.IDLE
-        self._version = version
+        self.relay = b"", 0
         self._server = server
-        self._channel = channel
         self._proxy = proxy
+        self._opened = opened
+        self._refused = refused
         self._conversation: Conversation | None = None
-        self._relay = b"", 0
-        self._relay_address = "", 0
-        self._relay_name = b""
-        self._fields = 0, 0, 0
-        self._headers: dict[tuple[str, int], bytes] = {}
-        self._waiting: list[Waiting] = []
-        self._reported: list[NetworkError] = []
 
-    # Sending
-
-    def sends_with(self, hop_limit: int, traffic_class: int, dont_fragment: int) -> bool:
-        return self._fields == (hop_limit, traffic_class, dont_fragment)
-
-    def send_with(self, hop_limit: int, traffic_class: int, dont_fragment: int) -> None:
-        self._fields = hop_limit, traffic_class, dont_fragment
-        self._apply_fields()
-
-    def send(self, payload: Bytes, address: tuple[str, int]) -> object:
-        if self.state is State.OPEN:
-            self._channel.send(b"".join((self._header(address), payload)), self._relay_address)
-        else:
-            self._wait(payload, address)
-        return None
-
-    def send_run(self, payloads: Bytes, size: int, address: tuple[str, int]) -> object:
-        parts = [payloads[at : at + size] for at in range(0, len(payloads), size)]
-        if self.state is not State.OPEN:
-            for part in parts:
-                self._wait(part, address)
-            return None
-        header = self._header(address)
-        run = b"".join(piece for part in parts for piece in (header, part))
-        self._channel.send_run(run, size + len(header), self._relay_address)
-        return None
-
-    def _apply_fields(self) -> None:
-        _, traffic_class, dont_fragment = self._fields
-        if not self._channel.sends_with(HOP_LIMIT, traffic_class, dont_fragment):
-            self._channel.send_with(HOP_LIMIT, traffic_class, dont_fragment)
-
-    def _header(self, address: tuple[str, int]) -> bytes:
-        header = self._headers.get(address)
-        if header is None:
-            if len(self._headers) >= MOST_HEADERS:
-                self._headers.clear()
-            header = udp_header(packed(address[0]), address[1])
-            self._headers[address] = header
-        return header
-
-    def _wait(self, payload: Bytes, address: tuple[str, int]) -> None:
-        """Raises OSError where the proxy carries no UDP, and where too much waits."""
-        if self.state is State.IDLE and not self._proxy.offers_udp:
-            raise OSError(errno.EACCES, "the proxy carries no UDP")
-        if len(self._waiting) >= MOST_WAITING:
-            raise BlockingIOError
-        self._waiting.append((bytes(payload), address, self._fields))
-        if self.state is State.IDLE:
-            self._ask()
-
-    def _ask(self) -> None:
+    def ask(self) -> None:
+        """Raises OSError when no descriptor is left."""
         self.state = State.ASKING
         self._conversation = self._proxy.ask(self._changed)
         if self._conversation is None:
             self.state = State.IDLE
-            self._waiting.clear()
             raise OSError(errno.EMFILE, "no descriptor is left for one more association")
         if self._conversation.outcome is not None:
             self._answered()
 
-    # The connection that has asked
+    def end(self) -> None:
+        """It can be asked for anew."""
+        self.state = State.IDLE
+        if self._conversation is not None:
+            self._proxy.ended(self._conversation)
+            self._conversation = None
 
     def _changed(self, event: int) -> None:
         conversation = self._conversation
@@ -191,7 +107,7 @@ class Socks5Datagrams:
             if conversation.outcome is not None:
                 self._answered()
         elif event & (READABLE | BROKEN) and _has_ended(conversation):
-            self._end()
+            self.end()
 
     def _answered(self) -> None:
         conversation = self._conversation
@@ -207,114 +123,20 @@ class Socks5Datagrams:
             self._proxy.has_no_udp()  # some end the connection in place of an answer
         else:
             self._proxy.suspect()
-        self._end()
-        self._refuse_waiting()
+        self.end()
+        self._refused()
 
     def _open(self, reply: Reply) -> None:
         """Where the relay is given as no address, or as the unspecified one, it is at the proxy's
         own. One of the other family cannot be sent to."""
         address = reply.address if any(reply.address) else self._server
         if len(address) != len(self._server):
-            self._end()
-            self._refuse_waiting()
+            self.end()
+            self._refused()
             return
         self.state = State.OPEN
-        self._relay = address, reply.port
-        self._relay_address = ip.format_address(address), reply.port
-        self._relay_name = b""
-        waiting, self._waiting = self._waiting, []
-        for payload, destination, fields in waiting:
-            self._fields = fields
-            try:
-                self._apply_fields()
-                self.send(payload, destination)
-            except OSError:
-                self._proxy.count(Drop.NO_BUFFER)
-
-    def _end(self) -> None:
-        """The next datagram asks anew."""
-        self.state = State.IDLE
-        if self._conversation is not None:
-            self._proxy.ended(self._conversation)
-            self._conversation = None
-
-    def _refuse_waiting(self) -> None:
-        """Administratively prohibited, so that QUIC falls back at once."""
-        kind, code = Error.PROHIBITED.type_and_code(self._version)
-        for payload, (host, port), _ in self._waiting:
-            destination = packed(host)
-            self._reported.append(
-                NetworkError(
-                    *(bytes(len(destination)), kind, code, 0, destination, port),
-                    *(bytes(payload), HOP_LIMIT, 0),
-                )
-            )
-        self._waiting.clear()
-        if self._reported:
-            self._proxy.report(self)
-
-    # Receiving
-
-    def receive(self) -> Sequence[Arrived]:
-        if self._reported:
-            raise OSError(errno.EACCES, "the proxy carries no UDP")
-        found: list[Arrived] = []
-        for arrived in self._channel.receive():
-            if self._is_relay(arrived.sender):
-                found += self._unwrapped(arrived)
-            else:
-                for _ in arrived.payloads:
-                    self._proxy.count(Drop.FILTERED)
-        return found
-
-    def _is_relay(self, sender: bytes) -> bool:
-        if sender == self._relay_name:
-            return True
-        if self.state is not State.OPEN or self._channel.endpoint(sender) != self._relay:
-            return False
-        self._relay_name = sender
-        return True
-
-    def _unwrapped(self, arrived: Arrived) -> Iterator[Arrived]:
-        """Datagrams of one sender behind each other as one again, so that they stay a run."""
-        sender, payloads = b"", list[Bytes]()
-        for datagram in arrived.payloads:
-            size = udp_header_size(datagram)
-            if size is None or datagram[FRAGMENT]:
-                self._proxy.count(Drop.MALFORMED if size is None else Drop.FRAGMENT)
-                continue
-            name = bytes(datagram[ADDRESS:size])
-            if payloads and (name != sender or len(payloads[-1]) != len(payloads[0])):
-                yield Arrived(sender, payloads, arrived.hop_limit, arrived.traffic_class)
-                payloads = []
-            sender = name
-            payloads.append(memoryview(datagram)[size:])
-        if payloads:
-            yield Arrived(sender, payloads, arrived.hop_limit, arrived.traffic_class)
-
-    def endpoint(self, sender: bytes) -> tuple[bytes, int]:
-        return parse_endpoint(sender)
-
-    def errors(self) -> Iterator[NetworkError]:
-        """What the network reports about datagrams to the relay is not about those of the
-        application, but for the MTU of the path."""
-        reported, self._reported = self._reported, []
-        yield from reported
-        less = overhead(version_of(self._server), self._version)
-        for error in self._channel.errors():
-            if error.value:
-                yield error._replace(offender=None, value=error.value - less)
-            elif self.state is State.OPEN:
-                self._end()
-
-    def close(self) -> None:
-        self._end()
-        self._channel.close()
-
-
-def packed(address: str) -> bytes:
-    """4 or 16 bytes."""
-    return ip_address(address).packed
+        self.relay = address, reply.port
+        self._opened()
 
 
 def _has_ended(conversation: Conversation) -> bool:

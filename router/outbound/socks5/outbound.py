@@ -35,8 +35,8 @@ from router.outbound.base import (
 from router.outbound.descriptors import Descriptors
 from router.outbound.direct import DirectSender
 from router.outbound.socks5.addresses import Names, ProxyAddresses
-from router.outbound.socks5.association import Socks5Datagrams
 from router.outbound.socks5.conversation import Conversation, Unreached
+from router.outbound.socks5.datagrams import Socks5Datagrams
 from router.outbound.socks5.dial import Socks5Dial
 from router.outbound.socks5.failures import OUR_LACK, is_definite
 from router.outbound.socks5.way import ProxyWay, version_of

@@ -10,8 +10,8 @@ from typing import Any, cast
 import pytest
 
 from router.flows.drops import Drop
-from router.outbound.socks5.association import MOST_WAITING, Socks5Datagrams
 from router.outbound.socks5.conversation import Conversation, Unreached
+from router.outbound.socks5.datagrams import MOST_WAITING, Socks5Datagrams
 from router.outbound.udp import SocketDatagrams
 from router.wire.socks5 import Fault, Outcome, Reply, udp_header
 from tests.unit.engine.udp.memory import MemoryUdpSocket, received
