@@ -41,7 +41,7 @@ from router.outbound.descriptors import Descriptors
 from router.outbound.direct import DirectSenders
 from router.outbound.host_names import HostNames
 from router.outbound.local_addresses import LocalAddresses
-from router.outbound.socks5.outbound import Tools
+from router.outbound.socks5.tools import Tools
 from router.outbound.system_routes import SystemRoutes
 from router.platform.base.descriptors import HasFileno
 from router.platform.base.system import System

@@ -21,7 +21,8 @@ from router.outbound.base import (
 from router.outbound.direct import DirectSenders
 from router.outbound.interface import InterfaceOutbound
 from router.outbound.local_addresses import LocalAddresses
-from router.outbound.socks5.outbound import Socks5Outbound, Tools
+from router.outbound.socks5.outbound import Socks5Outbound
+from router.outbound.socks5.tools import Tools
 from router.outbound.socks5.way import BySystemRoutes, ViaOutbound
 from router.outbound.system_routes import SystemRoutes
 from router.platform.base.system import System

@@ -1,6 +1,8 @@
 """A SOCKS5 proxy as an outbound: the policies of type `socks5`.
 
-outbound        what the engine sees; up and down
+outbound        what the engine sees
+probing         whether a proxy is up
+tools           what all proxies of a router use
 way             how the proxy itself is reached: another outbound, or the system's own routes
 addresses       those of the proxy; its name is resolved beside the loop
 conversation    a dialogue with the proxy on a connection that is being opened

@@ -23,7 +23,7 @@ from router.wire.socks5 import SUCCEEDED, Fault, Reply
 
 
 class Judge(Protocol):
-    """What follows for the proxy; see router.outbound.socks5.outbound."""
+    """What follows for the proxy; see router.outbound.socks5.probing."""
 
     def suspect(self) -> None: ...
 

@@ -1,13 +1,6 @@
-"""A SOCKS5 proxy as an outbound: what it carries, and whether it is up.
+"""A SOCKS5 proxy as an outbound: what it is, and what it carries.
 
-Theory of operation. The proxy counts as up until a connection to it fails or it answers nonsense;
-then it is probed, by a connection that ends with the login. It is down when that fails, or when it
-has definitely refused, and probed again after FIRST_DELAY seconds, twice as many each time, at most
-LAST_DELAY, until it answers. Before a probe its name is resolved again. While no connection fails,
-nothing is sent.
-
-Always true: one probe at most is under way; connections that exist are left alone, whatever a probe
-finds; user name and password are in no text.
+Always true: user name and password are in no text.
 
 Must not know: rules, which flows there are.
 """
@@ -16,15 +9,12 @@ from __future__ import annotations
 
 import errno
 import logging
-import os
 import socket
 from collections.abc import Callable, Hashable, Iterator, Mapping
-from typing import Final, Protocol
+from typing import Final
 
 from router.config.model import Proxy
-from router.flows.drops import Drop
 from router.outbound.base import (
-    ChangeWatcher,
     DatagramChannel,
     Dial,
     DialRequest,
@@ -32,62 +22,28 @@ from router.outbound.base import (
     ObstacleOf,
     QueryChannel,
 )
-from router.outbound.descriptors import Descriptors
 from router.outbound.direct import DirectSender
-from router.outbound.socks5.addresses import Names, ProxyAddresses
+from router.outbound.socks5.addresses import ProxyAddresses
 from router.outbound.socks5.conversation import Conversation, Unreached
 from router.outbound.socks5.datagrams import Socks5Datagrams
 from router.outbound.socks5.dial import Socks5Dial
-from router.outbound.socks5.failures import OUR_LACK, is_definite
+from router.outbound.socks5.failures import OUR_LACK
+from router.outbound.socks5.probing import Probing
+from router.outbound.socks5.tools import Tools
 from router.outbound.socks5.way import ProxyWay, version_of
-from router.platform.base.descriptors import HasFileno
 from router.platform.base.facts import NetworkPath
 from router.policy.interfaces import OutboundFacts
 from router.policy.network import Interface
 from router.policy.prefixes import FAMILIES
 from router.policy.proxies import overhead
 from router.wire import ip, socks5
-from router.wire.socks5 import Command, Dialogue, Fault, LoggedIn
+from router.wire.socks5 import Command, Dialogue
 
 log = logging.getLogger(__name__)
 
-PATIENCE: Final = 10.0
-"""Seconds that a probe may take, and a connection may be without an answer to its greeting."""
-FIRST_DELAY: Final = 1.0
-LAST_DELAY: Final = 60.0
 NO_UDP: Final = 60.0
 """Seconds for which a proxy that has refused UDP ASSOCIATE is not asked again."""
-NO_ANSWER: Final = "no answer"
 OBSTACLE: Final = "a proxy carries connections and datagrams, not packets"
-
-
-class Loop(ChangeWatcher, Protocol):
-    """The part of the event loop that a proxy needs; see router.engine.loop."""
-
-    now: float
-
-    def call_later(self, delay: float, callback: Callable[[], None]) -> None: ...
-
-    def report_readable(self, source: HasFileno) -> None: ...
-
-
-class Tools:
-    """What all proxies use. count: counts a packet that is dropped. changed: called when one has
-    gone up or down. names: resolves host names."""
-
-    def __init__(
-        self,
-        loop: Loop,
-        descriptors: Descriptors,
-        count: Callable[[Drop], None],
-        changed: Callable[[], None],
-        names: Names,
-    ) -> None:
-        self.loop = loop
-        self.descriptors = descriptors
-        self.count = count
-        self.changed = changed
-        self.names = names
 
 
 class Socks5Outbound:
@@ -99,10 +55,9 @@ class Socks5Outbound:
         self._tools = tools
         self.count = tools.count
         self._addresses = ProxyAddresses(proxy, tools.names)
-        self._fault: str | None = None
-        self._delay = FIRST_DELAY
-        self._probe: Conversation | None = None
-        self._is_checking = self._is_closed = self._is_started = False
+        self._probing = Probing(self, self._addresses, tools.loop, tools.changed)
+        self.suspect = self._probing.suspect
+        self._is_started = False
         self._no_udp_until = float("-inf")
         self._present: tuple[bool, Mapping[bytes, Hashable]] = (False, {})
 
@@ -110,7 +65,7 @@ class Socks5Outbound:
 
     @property
     def up(self) -> bool:
-        return self._fault is None and self._server is not None
+        return self._probing.fault is None and self.server is not None
 
     @property
     def via(self) -> ManagedOutbound | None:
@@ -118,7 +73,7 @@ class Socks5Outbound:
         return self._way.outbound
 
     @property
-    def _server(self) -> bytes | None:
+    def server(self) -> bytes | None:
         """The proxy's address to begin with, of those that there is a way to."""
         return next(filter(self._way.reaches, self._addresses.all), None)
 
@@ -129,7 +84,7 @@ class Socks5Outbound:
 
     @property
     def facts(self) -> OutboundFacts | None:
-        server = self._server if self._fault is None else None
+        server = self.server if self._probing.fault is None else None
         if server is None:
             return None
         try:
@@ -142,20 +97,20 @@ class Socks5Outbound:
 
     @property
     def leaves_by(self) -> str | None:
-        server = self._server if self.up else None
+        server = self.server if self.up else None
         return None if server is None else self._way.leaves_by(server)
 
     def describe(self) -> str:
         """`proxy 192.0.2.1:1080 by eth0`."""
-        server = self._server or b""
+        server = self.server or b""
         return f"proxy {self._named(server)} by {self._way.leaves_by(server)}"
 
     def why_down(self) -> str:
         if not self._addresses.all:
             return self._addresses.fault
-        if self._server is None:
+        if self.server is None:
             return f"proxy {self._proxy}: {self._way.lacks()}"
-        return f"proxy {self._proxy}: {self._fault}"
+        return f"proxy {self._proxy}: {self._probing.fault}"
 
     def _named(self, server: bytes) -> str:
         address = self._proxy.address
@@ -184,16 +139,16 @@ class Socks5Outbound:
 
     def dial(self, request: DialRequest, changed: Callable[[int], None]) -> Dial:
         asked = socks5.request(Command.CONNECT, request.destination, request.port)
-        conversation = self._talk(asked, changed, request.traffic_class)
+        conversation = self.talk(asked, changed, request.traffic_class)
         if isinstance(conversation.outcome, Unreached):
             error = conversation.outcome.error
-            self.unreached(error)
+            self._probing.unreached(error)
             raise OSError(error if error in OUR_LACK else errno.ETIMEDOUT, "")
-        self._tools.loop.call_later(PATIENCE, lambda: self._check(conversation))
-        return Socks5Dial(conversation, self)
+        self._probing.watch(conversation)
+        return Socks5Dial(conversation, self._probing)
 
     def open_datagrams(self, version: int, source: bytes, ports: Iterator[int]) -> DatagramChannel:  # noqa: ARG002
-        server = self._server
+        server = self.server
         if server is None:
             raise OSError(errno.ENETUNREACH, "there is no way to the proxy")
         return Socks5Datagrams(version, server, self._way.open_datagrams(server, ports), self)
@@ -202,7 +157,7 @@ class Socks5Outbound:
         return None
 
     def path(self, version: int, address: str) -> NetworkPath:  # noqa: ARG002
-        server = self._server
+        server = self.server
         if server is None:
             return NetworkPath(ip.IPV6_MIN_MTU, None)
         return NetworkPath(self._way.path(server).mtu - overhead(version_of(server), version), None)
@@ -220,9 +175,9 @@ class Socks5Outbound:
         sends to is not where it sends from (RFC 1928, section 4)."""
         if not self._tools.descriptors.take(1):
             return None
-        server = self._server or bytes(4)
+        server = self.server or bytes(4)
         asked = socks5.request(Command.UDP_ASSOCIATE, bytes(len(server)), 0)
-        return self._talk(asked, changed, servers=[server])
+        return self.talk(asked, changed, servers=[server])
 
     def ended(self, conversation: Conversation) -> None:
         conversation.abandon()
@@ -243,31 +198,7 @@ class Socks5Outbound:
             )
         self._no_udp_until = self._tools.loop.now + NO_UDP
 
-    def suspect(self) -> None:
-        """A connection to the proxy has failed, or has no answer: find out whether it is down."""
-        if self._fault is None:
-            self._begin_check()
-
-    def unreached(self, error: int) -> None:
-        """No address of the proxy accepts a connection, with the errno of the last. Where that is
-        definite it is down at once, and probed at once: its name may have another address now."""
-        if error in OUR_LACK:
-            return
-        self.suspect()
-        if self._fault is None and is_definite(error):
-            self._fault = _in_words(error)
-            self._tools.changed()
-
-    def fail(self, fault: Fault) -> None:
-        """The proxy has answered, and not as it should."""
-        if self._fault is None:
-            self._go_down(fault.value)
-
-    def _check(self, conversation: Conversation) -> None:
-        if conversation.outcome is None and conversation.dial and not conversation.greeted:
-            self.suspect()
-
-    def _talk(
+    def talk(
         self,
         request: bytes,
         changed: Callable[[int], None],
@@ -280,71 +211,13 @@ class Socks5Outbound:
             self._way.dial, reached, self._proxy.port, dialogue, changed, traffic_class
         )
 
-    # Probing
-
-    def _begin_check(self) -> None:
-        if not self._is_checking:
-            self._is_checking = True
-            self._addresses.resolve(self._resolved)
-
-    def _resolved(self) -> None:
-        if self._is_closed:
-            return
-        if self._server is None:
-            self._end_check(self._addresses.fault if not self._addresses.all else None)
-            return
-        probe = self._probe = self._talk(b"", lambda _event: self._probed(probe))
-        self._tools.loop.call_later(PATIENCE, lambda: self._give_up(probe))
-        if probe.outcome is not None:
-            self._probed(probe)
-
-    def _probed(self, probe: Conversation) -> None:
-        outcome = probe.outcome
-        if outcome is None or probe is not self._probe:
-            return
-        self._probe = None
-        probe.abandon()
-        if outcome is LoggedIn.LOGGED_IN:
-            self._addresses.worked(probe.address)
-            self._end_check(None)
-        elif isinstance(outcome, Unreached):
-            self._end_check(_in_words(outcome.error))
-        elif isinstance(outcome, Fault):
-            self._end_check(outcome.value)
-
-    def _give_up(self, probe: Conversation) -> None:
-        if probe is self._probe:
-            self._probe = None
-            probe.abandon()
-            self._end_check(NO_ANSWER)
-
-    def _end_check(self, fault: str | None) -> None:
-        """Without a fault it is up, as far as there is a way to it."""
-        self._is_checking = False
-        if fault is not None:
-            self._go_down(fault)
-            return
-        self._delay = FIRST_DELAY
-        self._fault = None
-        self._tools.changed()
-
-    def _go_down(self, fault: str) -> None:
-        self._fault = fault
-        delay, self._delay = self._delay, min(2 * self._delay, LAST_DELAY)
-        self._tools.loop.call_later(delay, self._probe_again)
-        self._tools.changed()
-
-    def _probe_again(self) -> None:
-        if self._fault is not None and not self._is_closed:
-            self._begin_check()
-
     # Following the system
 
     def refresh(self, present: Mapping[str, Interface]) -> frozenset[int] | None:  # noqa: ARG002
         """Flows whose sockets lead to the proxy by something else than now are lost."""
         if not self._is_started:
             self._is_started = True
-            self._begin_check()
+            self._probing.begin()
         before, self._present = self._present, self._ways()
         if before == self._present:
             return None
@@ -359,16 +232,4 @@ class Socks5Outbound:
         return self.up, ways
 
     def close(self) -> None:
-        self._is_closed = True
-        if self._probe is not None:
-            self._probe.abandon()
-            self._probe = None
-
-
-def _in_words(error: int) -> str:
-    """Why nothing could be reached, in one clause."""
-    if error == errno.ECONNREFUSED:
-        return "it refuses connections"
-    if error == errno.ETIMEDOUT:
-        return NO_ANSWER
-    return os.strerror(error) if error else NO_ANSWER
+        self._probing.close()

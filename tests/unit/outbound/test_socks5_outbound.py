@@ -14,7 +14,9 @@ from router.config.model import Proxy
 from router.outbound.base import DialRequest
 from router.outbound.descriptors import Descriptors
 from router.outbound.socks5.conversation import Conversation, Unreached
-from router.outbound.socks5.outbound import LAST_DELAY, PATIENCE, Socks5Outbound, Tools
+from router.outbound.socks5.outbound import Socks5Outbound
+from router.outbound.socks5.probing import LAST_DELAY, PATIENCE
+from router.outbound.socks5.tools import Tools
 from router.outbound.socks5.way import ProxyWay
 from router.platform.base.tcp import ConnectFailure
 from router.platform.host_names import Resolved
