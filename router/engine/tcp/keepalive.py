@@ -93,7 +93,7 @@ class Keepalive:
         former = self._open.get(flow)
         if (
             tcp_info.has_unacknowledged
-            or tcp_info.silence < FRESH
+            or (tcp_info.silence is not None and tcp_info.silence < FRESH)
             or (former and former.segments != tcp_info.segments)
         ):
             return False

@@ -113,12 +113,17 @@ class FrameSocket(Protocol):
 class Sockets(Protocol):
     """Opens sockets that send and receive by one interface only."""
 
+    reports_errors: bool
+    """Whether UDP sockets report ICMP errors about what they have sent, and TCP sockets those that
+    have ended an attempt to connect. Else the ICMP sockets of the interface receive them."""
+
     def icmp_socket(self, version: int, interface: Interface, echo_ids: range) -> socket.socket:
         """A raw ICMP socket bound to the interface, non-blocking.
 
         It receives echo replies with an identifier in `echo_ids` and errors that quote such an
-        echo request; and where the system's own "host unreachable" does not reach the UDP socket
-        that it is about (Linux, IPv4), that too. For IPv4 it sends whole packets, header included;
+        echo request; all other errors too where nothing else reports them (`reports_errors`); else,
+        where the system's own "host unreachable" does not reach the UDP socket that it is about
+        (Linux, IPv4), that. For IPv4 it sends whole packets, header included;
         for IPv6 it reports hop limit and traffic class of what it receives. Raises OSError.
         """
         ...

@@ -30,7 +30,8 @@ class TcpInfo(NamedTuple):
 
     segments    received, of any kind; modulo 2**32
     received    bytes received in order; the end of the stream counts as one
-    silence     seconds since the last data or acknowledgement arrived
+    silence     seconds since the last data or acknowledgement arrived; None where the system does
+                not tell
     has_unacknowledged  whether something that was sent, or is to be, is not acknowledged yet
     round_trip  seconds, smoothed; None before the first sample
     resent      what was sent, and how much of it again
@@ -38,7 +39,7 @@ class TcpInfo(NamedTuple):
 
     segments: int
     received: int
-    silence: float
+    silence: float | None
     has_unacknowledged: bool
     round_trip: float | None
     resent: Resent = Resent(0, 0)

@@ -80,10 +80,33 @@ IFF_NOARP: Final = 0x80
 ICMP6_FILTER: Final = 18
 """netinet6/in6.h; the level is IPPROTO_ICMPV6"""
 
+IP_HDRINCL: Final = 2
+IP_TOS: Final = 3
+IP_TTL: Final = 4
+IP_RECVTTL: Final = 24
 IP_BOUND_IF: Final = 25
 IP_PKTINFO: Final = 26
-"""netinet/in.h:443-445; as IP_RECVPKTINFO the latter has packets reported with their interface"""
+IP_RECVTOS: Final = 27
+IP_DONTFRAG: Final = 28
+"""netinet/in.h:417-447. As IP_RECVPKTINFO, IP_PKTINFO has packets reported with their interface;
+control messages have the numbers of the options."""
+IPV6_UNICAST_HOPS: Final = 4
+IPV6_V6ONLY: Final = 27
 IPV6_RECVTCLASS: Final = 35
+IPV6_TCLASS: Final = 36
 IPV6_RECVHOPLIMIT: Final = 37
+IPV6_PKTINFO: Final = 46
+IPV6_HOPLIMIT: Final = 47
+IPV6_RECVPKTINFO: Final = 61
+IPV6_DONTFRAG: Final = 62
 IPV6_BOUND_IF: Final = 125
-"""netinet6/in6.h:570, 591, 641"""
+"""netinet6/in6.h:513, 545, 570-641, those of RFC 3542"""
+
+TCP_NODELAY: Final = 0x1
+TCP_KEEPALIVE: Final = 0x10
+TCP_KEEPINTVL: Final = 0x101
+TCP_KEEPCNT: Final = 0x102
+TCP_CONNECTION_INFO: Final = 0x106
+"""netinet/tcp.h:221-245"""
+SIOCATMARK: Final = 0x40047307
+"""sys/sockio.h:79, _IOR('s', 7, int)"""

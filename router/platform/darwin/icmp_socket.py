@@ -12,9 +12,11 @@ from typing import Final, Protocol
 from router.platform.darwin.constants import (
     ICMP6_FILTER,
     IP_BOUND_IF,
+    IP_HDRINCL,
     IP_PKTINFO,
     IPV6_BOUND_IF,
     IPV6_RECVHOPLIMIT,
+    IPV6_RECVPKTINFO,
     IPV6_RECVTCLASS,
 )
 from router.platform.darwin.icmp6_filter import passing
@@ -22,13 +24,12 @@ from router.wire import icmp
 
 BUFFER: Final = 1 << 20
 """Bytes; 8192 by default, for one datagram and for the queue (netinet/raw_ip.c)."""
-IP_HDRINCL: Final = 2
 PASSED_V6: Final = (
     icmp.UNREACHABLE_V6,
     icmp.PACKET_TOO_BIG_V6,
     icmp.TIME_EXCEEDED_V6,
     icmp.PARAMETER_PROBLEM_V6,
-    icmp.ECHO_REPLY_V6,
+    *icmp.REQUEST_OF[6],
 )
 
 
@@ -54,4 +55,19 @@ def configure(sock: OptionSocket, version: int, interface: int) -> None:
     sock.setsockopt(socket.IPPROTO_IPV6, IPV6_BOUND_IF, interface)
     sock.setsockopt(socket.IPPROTO_IPV6, IPV6_RECVHOPLIMIT, 1)
     sock.setsockopt(socket.IPPROTO_IPV6, IPV6_RECVTCLASS, 1)
+    sock.setsockopt(socket.IPPROTO_IPV6, IPV6_RECVPKTINFO, 1)
     sock.setsockopt(socket.IPPROTO_ICMPV6, ICMP6_FILTER, passing(PASSED_V6))
+
+
+def icmp_socket(version: int, interface: int) -> socket.socket:
+    """A raw ICMP socket, configured. interface: its index. Raises OSError: root alone may."""
+    if version == 4:
+        sock = socket.socket(socket.AF_INET, socket.SOCK_RAW, socket.IPPROTO_ICMP)
+    else:
+        sock = socket.socket(socket.AF_INET6, socket.SOCK_RAW, socket.IPPROTO_ICMPV6)
+    try:
+        configure(sock, version, interface)
+    except OSError:
+        sock.close()
+        raise
+    return sock

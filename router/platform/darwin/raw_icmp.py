@@ -11,20 +11,21 @@ All Macs are little-endian. Where a packet is too short for a field, it is left 
 
 from __future__ import annotations
 
+import errno
 import socket
 from struct import Struct
 from typing import Any, Final
 
-from router.platform.darwin.constants import IP_PKTINFO
+from router.platform.darwin.arrival import SPACE, interface_of
 from router.wire import icmp
 from router.wire.headers import ICMP_HEADER, V4_FRAGMENT, V4_TOTAL_LENGTH
 
 LITTLE: Final = Struct("<H")
 BIG: Final = Struct("!H")
 V4_HEADER: Final = 20
-PKTINFO: Final = Struct("<I4s4s")
-"""struct in_pktinfo: interface, own address, destination (netinet/in.h)"""
-ANCILLARY_SPACE: Final = socket.CMSG_SPACE(PKTINFO.size)
+MOST: Final = 64
+"""Packets of other interfaces that are passed over at a time."""
+NONE_OF_OURS: Final = "what has arrived came by other interfaces"
 SOURCE_QUENCH: Final = 4
 SWAPPED_CODES: Final = {
     icmp.UNREACHABLE: range(16),
@@ -71,20 +72,27 @@ class RawIcmpSocket(socket.socket):
         return super().sendto(as_to_be_sent(packet), *address)
 
     def recv(self, size: int, flags: int = 0) -> bytes:
-        """The next packet that has arrived by the interface."""
-        while True:
-            packet, ancillary, _, _ = super().recvmsg(size, ANCILLARY_SPACE, flags)
-            if self.interface in map(_arrived_by, ancillary):
+        """The next packet that has arrived by the interface, of a bounded number."""
+        for _ in range(MOST):
+            packet, ancillary, _, _ = super().recvmsg(size, SPACE[4], flags)
+            if interface_of(ancillary) == self.interface:
                 return as_on_the_wire(packet)
+        raise BlockingIOError(errno.EAGAIN, NONE_OF_OURS)
 
 
-def _arrived_by(message: tuple[int, int, bytes]) -> int | None:
-    """The index of the interface, if an ancillary message tells it (struct in_pktinfo)."""
-    level, kind, value = message
-    if (level, kind) != (socket.IPPROTO_IP, IP_PKTINFO) or len(value) < PKTINFO.size:
-        return None
-    index: int = PKTINFO.unpack_from(value)[0]
-    return index
+class RawIcmpv6Socket(socket.socket):
+    """A raw ICMPv6 socket, of whose messages those alone are received that have arrived by the
+    interface; else as the other."""
+
+    interface = 0
+
+    def recvmsg(self, size: int, ancillary_size: int = 0, flags: int = 0) -> Any:
+        """The next message, with a control message more; of a bounded number."""
+        for _ in range(MOST):
+            received = super().recvmsg(size, ancillary_size + SPACE[6], flags)
+            if interface_of(received[1]) == self.interface:
+                return received
+        raise BlockingIOError(errno.EAGAIN, NONE_OF_OURS)
 
 
 def _has_swapped_quote(packet: bytes, header: int) -> bool:

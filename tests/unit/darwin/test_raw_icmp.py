@@ -110,7 +110,7 @@ class Options:
 
 @pytest.mark.parametrize(
     ("version", "bound", "others"),
-    [(4, (0, 25), {(0, 26), (0, 2)}), (6, (41, 125), {(41, 35), (41, 37), (58, 18)})],
+    [(4, (0, 25), {(0, 26), (0, 2)}), (6, (41, 125), {(41, 35), (41, 37), (41, 61), (58, 18)})],
 )
 def test_the_options_of_a_raw_socket(
     version: int, bound: tuple[int, int], others: set[tuple[int, int]]

@@ -15,6 +15,8 @@ from router.policy.network import Interface
 class LinuxSockets:
     """See Sockets."""
 
+    reports_errors = True
+
     def __init__(self, guard: GuardClient) -> None:
         self._guard = guard
         self._udp = {version: UdpPool(guard, version) for version in (4, 6)}
