@@ -128,9 +128,9 @@ def control_sockets() -> dict[str, Path]:
     Raises PlatformError where there can be none.
     """
     if sys.platform == "linux":
-        from router.platform.linux.control_socket import control_sockets as of_linux  # noqa: PLC0415
+        from router.platform.linux.runtime import RUNTIME  # noqa: PLC0415
 
-        return of_linux()
+        return RUNTIME.sockets()
     raise PlatformError(NOT_HERE)
 
 

@@ -31,9 +31,9 @@ from typing import Any, Final
 from router.cli import main
 from router.engine.router import Router
 from router.platform.base.errors import PlatformError
-from router.platform.linux.prefix_records import RECORD
 from router.platform.linux.sandbox import enter
 from router.platform.privileged.channel import Message
+from router.platform.privileged.prefix_records import RECORD
 
 TIOCSTI: Final = 0x5412
 TUNSETIFF: Final = 0x400454CA

@@ -18,10 +18,11 @@ from router.config.lists_alone import read_lists
 from router.flows.drops import Drop
 from router.flows.reassembly import Reassembler
 from router.platform.linux.entries import describe, parse_entry
-from router.platform.linux.operations import arguments
-from router.platform.linux.prefix_records import unpack_records
+from router.platform.linux.operations.interface_argument import check_interface
+from router.platform.privileged import arguments
 from router.platform.privileged.channel import Channel, Message
 from router.platform.privileged.guard import LARGEST_REQUEST, carry_out
+from router.platform.privileged.prefix_records import unpack_records
 from router.wire import icmp, ip, offload, tcp, udp
 from router.wire.socks5 import Command, Credentials, Dialogue, request, udp_header_size
 from tests.fuzz import machine
@@ -136,7 +137,7 @@ class Checks:
             "check_version": _check(arguments.check_version),
             "check_address": _check(arguments.check_address),
             "check_number": _check(lambda value: arguments.check_number(value, 1, 9)),
-            "check_interface": _check(lambda value: arguments.check_interface(value, 0)),
+            "check_interface": _check(lambda value: check_interface(value, 0)),
         }
 
     def close(self) -> bool:

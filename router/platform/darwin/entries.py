@@ -1,8 +1,9 @@
-"""Changes that outlive the utun, as records: scoped default routes of other programs' tunnels.
+"""Changes that outlive the utun, as records: scoped default routes of other programs' tunnels, and
+the file of the control socket.
 
 Always true: a record is accepted only if a run could have written it, so whatever a file contains,
 no route is deleted but a scoped default without a gateway by an interface that still has the
-recorded name.
+recorded name, and no file removed but a socket beside the journal.
 
 Must not know: how a change is undone.
 """
@@ -10,10 +11,12 @@ Must not know: how a change is undone.
 from __future__ import annotations
 
 import json
-from typing import Any, Final
+from pathlib import Path
+from typing import Final
 
 from router.config.interfaces import interface_fault
 from router.platform.darwin.sockaddr import Link
+from router.platform.privileged import socket_files
 from router.platform.privileged.undoable import Entry
 
 KIND: Final = "scoped_default"
@@ -32,23 +35,29 @@ def recorded_default(entry: Entry) -> tuple[int, Link]:
 
 def describe(entry: Entry) -> str:
     """For people, of a valid entry."""
+    if entry["undo"] == socket_files.KIND:
+        return socket_files.describe_socket(entry)
     return f"the scoped default route of IPv{entry['version']} by {entry['name']}"
 
 
-def parse_entry(line: bytes) -> Entry:
-    """Raises ValueError for what no run has written."""
+def parse_entry(line: bytes, directory: Path) -> Entry:
+    """directory: of the journal. Raises ValueError for what no run has written."""
     try:
         entry = json.loads(line)
     except (ValueError, RecursionError) as error:
         raise ValueError(f"not a record: {_short(line)}") from error
-    if not _is_valid(entry):
+    if not isinstance(entry, dict) or not (
+        socket_files.is_socket_entry(entry, directory)
+        if entry.get("undo") == socket_files.KIND
+        else _is_scoped_default(entry)
+    ):
         raise ValueError(f"not a record of this router: {_short(line)}")
     valid: Entry = entry
     return valid
 
 
-def _is_valid(entry: Any) -> bool:
-    if not isinstance(entry, dict) or set(entry) != {"undo", "version", "name", "index"}:
+def _is_scoped_default(entry: Entry) -> bool:
+    if set(entry) != {"undo", "version", "name", "index"}:
         return False
     name, index, version = entry["name"], entry["index"], entry["version"]
     return (

@@ -6,6 +6,8 @@ now, or has a gateway, and one whose interface has another name, stay.
 
 from __future__ import annotations
 
+import contextlib
+
 from router.platform.darwin.entries import recorded_default
 from router.platform.darwin.kernel import RoutingKernel
 from router.platform.darwin.routing_socket import RoutingSocket, Target
@@ -15,11 +17,16 @@ from router.platform.darwin.state import (
     read_routes,
     target_of,
 )
+from router.platform.privileged import socket_files
 from router.platform.privileged.undoable import Entry
 
 
 def undo(kernel: RoutingKernel, entry: Entry) -> None:
     """Idempotent. Raises OSError."""
+    if entry["undo"] == socket_files.KIND:
+        with contextlib.suppress(FileNotFoundError):
+            socket_files.remove_socket(entry)
+        return
     version, link = recorded_default(entry)
     found = read_interfaces(kernel).get(link.name)
     if found is None or found.index != link.number:

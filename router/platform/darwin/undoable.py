@@ -4,9 +4,14 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from router.platform.base.descriptors import HasFileno
 from router.platform.darwin import entries
+from router.platform.darwin.holders import file_holder
 from router.platform.darwin.kernel import RoutingKernel
+from router.platform.darwin.process_watch import watch
+from router.platform.darwin.processes_kernel import ProcessesKernel
 from router.platform.darwin.undo import undo
+from router.platform.privileged import socket_files
 from router.platform.privileged.undoable import Entry, Holder
 
 
@@ -16,21 +21,19 @@ class DarwinUndoable:
     program = "router.platform.darwin.undoer"
     manual = "check what is left (netstat -rn: default routes with the flag I) and delete the file"
 
-    def __init__(self, kernel: RoutingKernel) -> None:
+    def __init__(self, kernel: RoutingKernel, processes: ProcessesKernel) -> None:
         self._kernel = kernel
+        self._processes = processes
 
     def parse_entry(self, line: bytes, directory: Path) -> Entry:
-        """Nothing that is recorded is in the directory."""
-        del directory
-        return entries.parse_entry(line)
+        return entries.parse_entry(line, directory)
 
     def describe(self, entry: Entry) -> str:
         return entries.describe(entry)
 
     def goes_with_network(self, entry: Entry) -> bool:
-        """Routes do."""
-        del entry
-        return True
+        """Routes do, files do not."""
+        return bool(entry["undo"] != socket_files.KIND)
 
     def undo(self, entry: Entry) -> None:
         undo(self._kernel, entry)
@@ -38,7 +41,8 @@ class DarwinUndoable:
     def network(self) -> str:
         return self._kernel.boot_session()
 
+    def watch(self, words: str) -> HasFileno:
+        return watch(self._processes, words)
+
     def lock_holder(self, descriptor: int) -> Holder | None:
-        """Found by lsof(8) alone, which a person can call too."""
-        del descriptor
-        return None
+        return file_holder(self._processes, descriptor)

@@ -5,8 +5,9 @@ from __future__ import annotations
 import sys
 
 from router.platform.darwin.kernel import Xnu
+from router.platform.darwin.processes_kernel import XnuProcesses
 from router.platform.darwin.undoable import DarwinUndoable
 from router.platform.privileged.undoer import run
 
 if __name__ == "__main__":
-    sys.exit(run(DarwinUndoable(Xnu()), sys.argv[1:]))
+    sys.exit(run(DarwinUndoable(Xnu(), XnuProcesses()), sys.argv[1:]))

@@ -15,6 +15,7 @@ from router.platform.account import become, usual_account
 from router.platform.base.errors import PlatformError
 from router.platform.linux.sandbox import enter
 from router.platform.reason import reason
+from router.platform.terminal import leave_terminal
 
 log = logging.getLogger(__name__)
 
@@ -36,7 +37,7 @@ def confine_connector() -> None:
 @contextmanager
 def confine_server() -> Iterator[None]:
     """Raises PlatformError."""
-    enter.leave_terminal()
+    leave_terminal()
     enter.empty_bounding_set()
     become(usual_account())
     enter.forbid_new_privileges()

@@ -23,11 +23,11 @@ from router.config.interfaces import interface_fault
 from router.platform.linux.netlink.constants import RTPROT_TUNROUTER
 from router.platform.linux.netlink.rules import Rule
 from router.platform.linux.netlink.single_routes import SingleRoute
+from router.platform.privileged.socket_files import WHAT, describe_socket, is_socket_entry
 from router.platform.privileged.undoable import Entry
 
 SYSCTL_PATH: Final = re.compile(r"net/ipv4/conf/([^/]+)/rp_filter")
 RP_FILTER: Final = ("0", "1", "2")
-SOCKET_NAME: Final = re.compile(r"([^/]+)\.sock(\.[0-9]{1,10})?")
 TABLE_BASE: Final = 0x74750000
 """Plus the index of the TUN: a number that no person chooses, one for each router."""
 MOST_INDEX: Final = 0x7FFFFFFF
@@ -78,11 +78,6 @@ def recorded_route(entry: Entry) -> SingleRoute:
     )
 
 
-def socket_entry(path: str, inode: int | None = None) -> Entry:
-    """A socket's file; with `inode` only that one, not another that has taken its place."""
-    return {"undo": "socket", "path": path, "inode": inode}
-
-
 def goes_with_namespace(entry: Entry) -> bool:
     """Whether nothing of it is left when its network namespace is gone."""
     return bool(entry["undo"] != "socket")
@@ -93,7 +88,7 @@ def describe(entry: Entry) -> str:
     if entry["undo"] == "sysctl":
         return f"{entry['path']} = {entry['before']}"
     if entry["undo"] == "socket":
-        return f"the socket {entry['path']}"
+        return describe_socket(entry)
     if entry["undo"] == "tun":
         return f"the TUN device {entry['name']}"
     attributes = " ".join(f"{name} {value}" for name, value in entry["attributes"].items())
@@ -141,16 +136,7 @@ def _sysctl_fault(entry: Entry, _: Path) -> str | None:
 
 
 def _socket_fault(entry: Entry, directory: Path) -> str | None:
-    path = Path(_text(entry, "path"))
-    found = SOCKET_NAME.fullmatch(path.name)
-    fits = (
-        entry.keys() == {"undo", "path", "inode"}
-        and found is not None
-        and interface_fault(found[1]) is None
-        and path.parent == directory
-        and (entry["inode"] is None or _is_number(entry["inode"], 0, 2**64 - 1))
-    )
-    return None if fits else "the socket of a router in the same directory"
+    return None if is_socket_entry(entry, directory) else WHAT
 
 
 def _rule_fault(entry: Entry, _: Path) -> str | None:

@@ -12,8 +12,8 @@ from itertools import takewhile
 from typing import Final
 
 from router.platform.linux.operations.all import LinuxOperations
-from router.platform.linux.operations.arguments import BETWEEN_COMMANDS
 from router.platform.log import log_to
+from router.platform.privileged.arguments import BETWEEN_COMMANDS
 from router.platform.privileged.guard import serve
 from router.platform.reason import reason, remedy
 

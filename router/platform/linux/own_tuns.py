@@ -9,7 +9,8 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Final
 
-from router.platform.linux.runtime import SOCKET_SUFFIX, runtime_directory
+from router.platform.linux.runtime import runtime_directory
+from router.platform.privileged.runtime import SOCKET_SUFFIX
 
 LISTING: Final = Path("/proc/net/unix")
 """Of the present network namespace: number, references, protocol, flags, type, state, inode,

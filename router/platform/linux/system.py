@@ -13,9 +13,9 @@ from router.platform.linux.client.routes import LinuxRoutes
 from router.platform.linux.client.sockets import LinuxSockets
 from router.platform.linux.client.tuns import LinuxTuns
 from router.platform.linux.interfaces import LinuxInterfaces
-from router.platform.linux.operations.arguments import BETWEEN_COMMANDS
 from router.platform.linux.poller import LinuxPoller
 from router.platform.linux.tcp import LinuxTcpSockets
+from router.platform.privileged.arguments import BETWEEN_COMMANDS
 from router.platform.privileged.client import GuardClient
 
 GUARD: Final = "router.platform.linux.guard"

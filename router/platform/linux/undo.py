@@ -12,7 +12,6 @@ since stays.
 from __future__ import annotations
 
 import socket
-import stat
 from collections.abc import Callable
 from pathlib import Path
 from typing import Final
@@ -23,6 +22,7 @@ from router.platform.linux.netlink.links import delete_link
 from router.platform.linux.netlink.request import Request, request
 from router.platform.linux.netlink.rules import delete_rule
 from router.platform.linux.netlink.single_routes import delete_route
+from router.platform.privileged.socket_files import remove_socket
 from router.platform.privileged.undoable import Entry
 
 SYSCTL: Final = Path("/proc/sys")
@@ -59,13 +59,6 @@ def _delete_route(entry: Entry) -> None:
     _delete(delete_route(recorded_route(entry)))
 
 
-def _remove_socket(entry: Entry) -> None:
-    path = Path(entry["path"])
-    found = path.lstat()
-    if stat.S_ISSOCK(found.st_mode) and entry["inode"] in (None, found.st_ino):
-        path.unlink()
-
-
 def _delete(deletion: Request) -> None:
     """It may have been done already: with its interface, or by another program."""
     try:
@@ -80,5 +73,5 @@ _UNDO: Final[dict[str, Callable[[Entry], None]]] = {
     "sysctl": _restore_sysctl,
     "rule": _delete_rule,
     "route": _delete_route,
-    "socket": _remove_socket,
+    "socket": remove_socket,
 }

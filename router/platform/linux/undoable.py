@@ -33,6 +33,10 @@ class LinuxUndoable:
     def network(self) -> str:
         return namespace_identity()
 
+    def watch(self, words: str) -> int:
+        """An inherited descriptor of the process."""
+        return int(words)
+
     def lock_holder(self, descriptor: int) -> Holder | None:
         return lock_holder(descriptor)
 

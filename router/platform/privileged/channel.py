@@ -15,6 +15,7 @@ import json
 import os
 import select
 import socket
+import sys
 from collections.abc import Sequence
 from struct import Struct
 from typing import Any, Final, NamedTuple
@@ -27,6 +28,8 @@ LARGEST_RECORDS: Final = 48 << 20
 BUFFER: Final = 64 << 20
 """Bytes on their way; more than a message of records has, so that sending one waits for nobody."""
 SO_SNDBUFFORCE: Final = 32
+"""asm-generic/socket.h"""
+LEAST_BUFFER: Final = 1 << 16
 MOST_DESCRIPTORS: Final = 64
 
 
@@ -87,8 +90,11 @@ class Channel:
 
     def enlarge(self) -> None:
         """Have room for BUFFER bytes that the peer has not read yet, as far as that is allowed."""
-        with contextlib.suppress(OSError):
-            self._connection.setsockopt(socket.SOL_SOCKET, SO_SNDBUFFORCE, BUFFER)
+        if sys.platform == "linux":
+            with contextlib.suppress(OSError):
+                self._connection.setsockopt(socket.SOL_SOCKET, SO_SNDBUFFORCE, BUFFER)
+        else:
+            _enlarge_by_halves(self._connection)
 
     def is_readable(self, seconds: float = 0.0) -> bool:
         """Whether `receive` finds a message, or the end, within so many seconds."""
@@ -119,6 +125,19 @@ class Channel:
                 raise EOFError
             received += chunk
         return bytes(received)
+
+
+def _enlarge_by_halves(connection: socket.socket) -> None:
+    """Where no user may exceed a limit (kern.ipc.maxsockbuf of macOS), which refuses what is
+    larger."""
+    size = BUFFER
+    while size >= LEAST_BUFFER:
+        try:
+            connection.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, size)
+        except OSError:
+            size >>= 1
+        else:
+            return
 
 
 def _parsed(body: bytes) -> Any:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import os
 import socket
@@ -16,6 +17,8 @@ from typing import Any, Final, TypeVar
 
 from router.platform.base.errors import PlatformError
 from router.platform.privileged.channel import Channel, Message
+from router.platform.privileged.guard import KEEPS_UNTIL_RECEIVED
+from router.platform.privileged.handed_over import received
 from router.platform.reason import reason
 
 EXIT_TIMEOUT: Final = 15.0
@@ -47,7 +50,8 @@ Done = Callable[[Message | Exception], None]
 class GuardClient:
     """Starts the guard, and sends it requests. See GuardConnection.
 
-    module: the guard's program; `arguments` are passed to it.
+    module: the guard's program; `arguments` are passed to it. acknowledges: whether descriptors are
+    acknowledged, see KEEPS_UNTIL_RECEIVED.
 
     Always true: no request is sent before the one before it is answered. The guard does not read
     while it writes, and either message may be longer than the socket's buffer, so two that are on
@@ -55,7 +59,10 @@ class GuardClient:
     a router that runs calls it only when it has just answered (`when_free`).
     """
 
-    def __init__(self, module: str, arguments: Sequence[str]) -> None:
+    def __init__(
+        self, module: str, arguments: Sequence[str], *, acknowledges: bool = KEEPS_UNTIL_RECEIVED
+    ) -> None:
+        self._acknowledges = acknowledges
         ours, theirs = socket.socketpair()
         with theirs:
             self._process = subprocess.Popen(
@@ -87,7 +94,9 @@ class GuardClient:
         while self._pending:
             self._complete_first()
         self._send(Message([operation, arguments], records=records))
-        return self._receive()
+        reply = self._receive()
+        self._acknowledge(reply)
+        return reply
 
     def begin(
         self, operation: str, records: bytes = b"", /, **arguments: Any
@@ -147,7 +156,7 @@ class GuardClient:
     def open_sockets(self, operation: str, **arguments: Any) -> Iterator[socket.socket]:
         """The sockets that an operation hands over: at least one, perhaps fewer than requested.
         Raises PlatformError, OSError."""
-        yield from _sockets(self.call(operation, **arguments))
+        yield from received(self.call(operation, **arguments))
 
     def open_socket(self, operation: str, **arguments: Any) -> socket.socket:
         """The one socket that an operation hands over. Raises PlatformError, OSError."""
@@ -169,7 +178,7 @@ class GuardClient:
         del self._soon[key]
         if isinstance(reply, Exception):
             raise reply
-        (only,) = _sockets(reply)
+        (only,) = received(reply)
         return only
 
     def call_briefly(self, operation: str, **arguments: Any) -> Message:
@@ -262,7 +271,15 @@ class GuardClient:
             reply = error
         if self._pending:
             self._send(self._pending[0][0])
+        else:
+            self._acknowledge(reply)
         done(reply)
+
+    def _acknowledge(self, reply: Message | Exception) -> None:
+        """By another request, if none follows anyway."""
+        if self._acknowledges and isinstance(reply, Message) and reply.descriptors:
+            with contextlib.suppress(PlatformError):  # the next request, or `dispatch`, reports it
+                self.request("nothing", lambda _: None)
 
     def _receive(self) -> Message:
         self._raise_if_timed_out()
@@ -278,14 +295,6 @@ class GuardClient:
         if "errno" in reply:
             raise OSError(reply["errno"], os.strerror(reply["errno"]))
         return Message(reply["value"], descriptors)
-
-
-def _sockets(reply: Message) -> Iterator[socket.socket]:
-    """Raises OSError if there is none."""
-    if not reply.descriptors:  # the kernel drops those that this process has no room for: unix(7)
-        raise OSError(errno.EMFILE, os.strerror(errno.EMFILE))
-    for descriptor in reply.descriptors:
-        yield socket.socket(fileno=descriptor)
 
 
 def value_callback(done: Callable[[T | PlatformError], None], read: Callable[[Any], T]) -> Done:

@@ -10,7 +10,8 @@ import os
 import select
 import signal
 import socket
-from collections.abc import Callable, Container, Mapping
+import sys
+from collections.abc import Callable, Container, Mapping, Sequence
 from typing import Any, Final, Protocol
 
 from router.platform.base.descriptors import HasFileno
@@ -22,6 +23,10 @@ CONNECTION: Final = 0
 """The descriptor that the guard inherits."""
 LARGEST_REQUEST: Final = 1 << 20
 """Bytes of JSON: 8,192 places to count at are half of it; routes are records."""
+KEEPS_UNTIL_RECEIVED: Final = sys.platform == "darwin"
+"""Whether a descriptor that is on its way has to stay open here. On macOS one that its sender
+closes may be closed to the receiver too (CPython, Lib/multiprocessing/reduction.py, ACKNOWLEDGE;
+its issue 14669), so there the router acknowledges them: see GuardClient."""
 SHOWN: Final = 100
 """Characters of an invalid request that are quoted."""
 
@@ -54,21 +59,28 @@ def serve(operations: Operations) -> int:
         signal.signal(number, signal.SIG_IGN)
     channel = Channel(socket.socket(fileno=CONNECTION), LARGEST_REQUEST)
     channel.enlarge()
+    kept: Sequence[int] = ()
     while _wait_for_request(channel, operations):
         try:
             request = channel.receive()
         except (EOFError, ValueError, OSError):
             break
-        if not _reply(channel, carry_out(operations, request)):
+        _close(kept)  # a further request is sent by a router that has the reply before
+        reply = carry_out(operations, request)
+        kept = reply.descriptors
+        if not _reply(channel, reply):
             break
+        if not KEEPS_UNTIL_RECEIVED:
+            _close(kept)
+            kept = ()
     channel.close()
+    _close(kept)
     return 0 if operations.close() else 1
 
 
 def carry_out(operations: Operations, request: Message) -> Message:
     """The reply to a request: {"value": …}, {"refused": why} or {"errno": number}."""
-    for descriptor in request.descriptors:
-        os.close(descriptor)
+    _close(request.descriptors)
     try:
         name, arguments = request.value
         records = {"records": request.records} if name in operations.with_records else {}
@@ -92,15 +104,17 @@ def _wait_for_request(channel: Channel, operations: Operations) -> bool:
 
 
 def _reply(channel: Channel, reply: Message) -> bool:
-    """Whether it could be sent; closes its descriptors."""
+    """Whether it could be sent."""
     try:
         channel.send(reply)
     except OSError:
         return False
-    finally:
-        for descriptor in reply.descriptors:
-            os.close(descriptor)
     return True
+
+
+def _close(descriptors: Sequence[int]) -> None:
+    for descriptor in descriptors:
+        os.close(descriptor)
 
 
 def _short(value: Any) -> str:

@@ -7,6 +7,7 @@ but for those that do not (Undoable.goes_with_network).
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Final
@@ -16,6 +17,8 @@ from router.platform.privileged.journal import SUFFIX, Journal, Line
 from router.platform.privileged.runtime import remove_runtime_directory
 from router.platform.privileged.undoable import Undoable
 from router.platform.reason import reason
+
+log = logging.getLogger(__name__)
 
 NOT_OURS: Final = (
     "another version of tunrouter wrote it, or it is damaged; let that version clean up, or "
@@ -35,6 +38,15 @@ def clean_up(system: Undoable, directory: Path) -> Iterator[Leftover]:
         except OSError as error:
             yield Leftover(str(path), f"{error.strerror}: check what it is, and delete it")
     remove_runtime_directory(directory)
+
+
+def log_leftover(leftover: Leftover) -> None:
+    if leftover.why is None:
+        log.warning("undone what a killed run had left: %s", leftover.words)
+    else:
+        log.warning(
+            "what a killed run left could not be undone: %s: %s", leftover.words, leftover.why
+        )
 
 
 def _undo(system: Undoable, journal: Journal) -> Iterator[Leftover]:

@@ -13,6 +13,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NamedTuple, Protocol
 
+from router.platform.base.descriptors import HasFileno
 from router.platform.reason import reason
 
 log = logging.getLogger(__name__)
@@ -26,6 +27,14 @@ class Holder(NamedTuple):
 
     pid: int
     program: str
+
+
+class Watched(NamedTuple):
+    """A process whose end another process is to notice: an argument for that one's program, and
+    descriptors that it inherits. See Undoable.watch."""
+
+    words: str
+    inherited: Sequence[int] = ()
 
 
 class Undoable(Protocol):
@@ -57,6 +66,11 @@ class Undoable(Protocol):
 
     def network(self) -> str:
         """What names the present network, and no other before or after it. Raises OSError."""
+        ...
+
+    def watch(self, words: str) -> HasFileno | int | None:
+        """In the process that has got them: what is readable when the process of a Watched has
+        ended; None where that cannot be told. Raises OSError."""
         ...
 
     def lock_holder(self, descriptor: int) -> Holder | None:

@@ -23,10 +23,12 @@ from pathlib import Path
 from struct import Struct
 from typing import Final
 
+from router.platform.base.descriptors import HasFileno
+from router.platform.base.errors import PlatformError
 from router.platform.log import log_to
-from router.platform.privileged.journal import Journal
-from router.platform.privileged.runtime import remove_runtime_directory
-from router.platform.privileged.undoable import Entry, Undoable, as_line, undo_all
+from router.platform.privileged.journal import SUFFIX, Journal
+from router.platform.privileged.runtime import TRIES, RuntimeDirectory, remove_runtime_directory
+from router.platform.privileged.undoable import Entry, Undoable, Watched, as_line, undo_all
 from router.platform.reason import reason
 
 log = logging.getLogger(__name__)
@@ -43,6 +45,21 @@ CONNECTION: Final = 0
 """The descriptor that it inherits."""
 
 
+def start_undoer(
+    system: Undoable, runtime: RuntimeDirectory, tun: str, router: Watched | None = None
+) -> Undoer:
+    """Of the router of a TUN. A former run that ends may remove the directory before the file is
+    in it. Raises PlatformError."""
+    try:
+        for _ in range(TRIES):
+            with contextlib.suppress(FileNotFoundError):
+                return Undoer(system, runtime.make() / (tun + SUFFIX), router)
+        return Undoer(system, runtime.make() / (tun + SUFFIX), router)
+    except OSError as error:
+        why = f"{reason(error)}: {runtime.remedy(error)}"
+        raise PlatformError(f"the journal of changes to undo cannot be written: {why}") from error
+
+
 class Undoer:
     """The guard's end: `record` before each change, `close` to undo them all.
 
@@ -50,9 +67,9 @@ class Undoer:
     lock, so it is held as long as either can undo.
     """
 
-    def __init__(self, system: Undoable, path: Path, router: int | None = None) -> None:
+    def __init__(self, system: Undoable, path: Path, router: Watched | None = None) -> None:
         """system: whose changes they are. path: of the journal, in an existing directory. router:
-        a descriptor that is readable when the router has ended. Raises OSError, PlatformError."""
+        whose end it is to notice. Raises OSError, PlatformError."""
         self._system = system
         self._router = router
         self._entries: list[Entry] = []
@@ -114,7 +131,8 @@ class Undoer:
 
     def _start(self, connection: socket.socket) -> subprocess.Popen[bytes]:
         journal = self._journal
-        watched = [] if self._router is None else [self._router]
+        router = self._router
+        words, inherited = ([], []) if router is None else ([router.words], router.inherited)
         try:
             return subprocess.Popen(
                 [
@@ -124,10 +142,10 @@ class Undoer:
                     self._system.program,
                     str(journal.path),
                     f"{journal.fileno()}",
-                    *map(str, watched),
+                    *words,
                 ],
                 stdin=connection.fileno(),
-                pass_fds=[journal.fileno(), *watched],
+                pass_fds=[journal.fileno(), *inherited],
                 start_new_session=True,
             )
         except OSError:
@@ -157,15 +175,15 @@ def _close_journal(journal: Journal, undone: list[Entry]) -> bool:
 def run(system: Undoable, arguments: Sequence[str]) -> int:
     """The undoer's process: record until the input or the router ends, then undo; the exit status.
 
-    arguments: path and descriptor of the journal, and a descriptor of the router, if there is one.
+    arguments: path and descriptor of the journal, and the words of Watched, if there is one.
     """
     log_to(sys.stderr, os.environ)
     path, descriptor, *watched = arguments
     journal = Journal(system, Path(path), int(descriptor))
-    return _serve(system, journal, int(watched[0]) if watched else None)
+    return _serve(system, journal, system.watch(watched[0]) if watched else None)
 
 
-def _serve(system: Undoable, journal: Journal, router: int | None) -> int:
+def _serve(system: Undoable, journal: Journal, router: HasFileno | int | None) -> int:
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, signal.SIG_IGN)
     entries: list[Entry] = []
@@ -182,7 +200,7 @@ def _serve(system: Undoable, journal: Journal, router: int | None) -> int:
 
 
 def _record_all(
-    system: Undoable, journal: Journal, router: int | None, entries: list[Entry]
+    system: Undoable, journal: Journal, router: HasFileno | int | None, entries: list[Entry]
 ) -> None:
     """Each line of the input, until it ends. Raises OSError; ValueError for an invalid entry."""
     with os.fdopen(CONNECTION, "rb", buffering=0) as lines:
@@ -196,9 +214,9 @@ def _record_all(
                     os.write(CONNECTION, STATUS.pack(number))
 
 
-def _has_input(router: int | None) -> bool:
+def _has_input(router: HasFileno | int | None) -> bool:
     """Wait for input, or its end; False GRACE seconds after the router's end."""
-    sources = [CONNECTION] if router is None else [CONNECTION, router]
+    sources: list[HasFileno | int] = [CONNECTION, *([] if router is None else [router])]
     ready, _, _ = select.select(sources, [], [])
     if CONNECTION not in ready:
         ready, _, _ = select.select([CONNECTION], [], [], GRACE)

@@ -6,6 +6,7 @@ import errno
 from collections.abc import Mapping
 from dataclasses import replace
 from ipaddress import IPv4Interface, IPv6Interface, ip_network
+from pathlib import Path
 from typing import Final
 
 import pytest
@@ -41,6 +42,7 @@ EN0, EN1, VPN, UTUN, LO = 4, 5, 8, 17, 1
 GATEWAY = address_bytes(4, 0xC0A80101)
 ADDRESSES: Final = (IPv4Interface("192.168.7.1/30"), IPv6Interface("fd77::1/126"))
 LABEL: Final = Label(1400)
+DIRECTORY: Final = Path("/var/run/tunrouter")
 
 
 def network(text: str) -> tuple[int, int, int]:
@@ -96,7 +98,7 @@ class Mac:
     def end(self) -> None:
         """As the undoer does, and then the kernel."""
         for entry in reversed(self.recorded):
-            undo(self.kernel, parse_entry(as_line(entry)))
+            undo(self.kernel, parse_entry(as_line(entry), DIRECTORY))
         self.kernel.remove_link(UTUN)
 
 
@@ -326,7 +328,7 @@ def test_what_another_program_has_changed_is_not_undone(mac: Mac, change: str) -
 )
 def test_a_record_that_no_run_has_written_is_refused(line: bytes) -> None:
     with pytest.raises(ValueError, match="not a record"):
-        parse_entry(line)
+        parse_entry(line, DIRECTORY)
 
 
 def test_the_primary_default_is_the_unscoped_one(mac: Mac) -> None:

@@ -17,6 +17,7 @@ from router.platform.darwin.utun import UtunDevice
 from router.platform.privileged.journal import Journal
 from router.platform.privileged.leftovers import clean_up
 from router.platform.privileged.undoer import Undoer
+from tests.unit.darwin.fake_processes import processes
 from tests.unit.darwin.test_routes import ADDRESSES, UTUN, VPN, Mac, key
 
 DEFAULTS = {key("0.0.0.0/0", scope=VPN), key("::/0", scope=VPN)}
@@ -35,7 +36,7 @@ def journal(tmp_path: Path) -> Path:
 
 def killed_run(mac: Mac, journal: Path) -> None:
     """Guard and undoer are killed: nothing is undone, and nothing has the file locked."""
-    left = Journal.create(DarwinUndoable(mac.kernel), journal)
+    left = Journal.create(DarwinUndoable(mac.kernel, processes()), journal)
     device = UtunDevice(-1, name="utun11", index=UTUN, mtu=1500)
     routes = DarwinRoutes(mac.kernel, device, ADDRESSES, left.write)
     routes.prepare_interface(read_interfaces(mac.kernel)["utun3"])
@@ -45,7 +46,7 @@ def killed_run(mac: Mac, journal: Path) -> None:
 
 def test_the_guard_undoes_what_a_killed_undoer_cannot(journal: Path) -> None:
     mac = Mac()
-    undoer = Undoer(DarwinUndoable(mac.kernel), journal)
+    undoer = Undoer(DarwinUndoable(mac.kernel, processes()), journal)
     device = UtunDevice(-1, name="utun11", index=UTUN, mtu=1500)
     routes = DarwinRoutes(mac.kernel, device, ADDRESSES, undoer.record)
     routes.prepare_interface(read_interfaces(mac.kernel)["utun3"])
@@ -60,7 +61,7 @@ def test_the_guard_undoes_what_a_killed_undoer_cannot(journal: Path) -> None:
 def test_what_killed_processes_have_left_is_cleaned_up(journal: Path) -> None:
     mac = Mac()
     killed_run(mac, journal)
-    assert list(clean_up(DarwinUndoable(mac.kernel), journal.parent)) == LEFT
+    assert list(clean_up(DarwinUndoable(mac.kernel, processes()), journal.parent)) == LEFT
     assert mac.kernel.table == mac.before
     assert not journal.parent.exists()
 
@@ -69,7 +70,7 @@ def test_after_another_boot_there_is_nothing_to_undo(journal: Path) -> None:
     mac = Mac()
     killed_run(mac, journal)
     mac.kernel.boot = "another"
-    assert list(clean_up(DarwinUndoable(mac.kernel), journal.parent)) == []
+    assert list(clean_up(DarwinUndoable(mac.kernel, processes()), journal.parent)) == []
     assert set(mac.kernel.table) >= DEFAULTS, "a route like ours is another program's by now"
     assert not journal.parent.exists()
 
@@ -79,7 +80,7 @@ def test_a_record_of_another_version_is_named_and_stays(journal: Path) -> None:
     killed_run(mac, journal)
     written = journal.read_bytes() + b'{"undo": "rule"}\n'
     journal.write_bytes(written)
-    strange, *undone = clean_up(DarwinUndoable(mac.kernel), journal.parent)
+    strange, *undone = clean_up(DarwinUndoable(mac.kernel, processes()), journal.parent)
     assert undone == LEFT
     assert strange.why is not None
     assert "not a record of this router" in strange.why

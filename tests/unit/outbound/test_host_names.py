@@ -18,7 +18,7 @@ from router.platform.base.descriptors import HasFileno
 from router.platform.base.errors import PlatformError
 from router.platform.base.processes import Pipe
 from router.platform.host_names import Resolved, parse, resolve
-from router.platform.linux.operations.arguments import check_host_name
+from router.platform.privileged.arguments import check_host_name
 from tests.unit.examples import examples
 
 ONE, TWO = bytes((192, 0, 2, 1)), bytes((192, 0, 2, 2))

@@ -13,10 +13,10 @@ import pytest
 
 from router.platform.base.errors import PlatformError
 from router.platform.linux.operations.all import LinuxOperations
-from router.platform.linux.operations.started import START_BURST
-from router.platform.linux.reread import Program
 from router.platform.privileged.channel import Message
 from router.platform.privileged.guard import carry_out
+from router.platform.privileged.program import Program
+from router.platform.privileged.started import START_BURST
 
 LO = {"name": "lo", "index": 1}
 OFFLOADS = {"offloads": False}

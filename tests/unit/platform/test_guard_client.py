@@ -35,7 +35,7 @@ while True:
     elif name == "nothing":
         channel.send(Message({{"value": None}}))
     elif name == "open":
-        channel.send(Message({{"value": None}}, [0]))
+        channel.send(Message({{"value": [[{socket.AF_UNIX:d}, {socket.SOCK_STREAM:d}, 0]]}}, [0]))
     else:
         channel.send(Message({{name: arguments["of"]}}))
 """
@@ -293,3 +293,35 @@ def test_a_guard_that_hangs_is_noticed_without_waiting(
     guard.when_free(replies.append)
     assert len(replies) == 3
     assert all(isinstance(reply, PlatformError) for reply in replies)
+
+
+def test_descriptors_are_acknowledged_where_that_is_needed(
+    guard: GuardClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """By a request after the reply; none is sent where one follows anyway, or without any."""
+    asked: list[str] = []
+    send = guard._send
+
+    def note(request: Message) -> None:
+        asked.append(request.value[0])
+        send(request)
+
+    monkeypatch.setattr(guard, "_acknowledges", True)
+    monkeypatch.setattr(guard, "_send", note)
+    guard.open_socket("open").close()
+    assert asked == ["open", "nothing"]
+    guard.call("echo")
+    assert asked == ["open", "nothing", "echo"]
+    replies: list[object] = []
+    guard.request("open", replies.append)
+    guard.request("echo", replies.append)
+    wait_for(lambda: len(replies) == 2, guard)
+    assert asked[3:] == ["open", "echo"]
+    assert isinstance(replies[0], Message)
+    os.close(replies[0].descriptors[0])
+
+
+def wait_for(is_there: Callable[[], bool], guard: GuardClient) -> None:
+    while not is_there():
+        assert guard._channel.is_readable(BOUND_S)
+        guard.dispatch()

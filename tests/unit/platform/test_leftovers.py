@@ -23,7 +23,6 @@ from router.platform.linux.entries import (
     recorded_rule,
     route_entry,
     rule_entry,
-    socket_entry,
     sysctl_entry,
     tun_entry,
 )
@@ -33,6 +32,7 @@ from router.platform.linux.netlink.single_routes import SingleRoute
 from router.platform.linux.runtime import namespace_identity
 from router.platform.linux.undoable import LINUX
 from router.platform.privileged.journal import Journal
+from router.platform.privileged.socket_files import socket_entry
 from router.platform.privileged.undoable import Entry, as_line
 from tests.unit.examples import examples
 

@@ -4,26 +4,24 @@ from __future__ import annotations
 
 from pathlib import Path
 
-import pytest
+from router.platform.linux.undoable import LINUX
+from router.platform.privileged.runtime import RuntimeDirectory
+from router.platform.privileged.undoer import start_undoer
 
-from router.platform.linux.operations import tun
+
+class Removed(RuntimeDirectory):
+    """Another router removes it the first time."""
+
+    def make(self) -> Path:
+        if not self.path().parent.exists():
+            self.path().parent.mkdir()
+            return self.path()
+        return super().make()
 
 
-def test_a_directory_that_a_former_run_removes_is_made_again(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    made: list[Path] = []
-
-    def make() -> Path:
-        directory = tmp_path / "net-1"
-        if made:
-            directory.mkdir(parents=True)
-        made.append(directory)
-        return directory
-
-    monkeypatch.setattr(tun, "make_runtime_directory", make)
-    undoer = tun.start_undoer("tun11")
-    assert len(made) == 2
-    assert (made[1] / "tun11.undo").exists()
+def test_a_directory_that_a_former_run_removes_is_made_again(tmp_path: Path) -> None:
+    directory = tmp_path / "run" / "net-1"
+    undoer = start_undoer(LINUX, Removed(lambda: (directory,), ""), "tun11")
+    assert (directory / "tun11.undo").exists()
     assert undoer.close()
-    assert not made[1].exists()
+    assert not directory.exists()

@@ -9,8 +9,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from router.platform.base.errors import PlatformError
-from router.platform.linux.prefix_records import RECORD, pack_records, unpack_records
-from router.platform.linux.route_message import pack_routes, unpack_routes
+from router.platform.privileged.prefix_records import RECORD, pack_records, unpack_records
+from router.platform.privileged.route_message import pack_routes, unpack_routes
 from router.policy.prefixes import HOST_MASKS, WIDTHS
 from router.policy.routes.capture import Label, Route
 from tests.unit.examples import examples

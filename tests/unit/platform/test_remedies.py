@@ -10,8 +10,7 @@ import pytest
 
 from router.cli import run as run_command
 from router.platform.linux import guard, undoable
-from router.platform.linux.runtime import FULL
-from router.platform.linux.runtime import remedy as remedy_of_run
+from router.platform.linux.runtime import FULL, RUNTIME
 from router.platform.linux.undoable import LINUX
 from router.platform.privileged.journal import Journal
 from router.platform.privileged.undoer import Undoer
@@ -21,11 +20,11 @@ from router.platform.reason import REMEDIES, reason, remedy
 @pytest.mark.parametrize("number", [*REMEDIES, errno.EIO], ids=errno.errorcode.get)
 def test_each_refusal_has_a_remedy(number: int) -> None:
     assert remedy(OSError(number, ""))
-    assert "`" in remedy_of_run(OSError(number, ""))
+    assert "`" in RUNTIME.remedy(OSError(number, ""))
 
 
 def test_a_full_file_system_is_looked_for_where_the_files_are() -> None:
-    assert remedy_of_run(OSError(errno.ENOSPC, "")) == FULL
+    assert RUNTIME.remedy(OSError(errno.ENOSPC, "")) == FULL
 
 
 def test_a_router_that_cannot_start_its_guard_says_what_to_do(

@@ -206,13 +206,13 @@ def test_a_process_that_has_entered_it() -> None:
 
 LEAVE = """
 import errno, fcntl, os, sys, termios
-from router.platform.linux.sandbox import enter
+from router.platform.terminal import leave_terminal
 child = os.fork()
 if child:
     os._exit(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]))
 os.close(os.open("/dev/tty", os.O_RDWR))
 group = os.tcgetpgrp(0)
-enter.leave_terminal()
+leave_terminal()
 assert os.getpgrp() == group, "the terminal's signals still arrive"
 try:
     os.open("/dev/tty", os.O_RDWR)

@@ -15,6 +15,7 @@ from router.platform.base.errors import PlatformError
 from router.platform.linux.client.udp_pool import PORTION, UdpPool
 from router.platform.privileged.channel import Message
 from router.platform.privileged.client import Done
+from router.platform.privileged.handed_over import handed_over
 
 
 class MemoryGuard:
@@ -29,7 +30,7 @@ class MemoryGuard:
 
     def answer(self, count: int = PORTION) -> None:
         done, version = self.later.pop(0)
-        done(Message(None, [self._open(version).detach() for _ in range(count)]))
+        done(handed_over(*(self._open(version) for _ in range(count))))
 
     @staticmethod
     def _open(version: int) -> socket.socket:

@@ -19,12 +19,13 @@ from pathlib import Path
 import pytest
 
 from router.platform.base.errors import PlatformError
-from router.platform.linux.entries import socket_entry, sysctl_entry
+from router.platform.linux.entries import sysctl_entry
 from router.platform.linux.undoable import LINUX
 from router.platform.privileged import journal as journals
 from router.platform.privileged import undoer as undoers
 from router.platform.privileged.journal import Journal
-from router.platform.privileged.undoable import Entry, as_line
+from router.platform.privileged.socket_files import socket_entry
+from router.platform.privileged.undoable import Entry, Watched, as_line
 from router.platform.privileged.undoer import Undoer
 
 LOCKED = """
@@ -260,7 +261,7 @@ def test_the_end_of_the_router_ends_the_input_of_a_guard_that_hangs(
 
 def test_an_undoer_is_told_of_the_router(journal: Path, change: Entry) -> None:
     router, process = os.pipe()
-    undoer = Undoer(LINUX, journal, router)
+    undoer = Undoer(LINUX, journal, Watched(str(router), [router]))
     os.close(process)
     undoer.record(change)
     assert undoer.close()

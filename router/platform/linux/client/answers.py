@@ -10,8 +10,8 @@ from collections.abc import Collection
 from router.platform.base.answers import NumberedPrefix, Place
 from router.platform.base.errors import PlatformError
 from router.platform.linux.answer_counters import COUNTER, MOST_NUMBERS
-from router.platform.linux.prefix_records import pack_records
 from router.platform.privileged.client import GuardClient
+from router.platform.privileged.prefix_records import pack_records
 
 
 class LinuxAnswerCounters:

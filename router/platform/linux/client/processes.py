@@ -1,40 +1,32 @@
-"""The router's process: its privileges, its limits, and the processes that the guard starts."""
+"""The router's process: its privileges and its limits."""
 
 from __future__ import annotations
 
-import contextlib
 import errno
 import logging
 import resource
 import socket
-from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
 from router.platform.account import become
 from router.platform.base.errors import PlatformError
 from router.platform.linux.sandbox import enter
 from router.platform.linux.sockets import bind_to_device
-from router.platform.privileged.channel import Message
-from router.platform.privileged.client import GuardClient
-from router.platform.program_output import Output
+from router.platform.privileged.processes import GuardedProcesses
 from router.platform.reason import reason
+from router.platform.terminal import leave_terminal
 
 log = logging.getLogger(__name__)
-
-Started = Callable[[Output | PlatformError], None]
 
 ROOT: Final = "root"
 
 
-class LinuxProcesses:
+class LinuxProcesses(GuardedProcesses):
     """See Processes."""
 
-    def __init__(self, guard: GuardClient) -> None:
-        self._guard = guard
-
     def drop_privileges(self, user: str) -> None:
-        enter.leave_terminal()
+        leave_terminal()
         if user != ROOT:
             enter.empty_bounding_set()
         become(user)
@@ -48,56 +40,6 @@ class LinuxProcesses:
                 "was taken over could make those of any program of user %s",
                 *(reason(error), user),
             )
-
-    def guard(self) -> GuardClient:
-        return self._guard
-
-    def start_reread(self) -> Output:
-        (output,) = self._guard.call("start_reread").descriptors
-        return Output(output)
-
-    def start_watch(self) -> Output:
-        (output,) = self._guard.call("start_watch").descriptors
-        return Output(output)
-
-    def start_resolver(self, host: str, done: Started) -> None:
-        self._start("start_resolver", done, host=host)
-
-    def start_explain(
-        self,
-        question: Mapping[str, str | int | None],
-        done: Started,
-    ) -> None:
-        self._start("start_explain", done, **question)
-
-    def start_web(
-        self,
-        host: str,
-        port: int,
-        token: str | None,
-        done: Started,
-    ) -> None:
-        self._start("start_web", done, host=host, port=port, token=token)
-
-    def end_web(self) -> None:
-        with contextlib.suppress(PlatformError):  # a guard that has ended has ended it too
-            self._guard.request("end_web", lambda _: None)
-
-    def _start(self, operation: str, done: Started, **arguments: Any) -> None:
-        def started(reply: Message | Exception) -> None:
-            if isinstance(reply, Message):
-                (output,) = reply.descriptors
-                done(Output(output))
-            else:
-                done(PlatformError(reason(reply)))
-
-        try:
-            self._guard.request(operation, started, **arguments)
-        except PlatformError as error:
-            done(error)
-
-    def control_socket(self) -> socket.socket:
-        return self._guard.open_socket("control_socket")
 
     def raise_descriptor_limit(self) -> int:
         _, most = resource.getrlimit(resource.RLIMIT_NOFILE)

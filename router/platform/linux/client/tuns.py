@@ -10,10 +10,11 @@ from pathlib import Path
 from router.platform.base.errors import PlatformError
 from router.platform.base.processes import Leftover
 from router.platform.base.tun import TunDevice
-from router.platform.linux.runtime import runtime_directory
+from router.platform.linux.runtime import RUNTIME
 from router.platform.linux.tun import LinuxTun
 from router.platform.privileged.client import GuardClient
 from router.platform.privileged.journal import SUFFIX
+from router.platform.privileged.leftovers import log_leftover
 
 log = logging.getLogger(__name__)
 
@@ -39,20 +40,11 @@ class LinuxTuns:
             addresses=[str(address) for address in addresses],
             offloads=self._offloads,
         )
-        self.journal = runtime_directory() / (tun["name"] + SUFFIX)
+        self.journal = RUNTIME.path() / (tun["name"] + SUFFIX)
         for leftover in leftovers:
-            _log(Leftover(*leftover))
+            log_leftover(Leftover(*leftover))
         if not descriptors:
             raise PlatformError("no descriptor is left for the TUN device: raise `ulimit -n`")
         if len(descriptors) == 1:
             log.info("%s has one queue for all: the kernel takes no second one", tun["name"])
         return LinuxTun(*descriptors, mtu=mtu, **tun)
-
-
-def _log(leftover: Leftover) -> None:
-    if leftover.why is None:
-        log.warning("undone what a killed run had left: %s", leftover.words)
-    else:
-        log.warning(
-            "what a killed run left could not be undone: %s: %s", leftover.words, leftover.why
-        )

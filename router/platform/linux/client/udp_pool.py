@@ -16,6 +16,7 @@ from router.platform.linux.datagrams import BUFFER
 from router.platform.linux.sockets import enlarge_buffers
 from router.platform.privileged.channel import Message
 from router.platform.privileged.client import GuardClient
+from router.platform.privileged.handed_over import received
 
 PORTION: Final = 16
 """Sockets requested at a time; the pool is refilled when as few are left."""
@@ -49,8 +50,8 @@ class UdpPool:
     def _refill(self, reply: Message | Exception) -> None:
         """An error is not reported here: `take` requests again."""
         self._is_requested = False
-        if isinstance(reply, Message):
-            self._unused += (socket.socket(fileno=each) for each in reply.descriptors)
+        if isinstance(reply, Message) and reply.descriptors:
+            self._unused += received(reply)
 
     def _own(self) -> socket.socket:
         sock = socket.socket(FAMILY[self._arguments["version"]], socket.SOCK_DGRAM)

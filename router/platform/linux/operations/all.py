@@ -10,10 +10,11 @@ from router.platform.linux.operations.answers import AnswerOperations
 from router.platform.linux.operations.host_rules import host_rules, request_of, watch_host_rules
 from router.platform.linux.operations.interfaces import InterfaceOperations
 from router.platform.linux.operations.sockets import SocketOperations
-from router.platform.linux.operations.started import StartedPrograms
 from router.platform.linux.operations.tun import TunOperations
 from router.platform.linux.process_descriptor import process_descriptor
 from router.platform.privileged.channel import Message
+from router.platform.privileged.started import StartedPrograms
+from router.platform.privileged.undoable import Watched
 from router.platform.privileged.undoer import Undoer
 
 
@@ -22,7 +23,7 @@ class LinuxOperations:
 
     def __init__(self, reread: Sequence[str], explain: Sequence[str]) -> None:
         self.router = process_descriptor(os.getppid())
-        tun = TunOperations(self.router)
+        tun = TunOperations(self._watched())
         interfaces = InterfaceOperations(tun)
         sockets = SocketOperations(tun)
         answers = AnswerOperations()
@@ -57,6 +58,9 @@ class LinuxOperations:
             "end_web": started.end_web,
             "nothing": lambda: Message(None),
         }
+
+    def _watched(self) -> Watched | None:
+        return None if self.router is None else Watched(str(self.router), [self.router])
 
     @property
     def undoer(self) -> Undoer | None:

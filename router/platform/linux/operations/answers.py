@@ -10,14 +10,14 @@ from router.config.interfaces import interface_fault
 from router.platform.base.answers import NumberedPrefix, Place
 from router.platform.base.errors import PlatformError
 from router.platform.linux.answer_counters import MOST_NUMBERS, AnswerFilters, allow_memory
-from router.platform.linux.operations.arguments import (
+from router.platform.privileged.arguments import (
     MOST_INDEX,
     check_address,
     check_number,
     invalid,
 )
-from router.platform.linux.prefix_records import unpack_records
 from router.platform.privileged.channel import Message
+from router.platform.privileged.prefix_records import unpack_records
 
 
 class AnswerOperations:

@@ -5,10 +5,11 @@ from __future__ import annotations
 from router.platform.base.errors import PlatformError
 from router.platform.linux.endpoints import EndpointMemory
 from router.platform.linux.netlink.neighbours import resolve
-from router.platform.linux.operations.arguments import MOST_INDEX, check_interface, check_number
+from router.platform.linux.operations.interface_argument import check_interface
 from router.platform.linux.operations.tun import TunOperations
 from router.platform.linux.prepared_interface import give_default_route, loosen_rp_filter
 from router.platform.linux.present import present_endpoints
+from router.platform.privileged.arguments import MOST_INDEX, check_number
 from router.platform.privileged.channel import Message
 from router.platform.reason import reason
 

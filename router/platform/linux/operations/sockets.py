@@ -6,20 +6,22 @@ import socket
 from typing import Final
 
 from router.platform.families import FAMILY
-from router.platform.linux.control_socket import control_socket
 from router.platform.linux.datagrams import BUFFER
 from router.platform.linux.frame_socket import ETHERTYPE
-from router.platform.linux.operations.arguments import (
+from router.platform.linux.operations.interface_argument import check_interface
+from router.platform.linux.operations.tun import TunOperations
+from router.platform.linux.runtime import RUNTIME
+from router.platform.linux.sockets import enlarge_buffers, frame_socket, icmp_socket, raw_socket
+from router.platform.linux.tcp import listening_socket
+from router.platform.privileged.arguments import (
     check_address,
-    check_interface,
     check_number,
     check_version,
     invalid,
 )
-from router.platform.linux.operations.tun import TunOperations
-from router.platform.linux.sockets import enlarge_buffers, frame_socket, icmp_socket, raw_socket
-from router.platform.linux.tcp import listening_socket
 from router.platform.privileged.channel import MOST_DESCRIPTORS, Message
+from router.platform.privileged.control_socket import control_socket
+from router.platform.privileged.handed_over import handed_over
 
 ECHO_IDS: Final = 1 << 16
 
@@ -36,27 +38,27 @@ class SocketOperations:
         check_interface(name, index)
         check_number(first_id, 0, check_number(after_last, 1, ECHO_IDS) - 1)
         echo_ids = range(first_id, after_last)
-        return _handed_over(icmp_socket(check_version(version), name, echo_ids))
+        return handed_over(icmp_socket(check_version(version), name, echo_ids))
 
     def raw_socket(self, version: int, name: str, index: int, address: str) -> Message:
         check_interface(name, index)
         source = check_address(address)
         if source.version != check_version(version):
             raise invalid(f"an IPv{version} address", address)
-        return _handed_over(raw_socket(version, name, str(source)))
+        return handed_over(raw_socket(version, name, str(source)))
 
     def frame_socket(self, name: str, index: int, protocol: int) -> Message:
         check_interface(name, index)
         if protocol not in (0, *ETHERTYPE.values()):
             raise invalid("the EtherType of an IP version", protocol)
-        return _handed_over(frame_socket(name, protocol))
+        return handed_over(frame_socket(name, protocol))
 
     def listening_socket(self, address: str) -> Message:
         """At an address of the TUN."""
         wanted = check_address(address)
         if all(wanted != each.ip for each in self._tun.addresses):
             raise invalid(f"an address of {self._tun.name or 'a TUN'}", address)
-        return _handed_over(listening_socket(self._tun.name, self._tun.index, str(wanted)))
+        return handed_over(listening_socket(self._tun.name, self._tun.index, str(wanted)))
 
     def udp_sockets(self, version: int, number: int) -> Message:
         """Sockets with larger buffers than other users may have, not bound to anything yet."""
@@ -67,11 +69,7 @@ class SocketOperations:
         ]
         for sock in sockets:
             enlarge_buffers(sock, BUFFER)
-        return _handed_over(*sockets)
+        return handed_over(*sockets)
 
     def control_socket(self) -> Message:
-        return _handed_over(control_socket(self._tun.name, self._tun.opened_undoer()))
-
-
-def _handed_over(*sockets: socket.socket) -> Message:
-    return Message(None, [sock.detach() for sock in sockets])
+        return handed_over(control_socket(RUNTIME, self._tun.name, self._tun.opened_undoer()))

@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-import contextlib
 import errno
 from collections.abc import Iterable, Sequence
-from ipaddress import ip_interface
-from typing import Any, Final
+from typing import Any
 
-from router.config.interfaces import interface_fault
 from router.config.schema import MAXIMUM_MTU, MINIMUM_MTU
 from router.platform.base.errors import PlatformError
 from router.platform.base.routes import ReconcileResult
@@ -20,31 +17,31 @@ from router.platform.linux.netlink.addresses import Address
 from router.platform.linux.netlink.links import get_link_named
 from router.platform.linux.netlink.request import request
 from router.platform.linux.netlink.table_entry import TableEntry
-from router.platform.linux.operations.arguments import check_number, invalid
 from router.platform.linux.operations.conflicts import check_addresses_free, name_conflict
 from router.platform.linux.reconcile import install_routes, present_routes, reconcile_routes
-from router.platform.linux.route_message import unpack_routes
-from router.platform.linux.runtime import TRIES, make_runtime_directory
-from router.platform.linux.runtime import remedy as remedy_of_run
+from router.platform.linux.runtime import RUNTIME
 from router.platform.linux.tun import open_tun
 from router.platform.linux.tun_interface.interface import TunInterface
 from router.platform.linux.undoable import LINUX
+from router.platform.privileged.arguments import (
+    check_interface_name,
+    check_number,
+    check_tun_addresses,
+)
 from router.platform.privileged.channel import Message
-from router.platform.privileged.journal import SUFFIX
-from router.platform.privileged.undoer import Undoer
+from router.platform.privileged.route_message import unpack_routes
+from router.platform.privileged.undoable import Watched
+from router.platform.privileged.undoer import Undoer, start_undoer
 from router.platform.reason import reason, remedy
 from router.policy.prefixes import format_prefix
 from router.policy.routes.capture import Route
-
-MOST_ADDRESSES: Final = 2
-"""One of each family."""
 
 
 class TunOperations:
     """Of the one TUN. `name`, `index` and `addresses` are its own once it is open. router: see
     Operations."""
 
-    def __init__(self, router: int | None) -> None:
+    def __init__(self, router: Watched | None) -> None:
         self.undoer: Undoer | None = None
         self.name = ""
         self.index = 0
@@ -60,16 +57,16 @@ class TunOperations:
         whether it is undone, and the descriptors, of which the guard keeps none."""
         if self.undoer is not None:
             raise PlatformError(f"there is a TUN device already, {self.name}")
-        if name is not None and (not isinstance(name, str) or interface_fault(name) is not None):
-            raise invalid("the name of an interface", name)
+        if name is not None:
+            check_interface_name(name)
         check_number(mtu, MINIMUM_MTU, MAXIMUM_MTU)
-        configured = _checked_addresses(addresses)
+        configured = check_tun_addresses(addresses)
         leftovers = list(clean_up())
         self._check_free(name, addresses)
         tun = open_tun(name, mtu, offloads)
         self.name, self.index = tun.name, tun.index
         try:
-            self.undoer = start_undoer(tun.name, self._router)
+            self.undoer = start_undoer(LINUX, RUNTIME, tun.name, self._router)
             self.undoer.record(tun_entry(tun.name, tun.index))
             self._interface = TunInterface(tun, configured)
             self._interface.configure()
@@ -179,26 +176,3 @@ def _is_taken(name: str) -> bool:
             raise
         return False
     return True
-
-
-def start_undoer(tun: str, router: int | None = None) -> Undoer:
-    """A former run that ends may remove the directory before the file is in it. Raises
-    PlatformError."""
-    try:
-        for _ in range(TRIES):
-            with contextlib.suppress(FileNotFoundError):
-                return Undoer(LINUX, make_runtime_directory() / (tun + SUFFIX), router)
-        return Undoer(LINUX, make_runtime_directory() / (tun + SUFFIX), router)
-    except OSError as error:
-        why = f"{reason(error)}: {remedy_of_run(error)}"
-        raise PlatformError(f"the journal of changes to undo cannot be written: {why}") from error
-
-
-def _checked_addresses(addresses: Any) -> Sequence[Address]:
-    """Raises PlatformError."""
-    if not isinstance(addresses, list) or not 0 < len(addresses) <= MOST_ADDRESSES:
-        raise invalid("the addresses of a TUN", addresses)
-    try:
-        return [ip_interface(address if isinstance(address, str) else "") for address in addresses]
-    except ValueError:
-        raise invalid("the addresses of a TUN", addresses) from None

@@ -8,7 +8,6 @@ from __future__ import annotations
 import contextlib
 import ctypes
 import errno
-import fcntl
 import os
 import platform
 from collections.abc import Collection
@@ -35,24 +34,8 @@ CAP_HEADER: Final = Struct("=Ii")
 CAP_DATA_SIZE: Final = 24
 """linux/capability.h: struct __user_cap_header_struct, and two of __user_cap_data_struct."""
 THIS_PROCESS: Final = 0
-TIOCNOTTY: Final = 0x5422
-TERMINAL: Final = "/dev/tty"
 
 _libc = ctypes.CDLL(None, use_errno=True)
-
-
-def leave_terminal() -> None:
-    """Have no controlling terminal any more, so that TIOCSTI and the like are refused for any
-    terminal; it still sends its signals (Ctrl-C). The leader of a session keeps it, since for all
-    of its processes it would be gone."""
-    if os.getsid(0) == os.getpid():
-        return
-    with contextlib.suppress(OSError):  # there is none
-        terminal = os.open(TERMINAL, os.O_RDWR | os.O_NOCTTY | os.O_CLOEXEC)
-        try:
-            fcntl.ioctl(terminal, TIOCNOTTY)
-        finally:
-            os.close(terminal)
 
 
 def empty_bounding_set() -> None:

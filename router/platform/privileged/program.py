@@ -11,6 +11,7 @@ import contextlib
 import fcntl
 import os
 import subprocess
+import sys
 from collections.abc import Sequence
 from typing import Final
 
@@ -37,8 +38,9 @@ class Program:
         """
         self.end()
         output, into = os.pipe()
-        with contextlib.suppress(OSError):
-            fcntl.fcntl(output, fcntl.F_SETPIPE_SZ, CAPACITY)
+        if sys.platform == "linux":  # elsewhere the system enlarges it by itself
+            with contextlib.suppress(OSError):
+                fcntl.fcntl(output, fcntl.F_SETPIPE_SZ, CAPACITY)
         try:
             self._process = subprocess.Popen(
                 [*self._command, *arguments],

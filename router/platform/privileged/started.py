@@ -10,21 +10,20 @@ import json
 import sys
 import time
 from collections.abc import Sequence
-from typing import Any, Final
+from typing import Any, Final, Protocol
 
 from router.config.listen import BadListenError, check_reach, token_fault
 from router.flows.limiter import TokenBucket
 from router.platform.base.errors import PlatformError
-from router.platform.linux.operations.arguments import (
+from router.platform.privileged.arguments import (
     check_address,
     check_host_name,
     check_number,
     check_one_of,
     invalid,
 )
-from router.platform.linux.operations.tun import TunOperations
-from router.platform.linux.reread import Program
 from router.platform.privileged.channel import Message
+from router.platform.privileged.program import Program
 
 STARTS_PER_SECOND: Final = 2
 START_BURST: Final = 20
@@ -34,11 +33,17 @@ PROTOCOLS: Final = ("icmp", "tcp", "udp")
 LAST_PORT: Final = 65535
 
 
+class HasName(Protocol):
+    """The TUN; `name` is empty before it is open."""
+
+    name: str
+
+
 class StartedPrograms:
     """reread: the command of what reads the rules file again, or watches it. explain: that of what
     explains by it."""
 
-    def __init__(self, tun: TunOperations, reread: Sequence[str], explain: Sequence[str]) -> None:
+    def __init__(self, tun: HasName, reread: Sequence[str], explain: Sequence[str]) -> None:
         self._tun = tun
         self._reread = Program(reread)
         self._watch = Program(reread)

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Sequence
 from typing import Any, Final
 
 from router.platform.base.errors import PlatformError
-from router.platform.linux.prefix_records import pack_records, unpack_records
+from router.platform.privileged.prefix_records import pack_records, unpack_records
 from router.policy.prefixes import WIDTHS
 from router.policy.routes.capture import Label, Route
 

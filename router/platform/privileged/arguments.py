@@ -9,40 +9,45 @@ Must not know: what is requested.
 
 from __future__ import annotations
 
-import errno
 from collections.abc import Sequence
-from ipaddress import IPv4Address, IPv6Address, ip_address
+from ipaddress import (
+    IPv4Address,
+    IPv4Interface,
+    IPv6Address,
+    IPv6Interface,
+    ip_address,
+    ip_interface,
+)
 from typing import Any, Final
 
 from router.config.host_names import is_host_name
 from router.config.interfaces import interface_fault
 from router.platform.base.errors import PlatformError
-from router.platform.linux.interface_requests import flags_of, index_of
 
 BETWEEN_COMMANDS: Final = "--then--"
 """In the arguments of the guard's program: between the command that reads the rules file again and
 the one that explains."""
 MOST_INDEX: Final = 0x7FFFFFFF
-IFF_LOOPBACK: Final = 8
-"""linux/if.h"""
+MOST_ADDRESSES: Final = 2
+"""One of each family."""
 SHOWN: Final = 60
 
 
-def check_interface(name: Any, index: Any) -> None:
-    """An interface that there is, by both; not the loopback interface, from which packets would
-    seem to be those of this machine's own programs."""
-    if not isinstance(name, str) or interface_fault(name) is not None:
-        raise invalid("the name of an interface", name)
+def check_interface_name(value: Any) -> str:
+    """One that an interface may have."""
+    if not isinstance(value, str) or interface_fault(value) is not None:
+        raise invalid("the name of an interface", value)
+    return value
+
+
+def check_tun_addresses(value: Any) -> Sequence[IPv4Interface | IPv6Interface]:
+    """At least one, and at most one of each family."""
+    if not isinstance(value, list) or not 0 < len(value) <= MOST_ADDRESSES:
+        raise invalid("the addresses of a TUN", value)
     try:
-        found, flags = index_of(name), flags_of(name)
-    except OSError as error:
-        if error.errno != errno.ENODEV:
-            raise
-        found = flags = 0
-    if not found or found != check_number(index, 1, MOST_INDEX):
-        raise PlatformError(f"interface {name} is gone")
-    if flags & IFF_LOOPBACK:
-        raise PlatformError(f"{name} is the loopback interface, which is no way out")
+        return [ip_interface(address if isinstance(address, str) else "") for address in value]
+    except ValueError:
+        raise invalid("the addresses of a TUN", value) from None
 
 
 def check_version(value: Any) -> int:
