@@ -19,7 +19,7 @@ from router.engine.loop import Loop
 from router.engine.policy_log import log_policies
 from router.engine.routes.installed import InstalledRoutes
 from router.platform.base.errors import PlatformError
-from router.platform.base.facts import Changes, Facts
+from router.platform.base.facts import Changes, Facts, NetworkChanges
 from router.platform.base.processes import GuardConnection
 from router.platform.reason import reason
 
@@ -37,7 +37,7 @@ class InterfaceEvents:
 
     def __init__(
         self,
-        changes: Changes,
+        changes: NetworkChanges,
         neighbours: Changes,
         facts: Facts,
         guard: GuardConnection,
@@ -55,7 +55,7 @@ class InterfaceEvents:
         self._settling = False
         self._neighbours = neighbours
         self._facts = facts
-        self._concerns_routes = False
+        self._concerns_routes = self._address_removed = False
         loop.watch(changes, self._notified)
         loop.watch(neighbours, self._neighbours_changed)
 
@@ -64,11 +64,12 @@ class InterfaceEvents:
         self._parts.senders.forget_next_hops()
 
     def _notified(self) -> None:
-        routes = self._changes.drain()
+        routes, address_removed = self._changes.drain()
+        self._address_removed |= address_removed
         self._concerns_routes |= routes is None or any(map(self._installed.is_beside, routes))
         if routes is None or any(map(self._installed.may_have_source_of, routes)):
             self._facts.forget_sources()
-        if routes != []:
+        if routes is None or routes:
             self.settle()
 
     def settle(self) -> None:
@@ -88,14 +89,14 @@ class InterfaceEvents:
     def _settled(self) -> None:
         outbounds, forwarder = self._parts.outbounds, self._parts.forwarder
         try:
-            changes = outbounds.refresh()
+            changes = outbounds.refresh(address_removed=self._address_removed)
         except OSError as error:  # netlink had no memory for the answer
             log.warning(
                 "the interfaces cannot be read: %s: trying again in %g s", reason(error), RETRY
             )
             self._loop.call_later(RETRY, partial(self._guard.when_free, self._guard_is_free))
             return
-        self._settling = False
+        self._settling = self._address_removed = False
         compares, self._concerns_routes = self._concerns_routes, False
         self._parts.senders.refresh()
         self._parts.senders.prepare(outbounds.interface_names())

@@ -143,11 +143,12 @@ class Outbounds:
             for address, port in outbound.servers
         ]
 
-    def refresh(self) -> list[Change]:
-        """Follow the system's present interfaces; what has changed."""
+    def refresh(self, *, address_removed: bool = False) -> list[Change]:
+        """Follow the system's present interfaces; what has changed. address_removed: whether an
+        address may be gone that has come since the last time, so that it has never been seen."""
         self._surroundings.routes.forget()
         present = self._surroundings.system.interfaces.all()
-        address_gone = self._surroundings.addresses.refresh(present)
+        address_removed |= self._surroundings.addresses.refresh(present)
         changes = []
         lost_by: dict[Outbound | None, frozenset[int]] = {}
         for outbound in list(self._all()):
@@ -158,7 +159,7 @@ class Outbounds:
                 lost_by[outbound] = lost
             if lost is not None:
                 changes.append(Change(outbound, lost))
-            elif address_gone:  # a route may name one of another interface as the source
+            elif address_removed:  # a route may name one of another interface as the source
                 changes.append(Change(outbound, frozenset(), differs=False))
         return changes
 

@@ -40,15 +40,33 @@ class ForeignRoute(NamedTuple):
     interface: int
 
 
-class Changes(HasFileno, Protocol):
-    """Becomes readable when interfaces, addresses or routes may have changed."""
+class Reported(NamedTuple):
+    """What notifications say.
 
-    def drain(self) -> Sequence[ForeignRoute] | None:
-        """Read the notifications: the routes of other programs that were added or removed, where
-        nothing else was; None where anything may have changed. Raises OSError."""
+    routes: those of other programs that were added or removed, where nothing else was; None where
+    anything may have changed.
+    address_removed: whether an interface may have lost an address, perhaps one that it got after
+    the addresses were read last.
+    """
+
+    routes: Sequence[ForeignRoute] | None
+    address_removed: bool
+
+
+class Changes(HasFileno, Protocol):
+    """Becomes readable when something may have changed."""
+
+    def drain(self) -> object:
+        """Read the notifications. Raises OSError."""
         ...
 
     def close(self) -> None: ...
+
+
+class NetworkChanges(Changes, Protocol):
+    """Becomes readable when interfaces, addresses or routes may have changed."""
+
+    def drain(self) -> Reported: ...
 
 
 class NetworkPath(NamedTuple):
@@ -99,7 +117,7 @@ class Facts(Protocol):
         OSError."""
         ...
 
-    def watch(self) -> Changes: ...
+    def watch(self) -> NetworkChanges: ...
 
     def watch_neighbours(self) -> Changes:
         """Becomes readable when the link address of a neighbour may have changed."""

@@ -1,9 +1,9 @@
 """Notifications of changed interfaces, addresses and routes (PF_ROUTE), and of sleep.
 
-Always true: of an event only the fact counts that there was one, since the state is read anew; so a
-lost one (ENOBUFS) loses nothing. No event are: lookups that failed (RTM_MISS, which other programs
-cause at any rate), requests that were refused, queries, neighbours and clones of routes, link-local
-and multicast destinations, groups.
+Always true: of an event only the fact counts that there was one, and whether it removed an address,
+since the state is read anew; so a lost one (ENOBUFS) loses nothing. No event are: lookups that
+failed (RTM_MISS, which other programs cause at any rate), requests that were refused, queries,
+neighbours and clones of routes, link-local and multicast destinations, groups.
 
 The kernel reports no sleep. A clock that stops meanwhile and one that does not are compared
 whenever something has been received, as it always is after waking.
@@ -14,15 +14,16 @@ from __future__ import annotations
 import errno
 import sys
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from typing import Final
 
-from router.platform.base.facts import ForeignRoute
-from router.platform.darwin.constants import RTF_LLINFO, RTF_WASCLONED
+from router.platform.base.facts import Reported
+from router.platform.darwin.constants import RTF_LLINFO, RTF_WASCLONED, RTM_DELADDR
 from router.platform.darwin.kernel import RoutingKernel
 from router.platform.darwin.route_messages import (
     CHANGES,
     ROUTES,
+    AddressMessage,
     Message,
     RouteMessage,
     Skipped,
@@ -82,10 +83,10 @@ class DarwinChanges:
         self.fileno = self._socket.fileno
         self.close = self._socket.close
 
-    def drain(self) -> Sequence[ForeignRoute] | None:
+    def drain(self) -> Reported:
         """No prefix is reported: the interface of a route is not known from its event, as
         rtm_index is the request's (net/rtsock.c:560-597), and a Mac has few routes to read."""
-        is_changed = self._sleep.has_happened()
+        is_changed = address_removed = self._sleep.has_happened()
         for _ in range(MOST_REPORTS):
             try:
                 received = self._socket.recv(LARGEST)
@@ -94,10 +95,12 @@ class DarwinChanges:
             except OSError as error:
                 if error.errno not in OVERRUNS:
                     raise
-                is_changed = True
+                is_changed = address_removed = True
                 continue
-            is_changed = is_changed or any(map(_is_change, messages(received)))
-        return None if is_changed else []
+            for message in messages(received):
+                is_changed = is_changed or _is_change(message)
+                address_removed = address_removed or _removes_address(message)
+        return Reported(None if is_changed else (), address_removed)
 
 
 def _is_change(message: Message) -> bool:
@@ -108,6 +111,12 @@ def _is_change(message: Message) -> bool:
     if message.kind in ROUTES - CHANGES or message.error:
         return False
     return not (message.flags & (RTF_WASCLONED | RTF_LLINFO) or _is_of_the_link(message))
+
+
+def _removes_address(message: Message) -> bool:
+    if isinstance(message, Skipped):
+        return message.fault is not None
+    return isinstance(message, AddressMessage) and message.kind == RTM_DELADDR
 
 
 def _is_of_the_link(route: RouteMessage) -> bool:

@@ -2,22 +2,23 @@
 
 Always true: of a route of another program its prefix and interface are reported, so that a
 change that concerns no route of ours leads to no dump of hundreds of thousands. Of everything else
-only the fact that it was reported counts: the state is read anew, so an overrun (ENOBUFS) loses
-nothing.
+only the fact that it was reported counts, and whether it removed an address: the state is read
+anew, so an overrun (ENOBUFS) loses nothing.
 """
 
 from __future__ import annotations
 
 import socket
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Final
 
-from router.platform.base.facts import ForeignRoute
+from router.platform.base.facts import ForeignRoute, Reported
 from router.platform.families import VERSION
 from router.platform.linux.netlink.constants import (
     OVERRUNS,
     RTA_DST,
     RTA_OIF,
+    RTM_DELADDR,
     RTM_DELROUTE,
     RTM_F_CLONED,
     RTM_NEWROUTE,
@@ -61,9 +62,9 @@ class LinuxChanges:
     def fileno(self) -> int:
         return self._socket.fileno()
 
-    def drain(self) -> list[ForeignRoute] | None:
+    def drain(self) -> Reported:
         """What is left makes it readable again. Raises OSError."""
-        found: list[ForeignRoute] | None = []
+        reports = _Reports()
         for _ in range(MOST_REPORTS):
             try:
                 datagram = self._socket.recv(65536)
@@ -72,13 +73,12 @@ class LinuxChanges:
             except OSError as error:
                 if error.errno not in OVERRUNS:
                     raise
-                found = None
+                reports.routes, reports.address_removed = None, True
                 continue
-            if found is not None:
-                found = _with_routes(found, datagram)
-        if found is None:
+            reports.add(datagram)
+        if reports.routes is None:
             self._others()
-        return found
+        return Reported(reports.routes, reports.address_removed)
 
     def close(self) -> None:
         self._socket.close()
@@ -97,24 +97,26 @@ def discard_reports(netlink: socket.socket) -> None:
                 raise
 
 
-def _with_routes(found: list[ForeignRoute], datagram: bytes) -> list[ForeignRoute] | None:
-    for route in _foreign_routes(datagram):
-        if route is None:
-            return None
-        found.append(route)
-    return found
+class _Reports:
+    """What several datagrams report; see Reported."""
 
+    def __init__(self) -> None:
+        self.routes: list[ForeignRoute] | None = []
+        self.address_removed = False
 
-def _foreign_routes(datagram: bytes) -> Iterator[ForeignRoute | None]:
-    """The routes that a datagram reports; None for everything else."""
-    for message in unpack_messages(datagram):
-        if message.kind not in (RTM_NEWROUTE, RTM_DELROUTE):
-            yield None
-            continue
-        family, length, by_source, _, _, protocol, _, _, flags = RTMSG.unpack_from(message.body)
+    def add(self, datagram: bytes) -> None:
+        for message in unpack_messages(datagram):
+            self.address_removed |= message.kind == RTM_DELADDR
+            if message.kind not in (RTM_NEWROUTE, RTM_DELROUTE):
+                self.routes = None
+            elif self.routes is not None:
+                self._add_route(self.routes, message.body)
+
+    def _add_route(self, routes: list[ForeignRoute], body: bytes) -> None:
+        family, length, by_source, _, _, protocol, _, _, flags = RTMSG.unpack_from(body)
         if protocol == RTPROT_TUNROUTER or by_source or family not in VERSION:
-            yield None
+            self.routes = None
         elif not flags & RTM_F_CLONED:
-            route = attributes(message.body[RTMSG.size :])
+            route = attributes(body[RTMSG.size :])
             first = int.from_bytes(route.get(RTA_DST, b""), "big")
-            yield ForeignRoute(VERSION[family], first, length, number(route.get(RTA_OIF)))
+            routes.append(ForeignRoute(VERSION[family], first, length, number(route.get(RTA_OIF))))

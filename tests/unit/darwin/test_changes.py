@@ -6,6 +6,7 @@ import errno
 
 import pytest
 
+from router.platform.base.facts import Reported
 from router.platform.darwin.changes import DarwinChanges, Sleep, while_asleep_too, while_awake
 from tests.unit.darwin import layouts
 from tests.unit.darwin.fake_kernel import (
@@ -16,6 +17,7 @@ from tests.unit.darwin.fake_kernel import (
     Entry,
     FakeKernel,
     Key,
+    address_bytes,
     link_address,
     refuse,
     route_bytes,
@@ -39,7 +41,7 @@ def event(kind: int, key: Key = NET, flags: int = UP, error: int = 0) -> bytes:
     return route_bytes(kind, key, Entry(4, flags, link_address(4, "en0")), error)
 
 
-def drained(*events: bytes | OSError, clocks: Clocks | None = None) -> object:
+def drained(*events: bytes | OSError, clocks: Clocks | None = None) -> Reported:
     kernel = FakeKernel()
     kernel.events = list(events)
     changes = DarwinChanges(kernel, (clocks or Clocks()).sleep())
@@ -74,7 +76,7 @@ NEWADDR = b"\x14\x00\x05\x0c" + bytes(16)
     ],
 )
 def test_noise_is_no_change(noise: bytes) -> None:
-    assert drained(noise, noise) == []
+    assert drained(noise, noise) == Reported((), address_removed=False)
 
 
 @pytest.mark.parametrize(
@@ -89,7 +91,35 @@ def test_noise_is_no_change(noise: bytes) -> None:
     ],
 )
 def test_a_change_is_one_among_noise_too(change: bytes | OSError) -> None:
-    assert drained(event(MISS), change, event(MISS)) is None
+    assert drained(event(MISS), change, event(MISS)).routes is None
+
+
+def address_event(kind: int) -> bytes:
+    body = address_bytes(4, 0xC0000202)
+    header = layouts.IfaMsghdr(
+        ifam_msglen=20 + len(body),
+        ifam_version=5,
+        ifam_type=kind,
+        ifam_addrs=0x20,
+        ifam_index=4,
+    )
+    return bytes(header) + body
+
+
+@pytest.mark.parametrize(
+    ("change", "removed"),
+    [
+        (address_event(0xC), False),
+        (address_event(0xD), True),
+        (event(DELETE), False),
+        (refuse(errno.ENOBUFS), True),
+        (b"\xff\xff\x05\x01", True),
+    ],
+    ids=["added", "removed", "a route", "an overrun", "malformed"],
+)
+def test_a_removed_address_is_told(change: bytes | OSError, removed: bool) -> None:
+    noise = event(MISS)
+    assert drained(noise, change, noise) == Reported(None, address_removed=removed)
 
 
 def test_another_error_is_raised() -> None:
@@ -108,11 +138,11 @@ def test_after_sleep_everything_is_read_anew_once() -> None:
     kernel, clocks = FakeKernel(), Clocks()
     changes = DarwinChanges(kernel, clocks.sleep())
     clocks.awake += 3600
-    assert changes.drain() == []
+    assert changes.drain() == Reported((), address_removed=False)
     clocks.asleep += 2
     kernel.events = [event(MISS)]
-    assert changes.drain() is None
-    assert changes.drain() == []
+    assert changes.drain() == Reported(None, address_removed=True)
+    assert changes.drain() == Reported((), address_removed=False)
 
 
 def test_the_clocks_of_this_machine_agree_while_it_is_awake() -> None:

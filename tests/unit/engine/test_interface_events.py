@@ -11,6 +11,7 @@ from typing import Any, cast
 import pytest
 
 from router.engine.interface_events import RETRY, InterfaceEvents
+from router.platform.base.facts import Reported
 
 
 class Loop:
@@ -36,9 +37,11 @@ class Loop:
 def test_interfaces_that_cannot_be_read_are_read_again(caplog: pytest.LogCaptureFixture) -> None:
     answers: list[object] = [OSError(errno.ENOBUFS, "No buffer space available"), []]
     read: list[object] = []
+    removed: list[bool] = []
 
-    def refresh() -> object:
+    def refresh(*, address_removed: bool) -> object:
         read.append(answers[0])
+        removed.append(address_removed)
         answer = answers.pop(0)
         if isinstance(answer, OSError):
             raise answer
@@ -57,14 +60,16 @@ def test_interfaces_that_cannot_be_read_are_read_again(caplog: pytest.LogCapture
     def reconcile(*, compares: bool) -> None:
         compared.append(compares)
 
-    installed = SimpleNamespace(reconcile=reconcile)
-    changes = SimpleNamespace(drain=lambda: None)
+    installed = SimpleNamespace(reconcile=reconcile, is_beside=bool, may_have_source_of=bool)
+    reports = [Reported(None, address_removed=True), Reported((), address_removed=False)]
+    changes = SimpleNamespace(drain=lambda: reports.pop(0))
     facts = SimpleNamespace(forget_sources=nothing)
     guard = SimpleNamespace(when_free=lambda done: done(None))
     loop = Loop()
     given: list[Any] = [changes, object(), facts, guard, parts, installed, loop, nothing]
     InterfaceEvents(*given)
     with caplog.at_level(logging.WARNING):
+        loop.watched[0]()
         loop.watched[0]()
         loop.next()
         loop.next()
@@ -73,3 +78,4 @@ def test_interfaces_that_cannot_be_read_are_read_again(caplog: pytest.LogCapture
     assert loop.next() == RETRY
     loop.next()
     assert (len(read), compared) == (2, [True])
+    assert removed == [True, True], "what was not followed is not forgotten"

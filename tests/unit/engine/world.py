@@ -32,6 +32,7 @@ from router.outbound.base import Outbound
 from router.outbound.descriptors import Descriptors
 from router.outbound.direct import DirectSenders
 from router.outbound.local_addresses import LocalAddresses
+from router.outbound.system_routes import SystemRoutes
 from router.platform.base.descriptors import Bytes
 from router.platform.base.packet_filter import TrackedRequest
 from router.platform.base.system import System
@@ -136,8 +137,9 @@ class MemoryOutbounds(Outbounds):
 
         kind = Kind(lambda policy, _: policy.interface, make)
         system = cast(System, SimpleNamespace(interfaces=SimpleNamespace(all=dict)))
+        routes = cast(SystemRoutes, SimpleNamespace(forget=lambda: None))
         surroundings = Surroundings(
-            system, "tun11", LocalAddresses("tun11"), *(cast(Any, None),) * 4
+            system, "tun11", LocalAddresses("tun11"), *(cast(Any, None),) * 3, routes
         )
         super().__init__(policies, surroundings, {PolicyType.DIRECT: kind, PolicyType.VPN: kind})
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+from ipaddress import ip_address
 
 import pytest
 
@@ -175,3 +176,21 @@ def test_a_change_of_the_outbound_ends_its_flows(world: World, version: int) -> 
     world.carriers.close()
     assert not world.udp.open
     assert not world.udp.readers
+
+
+@BOTH
+@pytest.mark.parametrize("removed", [True, False], ids=["an address is removed", "none is"])
+def test_a_flow_ends_with_an_address_that_came_and_went_between_two_readings(
+    world: World, version: int, removed: bool
+) -> None:
+    """The outbound has not changed, and no reading has shown the address."""
+    home = world.outbound("home")
+    own = home.own[version]
+    home.own[version] = ip_address(far(version, 99)).packed
+    world.send(datagram(version))
+    home.own[version] = own
+    sock = only_socket(world)
+    for change in world.outbounds.refresh(address_removed=removed):
+        assert not change.differs
+        world.carriers.forget(change)
+    assert sock.closed == removed
