@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import itertools
 import os
+import shutil
 import signal
 import subprocess
 from collections.abc import Mapping, Sequence
@@ -18,6 +19,9 @@ from tests.e2e.processes import Process
 from tests.e2e.wait import BOUND_S, wait_until
 
 PREFIX = "tr"
+NAMESPACES = Path("/run/netns")
+CONFIGURATIONS = Path("/etc/netns")
+RUNTIME = Path("/run/tunrouter")
 _beds = itertools.count(1)
 
 
@@ -37,13 +41,30 @@ class Namespace:
         self.run("ip", "link", "set", "lo", "up")
 
     def delete(self) -> None:
-        """Ends what still runs inside and removes the namespace. Nothing happens if it is gone."""
-        if self.name not in names():
-            return
-        for pid in self.pids():
-            _kill(pid)
-        wait_until(lambda: not self.pids(), f"the processes in {self.name} to end")
-        _ip("netns", "del", self.name)
+        """Ends what still runs inside and removes the namespace, with what routers that were killed
+        there have left in /run, and its configuration. Nothing happens if it is gone."""
+        if self.name in names():
+            for pid in self.pids():
+                _kill(pid)
+            wait_until(lambda: not self.pids(), f"the processes in {self.name} to end")
+            shutil.rmtree(self.runtime, ignore_errors=True)
+            _ip("netns", "del", self.name)
+        shutil.rmtree(self.configuration, ignore_errors=True)
+
+    @property
+    def number(self) -> int:
+        """Of namespaces(7). The kernel uses it again when the namespace is gone."""
+        return (NAMESPACES / self.name).stat().st_ino
+
+    @property
+    def runtime(self) -> Path:
+        """The directory of the routers that run inside."""
+        return RUNTIME / f"net-{self.number}"
+
+    @property
+    def configuration(self) -> Path:
+        """The directory whose files `ip netns exec` shows as those of /etc."""
+        return CONFIGURATIONS / self.name
 
     def pids(self) -> list[int]:
         return [int(pid) for pid in _ip("netns", "pids", self.name).split()]
@@ -109,8 +130,10 @@ def names() -> list[str]:
 
 
 def sweep() -> None:
-    """Removes the namespaces of test runs that were killed and could not clean up."""
-    for name in names():
+    """Removes the namespaces of test runs that were killed and could not clean up, with their
+    files."""
+    configured = [path.name for path in CONFIGURATIONS.glob(f"{PREFIX}-*")]
+    for name in {*names(), *configured}:
         parts = name.split("-")
         if parts[0] == PREFIX and len(parts) > 3 and not Path("/proc", parts[1]).exists():
             Namespace(name).delete()

@@ -61,7 +61,7 @@ def dante(namespace: Namespace, directory: Path, method: str = "none") -> Iterat
 def accounts(namespace: Namespace) -> Iterator[None]:
     """Has `ip netns exec` show the programs of a namespace an account USER with PASSWORD."""
     hashed = namespace.run("openssl", "passwd", "-6", "-stdin", stdin=PASSWORD).stdout.strip()
-    directory = Path("/etc/netns", namespace.name)
+    directory = namespace.configuration
     directory.mkdir(parents=True)
     for name, line in (
         ("passwd", f"{USER}:x:12345:12345::/:/bin/sh"),

@@ -13,15 +13,13 @@ import socket
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from pathlib import Path
 from struct import pack
 from typing import TypeVar
 
-from tests.e2e.netns import Namespace
+from tests.e2e.netns import NAMESPACES, Namespace
 from tests.e2e.testbed import Family
 from tests.e2e.wait import BOUND_S
 
-NAMESPACES = Path("/var/run/netns")
 CLONE_NEWNET = 0x40000000
 RESET_ON_CLOSE = pack("ii", 1, 0)
 FREEBIND = {4: (socket.IPPROTO_IP, 15), 6: (socket.IPPROTO_IPV6, 78)}

@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import Any, Final
 
 from tests.e2e.netns import Namespace
-from tests.e2e.sockets import NAMESPACES
 from tests.e2e.testbed import FAMILIES, Family, Testbed
 from tests.e2e.tunrouter import PROGRAM, TUN, rules
 
@@ -35,8 +34,7 @@ def read_status(namespace: Namespace, *options: str) -> Status:
 
 
 def socket_of(namespace: Namespace, tun: str = TUN) -> Path:
-    inode = (NAMESPACES / namespace.name).stat().st_ino
-    return Path(f"/run/tunrouter/net-{inode}/{tun}.sock")
+    return namespace.runtime / f"{tun}.sock"
 
 
 class Counted:

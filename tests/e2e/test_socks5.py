@@ -97,7 +97,7 @@ table inet proxied {{
 @pytest.fixture(scope="module")
 def hosts(bed: Testbed) -> Iterator[Path]:
     """The file that `ip netns exec` has the router see as /etc/hosts, with the name of a proxy."""
-    directory = Path("/etc/netns", bed.router.name)
+    directory = bed.router.configuration
     directory.mkdir(parents=True)
     file = directory / "hosts"
     file.write_text(f"{ELSEWHERE} proxy.example\n", encoding="utf-8")

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import subprocess
+
 from tests.e2e import netns, ping, probes
 from tests.e2e.capture import Capture
 from tests.e2e.hops import ANSWERED, Hop, hops
+from tests.e2e.netns import Namespace
 from tests.e2e.snapshot import state
 from tests.e2e.testbed import Family, Testbed, opened_testbed
 
@@ -107,11 +110,35 @@ def test_the_state_is_the_same_text_twice(bed: Testbed) -> None:
     assert state(bed.router) == before
 
 
+def test_what_a_killed_run_has_left_is_removed(bed: Testbed) -> None:
+    """What belongs to a process that lives is not touched."""
+    killed = subprocess.Popen(["true"])
+    killed.wait()
+    dead, without = (Namespace(f"tr-{killed.pid}-1-{name}") for name in ("far", "gw"))
+    dead.create()
+    left = dead.runtime / "tun11.undo", dead.configuration / "hosts", without.configuration / "x"
+    for file in (*left, bed.gw.configuration / "hosts"):
+        file.parent.mkdir(parents=True)
+        file.touch()
+    sleeper = dead.start("sleep", "1000")
+    netns.sweep()
+    assert sleeper.wait() < 0
+    sleeper.close()
+    assert dead.name not in netns.names()
+    assert not any(file.parent.exists() for file in left)
+    assert {each.name for each in bed.namespaces} <= set(netns.names())
+    assert (bed.gw.configuration / "hosts").exists()
+
+
 def test_nothing_is_left_behind() -> None:
     with opened_testbed() as other:
         made = {namespace.name for namespace in other.namespaces}
         assert made <= set(netns.names())
         sleeper = other.far.start("sleep", "1000")
+        left = other.far.runtime, other.far.configuration
+        for directory in left:
+            directory.mkdir(parents=True)
     assert not made & set(netns.names())
+    assert not any(directory.exists() for directory in left)
     assert sleeper.wait() < 0, "what ran in a namespace must have been ended"
     sleeper.close()

@@ -14,7 +14,7 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
-from tests.e2e.netns import Namespace
+from tests.e2e.netns import RUNTIME, Namespace
 from tests.e2e.processes import Process
 from tests.e2e.testbed import V4, V6
 from tests.e2e.wait import wait_until
@@ -199,8 +199,7 @@ def wait_until_down(log: Callable[[], str], policy: str) -> None:
 
 def files_of(namespace: Namespace) -> set[Path]:
     """What routers keep while they run in a namespace."""
-    number = namespace.run("stat", "-L", "-c", "%i", "/proc/self/ns/net").stdout.strip()
-    return set(Path("/run/tunrouter").glob(f"net-{number}*/**/*"))
+    return set(RUNTIME.glob(f"{namespace.runtime.name}*/**/*"))
 
 
 def write_rules(directory: Path, text: str) -> Path:
