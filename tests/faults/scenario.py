@@ -16,24 +16,27 @@ import re
 import signal
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager, nullcontext, suppress
 from dataclasses import dataclass
 from difflib import unified_diff
 from pathlib import Path
+from threading import Event, Lock, Thread
 from typing import Any, Final
 
 from tests.e2e.netns import Namespace, unique_prefix
 from tests.e2e.processes import Process
 from tests.e2e.snapshot import state
-from tests.e2e.tunrouter import PROGRAM, RELOADED, files_of
-from tests.e2e.wait import StillWaitingError, wait_until
+from tests.e2e.tunrouter import PROGRAM, RELOADED, files_of, last_line
+from tests.e2e.wait import POLL_S, StillWaitingError, wait_until
 from tests.faults.steps import KILL as KILLED
 from tests.faults.steps import VANISH
 
 INJECTION: Final = Path(__file__).parent / "injection"
 SOURCE: Final = Path(__file__).parents[2]
-LONGEST_PHASE: Final = 16
-"""Bytes of the file that processes map."""
+LONGEST_PHASE: Final = 15
+"""Bytes of the file that processes map; in one more is VANISHED, when the VPN's interface is gone
+as a step wants it."""
+VANISHED: Final = b"!"
 RULES: Final = """\
 version: 1
 tun: {name: tun11, address: [192.168.7.1/30, "fd77::1/126"]}
@@ -80,13 +83,15 @@ for family, net in ((socket.AF_INET, "198.51.100."), (socket.AF_INET6, "2001:db8
                 echo = bytes((8, 0, 0xF7, 0xFD) if four else (128, 0, 0, 0)) + b"\\0\\1\\0\\1"
                 sock.send(echo if is_raw else b"x")
 """
+VPN_UP: Final = re.compile(r"up by vpn7 from 10\.8\.0\.2, fd08::2$")
+NEVER: Final = re.compile(r"(?!)")
 CLEANUP: Final = re.compile(r"tunrouter cleanup")
 REMEDY: Final = re.compile(
     r"`|again|choose another|raise |remove|end it|stop it|free |use Linux|pass |write '|run as"
 )
 KILL: Final = re.compile(r"sudo kill -KILL (\d+)")
-PATIENCE: Final = 45.0
-"""Seconds: several bounds of the router one after the other."""
+PATIENCE: Final = 100.0
+"""Seconds: several bounds of the router one after the other, of which the longest is 60 s."""
 
 
 @dataclass(frozen=True)
@@ -107,6 +112,7 @@ class Scenario:
         self._namespace = namespace
         self._directory = directory
         self._files = files_of(namespace)
+        self._vpn = Lock()
         self._before = self._state()
 
     def steps(self) -> list[str]:
@@ -121,7 +127,7 @@ class Scenario:
     def run(self, **plan: Any) -> Outcome:
         """A whole run with the fault of a plan, see injection; checks what always holds."""
         phase, fired = self._directory / "phase", self._directory / "fired"
-        phase.write_bytes(b" " * LONGEST_PHASE)
+        phase.write_bytes(b" " * (LONGEST_PHASE + 1))
         _enter(phase, "start")
         fired.write_text("")
         fired.chmod(0o666)
@@ -130,25 +136,52 @@ class Scenario:
         rules = self._directory / "rules.yaml"
         rules.write_text(RULES)
         self._others = set(self._namespace.pids())
-        self._vanishes = plan.get("fault") == VANISH
+        self._has_vanished = False
         process = self._namespace.start(
             *(PROGRAM, "run", "-c", str(rules)),
             env={"TUNROUTER_FAULT": str(file), "PYTHONPATH": f"{INJECTION}:{SOURCE}"},
         )
         try:
-            self._pass_through(process, phase, rules)
-            code, log = self._end(process, phase)
+            with self._vanishing(phase, fired) if plan.get("fault") == VANISH else nullcontext():
+                self._pass_through(process, phase, rules)
+                code, log = self._end(process, phase)
         finally:
             process.close()
         cleaned_up = self._check(code, log, is_killed=plan.get("fault") == KILLED)
         return Outcome(log, code, bool(fired.read_text()), cleaned_up)
 
+    @contextmanager
+    def _vanishing(self, phase: Path, fired: Path) -> Iterator[None]:
+        """Meanwhile the VPN's interface is deleted when a step wants it."""
+        ended = Event()
+
+        def delete() -> None:
+            while not ended.wait(POLL_S):
+                if fired.stat().st_size:
+                    with self._vpn:
+                        self._namespace.run("ip", "link", "delete", "vpn7", check=False)
+                    self._has_vanished = True
+                    with phase.open("r+b") as file:
+                        file.seek(LONGEST_PHASE)
+                        file.write(VANISHED)
+                    return
+
+        thread = Thread(target=delete)
+        thread.start()
+        try:
+            yield
+        finally:
+            ended.set()
+            thread.join()
+
     def _pass_through(self, process: Process, phase: Path, rules: Path) -> None:
         """The phases between start and stop, as far as the router runs."""
         if not self._reaches(process, "ready"):
             return
+        self._wait_for_vpn(process)
         _enter(phase, "traffic")
         self._namespace.run(sys.executable, "-c", TRAFFIC)
+        self._wait_for_vpn(process)
         _enter(phase, "change")
         lines = process.stderr.count("policy office: ")
         down = self._namespace.run("ip", "link", "set", "vpn7", "down", check=False)
@@ -156,7 +189,7 @@ class Scenario:
             return
         lines = process.stderr.count("policy office: ")
         self._restore_vpn()
-        if not self._reaches(process, "policy office: ", lines):
+        if not self._reaches(process, "policy office: ", lines, VPN_UP):
             return
         _enter(phase, "reload")
         rules.write_text(RULES + MORE)
@@ -169,14 +202,18 @@ class Scenario:
             detail=process.report,
         )
 
-    def _reaches(self, process: Process, text: str, seen: int = 0) -> bool:
-        """Waits until a text is in the log once more than `seen`, or the run is over; whether it
-        goes on."""
+    def _reaches(
+        self, process: Process, text: str, seen: int = 0, last: re.Pattern[str] = NEVER
+    ) -> bool:
+        """Waits until a text is in the log once more than `seen`, or the last line about the VPN is
+        one, or the run is over; whether it goes on."""
 
         def is_reached() -> bool:
-            if self._vanishes and not self._namespace.has_interface("vpn7"):
+            if self._has_vanished:
                 self._restore_vpn()
-            return process.stderr.count(text) > seen or self._is_over(process)
+            log = process.stderr
+            is_last = last.search(last_line(log, "office")) is not None
+            return log.count(text) > seen or is_last or self._is_over(process)
 
         wait_until(
             is_reached,
@@ -185,6 +222,19 @@ class Scenario:
             detail=process.report,
         )
         return not self._is_over(process)
+
+    def _wait_for_vpn(self, process: Process) -> None:
+        """After the interface has vanished: until there is another, and the router uses it."""
+        if not self._has_vanished:
+            return
+        self._restore_vpn()
+        wait_until(
+            lambda: VPN_UP.search(last_line(process.stderr, "office")) or self._is_over(process),
+            *("the VPN's interface to be used again",),
+            timeout=PATIENCE,
+            detail=process.report,
+        )
+        self._has_vanished = False
 
     def _is_over(self, process: Process) -> bool:
         """It has ended, or says which process is to be killed, which is done then; or it is stopped
@@ -224,10 +274,11 @@ class Scenario:
         return set(self._namespace.pids()) - self._others
 
     def _restore_vpn(self) -> None:
-        if not self._namespace.has_interface("vpn7"):
-            self._namespace.ip(*VPN)
-        else:
-            self._namespace.ip("link set vpn7 up", "addr replace fd08::2/64 dev vpn7 nodad")
+        with self._vpn:
+            if not self._namespace.has_interface("vpn7"):
+                self._namespace.ip(*VPN)
+            else:
+                self._namespace.ip("link set vpn7 up", "addr replace fd08::2/64 dev vpn7 nodad")
 
     def _check(self, code: int, log: str, *, is_killed: bool) -> bool:
         """What holds after each run; whether `cleanup` was needed."""

@@ -49,16 +49,9 @@ class Case(NamedTuple):
 
 
 def cases(steps: Iterable[str]) -> Iterator[Case]:
-    """Every fault at every step; what lasts for seconds, since others wait in vain for the process,
-    once for each process and phase."""
-    stopped = set()
+    """Every fault at every step."""
     for step in steps:
-        process, phase, _, call = step.split(" ")
-        for number in ERRORS.get(call, OTHERS):
-            yield Case(step, number)
-        yield Case(step, KILL)
-        if process == "guard":
-            yield Case(step, VANISH)
-        if (process, phase) not in stopped:
-            stopped.add((process, phase))
-            yield Case(step, STOP)
+        call = step.rpartition(" ")[2]
+        faults: Sequence[int | str] = (*ERRORS.get(call, OTHERS), KILL, STOP, VANISH)
+        for fault in faults:
+            yield Case(step, fault)
