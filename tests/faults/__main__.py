@@ -106,8 +106,9 @@ def main() -> int:
     parser.add_argument("--results", type=Path, default=Path("/dev/null"), help="see above")
     given = parser.parse_args()
     begin = time.monotonic()
-    known = read_results(given.results)
     found = [case for case in recorded() if given.only in str(case)][:: given.every]
+    names = {str(case) for case in found}
+    known = {name: each for name, each in read_results(given.results).items() if name in names}
     chosen = [case for case in found if str(case) not in known]
     with given.results.open("a", encoding="utf-8") as file:
         for result in all_results(chosen, given.jobs, begin + given.minutes * 60):

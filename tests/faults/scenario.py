@@ -15,7 +15,7 @@ import os
 import re
 import signal
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, nullcontext, suppress
 from dataclasses import dataclass
 from difflib import unified_diff
@@ -84,7 +84,6 @@ for family, net in ((socket.AF_INET, "198.51.100."), (socket.AF_INET6, "2001:db8
                 sock.send(echo if is_raw else b"x")
 """
 VPN_UP: Final = re.compile(r"up by vpn7 from 10\.8\.0\.2, fd08::2$")
-NEVER: Final = re.compile(r"(?!)")
 CLEANUP: Final = re.compile(r"tunrouter cleanup")
 REMEDY: Final = re.compile(
     r"`|again|choose another|raise |remove|end it|stop it|free |use Linux|pass |write '|run as"
@@ -176,20 +175,29 @@ class Scenario:
 
     def _pass_through(self, process: Process, phase: Path, rules: Path) -> None:
         """The phases between start and stop, as far as the router runs."""
-        if not self._reaches(process, "ready"):
+
+        def lines() -> int:
+            return process.stderr.count("policy office: ")
+
+        def is_up() -> bool:
+            return VPN_UP.search(last_line(process.stderr, "office")) is not None
+
+        if not self._reaches(process, "ready", lambda: "ready" in process.stderr):
             return
-        self._wait_for_vpn(process)
+        if self._has_vanished and not self._reaches(process, "the VPN to be up", is_up):
+            return
         _enter(phase, "traffic")
         self._namespace.run(sys.executable, "-c", TRAFFIC)
-        self._wait_for_vpn(process)
         _enter(phase, "change")
-        lines = process.stderr.count("policy office: ")
+        seen = lines()
         down = self._namespace.run("ip", "link", "set", "vpn7", "down", check=False)
-        if down.returncode == 0 and not self._reaches(process, "policy office: ", lines):
+        if down.returncode == 0 and not self._reaches(
+            process, "the VPN to be down", lambda: self._has_vanished or lines() > seen
+        ):
             return
-        lines = process.stderr.count("policy office: ")
+        seen = lines()
         self._restore_vpn()
-        if not self._reaches(process, "policy office: ", lines, VPN_UP):
+        if not self._reaches(process, "the VPN to be up", lambda: is_up() or lines() > seen):
             return
         _enter(phase, "reload")
         rules.write_text(RULES + MORE)
@@ -202,39 +210,17 @@ class Scenario:
             detail=process.report,
         )
 
-    def _reaches(
-        self, process: Process, text: str, seen: int = 0, last: re.Pattern[str] = NEVER
-    ) -> bool:
-        """Waits until a text is in the log once more than `seen`, or the last line about the VPN is
-        one, or the run is over; whether it goes on."""
+    def _reaches(self, process: Process, what: str, condition: Callable[[], bool]) -> bool:
+        """Waits until a condition holds or the run is over; whether it goes on. Meanwhile an
+        interface that has vanished comes back."""
 
         def is_reached() -> bool:
             if self._has_vanished:
                 self._restore_vpn()
-            log = process.stderr
-            is_last = last.search(last_line(log, "office")) is not None
-            return log.count(text) > seen or is_last or self._is_over(process)
+            return condition() or self._is_over(process)
 
-        wait_until(
-            is_reached,
-            f"{text!r} in the log",
-            timeout=PATIENCE,
-            detail=process.report,
-        )
+        wait_until(is_reached, what, timeout=PATIENCE, detail=process.report)
         return not self._is_over(process)
-
-    def _wait_for_vpn(self, process: Process) -> None:
-        """After the interface has vanished: until there is another, and the router uses it."""
-        if not self._has_vanished:
-            return
-        self._restore_vpn()
-        wait_until(
-            lambda: VPN_UP.search(last_line(process.stderr, "office")) or self._is_over(process),
-            *("the VPN's interface to be used again",),
-            timeout=PATIENCE,
-            detail=process.report,
-        )
-        self._has_vanished = False
 
     def _is_over(self, process: Process) -> bool:
         """It has ended, or says which process is to be killed, which is done then; or it is stopped
