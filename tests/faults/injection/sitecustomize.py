@@ -36,7 +36,16 @@ HARMLESS = {
     *("settimeout", "setblocking", "gettimeout", "timeout", "wait4", "waitpid", "WIFSTOPPED"),
     *("WIFSIGNALED", "WIFEXITED", "waitstatus_to_exitcode", "open_code", "register", "modify"),
     *("unregister", "get_terminal_size", "isatty", "getcwd", "scandir", "device_encoding"),
-    *("text_encoding", "getsockname", "getpeername", "urandom", "umask", "uname", "flock"),
+    *(
+        "text_encoding",
+        "getsockname",
+        "getpeername",
+        "urandom",
+        "umask",
+        "uname",
+        "flock",
+        "putenv",
+    ),
 }
 """Calls that do not fail, or whose failure nothing could notice."""
 HERE = str(Path(__file__).resolve().parents[3] / "router") + os.sep
