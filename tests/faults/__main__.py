@@ -1,7 +1,8 @@
 """`make faults`: a run for each fault at each step; those that end otherwise than they should are
 shown. Needs root.
 
-With --results it can be done in parts: what is in the file without a failure is not run again.
+With --results it can be done in parts: what is in the file without a failure is not run again. The
+order is a random one, so that a part is a sample of all.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ from collections.abc import Iterable, Iterator
 from contextlib import suppress
 from pathlib import Path
 from queue import Empty, SimpleQueue
+from random import Random
 from threading import Thread
 from typing import NamedTuple
 
@@ -101,12 +103,15 @@ def main() -> int:
     parser = argparse.ArgumentParser(prog="make faults", description=__doc__)
     parser.add_argument("--jobs", type=int, default=4, help="runs side by side")
     parser.add_argument("--every", type=int, default=1, help="of the cases, each so many-th alone")
+    parser.add_argument("--seed", type=int, default=0, help="of their order")
     parser.add_argument("--only", default="", help="cases that contain this, as `ENOSPC at undoer`")
     parser.add_argument("--minutes", type=float, default=1e6, help="begin no run after these")
     parser.add_argument("--results", type=Path, default=Path("/dev/null"), help="see above")
     given = parser.parse_args()
     begin = time.monotonic()
-    found = [case for case in recorded() if given.only in str(case)][:: given.every]
+    found = [case for case in recorded() if given.only in str(case)]
+    Random(given.seed).shuffle(found)
+    found = found[:: given.every]
     names = {str(case) for case in found}
     known = {name: each for name, each in read_results(given.results).items() if name in names}
     chosen = [case for case in found if str(case) not in known]

@@ -11,6 +11,7 @@ begins: the connection is shut down, which both sides see as its end.
 from __future__ import annotations
 
 import contextlib
+import errno
 import json
 import os
 import select
@@ -68,7 +69,7 @@ class Channel:
     def receive(self) -> Message:
         """The next message; its descriptors belong to the caller.
 
-        Raises EOFError at the end, ValueError, OSError.
+        Raises EOFError at the end, ValueError, OSError, also for a lack of memory.
         """
         if self._is_shut_down:  # what has arrived before could still be read
             raise EOFError
@@ -82,10 +83,12 @@ class Channel:
             _check_size(of_records, LARGEST_RECORDS)
             value = _parsed(self._exactly(size))
             return Message(value, descriptors, self._exactly(of_records))
-        except (ValueError, EOFError, OSError):
+        except (ValueError, EOFError, OSError, MemoryError) as error:
             for descriptor in descriptors:
                 os.close(descriptor)
             self.shut_down()
+            if isinstance(error, MemoryError):
+                raise OSError(errno.ENOMEM, os.strerror(errno.ENOMEM)) from error
             raise
 
     def enlarge(self) -> None:

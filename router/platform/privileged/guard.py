@@ -6,6 +6,7 @@ refused and changes nothing.
 
 from __future__ import annotations
 
+import logging
 import os
 import select
 import signal
@@ -17,7 +18,9 @@ from typing import Any, Final, Protocol
 from router.platform.base.descriptors import HasFileno
 from router.platform.base.errors import PlatformError
 from router.platform.privileged.channel import Channel, Message
-from router.platform.reason import reason
+from router.platform.reason import reason, remedy
+
+log = logging.getLogger(__name__)
 
 CONNECTION: Final = 0
 """The descriptor that the guard inherits."""
@@ -63,7 +66,10 @@ def serve(operations: Operations) -> int:
     while _wait_for_request(channel, operations):
         try:
             request = channel.receive()
-        except (EOFError, ValueError, OSError):
+        except (EOFError, ValueError, ConnectionError):
+            break
+        except OSError as error:
+            log.error("the guard cannot go on: %s: %s", reason(error), remedy(error))  # noqa: TRY400 - for people
             break
         _close(kept)  # a further request is sent by a router that has the reply before
         reply = carry_out(operations, request)

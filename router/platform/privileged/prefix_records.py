@@ -35,9 +35,9 @@ def pack_records(prefixes: Iterable[Numbered]) -> bytes:
     return packed
 
 
-def unpack_records(records: bytes) -> Iterator[Numbered]:
-    """Raises PlatformError for what is none."""
-    _check_size(records)
+def unpack_records(records: bytes, most: int = MOST) -> Iterator[Numbered]:
+    """Raises PlatformError for what is none, and for more than `most`."""
+    _check_size(records, most)
     try:
         unpacked = RECORD.iter_unpack(records)
     except error as wrong:
@@ -50,7 +50,7 @@ def unpack_records(records: bytes) -> Iterator[Numbered]:
         yield version, first, length, number
 
 
-def _check_size(records: bytes) -> None:
-    if len(records) > MOST * RECORD.size:
+def _check_size(records: bytes, most: int = MOST) -> None:
+    if len(records) > most * RECORD.size:
         number = len(records) // RECORD.size
-        raise PlatformError(f"{number} prefixes are more than the {MOST} that are possible")
+        raise PlatformError(f"{number} prefixes are more than the {most} that are possible")

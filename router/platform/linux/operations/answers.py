@@ -4,12 +4,17 @@ from __future__ import annotations
 
 import os
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, Final
 
 from router.config.interfaces import interface_fault
 from router.platform.base.answers import NumberedPrefix, Place
 from router.platform.base.errors import PlatformError
-from router.platform.linux.answer_counters import MOST_NUMBERS, AnswerFilters, allow_memory
+from router.platform.linux.answer_counters import (
+    MOST_NUMBERS,
+    MOST_PREFIXES,
+    AnswerFilters,
+    allow_memory,
+)
 from router.platform.privileged.arguments import (
     MOST_INDEX,
     check_address,
@@ -18,6 +23,10 @@ from router.platform.privileged.arguments import (
 )
 from router.platform.privileged.channel import Message
 from router.platform.privileged.prefix_records import unpack_records
+
+MOST_CHANGES: Final = 4 * MOST_PREFIXES
+"""Prefixes of one request: all that may be there of both families are removed, and as many
+added."""
 
 
 class AnswerOperations:
@@ -38,7 +47,7 @@ class AnswerOperations:
         then of those that are removed."""
         if self._filters is None:
             raise PlatformError("nothing counts answers")
-        prefixes = [NumberedPrefix(*each) for each in unpack_records(records)]
+        prefixes = [NumberedPrefix(*each) for each in unpack_records(records, MOST_CHANGES)]
         check_number(added, 0, len(prefixes))
         wanted = [_checked_place(*each) for each in places]
         try:
