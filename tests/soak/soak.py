@@ -25,6 +25,7 @@ from tests.e2e.processes import Process
 from tests.e2e.split import HOME, LINES, VPN
 from tests.e2e.testbed import FAMILIES, V4, Testbed, opened_testbed
 from tests.e2e.tunrouter import GUARD, ROUTER, UNDOER, Tunrouter, rules, running
+from tests.soak.far import PORT
 
 FLOODS: Final = ("echo", "fragment", "udp", "error", "syn")
 FLOOD_RATE: Final = 4_000
@@ -79,6 +80,7 @@ class Soaked(NamedTuple):
 
 
 LOSSES: Final = ("streams lost", "connections lost")
+LONGEST: Final = "longest wait of a piece, ms"
 
 
 def soak(seconds: float, progress: Callable[[str], None] = lambda _: None) -> Soaked:
@@ -105,24 +107,26 @@ class Soak:
         self._faults: list[str] = []
         self._floods = cycle(FLOODS)
         self._has_more_rules = False
+        self._late = 0
 
     def run(self, seconds: float) -> Soaked:
         begin = time.monotonic()
         before: dict[str, Size] = {}
         events = cycle((self._reload, self._flood, self._flap))
-        with self._clients():
+        with self._clients() as clients:
             while time.monotonic() < begin + seconds:
                 next(events)()
                 time.sleep(REST_S)
                 sizes = self._sizes()
                 self._progress(f"{time.monotonic() - begin:6.0f} s  {sizes}")
+                self._show_late(clients)
                 if not before and time.monotonic() > begin + LONGEST_LIFE_S:
                     before = sizes
             after = self._sizes()
         return Soaked(self._counts, self._faults, before, after)
 
     @contextmanager
-    def _clients(self) -> Iterator[None]:
+    def _clients(self) -> Iterator[list[Process]]:
         """Two hosts, by both families; those by the VPN come and go with it, and count nothing."""
         with ExitStack() as stack:
             counted = [
@@ -132,7 +136,7 @@ class Soak:
             ]
             for namespace in (self._bed.client, self._bed.router):
                 self._client(stack, namespace, V4.far(VPN))
-            yield
+            yield counted
             for client in counted:
                 self._count(client)
 
@@ -146,7 +150,18 @@ class Soak:
         client.stop()
         found = json.loads(client.stdout.splitlines()[-1])
         self._faults += [f"{client.argv[-1]}: {fault}" for fault in found.pop("faults")]
+        longest = max(self._counts[LONGEST], found.pop(LONGEST, 0))
         self._counts.update(found)
+        self._counts[LONGEST] = longest
+
+    def _show_late(self, clients: list[Process]) -> None:
+        """What the kernel of each host says about its connections, when a piece is late."""
+        late = sum(client.stdout.count("late\n") for client in clients)
+        if late > self._late:
+            self._late = late
+            for namespace in (self._bed.client, self._bed.router, self._bed.far):
+                shown = namespace.run("ss", "-tniom", f"( sport = :{PORT} or dport = :{PORT} )")
+                self._progress(f"{late} pieces late; {namespace.name}\n{shown.stdout}")
 
     def _sizes(self) -> dict[str, Size]:
         pids = self._router.processes() | {ROUTER: self._router.pid}

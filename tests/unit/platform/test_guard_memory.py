@@ -5,7 +5,7 @@ from __future__ import annotations
 import resource
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 import pytest
 
@@ -17,7 +17,7 @@ from router.platform.privileged.client import GuardClient
 from router.platform.privileged.guard import LARGEST_REQUEST
 from router.platform.privileged.prefix_records import MOST, RECORD
 
-LABELS: Final = [[1500, None, []]]
+LABELS: Final[Any] = [[1500, None, []]]
 FOR_JSON: Final = 100 << 20
 """Bytes of memory that a request without routes adds at most, see docs/limits.md."""
 FOR_ROUTES: Final = 400 << 20
