@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import re
 import sys
 import tempfile
 import time
@@ -104,12 +105,14 @@ def main() -> int:
     parser.add_argument("--jobs", type=int, default=4, help="runs side by side")
     parser.add_argument("--every", type=int, default=1, help="of the cases, each so many-th alone")
     parser.add_argument("--seed", type=int, default=0, help="of their order")
-    parser.add_argument("--only", default="", help="cases that contain this, as `ENOSPC at undoer`")
+    parser.add_argument(
+        "--only", default="", help="cases that match this expression, as `ENOSPC at undoer`"
+    )
     parser.add_argument("--minutes", type=float, default=1e6, help="begin no run after these")
     parser.add_argument("--results", type=Path, default=Path("/dev/null"), help="see above")
     given = parser.parse_args()
     begin = time.monotonic()
-    found = [case for case in recorded() if given.only in str(case)]
+    found = [case for case in recorded() if re.search(given.only, str(case))]
     Random(given.seed).shuffle(found)
     found = found[:: given.every]
     names = {str(case) for case in found}

@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+import time
+from itertools import count
 from pathlib import Path
+from typing import Final
 
 import pytest
 
 from tests.fuzz.inputs import CORPUS, corpus, mutated
 from tests.fuzz.targets import TARGETS
-from tests.unit.examples import examples
+from tests.seed import VARIABLE, choose
 
+SECONDS: Final = 2.0
+"""For each target: as many inputs as there is time for."""
 EACH = pytest.mark.parametrize("name", TARGETS)
 
 
@@ -25,11 +30,14 @@ def test_the_corpus(name: str, tmp_path: Path) -> None:
 
 @EACH
 def test_what_becomes_of_the_corpus(name: str, tmp_path: Path) -> None:
-    seeds = corpus(name)
-    for number in range(examples(300)):
+    """Others in each run, see tests.seed."""
+    seeds, first, end = corpus(name), choose(), time.monotonic() + SECONDS
+    for number in count(first):
         data = mutated(seeds, number)
         try:
             TARGETS[name](tmp_path, data)
         except Exception as error:
-            error.add_note(f"seed {number}: {data!r}")
+            error.add_note(f"{VARIABLE}={number}: {data!r}")
             raise
+        if time.monotonic() > end:
+            return

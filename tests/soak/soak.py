@@ -83,15 +83,18 @@ LOSSES: Final = ("streams lost", "connections lost")
 LONGEST: Final = "longest wait of a piece, ms"
 
 
-def soak(seconds: float, progress: Callable[[str], None] = lambda _: None) -> Soaked:
-    """Mixed load for so many seconds, and events one after the other meanwhile."""
+def soak(
+    seconds: float, progress: Callable[[str], None] = lambda _: None, first: int = 0
+) -> Soaked:
+    """Mixed load for so many seconds, and events one after the other meanwhile; of the kinds of
+    floods, the one with the number `first` comes first."""
     with tempfile.TemporaryDirectory() as directory, opened_testbed() as bed:
         hosts = [family.far(host) for family in FAMILIES for host in (HOME, VPN)]
         far = bed.far.start(sys.executable, "-m", "tests.soak.far", *hosts)
         try:
             far.wait_for_output("listening")
             with running(bed.router, Path(directory), rules(*LINES)) as router:
-                return Soak(bed, router, progress).run(seconds)
+                return Soak(bed, router, progress, first).run(seconds)
         finally:
             far.close()
 
@@ -99,13 +102,16 @@ def soak(seconds: float, progress: Callable[[str], None] = lambda _: None) -> So
 class Soak:
     """One run of the clients and events."""
 
-    def __init__(self, bed: Testbed, router: Tunrouter, progress: Callable[[str], None]) -> None:
+    def __init__(
+        self, bed: Testbed, router: Tunrouter, progress: Callable[[str], None], first: int
+    ) -> None:
         self._bed = bed
         self._router = router
         self._progress = progress
         self._counts: Counter[str] = Counter()
         self._faults: list[str] = []
-        self._floods = cycle(FLOODS)
+        first %= len(FLOODS)
+        self._floods = cycle(FLOODS[first:] + FLOODS[:first])
         self._has_more_rules = False
         self._late = 0
 

@@ -116,6 +116,13 @@ def test_bytes_of_a_rules_file(monkeypatch: pytest.MonkeyPatch) -> None:
     )
 
 
+def test_a_rules_file_of_4_gb_is_not_read() -> None:
+    with Path("rules.yaml").open("wb") as file:
+        file.truncate(4 << 30)  # without a block on the disk
+    with pytest.raises(RulesFileUnreadable, match="has more than"):
+        load("rules.yaml")
+
+
 def test_a_file_without_end_whose_size_is_not_known(monkeypatch: pytest.MonkeyPatch) -> None:
     reader, writer = os.pipe()
     monkeypatch.setattr(reading, "RULES_BYTES", 1000)
