@@ -3,7 +3,7 @@
     make bench          or, as root:  python -m bench.counting [--rounds 5] [--seconds 2]
 
 Downloads by one and four streams and four ping floods by the direct path, by a router that counts
-(docs/adr/019-counting.md) and by one whose guard lacks the capabilities for it.
+(docs/adr/019-counting.md) and by one that differs from it in that alone.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ from tests.e2e.tunrouter import Tunrouter, rules, running
 from tests.e2e.wait import wait_until
 
 COUNTING, PLAIN = "counting", "without"
-NO_BPF: Final = ("setpriv", "--bounding-set=-bpf,-sys_admin", "--inh-caps=-bpf,-sys_admin")
+WITHOUT_COUNTING: Final = (sys.executable, "-m", "bench.without_counting")
 LEAST: Final = 0.97
 STREAMS: Final[Mapping[str, tuple[str, ...]]] = {
     "down": ("--reverse",),
@@ -37,7 +37,7 @@ FLOODS: Final = "4 ping floods"
 
 
 class Plain(OurRouter):
-    """A router that cannot count."""
+    """A router that does not count."""
 
     name = PLAIN
 
@@ -47,7 +47,7 @@ class Plain(OurRouter):
 
     def running(self, bed: Testbed) -> AbstractContextManager[Tunrouter]:
         text = rules(f"{self.host} -> home")
-        return running(bed.router, self._directory, text, prefix=NO_BPF)
+        return running(bed.router, self._directory, text, program=WITHOUT_COUNTING)
 
 
 @dataclass
