@@ -42,13 +42,9 @@ from router.config.fields import (
 from router.config.lists import ListLibrary, Progress
 from router.config.model import Config, Place
 from router.config.opening import Opener
-from router.config.policies import (
-    PolicyTable,
-    check_interfaces,
-    check_loops,
-    check_used,
-    read_policies,
-)
+from router.config.policies import read_policies
+from router.config.policy_links import check_interfaces, check_loops, check_used
+from router.config.policy_table import PolicyTable
 from router.config.problems import Problem, Severity, has_errors, quoted
 from router.config.reading import (
     RulesFileChanged,

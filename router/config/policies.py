@@ -5,15 +5,12 @@ name it are not reported as well. `on_down` may name reject, drop or another pol
 name reply, which would answer for a host that can't be reached, nor bypass, which takes effect
 before a packet enters the TUN and so can't be chosen once it is inside.
 
-Must not know: which interfaces there are.
+Must not know: which interfaces there are; what the policies lead to together (policy_links).
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass, field
-
-from router.config.document import Mapping, Node, Scalar
+from router.config.document import Mapping, Scalar
 from router.config.fields import (
     Entry,
     Findings,
@@ -27,7 +24,8 @@ from router.config.fields import (
     read_keys,
 )
 from router.config.interfaces import MAXIMUM_ALTERNATIVE_NAME, interface_fault
-from router.config.model import BUILT_IN, Path, Place, Policy, PolicyType, Tun
+from router.config.model import BUILT_IN, Path, Place, Policy, PolicyType
+from router.config.policy_table import PolicyTable
 from router.config.problems import quoted
 from router.config.schema import (
     BUILT_IN_POLICIES,
@@ -40,55 +38,6 @@ from router.config.schema import (
     POLICY_TYPES,
 )
 from router.config.socks5 import read_proxy, read_socks5_keys
-
-COMPARISONS = 100_000
-
-
-@dataclass(slots=True)
-class PolicyTable:
-    """The policies that could be read, and every name that the file tries to define.
-
-    `readable` is False where the section as a whole can't be read, so that nothing is known
-    about names. `used` are the names that rules and the default refer to.
-    """
-
-    policies: dict[str, Policy] = field(default_factory=dict)
-    names: dict[str, Scalar] = field(default_factory=dict)
-    readable: bool = True
-    used: set[str] = field(default_factory=set)
-    _nearest: dict[str, str | None] = field(default_factory=dict)
-
-    def refer(self, findings: Findings, node: Node, key: str) -> str | None:
-        """The policy that a key names. Unknown names are reported; None where it is no name."""
-        name = as_text(findings, node, f"'{key}'", f"{key}: reject")
-        if name is None or name in self.names or name in BUILT_IN_POLICIES or not self.readable:
-            return name
-        close = self.suggestion(name)
-        known = listed([*self.names, *BUILT_IN_POLICIES][:12])
-        findings.error(
-            "unknown-policy",
-            node,
-            f"no policy is called {quoted(name)}",
-            f"did you mean '{close}'?" if close else f"define it, or name one of {known}",
-        )
-        return name
-
-    def use(self, name: str) -> None:
-        """Count a policy as used. Of an unknown name the nearest known one counts."""
-        self.used.add(self.meant(name))
-
-    def meant(self, name: str) -> str:
-        """The name itself where it is known, or else the nearest known one."""
-        return name if name in self.names else self.suggestion(name) or name
-
-    def suggestion(self, name: str) -> str | None:
-        """The known name nearest to an unknown one. Comparing takes time, so that a file with
-        thousands of policies and of mistakes gets suggestions for the first of them only."""
-        if name not in self._nearest:
-            if len(self._nearest) * len(self.names) > COMPARISONS:
-                return None
-            self._nearest[name] = nearest(name, [*BUILT_IN_POLICIES, *self.names])
-        return self._nearest[name]
 
 
 def read_policies(findings: Findings, entry: Entry | None) -> PolicyTable:
@@ -249,85 +198,3 @@ def _path(findings: Findings, entry: Entry | None) -> Path:
         f"{hint}the paths are {listed(PATHS)}; leave the key out for auto",
     )
     return Path.AUTO
-
-
-def check_interfaces(findings: Findings, table: PolicyTable, tun: Tun) -> None:
-    """An outbound by the TUN itself would be a loop."""
-    for policy in table.policies.values():
-        if tun.name is not None and policy.interface == tun.name and policy.interface_place:
-            findings.error(
-                "interface-is-tun",
-                policy.interface_place,
-                f"{quoted(tun.name)} is the router's own TUN device",
-                "name the interface that the packets are to leave by",
-            )
-
-
-Next = Callable[[Policy], tuple[str | None, Place | None]]
-"""The policy that a key of a policy names, and where."""
-
-
-def check_loops(findings: Findings, table: PolicyTable) -> None:
-    """Each cycle is reported once, at the policy of it that stands first."""
-    remedy = "let one of them end in reject or drop"
-    _check_loop(findings, table, "on_down", _next_down, remedy)
-    _check_loop(findings, table, "icmp", _next_icmp, remedy)
-    _check_loop(findings, table, "via", _next_via, "let one of them leave by an interface")
-
-
-def _next_down(policy: Policy) -> tuple[str | None, Place | None]:
-    return policy.on_down, policy.on_down_place
-
-
-def _next_icmp(policy: Policy) -> tuple[str | None, Place | None]:
-    proxy = policy.proxy
-    return (None, None) if proxy is None else (proxy.icmp, proxy.icmp_place)
-
-
-def _next_via(policy: Policy) -> tuple[str | None, Place | None]:
-    proxy = policy.proxy
-    return (None, None) if proxy is None else (proxy.via, proxy.via_place)
-
-
-def _check_loop(
-    findings: Findings, table: PolicyTable, key: str, following: Next, remedy: str
-) -> None:
-    done: set[str] = set()
-    for start in table.policies:
-        chain: dict[str, Policy] = {}
-        name: str | None = start
-        while name in table.policies and name not in done and name not in chain:
-            chain[name] = table.policies[name]
-            name, _ = following(chain[name])
-        if name in chain:
-            names = list(chain)
-            cycle = [chain[each] for each in names[names.index(name) :]]
-            way = " → ".join([*(policy.name for policy in cycle), cycle[0].name])
-            _, place = following(cycle[0])
-            assert place is not None, "a cycle consists of keys that were written"
-            message = f"{key} leads back to where it began: {way}"
-            findings.error("policy-loop", place, message, remedy)
-        done.update(chain)
-
-
-def check_used(findings: Findings, table: PolicyTable) -> None:
-    """Warn of policies that no rule reaches, not even by a key of another policy."""
-    reached: set[str] = set()
-    waiting = [*table.used, *findings.passed_over]
-    while waiting:
-        name = waiting.pop()
-        if name in reached:
-            continue
-        reached.add(name)
-        policy = table.policies.get(name)
-        if policy is not None:
-            named = (following(policy)[0] for following in (_next_down, _next_icmp, _next_via))
-            waiting += [table.meant(each) for each in named if each is not None]
-    for name, key in table.names.items():
-        if name not in reached and name not in BUILT_IN_POLICIES:
-            findings.warning(
-                "unused-policy",
-                key,
-                f"no rule uses the policy {quoted(name)}",
-                "name it in a rule or as 'default', or remove it",
-            )

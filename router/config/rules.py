@@ -21,7 +21,7 @@ from router.config.fields import (
 )
 from router.config.lists import ListLibrary
 from router.config.model import Place, Prefix, PrefixList, Range, Rule
-from router.config.policies import PolicyTable
+from router.config.policy_table import PolicyTable
 from router.config.ports import read_conditions
 from router.config.problems import quoted
 from router.config.ranges import BadRangeError, parse_networks

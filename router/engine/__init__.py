@@ -2,7 +2,8 @@
 
 Theory of operation. `loop` polls descriptors and runs timers and signals; it knows no packets.
 `router` is one run: `assembly` opens its parts (TUN, outbounds, carriers), `router` waits and
-stops. `reading` takes frames from the TUN and from query channels. `forwarder` is the hot path: a
+stops. `reading` takes frames from the TUN's two queues (this machine's packets, and those it forwards
+for others) and from query channels. `forwarder` is the hot path: a
 packet from the TUN either belongs to a flow, or the rules are evaluated once (`applied_rules`) and
 a flow begins (`new_flows`), or it is answered or dropped under one reason of `flows.drops`. An
 answer that an outbound receives finds its flow by what the flow has sent, and is written into the
@@ -12,6 +13,8 @@ TUN as its sender would see it.
     udp/                datagrams: outbound (from the TUN), inbound (from the sockets)
     tcp/                dial first, then relay: dial, connections, segments, both keepalives
     carriers            all three; table_carrier: how their flows expire, are re-evaluated and lost
+    direct/             packets of this machine's programs that leave as they came, before all else
+    admissions          how many packets of one source begin flows at once; the others wait
     transit             answers of hosts behind this machine, which no flow is about
     refusals            errors, resets and echo replies that the router sends itself
     tun_writer          the only way into the TUN
@@ -20,7 +23,8 @@ TUN as its sender would see it.
     interface_events    interfaces, addresses or routes of the system have changed
     reload/             other rules: request, reread (a process of its own), reevaluate, outcome
     errnos              what an errno means for a sender
-    policy_log, events, summary, watchdog    what people, followers and the supervisor read
+    observer/           what a trace sees of each packet; nothing is called without one
+    policy_log, flow_log, events, summary, watchdog    what people, followers and the supervisor read
 
 Where to look. A ping: reading.read_all, forwarder._forward (the first one: _begin),
 icmp/queries, back by assembly.Channels. A reload: reload/request.
