@@ -21,12 +21,12 @@ from typing import Final
 from bench import icmp
 from bench.contestants import Contestant, OurRouter, check_route
 from bench.side_by_side import arguments, in_turn, network, required
+from bench.streams import serving, transferred
 from bench.udp import far_ends
 from tests.e2e import probes
 from tests.e2e.netns import Namespace
 from tests.e2e.testbed import Testbed
 from tests.e2e.tunrouter import Tunrouter
-from tests.e2e.wait import wait_until
 
 DIRECT, RELAYED = "direct", "relayed"
 CONNECTS: Final = 1000
@@ -53,9 +53,7 @@ def stream(*options: str) -> Load:
     """In Gbit."""
 
     def run(sending: Namespace, host: str, seconds: float) -> float:
-        length = ("-t", str(max(1, round(seconds))))
-        found = json.loads(sending.run("iperf3", "-J", "-c", host, *length, *options).stdout)
-        return float(found["end"]["sum_received"]["bytes"]) * 8 / 1e9
+        return transferred(sending, host, seconds, *options)
 
     return run
 
@@ -127,12 +125,11 @@ def main() -> int:
     with network() as (bed, directory):
         running = {path: OurRouter(directory, path) for path in (DIRECT, RELAYED)}
         measured = {path: Measured() for path in running}
-        servers = [probes.start_server(bed.far), bed.far.start("iperf3", "-s", "-p", "5201")]
-        servers += far_ends(bed, [OurRouter.host])
-        wait_until(lambda: ":5201" in bed.far.run("ss", "-Hltn").stdout, "iperf3")
+        servers = [probes.start_server(bed.far), *far_ends(bed, [OurRouter.host])]
         try:
-            for path, one in in_turn(options.rounds, running):
-                measure(bed, one, measured[path], options.seconds)
+            with serving(bed.far):
+                for path, one in in_turn(options.rounds, running):
+                    measure(bed, one, measured[path], options.seconds)
         finally:
             for server in servers:
                 server.close()

@@ -8,7 +8,6 @@ Downloads by one and four streams and four ping floods by the direct path, by a 
 
 from __future__ import annotations
 
-import json
 import sys
 from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager
@@ -20,11 +19,10 @@ from typing import Final
 from bench import icmp
 from bench.contestants import OurRouter, check_route
 from bench.side_by_side import arguments, in_turn, network, required
-from tests.e2e.netns import Namespace
+from bench.streams import serving, stream
 from tests.e2e.status import read_status
 from tests.e2e.testbed import Testbed
 from tests.e2e.tunrouter import Tunrouter, rules, running
-from tests.e2e.wait import wait_until
 
 COUNTING, PLAIN = "counting", "without"
 WITHOUT_COUNTING: Final = (sys.executable, "-m", "bench.without_counting")
@@ -71,26 +69,15 @@ def measure(bed: Testbed, router: OurRouter, measured: Measured, seconds: float)
         assert (counted is None) == (router.name == PLAIN), counted
 
 
-def stream(sending: Namespace, host: str, seconds: float, *options: str) -> float:
-    """Gbit/s that have arrived."""
-    length = str(max(1, round(seconds)))
-    found = json.loads(sending.run("iperf3", "-J", "-c", host, "-t", length, *options).stdout)
-    return float(found["end"]["sum_received"]["bits_per_second"]) / 1e9
-
-
 def main() -> int:
     options = arguments("Measure what counting costs", seconds=2.0, rounds=5)
     make: Mapping[str, Callable[[Path], OurRouter]] = {COUNTING: OurRouter, PLAIN: Plain}
     with network() as (bed, directory):
         routers = {name: one(directory) for name, one in make.items()}
         measured = {name: Measured() for name in routers}
-        server = bed.far.start("iperf3", "-s")
-        try:
-            wait_until(lambda: ":5201" in bed.far.run("ss", "-Hltn").stdout, "iperf3")
+        with serving(bed.far):
             for name, one in in_turn(options.rounds, routers):
                 measure(bed, one, measured[name], options.seconds)
-        finally:
-            server.close()
     passed = True
     for load in (*STREAMS, FLOODS):
         with_it, without = (median(measured[name].rates[load]) for name in (COUNTING, PLAIN))

@@ -28,11 +28,10 @@ from bench.contestants import (
     with_sing_boxes,
 )
 from bench.side_by_side import LAN, ROUTER, arguments, in_turn, network, required, sender
+from bench.streams import serving, stream
 from tests.e2e import probes
 from tests.e2e.netns import Namespace
-from tests.e2e.processes import Process
 from tests.e2e.testbed import Testbed
-from tests.e2e.wait import wait_until
 
 DIRECTIONS = {
     "up": (),
@@ -94,20 +93,13 @@ def measure(
         measured.per_second.append(connects["per_second"])
         transferred = 0.0
         for direction, options in DIRECTIONS.items():
-            rate = _stream(sending, contestant, seconds, *options)
+            rate = stream(sending, contestant.host, seconds, *options)
             measured.rates[direction].append(rate)
             if "up" in direction or answers_pass(bed, contestant, sending):
                 transferred += rate * 1e9 / 8 * seconds
         if contestant.tun is not None:
             passed = passed_by_tun(bed, contestant) - before
             assert passed >= 0.9 * transferred, f"{contestant.name}: only {passed} by its TUN"
-
-
-def _stream(sending: Namespace, contestant: Contestant, seconds: int, *options: str) -> float:
-    """Gbit/s as received."""
-    command = ("iperf3", "-J", "-c", contestant.host, "-t", str(seconds), *options)
-    found = json.loads(sending.run(*command).stdout)
-    return float(found["end"]["sum_received"]["bits_per_second"]) / 1e9
 
 
 def _connects(sending: Namespace, contestant: Contestant, count: int) -> dict[str, float]:
@@ -162,25 +154,18 @@ def verdict(measured: dict[str, Measured], path: str) -> bool:
     return passed
 
 
-def _server(bed: Testbed) -> Process:
-    """iperf3, ready."""
-    server = bed.far.start("iperf3", "-s")
-    wait_until(lambda: ":5201" in bed.far.run("ss", "-Hltn").stdout, "iperf3", detail=server.report)
-    return server
-
-
 def main() -> int:
     options = arguments("Measure TCP", seconds=2)
     with network() as (bed, directory):
-        servers = (probes.start_server(bed.far), _server(bed))
+        server = probes.start_server(bed.far)
         running = with_sing_boxes(directory, SING_BOXES)
         measured = {name: Measured(name) for name in running}
         try:
-            for name, one in in_turn(options.rounds, running):
-                measure(bed, sender(bed, options), one, measured[name], options.seconds)
+            with serving(bed.far):
+                for name, one in in_turn(options.rounds, running):
+                    measure(bed, sender(bed, options), one, measured[name], options.seconds)
         finally:
-            for server in servers:
-                server.close()
+            server.close()
     print(table(list(measured.values()), measured[BarePath.name]))
     return 0 if verdict(measured, options.sender) else 1
 

@@ -24,9 +24,9 @@ from statistics import median
 from typing import Final
 
 from bench import icmp
-from bench.counting import stream
 from bench.round_trips import pings
 from bench.side_by_side import arguments, in_turn, network, required, sender
+from bench.streams import stream
 from router.control.client import begun
 from tests.e2e.netns import Namespace
 from tests.e2e.status import HOME, RULES, socket_of
