@@ -1,8 +1,10 @@
 """Connects one after the other, and prints how long connect() took: the load of bench.tcp.
 
-    python -m bench.connects ADDRESS PORT [--count 300]
+    python -m bench.connects ADDRESS PORT [--count 300] [--pause 0.001]
 
-Connections are closed by a reset, so that no address is left waiting (TIME_WAIT) for the next run.
+Between two of them is a pause, in which whatever is on their way can end the last one; else its end
+stands in each queue before the next one's beginning. Connections are closed by a reset, so that no
+address is left waiting (TIME_WAIT) for the next run.
 """
 
 from __future__ import annotations
@@ -31,8 +33,12 @@ def main() -> None:
     parser.add_argument("address")
     parser.add_argument("port", type=int)
     parser.add_argument("--count", type=int, default=300)
+    parser.add_argument("--pause", type=float, default=0.0, help="seconds")
     options = parser.parse_args()
-    taken = [connect_once(options.address, options.port) for _ in range(options.count)]
+    taken = []
+    for _ in range(options.count):
+        taken.append(connect_once(options.address, options.port))
+        time.sleep(options.pause)
     print(json.dumps({"median_us": median(taken), "per_second": len(taken) / sum(taken) * 1e6}))
 
 
