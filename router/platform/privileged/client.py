@@ -107,6 +107,8 @@ class GuardClient:
 
         def finish() -> Message:
             while not replies:
+                if not self._pending:  # another call has met the end of the guard
+                    self._receive()
                 self._complete_first()
             if isinstance(replies[0], Exception):
                 raise replies[0]

@@ -162,6 +162,19 @@ def test_the_guard_ends_before_it_replies(guard: GuardClient) -> None:
     assert replies == []
 
 
+def test_what_has_begun_fails_though_another_call_has_met_the_end_of_the_guard(
+    guard: GuardClient,
+) -> None:
+    """The other call may be about something that the router can do without."""
+    os.kill(guard._process.pid, signal.SIGSTOP)
+    finish = guard.begin("echo", of=1)
+    os.kill(guard._process.pid, signal.SIGKILL)
+    guard._process.wait()
+    for attempt in (lambda: guard.call("echo"), finish, finish):
+        with pytest.raises(PlatformError, match="start the router again"):
+            attempt()
+
+
 @pytest.mark.parametrize("size", [1, 4 << 20], ids=["a short request", "a long one"])
 def test_a_guard_that_does_not_reply_is_given_up(
     guard: GuardClient, monkeypatch: pytest.MonkeyPatch, size: int
