@@ -8,6 +8,7 @@ import shutil
 import signal
 import socket
 import stat
+import subprocess
 import sys
 from collections.abc import Callable
 from contextlib import ExitStack
@@ -42,6 +43,9 @@ from tests.e2e.wait import wait_until
 
 pytestmark = pytest.mark.usefixtures("strict_rp_filter")
 
+FILTERED = "2"
+"""SECCOMP_MODE_FILTER (linux/seccomp.h)."""
+
 NEW_FLOWS = 12
 """Of each family: not more than the router has sockets in reserve for."""
 
@@ -56,6 +60,19 @@ def _of(pid: int, key: str) -> str:
     """A line of /proc/PID/status, without its key."""
     lines = Path(f"/proc/{pid}/status").read_text().splitlines()
     return next(line.partition(":")[2].strip() for line in lines if line.startswith(key + ":"))
+
+
+def _can_read(account: pwd.struct_passwd, file: Path) -> bool:
+    """Whether another process of an account can."""
+    done = subprocess.run(
+        ["head", "-c", "1", str(file)],
+        user=account.pw_uid,
+        group=account.pw_gid,
+        extra_groups=(),
+        check=False,
+        capture_output=True,
+    )
+    return done.returncode == 0
 
 
 @pytest.fixture
@@ -88,7 +105,13 @@ def test_the_router_has_no_rights_but_its_descriptors(
         assert _of(router.pid, "Groups") == ""
         for kind in ("Prm", "Eff", "Inh", "Amb"):
             assert int(_of(router.pid, f"Cap{kind}"), 16) == 0, kind
+        assert int(_of(router.pid, "CapBnd"), 16) == 0
         assert _of(router.pid, "NoNewPrivs") == "1"
+        assert _of(router.pid, "Seccomp") == FILTERED
+        for name in ("environ", "maps"):
+            file = Path(f"/proc/{router.pid}/{name}")
+            assert _can_read(pwd.getpwuid(0), file)
+            assert not _can_read(account, file), name
         for name in (GUARD, UNDOER):
             assert set(_of(processes[name], "Uid").split()) == {"0"}
         assert len({os.getsid(pid) for pid in processes.values()}) == 3
