@@ -7,7 +7,8 @@ Run as a process of its own, in a namespace whose route leads to the router:
 It prints "ready" when it begins, and at the end one JSON object: the packets that were sent, and
 how long that took.
 
-Always true: bounded in time and in rate; packets are made before the first is sent.
+Always true: bounded in time and in rate; packets are made before the first is sent, and are sent
+again and again.
 """
 
 from __future__ import annotations
@@ -16,19 +17,14 @@ import argparse
 import ctypes
 import json
 import socket
-import struct
 import time
-from collections.abc import Callable, Iterator
-from itertools import islice
+from ipaddress import ip_address
 from typing import Final
 
-from router.wire import icmp, ip, tcp, udp
-from router.wire.checksum import checksum, pseudo_header
+from bench.flood_packets import KINDS
+from router.platform.families import FAMILY
 
-NUMBER: Final = 1 << 16
-"""Different packets; they are sent again and again."""
 TURN_S: Final = 0.002
-OPEN_PORT: Final = 5201
 MOST_SECONDS: Final = 30.0
 
 
@@ -54,57 +50,6 @@ class _Message(ctypes.Structure):
     """struct mmsghdr (sendmmsg(2))."""
 
     _fields_ = (("header", _Header), ("sent", ctypes.c_uint))
-
-
-def syns(source: bytes, destination: bytes, port: int | None) -> Iterator[bytes]:
-    """To one port, or to all; each from another port."""
-    for number in range(NUMBER):
-        ends = 1024 + number % 64_000, port or 1 + number % 65_000
-        body = struct.pack("!HHIIBBHHH", *ends, number * 7919, 0, 0x50, tcp.SYN, 65535, 0, 0)
-        total = checksum(body, pseudo_header(source, destination, len(body), ip.TCP))
-        body = body[:16] + total.to_bytes(2, "big") + body[18:]
-        yield ip.build(source, destination, ip.TCP, body)
-
-
-def echoes(source: bytes, destination: bytes) -> Iterator[bytes]:
-    """Of all identifiers."""
-    for number in range(NUMBER):
-        body = struct.pack("!BBHHH", icmp.ECHO_REQUEST, 0, 0, number, 1) + bytes(8)
-        yield ip.build(source, destination, ip.ICMP, icmp.message(4, source, destination, body))
-
-
-def fragments(source: bytes, destination: bytes) -> Iterator[bytes]:
-    """Of 8 bytes, of datagrams that never get whole."""
-    for number in range(NUMBER):
-        field = ip.MORE_FRAGMENTS | number % 4096 + 1
-        yield ip.build(
-            *(source, destination, ip.UDP, bytes(8)), flags=field, identification=number >> 12
-        )
-
-
-def datagrams(source: bytes, destination: bytes) -> Iterator[bytes]:
-    """To all ports."""
-    for number in range(NUMBER):
-        envelope = udp.Envelope(source, 1024 + number % 7, destination, number or 1)
-        yield envelope.seal(bytes(8), 64)
-
-
-def errors(source: bytes, destination: bytes) -> Iterator[bytes]:
-    """About datagrams that were never sent."""
-    for number in range(NUMBER):
-        about = udp.Envelope(destination, number or 1, source, 9).seal(bytes(8), 64)
-        body = struct.pack("!BBHI", icmp.UNREACHABLE, 3, 0, 0) + about
-        yield ip.build(source, destination, ip.ICMP, icmp.message(4, source, destination, body))
-
-
-KINDS: Final[dict[str, Callable[[bytes, bytes], Iterator[bytes]]]] = {
-    "syn": lambda source, destination: syns(source, destination, None),
-    "syn-open": lambda source, destination: syns(source, destination, OPEN_PORT),
-    "echo": echoes,
-    "fragment": fragments,
-    "udp": datagrams,
-    "error": errors,
-}
 
 
 class Batch:
@@ -151,9 +96,10 @@ def main() -> None:
     parser.add_argument("--rate", type=float, required=True, help="packets a second")
     parser.add_argument("--seconds", type=float, default=6.0)
     options = parser.parse_args()
-    source, destination = socket.inet_aton(options.source), socket.inet_aton(options.address)
-    batch = Batch(list(islice(KINDS[options.kind](source, destination), NUMBER)))
-    with socket.socket(socket.AF_INET, socket.SOCK_RAW, socket.IPPROTO_RAW) as sock:
+    source, destination = ip_address(options.source), ip_address(options.address)
+    batch = Batch(list(KINDS[options.kind](source.packed, destination.packed)))
+    family = FAMILY[destination.version]
+    with socket.socket(family, socket.SOCK_RAW, socket.IPPROTO_RAW) as sock:
         sock.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 4 << 20)
         sock.connect((options.address, 0))
         print("ready", flush=True)

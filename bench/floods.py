@@ -1,12 +1,14 @@
 """Floods from a LAN host by the relayed path, and what others get beside them.
 
     make bench          or, as root:  python -m bench.floods [--seconds 6] [--only KIND]
+                                                      [--family 4|6]
 
 Another LAN host has an established transfer and pings, and begins a ping, a DNS query and a
 connection during the flood and right after it. Required of each flood but the last: the transfer
 keeps half of its rate, 95 of 100 pings take less than 20 ms, all that is begun is answered. Of
 300,000 packets a second, more than one queue holds: all of that within 2 s of its end, and a
 program of the router's own machine, which sends by the direct path, keeps a quarter of its rate.
+A minute after each, the router's resident memory is what it was before, but for MEMORY_MB.
 """
 
 from __future__ import annotations
@@ -27,16 +29,20 @@ from tests.e2e import netns, ping
 from tests.e2e.netns import Namespace, connect
 from tests.e2e.processes import Process
 from tests.e2e.status import read_status
-from tests.e2e.testbed import V4, Testbed
+from tests.e2e.testbed import FAMILIES, Family, Testbed
 from tests.e2e.tunrouter import Tunrouter, rules, running
 from tests.e2e.wait import wait_until
 
 FLOODED, TRANSFER, DIRECT = 1, 2, 3
 """Far hosts."""
-SILENT: Final = "198.51.100.200"
-"""No host answers for it."""
+SILENT: Final = 200
+"""A far host that does not exist."""
 PORT: Final = 5201
-RULES: Final = rules("198.51.100.0/24 -> home")
+RULES: Final = rules(*(f"{family.far_net} -> home" for family in FAMILIES))
+NOBODY: Final = {4: "10.2.0.77", 6: "fd02::77"}
+"""No gateway."""
+OTHER: Final = {4: ("10.1.1.1", "10.1.1.2", 24), 6: ("fd11::1", "fd11::2", 64)}
+"""By family, the router's address beside the other LAN host, that host's, and their prefix."""
 TIME: Final = re.compile(r"time=([\d.]+) ms")
 PING_INTERVAL_S: Final = 0.05
 SETTLE_S: Final = 1.0
@@ -44,26 +50,35 @@ HALF, QUARTER = 0.5, 0.25
 LIMIT_MS: Final = 20.0
 RECOVERY_S: Final = 2.0
 MINUTE_S: Final = 60.0
+MEMORY_MB: Final = 4.0
 
 
 class Flood(NamedTuple):
-    """rate: packets a second. beyond: more than the router can look at."""
+    """rate: packets a second. host: a far one. beyond: more than the router can look at."""
 
     kind: str
     rate: int
-    destination: str
+    host: int
     beyond: bool = False
 
 
 FLOODS: Final = (
     Flood("syn", 5_000, SILENT),
-    Flood("echo", 20_000, V4.far(FLOODED)),
-    Flood("fragment", 20_000, V4.far(FLOODED)),
-    Flood("udp", 20_000, V4.far(FLOODED)),
-    Flood("syn-open", 30_000, V4.far(FLOODED)),
-    Flood("error", 20_000, V4.far(FLOODED)),
-    Flood("udp", 300_000, V4.far(FLOODED), beyond=True),
+    Flood("echo", 20_000, FLOODED),
+    Flood("fragment", 20_000, FLOODED),
+    Flood("udp", 20_000, FLOODED),
+    Flood("syn-open", 30_000, FLOODED),
+    Flood("error", 20_000, FLOODED),
+    Flood("udp", 300_000, FLOODED, beyond=True),
 )
+
+
+class Memory(NamedTuple):
+    """Resident, in MB: before a flood, the most, and a minute after it."""
+
+    before: float
+    peak: float
+    after: float
 
 
 class Seen(NamedTuple):
@@ -75,7 +90,7 @@ class Seen(NamedTuple):
     late_ms: float
     during: list[str]
     after: list[str]
-    memory_mb: float
+    memory: Memory
 
 
 @contextmanager
@@ -85,41 +100,54 @@ def other_host(bed: Testbed) -> Iterator[Namespace]:
     namespace.create()
     try:
         connect(namespace, "lan0", bed.router, "lan1")
-        bed.router.ip("addr add 10.1.1.1/24 dev lan1")
-        namespace.ip("addr add 10.1.1.2/24 dev lan0", "route add default via 10.1.1.1")
+        for near, own, length in OTHER.values():
+            nodad = "nodad" * (":" in near)
+            bed.router.ip(f"addr add {near}/{length} dev lan1 {nodad}")
+            namespace.ip(
+                f"addr add {own}/{length} dev lan0 {nodad}", f"route add default via {near}"
+            )
         yield namespace
     finally:
         namespace.delete()
 
 
 class Bench:
-    """The processes beside a flood."""
+    """The processes beside a flood of one family."""
 
-    def __init__(self, bed: Testbed, other: Namespace, router: Tunrouter, seconds: float) -> None:
+    def __init__(
+        self, bed: Testbed, other: Namespace, router: Tunrouter, family: Family, seconds: float
+    ) -> None:
         self._bed = bed
         self._other = other
-        self._router = router
+        self._pid = router.pid
+        self._family = family
         self._seconds = seconds
 
     def measure(self, flood: Flood) -> Seen:
-        """One flood. A transfer lasts from before it until after it."""
+        """One flood, and a minute. A transfer lasts from before the flood until after it."""
+        before = resident_mb(self._pid, "VmRSS")
         length = str(int(2 * self._seconds + 8))
         sending = self._bed.router if flood.beyond else self._other
         host = DIRECT if flood.beyond else TRANSFER
-        transfer = sending.start("iperf3", "-c", V4.far(host), "-t", length, "-p", str(PORT + host))
+        far = self._family.far(host)
+        transfer = sending.start("iperf3", "-c", far, "-t", length, "-p", str(PORT + host))
         try:
             time.sleep(SETTLE_S)
             usual = self._rate(self._seconds / 2)
-            return self._beside(flood, usual)
+            reset_peak(self._pid)
+            seen = self._beside(flood, usual)
         finally:
             transfer.stop()
             transfer.close()
+        peak = resident_mb(self._pid, "VmHWM")
+        time.sleep(MINUTE_S)
+        return seen._replace(memory=Memory(before, peak, resident_mb(self._pid, "VmRSS")))
 
     def _beside(self, flood: Flood, usual: float) -> Seen:
-        options = ("--source", V4.client, "--rate", str(flood.rate), "--seconds")
+        options = ("--source", self._family.client, "--rate", str(flood.rate), "--seconds")
         sender = self._bed.client.start(
-            *(sys.executable, "-m", "bench.flood_sender", flood.kind, flood.destination),
-            *(*options, str(self._seconds)),
+            *(sys.executable, "-m", "bench.flood_sender", flood.kind),
+            *(self._family.far(flood.host), *options, str(self._seconds)),
         )
         try:
             sender.wait_for_output("ready")
@@ -137,12 +165,12 @@ class Bench:
             sender.close()
         share = rate / usual
         relayed, direct = (1.0, share) if flood.beyond else (share, 1.0)
-        return Seen(sent, relayed, direct, late, during, after, memory_mb(self._router.pid))
+        return Seen(sent, relayed, direct, late, during, after, Memory(0, 0, 0))
 
     def _start_pings(self) -> Process:
         count = int(self._seconds / PING_INTERVAL_S) - 20
         options = ("-i", str(PING_INTERVAL_S), "-c", str(count), "-W", "1")
-        return ping.start(self._other, V4.far(FLOODED), *options)
+        return ping.start(self._other, self._family.far(FLOODED), *options)
 
     def _late(self, process: Process) -> float:
         """The time within which 95 of 100 pings were answered, in milliseconds."""
@@ -165,36 +193,45 @@ class Bench:
 
     def _lacking(self) -> list[str]:
         """What another host begins and gets no answer to."""
-        command = (sys.executable, "-m", "bench.newcomers", "try", V4.far(FLOODED))
+        command = (sys.executable, "-m", "bench.newcomers", "try", self._family.far(FLOODED))
         found = json.loads(self._other.run(*command).stdout)
-        pinged = self._other.run("ping", "-c1", "-W1", V4.far(TRANSFER), check=False)
+        pinged = self._other.run("ping", "-c1", "-W1", self._family.far(TRANSFER), check=False)
         lacking = [name for name, took in found.items() if took is None]
         return lacking + ["ping"] * (pinged.returncode != 0)
 
 
-def memory_mb(pid: int) -> float:
-    """The resident memory of a process."""
+def resident_mb(pid: int, field: str) -> float:
+    """Of a process, VmRSS (now) or VmHWM (the most since `reset_peak`)."""
     status = Path(f"/proc/{pid}/status").read_text(encoding="ascii")
-    (line,) = [line for line in status.splitlines() if line.startswith("VmRSS")]
+    (line,) = [line for line in status.splitlines() if line.startswith(field)]
     return int(line.split()[1]) / 1024
+
+
+def reset_peak(pid: int) -> None:
+    """proc_pid_clear_refs(5)."""
+    Path(f"/proc/{pid}/clear_refs").write_text("5", encoding="ascii")
 
 
 def passes(flood: Flood, seen: Seen) -> bool:
     """Whether what is required of a flood was met."""
+    if seen.memory.after > seen.memory.before + MEMORY_MB:
+        return False
     if flood.beyond:
         return seen.direct >= QUARTER and not seen.after
     return seen.relayed >= HALF and seen.late_ms < LIMIT_MS and not (seen.during or seen.after)
 
 
-def report(flood: Flood, seen: Seen) -> bool:
+def report(family: Family, flood: Flood, seen: Seen) -> bool:
     """Prints the line of a flood; whether it passes."""
     passed = passes(flood, seen)
     transfer = f"direct {seen.direct:.2f}" if flood.beyond else f"relayed {seen.relayed:.2f}"
     lacking = ", ".join([f"{each} during" for each in seen.during] + seen.after) or "nothing"
+    before, peak, afterwards = seen.memory
     print(
-        f"{'pass' if passed else 'FAIL'}: {flood.rate:>7,} {flood.kind:<9} a second"
+        f"{'pass' if passed else 'FAIL'}: {family}, {flood.rate:>7,} {flood.kind:<9} a second"
         f" ({seen.sent:>9,} sent): {transfer} of the usual rate; 95% of pings in"
-        f" {seen.late_ms:6.1f} ms; unanswered: {lacking}; {seen.memory_mb:.0f} MB",
+        f" {seen.late_ms:6.1f} ms; unanswered: {lacking}; memory {before:.1f}, at most"
+        f" {peak:.1f}, a minute later {afterwards:.1f} MB",
         flush=True,
     )
     return passed
@@ -206,7 +243,9 @@ def far_ends(bed: Testbed) -> Iterator[None]:
     started = [
         bed.far.start("iperf3", "-s", "-p", str(PORT + host)) for host in (0, TRANSFER, DIRECT)
     ]
-    started.append(bed.far.start(sys.executable, "-m", "bench.newcomers", "far", V4.far(FLOODED)))
+    hosts = [family.far(FLOODED) for family in FAMILIES]
+    bed.far.ip(*(f"addr add {host} dev lo" for host in hosts))  # a route is not enough for bind()
+    started.append(bed.far.start(sys.executable, "-m", "bench.newcomers", "far", *hosts))
     try:
         started[-1].wait_for_output("listening")
         wait_until(lambda: f":{PORT + DIRECT}" in bed.far.run("ss", "-Hltn").stdout, "iperf3")
@@ -220,21 +259,24 @@ def main() -> int:
     parser = argparse.ArgumentParser(description="Floods, and what others get beside them.")
     parser.add_argument("--seconds", type=float, default=6.0)
     parser.add_argument("--only", help="the kind of the floods")
+    parser.add_argument("--family", type=int, choices=(4, 6), help="the one alone")
     options = parser.parse_args()
     if os.geteuid() != 0:
         sys.exit("the benches need root, for namespaces: run `make bench`")
     netns.sweep()
     passed = True
+    families = [each for each in FAMILIES if options.family in (None, each.version)]
     with network() as (bed, directory), other_host(bed) as other, far_ends(bed):
-        bed.gw.ip(f"route add {SILENT} via 10.2.0.77 onlink dev far0")
+        for family in FAMILIES:
+            silent, nobody = family.far(SILENT), NOBODY[family.version]
+            bed.gw.ip(f"route add {silent} via {nobody} onlink dev far0")
         with running(bed.router, directory, RULES) as router:
-            bench = Bench(bed, other, router, options.seconds)
-            for flood in FLOODS:
-                if options.only in (None, flood.kind):
-                    passed &= report(flood, bench.measure(flood))
-            time.sleep(MINUTE_S)
-            flows = read_status(bed.router)["flows"]
-            print(f"a minute later: {memory_mb(router.pid):.0f} MB, flows: {flows}")
+            for family in families:
+                bench = Bench(bed, other, router, family, options.seconds)
+                for flood in FLOODS:
+                    if options.only in (None, flood.kind):
+                        passed &= report(family, flood, bench.measure(flood))
+            print(f"flows at the end: {read_status(bed.router)['flows']}")
     return 0 if passed else 1
 
 

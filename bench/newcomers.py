@@ -2,7 +2,7 @@
 
 Run as a process of its own:
 
-    python -m bench.newcomers far 198.51.100.2      the far ends, until it is ended
+    python -m bench.newcomers far 198.51.100.2 …    the far ends, until it is ended
     python -m bench.newcomers try 198.51.100.2      prints one JSON object: seconds until each was
                                                     answered, null where it was not
 
@@ -17,8 +17,11 @@ import selectors
 import socket
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from ipaddress import ip_address
 from typing import Final
+
+from router.platform.families import FAMILY
 
 DNS, OPEN = 53, 8053
 PATIENCE_S: Final = 2.5
@@ -27,22 +30,25 @@ QUERY: Final = bytes.fromhex("000101000001000000000000076578616d706c650000010001
 """DNS (RFC 1035): the address of `example`."""
 
 
-def serve(host: str) -> None:
+def serve(hosts: Sequence[str]) -> None:
     """Accepts connections, and answers queries with themselves."""
-    listener = socket.create_server((host, OPEN))
-    resolver = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
-    resolver.bind((host, DNS))
     waiting = selectors.DefaultSelector()
-    waiting.register(listener, selectors.EVENT_READ)
-    waiting.register(resolver, selectors.EVENT_READ)
+    for host in hosts:
+        listener = socket.create_server((host, OPEN), family=_family(host))
+        waiting.register(listener, selectors.EVENT_READ)
+        resolver = socket.socket(_family(host), socket.SOCK_DGRAM)
+        resolver.bind((host, DNS))
+        waiting.register(resolver, selectors.EVENT_READ)
     print("listening", flush=True)
     while True:
         for key, _ in waiting.select():
-            if key.fileobj is listener:
-                listener.accept()[0].close()
+            sock = key.fileobj
+            assert isinstance(sock, socket.socket)
+            if sock.type is socket.SOCK_STREAM:
+                sock.accept()[0].close()
             else:
-                query, sender = resolver.recvfrom(512)
-                resolver.sendto(query, sender)
+                query, sender = sock.recvfrom(512)
+                sock.sendto(query, sender)
 
 
 def connect(host: str) -> None:
@@ -52,7 +58,7 @@ def connect(host: str) -> None:
 
 def ask(host: str) -> None:
     """Raises OSError."""
-    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sock:
+    with socket.socket(_family(host), socket.SOCK_DGRAM) as sock:
         sock.settimeout(REPEAT_S)
         sock.connect((host, DNS))
         for _ in range(2):
@@ -75,10 +81,15 @@ def seconds(attempt: Callable[[str], None], host: str) -> float | None:
     return time.perf_counter() - start
 
 
+def _family(host: str) -> socket.AddressFamily:
+    return FAMILY[ip_address(host).version]
+
+
 def main() -> None:
-    what, host = sys.argv[1:]
+    what, *hosts = sys.argv[1:]
     if what == "far":
-        serve(host)
+        serve(hosts)
+    (host,) = hosts
     print(json.dumps({"connection": seconds(connect, host), "dns": seconds(ask, host)}))
 
 
