@@ -30,6 +30,7 @@ from router.engine.observer.observer import Observer
 from router.engine.reading import receive_all
 from router.engine.refusals import Refusals
 from router.engine.tcp.streams import Streams
+from router.engine.tracked_requests import TrackedRequests
 from router.engine.transit import Transit
 from router.engine.tun_writer import TunWriter
 from router.engine.udp.datagrams import Datagrams
@@ -118,13 +119,12 @@ def assemble(
         carriers.tell(flow_log.FlowLog(loop))
     path = DirectPath(tun.frame, refusals, drops)
     obstacles = Obstacles(system.packet_filter, outbounds, addresses, loop, paths_changed)
-    translated = TranslatedAnswers(
-        path, senders, system.packet_filter.request_of, obstacles.translates_requests
-    )
+    requests = TrackedRequests(system.packet_filter.request_of, loop)
+    translated = TranslatedAnswers(path, senders, requests, obstacles.translates_requests)
     direct = Direct(path, senders, refusals, system.tcp.is_listening, obstacles.of, translated)
-    transit = Transit(outbounds, refusals, drops, system.packet_filter.request_of)
+    transit = Transit(outbounds, refusals, drops, requests)
     applied = AppliedRules(config, rules, outbounds, answers.covers)
-    forwarder = Forwarder(applied, carriers, direct, transit, refusals, drops)
+    forwarder = Forwarder(applied, carriers, direct, transit, requests, refusals, drops)
     channels.forwarder = forwarder
     observer = Observer(forwarder, writer)
     return Parts(tun, descriptors, outbounds, senders, obstacles, answers, forwarder, observer)

@@ -21,13 +21,14 @@ from router.engine.new_flows import NewFlows
 from router.engine.observer.hook import Observing
 from router.engine.refusals import Refusals
 from router.engine.reload.reevaluate import Reevaluated
+from router.engine.tracked_requests import TrackedRequests
 from router.engine.transit import Transit
 from router.flows.addresses import is_forwardable, is_host_source
 from router.flows.drops import Drop, Drops
 from router.flows.expiry import EVERY
 from router.flows.policer import Admission
 from router.flows.reassembly import Reassembler
-from router.flows.tally import Tallies
+from router.flows.tally import Tallies, Tally
 from router.outbound.base import QueryChannel
 from router.policy.match.table import RuleSet
 from router.wire import icmp, ip
@@ -50,6 +51,7 @@ class Forwarder:
         carriers: Carriers,
         direct: Direct,
         transit: Transit,
+        requests: TrackedRequests,
         refusals: Refusals,
         drops: Drops,
     ) -> None:
@@ -62,6 +64,7 @@ class Forwarder:
         self._streams = carriers.streams
         self.direct = direct
         self._transit = transit
+        requests.held.observer = lambda: self.observer
         self._replies = LocalReplies(direct, drops)
         self._new_flows = NewFlows(rules, carriers, self._replies, refusals, drops)
         self.admissions = Admissions(drops)
@@ -155,11 +158,14 @@ class Forwarder:
         elif self.direct.owns(packet.source) and self._from_own_address(packet, now):
             return
         else:
-            admission = self.admissions.admit(packet, now)
-            if admission is Admission.NOW:
-                self._begin_admitted(packet, now)
-            elif admission is Admission.LATER and self.observer is not None:
-                self.observer.postpone()
+            self._admit(packet, now)
+
+    def _admit(self, packet: ip.Packet, now: float) -> None:
+        admission = self.admissions.admit(packet, now)
+        if admission is Admission.NOW:
+            self._begin_admitted(packet, now)
+        elif admission is Admission.LATER and self.observer is not None:
+            self.observer.postpone()
 
     def _begin_admitted(self, packet: ip.Packet, now: float) -> None:
         if packet.is_fragment:
@@ -170,10 +176,14 @@ class Forwarder:
             self._error_from_inside(packet, now)
         elif self.direct.owns(packet.source) and is_answer(packet):
             self._replies.send(packet)
-        elif self._is_foreign(packet) and self._transit.take(packet, now):
+        elif self._is_foreign(packet) and self._transit.take(packet, now, self._go_on_untracked):
             return
         else:
             self._new_flows.begin(packet, now)
+
+    def _go_on_untracked(self, packet: ip.Packet, now: float) -> None:
+        """It may belong to a flow that has begun while it was kept."""
+        self._forward(packet, now, self._new_flows.begin)
 
     def _is_foreign(self, packet: ip.Packet) -> bool:
         """Whether a host behind this machine has sent it, not this machine itself."""
@@ -209,18 +219,40 @@ class Forwarder:
             self.drops.count(reason)
 
     def _from_own_address(self, packet: ip.Packet, now: float) -> bool:
-        """A packet from another address of this machine than the TUN's; whether it is sent or
-        ended, as one of the direct path."""
+        """A packet from another address of this machine than the TUN's; whether it is sent, ended
+        or kept, as one of the direct path."""
         if packet.destination == self.refusals.peers.get(packet.version):
             return False
-        address = int.from_bytes(packet.destination, "big")
-        by_port = self.rules.depend_on_port(packet.version, address)
-        translates = self.direct.translated.are_possible()
-        by_port |= translates
-        if (packet.is_fragment and by_port) or icmp.is_error(packet):
+        translated = self.direct.translated
+        if icmp.is_error(packet) or (packet.is_fragment and self._differs_by_port(packet)):
             return False
-        policy, tally = self.rules.of_packet(packet)
-        if translates and self.direct.translated.take(packet, tally, now):
+        if translated.are_possible() and translated.take(
+            packet, now, self._tally_of, self._go_on_untranslated
+        ):
             return True
+        return self._leave_directly(packet, now)
+
+    def _differs_by_port(self, packet: ip.Packet) -> bool:
+        """Whether not all packets to its destination have the same rule."""
+        address = int.from_bytes(packet.destination, "big")
+        return self.direct.translated.are_possible() or self.rules.depend_on_port(
+            packet.version, address
+        )
+
+    def _tally_of(self, packet: ip.Packet) -> Tally:
+        return self.rules.of_packet(packet)[1]
+
+    def _go_on_untranslated(self, packet: ip.Packet, now: float) -> None:
+        """It may belong to a flow that has begun while it was kept."""
+        self._forward(packet, now, self._begin_untranslated)
+
+    def _begin_untranslated(self, packet: ip.Packet, now: float) -> None:
+        if not self._leave_directly(packet, now):
+            self._admit(packet, now)
+
+    def _leave_directly(self, packet: ip.Packet, now: float) -> bool:
+        policy, tally = self.rules.of_packet(packet)
+        address = int.from_bytes(packet.destination, "big")
         outbound = self.rules.outbound_of(policy, packet.version, address)
+        by_port = self._differs_by_port(packet)
         return self.direct.take(packet, policy, outbound, tally, by_port=by_port, now=now)

@@ -17,10 +17,13 @@ Must not know: rules.
 from __future__ import annotations
 
 import errno
+from collections import OrderedDict
 from collections.abc import Callable
+from functools import partial
 from typing import Final
 
 from router.engine.refusals import Refusals
+from router.engine.tracked_requests import TrackedRequests
 from router.flows.drops import Drop, Drops
 from router.flows.transit import TransitTable
 from router.outbound.all import Outbounds
@@ -31,8 +34,8 @@ from router.wire import icmp, ip, tcp, udp
 from router.wire.headers import PORTS
 from router.wire.icmp import Error
 
-RequestOf = Callable[[ip.Packet], TrackedRequest | None]
-"""See PacketFilter.request_of."""
+Otherwise = Callable[[ip.Packet, float], None]
+"""Goes on with a packet that is no such answer."""
 ASKED_AGAIN: Final = 10.0
 """Seconds: less than the system tracks a datagram (nf_conntrack_udp_timeout)."""
 MOST_ANSWERS: Final = 16_384
@@ -43,21 +46,22 @@ class Transit:
     """Packets whose source is no address of this machine, and that belong to no flow."""
 
     def __init__(
-        self, outbounds: Outbounds, refusals: Refusals, drops: Drops, request_of: RequestOf
+        self, outbounds: Outbounds, refusals: Refusals, drops: Drops, requests: TrackedRequests
     ) -> None:
         self._outbounds = outbounds
         self._refusals = refusals
         self._drops = drops
         self._table = TransitTable()
-        self._request_of = request_of
-        self._datagrams: dict[bytes, float] = {}
+        self._requests = requests
+        self._datagrams: OrderedDict[bytes, float] = OrderedDict()
 
-    def take(self, packet: ip.Packet, now: float) -> bool:
-        """Send a packet that is no ICMP error, if it is such an answer; whether it is."""
+    def take(self, packet: ip.Packet, now: float, otherwise: Otherwise) -> bool:
+        """Send a packet that is no ICMP error, if it is such an answer; False if it is none. Where
+        that is still to be found out it is kept, and goes `otherwise` if it is none."""
+        if packet.protocol == ip.UDP:
+            return len(packet.body) >= udp.HEADER and self._take_datagram(packet, now, otherwise)
         if packet.protocol == ip.TCP:
             is_answer = tcp.is_whole(packet) and self._belongs(packet)
-        elif packet.protocol == ip.UDP:
-            is_answer = len(packet.body) >= udp.HEADER and self._answers_datagram(packet, now)
         else:
             is_answer = packet.protocol == icmp.protocol_of(packet.version) and (
                 icmp.message_type(packet) not in icmp.ANSWER_TO[packet.version]
@@ -98,21 +102,31 @@ class Transit:
             return True
         return self._table.knows(key)
 
-    def _answers_datagram(self, packet: ip.Packet, now: float) -> bool:
+    def _take_datagram(self, packet: ip.Packet, now: float, otherwise: Otherwise) -> bool:
         """Only where there is an answer it is remembered: what is none begins a flow."""
         key = packet.source + packet.destination + bytes(packet.body[:PORTS])
         if self._datagrams.get(key, now) > now:
-            return True
-        self._datagrams.pop(key, None)
-        try:
-            if self._request_of(packet) is None:
-                return False
-        except (OSError, PlatformError):
-            return False
-        if len(self._datagrams) >= MOST_ANSWERS:
-            self._datagrams.clear()
-        self._datagrams[key] = now + ASKED_AGAIN
+            self.send(packet, now)
+        else:
+            self._datagrams.pop(key, None)
+            self._requests.find(packet, partial(self._found, key, otherwise), now)
         return True
+
+    def _found(
+        self,
+        key: bytes,
+        otherwise: Otherwise,
+        packet: ip.Packet,
+        request: TrackedRequest | None,
+        now: float,
+    ) -> None:
+        if request is None:
+            otherwise(packet, now)
+            return
+        if len(self._datagrams) >= MOST_ANSWERS:
+            self._datagrams.popitem(last=False)
+        self._datagrams[key] = now + ASKED_AGAIN
+        self.send(packet, now)
 
     def _sender(self, packet: ip.Packet) -> DirectSender | None:
         """Raises OSError, PlatformError."""

@@ -16,9 +16,11 @@ Must not know: rules.
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 
 from router.engine.direct.flow import DirectFlow
 from router.engine.direct.path import DirectPath
+from router.engine.tracked_requests import TrackedRequests
 from router.flows.tally import Tally
 from router.outbound.direct import DirectSender, DirectSenders
 from router.platform.base.errors import PlatformError
@@ -28,8 +30,9 @@ from router.wire import icmp, ip, tcp, udp
 from router.wire.headers import fill_in_v4_checksum
 from router.wire.offload import HEADER, NOTHING_LEFT
 
-RequestOf = Callable[[ip.Packet], TrackedRequest | None]
-"""See PacketFilter.request_of."""
+TallyOf = Callable[[ip.Packet], Tally]
+Otherwise = Callable[[ip.Packet, float], None]
+"""Goes on with a packet that is no such answer."""
 
 
 class TranslatedFlow(DirectFlow):
@@ -65,37 +68,50 @@ class TranslatedAnswers:
         self,
         path: DirectPath,
         senders: DirectSenders,
-        request_of: RequestOf,
+        requests: TrackedRequests,
         translates: Callable[[], bool],
     ) -> None:
         self.are_possible = translates
         self._path = path
         self._senders = senders
-        self._request_of = request_of
+        self._requests = requests
 
-    def take(self, packet: ip.Packet, tally: Tally, now: float) -> bool:
-        """Send a whole packet from an address of this machine, if it is such an answer."""
+    def take(self, packet: ip.Packet, now: float, tally_of: TallyOf, otherwise: Otherwise) -> bool:
+        """Send a whole packet from an address of this machine, if it is such an answer; False if it
+        is none. Where that is still to be found out it is kept, and goes `otherwise` if it is
+        none."""
         if not may_answer(packet):
             return False
+        if refuses_request(packet):
+            return self._send(packet, tally_of(packet), now, goes_on=False)
+        self._requests.find(packet, partial(self._found, tally_of, otherwise), now)
+        return True
+
+    def _found(
+        self,
+        tally_of: TallyOf,
+        otherwise: Otherwise,
+        packet: ip.Packet,
+        request: TrackedRequest | None,
+        now: float,
+    ) -> None:
+        is_translated = request is not None and request.is_translated
+        if not is_translated or not self._send(packet, tally_of(packet), now, goes_on=True):
+            otherwise(packet, now)
+
+    def _send(self, packet: ip.Packet, tally: Tally, now: float, *, goes_on: bool) -> bool:
+        """Whether that was possible. goes_on: more packets of the request may follow."""
         try:
-            refuses = refuses_request(packet)
-            if not refuses and not self._is_translated(packet):
-                return False
             sender = self._senders.sender(packet.source)
         except (OSError, PlatformError):
             return False
         if sender.frames is None:
             return False
         flow = TranslatedFlow(sender, sender.frames, packet.destination, tally)
-        if not refuses:
+        if goes_on:
             self._path.know(packet, flow, by_port=True)
         self._path.send(flow, packet, now)
         return True
-
-    def _is_translated(self, packet: ip.Packet) -> bool:
-        """Raises OSError, PlatformError."""
-        request = self._request_of(packet)
-        return request is not None and request.is_translated
 
 
 def refuses_request(packet: ip.Packet) -> bool:

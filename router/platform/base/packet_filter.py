@@ -38,10 +38,11 @@ class PacketFilter(Protocol):
         GuardConnection.dispatch. Raises PlatformError."""
         ...
 
-    def request_of(self, packet: ip.Packet) -> TrackedRequest | None:
-        """The request that a TCP segment, a datagram or an ICMP message answers, none of them a
-        fragment; None where none is known: another host has not begun this, or the system does not
-        track it. Raises PlatformError, OSError."""
+    def request_of(self, packet: ip.Packet, done: Callable[[TrackedRequest | None], None]) -> None:
+        """Call `done`, at the latest by GuardConnection.dispatch, with the request that a TCP
+        segment, a datagram or an ICMP message answers, none of them a fragment; None where none is
+        known: another host has not begun this, or the system does not track it. Raises
+        PlatformError; BlockingIOError where no answer is to be expected soon."""
         ...
 
     def watch_host_rules(self) -> Changes:

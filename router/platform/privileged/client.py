@@ -28,7 +28,7 @@ REPLY_TIMEOUT: Final = 10.0
 REPLY_TIMEOUTS: Final = {"open_tun": 60.0, "add_routes": 60.0, "reconcile": 60.0}
 """The same by operation: of what may concern a million routes, or wait for a former run's end."""
 BRIEF: Final = 0.1
-"""Seconds that a packet waits for the guard at most."""
+"""Seconds after which the guard is late: packets do not wait for its replies then."""
 UNDO_TIMEOUT: Final = 3.0
 """Seconds in which the undoer of a guard that was killed has to end; it needs a fraction of one."""
 POLL: Final = 0.01
@@ -126,6 +126,13 @@ class GuardClient:
             self._send(request)
         self._pending.append((request, done))
 
+    def request_unless_late(self, operation: str, done: Done, /, **arguments: Any) -> None:
+        """The same for a packet that is held until then; BlockingIOError while a reply has been
+        outstanding for BRIEF seconds. Raises PlatformError."""
+        if self._pending and time.monotonic() > self._sent_at + BRIEF:
+            raise BlockingIOError(errno.EAGAIN, "the guard is late")
+        self.request(operation, done, **arguments)
+
     def dispatch(self) -> None:
         """See GuardConnection. Does not wait: a `call` may have read what made it readable."""
         if not self._channel.is_readable():
@@ -182,21 +189,6 @@ class GuardClient:
             raise reply
         (only,) = received(reply)
         return only
-
-    def call_briefly(self, operation: str, **arguments: Any) -> Message:
-        """As `call`, for a packet that waits for the reply: for BRIEF seconds at most, and not at
-        all while the guard is late. Raises BlockingIOError then, and PlatformError, OSError."""
-        replies: list[Message | Exception] = []
-        if not self._pending or time.monotonic() < self._sent_at + BRIEF:
-            self.request(operation, replies.append, **arguments)
-            end = time.monotonic() + BRIEF
-            while not replies and self._channel.is_readable(end - time.monotonic()):
-                self._complete_first()
-        if not replies:
-            raise BlockingIOError(errno.EAGAIN, "the guard has not replied yet")
-        if isinstance(replies[0], Exception):
-            raise replies[0]
-        return replies[0]
 
     def _wait_briefly(self, key: Hashable) -> None:
         """Until the reply to a request of `open_soon` has arrived."""

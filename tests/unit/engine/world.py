@@ -4,7 +4,9 @@ outbounds that record what is sent by them. The rules are those of a real rules 
 from __future__ import annotations
 
 import errno
-from collections.abc import Iterable, Mapping, Sequence
+from collections import deque
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from functools import partial
 from ipaddress import ip_address, ip_interface
 from pathlib import Path
 from types import MappingProxyType, SimpleNamespace
@@ -23,6 +25,7 @@ from router.engine.reading import read_all
 from router.engine.refusals import Refusals
 from router.engine.tcp.dial import DESCRIPTORS_EACH
 from router.engine.tcp.streams import Streams, Watcher
+from router.engine.tracked_requests import TrackedRequests
 from router.engine.transit import Transit
 from router.engine.tun_writer import TunWriter
 from router.engine.udp.datagrams import Datagrams
@@ -77,6 +80,24 @@ ETH0 = Interface(
     mtu=1500,
     addresses=(ip_interface("192.0.2.2/24"), ip_interface("2001:db8:2::2/64")),
 )
+
+
+class MemoryTimers:
+    """See HasTimers."""
+
+    def __init__(self) -> None:
+        self.now = 1.0
+        self._timers: list[tuple[float, Callable[[], None]]] = []
+
+    def call_later(self, delay: float, callback: Callable[[], None]) -> None:
+        self._timers.append((self.now + delay, callback))
+
+    def run_until(self, now: float) -> None:
+        self.now = now
+        due = [callback for at, callback in self._timers if at <= now]
+        self._timers = [each for each in self._timers if each[0] > now]
+        for callback in due:
+            callback()
 
 
 class MemoryTun:
@@ -207,6 +228,8 @@ class World:
         for outbound in self.outbounds.by_interface.values():
             outbound.senders = senders
         path = DirectPath(self.tun.frame, refusals, drops)
+        self.timers = MemoryTimers()
+        requests = TrackedRequests(self._request_of, self.timers)
         self.direct = Direct(
             path,
             senders,
@@ -216,11 +239,15 @@ class World:
             TranslatedAnswers(
                 path,
                 senders,
-                self._request_of,
+                requests,
                 lambda: self.translates,
             ),
         )
         self.translates = False
+        self.asked = 0
+        self.is_late = False
+        self.replies_at_once = True
+        self._replies: deque[Callable[[], None]] = deque()
         self.requests: dict[tuple[bytes, bytes], TrackedRequest] = {}
         """Those of other hosts that the system tracks, by source and destination of answers."""
         self.obstacle: str | None = None
@@ -233,12 +260,24 @@ class World:
             self.outbounds,
             lambda policy, version, address: (policy, version, address) in self.covered,
         )
-        transit = Transit(self.outbounds, refusals, drops, self._request_of)
-        self.forwarder = Forwarder(applied, self.carriers, self.direct, transit, refusals, drops)
+        transit = Transit(self.outbounds, refusals, drops, requests)
+        self.forwarder = Forwarder(
+            applied, self.carriers, self.direct, transit, requests, refusals, drops
+        )
         _open.append(self)
 
-    def _request_of(self, packet: ip.Packet) -> TrackedRequest | None:
-        return self.requests.get((packet.source, packet.destination))
+    def _request_of(self, packet: ip.Packet, done: Callable[[TrackedRequest | None], None]) -> None:
+        if self.is_late:
+            raise BlockingIOError
+        self.asked += 1
+        self._replies.append(partial(done, self.requests.get((packet.source, packet.destination))))
+        if self.replies_at_once:
+            self.reply()
+
+    def reply(self) -> None:
+        """The other process answers all that it was asked."""
+        while self._replies:
+            self._replies.popleft()()
 
     def close(self) -> None:
         self.carriers.streams.close()
@@ -247,6 +286,7 @@ class World:
     def send(self, packet: bytes, now: float = 1.0) -> list[bytes]:
         """What comes back out of the TUN at once."""
         self.tun.written.clear()
+        self.timers.now = now
         self.forwarder.from_tun(packet, now)
         return list(self.tun.written)
 

@@ -275,6 +275,22 @@ def _open_files() -> list[Path]:
     return found
 
 
+def test_no_packet_waits_for_a_guard_that_is_stopped(
+    guard: GuardClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    replies: list[object] = []
+    os.kill(guard._process.pid, signal.SIGSTOP)
+    monkeypatch.setattr(client, "BRIEF", 2 * BOUND_S)
+    guard.request_unless_late("echo", replies.append, of=1)
+    monkeypatch.setattr(client, "BRIEF", 0.0)
+    with pytest.raises(BlockingIOError):
+        guard.request_unless_late("echo", replies.append, of=2)
+    assert replies == []
+    os.kill(guard._process.pid, signal.SIGCONT)
+    guard.call("echo")
+    assert replies == [Message({"of": 1}, [])]
+
+
 def test_sockets_that_come_too_late_are_closed(
     guard: GuardClient, monkeypatch: pytest.MonkeyPatch
 ) -> None:

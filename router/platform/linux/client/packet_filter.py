@@ -9,6 +9,7 @@ from typing import Any
 from router.platform.base.errors import PlatformError
 from router.platform.base.packet_filter import TrackedRequest
 from router.platform.linux.host_rules.watch import HostRuleChanges
+from router.platform.privileged.channel import Message
 from router.platform.privileged.client import GuardClient, value_callback
 from router.policy.host_rules.model import DirectOutput, HostRules
 from router.wire import ip
@@ -31,19 +32,20 @@ class LinuxPacketFilter:
             "host_rules", value_callback(done, _from_json), outputs=_as_json(outputs)
         )
 
-    def request_of(self, packet: ip.Packet) -> TrackedRequest | None:
-        try:
-            is_translated = self._guard.call_briefly(
-                "request_of",
-                version=packet.version,
-                protocol=packet.protocol,
-                source=packet.source.hex(),
-                destination=packet.destination.hex(),
-                start=bytes(packet.body[:ICMP_HEADER]).hex(),
-            ).value
-        except BlockingIOError:
-            return None  # the guard is busy: as if nothing were tracked
-        return None if is_translated is None else TrackedRequest(is_translated)
+    def request_of(self, packet: ip.Packet, done: Callable[[TrackedRequest | None], None]) -> None:
+        def answered(reply: Message | Exception) -> None:
+            is_translated = reply.value if isinstance(reply, Message) else None
+            done(None if is_translated is None else TrackedRequest(is_translated))
+
+        self._guard.request_unless_late(
+            "request_of",
+            answered,
+            version=packet.version,
+            protocol=packet.protocol,
+            source=packet.source.hex(),
+            destination=packet.destination.hex(),
+            start=bytes(packet.body[:ICMP_HEADER]).hex(),
+        )
 
     def watch_host_rules(self) -> HostRuleChanges:
         number, descriptors, _ = self._guard.call("watch_host_rules")

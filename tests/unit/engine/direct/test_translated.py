@@ -92,3 +92,27 @@ def test_nothing_is_asked_where_the_host_translates_no_requests(world: World, ve
     world.send(packet(version, TCP(sport=80, dport=4000, flags="SA")))
     assert frames(world) == []
     assert len(world.raw.sent) == 1
+
+
+@BOTH
+def test_answers_are_held_until_the_request_is_known(world: World, version: int) -> None:
+    world.replies_at_once = False
+    track(world, version)
+    answers = [packet(version, TCP(sport=80, dport=4000, flags=flags)) for flags in ("SA", "A")]
+    for each in answers:
+        assert world.send(each) == []
+    assert (frames(world), world.asked) == ([], 1)
+    world.reply()
+    assert frames(world) == answers
+
+
+@BOTH
+def test_what_is_no_such_answer_leaves_when_that_is_known(world: World, version: int) -> None:
+    world.replies_at_once = False
+    begins = packet(version, UDP(sport=5000, dport=4000) / b"question")
+    for _ in range(2):
+        assert world.send(begins) == []
+    assert world.raw.sent == []
+    world.reply()
+    assert [ip.parse(each.packet).body for each in world.raw.sent] == [ip.parse(begins).body] * 2
+    assert (frames(world), world.drops) == ([], {})
