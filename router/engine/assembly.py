@@ -24,6 +24,7 @@ from router.engine.direct.obstacles import Obstacles
 from router.engine.direct.path import DirectPath
 from router.engine.direct.translated import TranslatedAnswers
 from router.engine.forwarder import Forwarder
+from router.engine.held_packets import HeldPackets
 from router.engine.icmp.queries import Queries
 from router.engine.loop import Loop
 from router.engine.observer.observer import Observer
@@ -124,7 +125,9 @@ def assemble(
     direct = Direct(path, senders, refusals, system.tcp.is_listening, obstacles.of, translated)
     transit = Transit(outbounds, refusals, drops, requests)
     applied = AppliedRules(config, rules, outbounds, answers.covers)
-    forwarder = Forwarder(applied, carriers, direct, transit, requests, refusals, drops)
+    unsent = HeldPackets(loop, none=False)
+    senders.opened = partial(unsent.answer, answer=True)
+    forwarder = Forwarder(applied, carriers, direct, transit, requests, unsent, refusals, drops)
     channels.forwarder = forwarder
     observer = Observer(forwarder, writer)
     return Parts(tun, descriptors, outbounds, senders, obstacles, answers, forwarder, observer)

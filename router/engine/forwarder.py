@@ -16,6 +16,7 @@ from router.engine.admissions import Admissions
 from router.engine.applied_rules import AppliedRules
 from router.engine.carriers import Carriers
 from router.engine.direct.decisions import Direct
+from router.engine.held_packets import HeldPackets
 from router.engine.local_replies import LocalReplies, is_answer
 from router.engine.new_flows import NewFlows
 from router.engine.observer.hook import Observing
@@ -30,6 +31,7 @@ from router.flows.policer import Admission
 from router.flows.reassembly import Reassembler
 from router.flows.tally import Tallies, Tally
 from router.outbound.base import QueryChannel
+from router.outbound.direct import NotOpenYet
 from router.policy.match.table import RuleSet
 from router.wire import icmp, ip
 from router.wire.icmp import Error
@@ -40,6 +42,7 @@ Begin = Callable[[ip.Packet, float], None]
 class Forwarder:
     """Forwards between the TUN and the outbounds, by the rules.
 
+    unsent: packets whose sender is being opened, by its source address.
     observer: sees each packet before anything is decided about it; None unless packets are traced.
     """
 
@@ -52,6 +55,7 @@ class Forwarder:
         direct: Direct,
         transit: Transit,
         requests: TrackedRequests,
+        unsent: HeldPackets[bool],
         refusals: Refusals,
         drops: Drops,
     ) -> None:
@@ -64,7 +68,10 @@ class Forwarder:
         self._streams = carriers.streams
         self.direct = direct
         self._transit = transit
-        requests.held.observer = lambda: self.observer
+        self._unsent = unsent
+        for held in (unsent, requests.held):
+            held.observer = lambda: self.observer
+            held.not_open = self._hold
         self._replies = LocalReplies(direct, drops)
         self._new_flows = NewFlows(rules, carriers, self._replies, refusals, drops)
         self.admissions = Admissions(drops)
@@ -92,7 +99,11 @@ class Forwarder:
         except ip.Malformed:
             self.drops.count(Drop.MALFORMED)
             return None
-        return self._forward(packet, now)
+        try:
+            return self._forward(packet, now)
+        except NotOpenYet as missing:
+            self._hold(packet, missing)
+            return None
 
     def from_outside(self, channel: QueryChannel, packet: ip.Packet, now: float) -> None:
         """Deliver what a query channel has received: an answer, or an error about what was sent."""
@@ -128,10 +139,25 @@ class Forwarder:
         for packet in self.admissions.due(now, most):
             if self.observer is not None:
                 self.observer.resume(packet.data)
-            self._forward(packet, now, self._begin_admitted)
+            try:
+                self._forward(packet, now, self._begin_admitted)
+            except NotOpenYet as missing:
+                self._hold(packet, missing)
         if self.observer is not None:
             self.observer.settle()
         return self.admissions.has_waiting
+
+    def _hold(self, packet: ip.Packet, missing: NotOpenYet) -> None:
+        """Until it can be sent."""
+        if not self._unsent.add(missing.source, packet, self._go_on):
+            self.drops.count(Drop.NO_BUFFER)
+
+    def _go_on(self, packet: ip.Packet, is_open: bool, now: float) -> None:
+        """The packet's sender has been opened, or has not in time."""
+        if is_open:
+            self._forward(packet, now)
+        else:
+            self.drops.count(Drop.NO_BUFFER)
 
     def _forward(
         self, packet: ip.Packet, now: float, begin: Begin | None = None

@@ -13,6 +13,7 @@ from collections.abc import Callable, Hashable
 from typing import Final, Generic, Protocol, TypeVar
 
 from router.engine.observer.hook import Observing
+from router.outbound.direct import NotOpenYet
 from router.wire import ip
 
 PATIENCE: Final = 0.1
@@ -39,8 +40,11 @@ class HeldPackets(Generic[AnswerT]):
     """Those that wait for answers of one kind.
 
     none: what stands for an answer that does not come in time. observer: of this moment; it is
-    told about what waits and goes on.
+    told about what waits and goes on. not_open: called with a packet that could not go on, since a
+    sender is not open yet.
     """
+
+    not_open: Callable[[ip.Packet, NotOpenYet], None]
 
     def __init__(self, loop: HasTimers, none: AnswerT) -> None:
         self.observer: Callable[[], Observing | None] = lambda: None
@@ -82,7 +86,10 @@ class HeldPackets(Generic[AnswerT]):
         for packet, then in packets:
             if observer is not None:
                 observer.resume(packet.data)
-            then(packet, answer, self._loop.now)
+            try:
+                then(packet, answer, self._loop.now)
+            except NotOpenYet as missing:
+                self.not_open(packet, missing)
         if observer is not None:
             observer.settle()
 

@@ -13,12 +13,13 @@ import contextlib
 import errno
 import socket
 from collections.abc import Callable, Container, Mapping
+from functools import partial
 from typing import Final
 
 from router.outbound.local_addresses import LocalAddresses
 from router.platform.base.descriptors import Bytes
 from router.platform.base.errors import PlatformError
-from router.platform.base.sockets import FrameSocket
+from router.platform.base.sockets import FrameSocket, Sockets
 from router.platform.base.system import System
 from router.platform.identifications import random_identification
 from router.policy.network import Interface
@@ -74,16 +75,84 @@ def send_fragments(
         send(fragment, address)
 
 
+class NotOpenYet(Exception):
+    """The sender of a source address is being opened."""
+
+    def __init__(self, source: bytes) -> None:
+        self.source = source
+
+
+class SenderOpening:
+    """The sockets of a sender, opened one after the other without waiting.
+
+    done: called with the sender, or with None after an error; not after `abandon`.
+    """
+
+    def __init__(
+        self,
+        sockets: Sockets,
+        interface: Interface,
+        source: bytes,
+        done: Callable[[DirectSender | None], None],
+    ) -> None:
+        self.interface = interface
+        self.error: Exception | None = None
+        self._sockets = sockets
+        self._source = source
+        self._version = 4 if len(source) == 4 else 6
+        self._done = done
+        self._is_abandoned = False
+
+    def begin(self) -> None:
+        """Raises OSError, PlatformError."""
+        address = ip.format_address(self._source)
+        self._sockets.raw_socket(self._version, self.interface, address, self._has_raw)
+
+    def abandon(self) -> None:
+        """What is opened from now on is closed."""
+        self._is_abandoned = True
+
+    def _has_raw(self, raw: socket.socket | Exception) -> None:
+        if isinstance(raw, Exception):
+            self._fail(raw)
+            return
+        done = partial(self._has_frames, raw)
+        try:
+            self._sockets.frame_socket(self._version, self.interface, self._source, done)
+        except (OSError, PlatformError) as error:
+            raw.close()
+            self._fail(error)
+
+    def _has_frames(self, raw: socket.socket, frames: FrameSocket | Exception | None) -> None:
+        if isinstance(frames, Exception):
+            raw.close()
+            self._fail(frames)
+            return
+        sender = DirectSender(self.interface, raw, frames)
+        if self._is_abandoned:
+            sender.close()
+        else:
+            self._done(sender)
+
+    def _fail(self, error: Exception) -> None:
+        self.error = error
+        if not self._is_abandoned:
+            self._done(None)
+
+
 class DirectSenders:
     """Those of all local addresses, opened by `prepare` or when they are first needed.
 
-    addresses: of this machine; their owner keeps them up to date.
+    addresses: of this machine; their owner keeps them up to date. opened: called with a source of
+    which `sender` has raised NotOpenYet, when it does so no more.
     """
 
     def __init__(self, system: System, addresses: LocalAddresses) -> None:
         self._system = system
         self._addresses = addresses
         self._senders: dict[bytes, DirectSender] = {}
+        self._opening: dict[bytes, SenderOpening] = {}
+        self.opened: Callable[[bytes], None] = lambda _: None
         self.owns = addresses.has
         """Whether a source address is that of another interface of this machine."""
 
@@ -101,23 +170,21 @@ class DirectSenders:
         return self._addresses.owners[source].index
 
     def sender(self, source: bytes) -> DirectSender:
-        """Of an address that is one of `owns`. Raises OSError, PlatformError."""
+        """Of an address that is one of `owns`. Raises OSError, PlatformError, NotOpenYet."""
         found = self._senders.get(source)
-        if found is None:
-            found = self._senders[source] = self._open(source)
-        return found
+        return self._opened(source) if found is None else found
 
     def prepare(self, names: Container[str]) -> None:
-        """Open the senders of all addresses of some interfaces, so that no packet waits for it;
-        what cannot be opened is tried again with the first packet."""
+        """Open the senders of all addresses of some interfaces, before a packet needs them; what
+        cannot be opened is tried again with the first packet."""
         for source, interface in self._addresses.owners.items():
             if interface.name in names and not source.startswith(LINK_LOCAL):
-                with contextlib.suppress(OSError, PlatformError):
+                with contextlib.suppress(OSError, PlatformError, NotOpenYet):
                     self.sender(source)
 
     def leaving_by(self, names: Container[str], version: int) -> DirectSender | None:
         """One that leaves by one of these interfaces, for packets that have another source; None
-        where they have no address of the family. Raises OSError, PlatformError."""
+        where they have no address of the family. Raises OSError, PlatformError, NotOpenYet."""
         size = 4 if version == 4 else 16
         for source, interface in self._addresses.owners.items():
             if interface.name in names and len(source) == size:
@@ -125,7 +192,8 @@ class DirectSenders:
         return None
 
     def send(self, packet: ip.Packet) -> None:
-        """Send a packet whose source is one of `owns`. Raises OSError, PlatformError."""
+        """Send a packet whose source is one of `owns`. Raises OSError, PlatformError,
+        NotOpenYet."""
         self.sender(packet.source).send_packet(packet)
 
     def refresh(self) -> None:
@@ -135,6 +203,9 @@ class DirectSenders:
         for source, sender in list(self._senders.items()):
             if owners.get(source) != sender.interface:
                 self._senders.pop(source).close()
+        for source, opening in list(self._opening.items()):
+            if owners.get(source) != opening.interface:
+                self._opening.pop(source).abandon()
         self.forget_next_hops()
 
     def forget_next_hops(self) -> None:
@@ -147,16 +218,35 @@ class DirectSenders:
         for sender in self._senders.values():
             sender.close()
         self._senders.clear()
+        for opening in self._opening.values():
+            opening.abandon()
+        self._opening.clear()
 
-    def _open(self, source: bytes) -> DirectSender:
-        interface = self._addresses.owners.get(source)
-        if interface is None:
-            raise NO_INTERFACE
-        version = 4 if len(source) == 4 else 6
-        sockets = self._system.sockets
-        sock = sockets.raw_socket(version, interface, ip.format_address(source))
-        try:
-            return DirectSender(interface, sock, sockets.frame_socket(version, interface, source))
-        except BaseException:
-            sock.close()
-            raise
+    def _opened(self, source: bytes) -> DirectSender:
+        """See `sender`, for one that has not been opened."""
+        opening = self._opening.get(source)
+        if opening is None:
+            interface = self._addresses.owners.get(source)
+            if interface is None:
+                raise NO_INTERFACE
+            sockets = self._system.sockets
+            opening = SenderOpening(sockets, interface, source, partial(self._has_opened, source))
+            self._opening[source] = opening
+            try:
+                opening.begin()
+            except (OSError, PlatformError):
+                del self._opening[source]
+                raise
+        if source in self._senders:
+            return self._senders[source]
+        if opening.error is None:
+            raise NotOpenYet(source)
+        del self._opening[source]
+        raise opening.error
+
+    def _has_opened(self, source: bytes, sender: DirectSender | None) -> None:
+        """None: it has failed, which the next `sender` raises."""
+        if sender is not None:
+            del self._opening[source]
+            self._senders[source] = sender
+        self.opened(source)

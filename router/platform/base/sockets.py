@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import socket
-from collections.abc import Iterator, Sequence
-from typing import NamedTuple, Protocol
+from collections.abc import Callable, Iterator, Sequence
+from typing import NamedTuple, Protocol, TypeVar
 
 from router.platform.base.descriptors import Bytes
 from router.policy.network import Interface
+
+T = TypeVar("T")
+Done = Callable[[T | Exception], None]
+"""Called with what was opened, or with PlatformError or OSError."""
 
 
 class Arrived(NamedTuple):
@@ -142,13 +146,18 @@ class Sockets(Protocol):
         """From now on have UDP sockets at hand for flows to come. Raises PlatformError."""
         ...
 
-    def raw_socket(self, version: int, interface: Interface, address: str) -> socket.socket:
-        """A socket, non-blocking, that sends whole packets, header included, whose source is
-        `address`: routed as packets from there by the interface. Raises OSError; BlockingIOError
-        where it is not open yet, and a later call gets it."""
+    def raw_socket(
+        self, version: int, interface: Interface, address: str, done: Done[socket.socket]
+    ) -> None:
+        """Call `done`, at the latest by GuardConnection.dispatch, with a socket, non-blocking, that
+        sends whole packets, header included, whose source is `address`: routed as packets from
+        there by the interface. Raises PlatformError, OSError; BlockingIOError where none is to be
+        expected soon."""
         ...
 
-    def frame_socket(self, version: int, interface: Interface, source: bytes) -> FrameSocket | None:
-        """What sends frames from an address by the interface; None where the system or the link of
-        the interface has no such thing. Raises OSError."""
+    def frame_socket(
+        self, version: int, interface: Interface, source: bytes, done: Done[FrameSocket | None]
+    ) -> None:
+        """The same with what sends frames from an address by the interface; None where the system
+        or the link of the interface has no such thing."""
         ...

@@ -10,8 +10,7 @@ import subprocess
 import sys
 import time
 from collections import deque
-from collections.abc import Callable, Hashable, Iterator, Sequence
-from functools import partial
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, Final, TypeVar
 
@@ -76,8 +75,6 @@ class GuardClient:
         self._pending: deque[tuple[Message, Done]] = deque()
         self._timeout = REPLY_TIMEOUT
         self._sent_at = 0.0
-        # Sockets that were requested by `open_soon`, by their request; None: on their way.
-        self._soon: dict[Hashable, Message | Exception | None] = {}
         self._has_ended = False
         # Why no more requests are sent although the process runs.
         self._timed_out: str | None = None
@@ -172,43 +169,12 @@ class GuardClient:
         (only,) = self.open_sockets(operation, **arguments)
         return only
 
-    def open_soon(self, operation: str, **arguments: Any) -> socket.socket:
-        """The same, for a packet that waits for it: for BRIEF seconds at most, and not at all while
-        the guard is late. After BlockingIOError it is there for a later call with the same
-        arguments. Raises PlatformError, OSError."""
-        key = operation, *arguments.values()
-        if key not in self._soon:
-            self._soon[key] = None
-            self.request(operation, partial(self._soon.__setitem__, key), **arguments)
-            self._wait_briefly(key)
-        reply = self._soon[key]
-        if reply is None:
-            raise BlockingIOError(errno.EAGAIN, "the guard has not opened it yet")
-        del self._soon[key]
-        if isinstance(reply, Exception):
-            raise reply
-        (only,) = received(reply)
-        return only
-
-    def _wait_briefly(self, key: Hashable) -> None:
-        """Until the reply to a request of `open_soon` has arrived."""
-        end = time.monotonic() + BRIEF
-        while self._soon[key] is None:
-            patience = min(end, self._sent_at + BRIEF) - time.monotonic()
-            if not self._channel.is_readable(patience):
-                return
-            self._complete_first()
-
     def close(self, journal: Path | None) -> None:
         """Have everything undone.
 
         journal: the undoer's; its removal shows that the undoer of a guard that was killed is done.
         Raises PlatformError that names what is left to do.
         """
-        for reply in self._soon.values():
-            if isinstance(reply, Message):
-                for descriptor in reply.descriptors:
-                    os.close(descriptor)
         self._channel.close()
         pid = self._process.pid
         try:
@@ -299,6 +265,23 @@ def value_callback(done: Callable[[T | PlatformError], None], read: Callable[[An
             done(read(reply.value))
         else:
             done(PlatformError(reason(reply)))
+
+    return call_back
+
+
+def socket_callback(done: Callable[[socket.socket | Exception], None]) -> Done:
+    """Call `done` with the one socket of a reply, which it owns then, or with the error."""
+
+    def call_back(reply: Message | Exception) -> None:
+        if isinstance(reply, Exception):
+            done(reply)
+            return
+        try:
+            (only,) = received(reply)
+        except OSError as error:
+            done(error)
+        else:
+            done(only)
 
     return call_back
 

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import errno
-from typing import NamedTuple
+from collections import deque
+from collections.abc import Callable
+from functools import partial
+from typing import Any, NamedTuple
 
 from router.platform.base.descriptors import Bytes
 from router.policy.network import Interface
@@ -65,19 +68,37 @@ class MemoryFrames:
 
 
 class MemoryRawSockets:
-    """The part of Sockets that the direct path needs."""
+    """The part of Sockets that the direct path needs. late: whether nothing is to be expected."""
 
     def __init__(self) -> None:
         self.sent: list[Sent] = []
         self.by_source: dict[str, MemoryRawSocket] = {}
         self.frames = MemoryFrames()
         self.late = False
+        self.error: OSError | None = None
+        self.replies_at_once = True
+        self.replies: deque[Callable[[], None]] = deque()
 
-    def raw_socket(self, version: int, interface: Interface, address: str) -> MemoryRawSocket:
+    def raw_socket(
+        self, version: int, interface: Interface, address: str, done: Callable[[Any], None]
+    ) -> None:
         if self.late:
             raise BlockingIOError
-        made = self.by_source[address] = MemoryRawSocket(self.sent, interface.name, address)
-        return made
+        made = MemoryRawSocket(self.sent, interface.name, address)
+        self.by_source[address] = made
+        self._reply(partial(done, self.error or made))
 
-    def frame_socket(self, version: int, interface: Interface, source: bytes) -> MemoryFrames:
-        return self.frames
+    def frame_socket(
+        self, version: int, interface: Interface, source: bytes, done: Callable[[Any], None]
+    ) -> None:
+        self._reply(partial(done, self.frames))
+
+    def reply(self) -> None:
+        """All that was requested is open."""
+        while self.replies:
+            self.replies.popleft()()
+
+    def _reply(self, reply: Callable[[], None]) -> None:
+        self.replies.append(reply)
+        if self.replies_at_once:
+            self.reply()

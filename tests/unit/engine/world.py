@@ -20,6 +20,7 @@ from router.engine.direct.decisions import Direct
 from router.engine.direct.path import DirectPath
 from router.engine.direct.translated import TranslatedAnswers
 from router.engine.forwarder import Forwarder
+from router.engine.held_packets import HeldPackets
 from router.engine.icmp.queries import Queries
 from router.engine.reading import read_all
 from router.engine.refusals import Refusals
@@ -261,8 +262,10 @@ class World:
             lambda policy, version, address: (policy, version, address) in self.covered,
         )
         transit = Transit(self.outbounds, refusals, drops, requests)
+        unsent = HeldPackets(self.timers, none=False)
+        senders.opened = partial(unsent.answer, answer=True)
         self.forwarder = Forwarder(
-            applied, self.carriers, self.direct, transit, requests, refusals, drops
+            applied, self.carriers, self.direct, transit, requests, unsent, refusals, drops
         )
         _open.append(self)
 

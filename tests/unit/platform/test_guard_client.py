@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import select
 import signal
@@ -11,7 +12,6 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import suppress
 from functools import partial
 from pathlib import Path
 from types import SimpleNamespace
@@ -21,7 +21,7 @@ import pytest
 from router.platform.base.errors import PlatformError
 from router.platform.privileged import client
 from router.platform.privileged.channel import Message
-from router.platform.privileged.client import GuardClient
+from router.platform.privileged.client import GuardClient, socket_callback
 
 ECHO = f"""
 import os, sys
@@ -250,31 +250,6 @@ def test_the_undoer_of_a_guard_that_was_killed_is_waited_for(
     guard.close(None)
 
 
-def test_a_packet_waits_for_a_socket_only_briefly(
-    guard: GuardClient, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(client, "BRIEF", BOUND_S)
-    guard.open_soon("open", name="eth0").close()
-    monkeypatch.setattr(client, "BRIEF", 0.01)
-    os.kill(guard._process.pid, signal.SIGSTOP)
-    for _ in range(3):
-        with pytest.raises(BlockingIOError):
-            guard.open_soon("open", name="eth0")
-    os.kill(guard._process.pid, signal.SIGCONT)
-    guard.call("echo")
-    guard.open_soon("open", name="eth0").close()
-    guard.open_soon("open", name="eth1").close()
-
-
-def _open_files() -> list[Path]:
-    """Of this process, in which other tests may leave some to the garbage collector."""
-    found = []
-    for descriptor in Path("/proc/self/fd").iterdir():
-        with suppress(FileNotFoundError):  # that of the directory, or just closed
-            found.append(descriptor.readlink())
-    return found
-
-
 def test_no_packet_waits_for_a_guard_that_is_stopped(
     guard: GuardClient, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -291,21 +266,18 @@ def test_no_packet_waits_for_a_guard_that_is_stopped(
     assert replies == [Message({"of": 1}, [])]
 
 
-def test_sockets_that_come_too_late_are_closed(
-    guard: GuardClient, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(client, "BRIEF", 0.0)
-    handed_over = Path(f"/proc/{guard._process.pid}/fd/0").readlink()
-    os.kill(guard._process.pid, signal.SIGSTOP)
-    with pytest.raises(BlockingIOError):
-        guard.open_soon("open")
-    os.kill(guard._process.pid, signal.SIGCONT)
+def test_a_socket_is_handed_over_or_the_error(guard: GuardClient) -> None:
+    opened: list[socket.socket | Exception] = []
+    guard.request_unless_late("open", socket_callback(opened.append))
+    guard.request_unless_late("nothing", socket_callback(opened.append))
+    guard.request_unless_late("refused", socket_callback(opened.append), of="no")
     guard.call("echo")
-    assert _open_files().count(handed_over) == 1
-    os.kill(guard._process.pid, signal.SIGKILL)
-    guard._process.wait()
-    guard.close(None)
-    assert _open_files().count(handed_over) == 0
+    first, second, third = opened
+    assert isinstance(first, socket.socket)
+    first.close()
+    assert isinstance(second, OSError)
+    assert second.errno == errno.EMFILE
+    assert isinstance(third, PlatformError)
 
 
 def test_a_guard_that_is_free_says_so_when_it_is(guard: GuardClient) -> None:

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import socket
 
+from router.platform.base.sockets import Done, FrameSocket
 from router.platform.linux.client.udp_pool import UdpPool
 from router.platform.linux.datagrams import LinuxDatagramSocket, udp_socket
 from router.platform.linux.frame_socket import ETHERTYPE, LinuxFrameSocket, link_of
 from router.platform.linux.sockets import bind_to_source
-from router.platform.privileged.client import GuardClient
+from router.platform.privileged.client import GuardClient, socket_callback
 from router.policy.network import Interface
 
 
@@ -42,9 +43,12 @@ class LinuxSockets:
     ) -> LinuxDatagramSocket:
         return udp_socket(self._udp[version].take(), version, interface, source, port)
 
-    def raw_socket(self, version: int, interface: Interface, address: str) -> socket.socket:
-        return self._guard.open_soon(
+    def raw_socket(
+        self, version: int, interface: Interface, address: str, done: Done[socket.socket]
+    ) -> None:
+        self._guard.request_unless_late(
             "raw_socket",
+            socket_callback(done),
             version=version,
             name=interface.name,
             index=interface.index,
@@ -52,16 +56,26 @@ class LinuxSockets:
         )
 
     def frame_socket(
-        self, version: int, interface: Interface, source: bytes
-    ) -> LinuxFrameSocket | None:
+        self, version: int, interface: Interface, source: bytes, done: Done[FrameSocket | None]
+    ) -> None:
         link = link_of(interface.name)
         if link is None:
-            return None
-        protocol = 0 if link.has_header else ETHERTYPE[version]
-        sock = self._guard.open_soon(
-            "frame_socket", name=interface.name, index=interface.index, protocol=protocol
+            done(None)
+            return
+
+        def opened(sock: socket.socket | Exception) -> None:
+            if isinstance(sock, Exception):
+                done(sock)
+            else:
+                done(LinuxFrameSocket(sock, version, interface.index, source, link, self._resolve))
+
+        self._guard.request_unless_late(
+            "frame_socket",
+            socket_callback(opened),
+            name=interface.name,
+            index=interface.index,
+            protocol=0 if link.has_header else ETHERTYPE[version],
         )
-        return LinuxFrameSocket(sock, version, interface.index, source, link, self._resolve)
 
     def keep_ready(self) -> None:
         for pool in self._udp.values():

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import errno
 from collections.abc import Mapping
 from pathlib import Path
 
 import pytest
 
+from router.engine.held_packets import PATIENCE
 from router.wire import icmp, ip
 from tests.unit.engine.direct.cases import (
     ETH0,
@@ -148,10 +150,44 @@ def test_another_protocol_from_another_interface_is_refused(world: World, versio
 
 
 @BOTH
-def test_a_packet_whose_socket_is_not_open_yet_is_lost_and_the_next_leaves(
+def test_packets_whose_socket_is_not_open_yet_leave_when_it_is(world: World, version: int) -> None:
+    packets = [segment(version, "S", source=ETH0, dport=port) for port in (80, 81)]
+    world.raw.replies_at_once = False
+    for packet in packets:
+        assert world.send(packet) == []
+    world.send(PACKETS["other"](version, LAN))
+    assert len(world.tun.written) == 1, "nothing else waits"
+    assert left(world) == []
+    world.raw.reply()
+    assert left(world) == [one_hop_less(packet) for packet in packets]
+    assert world.drops.keys() == {"protocol-refused"}
+
+
+@BOTH
+def test_packets_whose_socket_is_not_opened_in_time_are_lost(world: World, version: int) -> None:
+    world.raw.replies_at_once = False
+    assert world.send(segment(version, "S", source=ETH0)) == []
+    world.timers.run_until(1.0 + PATIENCE)
+    assert world.drops == {"no-buffer": 1}
+    world.raw.reply()
+    assert left(world) == []
+
+
+@BOTH
+def test_a_packet_whose_socket_cannot_be_opened_is_refused_when_that_is_known(
     world: World, version: int
 ) -> None:
-    """The guard is busy: no packet waits for it, and no error is true."""
+    world.raw.replies_at_once = False
+    world.raw.error = OSError(errno.EADDRNOTAVAIL, "")
+    assert world.send(segment(version, "S", source=ETH0)) == []
+    world.raw.reply()
+    assert world.drops == {"unreachable": 1}
+    assert len(world.tun.written) == 1
+
+
+@BOTH
+def test_a_packet_for_which_no_socket_is_to_be_expected_is_lost(world: World, version: int) -> None:
+    """The guard is late: no packet waits for it, and no error is true."""
     packet = segment(version, "S", source=ETH0)
     world.raw.late = True
     assert world.send(packet) == []

@@ -237,7 +237,7 @@ def test_a_next_hop_that_is_not_resolved(world: World, version: int) -> None:
 @BOTH
 def test_no_packet_socket(tmp_path: Path, version: int, monkeypatch: pytest.MonkeyPatch) -> None:
     world = direct_world(tmp_path)
-    monkeypatch.setattr(world.raw, "frame_socket", lambda *_: None)
+    monkeypatch.setattr(world.raw, "frame_socket", lambda *parts: parts[-1](None))
     opened(world, version)
     for now in (1.0, SOON, LATER):
         world.raw.sent.clear()
