@@ -8,7 +8,8 @@ connection during the flood and right after it. Required of each flood but the l
 keeps half of its rate, 95 of 100 pings take less than 20 ms, all that is begun is answered. Of
 300,000 packets a second, more than one queue holds: all of that within 2 s of its end, and a
 program of the router's own machine, which sends by the direct path, keeps a quarter of its rate.
-A minute after each, the router's resident memory is what it was before, but for MEMORY_MB.
+A minute (`--rest`) after each, the router's resident memory is what it was before, but for
+MEMORY_MB.
 """
 
 from __future__ import annotations
@@ -74,7 +75,7 @@ FLOODS: Final = (
 
 
 class Memory(NamedTuple):
-    """Resident, in MB: before a flood, the most, and a minute after it."""
+    """Resident, in MB: before a flood, the most, and after the rest."""
 
     before: float
     peak: float
@@ -115,16 +116,22 @@ class Bench:
     """The processes beside a flood of one family."""
 
     def __init__(
-        self, bed: Testbed, other: Namespace, router: Tunrouter, family: Family, seconds: float
+        self,
+        bed: Testbed,
+        other: Namespace,
+        router: Tunrouter,
+        family: Family,
+        options: argparse.Namespace,
     ) -> None:
         self._bed = bed
         self._other = other
         self._pid = router.pid
         self._family = family
-        self._seconds = seconds
+        self._seconds: float = options.seconds
+        self._rest: float = options.rest
 
     def measure(self, flood: Flood) -> Seen:
-        """One flood, and a minute. A transfer lasts from before the flood until after it."""
+        """One flood, and a rest. A transfer lasts from before the flood until after it."""
         before = resident_mb(self._pid, "VmRSS")
         length = str(int(2 * self._seconds + 8))
         sending = self._bed.router if flood.beyond else self._other
@@ -140,7 +147,7 @@ class Bench:
             transfer.stop()
             transfer.close()
         peak = resident_mb(self._pid, "VmHWM")
-        time.sleep(MINUTE_S)
+        time.sleep(self._rest)
         return seen._replace(memory=Memory(before, peak, resident_mb(self._pid, "VmRSS")))
 
     def _beside(self, flood: Flood, usual: float) -> Seen:
@@ -231,7 +238,7 @@ def report(family: Family, flood: Flood, seen: Seen) -> bool:
         f"{'pass' if passed else 'FAIL'}: {family}, {flood.rate:>7,} {flood.kind:<9} a second"
         f" ({seen.sent:>9,} sent): {transfer} of the usual rate; 95% of pings in"
         f" {seen.late_ms:6.1f} ms; unanswered: {lacking}; memory {before:.1f}, at most"
-        f" {peak:.1f}, a minute later {afterwards:.1f} MB",
+        f" {peak:.1f}, and then {afterwards:.1f} MB",
         flush=True,
     )
     return passed
@@ -258,6 +265,7 @@ def far_ends(bed: Testbed) -> Iterator[None]:
 def main() -> int:
     parser = argparse.ArgumentParser(description="Floods, and what others get beside them.")
     parser.add_argument("--seconds", type=float, default=6.0)
+    parser.add_argument("--rest", type=float, default=MINUTE_S, help="seconds after each flood")
     parser.add_argument("--only", help="the kind of the floods")
     parser.add_argument("--family", type=int, choices=(4, 6), help="the one alone")
     options = parser.parse_args()
@@ -272,7 +280,7 @@ def main() -> int:
             bed.gw.ip(f"route add {silent} via {nobody} onlink dev far0")
         with running(bed.router, directory, RULES) as router:
             for family in families:
-                bench = Bench(bed, other, router, family, options.seconds)
+                bench = Bench(bed, other, router, family, options)
                 for flood in FLOODS:
                     if options.only in (None, flood.kind):
                         passed &= report(family, flood, bench.measure(flood))

@@ -8,6 +8,7 @@ Must not know: policies.
 from __future__ import annotations
 
 import logging
+from collections import OrderedDict
 from collections.abc import Mapping
 from ipaddress import ip_address
 from typing import Final
@@ -32,7 +33,7 @@ class SystemRoutes:
         self._tun = tun
         self._addresses = addresses
         self._ways: KernelWays | None = None
-        self._names: dict[bytes, str | None] = {}
+        self._names: OrderedDict[bytes, str | None] = OrderedDict()
         self._interfaces: dict[bytes, Interface | None] = {}
 
     def leaving_by(self, address: bytes) -> str | None:
@@ -40,7 +41,7 @@ class SystemRoutes:
         for an address of this machine."""
         if address not in self._names:
             if len(self._names) >= MOST_ANSWERS:
-                self._names.clear()
+                self._names.popitem(last=False)
             self._names[address] = self._ask(address)
         return self._names[address]
 

@@ -10,6 +10,7 @@ Must not know: how rules are evaluated.
 from __future__ import annotations
 
 import logging
+from collections import OrderedDict
 from collections.abc import Callable, Hashable
 from typing import Final
 
@@ -63,7 +64,7 @@ class Direct:
         self.translated = translated
         self._former: set[Hashable] = set()
         self._former_udp: set[Hashable] = set()
-        self._relayed: set[Hashable] = set()
+        self._relayed: OrderedDict[Hashable, None] = OrderedDict()
 
     def take(
         self,
@@ -128,9 +129,9 @@ class Direct:
 
     def _note_relayed(self, packet: ip.Packet) -> None:
         """As long as it may have connections, nothing between its addresses goes unseen."""
-        if len(self._relayed) >= MOST_FORMER:
-            self._relayed.clear()
-        self._relayed.add(pair_of(packet))
+        self._relayed[pair_of(packet)] = None
+        if len(self._relayed) > MOST_FORMER:
+            self._relayed.popitem(last=False)
 
     def _end(self, packet: ip.Packet, now: float) -> bool:
         """Tell the program if this has left directly before; a connection that a local server has

@@ -82,6 +82,12 @@ class DirectFlow:
         self.refused.discard(ports)
         return True
 
+    def note_refused(self, ports: bytes) -> None:
+        """The host's firewall has refused a packet between these ports."""
+        if len(self.refused) >= MOST_CONNECTIONS:
+            self.refused.pop()
+        self.refused.add(ports)
+
     def note_unjudged(self, error: OSError) -> None:
         """A raw socket has failed: unless the host's firewall has refused the packet, it has not
         come as far, and what comes next is to be judged."""

@@ -10,6 +10,7 @@ Must not know: rules, policies, addresses of this machine.
 from __future__ import annotations
 
 import errno
+from collections import deque
 from collections.abc import Hashable
 from typing import Final
 
@@ -42,7 +43,8 @@ from router.wire.offload import (
 AT_V4_TTL: Final = HEADER + V4_TTL
 AT_V6_HOP_LIMIT: Final = HEADER + V6_HOP_LIMIT
 MOST: Final = 65_536
-"""Decisions that are remembered, of pairs of addresses or their ports; then all are made again."""
+"""Decisions that are remembered, of pairs of addresses or their ports; then the oldest is made
+again."""
 WITH_PORTS: Final = (ip.TCP, ip.UDP)
 NO_WAY: Final = (errno.ENETUNREACH, errno.EHOSTUNREACH, errno.ENETDOWN, errno.ENODEV)
 
@@ -60,7 +62,7 @@ class DirectPath:
         self._refusals = refusals
         self._drops = drops
         self._known: dict[Hashable, _Known] = {}
-        self._count = 0
+        self._order: deque[tuple[Hashable, int]] = deque()
         self._by_both_ports = False
         self._uncut = Uncut(frame, self.failed, drops)
         self._runs = Runs(frame, self.failed)
@@ -121,25 +123,33 @@ class DirectPath:
         """Let what is like `packet` leave so from now on: all between these addresses, or with
         `by_port` what has the same protocol and destination port; where both ports are
         distinguished, the same ports, or ICMP type and identifier."""
-        if self._count >= MOST:
-            self._known.clear()
-            self._count = 0
-        self._count += 1
         pair = pair_of(packet)
+        traffic = self._traffic(packet.data, 0, len(packet.data)) if by_port else UNKNOWN
+        if len(self._order) >= MOST:
+            self._forget_oldest()
+        self._order.append((pair, traffic))
         if not by_port:
             self._known[pair] = flow
             return
         by_traffic = self._known.get(pair)
         if not isinstance(by_traffic, dict):
             by_traffic = self._known[pair] = {}
-        traffic = self._traffic(packet.data, 0, len(packet.data))
         if traffic != UNKNOWN:
             by_traffic[traffic] = flow
+
+    def _forget_oldest(self) -> None:
+        pair, traffic = self._order.popleft()
+        known = self._known.get(pair)
+        if isinstance(known, dict):
+            known.pop(traffic, None)
+            if known:
+                return
+        self._known.pop(pair, None)
 
     def forget(self) -> dict[Hashable, _Known]:
         """Decide again about everything; what was known."""
         known, self._known = self._known, {}
-        self._count = 0
+        self._order.clear()
         return known
 
     def failed(self, flow: DirectFlow, data: bytes, error: OSError, now: float) -> None:
@@ -154,7 +164,7 @@ class DirectPath:
 
     def _refuse(self, flow: DirectFlow, packet: ip.Packet, error: OSError, now: float) -> None:
         if error.errno == errno.EPERM:
-            flow.refused.add(packet.data[packet.payload : packet.payload + PORTS])
+            flow.note_refused(packet.data[packet.payload : packet.payload + PORTS])
             self._refusals.refuse(packet, Error.PROHIBITED, Drop.REFUSED_BY_HOST, now)
         elif error.errno == errno.EMSGSIZE:
             self._too_big(flow, packet, now)

@@ -13,6 +13,7 @@ import contextlib
 import os
 import socket
 import time
+from collections import OrderedDict
 from collections.abc import Callable
 from fcntl import ioctl
 from struct import Struct, pack
@@ -88,7 +89,7 @@ class LinuxFrameSocket:
         self._link = link
         self._lookup = RouteLookup()
         self._resolve = resolve
-        self._headers: dict[bytes, bytes] = {}
+        self._headers: OrderedDict[bytes, bytes] = OrderedDict()
         self._waiting: list[Waiting] = []
 
     def send(self, frame: memoryview, size: int, destination: bytes) -> bool:
@@ -137,7 +138,7 @@ class LinuxFrameSocket:
         if found is None or len(found) != len(self._link.address):
             return b""
         if len(self._headers) >= MOST_NEXT_HOPS:
-            self._headers.clear()
+            self._headers.popitem(last=False)
         header = found + self._link.address + pack("!H", ETHERTYPE[self._version])
         self._headers[destination] = header
         return header

@@ -8,11 +8,8 @@ the tables have none for a packet.
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Callable
 from pathlib import Path
-from types import FrameType
-from typing import Any
 
 import pytest
 
@@ -23,34 +20,14 @@ from router.flows.tcp import ESTABLISHED, FlowTable
 from router.flows.transit import TransitTable
 from router.flows.udp import DatagramTable, outside_ports
 from router.wire import ip
+from tests.unit.engine.cost import GROWTH, LITTLE, MUCH, lines_of
 from tests.unit.engine.tcp.cases import segment, tcp_world
 
 TALLY = Tally("home", 1)
 FAR, OWN, PEER = b"\xc6\x33\x64\1", b"\xc0\0\2\2", bytes([192, 168, 7, 2])
 LISTENERS = [bytes([192, 168, 7, 1, 0x80, number]) for number in range(4)]
-LITTLE, MUCH = 256, 4096
-GROWTH = 48
-"""Lines: a heap has four levels more."""
 SOURCES = 200
 LATER = 1.0
-
-
-def lines_of(operation: Callable[[], object]) -> int:
-    """How many lines of Python it runs."""
-    number = 0
-
-    def count(_frame: FrameType, event: str, _arg: object) -> Any:
-        nonlocal number
-        number += event == "line"
-        return count
-
-    former = sys.gettrace()
-    sys.settrace(count)
-    try:
-        operation()
-    finally:
-        sys.settrace(former)
-    return number
 
 
 def source(number: int) -> bytes:

@@ -59,8 +59,22 @@ def test_removed_items_are_soon_freed() -> None:
         item = Item(0.0, 7440.0)
         queue.schedule(item, 0.0)
         queue.cancel(item)
-    assert len(queue._heap) <= 2 * len(queue) + SLACK
+        assert len(queue._heap) + len(queue._former) <= 2 * (len(queue) + 1) + SLACK + 1
     assert list(queue.expired(7440.0)) == [held]
+
+
+def test_nothing_is_left_of_many_that_leave_at_once() -> None:
+    """In the order in which they came, in the reverse, and in another one."""
+    for seed in range(3):
+        queue: ExpiryQueue[Item] = ExpiryQueue()
+        items = [Item(float(number), 10.0) for number in range(5000)]
+        for item in items:
+            queue.schedule(item, 0.0)
+        order = [items, items[::-1], Random(1).sample(items, len(items))][seed]
+        for item in order[1:]:
+            queue.cancel(item)
+        assert len(queue._heap) + len(queue._former) <= 2 + SLACK
+        assert list(queue.expired(1e9)) == order[:1]
 
 
 @pytest.mark.parametrize("seed", range(5))
