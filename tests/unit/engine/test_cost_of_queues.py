@@ -25,7 +25,7 @@ from router.flows.policer import BACKLOG
 from router.flows.trace.matching import Filter
 from router.flows.trace.words import parse
 from router.flows.waiting import WaitingPackets
-from router.outbound.socks5 import association
+from router.outbound.socks5 import datagrams
 from router.platform.base.packet_filter import TrackedRequest
 from router.wire import ip
 from router.wire.icmp import Error, error
@@ -33,7 +33,7 @@ from router.wire.socks5 import Reply
 from tests.unit.engine.cost import GROWTH, LITTLE, MUCH, lines_of
 from tests.unit.engine.direct.cases import datagram, direct_world
 from tests.unit.engine.world import RULES, World, far
-from tests.unit.outbound.test_socks5_association import SERVER, MemoryProxy, opened
+from tests.unit.outbound.test_socks5_datagrams import SERVER, MemoryProxy, opened
 from tests.unit.wire.packets import INSIDE, echo_request
 
 Case = Callable[[int, Path, pytest.MonkeyPatch], Callable[[], object]]
@@ -153,7 +153,7 @@ def a_datagram_by_a_proxy(
     held: int, __: Path, monkeypatch: pytest.MonkeyPatch
 ) -> Callable[[], object]:
     """By an association that has sent to many hosts."""
-    monkeypatch.setattr(association, "MOST_HEADERS", held)
+    monkeypatch.setattr(datagrams, "MOST_HEADERS", held)
     channel, _ = opened(MemoryProxy(Reply(0, SERVER, 4000)))
     for port in range(held):
         channel.send(b"question", ("198.51.100.1", port))
