@@ -16,6 +16,14 @@
 Commands import what they need when they are called: each starts as fast as it can.
 """
 
-from router.cli.program import main
+from typing import NoReturn
 
-__all__ = ["main"]
+from router.cli.program import main
+from router.platform.ending import end
+
+__all__ = ["main", "program"]
+
+
+def program() -> NoReturn:
+    """The program `tunrouter`."""
+    end(main())

@@ -1,7 +1,5 @@
 """`python -m router.cli`."""
 
-import sys
+from router.cli import program
 
-from router.cli.program import main
-
-sys.exit(main())
+program()

@@ -7,7 +7,8 @@ import sys
 from router.platform.darwin.kernel import Xnu
 from router.platform.darwin.processes_kernel import XnuProcesses
 from router.platform.darwin.undoable import DarwinUndoable
+from router.platform.ending import end
 from router.platform.privileged.undoer import run
 
 if __name__ == "__main__":
-    sys.exit(run(DarwinUndoable(Xnu(), XnuProcesses()), sys.argv[1:]))
+    end(run(DarwinUndoable(Xnu(), XnuProcesses()), sys.argv[1:]))

@@ -11,6 +11,7 @@ from collections.abc import Sequence
 from itertools import takewhile
 from typing import Final
 
+from router.platform.ending import end
 from router.platform.linux.operations.all import LinuxOperations
 from router.platform.log import log_to
 from router.platform.privileged.arguments import BETWEEN_COMMANDS
@@ -46,4 +47,4 @@ def _limit_memory() -> None:
 
 if __name__ == "__main__":
     log_to(sys.stderr, os.environ)
-    sys.exit(main(sys.argv[1:]))
+    end(main(sys.argv[1:]))

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import sys
 
+from router.platform.ending import end
 from router.platform.linux.undoable import LINUX
 from router.platform.privileged.undoer import run
 
 if __name__ == "__main__":
-    sys.exit(run(LINUX, sys.argv[1:]))
+    end(run(LINUX, sys.argv[1:]))
