@@ -77,7 +77,7 @@ def test_unaffected_flows_go_on(bed: Testbed, family: Family, router: Tunrouter)
     server = bed.far.start("iperf3", "-s", "-1", "--forceflush")
     server.wait_for_output("listening")
     address = family.far(HOME)
-    transfer = bed.client.start("iperf3", "-c", address, "-t", "4", "-J")
+    transfer = bed.client.start("iperf3", "-c", address, "-t", "4", "-b", "50M", "-J")
     pings = ping.start(bed.client, address, "-i", "0.005")
     with echoing(bed, family, HOME) as sock, conversation(bed, family, HOME) as pair:
         own = _outside_ports(bed)

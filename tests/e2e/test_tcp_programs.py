@@ -89,12 +89,17 @@ def iperf(bed: Testbed) -> Iterator[None]:
     server.close()
 
 
-@pytest.mark.parametrize("options", [(), ("-P", "8", "--reverse")], ids=["up", "8 down"])
+@pytest.mark.parametrize(
+    "options",
+    [("-b", "100M"), ("-P", "8", "--reverse", "-b", "12M")],
+    ids=["up", "8 down"],
+)
 def test_iperf3(
     bed: Testbed, family: Family, host: int, iperf: None, options: tuple[str, ...]
 ) -> None:
     """For a time: an amount may be sent and declared done before its server has read any of it. The
-    two ends count at different moments, so that either may have counted more than the other."""
+    two ends count at different moments, so that either may have counted more than the other. At a
+    limited rate: for all that a machine can send it would leave nothing to other tests."""
     command = ("iperf3", "-J", "-c", family.far(host), "-t", "1", *options)
     found = json.loads(bed.client.run(*command, timeout=60).stdout)
     assert "error" not in found, found["error"]
