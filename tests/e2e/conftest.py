@@ -21,17 +21,40 @@ from tests.e2e.testbed import FAMILIES, Family, Testbed, opened_testbed
 from tests.e2e.tunrouter import Tunrouter, running
 from tests.e2e.udp import far_hosts
 
+LONG = (
+    "test_reload.py",
+    "test_guard_faults.py",
+    "test_tcp_programs.py",
+    "test_page.py",
+    "test_trace.py",
+    "test_guard.py",
+    "test_tcp_outcomes.py",
+    "test_direct_or_relayed.py",
+    "test_coexistence_openvpn.py",
+    "test_tcp_streams.py",
+    "test_reconcile.py",
+    "test_owners.py",
+    "test_tcp_limits.py",
+    "test_web.py",
+    "test_honest_hop.py",
+    "test_teardown.py",
+)
+"""The files that take longest: those that wait among those that compute."""
+
 
 def pytest_configure(config: pytest.Config) -> None:
     config.addinivalue_line("markers", "rules(text): the rules file of the fixture `router`")
 
 
-def pytest_collection_modifyitems() -> None:
-    """The tests fail at once without root: a skipped test would look like a passed one."""
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """The tests fail at once without root: a skipped test would look like a passed one. Files that
+    take long begin first, so that no process is left with one when the others are done."""
     if os.geteuid() != 0:
         raise pytest.UsageError(
             "the end-to-end tests need root: run `make e2e` (or `make check`, which needs none)"
         )
+    place = {name: number for number, name in enumerate(LONG)}
+    items.sort(key=lambda item: place.get(item.path.name, len(LONG)))
 
 
 def pytest_sessionstart(session: pytest.Session) -> None:

@@ -12,7 +12,8 @@ import os
 import shutil
 import signal
 import subprocess
-from collections.abc import Mapping, Sequence
+from collections.abc import Container, Mapping
+from contextlib import suppress
 from pathlib import Path
 
 from tests.e2e.processes import Process
@@ -31,25 +32,17 @@ def unique_prefix() -> str:
 
 
 class Namespace:
-    """One network namespace. Made by create(), gone with everything in it after delete()."""
+    """One network namespace, between create() and delete()."""
 
     def __init__(self, name: str) -> None:
         self.name = name
 
     def create(self) -> None:
-        _ip("netns", "add", self.name)
-        self.run("ip", "link", "set", "lo", "up")
+        create(self)
+        self.ip("link set lo up")
 
     def delete(self) -> None:
-        """Ends what still runs inside and removes the namespace, with what routers that were killed
-        there have left in /run, and its configuration. Nothing happens if it is gone."""
-        if self.name in names():
-            for pid in self.pids():
-                _kill(pid)
-            wait_until(lambda: not self.pids(), f"the processes in {self.name} to end")
-            shutil.rmtree(self.runtime, ignore_errors=True)
-            _ip("netns", "del", self.name)
-        shutil.rmtree(self.configuration, ignore_errors=True)
+        delete(self)
 
     @property
     def number(self) -> int:
@@ -67,7 +60,7 @@ class Namespace:
         return CONFIGURATIONS / self.name
 
     def pids(self) -> list[int]:
-        return [int(pid) for pid in _ip("netns", "pids", self.name).split()]
+        return _pids({self.number})
 
     def command(self, *argv: str) -> list[str]:
         """The same command, to be run inside."""
@@ -115,18 +108,53 @@ class Namespace:
         return self.run("ip", "link", "show", "dev", interface, check=False).returncode == 0
 
 
+Link = tuple[Namespace, str, Namespace, str]
+"""A veth pair: the two namespaces, each with the name of its end."""
+
+
+def create(*namespaces: Namespace) -> None:
+    """Makes them, their loopback interfaces down."""
+    _ip(*(f"netns add {each.name}" for each in namespaces))
+
+
+def delete(*namespaces: Namespace) -> None:
+    """Ends what still runs inside and removes the namespaces, with what routers that were killed
+    there have left in /run, and their configurations. One that is gone already is none."""
+    present = [each for each in namespaces if each.name in names()]
+    numbers = {each.number for each in present}
+    for pid in _pids(numbers):
+        _kill(pid)
+    wait_until(
+        lambda: not _pids(numbers),
+        f"the processes in {', '.join(each.name for each in present)} to end",
+    )
+    for each in present:
+        shutil.rmtree(each.runtime, ignore_errors=True)
+    _ip(*(f"netns del {each.name}" for each in present))
+    for each in namespaces:
+        shutil.rmtree(each.configuration, ignore_errors=True)
+
+
+def join(*links: Link) -> None:
+    """Joins pairs of namespaces, all ends down."""
+    _ip(
+        *(
+            f"link add {left_name} netns {left.name} type veth"
+            f" peer name {right_name} netns {right.name}"
+            for left, left_name, right, right_name in links
+        )
+    )
+
+
 def connect(left: Namespace, left_name: str, right: Namespace, right_name: str) -> None:
     """Joins two namespaces by a veth pair, both ends up."""
-    _ip(
-        *("link", "add", left_name, "netns", left.name, "type", "veth"),
-        *("peer", "name", right_name, "netns", right.name),
-    )
+    join((left, left_name, right, right_name))
     for namespace, interface in ((left, left_name), (right, right_name)):
         namespace.ip(f"link set {interface} up")
 
 
 def names() -> list[str]:
-    return [line.split()[0] for line in _ip("netns", "list").splitlines() if line.strip()]
+    return [path.name for path in NAMESPACES.iterdir()] if NAMESPACES.exists() else []
 
 
 def sweep() -> None:
@@ -136,7 +164,7 @@ def sweep() -> None:
     for name in {*names(), *configured}:
         parts = name.split("-")
         if parts[0] == PREFIX and len(parts) > 3 and not Path("/proc", parts[1]).exists():
-            Namespace(name).delete()
+            delete(Namespace(name))
 
 
 def _kill(pid: int) -> None:
@@ -146,12 +174,26 @@ def _kill(pid: int) -> None:
         return
 
 
-def _ip(*arguments: str) -> str:
-    return _checked(["ip", *arguments])
+def _pids(numbers: Container[int]) -> list[int]:
+    """The processes in any of the namespaces, which are given by their numbers."""
+    found = []
+    for process in Path("/proc").iterdir():
+        if process.name.isdecimal():
+            with suppress(OSError):  # it has ended
+                if (process / "ns/net").stat().st_ino in numbers:
+                    found.append(int(process.name))
+    return found
 
 
-def _checked(argv: Sequence[str]) -> str:
-    done = subprocess.run(argv, check=False, capture_output=True, text=True, timeout=BOUND_S)
+def _ip(*commands: str) -> None:
+    """As Namespace.ip, in the namespace of this process."""
+    done = subprocess.run(
+        ["ip", "-batch", "-"],
+        check=False,
+        input="\n".join(commands) + "\n",
+        capture_output=True,
+        text=True,
+        timeout=BOUND_S,
+    )
     if done.returncode != 0:
-        raise AssertionError(f"{' '.join(argv)}: {done.stderr.strip()}")
-    return done.stdout
+        raise AssertionError(f"{'; '.join(commands)}: {done.stderr.strip()}")

@@ -103,7 +103,7 @@ def test_the_tunnel_closes_and_opens_again(bed: Testbed, family: Family) -> None
 def test_the_state_is_the_same_text_twice(bed: Testbed) -> None:
     before = state(bed.router)
     assert "192.0.2.2/24" in before
-    assert "net.ipv4.conf.eth0.rp_filter = 0" in before
+    assert "ipv4/conf/eth0/rp_filter:0" in before
     bed.router.ip("rule add from 192.0.2.77 lookup main")
     assert state(bed.router) != before
     bed.router.ip("rule del from 192.0.2.77 lookup main")

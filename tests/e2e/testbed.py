@@ -36,7 +36,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 
-from tests.e2e.netns import Namespace, connect, unique_prefix
+from tests.e2e import netns
+from tests.e2e.netns import Namespace, unique_prefix
 from tests.e2e.wait import wait_until
 from tests.e2e.wireguard import WireGuard
 
@@ -127,20 +128,19 @@ class Testbed:
         self.vpn_wg = WireGuard(self.vpn, "wg0", ("10.8.0.1/24", "fd08::1/64 nodad"))
 
     def open(self) -> None:
+        netns.create(*self.namespaces)
         for namespace in self.namespaces:
-            namespace.create()
             _set_up_sysctls(namespace)
         self._connect()
-        self._add_addresses()
-        self._add_routes()
+        for namespace in self.namespaces:
+            namespace.ip(*self._addresses(namespace), *self._routes(namespace))
         self._open_vpn()
 
     def close(self) -> None:
         """Removes everything, also after open() has failed."""
         self.router_wg.close()
         self.vpn_wg.close()
-        for namespace in self.namespaces:
-            namespace.delete()
+        netns.delete(*self.namespaces)
 
     def open_tunnel(self, endpoint: str = V4.vpn_outside) -> None:
         """Brings up the router's end of the VPN, by that address of its far end, and waits for the
@@ -165,14 +165,21 @@ class Testbed:
         self.router_wg.close()
 
     def _connect(self) -> None:
-        connect(self.client, "lan0", self.router, "lan0")
-        connect(self.router, "eth0", self.gw, "home0")
-        connect(self.gw, "far0", self.far, "home0")
-        connect(self.gw, "vpn0", self.vpn, "gw0")
-        connect(self.vpn, "far0", self.far, "vpn0")
+        links = (
+            (self.client, "lan0", self.router, "lan0"),
+            (self.router, "eth0", self.gw, "home0"),
+            (self.gw, "far0", self.far, "home0"),
+            (self.gw, "vpn0", self.vpn, "gw0"),
+            (self.vpn, "far0", self.far, "vpn0"),
+        )
+        netns.join(*links)
+        ends = [(link[0], link[1]) for link in links] + [(link[2], link[3]) for link in links]
+        for namespace in self.namespaces:
+            own = (name for within, name in ends if within is namespace)
+            namespace.ip(*(f"link set {name} up" for name in ("lo", *own)))
 
-    def _add_addresses(self) -> None:
-        for namespace, interface, v4, v6 in (
+    def _addresses(self, namespace: Namespace) -> Iterator[str]:
+        for within, interface, v4, v6 in (
             (self.client, "lan0", "10.1.0.2/24", "fd01::2/64"),
             (self.router, "lan0", "10.1.0.1/24", "fd01::1/64"),
             (self.router, "eth0", "192.0.2.2/24", "2001:db8:2::2/64"),
@@ -184,29 +191,28 @@ class Testbed:
             (self.far, "home0", "10.2.0.2/24", "fd02::2/64"),
             (self.far, "vpn0", "10.3.0.2/24", "fd03::2/64"),
         ):
-            namespace.ip(f"addr add {v4} dev {interface}", f"addr add {v6} dev {interface} nodad")
+            if within is namespace:
+                yield f"addr add {v4} dev {interface}"
+                yield f"addr add {v6} dev {interface} nodad"
 
-    def _add_routes(self) -> None:
-        self.client.ip("route add default via 10.1.0.1", "route add default via fd01::1")
-        self.router.ip("route add default via 192.0.2.1", "route add default via 2001:db8:2::1")
-        self.gw.ip(
-            *_routes(to="10.1.0.0/24 fd01::/64", via="192.0.2.2 2001:db8:2::2"),
-            *_routes(to="198.51.100.0/24 2001:db8:100::/64", via="10.2.0.2 fd02::2"),
-        )
-        self.vpn.ip(
-            *_routes(to="default default", via="203.0.113.1 2001:db8:113::1"),
-            *_routes(to="198.51.100.0/24 2001:db8:100::/64", via="10.3.0.2 fd03::2"),
-            *_routes(to="198.18.0.0/24 2001:db8:18::/64", via="10.3.0.2 fd03::2"),
-        )
-        self.far.ip(
-            *(
-                f"route add local {net} dev lo"
-                for family in FAMILIES
-                for net in (family.far_net, family.office_net)
-            ),
-            *_routes(to="default default", via="10.2.0.1 fd02::1"),
-            *_routes(to="10.8.0.0/24 fd08::/64", via="10.3.0.1 fd03::1"),
-        )
+    def _routes(self, namespace: Namespace) -> Iterator[str]:
+        for within, to, via in (
+            (self.client, "default default", "10.1.0.1 fd01::1"),
+            (self.router, "default default", "192.0.2.1 2001:db8:2::1"),
+            (self.gw, "10.1.0.0/24 fd01::/64", "192.0.2.2 2001:db8:2::2"),
+            (self.gw, "198.51.100.0/24 2001:db8:100::/64", "10.2.0.2 fd02::2"),
+            (self.vpn, "default default", "203.0.113.1 2001:db8:113::1"),
+            (self.vpn, "198.51.100.0/24 2001:db8:100::/64", "10.3.0.2 fd03::2"),
+            (self.vpn, "198.18.0.0/24 2001:db8:18::/64", "10.3.0.2 fd03::2"),
+            (self.far, "default default", "10.2.0.1 fd02::1"),
+            (self.far, "10.8.0.0/24 fd08::/64", "10.3.0.1 fd03::1"),
+        ):
+            if within is namespace:
+                yield from _routes(to, via)
+        if namespace is self.far:
+            for family in FAMILIES:
+                for net in (family.far_net, family.office_net):
+                    yield f"route add local {net} dev lo"
 
     def _open_vpn(self) -> None:
         # The listening side first: a handshake that finds no listener is only repeated after 5 s.

@@ -1,7 +1,8 @@
 """Waiting on conditions: the only place of the test bed where time passes.
 
 Always true: a wait ends as soon as its condition holds, and is bounded; the bound is generous, so
-that a slow machine makes a test slow and never wrong.
+that a slow machine makes a test slow and never wrong. A condition that takes long, as one that
+runs a program, is polled half of the time at most, so that what is waited for can go on.
 """
 
 from __future__ import annotations
@@ -34,9 +35,12 @@ def wait_until(
 
     Raises StillWaitingError.
     """
-    deadline = time.monotonic() + timeout
+    began = time.monotonic()
+    deadline = began + timeout
     while not (value := condition()):
-        if time.monotonic() > deadline:
+        now = time.monotonic()
+        if now > deadline:
             raise StillWaitingError(f"waited {timeout:g} s for {what}\n{detail()}")
-        time.sleep(POLL_S)
+        time.sleep(max(POLL_S, now - began))
+        began = time.monotonic()
     return value
