@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from router.policy.machine.facts import Machine
     from router.policy.network import Network
 
-NOT_HERE: Final = f"tunrouter does not run on {sys.platform} yet; it needs Linux"
+NOT_HERE: Final = f"tunrouter does not run on {sys.platform}; it needs Linux or macOS"
 
 
 def this_system(reread: Sequence[str], explain: Sequence[str]) -> System:
@@ -39,6 +39,10 @@ def this_system(reread: Sequence[str], explain: Sequence[str]) -> System:
         from router.platform.linux.system import LinuxSystem  # noqa: PLC0415 - Linux only
 
         return LinuxSystem(reread, explain)
+    if sys.platform == "darwin":
+        from router.platform.darwin.system import DarwinSystem  # noqa: PLC0415 - macOS only
+
+        return DarwinSystem(reread, explain)
     raise PlatformError(NOT_HERE)
 
 
@@ -50,6 +54,10 @@ def clean_up() -> Iterator[Leftover]:
         from router.platform.linux.leftovers import clean_up as on_linux  # noqa: PLC0415
 
         return on_linux()
+    if sys.platform == "darwin":
+        from router.platform.darwin.leftovers import clean_up as on_macos  # noqa: PLC0415
+
+        return on_macos()
     raise PlatformError(NOT_HERE)
 
 
@@ -66,6 +74,10 @@ def present_network(
         from router.platform.linux.present import present_network as of_linux  # noqa: PLC0415
 
         network = of_linux(sources_of=sources_of)
+    elif sys.platform == "darwin":
+        from router.platform.darwin.present import present_network as of_macos  # noqa: PLC0415
+
+        network = of_macos(sources_of=sources_of)
     else:
         from router.policy.network import Network  # noqa: PLC0415 - the guard needs no such thing
 
@@ -89,6 +101,10 @@ def this_machine(
         from router.platform.linux.machine import read_machine  # noqa: PLC0415
 
         return read_machine(interfaces, modules, programs)
+    if sys.platform == "darwin":
+        from router.platform.darwin.machine import read_machine as of_macos  # noqa: PLC0415
+
+        return of_macos(modules, programs)
     from router.platform.unsupported import read_machine as of_another  # noqa: PLC0415
 
     return of_another(modules, programs)
@@ -101,6 +117,10 @@ def kernel_ways() -> KernelWays | None:
         from router.platform.linux.present import kernel_ways as of_linux  # noqa: PLC0415
 
         return of_linux()
+    if sys.platform == "darwin":
+        from router.platform.darwin.present import kernel_ways as of_macos  # noqa: PLC0415
+
+        return of_macos()
     return None
 
 
@@ -119,7 +139,9 @@ def open_capture(tun: str, host: bytes | None) -> Capture:
             return PacketCapture(socket.if_nametoindex(tun), host)
         except OSError as error:
             raise PlatformError(f"packets cannot be captured here: {error.strerror}") from error
-    raise PlatformError(f"packets cannot be captured on {sys.platform} yet")
+    if sys.platform == "darwin":
+        raise PlatformError("there are none on macOS, which has no direct path")
+    raise PlatformError(f"packets cannot be captured on {sys.platform}")
 
 
 def control_sockets() -> dict[str, Path]:
@@ -131,6 +153,10 @@ def control_sockets() -> dict[str, Path]:
         from router.platform.linux.runtime import RUNTIME  # noqa: PLC0415
 
         return RUNTIME.sockets()
+    if sys.platform == "darwin":
+        from router.platform.darwin.runtime import RUNTIME as ON_MACOS  # noqa: PLC0415
+
+        return ON_MACOS.sockets()
     raise PlatformError(NOT_HERE)
 
 
@@ -144,6 +170,8 @@ def confine_connector() -> None:
 
         on_linux()
         return
+    if sys.platform == "darwin":
+        return  # see router.platform.darwin.confined
     raise PlatformError(NOT_HERE)
 
 
@@ -157,4 +185,8 @@ def confine_server() -> AbstractContextManager[None]:
         from router.platform.linux.confined import confine_server as on_linux  # noqa: PLC0415
 
         return on_linux()
+    if sys.platform == "darwin":
+        from router.platform.darwin.confined import confine_server as on_macos  # noqa: PLC0415
+
+        return on_macos()
     raise PlatformError(NOT_HERE)

@@ -113,6 +113,8 @@ class TableLookup(NamedTuple):
     ignored_length: int = -1
 
 
+LOOPBACKS = frozenset({"lo", "lo0"})
+"""The names of the loopback interface: of Linux, and of macOS."""
 TABLE_LOCAL = 255
 TABLE_MAIN = 254
 TABLE_DEFAULT = 253
@@ -181,3 +183,7 @@ class Network:
     """What the host's own rules do to packets by the interfaces of `sources`."""
     endpoints_read: bool = True
     """Whether all endpoints that there are are known."""
+    limits: tuple[str, ...] = ()
+    """A sentence without a full stop for each thing that cannot be had on this system."""
+    tun_name: str = ""
+    """What the name of a TUN is here, before a number; empty: any name."""

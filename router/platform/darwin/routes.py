@@ -22,7 +22,6 @@ from typing import Final, TypeVar
 
 from router.platform.base.errors import PlatformError
 from router.platform.base.routes import ReconcileResult
-from router.platform.base.tun import TunDevice
 from router.platform.darwin.constants import RTF_IFSCOPE
 from router.platform.darwin.entries import scoped_default_entry
 from router.platform.darwin.kernel import RoutingKernel
@@ -54,22 +53,23 @@ TRIES: Final = 3
 class DarwinRoutes:
     """See RouteInstaller. Requests are carried out at once, which takes microseconds a route.
 
-    tun: the router's own. addresses: of it. record: called with a change before it is made;
-    raises OSError where it cannot be recorded, and then it is not made.
+    utun: the router's own, with its MTU and addresses. record: called with a change before it is
+    made; raises OSError where it cannot be recorded, and then it is not made.
     """
 
     def __init__(
         self,
         kernel: RoutingKernel,
-        tun: TunDevice,
+        utun: Link,
+        mtu: int,
         addresses: Sequence[IPv4Interface | IPv6Interface],
         record: Callable[[Entry], None],
     ) -> None:
         """Raises OSError."""
         self._kernel = kernel
-        self._utun = Link(tun.index, tun.name)
+        self._utun = utun
         self._own = {
-            Target(4, int(each.ip), WIDTH[4], is_host=True): tun.mtu
+            Target(4, int(each.ip), WIDTH[4], is_host=True): mtu
             for each in addresses
             if each.version == 4
         }

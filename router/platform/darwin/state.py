@@ -123,6 +123,15 @@ def read_interfaces(kernel: RoutingKernel) -> dict[str, Interface]:
     return {link.name: _interface(link, addresses[link.number]) for link in links}
 
 
+def is_loopback(kernel: RoutingKernel, name: str) -> bool:
+    """Raises OSError."""
+    dump = kernel.sysctl((CTL_NET, AF_ROUTE, 0, AF_UNSPEC, NET_RT_IFLIST2, 0))
+    return any(
+        isinstance(each, InterfaceMessage) and each.name == name and each.is_loopback
+        for each in messages(dump)
+    )
+
+
 def _interface(
     link: InterfaceMessage, addresses: Sequence[IPv4Interface | IPv6Interface]
 ) -> Interface:

@@ -67,7 +67,7 @@ class UtunDevice:
         self.mtu = mtu
         self.frame = bytearray(offload.HEADER + MAX_PACKET)
         self._descriptor = descriptor
-        self._own = frozenset(own)
+        self.own = frozenset(own)
         self._family = bytearray(HEADER)
         self._view = memoryview(self.frame)[offload.HEADER :]
         self._into: Sequence[Any] = [self._family, self._view]
@@ -81,7 +81,7 @@ class UtunDevice:
             size = os.readv(self._descriptor, self._into) - HEADER
             if size <= 0:
                 raise OSError(errno.ENXIO, "the utun is gone")
-            if not (view[0] >> 4 == 4 and bytes(view[V4_DESTINATION]) in self._own):
+            if not (view[0] >> 4 == 4 and bytes(view[V4_DESTINATION]) in self.own):
                 return size + offload.HEADER
             os.writev(self._descriptor, (self._family, view[:size]))
 
@@ -98,18 +98,6 @@ class UtunDevice:
 
     def close(self) -> None:
         os.close(self._descriptor)
-
-
-class DarwinTuns:
-    """See Tuns."""
-
-    def __init__(self, kernel: UtunKernel) -> None:
-        self._kernel = kernel
-
-    def open_tun(
-        self, name: str | None, mtu: int, addresses: Sequence[IPv4Interface | IPv6Interface]
-    ) -> UtunDevice:
-        return open_utun(self._kernel, name, mtu, addresses)
 
 
 def open_utun(

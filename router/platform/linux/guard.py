@@ -8,13 +8,12 @@ import os
 import resource
 import sys
 from collections.abc import Sequence
-from itertools import takewhile
 from typing import Final
 
 from router.platform.ending import end
 from router.platform.linux.operations.all import LinuxOperations
 from router.platform.log import log_to
-from router.platform.privileged.arguments import BETWEEN_COMMANDS
+from router.platform.privileged.arguments import parted_commands
 from router.platform.privileged.guard import serve
 from router.platform.reason import reason, remedy
 
@@ -28,10 +27,8 @@ log = logging.getLogger(__name__)
 def main(arguments: Sequence[str]) -> int:
     """Serve the router; the exit status. arguments: see BETWEEN_COMMANDS."""
     _limit_memory()
-    first = list(takewhile(BETWEEN_COMMANDS.__ne__, arguments))
-    explain = arguments[len(first) + 1 :]
     try:
-        return serve(LinuxOperations(first, explain))
+        return serve(LinuxOperations(*parted_commands(arguments)))
     except OSError as error:
         log.error("the guard cannot go on: %s: %s", reason(error), remedy(error))  # noqa: TRY400 - for people
         return 1

@@ -73,7 +73,7 @@ def read_machine(
         forwarded,
         found_modules(modules),
         found_programs(programs),
-        tuple(unseen),
+        unseen=tuple(unseen),
     )
 
 

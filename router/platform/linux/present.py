@@ -12,8 +12,8 @@ from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
 
+from router.platform.endpoints import EndpointMemory, read_endpoints
 from router.platform.families import FAMILY
-from router.platform.linux.endpoints import EndpointMemory, read_endpoints
 from router.platform.linux.host_rules.read import present_host_rules
 from router.platform.linux.interfaces import read_interfaces
 from router.platform.linux.kernel_routes import (
@@ -28,6 +28,7 @@ from router.platform.linux.own_tuns import own_tuns
 from router.platform.linux.route_sources import sources_by_interface
 from router.platform.linux.sources import borrowed, with_bound
 from router.platform.linux.ways import LinuxWays
+from router.platform.linux.wireguard import tunnel_readers
 from router.platform.resolver import read_dns_servers
 from router.policy.host_rules.model import DirectOutput
 from router.policy.network import (
@@ -68,7 +69,7 @@ def present_network(
         readable = False
     dns_servers = read_dns_servers(resolv_conf, unread)
     known = len(unread)
-    found = read_endpoints(interfaces, kernel_tunnels, unread)
+    found = read_endpoints(interfaces, tunnel_readers(kernel_tunnels), unread)
     endpoints_read = len(unread) == known
     sources = sources_by_interface(sources_of, interfaces, holders)
     host_rules = present_host_rules(_outputs(sources, interfaces), unread)
@@ -129,4 +130,4 @@ def present_endpoints(memory: EndpointMemory) -> tuple[Endpoint, ...]:
             interfaces, kernel_tunnels = read_interfaces(netlink)
     except OSError:
         return ()
-    return read_endpoints(interfaces, kernel_tunnels, [], read=memory)
+    return read_endpoints(interfaces, tunnel_readers(kernel_tunnels), [], read=memory)

@@ -18,6 +18,7 @@ from ipaddress import (
     ip_address,
     ip_interface,
 )
+from itertools import takewhile
 from typing import Any, Final
 
 from router.config.host_names import is_host_name
@@ -31,6 +32,12 @@ MOST_INDEX: Final = 0x7FFFFFFF
 MOST_ADDRESSES: Final = 2
 """One of each family."""
 SHOWN: Final = 60
+
+
+def parted_commands(arguments: Sequence[str]) -> tuple[Sequence[str], Sequence[str]]:
+    """Both commands, see BETWEEN_COMMANDS."""
+    first = list(takewhile(BETWEEN_COMMANDS.__ne__, arguments))
+    return first, arguments[len(first) + 1 :]
 
 
 def check_interface_name(value: Any) -> str:

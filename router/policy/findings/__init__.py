@@ -53,4 +53,5 @@ def find_all(situation: Situation, coverage: RuleCoverage) -> Findings:
     problems += [*outbounds.find(situation), *proxies.find(situation), *loops.find(situation)]
     problems += [*conflicts.problems, *host_rules.find(situation)]
     notes = [*conflicts.notes, *loops.notes(situation), *host_rules.notes(situation)]
-    return Findings(problems, [*notes, *proxies.notes(situation)])
+    notes += [*proxies.notes(situation), *situation.network.limits]
+    return Findings(problems, notes)

@@ -16,7 +16,7 @@ from router.config.model import Place
 from router.config.problems import Problem, Severity
 from router.policy.findings.situation import Situation, captures, covering_place
 from router.policy.findings.wording import plural, prefixes, some
-from router.policy.network import TABLE_MAIN, RouteKind, SystemRoute
+from router.policy.network import LOOPBACKS, TABLE_MAIN, RouteKind, SystemRoute
 from router.policy.routes.capture import Route
 
 SEARCHED = 64
@@ -25,7 +25,6 @@ SEARCHED = 64
 EVERYTHING = 0
 """0.0.0.0/0 or ::/0, packed."""
 
-LOOPBACK = "lo"
 LINK_LOCAL, LINK_LOCAL_SHIFT = 0xFE80 >> 6, 118
 """fe80::/10: every interface has its own."""
 
@@ -78,7 +77,7 @@ def _is_apart(situation: Situation, route: SystemRoute) -> bool:
     if route.ours or route.kind in IN_NO_TUN or route.interface in situation.network.own_tuns:
         return True
     link_local = route.version == 6 and route.first >> LINK_LOCAL_SHIFT == LINK_LOCAL
-    return link_local or route.interface == LOOPBACK
+    return link_local or route.interface in LOOPBACKS
 
 
 def _inside(situation: Situation, route: SystemRoute) -> list[Route]:

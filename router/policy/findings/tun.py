@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from ipaddress import IPv4Interface, IPv6Interface, ip_interface
 
@@ -23,6 +24,7 @@ CANDIDATES = (
 
 def find(situation: Situation) -> Iterator[Problem]:
     """Addresses that are captured or overlap, a family without one, a name that is taken."""
+    yield from _name_impossible(situation)
     yield from _name_taken(situation)
     for number, address in enumerate(situation.config.tun.addresses):
         places = situation.config.tun.address_places
@@ -30,6 +32,19 @@ def find(situation: Situation) -> Iterator[Problem]:
         yield from _captured(situation, address, place)
         yield from _overlapping(situation, address, place)
     yield from _lacking_family(situation)
+
+
+def _name_impossible(situation: Situation) -> Iterator[Problem]:
+    tun, form = situation.config.tun, situation.network.tun_name
+    if form and tun.name and not re.fullmatch(rf"{form}\d{{1,4}}", tun.name):
+        yield Problem(
+            "tun-name-impossible",
+            Severity.ERROR,
+            tun.place,
+            f"no TUN can be called '{tun.name}' on this system: their names are {form} and a "
+            "number",
+            f"write 'name: {form}11', or leave the name out",
+        )
 
 
 def _name_taken(situation: Situation) -> Iterator[Problem]:

@@ -5,6 +5,7 @@
     result        the outcome of one check
     system        checks of the kernel, rights, devices and settings
     network       checks of ways out, other routes and the packet filter
+    darwin        checks of a Mac
     extras        checks of what single commands need
     checks        all of them, in their order
 

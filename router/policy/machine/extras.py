@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Final, NamedTuple
 
-from router.policy.machine.facts import Facts
+from router.policy.machine.facts import LINUX, Facts
 from router.policy.machine.result import Result, Status
 
 
@@ -36,6 +36,9 @@ PROGRAMS: Final[Mapping[str, str]] = {
 }
 
 
+LINUX_ONLY: Final = frozenset({"nft", "systemctl"})
+
+
 def modules() -> frozenset[str]:
     """All that are looked for."""
     return frozenset(name for extra in EXTRAS.values() for name in extra.modules)
@@ -58,8 +61,9 @@ def extras(facts: Facts) -> Iterator[Result]:
 
 def programs(facts: Facts) -> Result:
     """None of them is needed."""
-    there = [name for name in PROGRAMS if name in facts.machine.programs]
-    absent = [name for name in PROGRAMS if name not in facts.machine.programs]
+    useful = [name for name in PROGRAMS if facts.machine.system == LINUX or name not in LINUX_ONLY]
+    there = [name for name in useful if name in facts.machine.programs]
+    absent = [name for name in useful if name not in facts.machine.programs]
     found = f"found: {', '.join(there) or 'none'}"
     if absent:
         found += f"; not found: {', '.join(absent)}"

@@ -11,7 +11,17 @@ from router.policy.findings.situation import Situation
 from router.policy.machine.arrivals import ArrivalChain
 from router.policy.network import Network
 
-LINUX = "Linux"
+LINUX, DARWIN = "Linux", "Darwin"
+
+
+class Resolver(NamedTuple):
+    """servers: IP version and address. domain: the only one that it is asked about; empty: any.
+    interface: that of its `if_index`; is_scoped: asked only about what is bound to that."""
+
+    servers: tuple[tuple[int, int], ...]
+    domain: str = ""
+    interface: str = ""
+    is_scoped: bool = False
 
 
 class TunDevice(Enum):
@@ -34,6 +44,8 @@ class Machine:
     could not be read.
     modules: the Python packages that were found of those that single commands need; programs:
     likewise.
+    scoped_defaults: by interface, the IP versions of which it has a default route that sockets
+    bound to it use; of macOS, as are the resolvers.
     unseen: a clause for each thing that could not be read, and why.
     """
 
@@ -50,6 +62,8 @@ class Machine:
     forwarded: Sequence[ArrivalChain] | None = ()
     modules: frozenset[str] = frozenset()
     programs: frozenset[str] = frozenset()
+    scoped_defaults: Mapping[str, frozenset[int]] = field(default_factory=dict)
+    resolvers: Sequence[Resolver] = ()
     unseen: tuple[str, ...] = ()
 
 

@@ -6,14 +6,14 @@ import sys
 from collections.abc import Iterable, Iterator
 from typing import Final
 
-from router.config.problems import Problem
 from router.policy.findings import loops, system
+from router.policy.findings.situation import Situation
 from router.policy.findings.wording import prefixes
 from router.policy.host_rules.model import reverse_path_remedy
 from router.policy.machine.arrivals import Arrival, ArrivalChain, Aspect, dropping
-from router.policy.machine.facts import Facts, WayOut
+from router.policy.machine.facts import LINUX, Facts, WayOut
 from router.policy.machine.result import Result, Status
-from router.policy.network import SystemRoute
+from router.policy.network import LOOPBACKS, SystemRoute
 from router.policy.prefixes import FAMILIES, format_address
 from router.policy.routes.fib import Fib, PlannedRoutes
 from router.wire import ip
@@ -39,10 +39,15 @@ def ways(facts: Facts) -> Iterator[Result]:
             "no interface but lo is up and has an address",
             "connect to a network",
         )
-    yield from map(_way, facts.ways)
+    yield from (_way(facts, way) for way in facts.ways)
 
 
-def _way(way: WayOut) -> Result:
+def _mtu_command(facts: Facts, interface: str) -> str:
+    set_it = "ip link set" if facts.machine.system == LINUX else "ifconfig"
+    return f"{set_it} {interface} mtu {SMALLEST_MTU}, or more"
+
+
+def _way(facts: Facts, way: WayOut) -> Result:
     name = f"way-{way.name}"
     if way.interface is None:
         return Result(
@@ -60,7 +65,7 @@ def _way(way: WayOut) -> Result:
             name,
             Status.WARNING,
             f"{found}; too small for IPv6",
-            f"ip link set {way.interface} mtu {SMALLEST_MTU}, or more",
+            _mtu_command(facts, way.interface),
         )
     return Result(name, Status.OK, found)
 
@@ -173,10 +178,8 @@ def other_routes(facts: Facts) -> Iterator[Result]:
     """Routes that win against those to the TUN: with rules, as `check` finds them; without, those
     of tables that are looked up before the main one."""
     if facts.situation is not None:
-        problems = [
-            each for each in system.find(facts.situation).problems if each.code == "route-wins"
-        ]
-        yield from _as_results("other-routes", problems, "no route wins against those to the TUN")
+        otherwise = "no route wins against those to the TUN"
+        yield from as_results("other-routes", facts.situation, "route-wins", otherwise)
         return
     found = list(_before_main(facts))
     yield from found
@@ -208,7 +211,9 @@ def _before_main(facts: Facts) -> Iterator[Result]:
 
 
 def _leads_elsewhere(route: SystemRoute) -> bool:
-    return not route.ours and route.kind not in system.IN_NO_TUN and route.interface != "lo"
+    return (
+        not route.ours and route.kind not in system.IN_NO_TUN and route.interface not in LOOPBACKS
+    )
 
 
 def _interfaces(routes: Iterable[SystemRoute]) -> str:
@@ -229,11 +234,14 @@ def resolvers(facts: Facts) -> Iterator[Result]:
     if facts.situation is None:
         yield Result("resolvers", Status.OK, shown)
         return
-    problems = [each for each in loops.find(facts.situation) if each.code == "dns-server-captured"]
-    yield from _as_results("resolvers", problems, f"{shown}: not captured to another way out")
+    otherwise = f"{shown}: not captured to another way out"
+    yield from as_results("resolvers", facts.situation, "dns-server-captured", otherwise)
 
 
-def _as_results(name: str, problems: list[Problem], otherwise: str) -> Iterator[Result]:
+def as_results(name: str, situation: Situation, code: str, otherwise: str) -> Iterator[Result]:
+    """The findings of a code, about routes or loops."""
+    found = [*system.find(situation).problems, *loops.find(situation)]
+    problems = [each for each in found if each.code == code]
     for problem in problems:
         yield Result(name, Status.WARNING, problem.message, problem.help)
     if not problems:

@@ -37,8 +37,8 @@ def kernel(facts: Facts) -> Result:
         return Result(
             "kernel",
             Status.MISSING,
-            f"{machine.system} {machine.release}: tunrouter does not run on it yet",
-            "run it on Linux",
+            f"{machine.system} {machine.release}: tunrouter does not run on it",
+            "run it on Linux, or on macOS",
         )
     found = f"Linux {machine.release}"
     if machine.kernel < OLDEST_KERNEL:

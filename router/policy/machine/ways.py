@@ -11,14 +11,13 @@ from router.policy.findings.situation import Situation
 from router.policy.interfaces import UsableInterfaces, lack_of, usable_interfaces
 from router.policy.kernel import KernelWays, Way
 from router.policy.machine.facts import WayOut
-from router.policy.network import Interface, Network, SystemRoute
+from router.policy.network import LOOPBACKS, Interface, Network, SystemRoute
 from router.policy.prefixes import format_address
 from router.policy.proxies import known_servers
 
 SOMEWHERE: Final = {4: int(ip_address("192.0.0.8")), 6: int(ip_address("4000::1"))}
 """An address of each family that only a default route is about: the dummy address of RFC 7600, and
 one that is not assigned. Nothing is sent there."""
-LOOPBACK: Final = "lo"
 
 
 def ways_out(
@@ -29,7 +28,7 @@ def ways_out(
     if situation is None:
         for name in network.interfaces:
             by_version = usable_interfaces(name, network.interfaces, {})
-            if by_version and name != LOOPBACK and name not in network.own_tuns:
+            if by_version and name not in LOOPBACKS and name not in network.own_tuns:
                 yield _way(name, by_version, ways)
         return
     for name, policy in situation.config.policies.items():

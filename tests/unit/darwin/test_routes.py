@@ -19,9 +19,9 @@ from router.platform.darwin.route_messages import RouteMessage
 from router.platform.darwin.route_plan import plan_routes
 from router.platform.darwin.routes import DarwinRoutes
 from router.platform.darwin.routing_socket import Target
+from router.platform.darwin.sockaddr import Link as LinkAddress
 from router.platform.darwin.state import DarwinInterfaces, read_interfaces, read_routes
 from router.platform.darwin.undo import undo
-from router.platform.darwin.utun import UtunDevice
 from router.platform.privileged.undoable import Entry, as_line
 from router.policy.routes.capture import Label, Route
 from tests.unit.darwin.fake_kernel import (
@@ -41,6 +41,7 @@ from tests.unit.darwin.fake_kernel import (
 EN0, EN1, VPN, UTUN, LO = 4, 5, 8, 17, 1
 GATEWAY = address_bytes(4, 0xC0A80101)
 ADDRESSES: Final = (IPv4Interface("192.168.7.1/30"), IPv6Interface("fd77::1/126"))
+LINK: Final = LinkAddress(UTUN, "utun11")
 LABEL: Final = Label(1400)
 DIRECTORY: Final = Path("/var/run/tunrouter")
 
@@ -84,8 +85,7 @@ class Mac:
         self.before = dict(self.kernel.table)
 
     def routes(self) -> DarwinRoutes:
-        device = UtunDevice(-1, name="utun11", index=UTUN, mtu=1500)
-        return DarwinRoutes(self.kernel, device, ADDRESSES, self.recorded.append)
+        return DarwinRoutes(self.kernel, LINK, 1500, ADDRESSES, self.recorded.append)
 
     def added(self) -> set[Key]:
         return set(self.kernel.table) - set(self.before)
@@ -270,8 +270,7 @@ def test_a_change_is_recorded_before_it_is_made(mac: Mac) -> None:
         assert not mac.added()
         raise OSError(errno.ENOSPC, "no space")
 
-    device = UtunDevice(-1, name="utun11", index=UTUN, mtu=1500)
-    routes = DarwinRoutes(mac.kernel, device, ADDRESSES, refuse)
+    routes = DarwinRoutes(mac.kernel, LINK, 1500, ADDRESSES, refuse)
     with pytest.raises(PlatformError, match="no scoped default route: no space: add it"):
         routes.prepare_interface(read_interfaces(mac.kernel)["utun3"])
     assert not mac.added()

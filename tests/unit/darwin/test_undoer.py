@@ -13,12 +13,11 @@ from router.platform.base.processes import Leftover
 from router.platform.darwin.routes import DarwinRoutes
 from router.platform.darwin.state import read_interfaces
 from router.platform.darwin.undoable import DarwinUndoable
-from router.platform.darwin.utun import UtunDevice
 from router.platform.privileged.journal import Journal
 from router.platform.privileged.leftovers import clean_up
 from router.platform.privileged.undoer import Undoer
 from tests.unit.darwin.fake_processes import processes
-from tests.unit.darwin.test_routes import ADDRESSES, UTUN, VPN, Mac, key
+from tests.unit.darwin.test_routes import ADDRESSES, LINK, VPN, Mac, key
 
 DEFAULTS = {key("0.0.0.0/0", scope=VPN), key("::/0", scope=VPN)}
 LEFT = [
@@ -37,8 +36,7 @@ def journal(tmp_path: Path) -> Path:
 def killed_run(mac: Mac, journal: Path) -> None:
     """Guard and undoer are killed: nothing is undone, and nothing has the file locked."""
     left = Journal.create(DarwinUndoable(mac.kernel, processes()), journal)
-    device = UtunDevice(-1, name="utun11", index=UTUN, mtu=1500)
-    routes = DarwinRoutes(mac.kernel, device, ADDRESSES, left.write)
+    routes = DarwinRoutes(mac.kernel, LINK, 1500, ADDRESSES, left.write)
     routes.prepare_interface(read_interfaces(mac.kernel)["utun3"])
     left.close()
     assert mac.added() == DEFAULTS
@@ -47,8 +45,7 @@ def killed_run(mac: Mac, journal: Path) -> None:
 def test_the_guard_undoes_what_a_killed_undoer_cannot(journal: Path) -> None:
     mac = Mac()
     undoer = Undoer(DarwinUndoable(mac.kernel, processes()), journal)
-    device = UtunDevice(-1, name="utun11", index=UTUN, mtu=1500)
-    routes = DarwinRoutes(mac.kernel, device, ADDRESSES, undoer.record)
+    routes = DarwinRoutes(mac.kernel, LINK, 1500, ADDRESSES, undoer.record)
     routes.prepare_interface(read_interfaces(mac.kernel)["utun3"])
     assert mac.added() == DEFAULTS
     assert journal.read_bytes().count(b"scoped_default") == 2

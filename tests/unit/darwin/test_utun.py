@@ -16,7 +16,7 @@ from router.platform.base.errors import PlatformError
 from router.platform.base.tun import TunDevice
 from router.platform.darwin import constants
 from router.platform.darwin.kernel import ControlSocket
-from router.platform.darwin.utun import CTL_INFO, DarwinTuns, UtunDevice
+from router.platform.darwin.utun import CTL_INFO, UtunDevice, open_utun
 from router.wire import offload
 from tests.unit.darwin import layouts
 from tests.unit.darwin.fake_kernel import refuse
@@ -110,7 +110,7 @@ def system() -> Iterator[FakeSystem]:
 
 
 def opened(system: FakeSystem, name: str | None = "utun11") -> Iterator[TunDevice]:
-    device = DarwinTuns(system).open_tun(name, 1400, ADDRESSES)
+    device = open_utun(system, name, 1400, ADDRESSES)
     yield device
     device.close()
 
@@ -152,21 +152,21 @@ def test_structures_and_numbers_of_the_control() -> None:
 )
 def test_a_name_that_cannot_be_had(system: FakeSystem, name: str, words: str) -> None:
     with pytest.raises(PlatformError, match=words):
-        DarwinTuns(system).open_tun(name, 1500, ADDRESSES)
+        open_utun(system, name, 1500, ADDRESSES)
     assert all(each.is_closed for each in system.opened)
 
 
 def test_without_root(system: FakeSystem) -> None:
     system.is_root = False
     with pytest.raises(PlatformError, match="run it by sudo"):
-        DarwinTuns(system).open_tun(None, 1500, ADDRESSES)
+        open_utun(system, None, 1500, ADDRESSES)
     assert system.opened[0].is_closed
 
 
 def test_an_address_that_is_refused(system: FakeSystem) -> None:
     system.refused = "inet6"
     with pytest.raises(PlatformError, match="Can't assign address"):
-        DarwinTuns(system).open_tun("utun11", 1500, ADDRESSES)
+        open_utun(system, "utun11", 1500, ADDRESSES)
     assert system.opened[0].is_closed
     assert 12 not in system.taken, "the device goes with its descriptor"
 

@@ -11,7 +11,8 @@ import pyroute2
 import pytest
 from pyroute2.netlink.generic.wireguard import wgmsg
 
-from router.platform.linux import endpoints, present
+from router.platform import endpoints
+from router.platform.linux import present, wireguard
 from router.platform.linux.netlink.messages import attributes
 from router.platform.linux.present import present_network
 from router.platform.resolver import read_dns_servers
@@ -98,7 +99,7 @@ def serve_once(path: Path, answer: str) -> threading.Thread:
 def test_endpoints_by_control_socket(tmp_path: Path) -> None:
     unread: list[str] = []
     thread = serve_once(tmp_path / "wg0.sock", ANSWER)
-    found = endpoints.read_endpoints({"wg0": WG0}, (), unread, tmp_path)
+    found = endpoints.read_endpoints({"wg0": WG0}, {}, unread, tmp_path)
     thread.join()
     assert found == (
         Endpoint("wg0", *addresses("203.0.113.2")[0], 51820),
@@ -134,7 +135,9 @@ def test_endpoints_by_generic_netlink(monkeypatch: pytest.MonkeyPatch, tmp_path:
 
     monkeypatch.setattr(pyroute2, "WireGuard", MemoryWireGuard)
     unread: list[str] = []
-    assert endpoints.read_endpoints({"wg0": WG0}, ["wg0"], unread, tmp_path / "absent") == (
+    assert endpoints.read_endpoints(
+        {"wg0": WG0}, wireguard.tunnel_readers(["wg0"]), unread, tmp_path / "absent"
+    ) == (
         Endpoint("wg0", *addresses("203.0.113.2")[0], 51820),
         Endpoint("wg0", *addresses("2001:db8::7")[0], 443),
     )
@@ -144,7 +147,7 @@ def test_endpoints_by_generic_netlink(monkeypatch: pytest.MonkeyPatch, tmp_path:
 def test_a_control_socket_with_an_invalid_answer(tmp_path: Path) -> None:
     unread: list[str] = []
     thread = serve_once(tmp_path / "wg0.sock", "endpoint=x:y" + " " * 40 + "\n\n")
-    assert endpoints.read_endpoints({"wg0": WG0}, (), unread, tmp_path) == ()
+    assert endpoints.read_endpoints({"wg0": WG0}, {}, unread, tmp_path) == ()
     thread.join()
     assert unread == ["the endpoints of wg0 (an invalid answer)"]
 
@@ -153,10 +156,10 @@ def test_control_sockets_that_do_not_answer(tmp_path: Path) -> None:
     unread: list[str] = []
     (tmp_path / "wg0.sock").write_text("no socket")
     (tmp_path / "gone0.sock").write_text("of an interface that is not there")
-    assert endpoints.read_endpoints({"wg0": WG0}, (), unread, tmp_path) == ()
+    assert endpoints.read_endpoints({"wg0": WG0}, {}, unread, tmp_path) == ()
     assert len(unread) == 1
     assert "wg0" in unread[0]
-    assert endpoints.read_endpoints({}, (), unread, tmp_path / "absent") == ()
+    assert endpoints.read_endpoints({}, {}, unread, tmp_path / "absent") == ()
     assert len(unread) == 1
 
 
@@ -189,13 +192,12 @@ def test_only_root_may_read_endpoints(monkeypatch: pytest.MonkeyPatch, tmp_path:
     def refuse(_: Path) -> bool:
         raise PermissionError(13, "Permission denied")
 
-    def refuse_kernel(_: str) -> list[Endpoint]:
+    def refuse_kernel() -> list[Endpoint]:
         raise PermissionError(1, "Operation not permitted")
 
     monkeypatch.setattr(endpoints, "_listable", refuse)
-    monkeypatch.setattr(endpoints, "_of_kernel", refuse_kernel)
     unread: list[str] = []
-    assert endpoints.read_endpoints({"wg0": WG0}, ["wg0"], unread, tmp_path) == ()
+    assert endpoints.read_endpoints({"wg0": WG0}, {"wg0": refuse_kernel}, unread, tmp_path) == ()
     assert [line.endswith("(only root may)") for line in unread] == [True, True]
 
 

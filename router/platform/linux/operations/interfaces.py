@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from router.platform.base.errors import PlatformError
-from router.platform.linux.endpoints import EndpointMemory
+from router.platform.endpoints import EndpointMemory
 from router.platform.linux.netlink.neighbours import resolve
 from router.platform.linux.operations.interface_argument import check_interface
 from router.platform.linux.operations.tun import TunOperations

@@ -1,14 +1,11 @@
 """Endpoints of WireGuard peers: where tunnels send their packets.
 
-WireGuard of the kernel reports them by generic netlink, wireguard-go by its control socket; both
-only to root.
-
-Sources: linux/wireguard.h; https://www.wireguard.com/xplatform/ (the `get` operation).
+wireguard-go reports them by its control socket, to root alone
+(https://www.wireguard.com/xplatform/, the `get` operation); WireGuard of a kernel is that system's.
 """
 
 from __future__ import annotations
 
-import os
 import socket
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -59,16 +56,17 @@ class EndpointMemory:
 
 def read_endpoints(
     interfaces: Mapping[str, Interface],
-    kernel_tunnels: Iterable[str],
+    kernel_tunnels: Mapping[str, Read],
     unread: list[str],
     directory: Path = CONTROL_SOCKETS,
     read: Callable[[str, Read], Sequence[Endpoint]] = read_now,
 ) -> tuple[Endpoint, ...]:
-    """All endpoints; what could not be read is added to `unread`."""
+    """All endpoints; what could not be read is added to `unread`. kernel_tunnels: by name, those of
+    the kernel."""
     found: list[Endpoint] = []
-    for name in kernel_tunnels:
+    for name, query in kernel_tunnels.items():
         try:
-            found += read(name, partial(_of_kernel, name))
+            found += read(name, query)
         except OSError as error:
             unread.append(f"the endpoints of {name} ({_why(error)})")
     try:
@@ -127,26 +125,9 @@ def _endpoints(interface: str, answer: str) -> Iterator[Endpoint]:
         key, _, value = line.partition("=")
         host, _, port = value.rpartition(":")
         if key == "endpoint":
-            yield _endpoint(interface, host.strip("[]"), int(port))
+            yield endpoint(interface, host.strip("[]"), int(port))
 
 
-def _endpoint(interface: str, host: str, port: int) -> Endpoint:
+def endpoint(interface: str, host: str, port: int) -> Endpoint:
     address = ip_address(host.partition("%")[0])
     return Endpoint(interface, address.version, int(address), port)
-
-
-def _of_kernel(name: str) -> Iterator[Endpoint]:
-    """Raises OSError."""
-    from pyroute2 import WireGuard  # noqa: PLC0415 - takes 0.2 s, and few systems need it
-    from pyroute2.netlink.exceptions import NetlinkError  # noqa: PLC0415 - likewise
-
-    try:
-        with WireGuard() as wireguard:
-            messages = list(wireguard.info(name))
-    except NetlinkError as error:
-        raise OSError(error.code, os.strerror(error.code)) from error
-    for message in messages:
-        for peer in message.get_attr("WGDEVICE_A_PEERS") or ():
-            endpoint = peer.get_attr("WGPEER_A_ENDPOINT")
-            if endpoint:
-                yield _endpoint(name, endpoint["addr"], int(endpoint["port"]))
