@@ -97,7 +97,11 @@ class RoutingKernel(Protocol):
 
 
 class Xnu:
-    """The kernel of a Mac; see UtunKernel and RoutingKernel."""
+    """The kernel of a Mac; see UtunKernel and RoutingKernel. library: libc, or what has its
+    functions."""
+
+    def __init__(self, library: Any = None) -> None:
+        self._library = library or ctypes.CDLL(None, use_errno=True)
 
     def control_socket(self) -> ControlSocket:
         sock: Any = socket.socket(AF_SYSTEM, socket.SOCK_DGRAM, SYSPROTO_CONTROL)
@@ -136,7 +140,7 @@ class Xnu:
     def sysctl(self, name: Sequence[int]) -> bytes:
         """sysctl(3), which is not variadic, so ctypes may call it. The first call gives a size,
         which the kernel has rounded up; what is added meanwhile may need another."""
-        call = ctypes.CDLL(None, use_errno=True).sysctl
+        call = self._library.sysctl
         path = (ctypes.c_int * len(name))(*name)
         for _ in range(TRIES):
             size = ctypes.c_size_t(0)
@@ -151,7 +155,7 @@ class Xnu:
 
     def boot_session(self) -> str:
         """A UUID (kern/kern_sysctl.c:2881)."""
-        call = ctypes.CDLL(None, use_errno=True).sysctlbyname
+        call = self._library.sysctlbyname
         buffer = ctypes.create_string_buffer(BOOT_SESSION_SIZE)
         size = ctypes.c_size_t(len(buffer))
         _check(call(BOOT_SESSION, buffer, ctypes.byref(size), None, 0))

@@ -23,17 +23,17 @@ def watched(kernel: ProcessesKernel, pid: int) -> Watched | None:
     return Watched(f"{pid}:{seconds}:{microseconds}")
 
 
-def watch(kernel: ProcessesKernel, words: str) -> HasFileno:
-    """Readable when the process of a Watched has ended, which it may have already. Raises
-    OSError."""
+def watch(kernel: ProcessesKernel, words: str) -> HasFileno | None:
+    """Readable when the process of a Watched has ended, which it may have already; None where the
+    kernel does not tell."""
     pid, *started = map(int, words.split(":"))
     try:
         found = kernel.exit_of(pid)
-        if kernel.started(pid) == tuple(started):
-            return found
+        return found if kernel.started(pid) == tuple(started) else _Ended()
     except ProcessLookupError:
-        pass
-    return _Ended()
+        return _Ended()
+    except OSError:
+        return None
 
 
 def watch_parent(kernel: ProcessesKernel) -> HasFileno | None:

@@ -88,6 +88,7 @@ class XnuProcesses:
         return kqueue
 
     def started(self, pid: int) -> tuple[int, int]:
+        ctypes.set_errno(0)
         buffer = ctypes.create_string_buffer(BSD_INFO_SIZE)
         size = self._library.proc_pidinfo(
             pid, PROC_PIDTBSDINFO, ctypes.c_uint64(0), buffer, len(buffer)

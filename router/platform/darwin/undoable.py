@@ -41,7 +41,7 @@ class DarwinUndoable:
     def network(self) -> str:
         return self._kernel.boot_session()
 
-    def watch(self, words: str) -> HasFileno:
+    def watch(self, words: str) -> HasFileno | None:
         return watch(self._processes, words)
 
     def lock_holder(self, descriptor: int) -> Holder | None:

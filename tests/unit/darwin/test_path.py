@@ -9,7 +9,7 @@ import pytest
 from router.platform.base.facts import NetworkPath
 from router.platform.darwin.path import path
 from tests.unit.darwin.fake_kernel import FakeKernel, Key, Link, refuse, route_bytes
-from tests.unit.darwin.test_routes import EN0, EN1, VPN, Mac, key
+from tests.unit.darwin.macs import EN0, EN1, VPN, Mac, key
 
 UNKNOWN = NetworkPath(576, None)
 ADDRESS = 0xC6336401

@@ -17,7 +17,7 @@ from router.platform.privileged.journal import Journal
 from router.platform.privileged.leftovers import clean_up
 from router.platform.privileged.undoer import Undoer
 from tests.unit.darwin.fake_processes import processes
-from tests.unit.darwin.test_routes import ADDRESSES, LINK, VPN, Mac, key
+from tests.unit.darwin.macs import ADDRESSES, LINK, VPN, Mac, key
 
 DEFAULTS = {key("0.0.0.0/0", scope=VPN), key("::/0", scope=VPN)}
 LEFT = [
