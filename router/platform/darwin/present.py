@@ -7,7 +7,7 @@ Must not know: rules.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import closing
 from typing import Final
 
@@ -31,6 +31,7 @@ from router.platform.darwin.ways import DarwinWays
 from router.platform.endpoints import read_endpoints
 from router.platform.privileged.runtime import RuntimeDirectory
 from router.platform.reason import reason
+from router.policy.machine.facts import Resolver
 from router.policy.network import Interface, Network, RouteKind, SystemRoute
 
 UTUN: Final = "utun"
@@ -49,6 +50,7 @@ def present_network(
     runtime: RuntimeDirectory = RUNTIME,
     *,
     sources_of: Collection[str] = frozenset(),
+    resolvers: Callable[[list[str]], Sequence[Resolver]] = read_resolvers,
 ) -> Network:
     """The interfaces, routes, DNS servers and tunnel endpoints of this moment. sources_of: the
     `interface:` of policies; no source addresses by them are known here."""
@@ -71,7 +73,7 @@ def present_network(
     known = len(unread)
     endpoints = read_endpoints(interfaces, {}, unread)
     endpoints_read = len(unread) == known
-    dns_servers = servers_of(read_resolvers(unread))
+    dns_servers = servers_of(resolvers(unread))
     return Network(
         interfaces,
         routes,

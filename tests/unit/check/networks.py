@@ -20,6 +20,7 @@ from router.policy.network import (
     TableLookup,
 )
 from router.policy.routes.fib import longest
+from tests.unit.darwin.macbook import macbook
 
 
 def interface(
@@ -176,9 +177,11 @@ FIREWALLED = replace(
         },
     ),
 )
+MACBOOK = macbook()
 NETWORKS = {
     "firewalled": FIREWALLED,
     "laptop": LAPTOP,
+    "macbook": MACBOOK,
     "mesh": MESH,
     "offline": OFFLINE,
     "running": RUNNING,

@@ -18,7 +18,7 @@ ID = re.compile(r"`([a-z0-9-]+(?:NAME)?)`")
 
 
 def identifiers() -> Iterator[str]:
-    """The first argument of each Result and of each call of _as_results."""
+    """The first argument of each Result and of each call of as_results."""
     for path in SOURCES.glob("*.py"):
         for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
             if isinstance(node, ast.Call | ast.Assign):
@@ -29,7 +29,7 @@ def _named(node: ast.Call | ast.Assign) -> Iterator[str]:
     value = node.value if isinstance(node, ast.Assign) else next(iter(node.args), None)
     is_result = isinstance(node, ast.Call) and getattr(node.func, "id", "") in (
         "Result",
-        "_as_results",
+        "as_results",
     )
     if is_result and isinstance(value, ast.Constant):
         yield str(value.value)
