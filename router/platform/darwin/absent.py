@@ -9,7 +9,7 @@ from typing import Final
 
 from router.platform.base.answers import NumberedPrefix, Place
 from router.platform.base.errors import PlatformError
-from router.platform.base.facts import ForeignRoute
+from router.platform.base.packet_filter import TrackedRequest
 from router.policy.host_rules.model import DirectOutput, HostRules
 from router.wire import ip
 
@@ -31,8 +31,7 @@ class NoChanges:
         self._ours, self._other = socket.socketpair()
         self.fileno = self._ours.fileno
 
-    def drain(self) -> Sequence[ForeignRoute]:
-        return []
+    def drain(self) -> None: ...
 
     def close(self) -> None:
         self._ours.close()
@@ -50,8 +49,9 @@ class NoPacketFilter:
     ) -> None:
         done(self.host_rules(outputs))
 
-    def request_of(self, packet: ip.Packet) -> None:
+    def request_of(self, packet: ip.Packet, done: Callable[[TrackedRequest | None], None]) -> None:
         del packet
+        done(None)
 
     def watch_host_rules(self) -> NoChanges:
         return NoChanges()

@@ -11,6 +11,7 @@ import os
 import socket
 from typing import Final, Protocol
 
+from router.platform.base.sockets import Done, FrameSocket
 from router.platform.darwin.datagrams import DarwinDatagramSocket, OpenSocket, udp_socket
 from router.platform.darwin.raw_icmp import RawIcmpSocket, RawIcmpv6Socket
 from router.policy.network import Interface
@@ -61,12 +62,17 @@ class DarwinSockets:
     def keep_ready(self) -> None:
         """Nothing to do: any user may open UDP sockets with these buffers."""
 
-    def raw_socket(self, version: int, interface: Interface, address: str) -> socket.socket:
-        del version, interface, address
+    def raw_socket(
+        self, version: int, interface: Interface, address: str, done: Done[socket.socket]
+    ) -> None:
+        del version, interface, address, done
         raise OSError(errno.EPROTONOSUPPORT, os.strerror(errno.EPROTONOSUPPORT))
 
-    def frame_socket(self, version: int, interface: Interface, source: bytes) -> None:
+    def frame_socket(
+        self, version: int, interface: Interface, source: bytes, done: Done[FrameSocket | None]
+    ) -> None:
         del version, interface, source
+        done(None)
 
     def close(self) -> None:
         """None is kept."""

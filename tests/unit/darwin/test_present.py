@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import os
+import select
 from ipaddress import ip_address
 from typing import Any
 
@@ -22,6 +23,7 @@ from router.policy.host_rules.model import DirectOutput
 from router.policy.kernel import Way
 from router.policy.machine.facts import Resolver, TunDevice
 from router.policy.network import RouteKind
+from router.wire import ip
 from tests.unit.darwin.fake_kernel import refuse
 from tests.unit.darwin.fake_mac import FakeMac
 from tests.unit.darwin.macbook import ABSENT, SCUTIL, macbook
@@ -212,7 +214,8 @@ def test_default_routes_for_bound_sockets() -> None:
 
 def test_what_there_is_none_of() -> None:
     changes, counters, filters = NoChanges(), NoCounters(), NoPacketFilter()
-    assert changes.drain() == []
+    assert not select.select([changes], [], [], 0)[0]
+    changes.drain()
     changes.close()
     counters.count([], [])
     assert counters.read(0) == (0, 0)
@@ -220,3 +223,6 @@ def test_what_there_is_none_of() -> None:
     filters.request_host_rules([DirectOutput("en0", 4, [])], rules.append)
     assert rules[0].obstacles == {"en0": "macOS has no direct path"}
     filters.watch_host_rules().close()
+    found: list[object] = []
+    filters.request_of(ip.parse(bytes([0x45, 0, 0, 20]) + bytes(16)), found.append)
+    assert found == [None]
