@@ -47,6 +47,8 @@ def receive_all(forwarder: Forwarder, channel: QueryChannel, budget: int, now: f
         except OSError:
             return  # the interface has just gone, which is reported as its change
         else:
+            if packet is None:
+                continue
             if observer is not None:
                 observer.from_outside(packet.data)
             forwarder.from_outside(channel, packet, now)

@@ -150,8 +150,9 @@ class QueryChannel(Protocol):
         """Send an ICMP error, given as a whole packet from our address. Raises OSError."""
         ...
 
-    def receive(self) -> ip.Packet:
-        """The next packet that the filter passed. An IPv6 packet has the destination `::`.
+    def receive(self) -> ip.Packet | None:
+        """The next packet that the filter passed. An IPv6 packet has the destination `::`. None:
+        it was for another socket of the outbound, which has it.
 
         Raises BlockingIOError when there is none, OSError, and ip.Malformed.
         """
@@ -274,11 +275,15 @@ class ChannelWatcher(Protocol):
 
 
 class ChangeWatcher(Protocol):
-    """The part of the event loop that dials need; see router.engine.loop."""
+    """The part of the event loop that sockets of outbounds need; see router.engine.loop."""
 
     def watch_changes(self, source: HasFileno, changed: Callable[[int], None]) -> None: ...
 
     def forget_changes(self, source: HasFileno) -> None: ...
+
+    def report_readable(self, source: HasFileno) -> None: ...
+
+    def call_soon(self, callback: Callable[[], None]) -> None: ...
 
 
 class NatEndpoint(NamedTuple):

@@ -13,16 +13,26 @@ import errno
 import os
 import socket
 from collections.abc import Callable
+from functools import partial
+from typing import Final
 
 from router.outbound.base import ChangeWatcher, DialRequest
+from router.outbound.reported import SocketErrors
+from router.platform.base.descriptors import BROKEN
 from router.platform.base.tcp import ANY_PORT, ConnectFailure, TcpSockets
 from router.platform.tcp_socket import reset_on_close
 from router.policy.network import Interface
 from router.wire import ip
 
+NO_SUCH_PORT: Final = frozenset({errno.EADDRNOTAVAIL, errno.EADDRINUSE})
+"""A connection with both of these ends exists: of Linux, and of xnu (netinet/in_pcb.c:1906)."""
+
 
 class SocketDial:
-    """See Dial."""
+    """See Dial.
+
+    errors: what reports the ICMP error that ends the attempt; None where the socket does.
+    """
 
     def __init__(
         self,
@@ -31,12 +41,22 @@ class SocketDial:
         interface: Interface,
         request: DialRequest,
         changed: Callable[[int], None],
+        errors: SocketErrors | None = None,
     ) -> None:
         """Raises OSError when the attempt fails at once."""
         self._sockets = sockets
         self._watcher = watcher
+        self._changed = changed
+        self._errors = errors
+        self._key = b""
+        self._reported: ConnectFailure | None = None
         self.sock = connecting_socket(sockets, interface, request)
-        watcher.watch_changes(self.sock, changed)
+        if errors is None:
+            watcher.watch_changes(self.sock, changed)
+        else:
+            self._key = _key_of(self.sock, request)
+            errors.add_dial(self._key, self)
+            watcher.watch_changes(self.sock, self._changed_behind_errors)
 
     @property
     def source_port(self) -> int:
@@ -53,18 +73,43 @@ class SocketDial:
 
     @property
     def failure(self) -> ConnectFailure | None:
+        if self._reported is not None:
+            return self._reported
         failure = self._sockets.failure(self.sock)
         return failure if failure.error else None
 
+    def fail(self, failure: ConnectFailure) -> None:
+        """An ICMP error has ended the attempt."""
+        self._reported = failure
+        self._changed(BROKEN)
+
     def release(self) -> socket.socket:
+        self._forget_errors()
         with contextlib.suppress(OSError):  # of a connection that was reset since: read reports it
             self._sockets.connected(self.sock)
         return self.sock
 
     def abandon(self) -> None:
+        self._forget_errors()
         self._watcher.forget_changes(self.sock)
         reset_on_close(self.sock)
         self.sock.close()
+
+    def _changed_behind_errors(self, event: int) -> None:
+        """The ICMP error that has broken a socket may be read later in the same round."""
+        if event & BROKEN:
+            self._watcher.call_soon(partial(self._change_unless_over, event))
+        else:
+            self._changed(event)
+
+    def _change_unless_over(self, event: int) -> None:
+        if self._key:
+            self._changed(event)
+
+    def _forget_errors(self) -> None:
+        if self._errors is not None:
+            self._errors.remove_dial(self._key)
+            self._key = b""
 
 
 def connecting_socket(
@@ -80,6 +125,14 @@ def connecting_socket(
         if outcome in (0, errno.EINPROGRESS):
             return sock
         sock.close()
-        if outcome != errno.EADDRNOTAVAIL:
+        if outcome not in NO_SUCH_PORT:
             break
     raise OSError(outcome, os.strerror(outcome))
+
+
+def _key_of(sock: socket.socket, request: DialRequest) -> bytes:
+    """Source, destination and ports of what a socket that connects sends."""
+    host, port, *_ = sock.getsockname()
+    source = socket.inet_pton(sock.family, host.partition("%")[0])
+    ports: bytes = port.to_bytes(2, "big") + request.port.to_bytes(2, "big")
+    return source + request.destination + ports

@@ -27,6 +27,8 @@ MAX_PACKET: Final = 65535
 
 FindsPath = Callable[[str], NetworkPath]
 """The path to an address at present."""
+Takes = Callable[[ip.Packet], bool]
+"""Whether a packet that was received is for another socket of the outbound, which has it then."""
 
 
 class SocketChannel(QueryChannel, Protocol):
@@ -38,11 +40,11 @@ class SocketChannel(QueryChannel, Protocol):
 
 
 def open_channel(
-    outbound: Outbound, version: int, sock: socket.socket, mtu: int, path: FindsPath
+    outbound: Outbound, version: int, sock: socket.socket, mtu: int, path: FindsPath, takes: Takes
 ) -> SocketChannel:
     """A channel by a raw socket that is bound to an interface of this MTU. Raises OSError."""
     kind = Icmpv4Channel if version == 4 else Icmpv6Channel
-    return kind(outbound, sock, mtu, path)
+    return kind(outbound, sock, mtu, path, takes)
 
 
 class Icmpv4Channel:
@@ -50,10 +52,13 @@ class Icmpv4Channel:
 
     version = 4
 
-    def __init__(self, outbound: Outbound, sock: socket.socket, mtu: int, path: FindsPath) -> None:
+    def __init__(
+        self, outbound: Outbound, sock: socket.socket, mtu: int, path: FindsPath, takes: Takes
+    ) -> None:
         self.outbound = outbound
         self.mtu = mtu
         self._path = path
+        self._takes = takes
         self._socket = sock
 
     def fileno(self) -> int:
@@ -85,8 +90,9 @@ class Icmpv4Channel:
     def send_error(self, packet: bytes, address: str) -> None:
         self._socket.sendto(packet, (address, 0))
 
-    def receive(self) -> ip.Packet:
-        return ip.parse(self._socket.recv(MAX_PACKET))
+    def receive(self) -> ip.Packet | None:
+        packet = ip.parse(self._socket.recv(MAX_PACKET))
+        return None if self._takes(packet) else packet
 
 
 class Icmpv6Channel:
@@ -94,10 +100,13 @@ class Icmpv6Channel:
 
     version = 6
 
-    def __init__(self, outbound: Outbound, sock: socket.socket, mtu: int, _path: FindsPath) -> None:
+    def __init__(
+        self, outbound: Outbound, sock: socket.socket, mtu: int, _path: FindsPath, takes: Takes
+    ) -> None:
         """Raises OSError."""
         self.outbound = outbound
         self.mtu = mtu
+        self._takes = takes
         self._socket = Icmpv6Socket(sock)
 
     def fileno(self) -> int:
@@ -121,9 +130,9 @@ class Icmpv6Channel:
         body, hop_limit = packet[ip.IPV6_HEADER :], packet[V6_HOP_LIMIT]
         self._socket.send(body, (address, 0), hop_limit, source=source)
 
-    def receive(self) -> ip.Packet:
+    def receive(self) -> ip.Packet | None:
         message, sender, hop_limit, traffic_class = self._socket.receive()
-        return ip.parse(
+        packet = ip.parse(
             ip.build(
                 sender,
                 UNSPECIFIED_V6,
@@ -133,3 +142,4 @@ class Icmpv6Channel:
                 traffic_class=traffic_class,
             )
         )
+        return None if self._takes(packet) else packet

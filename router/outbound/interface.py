@@ -23,7 +23,8 @@ from router.outbound.dial import SocketDial
 from router.outbound.direct import DirectSender, DirectSenders
 from router.outbound.icmp import SocketChannel, open_channel
 from router.outbound.local_addresses import LocalAddresses
-from router.outbound.udp import SocketDatagrams, open_datagrams
+from router.outbound.reported import SocketErrors
+from router.outbound.udp import SocketDatagrams, open_at_a_port
 from router.platform.base.errors import PlatformError
 from router.platform.base.facts import NetworkPath
 from router.platform.base.system import System
@@ -69,6 +70,8 @@ class InterfaceOutbound:
         self._sources: Sources = {}
         self._refusal = ""
         self.queries = self._channels.get
+        reports = system.sockets.reports_errors
+        self._errors = None if reports else SocketErrors(loop.report_readable, self.owns)
 
     # What it is
 
@@ -111,11 +114,15 @@ class InterfaceOutbound:
 
     def dial(self, request: DialRequest, changed: Callable[[int], None]) -> Dial:
         interface = self._interfaces[request.version]
-        return SocketDial(self._system.tcp, self._loop, interface, request, changed)
+        tcp = self._system.tcp
+        return SocketDial(tcp, self._loop, interface, request, changed, self._errors)
 
     def open_datagrams(self, version: int, source: bytes, ports: Iterator[int]) -> SocketDatagrams:
         interface = self._interfaces[version]
-        return open_datagrams(self._system.sockets, version, interface, source, ports)
+        sock, port = open_at_a_port(self._system.sockets, version, interface, source, ports)
+        if self._errors is None:
+            return SocketDatagrams(sock, port)
+        return self._errors.datagrams(sock, source, port)
 
     def sends_from(self, address: bytes) -> bool:
         return (
@@ -213,7 +220,8 @@ class InterfaceOutbound:
                 return
             sock = self._system.sockets.icmp_socket(version, interface, OUTSIDE_IDS)
             path = partial(self._system.facts.path, version, interface)
-            channel = open_channel(self, version, sock, interface.mtu, path)
+            takes = _takes_nothing if self._errors is None else self._errors.take
+            channel = open_channel(self, version, sock, interface.mtu, path, takes)
         except (PlatformError, OSError) as error:
             self._refusal = reason(error)
             log.warning("interface %s cannot be used: %s", interface.name, self._refusal)
@@ -253,6 +261,10 @@ def lost_families(
         for version, then in before.items()
         if version not in after or after[version].index != then.index
     )
+
+
+def _takes_nothing(_packet: ip.Packet) -> bool:
+    return False
 
 
 def _needs_other_sockets(version: int, then: Interface, now: Interface) -> bool:

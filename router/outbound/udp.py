@@ -64,14 +64,14 @@ class OpensUdp(Protocol):
     ) -> DatagramSocket: ...
 
 
-def open_datagrams(
+def open_at_a_port(
     system: OpensUdp, version: int, interface: Interface, source: bytes, ports: Iterator[int]
-) -> SocketDatagrams:
-    """A socket bound to the interface and to `source`, at the first of `ports` that is free.
-    Raises OSError."""
+) -> tuple[DatagramSocket, int]:
+    """A socket bound to the interface and to `source`, at the first of `ports` that is free; and
+    the port. Raises OSError."""
     for port in ports:
         try:
-            return SocketDatagrams(system.udp_socket(version, interface, source, port), port)
+            return system.udp_socket(version, interface, source, port), port
         except OSError as error:
             if error.errno not in TRY_ANOTHER_PORT:
                 raise

@@ -24,7 +24,7 @@ from router.outbound.base import (
 from router.outbound.dial import SocketDial
 from router.outbound.local_addresses import LocalAddresses
 from router.outbound.system_routes import SystemRoutes
-from router.outbound.udp import open_datagrams
+from router.outbound.udp import SocketDatagrams, open_at_a_port
 from router.platform.base.facts import NetworkPath
 from router.platform.base.system import System
 from router.policy.network import Interface
@@ -132,7 +132,8 @@ class BySystemRoutes:
     def open_datagrams(self, address: bytes, ports: Iterator[int]) -> DatagramChannel:
         interface, version = self._interface(address), version_of(address)
         source = self.path(address).source or bytes(len(address))
-        return open_datagrams(self._system.sockets, version, interface, source, ports)
+        sockets = self._system.sockets
+        return SocketDatagrams(*open_at_a_port(sockets, version, interface, source, ports))
 
     def path(self, address: bytes) -> NetworkPath:
         interface = self._interface(address)

@@ -79,7 +79,7 @@ class TcpSockets(Protocol):
         """A socket, bound to the interface, to connect with. Raises OSError.
 
         port: the source port, or ANY_PORT. Where it is known not to be free, the system chooses
-        another; where that shows only then, connecting fails with EADDRNOTAVAIL.
+        another; where that shows only then, connecting fails with EADDRNOTAVAIL or EADDRINUSE.
         """
         ...
 

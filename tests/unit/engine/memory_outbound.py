@@ -12,7 +12,7 @@ from router.flows.icmp import Binding
 from router.flows.nat import translate
 from router.outbound.base import DatagramChannel, Dial, DialRequest, ObstacleOf, Outbound
 from router.outbound.direct import DirectSender, DirectSenders
-from router.outbound.udp import open_datagrams
+from router.outbound.udp import SocketDatagrams, open_at_a_port
 from router.platform.base.facts import NetworkPath
 from router.policy.interfaces import OutboundFacts
 from router.policy.network import Interface
@@ -106,7 +106,8 @@ class MemoryOutbound:
         return protocol in self.protocols
 
     def _open_datagrams(self, version: int, source: bytes, ports: Iterator[int]) -> DatagramChannel:
-        return open_datagrams(self._udp, version, cast(Interface, self), source, ports)
+        interface = cast(Interface, self)
+        return SocketDatagrams(*open_at_a_port(self._udp, version, interface, source, ports))
 
     def _path(self, version: int, address: str) -> NetworkPath:
         return NetworkPath(PATH_MTU, self.own[version])
