@@ -18,7 +18,7 @@ import pytest
 from tests.e2e import netns
 from tests.e2e.netns import Namespace
 from tests.e2e.testbed import FAMILIES, Family, Testbed, opened_testbed
-from tests.e2e.tunrouter import Tunrouter, running
+from tests.e2e.tunrouter import PROGRAM, Tunrouter, running
 from tests.e2e.udp import far_hosts
 
 LONG = (
@@ -102,10 +102,17 @@ def offloads() -> bool:
 
 
 @pytest.fixture(scope="module")
+def program() -> tuple[str, ...]:
+    """What a module's router is started by; another one overrides it."""
+    return (PROGRAM,)
+
+
+@pytest.fixture(scope="module")
 def router(
     request: pytest.FixtureRequest,
     bed: Testbed,
     offloads: bool,
+    program: tuple[str, ...],
     tmp_path_factory: pytest.TempPathFactory,
 ) -> Iterator[Tunrouter]:
     """One router for a module, with the rules of its mark: `pytest.mark.rules(text)`."""
@@ -113,7 +120,7 @@ def router(
     assert mark is not None, f"{request.node.name} has no mark `rules`"
     (text,) = mark.args
     directory = tmp_path_factory.mktemp("rules")
-    with running(bed.router, directory, text, offloads=offloads) as started:
+    with running(bed.router, directory, text, offloads=offloads, program=program) as started:
         yield started
 
 

@@ -1,6 +1,7 @@
-"""Real programs through the macOS code for the TUN, raw ICMP and waiting; see utun_router.
+"""Real programs through the macOS code for the TUN, sockets and waiting; see utun_router.
 
-What it does is compared with the bare path. Only relayed packets pass it.
+What it does is compared with the bare path. Only relayed packets pass it. Errors about datagrams,
+which arrive at raw ICMP sockets alone, are held to the tests of those that have an error queue.
 """
 
 from __future__ import annotations
@@ -17,9 +18,19 @@ import pytest
 from tests.e2e import ping
 from tests.e2e.hops import hops
 from tests.e2e.snapshot import state
+from tests.e2e.test_udp_errors import (
+    fast_neighbour_failure,  # noqa: F401 - a fixture
+    test_a_closed_port_refuses_at_once,  # noqa: F401 - here too
+    test_a_filtered_port_names_the_sender_of_the_error,  # noqa: F401
+    test_an_unreachable_host_is_reported_by_the_router_before_it,  # noqa: F401
+    test_req_12_errors_end_no_mapping,  # noqa: F401
+    test_req_13_a_narrow_path_is_reported_with_its_mtu,  # noqa: F401
+    test_req_13_the_mtu_of_the_outbound_is_reported,  # noqa: F401
+    test_time_exceeded_comes_from_the_real_hop,  # noqa: F401
+)
 from tests.e2e.testbed import V4, Family, Testbed
 from tests.e2e.tunrouter import TUN, WITH_UTUN, Tunrouter, relayed, running
-from tests.e2e.udp import BARE, CLOSED, DNS, FILTERED, HOME, OFFICE, RULES, exchange
+from tests.e2e.udp import BARE, DNS, HOME, OFFICE, RULES, exchange
 from tests.e2e.wait import wait_until
 
 pytestmark = pytest.mark.usefixtures("udp_servers", "router")
@@ -33,8 +44,6 @@ HOSTS = pytest.mark.parametrize("host", [HOME, OFFICE], ids=["home", "office"])
 
 @pytest.fixture(scope="module")
 def router(bed: Testbed, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Tunrouter]:
-    """The queue of a datagram socket as long as that of a TUN."""
-    bed.router.sysctl(unix__max_dgram_qlen=500)
     directory = tmp_path_factory.mktemp("rules")
     with running(bed.router, directory, relayed(RULES), program=WITH_UTUN) as started:
         yield started
@@ -98,13 +107,6 @@ def test_datagrams_of_every_size(bed: Testbed, family: Family, host: int) -> Non
     ours = exchange(bed.client, family.far(host), sends=SIZES).found
     assert [one["length"] for one in ours] == SIZES
     assert {tuple(one["sender"]) for one in ours} == {(family.far(host), 7)}
-
-
-@pytest.mark.parametrize("port", [CLOSED, FILTERED])
-def test_errors_about_datagrams(bed: Testbed, family: Family, port: int) -> None:
-    ours = exchange(bed.client, family.far(HOME), port, sends=[10])
-    bare = exchange(bed.client, family.far(BARE), port, sends=[10])
-    assert ours.found == bare.found != []
 
 
 def test_dig(bed: Testbed, family: Family) -> None:

@@ -157,7 +157,7 @@ class DarwinDatagramSocket:
         )
         if interface_of(ancillary) != self._interface:
             return None
-        address = socket.inet_pton(self._socket.family, host.partition("%")[0])
+        address = socket.inet_pton(FAMILY[self._version], host.partition("%")[0])
         return Arrived(
             port.to_bytes(PORT, "big") + address,
             (bytes(self._scratch[:size]),),

@@ -9,6 +9,7 @@ from __future__ import annotations
 import errno
 import os
 import socket
+from collections.abc import Mapping
 from typing import Final, Protocol
 
 from router.platform.base.sockets import Done, FrameSocket
@@ -37,6 +38,10 @@ class DarwinSockets:
     """See Sockets."""
 
     reports_errors = False
+    raw_kinds: Mapping[int, type[RawIcmpSocket | RawIcmpv6Socket]] = {
+        4: RawIcmpSocket,
+        6: RawIcmpv6Socket,
+    }
 
     def __init__(self, guard: OpensIcmp, open_socket: OpenSocket = socket.socket) -> None:
         self._guard = guard
@@ -49,8 +54,7 @@ class DarwinSockets:
         opened = self._guard.open_socket(
             "icmp_socket", version=version, name=interface.name, index=interface.index
         )
-        kind = RawIcmpSocket if version == 4 else RawIcmpv6Socket
-        sock = kind(*ICMP[version], fileno=opened.detach())
+        sock = self.raw_kinds[version](*ICMP[version], fileno=opened.detach())
         sock.interface = interface.index
         return sock
 

@@ -60,14 +60,18 @@ OF_SERVICES: Final = range(0x8000)
 """Ports that services of this machine may listen at, now or later."""
 INT: Final = 4
 
+Ioctl = Callable[[int, int, bytes], bytes]
+"""ioctl(2): descriptor, request, argument. Raises OSError."""
+
 
 class DarwinTcpSockets:
     """See TcpSockets."""
 
     open_pipe: Callable[[], RelayBuffer] | None = None
 
-    def __init__(self, open_socket: OpenSocket = socket.socket) -> None:
+    def __init__(self, open_socket: OpenSocket = socket.socket, ioctl: Ioctl = fcntl.ioctl) -> None:
         self._open_socket = open_socket
+        self._ioctl = ioctl
         self._usual_ttl: int | None = None
 
     def dialling(
@@ -139,7 +143,8 @@ class DarwinTcpSockets:
         sock.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 0)
 
     def is_at_mark(self, sock: socket.socket) -> bool:
-        return bool(int.from_bytes(fcntl.ioctl(sock, SIOCATMARK, bytes(INT)), sys.byteorder))
+        answer = self._ioctl(sock.fileno(), SIOCATMARK, bytes(INT))
+        return bool(int.from_bytes(answer, sys.byteorder))
 
     def listening(self, address: bytes) -> socket.socket:
         version = 4 if len(address) == 4 else 6

@@ -189,6 +189,61 @@ class CtlInfo(ctypes.Structure):
     _fields_: ClassVar = [("ctl_id", c_uint32), ("ctl_name", c_char * 96)]
 
 
+_TCP_WORDS = [
+    "tcpi_options",
+    "tcpi_flags",
+    "tcpi_rto",
+    "tcpi_maxseg",
+    "tcpi_snd_ssthresh",
+    "tcpi_snd_cwnd",
+    "tcpi_snd_wnd",
+    "tcpi_snd_sbbytes",
+    "tcpi_rcv_wnd",
+    "tcpi_rttcur",
+    "tcpi_srtt",
+    "tcpi_rttvar",
+    "tcpi_tfo",
+]
+_TCP_COUNTERS = [
+    "tcpi_txpackets",
+    "tcpi_txbytes",
+    "tcpi_txretransmitbytes",
+    "tcpi_rxpackets",
+    "tcpi_rxbytes",
+    "tcpi_rxoutoforderbytes",
+    "tcpi_txretransmitpackets",
+]
+
+
+class InPktinfo(ctypes.Structure):
+    """netinet/in.h:654-658"""
+
+    _fields_: ClassVar = [
+        ("ipi_ifindex", c_uint32),
+        ("ipi_spec_dst", c_uint8 * 4),
+        ("ipi_addr", c_uint8 * 4),
+    ]
+
+
+class In6Pktinfo(ctypes.Structure):
+    """netinet6/in6.h:681-684"""
+
+    _fields_: ClassVar = [("ipi6_addr", c_uint8 * 16), ("ipi6_ifindex", c_uint32)]
+
+
+class TcpConnectionInfo(ctypes.Structure):
+    """netinet/tcp.h:254-301; the bits about TCP Fast Open are one word."""
+
+    _fields_: ClassVar = [
+        ("tcpi_state", c_uint8),
+        ("tcpi_snd_wscale", c_uint8),
+        ("tcpi_rcv_wscale", c_uint8),
+        ("__pad1", c_uint8),
+        *((name, c_uint32) for name in _TCP_WORDS),
+        *((name, c_uint64) for name in _TCP_COUNTERS),
+    ]
+
+
 class Icmp6Filter(ctypes.Structure):
     """netinet/icmp6.h:619-621"""
 

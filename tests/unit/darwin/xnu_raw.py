@@ -12,9 +12,9 @@ import socket
 from typing import Any
 
 from tests.unit.darwin.fake_kernel import refuse
+from tests.unit.darwin.xnu_sockets import as_of_xnu
 
-PKTINFO = 26
-LINUX_PKTINFO = (0, 8)
+PKTINFO_V6 = (41, 50)
 
 
 def delivered(packet: bytes) -> bytes:
@@ -55,16 +55,21 @@ def sent(packet: bytes) -> bytes:
 
 
 class XnuRawSocket(socket.socket):
-    """A raw socket of Linux that behaves as one of xnu."""
+    """A raw IPv4 socket of Linux that behaves as one of xnu."""
 
     def sendto(self, packet: Any, *address: Any) -> int:
         return super().sendto(sent(bytes(packet)), *address)
 
     def recvmsg(self, size: int, ancillary_size: int = 0, flags: int = 0) -> Any:
-        """IP_PKTINFO has the same content on Linux, and another number."""
         packet, ancillary, found, sender = super().recvmsg(size, ancillary_size, flags)
-        renumbered = [
-            (level, PKTINFO if (level, kind) == LINUX_PKTINFO else kind, value)
-            for level, kind, value in ancillary
-        ]
-        return delivered(packet), renumbered, found, sender
+        return delivered(packet), [as_of_xnu(*each) for each in ancillary], found, sender
+
+
+class XnuRawSocketV6(socket.socket):
+    """The same of ICMPv6. The control messages that Python has a name for on both systems keep the
+    numbers of Linux (router.platform.icmpv6_socket)."""
+
+    def recvmsg(self, size: int, ancillary_size: int = 0, flags: int = 0) -> Any:
+        message, ancillary, found, sender = super().recvmsg(size, ancillary_size, flags)
+        renumbered = [as_of_xnu(*each) if each[:2] == PKTINFO_V6 else each for each in ancillary]
+        return message, renumbered, found, sender
