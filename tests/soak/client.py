@@ -42,6 +42,7 @@ class Client:
         self.faults: list[str] = []
 
     async def run(self) -> None:
+        """Waits have `asyncio.timeout`: `wait_for` of Python 3.11 may lose the cancellation."""
         tasks = [
             asyncio.create_task(each) for each in (self._last(), self._connect(), self._send())
         ]
