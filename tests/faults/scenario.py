@@ -89,8 +89,9 @@ REMEDY: Final = re.compile(
     r"`|again|choose another|raise |remove|end it|stop it|free |use Linux|pass |write '|run as"
 )
 KILL: Final = re.compile(r"sudo kill -KILL (\d+)")
-PATIENCE: Final = 100.0
-"""Seconds: several bounds of the router one after the other, of which the longest is 60 s."""
+PATIENCE: Final = 200.0
+"""Seconds: several bounds of the router one after the other; of them, a reload has 120 s, and the
+guard 60 s for what concerns routes."""
 
 
 @dataclass(frozen=True)

@@ -73,6 +73,8 @@ class Undoer:
         self._system = system
         self._router = router
         self._entries: list[Entry] = []
+        # Whose record failed, or was not confirmed: they may be in the file, and were not made.
+        self._announced: list[Entry] = []
         try:
             self._connection, theirs = socket.socketpair()
         except OSError:
@@ -93,6 +95,7 @@ class Undoer:
         """
         if entry in self._entries:
             return
+        self._announced.append(entry)
         try:
             self._connection.sendall(as_line(entry))
             reply = self._connection.recv(STATUS.size)
@@ -106,7 +109,7 @@ class Undoer:
         (number,) = STATUS.unpack(reply)
         if number:
             raise OSError(number, os.strerror(number), str(self._journal.path))
-        self._entries.append(entry)
+        self._entries.append(self._announced.pop())
 
     def close(self) -> bool:
         """Undo everything; whether that has succeeded."""
@@ -156,7 +159,9 @@ class Undoer:
     def _undo_instead(self) -> bool:
         """In this process; whether everything could be undone."""
         undone = undo_all(self._system, self._entries)
-        return _close_journal(self._journal, undone) and len(undone) == len(self._entries)
+        not_made = [entry for entry in self._announced if entry not in self._entries]
+        is_updated = _close_journal(self._journal, [*undone, *not_made])
+        return is_updated and len(undone) == len(self._entries)
 
 
 def _close_journal(journal: Journal, undone: list[Entry]) -> bool:

@@ -90,6 +90,21 @@ def test_a_change_that_no_process_would_undo_is_refused(journal: Path, change: E
     undoer.close()
 
 
+def test_a_change_that_was_recorded_but_not_made_does_not_stay_in_the_file(
+    journal: Path, change: Entry
+) -> None:
+    """The undoer is killed between the write and its reply."""
+    undoer = Undoer(LINUX, journal)
+    Path(change["path"]).unlink()
+    os.kill(undoer._process.pid, signal.SIGKILL)
+    undoer._process.wait()
+    undoer._journal.write(change)
+    with pytest.raises(ConnectionError):
+        undoer.record(change)
+    assert undoer.close()
+    assert not journal.parent.exists()
+
+
 def test_what_could_not_be_undone_is_not_written_down(
     journal: Path, change: Entry, capfd: pytest.CaptureFixture[str]
 ) -> None:
