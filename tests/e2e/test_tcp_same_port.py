@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import errno
 import socket
+from contextlib import ExitStack
 from functools import partial
 
 import pytest
@@ -24,6 +25,7 @@ pytestmark = [
     pytest.mark.usefixtures("router"),
 ]
 
+PORTS = "net.ipv4.ip_local_port_range"
 TIMES = 30
 PORT = 33034
 
@@ -51,6 +53,35 @@ def outcome(client: socket.socket, address: tuple[str, int]) -> str:
     except OSError as error:
         return errno.errorcode.get(error.errno or 0, "nothing in time")
     return "success"
+
+
+def test_programs_of_this_machine_get_other_ports_than_a_relayed_connection_has(
+    bed: Testbed, family: Family
+) -> None:
+    """By the direct path they have the same address as it, and to the far end a second connection
+    from its port would be the first one again."""
+    others = {PORT + 1, PORT + 2, PORT + 3}
+    before = bed.router.run("sysctl", "-n", PORTS).stdout.split()
+    with sockets.listener(bed.far) as listener, ExitStack() as stack:
+        address = (family.far(HOME), sockets.port_of(listener))
+        from_port = partial(from_the_port, family)
+        client = stack.enter_context(sockets.within(bed.client, from_port))
+        sockets.connect(client, address)
+        server = stack.enter_context(listener.accept()[0])
+        taken = set()
+        bed.router.run("sysctl", "-qw", f"{PORTS}={PORT} {PORT + 3}")
+        try:
+            for _ in others:
+                program = stack.enter_context(sockets.stream(bed.router, family))
+                sockets.connect(program, address)
+                taken.add(sockets.port_of(program))
+            with sockets.stream(bed.router, family) as program:
+                assert outcome(program, address) == "EADDRNOTAVAIL"
+        finally:
+            bed.router.run("sysctl", "-qw", f"{PORTS}={' '.join(before)}")
+        assert taken == others
+        client.sendall(b"question")
+        assert server.recv(100) == b"question"
 
 
 def test_after_a_reset_without_a_listener(bed: Testbed, family: Family, host: int) -> None:

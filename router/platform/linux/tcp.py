@@ -16,12 +16,14 @@ import errno
 import fcntl
 import socket
 import sys
+import time
 from collections.abc import Callable
 from ipaddress import ip_address
 from pathlib import Path
 from struct import Struct
 from typing import Final
 
+from router.flows.limiter import TokenBucket
 from router.platform.base.connections import Resent
 from router.platform.base.tcp import ANY_PORT, ConnectFailure, RelayBuffer, TcpInfo
 from router.platform.families import FAMILY
@@ -54,6 +56,11 @@ ONLY_PORT: Final = Struct("=HH")
 """linux/in.h: the lowest and the highest, one in each half of a number of 32 bits."""
 EPHEMERAL_PORTS: Final = Path("/proc/sys/net/ipv4/ip_local_port_range")
 USUAL_EPHEMERAL_PORTS: Final = range(32768, 61000)
+SHARE_OF_BINDS: Final = 8
+"""Of the ports that the system chooses from, one in so many may be bound at once, and one in so
+many in each TIME_WAIT_S: they stay bound in TIME_WAIT, and programs need some too."""
+TIME_WAIT_S: Final = 60.0
+"""TCP_TIMEWAIT_LEN (net/tcp.h)."""
 OF_SERVICES: Final = range(0x8000)
 """Ports that services of this machine may listen at, now or later."""
 LEAST_IDLE: Final = 1
@@ -74,6 +81,8 @@ class LinuxTcpSockets:
     def __init__(self, guard: GuardClient, *, splicing: bool) -> None:
         self._guard = guard
         self._ephemeral = ephemeral_ports()
+        burst = len(self._ephemeral) // SHARE_OF_BINDS
+        self._binds = TokenBucket(burst / TIME_WAIT_S, burst)
         self.open_pipe: Callable[[], RelayBuffer] | None = SplicePipe if splicing else None
 
     def dialling(
@@ -91,7 +100,9 @@ class LinuxTcpSockets:
             if traffic_class:
                 sock.setsockopt(level, tos, traffic_class)
             if port != ANY_PORT:
-                prefer_port(sock, port, self._ephemeral)
+                chooses = port in self._ephemeral
+                binds = not chooses or self._binds.take(time.monotonic())
+                prefer_port(sock, port, binds=binds, chooses=chooses)
         except OSError:
             sock.close()
             raise
@@ -165,25 +176,28 @@ class LinuxTcpSockets:
         return self._guard.open_socket("listening_socket", address=str(ip_address(address)))
 
 
-def prefer_port(sock: socket.socket, port: int, ephemeral: range) -> None:
+def prefer_port(sock: socket.socket, port: int, *, binds: bool, chooses: bool) -> None:
     """Connect from a port if that is possible. Raises nothing; see TcpSockets.dialling.
 
-    ephemeral: the ports that the system chooses from. Of these it may choose this one when it
-    connects, so that other connections can have it too, to other destinations or from other
-    addresses (IP_LOCAL_PORT_RANGE, Linux 6.3). A port that is bound can't be chosen for others,
-    and a server can't be started at it, unless it sets SO_REUSEADDR.
+    binds: whether the port may be bound, so that the system chooses it for no other program. Since
+    the socket is bound to an interface and theirs are not, it would take a connection from the same
+    address and port to the same destination for another one, which the far end does not
+    (inet_match in net/ipv4/inet_hashtables.c).
+    chooses: whether the system may choose the port when the socket connects, also one that others
+    have, to other destinations or from other addresses (IP_LOCAL_PORT_RANGE, Linux 6.3).
     """
     if port in OF_SERVICES:
         return
-    if port in ephemeral:
+    if binds:
+        with contextlib.suppress(OSError):
+            if sock.family == socket.AF_INET6:
+                sock.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
+            sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            sock.bind((sock.getsockname()[0], port))
+            return
+    if chooses:
         with contextlib.suppress(OSError):
             sock.setsockopt(socket.IPPROTO_IP, IP_LOCAL_PORT_RANGE, ONLY_PORT.pack(port, port))
-            return
-    with contextlib.suppress(OSError):
-        if sock.family == socket.AF_INET6:
-            sock.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
-        sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        sock.bind(("", port))
 
 
 def ephemeral_ports() -> range:
