@@ -27,7 +27,7 @@ AS_ROOT := scripts/as-root
 ROOTLESS_BENCHES := $(basename $(notdir $(wildcard bench/load_rules.py bench/lookup.py bench/watch.py)))
 
 .PHONY: help run check e2e test test-lowest test-newest fuzz faults soak bench lock packages \
-    screenshots clean
+    screenshots dist clean
 
 help:
 	@echo 'make run     make the virtual environment, install, and start the router on $(RULES)'
@@ -44,6 +44,7 @@ help:
 	@echo 'make bench   measure against the bare path and, where installed, sing-box; needs root'
 	@echo 'make screenshots'
 	@echo '             take the pictures of the web page and of top in docs/images; installs Chromium'
+	@echo 'make dist    build the sdist, and the wheel from it, in dist/; fetches nothing'
 	@echo 'make lock    renew requirements/*.lock, the versions and hashes that are installed'
 	@echo 'make clean   remove the virtual environment and what the tools cached'
 
@@ -118,6 +119,9 @@ bench: $(VENV)/test.stamp packages
 screenshots: $(VENV)/test.stamp packages
 	$(PYTHON) -m tests.web.screenshots docs/images
 	$(AS_ROOT) $(PYTHON) -m tests.e2e.top_picture docs/images/top.svg
+
+dist: $(VENV)/run.stamp
+	@scripts/make-dist $(PYTHON) dist
 
 packages:
 	@scripts/install-debian-packages

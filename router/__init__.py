@@ -13,4 +13,4 @@ The layers, from the top; imports point down only (tests/unit/test_layers.py rea
     wire       packets as checked views over bytes     pure
 """
 
-__version__ = "0.1.0"
+__version__ = "0.2.0"
