@@ -9,6 +9,18 @@ from router.cli import exits
 from router.cli.arguments import Parser
 
 
+def init(options: argparse.Namespace) -> int:
+    from router.cli.init import init as carry_out  # noqa: PLC0415 - as fast a start as possible
+
+    return carry_out(options.output)
+
+
+def import_rules(options: argparse.Namespace) -> int:
+    from router.cli.import_rules import import_rules as carry_out  # noqa: PLC0415
+
+    return carry_out(options.program, options.file, options.output)
+
+
 def run(options: argparse.Namespace) -> int:
     from router.cli.signals import in_order  # noqa: PLC0415 - as fast a start as possible: below too
 

@@ -16,6 +16,7 @@ PROTOCOLS = ("icmp", "tcp", "udp")
 LOG_LEVELS = ("error", "warning", "info", "debug")
 LOG_FORMATS = ("text", "json")
 COMPLETIONS = ("bash", "zsh", "fish", "policies", "rules", "tuns")
+PROGRAMS = ("clash", "surge", "sing-box")
 FLOW_ORDERS = ("bytes", "age", "idle")
 
 
@@ -24,6 +25,8 @@ def parser() -> Parser:
     made = Parser(prog="tunrouter", description="Routes traffic by the rules of one YAML file.")
     made.add_argument("--version", action="version", version=f"tunrouter {__version__}")
     commands = made.add_subparsers(required=True, metavar="COMMAND")
+    _add_init(commands)
+    _add_import(commands)
     _add_run(commands)
     _add_check(commands)
     _add_explain(commands)
@@ -61,6 +64,38 @@ def parser() -> Parser:
 
 
 _Commands = argparse._SubParsersAction
+
+
+def _add_init(commands: _Commands[Parser]) -> None:
+    init = commands.add_parser(
+        "init", help="write a first rules.yaml for this machine; overwrites nothing"
+    )
+    _add_output(init, "rules.yaml", "rules.yaml")
+    init.set_defaults(command=dispatch.init)
+
+
+def _add_import(commands: _Commands[Parser]) -> None:
+    imported = commands.add_parser(
+        "import",
+        help="turn the configuration of Clash, mihomo, Surge or sing-box into rules.yaml",
+        description="What could not be taken over, and why, goes to standard error. A file that is "
+        "a list of networks alone becomes a list file.",
+    )
+    imported.add_argument("program", choices=PROGRAMS, metavar="KIND", help=", ".join(PROGRAMS))
+    imported.add_argument("file", type=values.path, metavar="FILE", help="its configuration")
+    _add_output(imported, "-", "standard output")
+    imported.set_defaults(command=dispatch.import_rules)
+
+
+def _add_output(parser: Parser, default: str, called: str) -> None:
+    parser.add_argument(
+        "-o",
+        "--output",
+        type=values.file_name,
+        default=default,
+        metavar="FILE",
+        help=f"the file to write, which must not exist; -: standard output (default: {called})",
+    )
 
 
 def _add_run(commands: _Commands[Parser]) -> None:

@@ -1,6 +1,7 @@
 """The lines of a list file: one network or range each, packed into a PrefixList.
 
-Always true: '#' begins a comment anywhere; a bare address is one host; lists don't nest. Of the bad
+Always true: '#' and ';' begin a comment anywhere; a bare address is one host; lists don't nest. A
+file in the format of another program is named as one, once, and read no further. Of the bad
 lines of one file the first REPORTED are reported one by one, then their number, so that naming the
 wrong file leaves the problems of other files visible; warnings are counted apart and hide no error.
 
@@ -9,6 +10,8 @@ Must not know: where lines come from, rules or policies.
 
 from __future__ import annotations
 
+import re
+import shlex
 import struct
 import time
 from collections.abc import Callable, Hashable, Sequence
@@ -24,6 +27,11 @@ from router.config.ranges import BadRangeError, parse_networks
 from router.config.sources import MAXIMUM_LINE, Sources
 
 REPORTED = 100
+
+_YAML_LIST = re.compile(r"payload[ \t]*:.*")
+_JSON = re.compile(r"""\{.*|\[[ \t]*(?:["'{\[].*)?""")
+_FOREIGN_RULE = re.compile(r"[A-Z][A-Z0-9]*(?:-[A-Z0-9]+)*[ \t]*,.*")
+"""The first line of a rule provider of Clash, of JSON; a line of a rule set of Clash or Surge."""
 
 SHORTEN = "remove lines without a network, or name fewer lists"
 JOIN = "name fewer lists, or join their networks: tunrouter lists merge"
@@ -76,6 +84,8 @@ class ListReader:
         self._sources = sources
         self._budget = budget
         self._line = 0
+        self._is_foreign = False
+        self._has_text = False
         self._found = {Severity.ERROR: 0, Severity.WARNING: 0}
 
     def take(self, lines: list[str]) -> None:
@@ -85,6 +95,8 @@ class ListReader:
         our own; everything else (comments, blanks, host bits, ranges, mistakes) goes to _untidy.
         Raises TooMuchError, for ranges at once and else after these lines.
         """
+        if self._is_foreign:
+            return
         before = self._prefixes.size
         add_v4, add_line_v4 = self._prefixes.v4.append, self._prefixes.lines_v4.append
         add_v6, add_line_v6 = self._prefixes.v6.append, self._prefixes.lines_v6.append
@@ -110,6 +122,8 @@ class ListReader:
             except (KeyError, OSError, ValueError):
                 pass
             self._untidy(line, number)
+            if self._is_foreign:
+                break
         self._line = number
         self._budget.spend(len(lines), self._prefixes.size - before)
 
@@ -145,8 +159,8 @@ class ListReader:
                 self.problems.append(Problem(code, severity, mention, message, remedy))
 
     def _untidy(self, line: str, number: int) -> None:
-        text = line.partition("#")[0].strip()
-        if not text:
+        text = _without_comment(line).strip()
+        if not text or self._recognised(text, (number, line)):
             return
         if text.startswith(("file:", "@", "include ", "!include")):
             message = f"{quoted(_shown(text))} would be a list within a list"
@@ -171,6 +185,28 @@ class ListReader:
         else:
             self._add(networks[0], text, (number, line))
 
+    def _recognised(self, text: str, where: tuple[int, str]) -> bool:
+        """Whether the file is one of another format, which its first line shows."""
+        is_first = not (self._has_text or self._prefixes.size)
+        self._has_text = True
+        if not is_first or not (_YAML_LIST.fullmatch(text) or _JSON.fullmatch(text)):
+            return False
+        is_yaml = text.startswith("payload")
+        what = "a rule provider of Clash (payload:)" if is_yaml else "JSON"
+        kind = "sing-box" if text.startswith("{") else "clash"
+        self._is_foreign = True
+        self._report(
+            "bad-list-line",
+            where,
+            f"the list {quoted(self._prefixes.file)} is {what}, not one network a line",
+            self._converted(kind),
+        )
+        return True
+
+    def _converted(self, kind: str) -> str:
+        file = shlex.quote(self._prefixes.file)
+        return f"tunrouter import {kind} {file} -o LIST makes a list of it: name that one"
+
     def _add(self, network: Cidr, text: str, where: tuple[int, str]) -> None:
         prefixes = self._prefixes
         prefixes.packed(network.version).append(network.packed)
@@ -184,6 +220,11 @@ class ListReader:
         if text.startswith(("- ", '"', "'")):
             message = f"{quoted(_shown(text))} is YAML, not a bare network"
             return message, "write the network alone, without dash and quotes"
+        if _FOREIGN_RULE.fullmatch(text):
+            message = f"{quoted(_shown(text))} is a rule of Clash or Surge, not a bare network"
+            return message, self._converted("surge")
+        if text.startswith("//"):
+            return f"{quoted(_shown(text))} is no comment here", "begin comments with '#'"
         if not text.isascii() and not isinstance(error, BadRangeError):
             shown = _shown(text)
             return f"{quoted(shown)} is not an address", "write a network, as 10.0.0.0/8"
@@ -197,7 +238,7 @@ class ListReader:
             return
         number, line = where
         shown = _shown(line[:MAXIMUM_LINE]).rstrip("\r")
-        value = shown.partition("#")[0]
+        value = _without_comment(shown)
         column = len(value) - len(value.lstrip()) + 1
         place = Place(self._prefixes.file, number, column, max(1, len(value.strip())))
         self._sources.remember(self._prefixes.file, number, shown)
@@ -229,6 +270,10 @@ class ListReader:
                 "remove the repetition ('sort -u' removes all)",
             )
         )
+
+
+def _without_comment(line: str) -> str:
+    return line.partition("#")[0].partition(";")[0]
 
 
 def _shown(text: str) -> str:

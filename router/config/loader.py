@@ -178,7 +178,8 @@ def _read(
     library.read_all(progress)
     check_interfaces(findings, table, tun)
     check_loops(findings, table)
-    check_used(findings, table)
+    if rules:  # in a file that was only just begun, no policy is unused by mistake
+        check_used(findings, table)
     check_duplicates(findings, rules)
     return Config(
         *(document.file, tun, table.policies, rules, default, default_place, user, user_place),

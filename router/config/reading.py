@@ -23,6 +23,8 @@ from router.config.trust import Fault, NotRegularError
 REPORTED = 100
 """Characters that are reported one by one; a file with more of them is no text file."""
 
+RULES_FILE = "rules file"
+MISSING = "name another with -c, or create it"
 UNREADABLE = "check the path, and the limits of open files and of memory (`ulimit -a`)"
 
 UNSEEN = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff\ufeff\ufffe\uffff]")
@@ -51,17 +53,21 @@ class RulesBytes(NamedTuple):
     warnings: list[Problem]
 
 
-def read_bytes(path: Path, opener: Opener) -> RulesBytes:
-    """The whole file. Raises RulesFileUnreadable where there is none, or none to be read."""
+def read_bytes(
+    path: Path, opener: Opener, what: str = RULES_FILE, *, named_by_user: bool = False
+) -> RulesBytes:
+    """The whole file. `what` it is, for messages; `named_by_user`: see router.config.trust.follow.
+
+    Raises RulesFileUnreadable where there is none, or none to be read."""
     try:
         pipe = opener.open_pipe(path)
         if pipe is not None:
             with pipe:
-                return RulesBytes(_read_all(path, pipe), by_user=False, warnings=[])
-        with opener.open(path) as opened:
+                return RulesBytes(_read_all(path, pipe, what), by_user=False, warnings=[])
+        with opener.open(path, named_by_user=named_by_user) as opened:
             if opened.found.st_size > RULES_BYTES:
-                raise _too_large(path)
-            data = _read_all(path, opened.raw)
+                raise _too_large(path, what)
+            data = _read_all(path, opened.raw, what)
             opened.check_unchanged()
         warnings = [untrusted(each, Severity.WARNING) for each in opened.faults]
         return RulesBytes(data, opened.by_user, warnings)
@@ -71,24 +77,26 @@ def read_bytes(path: Path, opener: Opener) -> RulesBytes:
         ) from None
     except NotRegularError as error:
         name = f"name the file, as {path}/rules.yaml" if path.is_dir() else "name a file with rules"
-        raise _unreadable(path, str(error), name) from None
+        raise _unreadable(path, str(error), name, what) from None
     except ChangedError:
-        raise RulesFileChanged(changed(f"the rules file {path}", None)) from None
+        raise RulesFileChanged(changed(f"the {what} {path}", None)) from None
     except FileNotFoundError:
-        raise _unreadable(path, "does not exist", "name another with -c, or create it") from None
+        remedy = MISSING if what == RULES_FILE else "correct its name"
+        raise _unreadable(path, "does not exist", remedy, what) from None
     except PermissionError:
-        raise _unreadable(path, "may not be read", "run as its owner, or chmod a+r it") from None
+        remedy = "run as its owner, or chmod a+r it"
+        raise _unreadable(path, "may not be read", remedy, what) from None
     except OSError as error:
         why = f"can't be read: {error.strerror or error}"
-        raise _unreadable(path, why, UNREADABLE) from None
+        raise _unreadable(path, why, UNREADABLE, what) from None
     except ValueError:  # a NUL character in the path
-        raise _unreadable(path, "is not a path", "check its name") from None
+        raise _unreadable(path, "is not a path", "check its name", what) from None
 
 
-def _read_all(path: Path, raw: BufferedReader) -> bytes:
+def _read_all(path: Path, raw: BufferedReader, what: str) -> bytes:
     data = raw.read(RULES_BYTES + 1)
     if len(data) > RULES_BYTES:
-        raise _too_large(path)
+        raise _too_large(path, what)
     return data
 
 
@@ -108,15 +116,15 @@ def out_of_memory() -> Problem:
     )
 
 
-def _unreadable(path: Path, why: str, remedy: str) -> RulesFileUnreadable:
-    message = f"the rules file {path} {why}"
+def _unreadable(path: Path, why: str, remedy: str, what: str) -> RulesFileUnreadable:
+    message = f"the {what} {path} {why}"
     return RulesFileUnreadable(
         Problem("unreadable-rules-file", Severity.ERROR, None, message, remedy)
     )
 
 
-def _too_large(path: Path) -> RulesFileUnreadable:
-    message = f"the rules file {path} has more than {RULES_BYTES:,} bytes"
+def _too_large(path: Path, what: str) -> RulesFileUnreadable:
+    message = f"the {what} {path} has more than {RULES_BYTES:,} bytes"
     remedy = "put its networks into list files and name them with 'file:'"
     return RulesFileUnreadable(Problem("rules-too-large", Severity.ERROR, None, message, remedy))
 

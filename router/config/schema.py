@@ -21,6 +21,11 @@ def schema_text() -> str:
     return _FILE.read_text(encoding="utf-8")
 
 
+def schema_uri() -> str:
+    """Where this installation has the schema, for editors."""
+    return _FILE.absolute().as_uri()
+
+
 _SCHEMA: dict[str, Any] = json.loads(schema_text())
 _DEFS: dict[str, Any] = _SCHEMA["$defs"]
 _TUN: dict[str, Any] = _SCHEMA["properties"]["tun"]["properties"]

@@ -99,7 +99,7 @@ def _server(findings: Findings, entry: Entry) -> tuple[str, int] | None:
         _bad_server(findings, entry, text, f"has the port {port}", remedy)
         return None
     host = match["host"] if match["v6"] is None else match["v6"]
-    fault = _fault_of_host(host, in_brackets=match["v6"] is not None)
+    fault = fault_of_host(host, in_brackets=match["v6"] is not None)
     if fault is not None:
         remedy = "name the proxy by its address or host name, IPv6 in brackets"
         _bad_server(findings, entry, text, fault, remedy)
@@ -111,8 +111,12 @@ def _bad_server(findings: Findings, entry: Entry, text: str, fault: str, remedy:
     findings.error("bad-server", entry.value, f"the server {quoted(text)} {fault}", remedy)
 
 
-def _fault_of_host(host: str, *, in_brackets: bool) -> str | None:
+def fault_of_host(host: str, *, in_brackets: bool | None = None) -> str | None:
+    """Why a proxy cannot be at a host, or None. in_brackets: whether it stands in them; None: an
+    IPv6 address will."""
     address = _address(host)
+    if in_brackets is None:
+        in_brackets = isinstance(address, IPv6Address)
     if in_brackets and not isinstance(address, IPv6Address):
         return "has no IPv6 address in its brackets"
     if address is None:

@@ -93,6 +93,15 @@ FAULTS = [
         ["explain", "192.0.2.1", "--port=-1"],
         "tunrouter explain: error: --port cannot be '-1': a port is a number from 1 to 65535",
     ),
+    (
+        ["import", "loon", "a.conf"],
+        "tunrouter import: error: KIND cannot be 'loon': choose from clash, surge, sing-box",
+    ),
+    (["import"], "tunrouter import: error: KIND FILE is missing: see tunrouter import --help"),
+    (
+        ["init", "-o", ""],
+        "tunrouter init: error: -o/--output cannot be '': name a file",
+    ),
     (["service"], "tunrouter service: error: KIND is missing: see tunrouter service --help"),
     (
         ["service", "upstart"],

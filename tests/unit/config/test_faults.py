@@ -86,8 +86,8 @@ def test_a_list_that_is_replaced_counts_as_it_was(monkeypatch: pytest.MonkeyPatc
 def test_a_rules_file_that_changes(monkeypatch: pytest.MonkeyPatch) -> None:
     read_all, sizes = reading._read_all, iter(range(1, 9))
 
-    def read(path: Path, raw: BufferedReader) -> bytes:
-        data = read_all(path, raw)
+    def read(path: Path, raw: BufferedReader, what: str) -> bytes:
+        data = read_all(path, raw, what)
         os.truncate("rules.yaml", len(RULES) + next(sizes))
         return data
 
