@@ -16,6 +16,17 @@ unexport PYTHONDONTWRITEBYTECODE
 # What only Linux runs: macOS has other constants.
 LINUX_ONLY := ^(router/platform/linux|tests/unit/platform)/
 
+# On a Mac the unit tests are those that import nothing of Linux (tests/unit/conftest.py), and what
+# is tried there takes the place of the end-to-end tests; nothing is installed but Python packages.
+SYSTEM := $(shell uname -s)
+ifeq ($(SYSTEM),Darwin)
+UNIT_TESTS := tests/unit
+END_TO_END := macos
+else
+UNIT_TESTS := tests/unit tests/fuzz
+END_TO_END := e2e
+endif
+
 # Of `make fuzz`: minutes for inputs in bytes; property tests try TIMES as many as they have.
 MINUTES ?= 10
 TIMES ?= 5
@@ -26,7 +37,7 @@ PROPERTIES := tests/unit/config tests/unit/wire tests/unit/flows \
 AS_ROOT := scripts/as-root
 ROOTLESS_BENCHES := $(basename $(notdir $(wildcard bench/load_rules.py bench/lookup.py bench/watch.py)))
 
-.PHONY: help run check e2e test test-lowest test-newest fuzz faults soak bench lock packages \
+.PHONY: help run check e2e macos test test-lowest test-newest fuzz faults soak bench lock packages \
     screenshots dist clean
 
 help:
@@ -34,6 +45,7 @@ help:
 	@echo 'make test    everything: check and e2e; installs the Debian packages they need'
 	@echo 'make check   ruff, mypy for Linux and macOS, unit tests; needs no root'
 	@echo 'make e2e     end-to-end tests in network namespaces; needs root (by sudo)'
+	@echo 'make macos   on a Mac, in the place of e2e: programs through a utun; needs root (by sudo)'
 	@echo 'make test-lowest, make test-newest'
 	@echo '             check, with the lowest and the newest versions that pyproject.toml allows'
 	@echo 'make fuzz    many inputs for every parser and the flow tables, for MINUTES=10; needs no root'
@@ -58,9 +70,9 @@ define CHECK
 $(PYTHON) -m ruff check .
 $(PYTHON) -m ruff format --check .
 $(MYPY)/linux --platform linux & linux=$$!; \
-    $(MYPY)/darwin --platform darwin --exclude '$(LINUX_ONLY)' router tests/unit; darwin=$$?; \
+    $(MYPY)/darwin --platform darwin --exclude '$(LINUX_ONLY)' router tests/unit tests/macos; darwin=$$?; \
     wait $$linux && test $$darwin -eq 0
-$(PYTHON) -m pytest -n 2 tests/unit tests/fuzz $(PYTEST_ARGS)
+$(PYTHON) -m pytest -n 2 $(UNIT_TESTS) $(PYTEST_ARGS)
 endef
 
 check: $(VENV)/test.stamp
@@ -81,7 +93,11 @@ e2e: $(VENV)/test.stamp packages
 # The Debian packages first: what can't run at all should say so before the long part.
 test: packages
 	@$(MAKE) --no-print-directory check
-	@$(MAKE) --no-print-directory e2e
+	@$(MAKE) --no-print-directory $(END_TO_END)
+
+# On a Mac alone: see tests/macos.
+macos: $(VENV)/test.stamp
+	$(AS_ROOT) $(PYTHON) -m tests.macos
 
 fuzz: $(VENV)/test.stamp
 	$(PYTHON) -m tests.fuzz --minutes $(MINUTES)
@@ -123,8 +139,13 @@ screenshots: $(VENV)/test.stamp packages
 dist: $(VENV)/run.stamp
 	@scripts/make-dist $(PYTHON) dist
 
+ifeq ($(SYSTEM),Darwin)
+packages:
+	@echo 'macOS: no packages are installed; the end-to-end tests of Linux (namespaces) are left out'
+else
 packages:
 	@scripts/install-debian-packages
+endif
 
 lock:
 	@scripts/renew-locks
