@@ -104,8 +104,14 @@ tunrouter as a service of launchd. To install it, as root:
   chmod 644 /Library/LaunchDaemons/tunrouter.plist
   launchctl bootstrap system /Library/LaunchDaemons/tunrouter.plist
 
-It logs to /var/log/tunrouter.log. To stop it: launchctl bootout system/tunrouter
-To have it read changed rules: launchctl kill HUP system/tunrouter
+It logs to /var/log/tunrouter.log. To have it read changed rules: sudo tunrouter reload
+To stop it, until the next start of the system:
+
+  launchctl bootout system/tunrouter
+
+To remove it, after that:
+
+  rm /Library/LaunchDaemons/tunrouter.plist
 -->
 """
 DESCRIPTORS: Final = 131_072

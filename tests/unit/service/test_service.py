@@ -81,7 +81,54 @@ def test_a_plist() -> None:
         "SoftResourceLimits": {"NumberOfFiles": 131072},
         "HardResourceLimits": {"NumberOfFiles": 131072},
     }
-    assert text.index("launchctl bootstrap") < text.index("<plist")
+    header = text[: text.index("<plist")]
+    installs, _, removes = header.partition("launchctl bootstrap system ")
+    path = "/Library/LaunchDaemons/tunrouter.plist"
+    assert f">{path}" in installs
+    assert removes.startswith(path)
+    assert removes.index("launchctl bootout system/tunrouter") < removes.index(f"rm {path}")
+    assert header.count("--") == 2, "those of the comment alone (XML 1.0, section 2.5)"
+
+
+PLIST = b"""\
+<plist version="1.0">
+<dict>
+\t<key>Label</key>
+\t<string>tunrouter</string>
+\t<key>ProgramArguments</key>
+\t<array>
+\t\t<string>/opt/tunrouter/bin/tunrouter</string>
+\t\t<string>run</string>
+\t\t<string>-c</string>
+\t\t<string>/etc/tunrouter/rules.yaml</string>
+\t</array>
+\t<key>RunAtLoad</key>
+\t<true/>
+\t<key>KeepAlive</key>
+\t<dict>
+\t\t<key>SuccessfulExit</key>
+\t\t<false/>
+\t</dict>
+\t<key>StandardErrorPath</key>
+\t<string>/var/log/tunrouter.log</string>
+\t<key>SoftResourceLimits</key>
+\t<dict>
+\t\t<key>NumberOfFiles</key>
+\t\t<integer>131072</integer>
+\t</dict>
+\t<key>HardResourceLimits</key>
+\t<dict>
+\t\t<key>NumberOfFiles</key>
+\t\t<integer>131072</integer>
+\t</dict>
+</dict>
+</plist>
+"""
+
+
+def test_the_bytes_of_a_plist() -> None:
+    found = launchd_plist(PROGRAM, "/etc/tunrouter/rules.yaml").encode()
+    assert found[found.index(b"<plist") :] == PLIST
 
 
 def test_the_service_fails_to_start_again_where_the_rules_are_bad() -> None:
