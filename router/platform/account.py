@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import pwd
+import sys
 from typing import Final, NamedTuple
 
 from router.config.schema import DEFAULT_USER
@@ -46,9 +47,8 @@ def become(name: str) -> None:
     itself. Raises PlatformError."""
     account = find_account(name)
     if account is None:
-        raise PlatformError(
-            f"there is no user {name}: create one (useradd --system {name}), or change 'user:'"
-        )
+        how = f" (useradd --system {name})" if sys.platform == "linux" else ""
+        raise PlatformError(f"there is no user {name}: create one{how}, or change 'user:'")
     if account.user == os.geteuid():
         return
     try:
