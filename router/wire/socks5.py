@@ -9,7 +9,7 @@ more than those leaves in the socket what the destination sends right behind the
     GREETING    our methods are sent; the proxy's choice comes
     LOGIN       user name and password are sent; their verdict comes
     REPLY       the request is sent; its reply comes
-    over        `outcome` is set
+    over        `outcome` is set; one that ends with the login may go on with a request (`ask`)
 
 Each message is sent alone and whole: proxies exist that read a message by one call and drop what
 came together with it, so nothing is sent ahead of an answer.
@@ -115,7 +115,8 @@ class _State(Enum):
 
 
 class Dialogue:
-    """One client's. request: as `request` gives it; empty: the dialogue ends with the login."""
+    """One client's. request: as `request` gives it; empty: the dialogue ends with the login,
+    behind which `ask` may go on."""
 
     def __init__(self, credentials: Credentials | None, request: bytes) -> None:
         self.outcome: Outcome | None = None
@@ -148,6 +149,12 @@ class Dialogue:
         """What is to be sent now, in one piece; each is given once."""
         output, self._output = self._output, b""
         return output
+
+    def ask(self, request: bytes) -> None:
+        """Go on with a request behind the login, with which the dialogue was over."""
+        assert self.outcome is LoggedIn.LOGGED_IN, "a dialogue has one request"
+        self.outcome = None
+        self._output += request
 
     def feed(self, data: Bytes) -> None:
         """Take what the proxy has sent."""

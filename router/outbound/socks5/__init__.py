@@ -6,6 +6,7 @@ tools           what all proxies of a router use
 way             how the proxy itself is reached: another outbound, or the system's own routes
 addresses       those of the proxy; its name is resolved beside the loop
 conversation    a dialogue with the proxy on a connection that is being opened
+ready           connections past the login, for requests to come
 dial            a TCP connection by CONNECT
 datagrams       UDP by UDP ASSOCIATE
 association     the connection that a proxy carries it as long as

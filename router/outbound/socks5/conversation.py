@@ -4,7 +4,8 @@ Theory of operation. The proxy's addresses are tried one after the other until o
 the connection. Then what the dialogue has to say is sent as soon as it has it, and no more is read
 than it can use: what the destination sends right behind the proxy's reply stays in the socket.
 
-Always true: `outcome` is set once, before `changed` reports it; nothing waits.
+Always true: `outcome` is set once, before `changed` reports it, and once more for a request behind
+the login; nothing waits.
 
 Must not know: flows, why the dialogue is led.
 """
@@ -65,6 +66,13 @@ class Conversation:
     def greeted(self) -> bool:
         """Whether something that speaks SOCKS5 has answered."""
         return self._dialogue.greeted
+
+    def ask(self, request: bytes, changed: Callable[[int], None]) -> None:
+        """Make a request behind the login, with which the dialogue was over. changed: as above."""
+        self._changed = changed
+        self.outcome = None
+        self._dialogue.ask(request)
+        self._advance()
 
     def abandon(self) -> None:
         """End the connection, if there is one."""

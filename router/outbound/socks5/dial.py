@@ -9,6 +9,7 @@ Must not know: which flow the connection is for.
 from __future__ import annotations
 
 import socket
+from collections.abc import Callable
 from typing import Protocol
 
 from router.outbound.socks5.conversation import Conversation, Unreached
@@ -31,13 +32,25 @@ class Judge(Protocol):
 
     def fail(self, fault: Fault) -> None: ...
 
+    def ended(self) -> None: ...
+
 
 class Socks5Dial:
-    """See Dial."""
+    """See Dial. succeeded: called once the proxy has connected and the connection is used. again:
+    begins a conversation on a new connection, where this one's may have ended before the request
+    got there."""
 
-    def __init__(self, conversation: Conversation, judge: Judge) -> None:
+    def __init__(
+        self,
+        conversation: Conversation,
+        judge: Judge,
+        succeeded: Callable[[], None] | None = None,
+        again: Callable[[], Conversation] | None = None,
+    ) -> None:
         self._conversation = conversation
         self._judge = judge
+        self._succeeded = succeeded
+        self._again = again
 
     source_port = 0
     """What is sent to the proxy is no request to the destination."""
@@ -57,8 +70,13 @@ class Socks5Dial:
             case Unreached(error=error):
                 self._judge.unreached(error)
                 return ConnectFailure(error) if error in OUR_LACK else NO_ANSWER
+            case Fault.ENDED if self._again is not None:
+                again, self._again = self._again, None
+                self._conversation.abandon()
+                self._conversation = again()
+                return self.failure
             case Fault.ENDED:
-                self._judge.suspect()
+                self._judge.ended()
                 return UNREACHABLE
             case Fault() as fault:
                 self._judge.fail(fault)
@@ -74,6 +92,8 @@ class Socks5Dial:
     def release(self) -> socket.socket:
         dial = self._conversation.dial
         assert dial is not None, "a connection exists"
+        if self._succeeded is not None:
+            self._succeeded()
         return dial.release()
 
     def abandon(self) -> None:

@@ -29,6 +29,7 @@ from router.outbound.socks5.datagrams import Socks5Datagrams
 from router.outbound.socks5.dial import Socks5Dial
 from router.outbound.socks5.failures import OUR_LACK
 from router.outbound.socks5.probing import Probing
+from router.outbound.socks5.ready import ReadyConnections
 from router.outbound.socks5.tools import Tools
 from router.outbound.socks5.way import ProxyWay, version_of
 from router.platform.base.facts import NetworkPath
@@ -37,7 +38,7 @@ from router.policy.network import Interface
 from router.policy.prefixes import FAMILIES
 from router.policy.proxies import overhead
 from router.wire import ip, socks5
-from router.wire.socks5 import Command, Dialogue
+from router.wire.socks5 import Command, Dialogue, Fault
 
 log = logging.getLogger(__name__)
 
@@ -57,6 +58,10 @@ class Socks5Outbound:
         self._addresses = ProxyAddresses(proxy, tools.names)
         self._probing = Probing(self, self._addresses, tools.loop, tools.changed)
         self.suspect = self._probing.suspect
+        self._ready = ReadyConnections(
+            *(lambda changed: self.talk(b"", changed), tools.loop, tools.descriptors),
+            self._probing.suspect,
+        )
         self._is_started = False
         self._no_udp_until = float("-inf")
         self._present: tuple[bool, Mapping[bytes, Hashable]] = (False, {})
@@ -139,13 +144,25 @@ class Socks5Outbound:
 
     def dial(self, request: DialRequest, changed: Callable[[int], None]) -> Dial:
         asked = socks5.request(Command.CONNECT, request.destination, request.port)
-        conversation = self.talk(asked, changed, request.traffic_class)
+
+        def open_one() -> Conversation:
+            return self.talk(asked, changed, request.traffic_class)
+
+        ready = None if request.traffic_class else self._ready.take()
+        if ready is not None:
+            self._ready.want()
+            ready.ask(asked, changed)
+            if ready.outcome is not Fault.ENDED:
+                again = None if self._probing.has_ended else open_one
+                return Socks5Dial(ready, self._probing, again=again)
+            ready.abandon()
+        conversation = open_one()
         if isinstance(conversation.outcome, Unreached):
             error = conversation.outcome.error
             self._probing.unreached(error)
             raise OSError(error if error in OUR_LACK else errno.ETIMEDOUT, "")
         self._probing.watch(conversation)
-        return Socks5Dial(conversation, self._probing)
+        return Socks5Dial(conversation, self._probing, succeeded=self._ready.want)
 
     def open_datagrams(self, version: int, source: bytes, ports: Iterator[int]) -> DatagramChannel:  # noqa: ARG002
         server = self.server
@@ -221,6 +238,7 @@ class Socks5Outbound:
         before, self._present = self._present, self._ways()
         if before == self._present:
             return None
+        self._ready.drop_all()
         lost = any(
             way is not None and way != self._present[1].get(address)
             for address, way in before[1].items()
@@ -233,3 +251,4 @@ class Socks5Outbound:
 
     def close(self) -> None:
         self._probing.close()
+        self._ready.drop_all()

@@ -46,13 +46,15 @@ class Probed(Protocol):
 class Probing:
     """changed: called when the proxy has gone up or down.
 
-    fault: why it is down, in one clause; None while it is not.
+    fault: why it is down, in one clause; None while it is not. has_ended: whether it has ended a
+    connection in place of a reply, as ssh does where it cannot connect.
     """
 
     def __init__(
         self, proxy: Probed, addresses: ProxyAddresses, loop: Loop, changed: Callable[[], None]
     ) -> None:
         self.fault: str | None = None
+        self.has_ended = False
         self._proxy = proxy
         self._addresses = addresses
         self._loop = loop
@@ -86,6 +88,11 @@ class Probing:
         """The proxy has answered, and not as it should."""
         if self.fault is None:
             self._go_down(fault.value)
+
+    def ended(self) -> None:
+        """It has ended a connection in place of a reply."""
+        self.has_ended = True
+        self.suspect()
 
     def watch(self, conversation: Conversation) -> None:
         """Suspect the proxy where it has not answered a greeting in time."""
