@@ -8,13 +8,12 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from pathlib import Path
 from typing import Protocol
 
 from tests.e2e.netns import Namespace
-from tests.e2e.processes import Process
 from tests.e2e.proxies import find_sing_box
 from tests.e2e.testbed import V4, Testbed
 from tests.e2e.tunrouter import TUN, relayed, rules, running
@@ -81,7 +80,32 @@ class ScapyLoop:
             process.close()
 
 
-class SingBox:
+class TunProgram:
+    """A program that opens a TUN of its own, to which the host is then routed."""
+
+    name: str
+    host: str
+    tun: str | None
+
+    def __init__(self, command: tuple[str, ...]) -> None:
+        self._command = command
+
+    @contextmanager
+    def running(self, bed: Testbed) -> Iterator[None]:
+        process = bed.router.start(*self._command)
+        try:
+            wait_until(lambda: self._is_up(bed), f"{self.name}'s TUN", detail=process.report)
+            bed.router.ip(f"route add {self.host} dev {self.tun}")
+            yield
+        finally:
+            process.close()
+
+    def _is_up(self, bed: Testbed) -> bool:
+        shown = bed.router.run("ip", "link", "show", "dev", str(self.tun), "up", check=False)
+        return bool(shown.stdout)
+
+
+class SingBox(TunProgram):
     """sing-box: a TUN whose only outbound is bound to the home interface.
 
     stack: what ends TCP and UDP, `system` or `gvisor`; mtu: of its TUN; 65535 is its
@@ -100,27 +124,15 @@ class SingBox:
         mtu: int = 1500,
         outbound: Mapping[str, object] = DIRECT,
     ) -> None:
-        self._program = program
         self._config = directory / "sing-box.json"
         self._settings = sing_box_config(stack, mtu, outbound)
+        super().__init__((program, "run", "-c", str(self._config)))
 
     @contextmanager
     def running(self, bed: Testbed) -> Iterator[None]:
         self._config.write_text(json.dumps(self._settings), encoding="utf-8")
-        process = bed.router.start(self._program, "run", "-c", str(self._config))
-        try:
-            self._wait_until_ready(bed, process)
-            bed.router.ip(f"route add {self.host} dev sing0")
+        with super().running(bed):
             yield
-        finally:
-            process.close()
-
-    def _wait_until_ready(self, bed: Testbed, process: Process) -> None:
-        def is_up() -> bool:
-            shown = bed.router.run("ip", "link", "show", "dev", "sing0", "up", check=False)
-            return bool(shown.stdout)
-
-        wait_until(is_up, "sing-box's TUN", detail=process.report)
 
 
 def sing_box_config(
@@ -174,6 +186,24 @@ def check_route(bed: Testbed, contestant: Contestant, sender: Namespace) -> None
 def answers_pass(bed: Testbed, contestant: Contestant, sender: Namespace) -> bool:
     """Whether what arrives passes its TUN: not by the direct path."""
     return not (isinstance(contestant, OurRouter) and sender is bed.router)
+
+
+@contextmanager
+def measured_run(
+    bed: Testbed, contestant: Contestant, sender: Namespace
+) -> Iterator[Callable[[float], None]]:
+    """A contestant that runs, with its route looked at. Gives what the round ends with: called with
+    the bytes that were transferred and have to have passed its TUN."""
+    with contestant.running(bed):
+        check_route(bed, contestant, sender)
+        before = passed_by_tun(bed, contestant)
+
+        def check_passed(transferred: float) -> None:
+            if contestant.tun is not None:
+                passed = passed_by_tun(bed, contestant) - before
+                assert passed >= 0.9 * transferred, f"{contestant.name}: only {passed} by its TUN"
+
+        yield check_passed
 
 
 def passed_by_tun(bed: Testbed, contestant: Contestant) -> int:
