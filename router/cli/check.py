@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 
@@ -11,17 +10,23 @@ from router.cli import exits
 from router.cli.report import Report, print_report
 from router.cli.rules_file import load_rules, rules_file
 from router.config.loader import Loaded, RulesFileUnreadable, collector_paused
-from router.config.model import Config, Proxy
+from router.config.model import Config
 from router.config.problems import Problem, Severity
 from router.config.reading import out_of_memory
+from router.control.client import NoAnswerError, find_router, request
 from router.platform import present_network
+from router.platform.base.errors import PlatformError
 from router.platform.proxies import proxy_faults, with_addresses
 from router.policy.findings import find_all
 from router.policy.findings.situation import Situation
-from router.policy.interfaces import wanted_interfaces
+from router.policy.interfaces import interfaces_by_policy, wanted_interfaces
 from router.policy.match.coverage import RuleCoverage
 from router.policy.match.table import RuleSet
-from router.policy.network import Network, ProxyFault
+from router.policy.network import Network
+from router.policy.proxies import ProxyLack
+
+PATIENCE = 2.0
+"""Seconds for the answer of a running router."""
 
 
 def check(given: Path | None, form: str, *, strict: bool) -> int:
@@ -46,14 +51,31 @@ def _report(given: Path | None) -> Report:
     wanted = wanted_interfaces(config) if config else frozenset()
     try:
         network = present_network(user, sources_of=wanted)
-        return inspect(loaded, replace(network, proxy_faults=_proxy_faults(config)))
+        return inspect(loaded, _with_proxies(network, config) if config else network)
     except MemoryError:
         raise RulesFileUnreadable(out_of_memory()) from None
 
 
-def _proxy_faults(config: Config | None) -> Mapping[Proxy, ProxyFault]:
-    policies = config.policies.values() if config else ()
-    return proxy_faults(policy.proxy for policy in policies if policy.proxy is not None)
+def _with_proxies(network: Network, config: Config) -> Network:
+    """With what is found about the proxies, where there are any."""
+    if all(policy.proxy is None for policy in config.policies.values()):
+        return network
+    faults = proxy_faults(config, interfaces_by_policy(config.policies, network))
+    refused = _ipv6_refused(config.tun.name)
+    return replace(network, proxy_faults=faults, ipv6_refused=refused)
+
+
+def _ipv6_refused(tun: str | None) -> frozenset[str]:
+    """What a running router knows; nothing where none runs, or this user may not ask it."""
+    try:
+        answer = request(find_router(tun), {"command": "status"}, PATIENCE)
+    except (NoAnswerError, PlatformError):
+        return frozenset()
+    return frozenset(
+        policy["server"]
+        for policy in answer["policies"].values()
+        if ProxyLack.IPV6 in policy.get("found", ())
+    )
 
 
 def inspect(loaded: Loaded, network: Network) -> Report:

@@ -179,6 +179,9 @@ class Network:
     """Of the interfaces that were named to the reader."""
     proxy_faults: Mapping[Proxy, ProxyFault] = field(default_factory=dict)
     """Of the proxies that were tried, those that cannot be reached."""
+    ipv6_refused: frozenset[str] = frozenset()
+    """Proxies, as their `server` is written, that have refused IPv6 destinations of the router that
+    runs."""
     host_rules: HostRules = NO_HOST_RULES
     """What the host's own rules do to packets by the interfaces of `sources`."""
     endpoints_read: bool = True

@@ -6,12 +6,36 @@ Must not know: how a name is resolved, what a proxy answers.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from enum import StrEnum
 
 from router.config.model import Config, Policy
 from router.policy.interfaces import OutboundFacts, UsableInterfaces, facts_of_interfaces
 from router.policy.network import ProxyServer
 from router.wire.ip import IPV4_HEADER, IPV6_HEADER
 from router.wire.socks5 import UDP_HEADER
+
+
+class ProxyLack(StrEnum):
+    """What a proxy was found not to do, as a clause about it."""
+
+    UDP = "carries no UDP"
+    IPV4 = "refuses IPv4 destinations"
+    IPV6 = "refuses IPv6 destinations"
+    EARLY = "says that it has connected before it knows"
+
+    @property
+    def consequence(self) -> str:
+        """A clause about what is done."""
+        return _CONSEQUENCES[self]
+
+
+_REFUSED = "they are refused at once, and the proxy asked again after a minute"
+_CONSEQUENCES = {
+    ProxyLack.UDP: "it is refused at once, and the proxy asked again after a minute",
+    ProxyLack.IPV4: _REFUSED,
+    ProxyLack.IPV6: _REFUSED,
+    ProxyLack.EARLY: "what is not there looks accepted, and is reset when the proxy ends it",
+}
 
 USUAL_MTU = 1500
 """Of the way to a proxy, where that is the system's own."""

@@ -1,14 +1,16 @@
 """Proxies: names that do not resolve, proxies that cannot be reached now or lead through a policy
-that is down; what becomes of ICMP, which no proxy carries."""
+that is down, that have refused IPv6; what becomes of ICMP, which no proxy carries."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 
-from router.config.model import Policy, Proxy
+from router.config.model import Place, Policy, Proxy
 from router.config.problems import Problem, Severity
 from router.policy.findings.outbounds import named_policies
-from router.policy.findings.situation import Situation
+from router.policy.findings.situation import Situation, place_of_prefix
+from router.policy.findings.wording import prefixes
+from router.policy.prefixes import unpack
 
 
 def find(situation: Situation) -> Iterator[Problem]:
@@ -41,6 +43,35 @@ def find(situation: Situation) -> Iterator[Problem]:
                 f"the proxy {proxy} cannot be reached now: {fault.why}",
                 until,
             )
+        if str(proxy) in situation.network.ipv6_refused:
+            yield from _refused(situation, policy, proxy)
+
+
+def _refused(situation: Situation, policy: Policy, proxy: Proxy) -> Iterator[Problem]:
+    """IPv6 is sent to a proxy that has refused it."""
+    users = [
+        (rule, packed)
+        for rule in situation.config.rules
+        if rule.policy == policy.name
+        for packed in rule.packed(6)
+    ]
+    place: Place | None
+    if users:
+        found = [(6, *unpack(packed)) for _, packed in users[:3]]
+        place = place_of_prefix(users[0][0], *found[0])
+        what = prefixes(found, len(users))
+    elif situation.config.default == policy.name:
+        place, what = situation.config.default_place, "the IPv6 that the default sends to it"
+    else:
+        return
+    yield Problem(
+        "proxy-refuses-ipv6",
+        Severity.WARNING,
+        place,
+        f"the proxy {proxy} has refused IPv6 destinations of the router that runs: '{policy.name}' "
+        f"can't carry {what}",
+        "send IPv6 to another policy, or to 'reject', which refuses it at once",
+    )
 
 
 def notes(situation: Situation) -> Iterator[str]:

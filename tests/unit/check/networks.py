@@ -195,6 +195,7 @@ NETWORKS = {
                 "Connection refused", is_of_name=False
             ),
         },
+        ipv6_refused=frozenset({"192.0.2.1:1080"}),
     ),
     "no such user": replace(LAPTOP, missing_users=frozenset({"tunrouter"})),
 }

@@ -55,7 +55,7 @@ def test_text(case: str) -> None:
     expect(f"{case}.txt", printed(checked(case), "text"))
 
 
-@pytest.mark.parametrize("case", ["endpoint-exempt", "everything", "has-errors"])
+@pytest.mark.parametrize("case", ["endpoint-exempt", "everything", "has-errors", "proxies"])
 def test_json(case: str) -> None:
     expect(f"{case}.json", printed(checked(case), "json"))
 
