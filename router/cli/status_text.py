@@ -46,7 +46,7 @@ def _print(answer: Answer, console: Console) -> None:
         console.print(Text(line), soft_wrap=True)
     console.print()
     console.print(fitted(_policies(answer["policies"]), console.width, POLICY_NAME))
-    for line in _why_down(answer["policies"]):
+    for line in [*_why_down(answer["policies"]), *_found(answer["policies"])]:
         console.print(Text(line), soft_wrap=True)
     console.print()
     rules = answer["rules"]
@@ -68,6 +68,14 @@ def _head(answer: Answer) -> list[str]:
 def _why_down(policies: Mapping[str, Answer]) -> list[str]:
     down = [(name, each["why_down"]) for name, each in policies.items() if each["why_down"]]
     return [f"{name} is down: {why}" for name, why in down]
+
+
+def _found(policies: Mapping[str, Answer]) -> list[str]:
+    return [
+        f"{name}: the proxy {policy['server']} {clause}"
+        for name, policy in policies.items()
+        for clause in policy["found"]
+    ]
 
 
 def _policies(policies: Mapping[str, Answer]) -> Table:

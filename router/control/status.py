@@ -177,6 +177,8 @@ def _policy(router: Running, policy: Policy, totals: Totals) -> dict[str, Any]:
         "flows": total.flows,
         "applies": effective(router.config, policy.name, router.outbounds.is_up),
         "why_down": outbound.why_down() if outbound is not None and not up else None,
+        "server": str(policy.proxy) if policy.proxy is not None else None,
+        "found": list(outbound.found) if outbound is not None else [],
         **_path(router, policy),
     }
 

@@ -240,6 +240,18 @@ class Outbound(Protocol):
         while it is down."""
         ...
 
+    @property
+    def found(self) -> Sequence[str]:
+        """What it was found not to do at present, a clause each; for people."""
+        ...
+
+    @property
+    def on_empty_end(self) -> Callable[[Callable[[bool], None]], None] | None:
+        """What judges a connection that has ended before a byte came from its far end: calls back,
+        at once or later, with whether the application is to see a reset, since the connection may
+        never have existed. None where one that `dial` has opened did exist."""
+        ...
+
     def describe(self) -> str:
         """In a few words for people: how it leaves, and from which addresses."""
         ...

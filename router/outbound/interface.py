@@ -91,6 +91,10 @@ class InterfaceOutbound:
     def leaves_by(self) -> str | None:
         return ", ".join(sorted(self._names)) or None
 
+    found = ()
+    on_empty_end = None
+    """The kernel has said so itself."""
+
     def describe(self) -> str:
         """`eth0 from 192.0.2.2`, or `default (eth0) from 192.0.2.2`."""
         sources = [str(each.source(version)) for version, each in sorted(self._interfaces.items())]

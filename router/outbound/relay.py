@@ -25,6 +25,7 @@ import contextlib
 import socket
 from collections.abc import Callable
 from enum import Enum, auto
+from functools import partial
 
 from router.outbound.buffers import BufferPool, UrgentByte
 from router.platform.base.descriptors import BROKEN, READABLE, URGENT
@@ -43,21 +44,37 @@ class End(Enum):
     """The outer socket was, or `reset` was called: the inner one has been reset."""
 
 
+JudgeEnd = Callable[[Callable[[bool], None]], None]
+"""See Outbound.on_empty_end."""
+
+
 class _Direction:
     """From one socket to the other.
 
+    on_empty_end: called, once, in place of passing on an end before which nothing was moved.
+    holds_end: whether such an end is not to be passed on yet.
     ended: whether the end has been passed on to the sink.
     urgent: whether an urgent byte may be on its way.
     """
 
-    __slots__ = ("_buffer", "_pool", "_sink", "_source", "ended", "urgent")
+    __slots__ = (
+        "_buffer",
+        "_pool",
+        "_sink",
+        "_source",
+        "ended",
+        "holds_end",
+        "on_empty_end",
+        "urgent",
+    )
 
     def __init__(self, source: socket.socket, sink: socket.socket, pool: BufferPool) -> None:
-        self.ended = self.urgent = False
+        self.ended = self.holds_end = self.urgent = False
         self._source = source
         self._sink = sink
         self._pool = pool
         self._buffer: RelayBuffer | None = None
+        self.on_empty_end: Callable[[], None] | None = None
 
     @property
     def is_held_up(self) -> bool:
@@ -66,7 +83,7 @@ class _Direction:
 
     def move(self) -> bool:
         """One turn; whether there may be more to do at once. Raises _Broken."""
-        if self.ended:
+        if self.ended or self.holds_end:
             return False
         buffer = self._buffer
         if buffer is None:
@@ -82,7 +99,7 @@ class _Direction:
 
     def has_failed(self) -> bool:
         """Whether the source has failed since it ended, which reading it does not show."""
-        return self.ended and bool(take_error(self._source))
+        return (self.ended or self.holds_end) and bool(take_error(self._source))
 
     def drop(self) -> None:
         """Give back what was borrowed."""
@@ -119,11 +136,17 @@ class _Direction:
         except OSError as error:
             raise _Broken(self._source) from error
         if size:
+            self.on_empty_end = None
             return True
         # Once the end has come, splice(2) finds it at an urgent byte already.
         is_byte = isinstance(buffer, UrgentByte)
         self.urgent = not is_byte and self._pool.is_at_mark(self._source)
         if self.urgent:
+            return False
+        if self.on_empty_end is not None:
+            judge, self.on_empty_end = self.on_empty_end, None
+            self.holds_end = True
+            judge()
             return False
         self.ended = True
         try:
@@ -158,6 +181,8 @@ class Relay:
     inner, outer: the two sockets, non-blocking; the relay closes them.
     finished: called once, when both are closed.
     again: called when there is more to do at once; `turn` is to be called in the next round.
+    judge_end: called when the outer socket ends before a byte came from it; that is passed on, as
+    an end or as a reset, when it has called back.
     """
 
     def __init__(
@@ -167,6 +192,7 @@ class Relay:
         pool: BufferPool,
         finished: Callable[[End], None],
         again: Callable[[Callable[[], None]], None],
+        judge_end: JudgeEnd | None = None,
     ) -> None:
         self.inner = inner
         self.outer = outer
@@ -174,6 +200,8 @@ class Relay:
         self._again = again
         self._outward = _Direction(inner, outer, pool)
         self._inward = _Direction(outer, inner, pool)
+        if judge_end is not None:
+            self._inward.on_empty_end = partial(judge_end, self._judged)
         self._outward_due = self._inward_due = False
         self._waiting = False
         self._over = False
@@ -229,6 +257,17 @@ class Relay:
         """End it at once, for both sides."""
         if not self._over:
             self._close(End.OUTER_BROKE)
+
+    def _judged(self, is_reset: bool) -> None:
+        """Perhaps in the midst of a turn, so what follows waits for the next."""
+        self._again(partial(self._end_empty, is_reset=is_reset))
+
+    def _end_empty(self, *, is_reset: bool) -> None:
+        if is_reset:
+            self.reset()
+        elif not self._over:
+            self._inward.holds_end = False
+            self._due(outward=False, inward=True)
 
     def _due(self, *, outward: bool, inward: bool) -> None:
         self._outward_due |= outward

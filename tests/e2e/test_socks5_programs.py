@@ -16,18 +16,29 @@ from tests.e2e.proxies import (
     DANTE,
     MICROSOCKS,
     PASSWORD,
+    SHADOWSOCKS,
     SING_BOX,
+    SSH,
     USER,
     find_sing_box,
 )
 from tests.e2e.status import read_status
-from tests.e2e.testbed import V4, V6, Testbed
-from tests.e2e.tunrouter import TUN, Tunrouter, rules, running
+from tests.e2e.testbed import FAMILIES, V4, V6, Family, Testbed
+from tests.e2e.tunrouter import PROGRAM, TUN, Tunrouter, rules, running
 from tests.e2e.udp import add_bare_routes, exchange, sixteen
 from tests.e2e.wait import wait_until
 
-LOGIN, BEHIND, BY_VPN, MIXED, BRIEFLY = 16, 32, 48, 80, 96
-HOSTS = {"login": LOGIN, "behind": BEHIND, "by_vpn": BY_VPN, "brief": BRIEFLY, "mixed": MIXED}
+LOGIN, BEHIND, BY_VPN, MIXED, BRIEFLY, BY_SSH, EARLY = 16, 32, 48, 80, 96, 112, 128
+HOSTS = {
+    "login": LOGIN,
+    "behind": BEHIND,
+    "by_vpn": BY_VPN,
+    "ssh": BY_SSH,
+    "mixed": MIXED,
+    "brief": BRIEFLY,
+    "early": EARLY,
+}
+CLOSED = 4999
 FAR = "10.2.0.2"
 HTTP, FLOWS = 8099, 40
 SING_BOX_PROGRAM = find_sing_box()
@@ -40,10 +51,15 @@ policies:
   login: {{type: socks5, server: "{V4.gateway}:{DANTE}", {WITH_LOGIN}}}
   behind: {{type: socks5, server: "{FAR}:{MICROSOCKS}", via: login, {WITH_LOGIN}}}
   by_vpn: {{type: socks5, server: "{V4.vpn_wg0}:{MICROSOCKS}", via: office, {WITH_LOGIN}}}
+  ssh: {{type: socks5, server: "127.0.0.1:{SSH}"}}
+  early: {{type: socks5, server: "{V4.gateway}:{SHADOWSOCKS}"}}
   brief: {{type: socks5, server: "{V4.gateway}:{BRIEF}", {WITH_LOGIN}}}
   mixed: {{type: socks5, server: "{V4.gateway}:{SING_BOX}"}}
 """
-RULES = rules(*(f"{sixteen(V4, host)} -> {name}" for name, host in HOSTS.items()), head=HEAD)
+RULES = rules(
+    *(f"{sixteen(family, host)} -> {name}" for family in FAMILIES for name, host in HOSTS.items()),
+    head=HEAD,
+)
 
 
 @pytest.fixture(scope="module")
@@ -61,6 +77,9 @@ def router(bed: Testbed, udp_servers: None, directory: Path) -> Iterator[Tunrout
         stack.enter_context(proxies.dante(bed.gw, directory, "username"))
         stack.enter_context(proxies.microsocks(bed.far, address=FAR))
         stack.enter_context(proxies.microsocks(bed.vpn, address=V4.vpn_wg0))
+        stack.enter_context(proxies.shadowsocks(bed.gw))
+        (directory / "dynamic").mkdir()
+        stack.enter_context(proxies.ssh(bed.router, bed.gw, directory / "dynamic"))
         if SING_BOX_PROGRAM is not None:
             stack.enter_context(proxies.sing_box(bed.gw, directory, SING_BOX_PROGRAM))
         yield stack.enter_context(running(bed.router, directory, RULES))
@@ -75,11 +94,13 @@ def reopened_tunnel_with_routes(bed: Testbed, reopened_tunnel: None) -> Iterator
         add_bare_routes(bed)
 
 
-def pass_bytes(bed: Testbed, host: int) -> None:
+def pass_bytes(bed: Testbed, host: int, family: Family = V4) -> None:
     """To the far host and back."""
     with (
         sockets.listener(bed.far) as listener,
-        sockets.connected(bed.client, V4, V4.far(host), sockets.port_of(listener)) as client,
+        sockets.connected(
+            bed.client, family, family.far(host), sockets.port_of(listener)
+        ) as client,
     ):
         accepted, _ = listener.accept()
         with accepted:
@@ -101,24 +122,61 @@ def test_iperf3_and_curl(bed: Testbed, router: Tunrouter, directory: Path) -> No
         proxies.started(bed.far, 5201, "iperf3", "-s"),
         proxies.started(bed.far, HTTP, *server),
     ):
-        for way in ((), ("--reverse",)):
-            bed.client.run("iperf3", "-c", V4.far(LOGIN), "-n", "10M", *way)
-        url = f"http://{V4.far(BEHIND)}:{HTTP}/file"
-        bed.client.run("curl", "-sS", "-o", str(directory / "fetched"), url)
-    assert (directory / "fetched").read_bytes() == (directory / "file").read_bytes()
+        for family in FAMILIES:
+            for way in ((), ("--reverse",)):
+                bed.client.run("iperf3", "-c", family.far(LOGIN), "-n", "10M", *way)
+        for host in (V4.far(BEHIND), f"[{V6.far(BY_SSH)}]"):
+            url = f"http://{host}:{HTTP}/file"
+            bed.client.run("curl", "-gsS", "-o", str(directory / "fetched"), url)
+            assert (directory / "fetched").read_bytes() == (directory / "file").read_bytes()
 
 
-def test_git_over_ssh(bed: Testbed, router: Tunrouter, directory: Path) -> None:
+def test_git_and_rsync_over_ssh(bed: Testbed, router: Tunrouter, directory: Path) -> None:
+    """By dante, and by ssh -D: ssh inside ssh; both families."""
     origin = directory / "origin"
     git = ("git", "-c", "user.name=me", "-c", "user.email=me@example.org")
     bed.far.run(*git, "init", "-q", str(origin))
     bed.far.run(*git, "-C", str(origin), "commit", "-q", "--allow-empty", "-m", "first")
     with proxies.sshd(bed.far, directory) as options:
-        command = f"core.sshCommand=ssh {' '.join(options)}"
-        url = f"ssh://root@{V4.far(LOGIN)}{origin}"
-        bed.client.run(*git, "-c", command, "clone", "-q", url, str(directory / "clone"))
-    log = bed.client.run(*git, "-C", str(directory / "clone"), "log", "--format=%s").stdout
-    assert log == "first\n"
+        ssh = f"ssh {' '.join(options)}"
+        for number, host in enumerate((V4.far(LOGIN), f"[{V6.far(BY_SSH)}]")):
+            url, clone = f"ssh://root@{host}{origin}", str(directory / f"clone{number}")
+            bed.client.run(*git, "-c", f"core.sshCommand={ssh}", "clone", "-q", url, clone)
+            assert bed.client.run(*git, "-C", clone, "log", "--format=%s").stdout == "first\n"
+        for number, host in enumerate((V4.far(BY_SSH), f"[{V6.far(LOGIN)}]")):
+            copy = str(directory / f"copy{number}")
+            bed.client.run("rsync", "-a", "-e", ssh, f"root@{host}:{origin}/", copy)
+            assert Path(copy, ".git", "HEAD").read_bytes() == (origin / ".git/HEAD").read_bytes()
+
+
+def test_a_proxy_that_says_success_before_it_knows(
+    bed: Testbed, router: Tunrouter, family: Family
+) -> None:
+    """What the proxy ends before a byte came is reset, and what has sent one ends as it does."""
+    for _ in range(2):
+        with (
+            pytest.raises(ConnectionResetError),
+            sockets.connected(bed.client, family, family.far(EARLY), CLOSED) as client,
+        ):
+            client.recv(1)
+    pass_bytes(bed, EARLY, family)
+    clause = "says that it has connected before it knows"
+    assert read_status(bed.router)["policies"]["early"]["found"] == [clause]
+    assert router.log.count(clause) == 1
+    shown = bed.router.run(PROGRAM, "status").stdout
+    assert f"early: the proxy {V4.gateway}:{SHADOWSOCKS} {clause}\n" in shown
+
+
+@pytest.mark.parametrize("name", ["login", "ssh"])
+def test_an_end_without_a_byte_by_a_proxy_that_knows(
+    bed: Testbed, router: Tunrouter, name: str
+) -> None:
+    with sockets.listener(bed.far) as listener:
+        port = sockets.port_of(listener)
+        with sockets.connected(bed.client, V4, V4.far(HOSTS[name]), port) as client:
+            listener.accept()[0].close()
+            assert client.recv(1) == b""
+    assert read_status(bed.router)["policies"][name]["found"] == []
 
 
 def test_many_udp_flows(bed: Testbed, router: Tunrouter) -> None:

@@ -2,6 +2,8 @@
 
 outbound        what the engine sees
 probing         whether a proxy is up
+found           what a proxy was found not to do
+early           proxies that say that they have connected before they know
 tools           what all proxies of a router use
 way             how the proxy itself is reached: another outbound, or the system's own routes
 addresses       those of the proxy; its name is resolved beside the loop

@@ -20,7 +20,7 @@ from router.outbound.socks5.failures import (
     failure_of,
 )
 from router.platform.base.tcp import ConnectFailure
-from router.wire.socks5 import SUCCEEDED, Fault, Reply
+from router.wire.socks5 import SUCCEEDED, Fault, Reply, ReplyCode
 
 
 class Judge(Protocol):
@@ -32,23 +32,30 @@ class Judge(Protocol):
 
     def fail(self, fault: Fault) -> None: ...
 
-    def ended(self) -> None: ...
+    def left_unanswered(self) -> None: ...
+
+    def has_refused(self, version: int) -> None: ...
 
 
 class Socks5Dial:
-    """See Dial. succeeded: called once the proxy has connected and the connection is used. again:
-    begins a conversation on a new connection, where this one's may have ended before the request
-    got there."""
+    """See Dial.
+
+    version: of the destination. succeeded: called once the proxy has connected and the connection
+    is used. again: begins a conversation on a new connection, where this one's may have ended
+    before the request got there.
+    """
 
     def __init__(
         self,
         conversation: Conversation,
         judge: Judge,
+        version: int,
         succeeded: Callable[[], None] | None = None,
         again: Callable[[], Conversation] | None = None,
     ) -> None:
         self._conversation = conversation
         self._judge = judge
+        self._version = version
         self._succeeded = succeeded
         self._again = again
 
@@ -66,6 +73,8 @@ class Socks5Dial:
             case None:
                 return None
             case Reply(code):
+                if code == ReplyCode.ADDRESS_TYPE_NOT_SUPPORTED:
+                    self._judge.has_refused(self._version)
                 return None if code == SUCCEEDED else failure_of(code)
             case Unreached(error=error):
                 self._judge.unreached(error)
@@ -76,7 +85,7 @@ class Socks5Dial:
                 self._conversation = again()
                 return self.failure
             case Fault.ENDED:
-                self._judge.ended()
+                self._judge.left_unanswered()
                 return UNREACHABLE
             case Fault() as fault:
                 self._judge.fail(fault)

@@ -8,9 +8,8 @@ Must not know: rules, which flows there are.
 from __future__ import annotations
 
 import errno
-import logging
 import socket
-from collections.abc import Callable, Hashable, Iterator, Mapping
+from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
 from typing import Final
 
 from router.config.model import Proxy
@@ -27,7 +26,9 @@ from router.outbound.socks5.addresses import ProxyAddresses
 from router.outbound.socks5.conversation import Conversation, Unreached
 from router.outbound.socks5.datagrams import Socks5Datagrams
 from router.outbound.socks5.dial import Socks5Dial
+from router.outbound.socks5.early import EarlySuccess
 from router.outbound.socks5.failures import OUR_LACK
+from router.outbound.socks5.found import Found
 from router.outbound.socks5.probing import Probing
 from router.outbound.socks5.ready import ReadyConnections
 from router.outbound.socks5.tools import Tools
@@ -36,14 +37,10 @@ from router.platform.base.facts import NetworkPath
 from router.policy.interfaces import OutboundFacts
 from router.policy.network import Interface
 from router.policy.prefixes import FAMILIES
-from router.policy.proxies import overhead
+from router.policy.proxies import ProxyLack, overhead
 from router.wire import ip, socks5
 from router.wire.socks5 import Command, Dialogue, Fault
 
-log = logging.getLogger(__name__)
-
-NO_UDP: Final = 60.0
-"""Seconds for which a proxy that has refused UDP ASSOCIATE is not asked again."""
 OBSTACLE: Final = "a proxy carries connections and datagrams, not packets"
 
 
@@ -57,13 +54,19 @@ class Socks5Outbound:
         self.count = tools.count
         self._addresses = ProxyAddresses(proxy, tools.names)
         self._probing = Probing(self, self._addresses, tools.loop, tools.changed)
+        self._found = Found(proxy, tools.loop)
+        self._early = EarlySuccess(self.talk, self._found, tools.loop, tools.descriptors)
+        self.on_empty_end = self._early.judge
         self.suspect = self._probing.suspect
+        self.unreached = self._probing.unreached
+        self.fail = self._probing.fail
+        self.left_unanswered = self._probing.left_unanswered
+        self.has_refused = self._found.has_refused
         self._ready = ReadyConnections(
             *(lambda changed: self.talk(b"", changed), tools.loop, tools.descriptors),
             self._probing.suspect,
         )
         self._is_started = False
-        self._no_udp_until = float("-inf")
         self._present: tuple[bool, Mapping[bytes, Hashable]] = (False, {})
 
     # What it is
@@ -143,6 +146,8 @@ class Socks5Outbound:
         return protocol == ip.TCP or (protocol == ip.UDP and self.offers_udp)
 
     def dial(self, request: DialRequest, changed: Callable[[int], None]) -> Dial:
+        if self._found.refuses(request.version):
+            raise OSError(errno.ENETUNREACH, "the proxy refuses destinations of this family")
         asked = socks5.request(Command.CONNECT, request.destination, request.port)
 
         def open_one() -> Conversation:
@@ -154,15 +159,15 @@ class Socks5Outbound:
             ready.ask(asked, changed)
             if ready.outcome is not Fault.ENDED:
                 again = None if self._probing.has_ended else open_one
-                return Socks5Dial(ready, self._probing, again=again)
+                return Socks5Dial(ready, self, request.version, again=again)
             ready.abandon()
         conversation = open_one()
         if isinstance(conversation.outcome, Unreached):
             error = conversation.outcome.error
-            self._probing.unreached(error)
+            self.unreached(error)
             raise OSError(error if error in OUR_LACK else errno.ETIMEDOUT, "")
         self._probing.watch(conversation)
-        return Socks5Dial(conversation, self._probing, succeeded=self._ready.want)
+        return Socks5Dial(conversation, self, request.version, succeeded=self._ready.want)
 
     def open_datagrams(self, version: int, source: bytes, ports: Iterator[int]) -> DatagramChannel:  # noqa: ARG002
         server = self.server
@@ -205,15 +210,10 @@ class Socks5Outbound:
 
     @property
     def offers_udp(self) -> bool:
-        return self._proxy.udp and self._tools.loop.now >= self._no_udp_until
+        return self._proxy.udp and not self._found.lacks(ProxyLack.UDP)
 
     def has_no_udp(self) -> None:
-        if self._no_udp_until == float("-inf"):
-            log.warning(
-                "proxy %s carries no UDP: it is refused, and the proxy asked again every %.0f s",
-                *(self._proxy, NO_UDP),
-            )
-        self._no_udp_until = self._tools.loop.now + NO_UDP
+        self._found.add(ProxyLack.UDP)
 
     def talk(
         self,
@@ -249,6 +249,11 @@ class Socks5Outbound:
         ways = {address: self._way.present(address) for address in self._addresses.all}
         return self.up, ways
 
+    @property
+    def found(self) -> Sequence[str]:
+        return self._found.all
+
     def close(self) -> None:
+        self._early.close()
         self._probing.close()
         self._ready.drop_all()

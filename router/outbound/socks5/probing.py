@@ -89,7 +89,7 @@ class Probing:
         if self.fault is None:
             self._go_down(fault.value)
 
-    def ended(self) -> None:
+    def left_unanswered(self) -> None:
         """It has ended a connection in place of a reply."""
         self.has_ended = True
         self.suspect()

@@ -18,7 +18,7 @@ def policy(state: str, interface: str | None, applies: str, *numbers: int) -> di
     why = None if state == "up" else f"interface {interface} is missing"
     members = {
         **{"state": state, "interface": interface, "applies": applies, "path": path},
-        "why_down": why,
+        **{"why_down": why, "server": None, "found": []},
     }
     return members | dict(zip(NUMBERS, numbers, strict=True))
 

@@ -81,7 +81,8 @@ def test_the_documented_members(tmp_path: Path) -> None:
     router.drops.count(Drop.POLICY)
     none = {"packets_out": 0, "bytes_out": 0, "packets_in": 0, "bytes_in": 0, "flows": 0}
     no_path = {"path": None, "why_relayed": None}
-    built_in = {"state": "up", "interface": None, "why_down": None, **no_path}
+    no_proxy: Answer = {"server": None, "found": []}
+    built_in = {"state": "up", "interface": None, "why_down": None, **no_proxy, **no_path}
     assert status_of(router) == {
         "pid": os.getpid(),
         "uptime_s": 12.346,
@@ -91,11 +92,12 @@ def test_the_documented_members(tmp_path: Path) -> None:
             "home": {
                 **{"state": "up", "interface": "eth0", "applies": "home", "flows": 5},
                 **{"packets_out": 2, "bytes_out": 168, "packets_in": 1, "bytes_in": 60},
-                **{"path": "direct", "why_relayed": None, "why_down": None},
+                **{"path": "direct", "why_relayed": None, "why_down": None, **no_proxy},
             },
             "office": {
                 **{"state": "down", "interface": "gone", "applies": "drop", **no_path, **none},
                 "why_down": "gone is not there",
+                **no_proxy,
             },
             "reply": {**built_in, "applies": "reply", **none},
             "drop": {**built_in, "applies": "drop", **none, "packets_out": 1, "bytes_out": 1000},

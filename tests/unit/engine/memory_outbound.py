@@ -136,6 +136,9 @@ class MemoryOutbound:
     def has_lost_address(self, address: bytes) -> bool:
         return not self.owns(address)
 
+    found = ()
+    on_empty_end = None
+
     def describe(self) -> str:
         return self.name
 

@@ -13,7 +13,7 @@ import pytest
 
 from router.outbound.buffers import LEFT_TO_FLOWS, BufferPool, MemoryBuffer
 from router.outbound.descriptors import Descriptors
-from router.outbound.relay import End, Relay
+from router.outbound.relay import End, JudgeEnd, Relay
 from router.platform.base.descriptors import BROKEN, READABLE, WRITABLE
 from router.platform.tcp_socket import reset_on_close
 
@@ -41,7 +41,10 @@ class Bench:
     """client — inner [relay] outer — server."""
 
     def __init__(
-        self, splicing: bool, is_at_mark: Callable[[socket.socket], bool] = lambda _: False
+        self,
+        splicing: bool,
+        is_at_mark: Callable[[socket.socket], bool] = lambda _: False,
+        judge_end: JudgeEnd | None = None,
     ) -> None:
         self.client, self.inner = connection()
         self.outer, self.server = connection()
@@ -50,7 +53,9 @@ class Bench:
         self.descriptors = Descriptors(1000)
         open_pipe = SplicePipe if splicing else None
         self.pool = BufferPool(self.descriptors, open_pipe, is_at_mark)
-        self.relay = Relay(self.inner, self.outer, self.pool, self.ends.append, self.soon.append)
+        self.relay = Relay(
+            *(self.inner, self.outer, self.pool, self.ends.append, self.soon.append, judge_end)
+        )
 
     def turn(self) -> None:
         """As the loop does when all sockets have changed."""
@@ -233,3 +238,40 @@ def test_spare_pipes_stay_in_the_budget_until_the_end(bench: Bench) -> None:
     assert bench.pump(bench.client, bench.server, b"x" * 100_000) == b"x" * 100_000
     bench.pool.close()
     assert bench.descriptors.free == free
+
+
+@pytest.mark.parametrize("splicing", SPLICING)
+@pytest.mark.parametrize("is_reset", [True, False])
+def test_an_end_before_a_byte_waits_for_its_verdict(splicing: bool, is_reset: bool) -> None:
+    judged: list[Callable[[bool], None]] = []
+    bench = Bench(splicing, judge_end=judged.append)
+    bench.client.send(b"hello")
+    bench.server.shutdown(socket.SHUT_WR)
+    bench.turn()
+    bench.turn()
+    assert bench.server.recv(100) == b"hello", "the other direction goes on meanwhile"
+    with pytest.raises(BlockingIOError):
+        bench.client.recv(1)
+    (tell,) = judged
+    tell(is_reset)
+    bench.turn()
+    if is_reset:
+        with pytest.raises(ConnectionResetError):
+            bench.client.recv(1)
+        assert bench.ends == [End.OUTER_BROKE]
+    else:
+        assert bench.client.recv(1) == b""
+        assert not bench.ends
+    bench.close()
+
+
+@pytest.mark.parametrize("splicing", SPLICING)
+def test_an_end_behind_bytes_is_passed_on_at_once(splicing: bool) -> None:
+    bench = Bench(splicing, judge_end=lambda _: pytest.fail("it is no matter of the proxy's"))
+    bench.server.send(b"bye")
+    bench.server.shutdown(socket.SHUT_WR)
+    bench.turn()
+    bench.turn()
+    assert bench.client.recv(100) == b"bye"
+    assert bench.client.recv(1) == b""
+    bench.close()
