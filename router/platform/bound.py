@@ -4,13 +4,8 @@ from __future__ import annotations
 
 import socket
 import sys
-from typing import Final
 
 from router.policy.network import Interface
-
-IP_BOUND_IF: Final = 25
-IPV6_BOUND_IF: Final = 125
-"""netinet/in.h, netinet6/in6.h of xnu."""
 
 
 def bind_to_interface(sock: socket.socket, version: int, interface: Interface) -> None:
@@ -21,7 +16,9 @@ def bind_to_interface(sock: socket.socket, version: int, interface: Interface) -
 
         bind_to_device(sock, interface.name)
         bind_to_source(sock, version, interface)
-    elif version == 4:
-        sock.setsockopt(socket.IPPROTO_IP, IP_BOUND_IF, interface.index)
     else:
-        sock.setsockopt(socket.IPPROTO_IPV6, IPV6_BOUND_IF, interface.index)
+        from router.platform.darwin.constants import IP_BOUND_IF, IPV6_BOUND_IF  # noqa: PLC0415
+
+        level = socket.IPPROTO_IP if version == 4 else socket.IPPROTO_IPV6
+        option = IP_BOUND_IF if version == 4 else IPV6_BOUND_IF
+        sock.setsockopt(level, option, interface.index)
