@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import socket
 import sys
 from collections.abc import Iterator
@@ -115,8 +116,48 @@ def test_a_connection_passes(bed: Testbed, router: Tunrouter, name: str) -> None
     pass_bytes(bed, HOSTS[name])
 
 
+def test_check_tries_proxies_by_their_ways(bed: Testbed, router: Tunrouter) -> None:
+    """By the tunnel, and behind another proxy; the only one that is not there is `brief`, and what
+    is not installed."""
+    command = (PROGRAM, "check", "-c", str(router.rules_file), "--format", "json")
+    problems = json.loads(bed.router.run(*command).stdout)["problems"]
+    found = [each for each in problems if each["code"].startswith("proxy-")]
+    missing = [BRIEF] if SING_BOX_PROGRAM is not None else [BRIEF, SING_BOX]
+    assert [(each["severity"], each["message"]) for each in found] == [
+        ("warning", f"the proxy {V4.gateway}:{port} cannot be reached now: Connection refused")
+        for port in sorted(missing)
+    ]
+
+
+def test_a_proxy_that_stops_in_the_middle(bed: Testbed, router: Tunrouter) -> None:
+    router.wait_until_down("brief")
+    with sockets.listener(bed.far) as listener, ExitStack() as stack:
+        with proxies.microsocks(bed.gw, BRIEF):
+            wait_until(lambda: state(bed, "brief") == "up", "brief to be up")
+            port = sockets.port_of(listener)
+            client = sockets.connected(bed.client, V4, V4.far(BRIEFLY), port)
+            stack.enter_context(client)
+            stack.enter_context(listener.accept()[0])
+        with suppress(ConnectionResetError):
+            assert client.recv(1) == b""
+    with pytest.raises(ConnectionRefusedError):
+        sockets.connected(bed.client, V4, V4.far(BRIEFLY), port)
+    with proxies.microsocks(bed.gw, BRIEF):
+        wait_until(lambda: state(bed, "brief") == "up", "brief to be up again")
+        pass_bytes(bed, BRIEFLY)
+
+
 def test_iperf3_and_curl(bed: Testbed, router: Tunrouter, directory: Path) -> None:
-    server = (sys.executable, "-m", "http.server", str(HTTP), "--directory", str(directory))
+    server = (
+        sys.executable,
+        "-m",
+        "http.server",
+        str(HTTP),
+        "--bind",
+        "::",
+        "--directory",
+        str(directory),
+    )
     (directory / "file").write_bytes(bytes(range(256)) * 4000)
     with (
         proxies.started(bed.far, 5201, "iperf3", "-s"),
@@ -143,10 +184,9 @@ def test_git_and_rsync_over_ssh(bed: Testbed, router: Tunrouter, directory: Path
             url, clone = f"ssh://root@{host}{origin}", str(directory / f"clone{number}")
             bed.client.run(*git, "-c", f"core.sshCommand={ssh}", "clone", "-q", url, clone)
             assert bed.client.run(*git, "-C", clone, "log", "--format=%s").stdout == "first\n"
-        for number, host in enumerate((V4.far(BY_SSH), f"[{V6.far(LOGIN)}]")):
-            copy = str(directory / f"copy{number}")
-            bed.client.run("rsync", "-a", "-e", ssh, f"root@{host}:{origin}/", copy)
-            assert Path(copy, ".git", "HEAD").read_bytes() == (origin / ".git/HEAD").read_bytes()
+        copy = directory / "copy"
+        bed.client.run("rsync", "-a", "-e", ssh, f"root@{V4.far(BY_SSH)}:{origin}/", str(copy))
+        assert (copy / ".git/HEAD").read_bytes() == (origin / ".git/HEAD").read_bytes()
 
 
 def test_a_proxy_that_says_success_before_it_knows(
@@ -163,8 +203,6 @@ def test_a_proxy_that_says_success_before_it_knows(
     clause = "says that it has connected before it knows"
     assert read_status(bed.router)["policies"]["early"]["found"] == [clause]
     assert router.log.count(clause) == 1
-    shown = bed.router.run(PROGRAM, "status").stdout
-    assert f"early: the proxy {V4.gateway}:{SHADOWSOCKS} {clause}\n" in shown
 
 
 @pytest.mark.parametrize("name", ["login", "ssh"])
@@ -183,24 +221,6 @@ def test_many_udp_flows(bed: Testbed, router: Tunrouter) -> None:
     seen = exchange(bed.client, V4.far(LOGIN), sends=[5], sockets=FLOWS)
     assert len(seen.found) == FLOWS
     assert "silence" not in seen.found
-
-
-def test_a_proxy_that_stops_in_the_middle(bed: Testbed, router: Tunrouter) -> None:
-    router.wait_until_down("brief")
-    with sockets.listener(bed.far) as listener, ExitStack() as stack:
-        with proxies.microsocks(bed.gw, BRIEF):
-            wait_until(lambda: state(bed, "brief") == "up", "brief to be up")
-            port = sockets.port_of(listener)
-            client = sockets.connected(bed.client, V4, V4.far(BRIEFLY), port)
-            stack.enter_context(client)
-            stack.enter_context(listener.accept()[0])
-        with suppress(ConnectionResetError):
-            assert client.recv(1) == b""
-    with pytest.raises(ConnectionRefusedError):
-        sockets.connected(bed.client, V4, V4.far(BRIEFLY), port)
-    with proxies.microsocks(bed.gw, BRIEF):
-        wait_until(lambda: state(bed, "brief") == "up", "brief to be up again")
-        pass_bytes(bed, BRIEFLY)
 
 
 @pytest.mark.skipif(SING_BOX_PROGRAM is None, reason="sing-box is optional and not installed")

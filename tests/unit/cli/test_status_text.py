@@ -16,7 +16,7 @@ NUMBERS = ("packets_out", "bytes_out", "packets_in", "bytes_in", "flows")
 def policy(state: str, interface: str | None, applies: str, *numbers: int) -> dict[str, Any]:
     path = "direct" if state == "up" and interface else None
     why = None if state == "up" else f"interface {interface} is missing"
-    members = {
+    members: dict[str, Any] = {
         **{"state": state, "interface": interface, "applies": applies, "path": path},
         **{"why_down": why, "server": None, "found": []},
     }
@@ -107,6 +107,12 @@ def test_only_the_busiest_of_many_rules() -> None:
     text = rendered({**ANSWER, "rules": rules}, io.StringIO())
     assert text.endswith("20 of 100 rules, the busiest; --json has all\n")
     assert busiest([rule(index) for index in range(100)]) == []
+
+
+def test_what_a_proxy_was_found_not_to_do() -> None:
+    home = {**ANSWER["policies"]["home"], "server": "192.0.2.1:1080", "found": ["carries no UDP"]}
+    text = rendered({**ANSWER, "policies": {"home": home}}, io.StringIO())
+    assert "\nhome: the proxy 192.0.2.1:1080 carries no UDP\n" in text
 
 
 def test_drops_that_are_none() -> None:
