@@ -155,6 +155,7 @@ class Dialogue:
         assert self.outcome is LoggedIn.LOGGED_IN, "a dialogue has one request"
         self.outcome = None
         self._output += request
+        self.feed(b"")
 
     def feed(self, data: Bytes) -> None:
         """Take what the proxy has sent."""

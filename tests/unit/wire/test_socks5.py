@@ -40,6 +40,22 @@ def fed(talk: Dialogue, pieces: list[bytes]) -> tuple[object, bytes, bytes]:
     return talk.outcome, sent, talk.rest
 
 
+def asked_later(
+    credentials: Credentials | None, pieces: list[bytes]
+) -> tuple[object, bytes, bytes]:
+    """The same, where the request is made once the login is over."""
+    talk = Dialogue(credentials, b"")
+    sent = talk.take_output()
+    for position, piece in enumerate(pieces):
+        talk.feed(piece)
+        sent += talk.take_output()
+        if talk.outcome is LoggedIn.LOGGED_IN:
+            talk.ask(socks5.request(Command.CONNECT, bytes((192, 0, 2, 1)), 443))
+            outcome, later, rest = fed(talk, pieces[position + 1 :])
+            return outcome, sent + later, rest
+    raise AssertionError("the login is not over")
+
+
 def test_messages_without_login_are_those_of_socksio() -> None:
     client = oracle.SOCKS5Connection()
     client.send(oracle.SOCKS5AuthMethodsRequest([oracle.SOCKS5AuthMethod.NO_AUTH_REQUIRED]))
@@ -104,6 +120,7 @@ def test_any_split_gives_the_same(
     credentials = LOGIN if with_password else None
     whole = fed(dialogue(credentials), [stream])
     assert fed(dialogue(credentials), split(stream, cuts)) == whole
+    assert asked_later(credentials, split(stream, cuts)) == whole
     outcome, _, rest = whole
     if code:
         assert outcome == Reply(code)
