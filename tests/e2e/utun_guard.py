@@ -14,6 +14,7 @@ from router.platform.linux.guard import main
 from router.platform.linux.operations.sockets import SocketOperations
 from router.platform.log import log_to
 from router.platform.privileged.channel import Message
+from router.platform.privileged.handed_over import handed_over
 from tests.unit.darwin.xnu_sockets import XnuSocket
 
 
@@ -22,7 +23,7 @@ def icmp_socket(_operations: SocketOperations, version: int, name: str, index: i
     del name
     sock = XnuSocket(*ICMP[version])
     configure(sock, version, index)
-    return Message(None, [sock.detach()])
+    return handed_over(sock)
 
 
 if __name__ == "__main__":

@@ -5,7 +5,7 @@ from __future__ import annotations
 import errno
 from collections.abc import Mapping
 from dataclasses import replace
-from typing import Final
+from typing import Final, NamedTuple
 
 import pytest
 from hypothesis import example, given, settings
@@ -289,32 +289,65 @@ def test_interfaces_as_they_are(mac: Mac) -> None:
     assert len(routes) == sum(each.version == 4 for each in mac.before)
 
 
-PREFIXES = st.builds(
-    lambda bits, length: (4, bits >> (32 - length) << (32 - length), length),
-    st.integers(0, (1 << 32) - 1),
-    st.sampled_from([1, 2, 7, 8, 9, 24, 31, 32]),
-)
-NEAR = st.builds(  # many that meet
-    lambda bits, length: (4, (10 << 24 | bits) >> (32 - length) << (32 - length), length),
-    st.integers(0, 255),
-    st.sampled_from([8, 24, 25, 30, 31, 32]),
-)
+Prefix = tuple[int, int, int]
+"""Version, first address, length."""
+WIDTH: Final = {4: 32, 6: 128}
+SCOPES: Final = {4: (EN0, EN1, VPN), 6: (EN0, VPN)}
+"""The interfaces that have addresses of a family."""
+MET: Final = {4: 10 << 24, 6: 0xFD08 << 112}
+"""Where the VPN has a split route, and many routes meet."""
 
 
-@settings(max_examples=300, deadline=None)
-@given(
-    wanted=st.lists(PREFIXES | NEAR, max_size=6, unique=True),
-    foreign=st.lists(st.tuples(PREFIXES | NEAR, st.booleans(), st.sampled_from([EN0, EN1, VPN]))),
-    probes=st.lists(st.integers(0, 255), max_size=8),
-)
-def test_what_is_captured_goes_to_the_utun_and_every_outbound_has_its_way(
-    wanted: list[tuple[int, int, int]],
-    foreign: list[tuple[tuple[int, int, int], bool, int]],
-    probes: list[int],
-) -> None:
+def prefix(version: int, address: int, length: int) -> Prefix:
+    shift = WIDTH[version] - length
+    return version, address >> shift << shift, length
+
+
+def anywhere(version: int) -> st.SearchStrategy[Prefix]:
+    """Of IPv6, global unicast."""
+    if version == 4:
+        lengths = [1, 2, 7, 8, 9, 24, 31, 32]
+        return st.builds(
+            prefix, st.just(4), st.integers(0, (1 << 32) - 1), st.sampled_from(lengths)
+        )
+    addresses = st.integers(1 << 125, (1 << 126) - 1)
+    return st.builds(prefix, st.just(6), addresses, st.sampled_from([3, 7, 8, 9, 48, 64, 127, 128]))
+
+
+def near(version: int) -> st.SearchStrategy[Prefix]:
+    lengths = [8, 24, 25, 30, 31, 32] if version == 4 else [16, 32, 64, 120, 121, 126, 127, 128]
+    addresses = st.integers(MET[version], MET[version] + 255)
+    return st.builds(prefix, st.just(version), addresses, st.sampled_from(lengths))
+
+
+class Case(NamedTuple):
+    """wanted: to be captured. foreign: routes of other programs, as host routes or not, by which
+    interface. probes: addresses near."""
+
+    version: int
+    wanted: list[Prefix]
+    foreign: list[tuple[Prefix, bool, int]]
+    probes: list[int]
+
+
+def cases(version: int) -> st.SearchStrategy[Case]:
+    each = anywhere(version) | near(version)
+    return st.builds(
+        Case,
+        st.just(version),
+        st.lists(each, max_size=6, unique=True),
+        st.lists(st.tuples(each, st.booleans(), st.sampled_from(SCOPES[version]))),
+        st.lists(st.integers(0, 255), max_size=8),
+    )
+
+
+@settings(max_examples=400, deadline=None)
+@given(case=st.sampled_from([4, 6]).flatmap(cases))
+def test_what_is_captured_goes_to_the_utun_and_every_outbound_has_its_way(case: Case) -> None:
+    version, wanted, foreign, probes = case
     mac = Mac()
-    for prefix, as_host, index in foreign:
-        each = Key(*prefix, as_host and prefix[2] == 32)
+    for taken, as_host, index in foreign:
+        each = Key(*taken, as_host and taken[2] == WIDTH[version])
         if each not in mac.kernel.table:
             mac.kernel.add(each, index)
     mac.before = dict(mac.kernel.table)
@@ -322,17 +355,17 @@ def test_what_is_captured_goes_to_the_utun_and_every_outbound_has_its_way(
     routes.prepare_interface(read_interfaces(mac.kernel)["utun3"])
     routes.begin_adding([Route(*each, LABEL) for each in wanted])()
     assert mac.before.items() <= mac.kernel.table.items(), "nobody else's route has changed"
-    addresses = [10 << 24 | each for each in probes]
+    addresses = [MET[version] | each for each in probes]
     for _, first, length in wanted:
-        addresses += [first, first | ((1 << (32 - length)) - 1)]
+        addresses += [first, first | ((1 << (WIDTH[version] - length)) - 1)]
     for address in addresses:
-        for scope in (EN0, EN1, VPN):
-            found = mac.kernel.lookup(4, address, scope)
+        for scope in SCOPES[version]:
+            found = mac.kernel.lookup(version, address, scope)
             assert found is not None
             assert found.index == scope
-        found = mac.kernel.lookup(4, address)
+        found = mac.kernel.lookup(version, address)
         assert found is not None
-        assert (found.index == UTUN) is is_captured(mac.before, wanted, address)
+        assert (found.index == UTUN) is is_captured(mac.before, case, address)
     assert routes.reconcile([Route(*each, LABEL) for each in wanted]).restored == []
     mac.end()
     assert mac.kernel.table == {
@@ -340,18 +373,21 @@ def test_what_is_captured_goes_to_the_utun_and_every_outbound_has_its_way(
     }
 
 
-def is_captured(
-    before: Mapping[Key, object], wanted: list[tuple[int, int, int]], address: int
-) -> bool:
+def is_captured(before: Mapping[Key, object], case: Case, address: int) -> bool:
     """What is wanted, unless another program's route is more specific; the obvious way."""
+    version, wanted, _, _ = case
 
     def holds(first: int, length: int) -> bool:
-        return address >> (32 - length) == first >> (32 - length)
+        shift = WIDTH[version] - length
+        return address >> shift == first >> shift
 
     best = max((length for _, first, length in wanted if holds(first, length)), default=-1)
-    if address == int(ADDRESSES[0].ip) or address == int(ADDRESSES[0].ip) + 1:
+    own = next(int(each.ip) for each in ADDRESSES if each.version == version)
+    if address in (own, own + 1):
         return True  # the utun's own
-    others = [each for each in before if each.version == 4 and not each.scope and holds(*each[1:3])]
+    others = [
+        each for each in before if each.version == version and not each.scope and holds(*each[1:3])
+    ]
     if any(each.is_host for each in others):
         return False
     return best >= 0 and all(each.length <= best for each in others)
@@ -362,20 +398,21 @@ def is_captured(
     taken=[((4, 10 << 24, 24), False), ((4, 10 << 24, 25), False)],
 )
 @given(
-    wanted=st.lists(NEAR, max_size=4, unique=True),
-    taken=st.lists(st.tuples(NEAR, st.booleans()), max_size=12),
+    wanted=st.lists(near(4) | near(6), max_size=4, unique=True),
+    taken=st.lists(st.tuples(near(4) | near(6), st.booleans()), max_size=12),
 )
 def test_a_plan_meets_no_other_route_and_captures_nothing_else(
-    wanted: list[tuple[int, int, int]], taken: list[tuple[tuple[int, int, int], bool]]
+    wanted: list[Prefix], taken: list[tuple[Prefix, bool]]
 ) -> None:
-    others = {Target(*each, is_host and each[2] == 32) for each, is_host in taken}
+    others = {Target(*each, is_host and each[2] == WIDTH[each[0]]) for each, is_host in taken}
     plan = plan_routes([Route(*each, LABEL) for each in wanted], others)
     assert not plan.routes.keys() & others
     assert len(plan.routes) <= 2 * len(wanted)
     for each in plan.routes:
-        within = (prefix for prefix in wanted if prefix[2] <= each.length)
         assert any(
-            each.first >> (32 - length) == first >> (32 - length) for _, first, length in within
+            prefix(each.version, each.first, length) == (version, first, length)
+            for version, first, length in wanted
+            if length <= each.length
         )
 
 
