@@ -12,9 +12,11 @@ from itertools import islice
 from typing import Final
 
 from router.engine.carriers import Carriers
-from router.flows import icmp, tcp, udp
+from router.flows import icmp
 from router.flows.flow import Flow
 from router.flows.report import RELAYED, FlowFilter, FlowReport
+from router.flows.tcp import flow as tcp
+from router.flows.udp import flow as udp
 from router.outbound.base import DatagramChannel, Outbound
 
 AT_ONCE: Final = 20

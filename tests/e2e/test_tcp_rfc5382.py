@@ -14,7 +14,7 @@ from functools import partial
 
 import pytest
 
-from router.flows import tcp as flows
+from router.flows.tcp import flow as flows
 from tests.e2e import sockets
 from tests.e2e.capture import Capture
 from tests.e2e.marks import WITH_AND_WITHOUT_OFFLOADS

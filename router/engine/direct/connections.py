@@ -18,7 +18,7 @@ from typing import Final
 from router.config.model import Path, PolicyType
 from router.engine.forwarder import Forwarder
 from router.flows.report import DIRECT, PROTOCOLS, FlowFilter, FlowReport
-from router.flows.udp import flow_key
+from router.flows.udp.flow import flow_key
 from router.outbound.all import Outbounds
 from router.outbound.base import Outbound
 from router.platform.base.connections import Connection

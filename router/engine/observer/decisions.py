@@ -11,7 +11,7 @@ from router.engine.forwarder import Forwarder
 from router.engine.relayed_flows import outside_of
 from router.flows.flow import Flow
 from router.flows.report import DIRECT, RELAYED
-from router.flows.tcp import mirrored
+from router.flows.tcp.flow import mirrored
 from router.flows.trace.decision import FORWARD, REPLY, Decision
 from router.flows.trace.fields import Fields
 from router.outbound.base import Outbound

@@ -22,7 +22,8 @@ from router.engine.tcp import accept
 from router.engine.tcp.accept import Acceptor
 from router.engine.tcp.dial import DESCRIPTORS_EACH, Dialer
 from router.flows.drops import Drop, Drops
-from router.flows.tcp import Flow, FlowTable
+from router.flows.tcp.flow import Flow
+from router.flows.tcp.table import FlowTable
 from router.outbound.base import Outbound
 from router.outbound.buffers import BufferPool
 from router.outbound.descriptors import Descriptors

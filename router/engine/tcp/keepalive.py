@@ -20,7 +20,7 @@ from typing import Final, NamedTuple, Protocol
 
 from router.engine.tun_writer import TunWriter
 from router.flows.nat.rewrite import Rewrite
-from router.flows.tcp import Flow
+from router.flows.tcp.flow import Flow
 from router.outbound.base import Outbound
 from router.outbound.relay import Relay
 from router.platform.base.tcp import TcpSockets

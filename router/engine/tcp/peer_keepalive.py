@@ -17,7 +17,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Final, NamedTuple
 
-from router.flows.tcp import Flow, source_of
+from router.flows.tcp.flow import Flow, source_of
 from router.outbound.base import Outbound
 from router.outbound.relay import Relay
 from router.platform.base.tcp import TcpSockets

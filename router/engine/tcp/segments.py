@@ -29,7 +29,8 @@ from router.engine.tun_writer import TunWriter
 from router.flows.drops import Drop, Drops
 from router.flows.nat.quoted_tcp import quoted_key, translated
 from router.flows.nat.rewrite import Rewrite
-from router.flows.tcp import Flow, FlowTable, State, mirrored
+from router.flows.tcp.flow import Flow, State, mirrored
+from router.flows.tcp.table import FlowTable
 from router.outbound.base import Outbound
 from router.wire import icmp, ip, offload, tcp
 from router.wire.headers import TCP_FLAGS, TCP_SEQUENCE, V4_TOS

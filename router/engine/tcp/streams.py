@@ -29,7 +29,8 @@ from router.engine.tun_writer import TunWriter
 from router.flows.drops import Drop, Drops
 from router.flows.flow import FlowEvents
 from router.flows.tally import Tally
-from router.flows.tcp import Flow, FlowTable, State
+from router.flows.tcp.flow import Flow, State
+from router.flows.tcp.table import FlowTable
 from router.outbound.base import Change, Outbound
 from router.outbound.descriptors import Descriptors
 from router.platform.base.tcp import TcpSockets

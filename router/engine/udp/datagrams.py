@@ -19,7 +19,9 @@ from router.engine.udp.sockets import MappingSockets, OutboundMapping
 from router.flows.drops import Drop, Drops
 from router.flows.nat.quoted import Quote
 from router.flows.tally import Tally
-from router.flows.udp import DatagramTable, Flow, outside_ports
+from router.flows.udp.flow import Flow
+from router.flows.udp.ports import outside_ports
+from router.flows.udp.table import DatagramTable
 from router.outbound.base import DatagramChannel, NatEndpoint, Outbound, source_towards
 from router.platform.base.sockets import NetworkError
 from router.platform.identifications import random_16_bits

@@ -14,7 +14,7 @@ from typing import Final
 from router.engine.tun_writer import TunWriter
 from router.engine.udp.sockets import OutboundMapping
 from router.flows.drops import Drop, Drops
-from router.flows.udp import Flow, Sender, flow_key
+from router.flows.udp.flow import Flow, Sender, flow_key
 from router.outbound.base import DatagramChannel, Outbound
 from router.platform.base.descriptors import Bytes
 from router.platform.base.sockets import Arrived, NetworkError

@@ -15,7 +15,7 @@ from router.engine.refusals import Refusals
 from router.engine.udp.inbound import ErrorQueueResult
 from router.engine.udp.sockets import OutboundMapping
 from router.flows.drops import Drop, Drops
-from router.flows.udp import Flow
+from router.flows.udp.flow import Flow
 from router.outbound.base import DatagramChannel, Outbound
 from router.wire import ip, udp
 from router.wire.icmp import Error

@@ -8,7 +8,7 @@ from __future__ import annotations
 import errno
 from collections.abc import Callable, Iterator
 
-from router.flows.udp import Mapping
+from router.flows.udp.flow import Mapping
 from router.outbound.base import DatagramChannel, Outbound
 from router.outbound.descriptors import Descriptors
 from router.platform.base.descriptors import HasFileno

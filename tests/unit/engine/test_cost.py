@@ -16,9 +16,11 @@ import pytest
 from router.flows.icmp import OUTSIDE_IDS, QueryTable
 from router.flows.reassembly import Reassembler
 from router.flows.tally import Tally
-from router.flows.tcp import ESTABLISHED, FlowTable
+from router.flows.tcp.flow import ESTABLISHED
+from router.flows.tcp.table import FlowTable
 from router.flows.transit import TransitTable
-from router.flows.udp import DatagramTable, outside_ports
+from router.flows.udp.ports import outside_ports
+from router.flows.udp.table import DatagramTable
 from router.wire import ip
 from tests.unit.engine.cost import GROWTH, LITTLE, MUCH, lines_of
 from tests.unit.engine.tcp.cases import segment, tcp_world

@@ -9,8 +9,9 @@ import pytest
 from router.flows.flow import Flow, FlowTable
 from router.flows.icmp import QueryTable
 from router.flows.tally import Tally
-from router.flows.tcp import FlowTable as TcpTable
-from router.flows.udp import DatagramTable, flow_key
+from router.flows.tcp.table import FlowTable as TcpTable
+from router.flows.udp.flow import flow_key
+from router.flows.udp.table import DatagramTable
 from router.wire import ip
 
 SOURCE = {4: b"\x0a\0\0\1", 6: b"\xfd" + bytes(14) + b"\1"}

@@ -9,17 +9,16 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from router.flows.tally import Tally
-from router.flows.tcp import (
-    ALIAS_PORTS,
+from router.flows.tcp.flow import (
     BOTH_FINS,
     ESTABLISHED,
     TIME_WAIT,
     TRANSITORY,
     Flow,
-    FlowTable,
     State,
     mirrored,
 )
+from router.flows.tcp.table import ALIAS_PORTS, FlowTable
 from tests.unit.examples import examples
 
 PEER = bytes([192, 168, 7, 2])

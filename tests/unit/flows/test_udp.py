@@ -8,20 +8,17 @@ from random import Random
 import pytest
 
 from router.flows.tally import Tally
-from router.flows.udp import (
+from router.flows.udp.flow import (
     DNS_IDLE,
     DNS_PORT,
     EXCHANGE_IDLE,
-    FLOW_LIMIT,
     IDLE,
-    MOST_LOOKS,
     MOST_SENDERS,
-    MOST_TRIES,
-    DatagramTable,
     Flow,
     flow_key,
-    outside_ports,
 )
+from router.flows.udp.ports import MOST_LOOKS, MOST_TRIES, outside_ports
+from router.flows.udp.table import FLOW_LIMIT, DatagramTable
 
 A, B = b"\x0a\0\0\1", b"\x0a\0\0\2"
 A6 = b"\xfd" + bytes(14) + b"\1"

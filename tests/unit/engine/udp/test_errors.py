@@ -6,7 +6,7 @@ import errno
 
 import pytest
 
-from router.flows.udp import IDLE
+from router.flows.udp.flow import IDLE
 from router.platform.base.sockets import NetworkError
 from tests.unit.engine.udp.cases import (
     BOTH,

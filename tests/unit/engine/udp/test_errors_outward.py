@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import pytest
 
-from router.flows.udp import IDLE
+from router.flows.udp.flow import IDLE
 from router.platform.base.facts import NetworkPath
 from router.wire import icmp, ip
 from router.wire.icmp import Error

@@ -7,7 +7,7 @@ from ipaddress import ip_address
 
 import pytest
 
-from router.flows.udp import IDLE
+from router.flows.udp.flow import IDLE
 from router.outbound.base import Change
 from tests.unit.engine.udp.cases import (
     BOTH,

@@ -6,7 +6,7 @@ from ipaddress import ip_address
 
 import pytest
 
-from router.flows.udp import IDLE
+from router.flows.udp.flow import IDLE
 from router.wire import icmp, ip
 from router.wire.icmp import Error
 from tests.unit.engine.udp.cases import HOME, datagram, error_in, only_socket

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from router.flows.nat.quoted_tcp import quoted_key, translated
-from router.flows.tcp import mirrored
+from router.flows.tcp.flow import mirrored
 from router.wire import icmp, ip
 from router.wire.icmp import Error
 from tests.unit.wire.packets import IP, TCP, IPv6, decoded
