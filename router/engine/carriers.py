@@ -24,6 +24,7 @@ class Carrier(Protocol):
 
     def __len__(self) -> int: ...
     def expire(self, now: float, most: int) -> bool: ...
+    def shrink(self) -> None: ...
     def forget(self, change: Change) -> None: ...
     def reevaluate(self, reevaluation: Reevaluation) -> Reevaluated: ...
     def flows(self) -> Sequence[Flow[Outbound]]: ...
@@ -48,6 +49,11 @@ class Carriers:
         are more."""
         more = [carrier.expire(now, most) for carrier in self._all.values()]
         return any(more)
+
+    def shrink(self) -> None:
+        """Give back the room that far more flows needed once."""
+        for carrier in self._all.values():
+            carrier.shrink()
 
     def look_after_peers(self, now: float) -> None:
         """See Streams."""

@@ -126,6 +126,16 @@ class Forwarder:
         more = self.carriers.expire(now, most)
         return more or self._fragments.has_due(now)
 
+    @property
+    def held(self) -> int:
+        """Flows, and datagrams of which fragments are missing."""
+        return sum(self.carriers.counts().values()) + len(self._fragments)
+
+    def shrink(self) -> None:
+        """Give back the room that far more of these needed once."""
+        self.carriers.shrink()
+        self._fragments.shrink()
+
     def change(self, config: Config, rules: RuleSet) -> dict[str, Reevaluated]:
         """Apply other rules, and end the flows about which they decide otherwise; what became of
         the flows, by protocol."""

@@ -23,6 +23,7 @@ from router.engine.events import Events
 from router.engine.forwarder import Forwarder
 from router.engine.interface_events import InterfaceEvents
 from router.engine.loop import Loop
+from router.engine.memory import SpareMemory
 from router.engine.observer.observer import Observer
 from router.engine.policy_log import log_policies
 from router.engine.reading import read_all
@@ -110,6 +111,11 @@ class Router:
             del rules  # a reload replaces them, and the former ones are to be freed then
             self._parts.answers.follow(self._config, answered)
             finish_installing()
+            self._memory = SpareMemory(
+                lambda: self.forwarder.held,
+                self.forwarder.shrink,
+                self.system.processes.give_back_memory,
+            )
             self._watch()
             self._interface_events = InterfaceEvents(
                 *(changes, neighbours, self.system.facts, self.system.processes.guard()),
@@ -250,6 +256,7 @@ class Router:
     def _expire(self) -> None:
         self.forwarder.carriers.look_after_peers(self.loop.now)
         report_repeated()
+        self._memory.look(self.loop.now)
         if not self._is_expiring:
             self._expire_some()
         self.system.processes.guard().check()

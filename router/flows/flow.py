@@ -12,6 +12,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from typing import Any, Generic, Protocol, TypeVar
 
+from router.flows.shrinking import shrink
 from router.flows.tally import Tally
 
 OutboundT = TypeVar("OutboundT")
@@ -127,6 +128,10 @@ class FlowTable(ABC, Generic[OutboundT, FlowT]):
     @abstractmethod
     def end(self, flow: FlowT) -> None:
         """End a flow, and what exists only for it."""
+
+    def shrink(self) -> None:
+        """Give back the room that far more flows needed once."""
+        shrink(self.by_inside)
 
     def _insert(self, flow: FlowT) -> None:
         self.by_inside[flow.key] = flow

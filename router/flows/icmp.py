@@ -30,6 +30,7 @@ from router.flows.expiry import EVERY, NEVER, ExpiryQueue
 from router.flows.flow import Flow, FlowTable, OutboundT
 from router.flows.numbers import NONE_LEFT, NumberList
 from router.flows.shares import Shares
+from router.flows.shrinking import shrink
 from router.flows.tally import Tally
 from router.wire.icmp import protocol_of
 
@@ -248,6 +249,11 @@ class QueryTable(FlowTable[OutboundT, Binding[OutboundT]]):
                 self._forget_local_id(mapping.inside_id)
             for outside_id in mapping.outside_ids:
                 self._release(outside_id)
+
+    def shrink(self) -> None:
+        super().shrink()
+        shrink(self._mappings, self._owners, self._local_ids)
+        self.shares.shrink()
 
     def _has_room(self, source: bytes) -> bool:
         return self.shares.admits(source, self.limit - len(self.by_inside))

@@ -24,6 +24,7 @@ from typing import Final
 from router.flows.drops import Drop
 from router.flows.expiry import EVERY
 from router.flows.shares import Shares, source_of
+from router.flows.shrinking import shrink
 from router.wire import ip
 from router.wire.fragments import FRAGMENT_HEADER
 from router.wire.headers import (
@@ -178,6 +179,11 @@ class Reassembler:
         """Whether `expire` has more to drop."""
         oldest = (next(iter(each.values())) for each in self._waiting.values() if each)
         return any(datagram.deadline <= now for datagram in oldest)
+
+    def shrink(self) -> None:
+        """Give back the room that far more of them needed once."""
+        shrink(*self._waiting.values(), self._by_source)
+        self._shares.shrink()
 
     def _begin(self, key: Key, fragment: ip.Packet, now: float) -> _Datagram:
         datagram = _Datagram(now + TIMEOUT[fragment.version])

@@ -25,6 +25,8 @@ from __future__ import annotations
 
 from typing import Final
 
+from router.flows.shrinking import shrink
+
 FEW: Final = 128
 """Flows that any source may hold while there is room: more than a person's programs have at a
 time with one protocol."""
@@ -58,6 +60,10 @@ class Shares:
         """What the source of an address holds."""
         return self._held.get(source_of(address), 0)
 
+    def holds_many(self, address: bytes) -> bool:
+        """Whether the source of an address holds more than any source may."""
+        return self.held_by(address) > self._few
+
     def admits(self, address: bytes, free: int, amount: int = 1) -> bool:
         """Whether the source of an address may hold so much more. free: what is not held, and can
         be had at present."""
@@ -75,6 +81,10 @@ class Shares:
         source = source_of(address)
         self._held[source] = self._held.get(source, 0) + amount
         self.total += amount
+
+    def shrink(self) -> None:
+        """Give back the room of sources that hold nothing any more."""
+        shrink(self._held)
 
     def give_back(self, address: bytes, amount: int = 1) -> None:
         """It holds so much less."""

@@ -114,6 +114,10 @@ class Streams:
         """What is called with a request whose outbound has gone down over it."""
         self._dialer.decide = decide
 
+    def shrink(self) -> None:
+        """See router.engine.carriers."""
+        self._table.shrink()
+
     def __len__(self) -> int:
         return len(self._table)
 

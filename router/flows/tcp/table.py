@@ -13,6 +13,7 @@ from router.flows.flow import OutboundT
 from router.flows.nat.rewrite import Rewrite
 from router.flows.numbers import NONE_LEFT, NumberQueue
 from router.flows.shares import Shares
+from router.flows.shrinking import shrink
 from router.flows.tally import Tally
 from router.flows.tcp.flow import Flow, State, mirrored
 
@@ -166,6 +167,12 @@ class FlowTable(common.FlowTable[OutboundT, Flow[OutboundT]]):
     def has_due(self, now: float) -> bool:
         """Whether `expired` has more to look at."""
         return self._expiry.has_due(now)
+
+    def shrink(self) -> None:
+        super().shrink()
+        shrink(self.rewrites, self._lingering, self._idle)
+        self.shares.shrink()
+        self.half_open.shrink()
 
     def _leave(self, flow: Flow[OutboundT]) -> None:
         """It leaves the states that count."""

@@ -18,6 +18,8 @@ Life of a remote, which ends with all its flows; a mapping ends with its last re
     anything else                  IDLE seconds after the last datagram of either direction
     anything, without an answer,   UNANSWERED_IDLE seconds after the last datagram
     in a crowded table
+    the same, of a source with     EXCHANGE_IDLE seconds after it
+    many flows
 
 Datagrams of both directions keep a remote alive (REQ-6), ICMP errors neither do that nor end
 anything (REQ-12).

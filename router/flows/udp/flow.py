@@ -40,6 +40,8 @@ class HasCrowds(Protocol):
     @property
     def is_crowded(self) -> bool: ...
 
+    def holds_many(self, source: bytes) -> bool: ...
+
 
 class Mapping(Generic[OutboundT, Socket]):
     """One inside endpoint on one outbound. senders: the endpoints admitted so far, by the address
@@ -136,7 +138,9 @@ class Remote(Generic[OutboundT, Socket]):
         if self.last_in < self.began:
             if self._table.is_crowded:
                 return self.last_out + UNANSWERED_IDLE
-            return min(self.last_out + self._idle, now + UNANSWERED_IDLE)
+            holds_many = self._table.holds_many(self.mapping.source)
+            idle = EXCHANGE_IDLE if holds_many else self._idle
+            return min(self.last_out + idle, now + UNANSWERED_IDLE)
         if self.only_dns:
             if self.last_in >= self.last_out:
                 return self.last_in + DNS_IDLE

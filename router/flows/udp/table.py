@@ -10,6 +10,7 @@ from typing import Final, Generic
 from router.flows.expiry import EVERY, ExpiryQueue
 from router.flows.flow import FlowTable, OutboundT
 from router.flows.shares import Shares
+from router.flows.shrinking import shrink
 from router.flows.tally import Tally
 from router.flows.udp.flow import DNS_PORT, Address, Flow, Mapping, Remote, Socket, flow_key
 from router.flows.udp.ports import WELL_KNOWN
@@ -154,6 +155,16 @@ class DatagramTable(FlowTable[OutboundT, Flow[OutboundT, Socket]], Generic[Outbo
         del mapping.remotes[remote.address]
         if not mapping.remotes:
             self._close(mapping)
+
+    def shrink(self) -> None:
+        super().shrink()
+        shrink(self._mappings, *self._by_outside.values())
+        self.flow_shares.shrink()
+        self.mapping_shares.shrink()
+
+    def holds_many(self, source: bytes) -> bool:
+        """Whether a source has more flows than any source may have."""
+        return self.flow_shares.holds_many(source)
 
     def all(self) -> list[Mapping[OutboundT, Socket]]:
         return list(self._mappings.values())

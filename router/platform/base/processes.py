@@ -134,6 +134,11 @@ class Processes(Protocol):
         """Raise the limit of open descriptors as far as is allowed; the new limit."""
         ...
 
+    def give_back_memory(self) -> None:
+        """Have the allocator return what this process has freed to the system, as far as it can;
+        takes a few milliseconds."""
+        ...
+
     def open_descriptors(self) -> int:
         """How many this process has open. Raises OSError."""
         ...

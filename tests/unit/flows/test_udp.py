@@ -7,6 +7,7 @@ from random import Random
 
 import pytest
 
+from router.flows.shares import FEW
 from router.flows.tally import Tally
 from router.flows.udp.flow import (
     DNS_IDLE,
@@ -412,3 +413,20 @@ def test_of_two_outbounds_the_one_of_a_reply_is_found_by_its_port_or_not_at_all(
     assert table.replied_to(FAR, 7, A, 4000) is home
     assert table.replied_to(FAR, 8, A, 4000) is office
     assert table.replied_to(FAR, 9, A, 4000) is None
+
+
+def test_what_is_unanswered_of_a_source_with_many_flows_ends_soon() -> None:
+    """What a flood leaves behind; the answered flows of that source stay."""
+    table = Table(1000)
+    answered = begin(table, port=1)
+    for port in range(2, FEW + 2):
+        begin(table, destination=FARTHER, port=5000 + port)
+    begin(table, source=B)
+    answered.remote.last_in = 1.0
+    answered.remote.last_out = 2.0
+    table.expire(EXCHANGE_IDLE - 1)
+    assert len(table) == FEW + 2
+    table.expire(EXCHANGE_IDLE)
+    assert set(map(len, (table, answered.remote.flows))) == {2, 1}
+    table.expire(IDLE)
+    assert len(table) == 1
