@@ -10,6 +10,7 @@ be forwarded, the router's own address, the rules, hops left, room in the table.
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Final
 
 from router.config.model import Config
 from router.engine.admissions import Admissions
@@ -36,6 +37,8 @@ from router.policy.match.table import RuleSet
 from router.wire import icmp, ip
 from router.wire.icmp import Error
 
+FLOW_BYTES: Final = 2048
+"""Of memory that a flow takes, more or less."""
 Begin = Callable[[ip.Packet, float], None]
 
 
@@ -128,8 +131,8 @@ class Forwarder:
 
     @property
     def held(self) -> int:
-        """Flows, and datagrams of which fragments are missing."""
-        return sum(self.carriers.counts().values()) + len(self._fragments)
+        """Flows, and as many as take the memory of fragments."""
+        return sum(self.carriers.counts().values()) + self._fragments.held // FLOW_BYTES
 
     def shrink(self) -> None:
         """Give back the room that far more of these needed once."""

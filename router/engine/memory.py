@@ -14,14 +14,14 @@ from collections.abc import Callable
 from typing import Final
 
 MUCH: Final = 500
-"""Held things (flows, datagrams of which fragments are missing), 1 MB or so: not worth it below."""
+"""Held flows, 1 MB or so: not worth it below."""
 PART: Final = 4
 INTERVAL: Final = 5.0
 """Seconds."""
 
 
 class SpareMemory:
-    """held: how many things are. shrink: gives back the room of tables; give_back: what the
+    """held: how many flows are. shrink: gives back the room of tables; give_back: what the
     allocator keeps."""
 
     def __init__(
