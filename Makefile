@@ -38,7 +38,7 @@ AS_ROOT := scripts/as-root
 ROOTLESS_BENCHES := $(basename $(notdir $(wildcard bench/load_rules.py bench/lookup.py bench/watch.py)))
 
 .PHONY: help run check e2e macos test test-lowest test-newest fuzz faults soak bench lock packages \
-    screenshots dist clean
+    screenshots dist docs clean
 
 help:
 	@echo 'make run     make the virtual environment, install, and start the router on $(RULES)'
@@ -57,6 +57,7 @@ help:
 	@echo 'make screenshots'
 	@echo '             take the pictures of the web page and of top in docs/images; installs Chromium'
 	@echo 'make dist    build the sdist, and the wheel from it, in dist/; fetches nothing'
+	@echo 'make docs    build the documentation in build/site, and check its links'
 	@echo 'make lock    renew requirements/*.lock, the versions and hashes that are installed'
 	@echo 'make clean   remove the virtual environment and what the tools cached'
 
@@ -138,6 +139,10 @@ screenshots: $(VENV)/test.stamp packages
 
 dist: $(VENV)/run.stamp
 	@scripts/make-dist $(PYTHON) dist
+
+docs: $(VENV)/test.stamp
+	$(PYTHON) scripts/rules_reference.py
+	NO_MKDOCS_2_WARNING=1 $(PYTHON) -m mkdocs build --quiet --strict
 
 ifeq ($(SYSTEM),Darwin)
 packages:

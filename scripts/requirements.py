@@ -2,7 +2,7 @@
 
 Usage: requirements.py run|test|lock [--lowest]
   run         to build and to run, with every extra that a user can ask for
-  test        that, and what the tests and the static checks need
+  test        that, and what the documentation, the tests and the static checks need
   lock        that of run, and what renews the locks
   --lowest    each pinned to its lower bound
 
@@ -19,6 +19,8 @@ from pathlib import Path
 from typing import Any
 
 USER_EXTRAS = ("trace", "web")
+PURPOSES = {"run": (), "test": ("docs", "test"), "lock": ("lock",)}
+"""The extras that each one needs besides."""
 PROJECT = Path(__file__).parent.parent / "pyproject.toml"
 REQUIREMENT = re.compile(r"(?P<name>[A-Za-z0-9][A-Za-z0-9._-]*)>=(?P<version>[0-9]+(\.[0-9]+)*)")
 
@@ -28,7 +30,7 @@ def requirements(tables: dict[str, Any], purpose: str) -> list[str]:
     project = tables["project"]
     extras = project["optional-dependencies"]
     found: list[str] = [*tables["build-system"]["requires"], *project["dependencies"]]
-    for extra in (*USER_EXTRAS, *([] if purpose == "run" else [purpose])):
+    for extra in (*USER_EXTRAS, *PURPOSES[purpose]):
         found += extras[extra]
     for requirement in found:
         if not REQUIREMENT.fullmatch(requirement):

@@ -10,6 +10,7 @@ from router.config.model import Config, Policy
 from router.engine.reload.compiled import Report
 from router.engine.reload.reevaluate import Reevaluated
 from router.engine.routes.installed import RouteChanges
+from router.policy.findings.wording import plural
 
 
 class PolicyChanges(NamedTuple):
@@ -77,7 +78,7 @@ class Outcome(NamedTuple):
         ]
         return "; ".join(
             [
-                f"reloaded: {self.rules} rules",
+                f"reloaded: {self.rules} {plural(self.rules, 'rule', 'rules')}",
                 f"flows kept: {kept}",
                 f"flows ended: {ended}",
                 f"routes added: {self.routes.added}",

@@ -173,7 +173,7 @@ def test_a_good_file_is_applied(bench: Bench) -> None:
     assert outcome.as_json() == {
         "reloaded": True,
         "problems": outcome.problems.text,
-        "summary": "reloaded: 1 rules; flows kept: 0; flows ended: 1 (1 icmp); "
+        "summary": "reloaded: 1 rule; flows kept: 0; flows ended: 1 (1 icmp); "
         "routes added: 1; routes removed: 1",
         "rules": 1,
         "flows": {
