@@ -14,7 +14,7 @@ E2E_JOBS ?= 4
 unexport PYTHONDONTWRITEBYTECODE
 
 # What only Linux runs: macOS has other constants.
-LINUX_ONLY := ^(router/platform/linux|tests/unit/platform)/
+LINUX_ONLY := ^(router/platform/linux|tests/unit/platform|tests/e2e)/|^bench/scapy_loop
 
 # On a Mac the unit tests are those that import nothing of Linux (tests/unit/conftest.py), and what
 # is tried there takes the place of the end-to-end tests; nothing is installed but Python packages.
@@ -71,7 +71,7 @@ define CHECK
 $(PYTHON) -m ruff check .
 $(PYTHON) -m ruff format --check .
 $(MYPY)/linux --platform linux & linux=$$!; \
-    $(MYPY)/darwin --platform darwin --exclude '$(LINUX_ONLY)' router tests/unit tests/macos; darwin=$$?; \
+    $(MYPY)/darwin --platform darwin --exclude '$(LINUX_ONLY)'; darwin=$$?; \
     wait $$linux && test $$darwin -eq 0
 $(PYTHON) -m pytest -n 2 $(UNIT_TESTS) $(PYTEST_ARGS)
 endef
