@@ -97,7 +97,7 @@ def started(*command: str, ready: str, log: Path | None = None) -> Iterator[subp
 
 
 def pings(host: str, *options: str) -> bool:
-    """Whether one of three is answered."""
+    """Whether all of three are answered."""
     return " 0.0% packet loss" in run("ping", "-n", "-c", "3", *options, host, check=False)
 
 
