@@ -208,7 +208,7 @@ def verdict(measured: dict[str, Measured]) -> bool:
         if theirs:
             ratio = connects / max(one.per_second(way) for one in theirs)
             passed &= required(f"{what} the others'", ratio, at_least=MIN_OF_OTHERS)
-    for name in WHERE_INSTALLED.difference(name.split()[0] for name in others):
+    for name in sorted(WHERE_INSTALLED.difference(name.split()[0] for name in others)):
         print(f"not measured: {name}, which is not installed")
     for direction in STREAMS:
         rate = ours.rate(direction)
