@@ -7,6 +7,7 @@ which arrive at raw ICMP sockets alone, are held to the tests of those that have
 from __future__ import annotations
 
 import hashlib
+import json
 import os
 import random
 import signal
@@ -19,6 +20,10 @@ import pytest
 from tests.e2e import ping
 from tests.e2e.hops import hops
 from tests.e2e.snapshot import state
+from tests.e2e.test_tcp_programs import (
+    IPERF_LEAST,
+    iperf,  # noqa: F401 - a fixture
+)
 from tests.e2e.test_udp_errors import (
     fast_neighbour_failure,  # noqa: F401 - a fixture
     test_a_closed_port_refuses_at_once,  # noqa: F401 - here too
@@ -39,7 +44,6 @@ pytestmark = pytest.mark.usefixtures("udp_servers", "router")
 HTTP_PORT = 8081
 DOWNLOAD = 4 << 20
 SIZES = [0, 1, 1400, 8000, 65507]
-FLOWS = 100
 HOSTS = pytest.mark.parametrize("host", [HOME, OFFICE], ids=["home", "office"])
 
 
@@ -126,6 +130,17 @@ def test_curl(bed: Testbed, family: Family, host: int, file: str, tmp_path: Path
     bed.client.run("curl", "-sS", "--fail", "-o", str(got), url, timeout=120)
     with got.open("rb") as opened:
         assert hashlib.file_digest(opened, "sha256").hexdigest() == file
+
+
+@pytest.mark.usefixtures("iperf")
+def test_iperf3(bed: Testbed, family: Family) -> None:
+    """Both ways at once, at a limited rate."""
+    options = ("--bidir", "-P", "4", "-b", "20M", "-t", "1")
+    done = bed.client.run("iperf3", "-J", "-c", family.far(OFFICE), *options, timeout=60)
+    found = json.loads(done.stdout)
+    assert "error" not in found, found["error"]
+    ends = "sum_sent", "sum_received", "sum_sent_bidir_reverse", "sum_received_bidir_reverse"
+    assert min(found["end"][each]["bytes"] for each in ends) >= IPERF_LEAST
 
 
 def test_a_refused_connection(bed: Testbed, family: Family) -> None:

@@ -1,7 +1,7 @@
 """Raw ICMP sockets of an outbound: bound to its interface, with buffers.
 
 IP_BOUND_IF chooses the interface of what is sent; xnu delivers what has arrived by any, and
-everything but echo requests to this machine, so nothing here depends on identifiers.
+everything but echo requests to this machine: `raw_icmp` passes over what is for others.
 """
 
 from __future__ import annotations

@@ -17,6 +17,7 @@ from struct import Struct
 from typing import Any, Final
 
 from router.platform.darwin.arrival import SPACE, interface_of
+from router.platform.darwin.echo_ids import is_of_others
 from router.wire import icmp
 from router.wire.headers import ICMP_HEADER, V4_FRAGMENT, V4_TOTAL_LENGTH
 
@@ -24,8 +25,8 @@ LITTLE: Final = Struct("<H")
 BIG: Final = Struct("!H")
 V4_HEADER: Final = 20
 MOST: Final = 64
-"""Packets of other interfaces that are passed over at a time."""
-NONE_OF_OURS: Final = "what has arrived came by other interfaces"
+"""Packets of other interfaces and programs that are passed over at a time."""
+NONE_OF_OURS: Final = "what has arrived is for others"
 SOURCE_QUENCH: Final = 4
 SWAPPED_CODES: Final = {
     icmp.UNREACHABLE: range(16),
@@ -63,34 +64,40 @@ class RawIcmpSocket(socket.socket):
     """A raw ICMP socket of IPv4 as `icmp_socket` opens it, whose packets are as on the wire.
 
     interface: the index of the one that it is bound to, which holds for what it sends alone: the
-    kernel delivers what has arrived by any.
+    kernel delivers what has arrived by any. echo_ids: of the queries whose answers it is for.
     """
 
     interface = 0
+    echo_ids = range(1 << 16)
 
     def sendto(self, packet: Any, *address: Any) -> int:
         return super().sendto(as_to_be_sent(packet), *address)
 
     def recv(self, size: int, flags: int = 0) -> bytes:
-        """The next packet that has arrived by the interface, of a bounded number."""
+        """The next packet that is for it, of a bounded number."""
         for _ in range(MOST):
             packet, ancillary, _, _ = super().recvmsg(size, SPACE[4], flags)
-            if interface_of(ancillary) == self.interface:
-                return as_on_the_wire(packet)
+            if interface_of(ancillary) != self.interface:
+                continue
+            packet = as_on_the_wire(packet)
+            message = packet[(packet[0] & 0x0F) * 4 :] if packet else b""
+            if not is_of_others(4, message, self.echo_ids):
+                return packet
         raise BlockingIOError(errno.EAGAIN, NONE_OF_OURS)
 
 
 class RawIcmpv6Socket(socket.socket):
-    """A raw ICMPv6 socket, of whose messages those alone are received that have arrived by the
-    interface; else as the other."""
+    """A raw ICMPv6 socket, as the other."""
 
     interface = 0
+    echo_ids = range(1 << 16)
 
     def recvmsg(self, size: int, ancillary_size: int = 0, flags: int = 0) -> Any:
-        """The next message, with a control message more; of a bounded number."""
+        """The next message that is for it, of a bounded number; with a control message more."""
         for _ in range(MOST):
             received = super().recvmsg(size, ancillary_size + SPACE[6], flags)
-            if interface_of(received[1]) == self.interface:
+            is_ours = interface_of(received[1]) == self.interface
+            if is_ours and not is_of_others(6, received[0], self.echo_ids):
                 return received
         raise BlockingIOError(errno.EAGAIN, NONE_OF_OURS)
 

@@ -48,14 +48,12 @@ class DarwinSockets:
         self._open_socket = open_socket
 
     def icmp_socket(self, version: int, interface: Interface, echo_ids: range) -> socket.socket:
-        """Every ICMP message but requests that has arrived by the interface, whatever `echo_ids`;
-        errors about all that this machine has sent by it, too."""
-        del echo_ids
         opened = self._guard.open_socket(
             "icmp_socket", version=version, name=interface.name, index=interface.index
         )
         sock = self.raw_kinds[version](*ICMP[version], fileno=opened.detach())
         sock.interface = interface.index
+        sock.echo_ids = echo_ids
         return sock
 
     def udp_socket(

@@ -10,6 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from router.platform.darwin.echo_ids import is_of_others
 from router.platform.darwin.icmp6_filter import passing
 from router.platform.darwin.icmp_socket import configure
 from router.platform.darwin.raw_icmp import RawIcmpSocket, as_on_the_wire, as_to_be_sent
@@ -123,6 +124,34 @@ def test_the_options_of_a_raw_socket(
     assert not sock.blocks
 
 
+@pytest.mark.parametrize("version", [4, 6])
+def test_what_is_about_queries_of_other_programs(version: int) -> None:
+    """An answer, and an error that quotes a query; errors about anything else are left."""
+    ids = range(0x8000, 0x10000)
+    answer = {4: 0, 6: 129}[version]
+    exceeded = {4: 11, 6: 3}[version]
+    query = bytes([8 if version == 4 else 128, 0, 0, 0])
+    header = {
+        4: bytes.fromhex("4600 0054 0000 0000 40 01 0000 c0a80107 c6336401 00000000"),
+        6: bytes.fromhex("6000 0000 0010 3a 40") + bytes(32),
+    }[version]
+    for number in (0, 7, 0x7FFF, 0x8000, 0xFFFF):
+        identifier = number.to_bytes(2, "big") + bytes(2)
+        for message in (
+            bytes([answer, 0, 0, 0]) + identifier,
+            bytes([exceeded]) + bytes(7) + header + query + identifier,
+        ):
+            assert is_of_others(version, message, ids) is (number < 0x8000)
+    at = {4: 9, 6: 6}[version]
+    about_udp = header[:at] + b"\x11" + header[at + 1 :]
+    assert not is_of_others(version, bytes([exceeded]) + bytes(7) + about_udp + bytes(8), ids)
+
+
+@given(version=st.sampled_from([4, 6]), message=st.binary(max_size=80))
+def test_a_message_of_any_bytes(version: int, message: bytes) -> None:
+    assert not is_of_others(version, message, range(1 << 16))
+
+
 class Arriving(socket.socket):
     """A socket whose packets arrive by interfaces, as xnu delivers them."""
 
@@ -143,10 +172,11 @@ def test_what_has_arrived_by_another_interface_is_discarded() -> None:
     sock = Both(ours.family, ours.type, ours.proto, fileno=ours.detach())
     with kernel, sock:
         sock.setblocking(False)
-        sock.interface = 4
+        sock.interface, sock.echo_ids = 4, range(1, 2)
         for index in (5, 0, 4):
             kernel.send(bytes([index]) + bytes.fromhex(REPLY_DELIVERED))
         kernel.send(b"\5" + bytes.fromhex(DF_DELIVERED))
+        kernel.send(b"\4" + bytes.fromhex(REPLY_DELIVERED.replace("0001 0002", "0007 0002")))
         assert sock.recv(2000) == bytes.fromhex(REPLY)
         with pytest.raises(BlockingIOError):
             sock.recv(2000)
