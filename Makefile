@@ -38,7 +38,7 @@ AS_ROOT := scripts/as-root
 ROOTLESS_BENCHES := $(basename $(notdir $(wildcard bench/load_rules.py bench/lookup.py bench/watch.py)))
 
 .PHONY: help run check e2e macos test test-lowest test-newest fuzz faults soak bench lock packages \
-    screenshots dist docs clean
+    screenshots dist deb man docs clean
 
 help:
 	@echo 'make run     make the virtual environment, install, and start the router on $(RULES)'
@@ -58,6 +58,8 @@ help:
 	@echo '             take the pictures of the web page and of top in docs/images; installs Chromium'
 	@echo 'make dist    build the sdist, and the wheel from it, in dist/; fetches nothing'
 	@echo 'make docs    build the documentation in build/site, and check its links'
+	@echo 'make deb     build the Debian package in dist/, with the libraries that are installed here'
+	@echo 'make man     write the manual pages to build/man'
 	@echo 'make lock    renew requirements/*.lock, the versions and hashes that are installed'
 	@echo 'make clean   remove the virtual environment and what the tools cached'
 
@@ -141,8 +143,14 @@ dist: $(VENV)/run.stamp
 	@scripts/make-dist $(PYTHON) dist
 
 docs: $(VENV)/test.stamp
-	$(PYTHON) scripts/rules_reference.py
+	$(PYTHON) -m scripts.rules
 	NO_MKDOCS_2_WARNING=1 $(PYTHON) -m mkdocs build --quiet --strict
+
+deb: $(VENV)/run.stamp
+	@$(PYTHON) -m scripts.deb dist
+
+man: $(VENV)/run.stamp
+	@$(PYTHON) -m scripts.manual build/man
 
 ifeq ($(SYSTEM),Darwin)
 packages:

@@ -55,7 +55,7 @@ def parser() -> Parser:
     selftest.add_argument(
         "-c", "--config", type=values.path, metavar="FILE", help="check its policies and rules too"
     )
-    selftest.add_argument("--json", action="store_true")
+    selftest.add_argument("--json", action="store_true", help="print JSON")
     selftest.set_defaults(command=dispatch.selftest)
     _add_completion(commands, made)
     schema = commands.add_parser("schema", help="print the JSON Schema of rules files, for editors")
@@ -112,7 +112,9 @@ def _add_run(commands: _Commands[Parser]) -> None:
         default="info",
         help="the least that is logged (default: info)",
     )
-    run.add_argument("--log-format", choices=LOG_FORMATS, default="text")
+    run.add_argument(
+        "--log-format", choices=LOG_FORMATS, default="text", help="lines of text, or objects"
+    )
     run.set_defaults(command=dispatch.run)
 
 
@@ -121,7 +123,12 @@ def _add_check(commands: _Commands[Parser]) -> None:
         "check", help="show all problems with the rules, then what run would install"
     )
     _add_rules_file(check)
-    check.add_argument("--format", choices=("text", "json", "github"), default="text")
+    check.add_argument(
+        "--format",
+        choices=("text", "json", "github"),
+        default="text",
+        help="text, an object, or annotations of GitHub",
+    )
     check.add_argument("--strict", action="store_true", help="fail for warnings as well")
     check.set_defaults(command=dispatch.check)
 
@@ -132,7 +139,7 @@ def _add_explain(commands: _Commands[Parser]) -> None:
     )
     explain.add_argument("destination", metavar="DEST", nargs="?", help="an address or a host name")
     _add_rules_file(explain)
-    explain.add_argument("--protocol", choices=PROTOCOLS)
+    explain.add_argument("--protocol", choices=PROTOCOLS, help="the protocol of the packets")
     explain.add_argument("--port", type=values.port, metavar="N", help="the destination port")
     explain.add_argument(
         "--pcap",
@@ -140,7 +147,7 @@ def _add_explain(commands: _Commands[Parser]) -> None:
         metavar="FILE",
         help="each conversation in a file of packets instead",
     )
-    explain.add_argument("--json", action="store_true")
+    explain.add_argument("--json", action="store_true", help="print JSON")
     explain.set_defaults(command=partial(dispatch.explain, explain))
 
 
@@ -148,7 +155,7 @@ def _add_status(commands: _Commands[Parser]) -> None:
     status = commands.add_parser(
         "status", help="show what the running router does: policies, rules, drops (needs root)"
     )
-    status.add_argument("--json", action="store_true")
+    status.add_argument("--json", action="store_true", help="print JSON")
     _add_tun(status)
     status.set_defaults(command=dispatch.status)
 
@@ -165,7 +172,7 @@ def _add_flows(commands: _Commands[Parser]) -> None:
     flows.add_argument(
         "--sort", choices=FLOW_ORDERS, default="bytes", help="largest first (default: bytes)"
     )
-    flows.add_argument("--json", action="store_true")
+    flows.add_argument("--json", action="store_true", help="print JSON")
     _add_tun(flows)
     flows.set_defaults(command=dispatch.flows)
 
@@ -222,7 +229,7 @@ def _add_reload(commands: _Commands[Parser]) -> None:
     reload = commands.add_parser(
         "reload", help="have the running router read its rules again (needs root)"
     )
-    reload.add_argument("--json", action="store_true")
+    reload.add_argument("--json", action="store_true", help="print JSON")
     _add_tun(reload)
     reload.set_defaults(command=dispatch.reload)
 

@@ -29,7 +29,7 @@ def test_it_builds_and_fetches_nothing_from_other_hosts(tmp_path: Path) -> None:
 
 def test_the_reference_is_that_of_the_schema() -> None:
     checked = subprocess.run(
-        [sys.executable, "scripts/rules_reference.py", "--check"],
+        [sys.executable, "-m", "scripts.rules", "--check"],
         cwd=ROOT,
         check=False,
         capture_output=True,
