@@ -34,6 +34,9 @@ PROPERTIES := tests/unit/config tests/unit/wire tests/unit/flows \
     tests/unit/engine/direct/test_any_packet.py tests/unit/platform/test_prefix_records.py \
     tests/unit/platform/test_leftovers.py
 
+# What checks the accessibility of the page: axe-core, by npm, as tests/web/package-lock.json names it.
+AXE := tests/web/node_modules/.package-lock.json
+
 AS_ROOT := scripts/as-root
 ROOTLESS_BENCHES := $(basename $(notdir $(wildcard bench/load_rules.py bench/lookup.py bench/watch.py)))
 
@@ -89,7 +92,7 @@ test-lowest test-newest: test-%:
 test-lowest: PYTHON := .venv-lowest/bin/python
 test-newest: PYTHON := .venv-newest/bin/python
 
-e2e: $(VENV)/test.stamp packages
+e2e: $(VENV)/test.stamp packages $(AXE)
 	$(AS_ROOT) $(PYTHON) -m pytest -p no:cacheprovider -n $(E2E_JOBS) \
 	    --dist loadfile --no-loadscope-reorder tests/e2e $(PYTEST_ARGS)
 
@@ -163,9 +166,15 @@ endif
 lock:
 	@scripts/renew-locks
 
+# A machine with the Node.js of another source has npm, and cannot have Debian's.
+$(AXE): tests/web/package-lock.json
+	@command -v npm >/dev/null || scripts/install-debian-packages npm
+	npm ci --prefix tests/web --ignore-scripts --no-audit --no-fund --silent
+	@touch $@
+
 clean:
 	rm -rf $(VENV) .venv-lock .venv-lowest .venv-newest build dist *.egg-info
-	rm -rf .mypy_cache .pytest_cache .ruff_cache .hypothesis
+	rm -rf tests/web/node_modules .mypy_cache .pytest_cache .ruff_cache .hypothesis
 	find router tests bench -name __pycache__ -type d -prune -exec rm -rf {} +
 
 # Installed anew whenever pyproject.toml or a lock changes; the source itself is used in place.

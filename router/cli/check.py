@@ -14,6 +14,7 @@ from router.config.model import Config
 from router.config.problems import Problem, Severity
 from router.config.reading import out_of_memory
 from router.control.client import NoAnswerError, find_router, request
+from router.control.web.installed import lacking_packages
 from router.platform import present_network
 from router.platform.base.errors import PlatformError
 from router.platform.proxies import proxy_faults, with_addresses
@@ -51,6 +52,7 @@ def _report(given: Path | None) -> Report:
     wanted = wanted_interfaces(config) if config else frozenset()
     try:
         network = present_network(user, sources_of=wanted)
+        network = replace(network, lacking_for_web=lacking_packages())
         return inspect(loaded, _with_proxies(network, config) if config else network)
     except MemoryError:
         raise RulesFileUnreadable(out_of_memory()) from None

@@ -72,7 +72,7 @@ def cleanup(_options: argparse.Namespace) -> int:
 def status(options: argparse.Namespace) -> int:
     from router.cli.status import status as carry_out  # noqa: PLC0415
 
-    return carry_out(options.tun, as_json=options.json)
+    return carry_out(options.tun, options.require or (), as_json=options.json)
 
 
 def flows(options: argparse.Namespace) -> int:

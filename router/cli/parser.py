@@ -156,6 +156,12 @@ def _add_status(commands: _Commands[Parser]) -> None:
         "status", help="show what the running router does: policies, rules, drops (needs root)"
     )
     status.add_argument("--json", action="store_true", help="print JSON")
+    status.add_argument(
+        "--require",
+        nargs="+",
+        metavar="POLICY",
+        help="exit with 1 if one of these policies is down",
+    )
     _add_tun(status)
     status.set_defaults(command=dispatch.status)
 

@@ -53,7 +53,8 @@ def trace(
         tree = parse(text)
         summary = scapy_summary()
     except BadFilterError as error:
-        return _failed(str(error))
+        _say(str(error))
+        return exits.BAD_RULES
     except ImportError:
         return _failed(NEEDS_SCAPY)
     request = {"command": "trace", "version": 2, "filter": text}

@@ -157,7 +157,7 @@ class Forwarder:
             except NotOpenYet as missing:
                 self._hold(packet, missing)
         if self.observer is not None:
-            self.observer.settle()
+            self.observer.settle(now)
         return self.admissions.has_waiting
 
     def _hold(self, packet: ip.Packet, missing: NotOpenYet) -> None:

@@ -91,7 +91,7 @@ class HeldPackets(Generic[AnswerT]):
             except NotOpenYet as missing:
                 self.not_open(packet, missing)
         if observer is not None:
-            observer.settle()
+            observer.settle(self._loop.now)
 
     def _set_timer(self, delay: float) -> None:
         if not self._has_timer:

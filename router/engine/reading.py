@@ -37,6 +37,16 @@ V6_KEY: Final = slice(AT_V6_ADDRESSES, AT_V6_ADDRESSES + 32 + PORTS)
 def receive_all(forwarder: Forwarder, channel: QueryChannel, budget: int, now: float) -> None:
     """Deliver what a channel has received, `budget` packets at most."""
     observer = forwarder.observer
+    if observer is None:
+        _receive_all(forwarder, channel, budget, now)
+        return
+    observer.settle(now)
+    _receive_all(forwarder, channel, budget, now)
+    observer.settle(now)
+
+
+def _receive_all(forwarder: Forwarder, channel: QueryChannel, budget: int, now: float) -> None:
+    observer = forwarder.observer
     for _ in range(budget):
         try:
             packet = channel.receive()
@@ -128,7 +138,7 @@ def _read_queue(
         direct.flush(now)
         datagrams.flush(now)
         if observer is not None:
-            observer.settle()
+            observer.settle(now)
 
 
 def _is_held_off(forwarder: Forwarder, frame: bytearray, now: float) -> bool:

@@ -168,6 +168,8 @@ class Network:
     """One clause for each thing that could not be read, and why."""
     missing_users: frozenset[str] = frozenset()
     """Accounts that the rules file names and that the system does not have."""
+    lacking_for_web: tuple[str, ...] = ()
+    """The Python packages that the web process needs and that are not installed."""
     readable: bool = True
     """Whether interfaces and routes are known at all."""
     default_holders: Mapping[int, str | None] = field(default_factory=dict)

@@ -70,7 +70,7 @@ def test_another_user_is_refused(bed: Testbed) -> None:
             os._exit(sock.connect_ex(path))
 
     assert as_nobody(bed.router, connect)[0] == errno.EACCES
-    code, printed = as_nobody(bed.router, lambda: os._exit(status(None, as_json=False)))
+    code, printed = as_nobody(bed.router, lambda: os._exit(status(None, (), as_json=False)))
     assert (code, printed) == (
         1,
         "tunrouter status: only root may use the control socket: put sudo before the command "

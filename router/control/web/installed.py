@@ -12,9 +12,14 @@ NEEDED: Final = ("starlette", "uvicorn", "prometheus_client")
 NOT_INSTALLED: Final = "the web page needs {}, which {} not installed: pip install 'tunrouter[web]'"
 
 
+def lacking_packages() -> tuple[str, ...]:
+    """Those of NEEDED that are not installed, as pip names them. Imports nothing."""
+    return tuple(name.replace("_", "-") for name in NEEDED if find_spec(name) is None)
+
+
 def not_installed() -> str | None:
-    """What lacks, in one sentence; None if nothing does. Imports nothing."""
-    lacking = [name.replace("_", "-") for name in NEEDED if find_spec(name) is None]
+    """What lacks, in one sentence; None if nothing does."""
+    lacking = lacking_packages()
     if not lacking:
         return None
     return NOT_INSTALLED.format(" and ".join(lacking), "is" if len(lacking) == 1 else "are")

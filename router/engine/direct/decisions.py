@@ -42,6 +42,7 @@ class Direct:
     """Decides about packets whose source is one of `owns`.
 
     obstacle_of: why nothing may begin to leave directly by an interface; None if it may.
+    forgotten: called by `forget`; None unless packets are traced.
     """
 
     def __init__(
@@ -65,6 +66,7 @@ class Direct:
         self._former: set[Hashable] = set()
         self._former_udp: set[Hashable] = set()
         self._relayed: OrderedDict[Hashable, None] = OrderedDict()
+        self.forgotten: Callable[[], None] | None = None
 
     def take(
         self,
@@ -120,6 +122,8 @@ class Direct:
 
     def forget(self) -> None:
         """Rules, outbounds or addresses may have changed: decide again about everything."""
+        if self.forgotten is not None:
+            self.forgotten()
         known = self._path.forget()
         self._path.distinguish(by_both_ports=self.translated.are_possible())
         for former in (self._former, self._former_udp):

@@ -6,18 +6,24 @@ in the same round of the loop in which it was decided on.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from typing import Final
+
 from router.config.model import PolicyType
 from router.engine.forwarder import Forwarder
 from router.engine.relayed_flows import outside_of
+from router.flows.drops import Drop
 from router.flows.flow import Flow
 from router.flows.report import DIRECT, RELAYED
 from router.flows.tcp.flow import mirrored
-from router.flows.trace.decision import FORWARD, REPLY, Decision
-from router.flows.trace.fields import Fields
+from router.flows.trace.decision import DROP, FORWARD, REPLY, Decision
+from router.flows.trace.fields import Buffer, Fields, quoted
 from router.outbound.base import Outbound
 from router.wire import icmp, ip
 
 OWN: frozenset[PolicyType] = frozenset({PolicyType.REPLY, PolicyType.DROP, PolicyType.REJECT})
+SOME: Final = Drop.POLICY.value
+"""Filters do not tell reasons apart."""
 
 
 def key_of(fields: Fields) -> bytes | None:
@@ -89,6 +95,29 @@ class Decisions:
         if flow is not None:
             return self._of_flow(flow, FORWARD)
         return self.of_outgoing(asked, REPLY, None)
+
+    def possible_of_outgoing(
+        self, fields: Fields | None, _data: Buffer, _end: int
+    ) -> Sequence[Decision]:
+        """See router.engine.observer.interests."""
+        kinds: Sequence[tuple[str, str | None]] = (FORWARD, None), (REPLY, None), (DROP, SOME)
+        if fields is None:
+            return [Decision(*kind) for kind in kinds]
+        return [self.of_outgoing(fields, *kind) for kind in kinds]
+
+    def possible_of_stray(
+        self, _fields: Fields | None, _data: Buffer, _end: int
+    ) -> Sequence[Decision]:
+        """Of what has come from outside, which is reported only if it is dropped."""
+        return [Decision(DROP, SOME)]
+
+    def possible_of_answer(
+        self, fields: Fields | None, data: Buffer, end: int
+    ) -> Sequence[Decision]:
+        """Of a packet that is delivered to the inside."""
+        if fields is None:
+            return []
+        return [self.of_answer(fields, quoted(data, end, fields) if fields.is_error else None)]
 
     def _flow(self, fields: Fields) -> Flow[Outbound] | None:
         key = key_of(fields)

@@ -24,6 +24,6 @@ class Observing(Protocol):
         """What a query channel has received."""
         ...
 
-    def settle(self) -> None:
-        """All is decided about the one before."""
+    def settle(self, now: float) -> None:
+        """All is decided about the one before, and the turn is over. now: of the loop's clock."""
         ...

@@ -2,57 +2,30 @@
 
 Theory of operation. The hook is called with a packet before anything is decided about it; what
 happens until the next call (drops, writes into the TUN) is what became of it. A packet that is
-dropped and in whose stead the router writes one has been rejected.
+dropped and in whose stead the router writes one has been rejected. What is wanted only if it is
+dropped is held, and becomes the packet in hand with its drop.
 
-Always true: nothing is hooked unless somebody traces; a packet that no filter can match costs the
-filters and nothing else; no packet is changed or kept waiting.
+Always true: nothing is hooked unless somebody traces; a packet that no filter can match costs one
+look-up by its flow; no packet is changed or kept waiting.
 
 Must not know: rules, sockets, who traces.
 """
 
 from __future__ import annotations
 
-import time
-from collections.abc import Sequence
-from typing import Final
-
 from router.engine.forwarder import Forwarder
 from router.engine.observer.decisions import Decisions
+from router.engine.observer.interests import LONGEST, NONE, Interest, Interests
+from router.engine.observer.packet import SNAP, ObservedPacket, with_room
 from router.engine.observer.trace import Trace
 from router.engine.tun_writer import TunWriter
 from router.flows.drops import Drop
-from router.flows.trace.decision import DROP, FORWARD, IN, OUT, REJECT, REPLY, Decision, Record
+from router.flows.trace.decision import DROP, FORWARD, IN, OUT, REJECT, REPLY, Decision
 from router.flows.trace.fields import Buffer, Fields, quoted, read
+from router.flows.trace.keys import key_of
 from router.wire.offload import HEADER
 
-SNAP: Final = 512
-"""Bytes of a packet that are kept: the answers of DNS without extensions, whole."""
-
-
-class _Packet:
-    """One that something is being decided about, or that answers it."""
-
-    __slots__ = ("data", "direction", "length", "time", "traces")
-
-    def __init__(
-        self, data: Buffer, start: int, end: int, direction: str, traces: Sequence[Trace]
-    ) -> None:
-        self.data = bytes(memoryview(data)[start : min(end, start + SNAP)])
-        self.length = end - start
-        self.direction = direction
-        self.traces = traces
-        self.time = time.time()
-
-    def report(self, decision: Decision) -> None:
-        """To the traces that it matches with the decision."""
-        for trace in self.traces:
-            wanted = trace.wanted
-            if wanted.needs_decision:
-                if not wanted.matches(self.data, 0, len(self.data), decision):
-                    continue
-                if not trace.has_room(time.monotonic()):
-                    continue
-            trace.add(Record(self.time, self.direction, self.length, self.data, decision))
+FRAME_SNAP = slice(HEADER, HEADER + SNAP)
 
 
 class Observer:
@@ -63,31 +36,51 @@ class Observer:
         self._writer = writer
         self._decisions = Decisions(forwarder)
         self._traces: list[Trace] = []
-        self._in_hand = False
-        self._pending: _Packet | None = None
+        decisions = self._decisions
+        self._sent = Interests(self._traces, decisions.possible_of_outgoing)
+        self._received = Interests(self._traces, decisions.possible_of_stray)
+        self._delivered = Interests(self._traces, decisions.possible_of_answer)
+        self._due = 0.0
+        self._pending: ObservedPacket | None = None
+        self._held: tuple[Buffer, int, str, Interest] | None = None
         self._reason: Drop | None = None
         self._replies = 0
-        self._answers: list[_Packet] = []
+        self._answers: list[ObservedPacket] = []
 
     def add(self, trace: Trace) -> None:
         """Trace from now on."""
         self._traces.append(trace)
+        self._forget_interests()
         if len(self._traces) == 1:
             self._forwarder.observer = self
             self._forwarder.drops.observe = self._dropped
+            self._forwarder.direct.forgotten = self._forget_interests
             self._writer.observe(self._written)
 
     def remove(self, trace: Trace) -> None:
         self._traces.remove(trace)
+        self._forget_interests()
         if not self._traces:
             self._forget()
             self._forwarder.observer = None
             self._forwarder.drops.observe = None
+            self._forwarder.direct.forgotten = None
             self._writer.observe(None)
 
     def from_tun(self, frame: bytearray, size: int) -> None:
         """See Observing."""
-        self._outgoing(frame, HEADER, size)
+        if self._pending is not None:
+            self._finish()
+        interest = self._sent.known.get(key_of(frame, HEADER, size))
+        if interest is None:
+            interest = self._sent.learn(frame, HEADER, size)
+        if interest is NONE:
+            self._held = None
+        elif interest.if_dropped:
+            data = frame[FRAME_SNAP] if size >= FRAME_SNAP.stop else frame[HEADER:size]
+            self._held = data, size - HEADER, OUT, interest
+        else:
+            self._outgoing(interest, frame, HEADER, size)
 
     def postpone(self) -> None:
         """See Observing."""
@@ -95,41 +88,61 @@ class Observer:
 
     def resume(self, packet: bytes) -> None:
         """See Observing."""
-        self._outgoing(packet, 0, len(packet))
-
-    def _outgoing(self, data: Buffer, start: int, end: int) -> None:
-        if self._in_hand:
-            self.settle()
-        traces = self._matching(data, start, end)
-        if not traces:
-            return
-        fields = read(data, start, end)
-        if fields is not None and self._decisions.is_between_us(fields, written=False):
-            return
-        traces = _with_room(traces)
-        if traces:
-            self._take(_Packet(data, start, end, OUT, traces))
+        self._finish()
+        interest = self._sent.learn(packet, 0, len(packet))
+        if interest is not NONE:
+            self._outgoing(interest, packet, 0, len(packet))
 
     def from_outside(self, packet: bytes) -> None:
         """See Observing. Only its drop is reported: what is delivered is seen as it is written."""
-        if self._in_hand:
-            self.settle()
-        traces = self._matching(packet, 0, len(packet))
-        if traces:
-            self._take(_Packet(packet, 0, len(packet), IN, traces))
+        self._finish()
+        interest = self._received.known.get(key_of(packet, 0, len(packet)))
+        if interest is None:
+            interest = self._received.learn(packet, 0, len(packet))
+        if interest is not NONE:
+            self._held = packet, len(packet), IN, interest
 
-    def settle(self) -> None:
+    def settle(self, now: float) -> None:
         """See Observing."""
+        self._finish()
+        if now >= self._due:
+            self._due = now + LONGEST
+            self._forget_interests()
+
+    def _outgoing(self, interest: Interest, data: Buffer, start: int, end: int) -> None:
+        self._held = None
+        fields = read(data, start, end)
+        if fields is not None and self._decisions.is_between_us(fields, written=False):
+            return
+        certain = with_room(interest)
+        if certain or interest.uncertain:
+            data = data[start : min(end, start + SNAP)]
+            self._take(ObservedPacket(data, end - start, OUT, certain, interest.uncertain))
+
+    def _take(self, packet: ObservedPacket) -> None:
+        self._pending = packet
+        self._replies = self._forwarder.refusals.replies
+
+    def _take_held(self) -> None:
+        """What was held is dropped."""
+        assert self._held is not None
+        (data, length, direction, interest), self._held = self._held, None
+        fields = read(data, 0, len(data)) if direction == OUT else None
+        if fields is None or not self._decisions.is_between_us(fields, written=False):
+            certain = with_room(interest)
+            self._take(ObservedPacket(data, length, direction, certain, interest.uncertain))
+
+    def _finish(self) -> None:
+        """All is decided about the packet in hand."""
         pending = self._pending
         if pending is not None:
             if pending.direction == OUT:
-                self._settle_outgoing(pending)
+                self._finish_outgoing(pending)
             elif self._reason is not None:
-                pending.traces = _with_room(pending.traces)
                 pending.report(Decision(DROP, self._reason.value))
         self._forget()
 
-    def _settle_outgoing(self, pending: _Packet) -> None:
+    def _finish_outgoing(self, pending: ObservedPacket) -> None:
         reason = None if self._reason is None else self._reason.value
         replied = self._forwarder.refusals.replies > self._replies
         if reason is not None:
@@ -147,33 +160,50 @@ class Observer:
             return Decision(verdict, reason)
         return self._decisions.of_outgoing(fields, verdict, reason)
 
-    def _take(self, packet: _Packet) -> None:
-        self._in_hand = True
-        self._pending = packet
-        self._reason = None
-        self._replies = self._forwarder.refusals.replies
-
     def _forget(self) -> None:
-        self._in_hand = False
-        self._pending = self._reason = None
-        self._answers.clear()
+        self._pending = self._reason = self._held = None
+        if self._answers:
+            self._answers.clear()
+
+    def _forget_interests(self) -> None:
+        """Rules, outbounds or traces have changed."""
+        for each in (self._sent, self._received, self._delivered):
+            each.known.clear()
 
     def _dropped(self, reason: Drop) -> None:
+        if self._held is not None:
+            self._take_held()
         if self._pending is not None and self._reason is None:
             self._reason = reason
 
     def _written(self, data: bytes | bytearray, start: int, end: int) -> None:
         """A packet goes into the TUN: an answer, or one on its way to our own kernel."""
-        is_own = self._is_answering()
-        traces = self._matching(data, start, end)
-        fields = read(data, start, end) if traces else None
-        if is_own:
-            self._answers.append(_Packet(data, start, end, IN, _with_room(traces)))
-        elif fields is not None:
-            about = quoted(data, end, fields) if fields.is_error else None
-            if not self._is_hidden(fields, about) and (traces := _with_room(traces)):
-                decision = self._decisions.of_answer(fields, about)
-                _Packet(data, start, end, IN, traces).report(decision)
+        if self._is_answering():
+            self._answer_in_hand(data, start, end)
+            return
+        interest = self._delivered.known.get(key_of(data, start, end))
+        if interest is None:
+            interest = self._delivered.learn(data, start, end)
+        if interest is NONE:
+            return
+        fields = read(data, start, end)
+        if fields is None:
+            return
+        about = quoted(data, end, fields) if fields.is_error else None
+        if not self._is_hidden(fields, about) and (certain := with_room(interest)):
+            data = data[start : min(end, start + SNAP)]
+            packet = ObservedPacket(data, end - start, IN, certain, ())
+            packet.report(self._decisions.of_answer(fields, about))
+
+    def _answer_in_hand(self, data: Buffer, start: int, end: int) -> None:
+        """The router itself answers the packet in hand: its decision is the answer's."""
+        traces = [each for each in self._traces if each.wanted.may_match(data, start, end)]
+        certain = with_room(
+            Interest([each for each in traces if not each.wanted.needs_decision], ())
+        )
+        uncertain = [each for each in traces if each.wanted.needs_decision]
+        data = data[start : min(end, start + SNAP)]
+        self._answers.append(ObservedPacket(data, end - start, IN, certain, uncertain))
 
     def _is_answering(self) -> bool:
         """Whether the router itself answers the packet in hand."""
@@ -185,12 +215,3 @@ class Observer:
         if about is not None:
             return self._decisions.is_between_us(about, written=False)
         return self._decisions.is_between_us(fields, written=True)
-
-    def _matching(self, data: Buffer, start: int, end: int) -> list[Trace]:
-        return [each for each in self._traces if each.wanted.may_match(data, start, end)]
-
-
-def _with_room(traces: Sequence[Trace]) -> list[Trace]:
-    """Those that make a record of it, as far as that is known before the decision is."""
-    now = time.monotonic()
-    return [each for each in traces if each.wanted.needs_decision or each.has_room(now)]

@@ -33,6 +33,8 @@ from router.wire.headers import V4_PROTOCOL, V6_NEXT_HEADER
 
 Test = Callable[[Buffer, int, int], bool]
 """By a buffer, and where in it the packet begins and ends."""
+Decided = Callable[[Buffer, int, int, Decision], bool]
+"""The same, and what was decided about the packet."""
 BITS: Final = {4: 32, 6: 128}
 
 
@@ -40,9 +42,9 @@ class Filter:
     """A compiled tree. needs_decision: whether it has a word about decisions."""
 
     def __init__(self, tree: Tree) -> None:
-        self._tree = tree
         self.needs_decision = _is_about_decisions(tree)
         self._may_match = _optimistic(tree)
+        self._matches = _exact(tree)
 
     def may_match(self, data: Buffer, start: int, end: int) -> bool:
         """Whether the packet in data[start:end] may be one of those that are meant."""
@@ -54,7 +56,7 @@ class Filter:
         """Whether it is, with what was decided about it."""
         if not self.may_match(data, start, end):
             return False
-        return not self.needs_decision or _exact(self._tree, data, start, end, decision)
+        return not self.needs_decision or self._matches(data, start, end, decision)
 
 
 def _is_about_decisions(tree: Tree) -> bool:
@@ -65,16 +67,20 @@ def _is_about_decisions(tree: Tree) -> bool:
     return any(map(_is_about_decisions, tree.all if isinstance(tree, And) else tree.any))
 
 
-def _exact(tree: Tree, data: Buffer, start: int, end: int, decision: Decision) -> bool:
+def _exact(tree: Tree) -> Decided:
     if isinstance(tree, And):
-        return all(_exact(each, data, start, end, decision) for each in tree.all)
-    if isinstance(tree, Not):
-        return not _exact(tree.of, data, start, end, decision)
+        parts = [_exact(each) for each in tree.all]
+        return lambda *packet: all(test(*packet) for test in parts)
     if isinstance(tree, Or):
-        return any(_exact(each, data, start, end, decision) for each in tree.any)
+        parts = [_exact(each) for each in tree.any]
+        return lambda *packet: any(test(*packet) for test in parts)
+    if isinstance(tree, Not):
+        contrary = _exact(tree.of)
+        return lambda *packet: not contrary(*packet)
     if _is_about_decisions(tree):
-        return _is_of(tree, decision)
-    return _test_of(tree)(data, start, end)
+        return lambda _data, _start, _end, decision: _is_of(tree, decision)
+    test = _test_of(tree)
+    return lambda data, start, end, _decision: test(data, start, end)
 
 
 def _is_of(primitive: Primitive, decision: Decision) -> bool:

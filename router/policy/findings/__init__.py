@@ -7,6 +7,7 @@
     proxies     proxies that cannot be reached; what becomes of ICMP
     loops       captured endpoints of VPNs, default gateways and DNS servers
     account     the user that the router runs as
+    web         what the web process needs
     system      conflicts between the system's routes and the planned ones
     host_rules  the host's packet filter, where it drops answers or makes packets be relayed
 
@@ -29,6 +30,7 @@ from router.policy.findings import (
     special,
     system,
     tun,
+    web,
 )
 from router.policy.findings.situation import Situation
 from router.policy.match.coverage import RuleCoverage
@@ -46,7 +48,7 @@ def find_all(situation: Situation, coverage: RuleCoverage) -> Findings:
     """All findings; where the network is not known, those about the rules alone."""
     config = situation.config
     problems = [*shadowing.find(config, coverage), *special.find(config), *tun.find(situation)]
-    problems += account.find(situation)
+    problems += [*account.find(situation), *web.find(situation)]
     if not situation.network.readable:
         return Findings(problems, [])
     conflicts = system.find(situation)

@@ -245,15 +245,16 @@ def _totals(text: str) -> tuple[int, int]:
 
 
 def test_what_cannot_be_traced_is_said(bed: Testbed, tmp_path: Path) -> None:
-    for words, fragment in (
-        (("hots", "192.0.2.1"), "did you mean"),
-        (("host", "here"), "host cannot be"),
-        (("policy", "hone"), "did you mean 'home'"),
-        (("rule", "99"), "the last one is 10"),
-        (("tcp", "--pcap", str(tmp_path / "no" / "file")), "cannot be written"),
+    for words, status, fragment in (
+        (("hots", "192.0.2.1"), 2, "did you mean"),
+        (("host", "here"), 2, "host cannot be"),
+        (("tcp", "--count", "0"), 2, "--count cannot be '0'"),
+        (("policy", "hone"), 1, "did you mean 'home'"),
+        (("rule", "99"), 1, "the last one is 10"),
+        (("tcp", "--pcap", str(tmp_path / "no" / "file")), 1, "cannot be written"),
     ):
         refused = bed.router.run(PROGRAM, "trace", *words, check=False)
-        assert refused.returncode == 1
+        assert refused.returncode == status
         assert fragment in refused.stderr
         assert refused.stderr.count("\n") == 1
 

@@ -197,5 +197,6 @@ NETWORKS = {
         },
         ipv6_refused=frozenset({"192.0.2.1:1080"}),
     ),
+    "without the extra web": replace(LAPTOP, lacking_for_web=("starlette", "uvicorn")),
     "no such user": replace(LAPTOP, missing_users=frozenset({"tunrouter"})),
 }

@@ -130,7 +130,7 @@ def test_a_drop_of_what_comes_from_outside_is_not_of_the_packet_before(world: Wo
     stray = bytes(IP(src=far(4, 9), dst="192.0.2.2") / ICMP(type=0, id=5))
     traced.observer.from_outside(stray)
     world.answer("home", stray)
-    traced.observer.settle()
+    traced.observer.settle(1.0)
     assert [each[:3] for each in verdicts(traced.records())] == [
         ("out", "forward", None),
         ("in", "drop", "no-binding"),
