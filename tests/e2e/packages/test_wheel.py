@@ -24,6 +24,7 @@ from tests.e2e.testbed import V4, V6, Testbed
 from tests.e2e.tunrouter import rules, running
 
 ROOT = Path(__file__).parents[3]
+OF_ROOT = ("*.md", "*.yml", "*.toml", "LICENSE", "Makefile", "rules.example.yaml")
 WITHOUT_CHECKOUT = ("env", "--chdir=/", "--unset=PYTHONPATH")
 
 
@@ -43,10 +44,9 @@ def test_everything_is_in_them(built: Path) -> None:
     with tarfile.open(built / f"tunrouter-{__version__}.tar.gz") as sdist:
         source = {name.partition("/")[2] for name in sdist.getnames()}
     assert packed == _files(ROOT / "router")
-    kept = {path.name for path in ROOT.iterdir() if not path.name.startswith((".", "__"))}
-    made = {name for name in kept if name in {"build", "dist"} or name.endswith(".egg-info")}
-    assert source >= kept - made
-    for each in ("router", "tests", "docs", "scripts"):
+    of_root = {path.name for pattern in OF_ROOT for path in ROOT.glob(pattern)}
+    assert source >= of_root
+    for each in ("router", "tests", "bench", "docs", "packaging", "requirements", "scripts"):
         assert source >= _files(ROOT / each)
 
 

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import errno
 from collections.abc import Iterator
 from typing import Final, NamedTuple
 
+from router.platform.base.errors import PlatformError
 from router.platform.base.routes import ReconcileResult
 from router.platform.linux.netlink.constants import IN6_ADDR_GEN_MODE_NONE
 from router.platform.linux.tun_interface.attempt import attempt
@@ -24,9 +26,24 @@ class RestoredSettings(NamedTuple):
 
 
 def configure_settings(interface: str) -> None:
-    """`interface`: the TUN's present name. Raises OSError."""
+    """`interface`: the TUN's present name. Raises OSError; PlatformError, with all that cannot be
+    set, where the settings are read-only, as they are in most containers."""
+    refused = []
     for key, value in _settings(interface):
-        _write(key, value)
+        try:
+            _write(key, value)
+        except OSError as error:
+            if error.errno != errno.EROFS:
+                raise
+            refused.append(
+                f"{key.replace(f'/{interface}/', '/default/').replace('/', '.')}={value}"
+            )
+    if refused:
+        raise PlatformError(
+            f"{interface} cannot be configured: {SYSCTL} is read-only, and a new interface does "
+            f"not have {', '.join(refused)} of its own accord: mount it writable, or start the "
+            f"container with {' '.join(f'--sysctl {each}' for each in refused)}"
+        )
 
 
 def restore_settings(interface: str, result: ReconcileResult) -> RestoredSettings:
