@@ -41,7 +41,7 @@ AS_ROOT := scripts/as-root
 ROOTLESS_BENCHES := $(basename $(notdir $(wildcard bench/load_rules.py bench/lookup.py bench/watch.py)))
 
 .PHONY: help run check e2e macos test test-lowest test-newest fuzz faults soak bench lock packages \
-    screenshots dist deb man docs clean
+    screenshots dist deb man docs release-check clean
 
 help:
 	@echo 'make run     make the virtual environment, install, and start the router on $(RULES)'
@@ -63,6 +63,8 @@ help:
 	@echo 'make docs    build the documentation in build/site, and check its links'
 	@echo 'make deb     build the Debian package in dist/, with the libraries that are installed here'
 	@echo 'make man     write the manual pages to build/man'
+	@echo 'make release-check'
+	@echo '             walk docs/releasing.md: everything that a release has to pass; needs root'
 	@echo 'make lock    renew requirements/*.lock, the versions and hashes that are installed'
 	@echo 'make clean   remove the virtual environment and what the tools cached'
 
@@ -151,6 +153,13 @@ docs: $(VENV)/test.stamp
 
 deb: $(VENV)/run.stamp
 	@$(PYTHON) -m scripts.deb dist
+
+release-check: $(VENV)/test.stamp packages
+	$(PYTHON) -m scripts.release
+	@$(MAKE) --no-print-directory docs test test-lowest test-newest dist deb
+	git diff --exit-code --stat
+	$(AS_ROOT) $(PYTHON) -m pytest -p no:cacheprovider tests/release $(PYTEST_ARGS)
+	@echo 'What is left, by hand, and the tag: docs/releasing.md'
 
 man: $(VENV)/run.stamp
 	@$(PYTHON) -m scripts.manual build/man
