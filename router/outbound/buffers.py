@@ -84,6 +84,7 @@ class BufferPool:
         is_at_mark: Callable[[socket.socket], bool],
     ) -> None:
         self.is_at_mark = is_at_mark
+        self.has_pipes = open_pipe is not None
         self._descriptors = descriptors
         self._open_pipe = open_pipe
         self._spare: list[RelayBuffer] = []

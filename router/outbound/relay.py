@@ -12,8 +12,9 @@ Always true:
   before it: no FIN for a connection that broke, and no TIME_WAIT either; also when it breaks after
   it has ended in that direction.
 - An urgent byte (RFC 9293, section 3.8.5) is sent on as one, between the same bytes. It stands in
-  line, so one that a buffer takes before it is noticed is merely not urgent; splice(2) stops there,
-  and it is notified after that, so it is looked for only then, and at the end.
+  line, so one that a buffer takes before it is noticed is merely not urgent. splice(2) stops there,
+  and it is notified after that, so it is looked for only then, and at the end; where there is no
+  splice(2), whenever a buffer is to be filled.
 - One turn moves at most one buffer full each way, so that no connection starves another.
 
 Must not know: packets, flows, what a side is for.
@@ -121,7 +122,7 @@ class _Direction:
                 self.drop()
 
     def _next_buffer(self) -> RelayBuffer:
-        if self.urgent and self._pool.is_at_mark(self._source):
+        if (self.urgent or not self._pool.has_pipes) and self._pool.is_at_mark(self._source):
             self.urgent = False
             return UrgentByte()
         return self._pool.borrow()

@@ -275,3 +275,20 @@ def test_an_end_behind_bytes_is_passed_on_at_once(splicing: bool) -> None:
     assert bench.client.recv(100) == b"bye"
     assert bench.client.recv(1) == b""
     bench.close()
+
+
+def test_without_pipes_an_urgent_byte_is_found_that_nothing_has_reported() -> None:
+    """At the mark alone a byte is read by itself, and sent as an urgent one."""
+
+    def is_at_mark(sock: socket.socket) -> bool:
+        with suppress(BlockingIOError):
+            return sock.recv(1, socket.MSG_PEEK) == b"!"
+        return False
+
+    bench = Bench(splicing=False, is_at_mark=is_at_mark)
+    bench.client.send(b"!after")
+    for _ in range(3):
+        bench.turn()
+    assert bench.server.recv(1, socket.MSG_OOB) == b"!"
+    assert bench.server.recv(10) == b"after"
+    bench.close()
