@@ -1,4 +1,6 @@
-"""A copy of this machine's files, to install packages in: an overlay, in a mount namespace.
+"""A copy of a machine's files, to install packages in: an overlay, in a mount namespace.
+
+The machine is this one, or one whose root directory TUNROUTER_DEBIAN_ROOT names (debootstrap).
 
 Always true: nothing that is written in the copy reaches the machine, and the copy is gone with the
 process that holds it.
@@ -16,6 +18,7 @@ from typing import Final
 from tests.e2e.netns import Namespace
 from tests.e2e.processes import Process
 
+LOWER: Final = Path(os.environ.get("TUNROUTER_DEBIAN_ROOT", "/"))
 TIMEOUT_S: Final = 300.0
 READY: Final = "mounted"
 MOUNT: Final = f"""\
@@ -23,7 +26,7 @@ set -e
 mount -t tmpfs none "$1"
 cd "$1"
 mkdir written work root
-mount -t overlay -o lowerdir=/,upperdir=written,workdir=work none root
+mount -t overlay -o lowerdir={LOWER},upperdir=written,workdir=work none root
 for each in dev proc sys tmp; do mount --rbind /$each root/$each; done
 echo {READY}
 exec chroot root sleep infinity
@@ -49,11 +52,11 @@ class Machine:
         return self._namespace.run(*command, check=check, timeout=TIMEOUT_S).stdout
 
     def added(self) -> set[str]:
-        """The paths that it has and this machine has not."""
-        return {path for path in self._written() if not os.path.lexists(path)}
+        """The paths that it has and the machine has not."""
+        return {path for path in self._written() if not os.path.lexists(f"{LOWER}{path}")}
 
     def removed(self) -> set[str]:
-        """The paths that this machine has and it has not: overlayfs keeps them as devices."""
+        """The paths that the machine has and it has not: overlayfs keeps them as devices."""
         return self._written("-type", "c")
 
     def _written(self, *tests: str) -> set[str]:

@@ -18,7 +18,8 @@ from tests.release.machine import Machine, built, copied
 OLDER = f"{__version__}~0"
 RULES = "/etc/tunrouter/rules.yaml"
 PROGRAM = "/usr/bin/tunrouter"
-OF_DPKG = ("/var/lib/dpkg/", "/var/log/", "/var/cache/man", "/etc/.pwd.lock")
+OF_OTHERS = ("/var/lib/dpkg/", "/var/log/", "/var/cache/man", "/etc/.pwd.lock", "/run/systemd")
+"""Of dpkg, of its triggers, of useradd, of systemd-analyze."""
 ACCOUNTS = ("/etc/passwd", "/etc/group", "/etc/shadow", "/etc/gshadow")
 OLD_ACCOUNTS = tuple(f"{file}-" for file in (*ACCOUNTS, "/etc/subuid", "/etc/subgid"))
 
@@ -97,9 +98,9 @@ def _is_in_order(machine: Machine) -> None:
 
 
 def _left(machine: Machine) -> set[str]:
-    """What is there beside the files of dpkg and of the programs that change accounts."""
+    """What is there beside the files of other programs."""
     return {
         path
         for path in machine.added()
-        if not path.startswith(OF_DPKG) and path not in OLD_ACCOUNTS
+        if not path.startswith(OF_OTHERS) and path not in OLD_ACCOUNTS
     }
