@@ -152,7 +152,7 @@ class Tunrouter:
         return RELOADED.findall(self.log)
 
     def wait_until_ready(self) -> None:
-        self._process.wait_for_output("ready")
+        self._process.wait_for_output("ready: ")
 
     def wait_until_up(self, policy: str, *addresses: str) -> None:
         wait_until_up(lambda: self.log, policy, *addresses)

@@ -108,13 +108,13 @@ def served(bed: Testbed, tmp_path_factory: pytest.TempPathFactory) -> Iterator[S
     bed.far.ip(*(f"addr del {address}" for address in addresses))
 
 
-@pytest.mark.parametrize("program", ["scp", "rsync", "tftp", "active FTP"])
+@pytest.mark.parametrize("copier", ["scp", "rsync", "tftp", "active FTP"])
 @PATHS
 def test_a_file_is_copied(
     bed: Testbed,
     family: Family,
     served: Served,
-    program: str,
+    copier: str,
     through: int,
     bare: int,
     tmp_path: Path,
@@ -123,17 +123,17 @@ def test_a_file_is_copied(
     for host in (through, bare):
         target = tmp_path / str(host)
         target.mkdir()
-        command = copying(program, family, family.far(host), served)
+        command = copying(copier, family, family.far(host), served)
         done = bed.router.run("env", "-C", str(target), *command)
         assert (target / "file").read_bytes() == served.content
         printed.append(re.sub(r"[\d.,]+ (bytes/sec|seconds)", r"\1", done.stdout + done.stderr))
     assert printed[0].replace(family.far(through), family.far(bare)) == printed[1]
 
 
-def copying(program: str, family: Family, address: str, served: Served) -> Sequence[str]:
+def copying(copier: str, family: Family, address: str, served: Served) -> Sequence[str]:
     """A command that copies `file` to the working directory."""
     there = f"root@{named(family, address)}:{served.directory}/file"
-    match program:
+    match copier:
         case "scp":
             return ["scp", "-P", str(SSH_PORT), *served.ssh, there, "."]
         case "rsync":
