@@ -145,7 +145,7 @@ screenshots: $(VENV)/test.stamp packages
 	$(AS_ROOT) $(PYTHON) -m tests.e2e.top_picture docs/images/top.svg
 
 dist: $(VENV)/run.stamp
-	@scripts/make-dist $(PYTHON) dist
+	@$(PYTHON) -m scripts.dist dist
 
 docs: $(VENV)/test.stamp
 	$(PYTHON) -m scripts.rules

@@ -27,11 +27,15 @@ MAINTAINER_SCRIPTS: Final = ("postinst", "prerm", "postrm")
 
 
 def main() -> int:
+    """The exit status."""
     arguments = argparse.ArgumentParser(prog="python -m scripts.deb")
     arguments.add_argument("directory", type=Path)
     arguments.add_argument("--version", default=__version__)
     arguments.add_argument("--fast", action="store_true")
     given = arguments.parse_args()
+    if shutil.which("dpkg-deb") is None:
+        print("scripts.deb: error: there is no dpkg-deb: install dpkg", file=sys.stderr)
+        return 1
     given.directory.mkdir(parents=True, exist_ok=True)
     file = given.directory / f"tunrouter_{given.version}_all.deb"
     date = time.strftime(

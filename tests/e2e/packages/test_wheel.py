@@ -34,7 +34,7 @@ def built() -> Iterator[Path]:
     with TemporaryDirectory(prefix="tunrouter-wheel-") as name:
         directory = Path(name)
         directory.chmod(0o755)
-        subprocess.run([ROOT / "scripts/make-dist", sys.executable, name], check=True)
+        subprocess.run([sys.executable, "-m", "scripts.dist", name], cwd=ROOT, check=True)
         yield directory
 
 
