@@ -54,6 +54,7 @@ def import_rules(program: str, path: Path, output: str) -> int:
         print(f"tunrouter import: {error}", file=sys.stderr)
         return exits.FAILED
     _print_notes(imported)
+    _print_doubt(program, imported)
     return exits.OK
 
 
@@ -76,6 +77,15 @@ def _imported(program: str, path: Path, sources: Sources) -> tuple[Imported, str
 def _failed(problems: list[Problem], sources: Sources) -> int:
     print_problems(problems, sources, sys.stderr)
     return exits.FAILED
+
+
+def _print_doubt(program: str, imported: Imported) -> None:
+    """Where nothing was taken over, the file may be one of another program."""
+    if not (imported.rules or imported.networks):
+        print(
+            f"nothing was taken over: is {imported.file} a configuration of {program}?",
+            file=sys.stderr,
+        )
 
 
 def _print_notes(imported: Imported) -> None:

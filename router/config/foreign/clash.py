@@ -14,7 +14,7 @@ from typing import Final
 from router.config.document import Mapping, Node, Scalar, parse_document
 from router.config.document import Sequence as SequenceNode
 from router.config.foreign.conditions import UntranslatableError
-from router.config.foreign.lists import ReadFile, list_lines
+from router.config.foreign.lists import ReadFile, list_alone, list_lines
 from router.config.foreign.model import (
     Choice,
     Definition,
@@ -50,16 +50,13 @@ REACHED: Final = "never reached: MATCH stands before it"
 
 
 def read_clash(file: str, text: str, read_file: ReadFile) -> Imported:
-    """The file as it was read. Raises SyntaxProblemError."""
+    """The file as it was read. Raises SyntaxProblemError, RulesFileUnreadable."""
     root = parse_document(file, text).root
     top = fields(root)
     imported = Imported(file)
     if isinstance(root, SequenceNode) or ("payload" in top and "rules" not in top):
-        sets = RuleSets(imported, _no_set)
         entries = _entries(root if isinstance(root, SequenceNode) else top["payload"])
-        imported.networks = [
-            network for match in sets.plain(entries) for network in match.networks or ()
-        ]
+        imported.networks = list_alone(imported, entries)
         return imported
     imported.definitions = BUILT_IN | dict(_definitions(top))
     interface = word(top.get("interface-name"))
@@ -69,10 +66,6 @@ def read_clash(file: str, text: str, read_file: ReadFile) -> Imported:
     _note_settings(imported, root)
     _read_rules(imported, top, _dialect(imported, top, read_file))
     return imported
-
-
-def _no_set(_name: str) -> Sequence[Match]:
-    raise UntranslatableError("a list has no rule sets")
 
 
 def _note_settings(imported: Imported, root: Node | None) -> None:

@@ -16,9 +16,12 @@ from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Final
 
+from router.config.bounds import NETWORKS
 from router.config.cidr import Cidr
 from router.config.foreign.conditions import UntranslatableError, written_networks
+from router.config.foreign.model import Imported
 from router.config.opening import Opener
+from router.config.problems import Problem, Severity
 from router.config.reading import RulesFileUnreadable, decode, read_bytes
 
 MOST_NETWORKS: Final = 500_000
@@ -84,6 +87,23 @@ def networks_of(entry: str) -> tuple[Cidr, ...]:
         parts = entry.split(",")
         entry = parts[1].strip() if "src" not in parts[2:] else entry
     return written_networks(entry)
+
+
+def list_alone(imported: Imported, entries: Iterable[tuple[int, str]]) -> list[Cidr]:
+    """The networks of a file that is nothing but a list; what is none is noted.
+
+    Raises RulesFileUnreadable.
+    """
+    networks: list[Cidr] = []
+    for network in all_networks(entries, imported.note):
+        if len(networks) >= NETWORKS:
+            why = f"the list {imported.file} has more than {NETWORKS:,} networks"
+            remedy = "split it, and import each part by itself"
+            raise RulesFileUnreadable(
+                Problem("too-many-networks", Severity.ERROR, None, why, remedy)
+            )
+        networks.append(network)
+    return networks
 
 
 def all_networks(

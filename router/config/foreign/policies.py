@@ -55,6 +55,7 @@ class Policies:
     lines: dict[str, str] = field(default_factory=dict)
     _named: dict[InterfaceWay | ProxyWay, str] = field(default_factory=dict)
     _outcomes: dict[str, Outcome] = field(default_factory=dict)
+    _followed: dict[str, Outcome] = field(default_factory=dict)
     _refused: set[str] = field(default_factory=set)
     _reduced: set[str] = field(default_factory=set)
 
@@ -87,13 +88,21 @@ class Policies:
         return self._named[way]
 
     def _follow(self, name: str, way_here: tuple[str, ...]) -> Outcome:
+        """The same by every way to it, but for the name of a group that leads back to itself."""
+        if name not in self._followed:
+            self._followed[name] = self._follow_new(name, way_here)
+        return self._followed[name]
+
+    def _follow_new(self, name: str, way_here: tuple[str, ...]) -> Outcome:
         found = self.imported.definitions.get(name)
         if found is None:
             return Unsupported(name, "no policy of that name is defined", 0)
         if not isinstance(found, Group):
             return found
-        if name in way_here or len(way_here) > DEEPEST:
+        if name in way_here:
             return Unsupported(name, "the group leads back to itself", found.line)
+        if len(way_here) > DEEPEST:
+            return Unsupported(name, f"more than {DEEPEST} groups lead to it", found.line)
         return self._of_group(found, (*way_here, name))
 
     def _of_group(self, group: Group, way_here: tuple[str, ...]) -> Outcome:

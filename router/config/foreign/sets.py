@@ -6,6 +6,7 @@ Must not know: where they are defined.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
+from typing import Final
 
 from router.config.cidr import Cidr
 from router.config.foreign.conditions import UntranslatableError
@@ -15,6 +16,8 @@ from router.config.foreign.rule_words import Dialect, read_words
 
 Entries = Iterable[tuple[int, str]]
 """(line, text) of each entry of a list."""
+DEEPEST: Final = 8
+"""Rule sets within each other."""
 
 
 class RuleSets:
@@ -25,21 +28,32 @@ class RuleSets:
         self._find = find
         self._found: dict[str, Sequence[Match] | UntranslatableError] = {}
         self._networks = 0
+        self._depth = 0
 
     def __call__(self, name: str) -> Sequence[Match]:
         """Raises UntranslatableError."""
         if name not in self._found:
             self._found[name] = UntranslatableError("the rule set leads back to itself")
             try:
-                found = self._find(name)
-                self._count(found)
-                self._found[name] = found
+                self._found[name] = self._read(name)
             except UntranslatableError as error:
                 self._found[name] = error
         known = self._found[name]
         if isinstance(known, UntranslatableError):
             raise UntranslatableError(str(known))
         return known
+
+    def _read(self, name: str) -> Sequence[Match]:
+        """Raises UntranslatableError."""
+        if self._depth >= DEEPEST:
+            raise UntranslatableError(f"rule sets are nested more than {DEEPEST} deep")
+        self._depth += 1
+        try:
+            found = self._find(name)
+        finally:
+            self._depth -= 1
+        self._count(found)
+        return found
 
     def plain(self, entries: Entries, file: str = "") -> Sequence[Match]:
         """Of a list of networks."""

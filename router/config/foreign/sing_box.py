@@ -8,16 +8,14 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from typing import Final
 
-from router.config.cidr import Cidr
 from router.config.document import Mapping as MappingNode
 from router.config.document import Node, Scalar
 from router.config.document import Sequence as SequenceNode
 from router.config.foreign.json_document import parse_json
-from router.config.foreign.lists import ReadFile, all_networks
+from router.config.foreign.lists import ReadFile, list_alone
 from router.config.foreign.model import Fixed, Imported
-from router.config.foreign.nodes import fields, items, word, words
-from router.config.foreign.rule_words import BY_NAME
-from router.config.foreign.sing_box_conditions import REASONS
+from router.config.foreign.nodes import fields, items, set_fields, word, words
+from router.config.foreign.sing_box_conditions import REASONS, left_out
 from router.config.foreign.sing_box_outbounds import outbounds
 from router.config.foreign.sing_box_rules import RouteRules
 
@@ -27,12 +25,13 @@ NOT_A_RULE: Final = "a setting of that program, no rule"
 
 
 def read_sing_box(file: str, text: str, read_file: ReadFile) -> Imported:
-    """The file as it was read. Raises SyntaxProblemError."""
+    """The file as it was read. Raises SyntaxProblemError, RulesFileUnreadable."""
     root = parse_json(file, text)
     imported = Imported(file)
     top = fields(root)
     if isinstance(root, SequenceNode) or ("rules" in top and "route" not in top):
-        imported.networks = list(_networks_of_list(imported, root, top))
+        entries = words(root) if isinstance(root, SequenceNode) else _set_entries(imported, top)
+        imported.networks = list_alone(imported, ((each.line, each.text) for each in entries))
         return imported
     route = fields(top.get("route"))
     imported.definitions = dict(outbounds(top, word(route.get("default_interface"))))
@@ -53,11 +52,17 @@ def _note_settings(imported: Imported, node: Node | None, read: Sequence[str]) -
             imported.note(key.line, key.text, NOT_A_RULE)
 
 
-def _networks_of_list(imported: Imported, root: Node, top: dict[str, Node]) -> Iterator[Cidr]:
-    entries = words(root) if isinstance(root, SequenceNode) else []
+def _set_entries(imported: Imported, top: dict[str, Node]) -> Iterator[Scalar]:
+    """The networks of a rule set's rules. Names and countries stand beside them as alternatives; a
+    rule that any other condition narrows is left out."""
     for rule in items(top.get("rules")):
-        found = fields(rule)
-        entries += words(found.get("ip_cidr"))
-        for key in sorted(found.keys() - {"ip_cidr", "type"}):
-            imported.note(rule.line, key, REASONS.get(key, BY_NAME))
-    yield from all_networks(((each.line, each.text) for each in entries), imported.note)
+        found = set_fields(rule)
+        others = left_out(found)
+        for key, why in others:
+            imported.note(rule.line, key, why)
+        narrowing = sorted(found.keys() - {"ip_cidr", "type", *(key for key, _ in others)})
+        for key in narrowing:
+            why = REASONS.get(key, "a list has networks alone, without further conditions")
+            imported.note(rule.line, key, why)
+        if not narrowing:
+            yield from words(found.get("ip_cidr"))

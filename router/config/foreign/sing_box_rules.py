@@ -153,6 +153,10 @@ class RouteRules:
                 self._imported.note(node.line, shown(each), why, file=file)
                 continue
             try:
+                if "rule_set" in each:
+                    raise UntranslatableError("there are no rule sets within a rule set")  # noqa: TRY301
+                if not each.keys() & CONDITIONS:
+                    raise UntranslatableError("it has no condition")  # noqa: TRY301
                 yield self._groups(node, each, file)
             except UntranslatableError as error:
                 self._imported.note(node.line, shown(each), str(error), file=file)

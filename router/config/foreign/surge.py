@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from typing import Final
 
 from router.config.foreign.conditions import UntranslatableError
-from router.config.foreign.lists import ReadFile, list_lines
+from router.config.foreign.lists import ReadFile, list_alone, list_lines
 from router.config.foreign.model import (
     Choice,
     Definition,
@@ -68,13 +68,11 @@ class _Profile:
 
 
 def read_surge(file: str, text: str, read_file: ReadFile) -> Imported:
-    """The file as it was read."""
+    """The file as it was read. Raises RulesFileUnreadable."""
     imported = Imported(file)
     profile = _sections(imported, text)
     if not profile.sections:
-        sets = RuleSets(imported, _no_set)
-        found = sets.plain(list_lines(text))
-        imported.networks = [network for match in found for network in match.networks or ()]
+        imported.networks = list_alone(imported, list_lines(text))
         return imported
     imported.definitions = dict(BUILT_IN)
     for name in IOS:
@@ -87,10 +85,6 @@ def read_surge(file: str, text: str, read_file: ReadFile) -> Imported:
     dialect = _dialect(imported, profile, read_file)
     _read_rules(imported, profile.sections.get("Rule", []), dialect)
     return imported
-
-
-def _no_set(_name: str) -> Sequence[Match]:
-    raise UntranslatableError("a list has no rule sets")
 
 
 def _sections(imported: Imported, text: str) -> _Profile:
@@ -137,8 +131,10 @@ def _policy(name: str, line: int, placed: list[str], by_name: dict[str, str]) ->
         return REJECTS[kind.upper()]
     if kind == "socks5-tls":
         return Unsupported(name, "SOCKS5 by TLS is not possible here", line)
-    if kind != "socks5" or len(placed) < 3:
+    if kind != "socks5":
         return Unsupported(name, f"there is no way out of type {kind[:40]} here", line)
+    if len(placed) < 3:
+        return Unsupported(name, "it has no server and port", line)
     port = placed[2]
     return ProxyWay(
         name,

@@ -113,3 +113,19 @@ def test_a_disk_that_is_full() -> None:
     assert done.returncode == 1
     assert b"nothing of it is left" in done.stderr
     assert not Path("new").exists()
+
+
+@pytest.mark.parametrize(
+    ("program", "text", "output"),
+    [
+        ("clash", "", "default: bypass\n"),
+        ("surge", CLASH, ""),
+        ("sing-box", "{}", "default: bypass\n"),
+    ],
+)
+def test_a_file_of_which_nothing_is_taken_over(program: str, text: str, output: str) -> None:
+    Path("config.yaml").write_text(text)
+    status, made, errors = run("import", program, "config.yaml")
+    assert (status, made.endswith(output)) == (0, True)
+    question = f"nothing was taken over: is config.yaml a configuration of {program}?"
+    assert errors.splitlines()[-1] == question
