@@ -273,7 +273,7 @@ def _action_in_words(answer: Answer, known: bool) -> str:
         return f"{answer.action}: by the proxy {answer.proxy}{name}"
     if egress.interface is None:
         return f"{answer.action}: but its interface has no address of that family"
-    hop = f"next hop {egress.gateway}" if egress.gateway else "directly"
+    hop = f"next hop {egress.gateway}" if egress.gateway else "on the link"
     source = f" from {egress.source}" if egress.source else ""
     path = f", {answer.path}" if answer.path else ""
     return f"{answer.action}: by {egress.interface}{source}, {hop}{path}"
