@@ -66,11 +66,15 @@ def test_the_macos_job_calls_what_is_tried_there() -> None:
 
 
 def test_the_makefile_needs_no_debian_on_a_mac() -> None:
-    """`packages` is another there, and no other target calls the script that installs them."""
-    assert MAKEFILE.count("scripts/install-debian-packages") == 1
-    before = MAKEFILE[: MAKEFILE.index("scripts/install-debian-packages")]
-    assert before.rstrip().endswith("else\npackages:\n\t@")
+    """`packages` is another there, and what else calls the script that installs them is for the
+    end-to-end tests of Linux alone."""
+    before, first, axe = MAKEFILE.split("scripts/install-debian-packages")
+    assert before.endswith("else\npackages:\n\t@")
     assert before.count("ifeq ($(SYSTEM),Darwin)") == 2
+    assert first.endswith("$(AXE): tests/web/package-lock.json\n\t@command -v npm >/dev/null || ")
+    assert axe.startswith(" npm\n")
+    needed_by = [line for line in MAKEFILE.splitlines() if line.endswith("$(AXE)")]
+    assert needed_by == ["e2e: $(VENV)/test.stamp packages $(AXE)"]
 
 
 def test_tests_that_need_linux_are_left_out_elsewhere() -> None:
