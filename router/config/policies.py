@@ -36,8 +36,9 @@ from router.config.schema import (
     POLICY_KEYS,
     POLICY_NAME,
     POLICY_TYPES,
+    SOCKS5_KEYS,
 )
-from router.config.socks5 import read_proxy, read_socks5_keys
+from router.config.socks5 import read_proxy, refuse_password
 
 
 def read_policies(findings: Findings, entry: Entry | None) -> PolicyTable:
@@ -65,11 +66,12 @@ def _policy(findings: Findings, table: PolicyTable, name: str, entry: Entry) -> 
     section = as_mapping(findings, entry.value, f"the policy {quoted(name)}", sample)
     if section is None:
         return None
-    kind = _type_written(section)
-    if kind is not None and kind.text == PolicyType.SOCKS5:
+    if refuse_password(findings, section, name):
+        return None
+    if _is_socks5(section):
         return _socks5(findings, table, name, entry, section)
     keys = read_keys(findings, section, POLICY_KEYS, f"the policy {quoted(name)}")
-    policy_type = _type(findings, keys.get("type"), entry.key, name)
+    policy_type = _type(findings, keys.get("type"), entry.key, name, "type: direct")
     interface, interface_place = _interface(findings, keys.get("interface"), entry.key, name)
     on_down, on_down_place = _on_down(findings, table, keys.get("on_down"))
     path = _path(findings, keys.get("path"))
@@ -88,9 +90,8 @@ def _policy(findings: Findings, table: PolicyTable, name: str, entry: Entry) -> 
 def _socks5(
     findings: Findings, table: PolicyTable, name: str, entry: Entry, section: Mapping
 ) -> Policy | None:
-    keys = read_socks5_keys(findings, section, name)
-    if keys is None:
-        return None
+    keys = read_keys(findings, section, SOCKS5_KEYS, f"the policy {quoted(name)}")
+    _type(findings, keys.get("type"), entry.key, name, "type: socks5")
     on_down, on_down_place = _on_down(findings, table, keys.get("on_down"))
     return Policy(
         name,
@@ -102,11 +103,14 @@ def _socks5(
     )
 
 
-def _type_written(section: Mapping) -> Scalar | None:
-    for key, value in section.entries():
-        if isinstance(key, Scalar) and key.text == "type" and isinstance(value, Scalar):
-            return value
-    return None
+def _is_socks5(section: Mapping) -> bool:
+    """Whether its keys are those of a SOCKS5 proxy: of that type, or of none that there is and with
+    a server, so that a mistyped type is the one error."""
+    written = {key.text: value for key, value in section.entries() if isinstance(key, Scalar)}
+    kind = written.get("type")
+    if isinstance(kind, Scalar) and kind.text in POLICY_TYPES:
+        return kind.text == PolicyType.SOCKS5
+    return "server" in written
 
 
 def _check_name(findings: Findings, name: str, key: Scalar) -> None:
@@ -127,11 +131,13 @@ def _check_name(findings: Findings, name: str, key: Scalar) -> None:
         )
 
 
-def _type(findings: Findings, entry: Entry | None, owner: Scalar, name: str) -> PolicyType | None:
+def _type(
+    findings: Findings, entry: Entry | None, owner: Scalar, name: str, sample: str
+) -> PolicyType | None:
     if entry is None:
-        missing_key(findings, owner, "type", f"the policy {quoted(name)}", "type: direct")
+        missing_key(findings, owner, "type", f"the policy {quoted(name)}", sample)
         return None
-    text = as_text(findings, entry.value, "'type'", "type: direct")
+    text = as_text(findings, entry.value, "'type'", sample)
     if text is None or text in POLICY_TYPES:
         return PolicyType(text) if text else None
     close = nearest(text, POLICY_TYPES)

@@ -11,11 +11,12 @@ Must not know: YAML, what the codes mean, or where problems come from.
 
 from __future__ import annotations
 
+import re
 import unicodedata
 from collections.abc import Iterable
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import Protocol
+from typing import Final, Protocol
 
 from router.config.model import Place
 
@@ -23,6 +24,8 @@ WINDOW = 120
 """Screen columns of a source line that are shown; longer lines are cut around the value."""
 
 ELLIPSIS = "…"
+HAS_PASSWORD: Final = re.compile(r"password[\"']?\s*[:=]", re.IGNORECASE)
+"""Source lines that are not shown, whatever is wrong in them."""
 
 
 class Severity(StrEnum):
@@ -75,7 +78,7 @@ class Problem:
         if self.place is None or not self.shows_line:
             return []
         source = sources.line(self.place.file, self.place.line)
-        if source is None or not source.strip():
+        if source is None or not source.strip() or HAS_PASSWORD.search(source):
             return []
         return point_at(source, self.place.column, self.place.width)
 

@@ -22,7 +22,6 @@ from router.config.fields import (
     listed,
     missing_key,
     nearest,
-    read_keys,
 )
 from router.config.host_names import is_host_name
 from router.config.model import Place, Proxy
@@ -31,7 +30,6 @@ from router.config.schema import (
     BUILT_IN_POLICIES,
     DEFAULT_ICMP,
     MAXIMUM_PORT,
-    SOCKS5_KEYS,
     UDP_MODES,
     VARIABLE,
 )
@@ -46,9 +44,9 @@ SERVER = re.compile(r"(?:\[(?P<v6>[^\]]*)\]|(?P<host>[^:\[\]]*)):(?P<port>[0-9]{
 SAMPLE = 'server: "127.0.0.1:1080"'
 
 
-def read_socks5_keys(findings: Findings, section: Mapping, name: str) -> Keys | None:
-    """The keys by name; None after a report where the password itself is among them, so that
-    nothing else shows its line."""
+def refuse_password(findings: Findings, section: Mapping, name: str) -> bool:
+    """Whether the password itself is among the keys of a policy of any type, after a report: then
+    nothing else is to be read of it, so that nothing else shows its line."""
     for key, _ in section.entries():
         if isinstance(key, Scalar) and key.text == "password":
             findings.secret_error(
@@ -59,8 +57,8 @@ def read_socks5_keys(findings: Findings, section: Mapping, name: str) -> Keys | 
                 "with the name of a variable",
             )
             findings.pass_over(section)
-            return None
-    return read_keys(findings, section, SOCKS5_KEYS, f"the policy {quoted(name)}")
+            return True
+    return False
 
 
 def read_proxy(

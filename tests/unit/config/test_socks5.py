@@ -59,3 +59,44 @@ def test_a_password_of_a_variable(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
 def test_what_is_left_out(tmp_path: Path) -> None:
     assert proxy(loaded(tmp_path, "udp: auto")) == Proxy("::1", 1080)
     assert str(proxy(loaded(tmp_path, "udp: auto"))) == "[::1]:1080"
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "p: {type: socks5, server: '[::1]:1080', username: me, password: hidden}",
+        "p: {type: sock5, server: '[::1]:1080', username: me, password: hidden}",
+        "p: {tpye: socks5, server: '[::1]:1080', username: me, password: hidden}",
+        "p: {server: '[::1]:1080', username: me, password: hidden}",
+        "p: {type: direct, interface: eth0, password: hidden}",
+        "p q: {type: socks5, server: '[::1]:1080', username: me, password: hidden}",
+        'p: {type: socks5, server: "[::1]:1080", "password" : hidden, "password": hidden}',
+        "p: {type: socks5, server: '[::1]:1080', password: hidden, udp: x: y}",
+        "p: {type: direct, interface: eth0}\n  p: {type: socks5, password: hidden}",
+    ],
+)
+def test_no_problem_shows_a_password_that_stands_in_the_rules(tmp_path: Path, line: str) -> None:
+    file = tmp_path / "rules.yaml"
+    file.write_text(f"version: 1\npolicies:\n  {line}\n")
+    found = load(file)
+    assert found.problems
+    assert not any("hidden" in each.as_text(found.sources) for each in found.problems)
+    assert not any("hidden" in each.as_line() for each in found.problems)
+
+
+@pytest.mark.parametrize(
+    ("kind", "codes"),
+    [
+        ("type: sock5, ", ["unknown-policy-type"]),
+        ("tpye: socks5, ", ["unknown-key"]),
+        ("", ["missing-key"]),
+        ("type: [socks5], ", ["wrong-type"]),
+    ],
+)
+def test_a_mistyped_type_is_one_problem(tmp_path: Path, kind: str, codes: list[str]) -> None:
+    file = tmp_path / "rules.yaml"
+    policy = f"{{{kind}server: '[::1]:1080', via: q, udp: reject}}"
+    others = "q: {type: direct, interface: eth0}"
+    file.write_text(f"version: 1\ndefault: p\npolicies:\n  p: {policy}\n  {others}\n")
+    problems = load(file).problems
+    assert [each.code for each in problems] == codes
