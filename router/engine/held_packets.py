@@ -39,8 +39,8 @@ class HasTimers(Protocol):
 class HeldPackets(Generic[AnswerT]):
     """Those that wait for answers of one kind.
 
-    none: what stands for an answer that does not come in time. observer: of this moment; it is
-    told about what waits and goes on. not_open: called with a packet that could not go on, since a
+    none: what stands for an answer that does not come in time. observer: the present one; it
+    gets what waits and what goes on. not_open: called with a packet that could not go on, since a
     sender is not open yet.
     """
 

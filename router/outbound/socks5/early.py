@@ -1,14 +1,14 @@
-"""Proxies that say that they have connected before they know.
+"""Proxies that report success before they have connected.
 
 Theory of operation. Some answer a request at once and connect afterwards (shadowsocks). Where that
 fails they can only end the connection that they have called open, which looks as if the destination
-had accepted and ended it. So where a connection ends before a byte came, the proxy is asked for one
-that cannot exist: TCP has no connections to multicast addresses (RFC 9293, MUST-57), and whoever
-knows what it says refuses it without a packet. Until it has answered, the end is held back. A proxy
-that says that it has connected there is recognised, for KEPT seconds: such ends of its connections
-are resets.
+had accepted and ended it. So where a connection ends before a byte came, a request is made for one
+that cannot exist: TCP has no connections to multicast addresses (RFC 9293, MUST-57), so a proxy
+that answers after its connect() refuses it without a packet. Until its reply is there, the end is
+held back. A proxy that reports success there is recognised, for KEPT seconds: such ends of its
+connections are resets.
 
-Always true: each end is judged once, within PATIENCE seconds; one question at most is under way.
+Always true: each end is judged once, within PATIENCE seconds; at most one such request is open.
 
 Must not know: relays, flows.
 """

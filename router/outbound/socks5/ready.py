@@ -1,9 +1,9 @@
 """Connections to a proxy that are past the login, for requests to come.
 
-Theory of operation. Whoever is connected by the proxy has one opened for the next: so of the round
-trips to the proxy (the connection, the greeting, the login, the request) only the last is waited
-for, while connections follow each other. One that no request comes for is closed after KEPT
-seconds, and none follows it: a proxy that nobody uses has no connection of ours.
+Theory of operation. Each request that the proxy connects opens a connection for the next one: so of
+the round trips to the proxy (the connection, the greeting, the login, the request) only the last is
+waited for, while connections follow each other. One that no request comes for is closed after KEPT
+seconds, and none follows it: a proxy without use has no connection of ours.
 
 Always true: MOST at most are open or being opened, each with a descriptor of the budget; one that
 the proxy ends, or says something on, is closed.
