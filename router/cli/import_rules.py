@@ -81,7 +81,7 @@ def _failed(problems: list[Problem], sources: Sources) -> int:
 
 def _print_doubt(program: str, imported: Imported) -> None:
     """Where nothing was taken over, the file may be one of another program."""
-    if not (imported.rules or imported.networks):
+    if not (imported.rules or imported.networks or imported.final_line):
         print(
             f"nothing was taken over: is {imported.file} a configuration of {program}?",
             file=sys.stderr,

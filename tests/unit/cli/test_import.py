@@ -129,3 +129,8 @@ def test_a_file_of_which_nothing_is_taken_over(program: str, text: str, output: 
     assert (status, made.endswith(output)) == (0, True)
     question = f"nothing was taken over: is config.yaml a configuration of {program}?"
     assert errors.splitlines()[-1] == question
+
+
+def test_a_default_alone_is_something() -> None:
+    Path("config.yaml").write_text("rules: ['MATCH,REJECT']")
+    assert run("import", "clash", "config.yaml")[2].endswith("lines not taken over: 0\n")
