@@ -32,7 +32,6 @@ from tests.e2e.test_udp_errors import (
     test_req_12_errors_end_no_mapping,  # noqa: F401
     test_req_13_a_narrow_path_is_reported_with_its_mtu,  # noqa: F401
     test_req_13_the_mtu_of_the_outbound_is_reported,  # noqa: F401
-    test_time_exceeded_comes_from_the_real_hop,  # noqa: F401
 )
 from tests.e2e.testbed import V4, Family, Testbed
 from tests.e2e.tunrouter import TUN, WITH_UTUN, Tunrouter, relayed, running

@@ -13,7 +13,7 @@ from tests.fuzz.inputs import CORPUS, corpus, mutated
 from tests.fuzz.targets import TARGETS
 from tests.seed import VARIABLE, choose
 
-SECONDS: Final = 2.0
+SECONDS: Final = 0.5
 """For each target: as many inputs as there is time for."""
 EACH = pytest.mark.parametrize("name", TARGETS)
 

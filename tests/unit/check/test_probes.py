@@ -13,7 +13,7 @@ from pathlib import Path
 from router.config.loader import load
 from router.policy.match.table import RuleSet
 
-RULES = 100_000
+RULES = 20_000
 SEED = 7
 POLICIES = ("home", "office", "drop", "bypass")
 CONDITIONS = (
