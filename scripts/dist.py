@@ -18,7 +18,7 @@ from typing import Final
 
 ROOT: Final = Path(__file__).parents[1]
 LISTED: Final = ("git", "ls-files", "-z", "--cached", "--others", "--exclude-standard")
-MADE: Final = {"build", "dist", "__pycache__"}
+MADE: Final = {"build", "dist", "__pycache__", "node_modules"}
 SDIST: Final = "import sys; from setuptools import build_meta; build_meta.build_sdist(sys.argv[1])"
 WHEEL: Final = (
     *("pip", "--quiet", "--disable-pip-version-check", "wheel", "--no-cache-dir"),

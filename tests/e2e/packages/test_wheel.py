@@ -75,9 +75,9 @@ def test_a_ping_by_the_wheel(bed: Testbed, built: Path, tmp_path: Path) -> None:
 
 
 def _files(directory: Path) -> set[str]:
-    """By their path from the root, without what Python compiled."""
+    """By their path from the root, without what Python compiled and what npm has installed."""
     return {
         str(path.relative_to(ROOT))
         for path in directory.rglob("*")
-        if path.is_file() and "__pycache__" not in path.parts
+        if path.is_file() and not {"__pycache__", "node_modules"} & set(path.parts)
     }
