@@ -13,10 +13,13 @@ from __future__ import annotations
 
 import json
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from functools import partial
+from ipaddress import ip_address
 from typing import Final, Protocol
 
+from router.config.host_names import is_host_name
+from router.config.problems import quoted
 from router.control.connection import Answer
 from router.platform.base.descriptors import HasFileno
 from router.platform.base.errors import PlatformError
@@ -29,6 +32,8 @@ LARGEST: Final = 4 << 20
 TOO_LONG: Final = f"the rules could not be read within {PATIENCE:g} s: try again"
 CUT_OFF: Final = "the program that explains has ended before it was done: look at the router's log"
 MEMBERS: Final = ("destination", "protocol", "port")
+PROTOCOLS: Final = ("icmp", "tcp", "udp")
+LAST_PORT: Final = 65_535
 
 
 class Watcher(Protocol):
@@ -54,7 +59,11 @@ class Explainer:
         self._received = b""
 
     def answer(self, answer: Answer) -> None:
-        """In its turn."""
+        """In its turn; at once where the question has a fault."""
+        fault = fault_of(answer.request)
+        if fault is not None:
+            answer.refuse(fault)
+            return
         self._waiting.append(answer)
         if self._present is None:
             self._begin()
@@ -102,6 +111,27 @@ class Explainer:
         self._received = b""
         if self._waiting:
             self._begin()
+
+
+def fault_of(question: Mapping[str, object]) -> str | None:
+    """What is wrong with a question, in words for its sender; None if nothing is. The guard checks
+    the same once more, against a router that was taken over."""
+    destination, protocol, port = (question.get(name) for name in MEMBERS)
+    if not isinstance(destination, str) or not _is_destination(destination):
+        return f"'destination' is an address or a host name, not {quoted(str(destination))}"
+    if protocol is not None and protocol not in PROTOCOLS:
+        return f"'protocol' is one of {', '.join(PROTOCOLS)}, not {quoted(str(protocol))}"
+    if port is not None and not (type(port) is int and 1 <= port <= LAST_PORT):
+        return f"'port' is a number from 1 to {LAST_PORT}, not {quoted(str(port))}"
+    return None
+
+
+def _is_destination(text: str) -> bool:
+    try:
+        ip_address(text)
+    except ValueError:
+        return is_host_name(text)
+    return True
 
 
 def _failure_in(received: bytes) -> str | None:

@@ -9,7 +9,7 @@ from typing import Any, cast
 
 import pytest
 
-from router.control.explain import CUT_OFF, LARGEST, PATIENCE, TOO_LONG, Explainer
+from router.control.explain import CUT_OFF, LARGEST, PATIENCE, TOO_LONG, Explainer, fault_of
 from router.platform.base.errors import PlatformError
 from router.platform.program_output import Output
 from tests.unit.control.rounds import Rounds
@@ -54,11 +54,11 @@ class MemoryProcesses:
 class World:
     def __init__(self) -> None:
         self.rounds, self.processes = Rounds(), MemoryProcesses()
-        self._explainer = Explainer(cast(Any, self.processes), self.rounds)
+        self.explainer = Explainer(cast(Any, self.processes), self.rounds)
 
     def ask(self, destination: str) -> MemoryAnswer:
         answer = MemoryAnswer(destination)
-        self._explainer.answer(cast(Any, answer))
+        self.explainer.answer(cast(Any, answer))
         return answer
 
 
@@ -126,3 +126,35 @@ def test_one_that_writes_without_end_is_given_up(world: World) -> None:
 def test_one_that_is_not_started(world: World) -> None:
     world.processes.refusal = PlatformError("too often: try again in a second")
     assert world.ask("a").said == world.ask("b").said == ["too often: try again in a second"]
+
+
+@pytest.mark.parametrize(
+    ("question", "named"),
+    [
+        ({}, "None"),
+        ({"destination": ""}, "''"),
+        ({"destination": 7}, "'7'"),
+        ({"destination": "two words"}, "'two words'"),
+        ({"destination": "-h"}, "'-h'"),
+        ({"destination": "a", "protocol": "sctp"}, "'sctp'"),
+        ({"destination": "a", "protocol": ["tcp"]}, "tcp"),
+        ({"destination": "a", "port": 0}, "'0'"),
+        ({"destination": "a", "port": 65_536}, "'65536'"),
+        ({"destination": "a", "port": True}, "'True'"),
+        ({"destination": "a", "port": "443"}, "'443'"),
+    ],
+)
+def test_a_fault_is_named_and_nothing_is_started(
+    world: World, question: dict[str, Any], named: str
+) -> None:
+    answer = MemoryAnswer("")
+    answer.request = question
+    world.explainer.answer(cast(Any, answer))
+    (said,) = answer.said
+    assert named in said
+    assert not world.processes.started
+
+
+@pytest.mark.parametrize("destination", ["192.0.2.1", "2001:db8::1", "example.org"])
+def test_addresses_and_names_are_no_fault(destination: str) -> None:
+    assert fault_of({"destination": destination, "protocol": "tcp", "port": 443}) is None
