@@ -34,7 +34,7 @@ from router.flows.tally import Tallies, Tally
 from router.outbound.base import QueryChannel
 from router.outbound.direct import NotOpenYet
 from router.policy.match.table import RuleSet
-from router.wire import icmp, ip
+from router.wire import icmp, ip, tcp
 from router.wire.icmp import Error
 
 FLOW_BYTES: Final = 2048
@@ -281,17 +281,29 @@ class Forwarder:
     def _tally_of(self, packet: ip.Packet) -> Tally:
         return self.rules.of_packet(packet)[1]
 
-    def _go_on_untranslated(self, packet: ip.Packet, now: float) -> None:
+    def _go_on_untranslated(self, packet: ip.Packet, now: float, is_certain: bool) -> None:
         """It may belong to a flow that has begun while it was kept."""
-        self._forward(packet, now, self._begin_untranslated)
+        if is_certain:
+            self._forward(packet, now, self._begin_untranslated)
+        elif packet.protocol == ip.TCP and tcp.answers_request(packet):
+            self.refusals.drop(Drop.NO_BUFFER)
+        else:
+            self._forward(packet, now, self._begin_once)
 
     def _begin_untranslated(self, packet: ip.Packet, now: float) -> None:
         if not self._leave_directly(packet, now):
             self._admit(packet, now)
 
-    def _leave_directly(self, packet: ip.Packet, now: float) -> bool:
+    def _begin_once(self, packet: ip.Packet, now: float) -> None:
+        """Without deciding about those that follow."""
+        if not self._leave_directly(packet, now, lasts=False):
+            self._admit(packet, now)
+
+    def _leave_directly(self, packet: ip.Packet, now: float, *, lasts: bool = True) -> bool:
         policy, tally = self.rules.of_packet(packet)
         address = int.from_bytes(packet.destination, "big")
         outbound = self.rules.outbound_of(policy, packet.version, address)
         by_port = self._differs_by_port(packet)
-        return self.direct.take(packet, policy, outbound, tally, by_port=by_port, now=now)
+        return self.direct.take(
+            packet, policy, outbound, tally, by_port=by_port, lasts=lasts, now=now
+        )

@@ -23,13 +23,12 @@ from functools import partial
 from typing import Final
 
 from router.engine.refusals import Refusals
-from router.engine.tracked_requests import TrackedRequests
+from router.engine.tracked_requests import UNANSWERED, Found, TrackedRequests
 from router.flows.drops import Drop, Drops
 from router.flows.transit import TransitTable
 from router.outbound.all import Outbounds
 from router.outbound.direct import DirectSender
 from router.platform.base.errors import PlatformError
-from router.platform.base.packet_filter import TrackedRequest
 from router.wire import icmp, ip, tcp, udp
 from router.wire.headers import PORTS
 from router.wire.icmp import Error
@@ -117,10 +116,10 @@ class Transit:
         key: bytes,
         otherwise: Otherwise,
         packet: ip.Packet,
-        request: TrackedRequest | None,
+        request: Found,
         now: float,
     ) -> None:
-        if request is None:
+        if request is None or request is UNANSWERED:
             otherwise(packet, now)
             return
         if len(self._datagrams) >= MOST_ANSWERS:

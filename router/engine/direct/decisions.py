@@ -77,11 +77,13 @@ class Direct:
         *,
         by_port: bool,
         now: float,
+        lasts: bool = True,
     ) -> bool:
         """Send, or end, a packet that belongs to the direct path; whether it does.
 
         policy, outbound: what the rules say about it. by_port: whether they say otherwise about
-        other protocols or ports of the destination.
+        other protocols or ports of the destination. lasts: whether to decide so about those that
+        follow.
         """
         if outbound is None or not outbound.sends_from(packet.source):
             return self._end(packet, now)
@@ -102,7 +104,7 @@ class Direct:
             self._refusals.refuse(packet, Error.NO_ROUTE, Drop.UNREACHABLE, now)
             return True
         flow = DirectFlow(sender, packet.destination, outbound, tally)
-        if may_begin and pair_of(packet) not in self._relayed:
+        if lasts and may_begin and pair_of(packet) not in self._relayed:
             self._path.know(packet, flow, by_port=by_port)
             if log.isEnabledFor(logging.DEBUG):
                 _log(packet, tally, interface)

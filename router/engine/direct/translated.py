@@ -7,6 +7,9 @@ whose answers clash with the first; then its port is changed, or it is dropped a
 leaves by the packet socket, which passes by the host's rules: they have judged it on its way into
 the TUN. docs/adr/016-direct-path.md has the ways that were tried.
 
+A decision lasts, so none is made where connection tracking has not answered in time: the first
+answer of a connection is dropped, as it is repeated, and anything else goes on by itself.
+
 Always true: what leaves so belongs to a request of the other host that the system tracks, and by
 the interface that has its source. Nothing is asked where the host translates no requests.
 
@@ -20,19 +23,18 @@ from functools import partial
 
 from router.engine.direct.flow import DirectFlow
 from router.engine.direct.path import DirectPath
-from router.engine.tracked_requests import TrackedRequests
+from router.engine.tracked_requests import UNANSWERED, Found, TrackedRequests
 from router.flows.tally import Tally
 from router.outbound.direct import DirectSender, DirectSenders
 from router.platform.base.errors import PlatformError
-from router.platform.base.packet_filter import TrackedRequest
 from router.platform.base.sockets import FrameSocket
 from router.wire import icmp, ip, tcp, udp
 from router.wire.headers import fill_in_v4_checksum
 from router.wire.offload import HEADER, NOTHING_LEFT
 
 TallyOf = Callable[[ip.Packet], Tally]
-Otherwise = Callable[[ip.Packet, float], None]
-"""Goes on with a packet that is no such answer."""
+Otherwise = Callable[[ip.Packet, float, bool], None]
+"""Goes on with a packet that is no such answer; or, where the last is false, may be one."""
 
 
 class TranslatedFlow(DirectFlow):
@@ -92,12 +94,15 @@ class TranslatedAnswers:
         tally_of: TallyOf,
         otherwise: Otherwise,
         packet: ip.Packet,
-        request: TrackedRequest | None,
+        request: Found,
         now: float,
     ) -> None:
+        if request is UNANSWERED:
+            otherwise(packet, now, False)
+            return
         is_translated = request is not None and request.is_translated
         if not is_translated or not self._send(packet, tally_of(packet), now, goes_on=True):
-            otherwise(packet, now)
+            otherwise(packet, now, True)
 
     def _send(self, packet: ip.Packet, tally: Tally, now: float, *, goes_on: bool) -> bool:
         """Whether that was possible. goes_on: more packets of the request may follow."""

@@ -116,3 +116,25 @@ def test_what_is_no_such_answer_leaves_when_that_is_known(world: World, version:
     world.reply()
     assert [ip.parse(each.packet).body for each in world.raw.sent] == [ip.parse(begins).body] * 2
     assert (frames(world), world.drops) == ([], {})
+
+
+@BOTH
+@pytest.mark.parametrize("is_late", [True, False], ids=["is late", "does not reply in time"])
+def test_a_missing_reply_decides_nothing(world: World, version: int, is_late: bool) -> None:
+    """The first answer of a connection is dropped, as it is repeated; a datagram leaves as before,
+    and the next one is asked about again."""
+    world.is_late, world.replies_at_once = is_late, False
+    track(world, version)
+    accepts = packet(version, TCP(sport=80, dport=4000, flags="SA"))
+    answer = packet(version, UDP(sport=53, dport=4000) / b"answer")
+    for each in (accepts, answer):
+        assert world.send(each) == []
+    world.timers.run_until(2.0)
+    assert world.drops == {"no-buffer": 1}
+    assert [ip.parse(each.packet).protocol for each in world.raw.sent] == [ip.UDP]
+    world.is_late = False
+    for each in (accepts, answer):
+        assert world.send(each, 3.0) == []
+    world.reply()
+    assert frames(world) == [accepts, answer]
+    assert len(world.raw.sent) == 1
