@@ -40,7 +40,7 @@ SILENT: Final = 200
 """A far host that does not exist."""
 PORT: Final = 5201
 RULES: Final = rules(*(f"{family.far_net} -> home" for family in FAMILIES))
-NOBODY: Final = {4: "10.2.0.77", 6: "fd02::77"}
+ABSENT: Final = {4: "10.2.0.77", 6: "fd02::77"}
 """No gateway."""
 OTHER: Final = {4: ("10.1.1.1", "10.1.1.2", 24), 6: ("fd11::1", "fd11::2", 64)}
 """By family, the router's address beside the other LAN host, that host's, and their prefix."""
@@ -277,8 +277,8 @@ def main() -> int:
     families = [each for each in FAMILIES if options.family in (None, each.version)]
     with network() as (bed, directory), other_host(bed) as other, far_ends(bed):
         for family in FAMILIES:
-            silent, nobody = family.far(SILENT), NOBODY[family.version]
-            bed.gw.ip(f"route add {silent} via {nobody} onlink dev far0")
+            silent, absent = family.far(SILENT), ABSENT[family.version]
+            bed.gw.ip(f"route add {silent} via {absent} onlink dev far0")
         with running(bed.router, directory, RULES) as router:
             for family in families:
                 bench = Bench(bed, other, router, family, options)

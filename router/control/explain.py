@@ -20,10 +20,12 @@ from typing import Final, Protocol
 
 from router.config.host_names import is_host_name
 from router.config.problems import quoted
+from router.config.schema import PROTOCOLS
 from router.control.connection import Answer
 from router.platform.base.descriptors import HasFileno
 from router.platform.base.errors import PlatformError
 from router.platform.base.processes import Pipe, Processes
+from router.policy.match.traffic import LAST_PORT
 
 PATIENCE: Final = 20.0
 """Seconds; a million prefixes take a few."""
@@ -32,8 +34,6 @@ LARGEST: Final = 4 << 20
 TOO_LONG: Final = f"the rules could not be read within {PATIENCE:g} s: try again"
 CUT_OFF: Final = "the program that explains has ended before it was done: look at the router's log"
 MEMBERS: Final = ("destination", "protocol", "port")
-PROTOCOLS: Final = ("icmp", "tcp", "udp")
-LAST_PORT: Final = 65_535
 
 
 class Watcher(Protocol):

@@ -19,19 +19,19 @@ from router.engine import flow_log
 from router.engine.applied_rules import AppliedRules
 from router.engine.carriers import Carriers
 from router.engine.direct.answers import Answers
-from router.engine.direct.decisions import Direct
+from router.engine.direct.decisions import Direct, IsListening
 from router.engine.direct.obstacles import Obstacles
 from router.engine.direct.path import DirectPath
 from router.engine.direct.translated import TranslatedAnswers
 from router.engine.forwarder import Forwarder
-from router.engine.held_packets import HeldPackets
+from router.engine.held_packets import HasTimers, HeldPackets
 from router.engine.icmp.queries import Queries
 from router.engine.loop import Loop
 from router.engine.observer.observer import Observer
 from router.engine.reading import receive_all
 from router.engine.refusals import Refusals
 from router.engine.tcp.streams import Streams
-from router.engine.tracked_requests import TrackedRequests
+from router.engine.tracked_requests import RequestOf, TrackedRequests
 from router.engine.transit import Transit
 from router.engine.tun_writer import TunWriter
 from router.engine.udp.datagrams import Datagrams
@@ -87,23 +87,50 @@ def assemble(
     tun = system.tuns.open_tun(config.tun.name, config.tun.mtu, config.tun.addresses)
     stack.callback(tun.close)
     descriptors = Descriptors(system.processes.raise_descriptor_limit())
+    drops = Drops()
     channels = Channels(loop, descriptors)
     addresses = LocalAddresses(tun.name)
     senders = stack.enter_context(closing(DirectSenders(system, addresses)))
-    drops = Drops()
     names = HostNames(system.processes.start_resolver, loop)
     tools = Tools(loop, descriptors, drops.count, outbounds_changed, names)
     routes = SystemRoutes(system, tun.name, addresses)
-    outbounds = Outbounds(
-        config.policies.values(),
-        Surroundings(system, tun.name, addresses, senders, channels, tools, routes),
-    )
+    surroundings = Surroundings(system, tun.name, addresses, senders, channels, tools, routes)
+    outbounds = Outbounds(config.policies.values(), surroundings)
     stack.callback(outbounds.close)
     answers = stack.enter_context(
         closing(Answers(system.answer_counters, outbounds, lambda: addresses.owners))
     )
     writer = TunWriter(tun, drops)
     refusals = Refusals(writer, drops, peers(config.tun.addresses))
+    carriers = _carriers(config, system, loop, tun, addresses, descriptors, writer, refusals, drops)
+    stack.callback(carriers.close)
+    obstacles = Obstacles(system.packet_filter, outbounds, addresses, loop, paths_changed)
+    host = Host(
+        system.tcp.is_listening,
+        obstacles.of,
+        obstacles.translates_requests,
+        system.packet_filter.request_of,
+    )
+    applied = AppliedRules(config, rules, outbounds, answers.covers)
+    forwarder = make_forwarder(
+        applied, carriers, outbounds, senders, tun.frame, refusals, drops, loop, host
+    )
+    channels.forwarder = forwarder
+    observer = Observer(forwarder, writer)
+    return Parts(tun, descriptors, outbounds, senders, obstacles, answers, forwarder, observer)
+
+
+def _carriers(
+    config: Config,
+    system: System,
+    loop: Loop,
+    tun: TunDevice,
+    addresses: LocalAddresses,
+    descriptors: Descriptors,
+    writer: TunWriter,
+    refusals: Refusals,
+    drops: Drops,
+) -> Carriers:
     own: Mapping[int, bytes] = {
         address.version: address.ip.packed for address in config.tun.addresses
     }
@@ -115,22 +142,44 @@ def assemble(
     streams = Streams(*(system.tcp, tun, loop, own, is_local, descriptors, writer, refusals, drops))
     queries = Queries(writer, refusals, drops, random_16_bits(), is_local)
     datagrams = Datagrams(writer, refusals, drops, _mapping_sockets(loop, descriptors))
-    carriers = stack.enter_context(closing(Carriers(queries, datagrams, streams, drops)))
+    carriers = Carriers(queries, datagrams, streams, drops)
     if flow_log.is_wanted():
         carriers.tell(flow_log.FlowLog(loop))
-    path = DirectPath(tun.frame, refusals, drops)
-    obstacles = Obstacles(system.packet_filter, outbounds, addresses, loop, paths_changed)
-    requests = TrackedRequests(system.packet_filter.request_of, loop)
-    translated = TranslatedAnswers(path, senders, requests, obstacles.translates_requests)
-    direct = Direct(path, senders, refusals, system.tcp.is_listening, obstacles.of, translated)
+    return carriers
+
+
+class Host(NamedTuple):
+    """What is asked of this machine about packets from its own addresses.
+
+    obstacle_of: see Direct. translates_requests: whether it may translate requests of other hosts.
+    """
+
+    is_listening: IsListening
+    obstacle_of: Callable[[str], str | None]
+    translates_requests: Callable[[], bool]
+    request_of: RequestOf
+
+
+def make_forwarder(
+    rules: AppliedRules,
+    carriers: Carriers,
+    outbounds: Outbounds,
+    senders: DirectSenders,
+    frame: bytearray,
+    refusals: Refusals,
+    drops: Drops,
+    loop: HasTimers,
+    host: Host,
+) -> Forwarder:
+    """With its direct path and its ways for answers of other hosts. frame: of the TUN."""
+    path = DirectPath(frame, refusals, drops)
+    requests = TrackedRequests(host.request_of, loop)
+    translated = TranslatedAnswers(path, senders, requests, host.translates_requests)
+    direct = Direct(path, senders, refusals, host.is_listening, host.obstacle_of, translated)
     transit = Transit(outbounds, refusals, drops, requests)
-    applied = AppliedRules(config, rules, outbounds, answers.covers)
     unsent = HeldPackets(loop, none=False)
     senders.opened = partial(unsent.answer, answer=True)
-    forwarder = Forwarder(applied, carriers, direct, transit, requests, unsent, refusals, drops)
-    channels.forwarder = forwarder
-    observer = Observer(forwarder, writer)
-    return Parts(tun, descriptors, outbounds, senders, obstacles, answers, forwarder, observer)
+    return Forwarder(rules, carriers, direct, transit, requests, unsent, refusals, drops)
 
 
 class Channels:

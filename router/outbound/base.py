@@ -247,9 +247,9 @@ class Outbound(Protocol):
 
     @property
     def on_empty_end(self) -> Callable[[Callable[[bool], None]], None] | None:
-        """What judges a connection that has ended before a byte came from its far end: calls back,
-        at once or later, with whether the application is to see a reset, since the connection may
-        never have existed. None where one that `dial` has opened did exist."""
+        """What decides about a connection that has ended before a byte came from its far end: it
+        calls back, at once or later, with whether the application is to see a reset, since the
+        connection may never have existed. None where one that `dial` has opened did exist."""
         ...
 
     def describe(self) -> str:

@@ -45,7 +45,7 @@ class End(Enum):
     """The outer socket was, or `reset` was called: the inner one has been reset."""
 
 
-JudgeEnd = Callable[[Callable[[bool], None]], None]
+DecideEnd = Callable[[Callable[[bool], None]], None]
 """See Outbound.on_empty_end."""
 
 
@@ -145,9 +145,9 @@ class _Direction:
         if self.urgent:
             return False
         if self.on_empty_end is not None:
-            judge, self.on_empty_end = self.on_empty_end, None
+            decide, self.on_empty_end = self.on_empty_end, None
             self.holds_end = True
-            judge()
+            decide()
             return False
         self.ended = True
         try:
@@ -182,7 +182,7 @@ class Relay:
     inner, outer: the two sockets, non-blocking; the relay closes them.
     finished: called once, when both are closed.
     again: called when there is more to do at once; `turn` is to be called in the next round.
-    judge_end: called when the outer socket ends before a byte came from it; that is passed on, as
+    decide_end: called when the outer socket ends before a byte came from it; that is passed on, as
     an end or as a reset, when it has called back.
     """
 
@@ -193,7 +193,7 @@ class Relay:
         pool: BufferPool,
         finished: Callable[[End], None],
         again: Callable[[Callable[[], None]], None],
-        judge_end: JudgeEnd | None = None,
+        decide_end: DecideEnd | None = None,
     ) -> None:
         self.inner = inner
         self.outer = outer
@@ -201,8 +201,8 @@ class Relay:
         self._again = again
         self._outward = _Direction(inner, outer, pool)
         self._inward = _Direction(outer, inner, pool)
-        if judge_end is not None:
-            self._inward.on_empty_end = partial(judge_end, self._judged)
+        if decide_end is not None:
+            self._inward.on_empty_end = partial(decide_end, self._end_decided)
         self._outward_due = self._inward_due = False
         self._waiting = False
         self._over = False
@@ -259,7 +259,7 @@ class Relay:
         if not self._over:
             self._close(End.OUTER_BROKE)
 
-    def _judged(self, is_reset: bool) -> None:
+    def _end_decided(self, is_reset: bool) -> None:
         """Perhaps in the midst of a turn, so what follows waits for the next."""
         self._again(partial(self._end_empty, is_reset=is_reset))
 

@@ -71,7 +71,7 @@ class Choice(Enum):
     """How a group chooses among its members."""
 
     FIRST = "the first"
-    """The first one, unless somebody chooses or it fails."""
+    """The first one, unless another is selected or it fails."""
     MEASURED = "any"
     """By measurements, addresses or chance."""
 

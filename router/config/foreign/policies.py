@@ -1,9 +1,9 @@
 """From the names of another program's policies to policies here.
 
 A group leads to one of its members: a `select` or `fallback` group to the first, which is what its
-program takes unless somebody chooses or the first fails; one that measures, to what all its members
-lead to alike. What has no counterpart becomes `reject`, so that its traffic goes nowhere until
-somebody decides; it is never left to the next rule.
+program takes unless another is selected or the first fails; one that measures, to what all its
+members lead to alike. What has no counterpart becomes `reject`, so that its traffic goes nowhere
+until the user has replaced it; it is never left to the next rule.
 
 Always true: names are followed without end only as far as they do not lead back.
 """

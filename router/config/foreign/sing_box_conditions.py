@@ -15,6 +15,7 @@ from typing import Final, TypeVar
 from router.config.cidr import Cidr
 from router.config.document import Node
 from router.config.foreign.conditions import (
+    PROTOCOLS,
     UntranslatableError,
     both,
     everything,
@@ -73,7 +74,6 @@ PRIVATE: Final = (
     *("224.0.0.0/4", "fc00::/7", "::1/128", "fe80::/10", "ff00::/8"),
 )
 """What `ip_is_private` matches."""
-PROTOCOLS: Final = frozenset({"tcp", "udp", "icmp"})
 
 Item = TypeVar("Item")
 

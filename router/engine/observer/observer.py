@@ -1,14 +1,14 @@
-"""Observes packets for those who trace: what comes from the TUN, what goes into it, and drops.
+"""Observes packets for traces: what comes from the TUN, what goes into it, and drops.
 
 Theory of operation. The hook is called with a packet before anything is decided about it; what
 happens until the next call (drops, writes into the TUN) is what became of it. A packet that is
 dropped and in whose stead the router writes one has been rejected. What is wanted only if it is
 dropped is held, and becomes the packet in hand with its drop.
 
-Always true: nothing is hooked unless somebody traces; a packet that no filter can match costs one
+Always true: nothing is hooked while there is no trace; a packet that no filter can match costs one
 look-up by its flow; no packet is changed or kept waiting.
 
-Must not know: rules, sockets, who traces.
+Must not know: rules, sockets, who reads a trace.
 """
 
 from __future__ import annotations

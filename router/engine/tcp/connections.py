@@ -191,8 +191,8 @@ class Connections:
     def _relay(self, flow: Flow[Outbound], inner: socket.socket) -> Relay:
         outer = self._dialer.release(flow)
         finished = partial(self._finished, flow)
-        again, judge_end = self._watcher.call_soon, flow.outbound.on_empty_end
-        relay = Relay(inner, outer, self._pool, finished, again, judge_end)
+        again, decide_end = self._watcher.call_soon, flow.outbound.on_empty_end
+        relay = Relay(inner, outer, self._pool, finished, again, decide_end)
         self.relays[flow] = relay
         self._watcher.redirect_changes(outer, relay.outer_changed)
         self._watcher.watch_changes(inner, relay.inner_changed)

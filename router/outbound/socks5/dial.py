@@ -23,8 +23,8 @@ from router.platform.base.tcp import ConnectFailure
 from router.wire.socks5 import SUCCEEDED, Fault, Reply, ReplyCode
 
 
-class Judge(Protocol):
-    """What follows for the proxy; see router.outbound.socks5.probing."""
+class Outcomes(Protocol):
+    """What an attempt tells about the proxy; see router.outbound.socks5.probing."""
 
     def suspect(self) -> None: ...
 
@@ -48,13 +48,13 @@ class Socks5Dial:
     def __init__(
         self,
         conversation: Conversation,
-        judge: Judge,
+        outcomes: Outcomes,
         version: int,
         succeeded: Callable[[], None] | None = None,
         again: Callable[[], Conversation] | None = None,
     ) -> None:
         self._conversation = conversation
-        self._judge = judge
+        self._outcomes = outcomes
         self._version = version
         self._succeeded = succeeded
         self._again = again
@@ -74,10 +74,10 @@ class Socks5Dial:
                 return None
             case Reply(code):
                 if code == ReplyCode.ADDRESS_TYPE_NOT_SUPPORTED:
-                    self._judge.has_refused(self._version)
+                    self._outcomes.has_refused(self._version)
                 return None if code == SUCCEEDED else failure_of(code)
             case Unreached(error=error):
-                self._judge.unreached(error)
+                self._outcomes.unreached(error)
                 return ConnectFailure(error) if error in OUR_LACK else NO_ANSWER
             case Fault.ENDED if self._again is not None:
                 again, self._again = self._again, None
@@ -85,10 +85,10 @@ class Socks5Dial:
                 self._conversation = again()
                 return self.failure
             case Fault.ENDED:
-                self._judge.left_unanswered()
+                self._outcomes.left_unanswered()
                 return UNREACHABLE
             case Fault() as fault:
-                self._judge.fail(fault)
+                self._outcomes.fail(fault)
                 return NO_ANSWER
         raise AssertionError("a dialogue with a request ends by a reply or a fault")
 
@@ -107,5 +107,5 @@ class Socks5Dial:
 
     def abandon(self) -> None:
         if self._conversation.outcome is None and not self._conversation.greeted:
-            self._judge.suspect()
+            self._outcomes.suspect()
         self._conversation.abandon()

@@ -8,7 +8,8 @@ that answers after its connect() refuses it without a packet. Until its reply is
 held back. A proxy that reports success there is recognised, for KEPT seconds: such ends of its
 connections are resets.
 
-Always true: each end is judged once, within PATIENCE seconds; at most one such request is open.
+Always true: each end is decided on once, within PATIENCE seconds; at most one such request is
+open.
 
 Must not know: relays, flows.
 """
@@ -32,7 +33,7 @@ PATIENCE: Final = 3.0
 KEPT: Final = 600.0
 
 Talk = Callable[[bytes, Callable[[int], None]], Conversation]
-Judged = Callable[[bool], None]
+Decided = Callable[[bool], None]
 """Called with whether the connection is to end by a reset."""
 
 
@@ -44,60 +45,60 @@ class EarlySuccess:
         self._found = found
         self._loop = loop
         self._descriptors = descriptors
-        self._question: Conversation | None = None
-        self._waiting: list[Judged] = []
-        self._honest_until = float("-inf")
+        self._probe: Conversation | None = None
+        self._waiting: list[Decided] = []
+        self._not_early_until = float("-inf")
 
-    def judge(self, judged: Judged) -> None:
+    def decide(self, decided: Decided) -> None:
         """Of an end before a byte came: at once, or once the proxy has answered."""
         is_early = self._found.lacks(ProxyLack.EARLY)
-        if is_early or self._loop.now < self._honest_until:
-            judged(is_early)
+        if is_early or self._loop.now < self._not_early_until:
+            decided(is_early)
             return
-        self._waiting.append(judged)
-        if self._question is None:
-            self._ask()
+        self._waiting.append(decided)
+        if self._probe is None:
+            self._begin()
 
     def close(self) -> None:
-        if self._question is not None:
+        if self._probe is not None:
             self._answer(None)
 
-    def _ask(self) -> None:
+    def _begin(self) -> None:
         if not self._descriptors.take(1):
-            self._tell(is_early=False)
+            self._report(is_early=False)
             return
-        asked = request(Command.CONNECT, NOWHERE, DISCARD)
-        question = self._question = self._talk(asked, lambda _event: self._look(question))
-        self._loop.call_later(PATIENCE, lambda: self._give_up(question))
-        self._look(question)
+        command = request(Command.CONNECT, NOWHERE, DISCARD)
+        probe = self._probe = self._talk(command, lambda _event: self._look(probe))
+        self._loop.call_later(PATIENCE, lambda: self._give_up(probe))
+        self._look(probe)
 
-    def _look(self, question: Conversation) -> None:
-        if question is not self._question or question.outcome is None:
+    def _look(self, probe: Conversation) -> None:
+        if probe is not self._probe or probe.outcome is None:
             return
-        outcome = question.outcome
+        outcome = probe.outcome
         if isinstance(outcome, Reply):
             self._answer(outcome.code == SUCCEEDED)
-        else:  # an end in place of a reply is a refusal, as ssh refuses; others say nothing
+        else:  # an end in place of a reply is a refusal, as ssh refuses; other faults are none
             self._answer(False if outcome is Fault.ENDED else None)
 
-    def _give_up(self, question: Conversation) -> None:
+    def _give_up(self, probe: Conversation) -> None:
         """What has not answered has not said that it has connected."""
-        if question is self._question:
+        if probe is self._probe:
             self._answer(is_early=False)
 
     def _answer(self, is_early: bool | None) -> None:
         """None: it is not known, and the next end asks again."""
-        assert self._question is not None, "there is an answer to a question"
-        self._question.abandon()
-        self._question = None
+        assert self._probe is not None, "there is an answer to a probe"
+        self._probe.abandon()
+        self._probe = None
         self._descriptors.give_back(1)
         if is_early:
             self._found.add(ProxyLack.EARLY, KEPT)
         elif is_early is False:
-            self._honest_until = self._loop.now + KEPT
-        self._tell(is_early=bool(is_early))
+            self._not_early_until = self._loop.now + KEPT
+        self._report(is_early=bool(is_early))
 
-    def _tell(self, *, is_early: bool) -> None:
+    def _report(self, *, is_early: bool) -> None:
         waiting, self._waiting = self._waiting, []
-        for judged in waiting:
-            judged(is_early)
+        for decided in waiting:
+            decided(is_early)

@@ -56,7 +56,7 @@ class Socks5Outbound:
         self._probing = Probing(self, self._addresses, tools.loop, tools.changed)
         self._found = Found(proxy, tools.loop)
         self._early = EarlySuccess(self.talk, self._found, tools.loop, tools.descriptors)
-        self.on_empty_end = self._early.judge
+        self.on_empty_end = self._early.decide
         self.suspect = self._probing.suspect
         self.unreached = self._probing.unreached
         self.fail = self._probing.fail

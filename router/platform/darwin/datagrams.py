@@ -2,7 +2,7 @@
 
 xnu keeps no ICMP errors for a socket that is not connected (netinet/udp_usrreq.c:986 looks the
 socket up by both of its ends): they arrive at the raw ICMP socket of the interface alone, and are
-taken from there by whoever reads it (router.outbound.reported).
+taken from there by what reads it (router.outbound.reported).
 
 Always true: a datagram that has arrived by another interface is discarded.
 """

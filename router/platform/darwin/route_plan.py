@@ -33,7 +33,7 @@ class Plan(NamedTuple):
 
 
 def plan_routes(wanted: Sequence[Route], others: Collection[Target]) -> Plan:
-    """others: the unscoped routes of everybody else."""
+    """others: the unscoped routes of other programs."""
     prefixes = {Target(each.version, each.first, each.length) for each in wanted}
     plan = Plan({}, [])
     for route in wanted:

@@ -2,8 +2,8 @@
 
 No RTM_CHANGE is among them: it changes the longest match of the destination, and where the route
 that was meant is gone, that is another program's, up to the default route (net/rtsock.c:617-650,
-net/route.c:3384). RTM_DELETE takes a prefix exactly, whoever made the route, so a caller looks
-first whose it is.
+net/route.c:3384). RTM_DELETE takes a prefix exactly, whichever program made the route,
+so a caller looks first whose it is.
 
 Must not know: sockets; which routes there are.
 """

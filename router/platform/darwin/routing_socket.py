@@ -49,7 +49,8 @@ class RoutingSocket:
         return self._send(request, errno.EEXIST)
 
     def delete(self, route: Target) -> bool:
-        """The route with this name, whoever made it; False where there is none. Raises OSError."""
+        """The route with this name, whichever program made it; False where there is none. Raises
+        OSError."""
         request = delete_route(
             *route[:3], is_host=route.is_host, scope=route.scope, sequence=self._next()
         )

@@ -182,7 +182,8 @@ class FakeKernel:
         self.written.append(message)
 
     def _report(self, key: Key, header: layouts.RtMsghdr) -> None:
-        """617-730, to everybody: the route, its interface (RTA_IFP) and its source (RTA_IFA)."""
+        """617-730, to all routing sockets: the route, its interface (RTA_IFP) and source
+        (RTA_IFA)."""
         found = self.lookup(key.version, key.first, key.scope)
         if found is None:
             raise refuse(errno.ESRCH)

@@ -84,7 +84,7 @@ class FakeDarwin(DarwinSystem):
 
 
 def user_of_peer(sock: socket.socket) -> int:
-    """By the option of Linux; as of root, whoever runs the test."""
+    """By the option of Linux; as of root, whichever user runs the test."""
     value = sock.getsockopt(socket.SOL_SOCKET, 17, CREDENTIALS.size)  # SO_PEERCRED
     CREDENTIALS.unpack(value)
     return 0

@@ -15,19 +15,13 @@ from typing import Any, cast
 from router.config.loader import load
 from router.config.model import Policy, PolicyType
 from router.engine.applied_rules import AppliedRules
+from router.engine.assembly import Host, make_forwarder
 from router.engine.carriers import Carriers
-from router.engine.direct.decisions import Direct
-from router.engine.direct.path import DirectPath
-from router.engine.direct.translated import TranslatedAnswers
-from router.engine.forwarder import Forwarder
-from router.engine.held_packets import HeldPackets
 from router.engine.icmp.queries import Queries
 from router.engine.reading import read_all
 from router.engine.refusals import Refusals
 from router.engine.tcp.dial import DESCRIPTORS_EACH
 from router.engine.tcp.streams import Streams, Watcher
-from router.engine.tracked_requests import TrackedRequests
-from router.engine.transit import Transit
 from router.engine.tun_writer import TunWriter
 from router.engine.udp.datagrams import Datagrams
 from router.flows.drops import Drops
@@ -183,7 +177,50 @@ def close_worlds() -> None:
         _open.pop().close()
 
 
-class World:
+class MemoryHost:
+    """What a test says of the machine, and what was asked of it.
+
+    requests: those of other hosts that the system tracks, by source and destination of answers.
+    covered: the destinations from which the system counts the answers for a policy.
+    """
+
+    def __init__(self) -> None:
+        self.translates = False
+        self.obstacle: str | None = None
+        self.listening: set[tuple[bytes, int]] = set()
+        self.covered: set[tuple[str, int, int]] = set()
+        self.requests: dict[tuple[bytes, bytes], TrackedRequest] = {}
+        self.asked = 0
+        self.is_late = False
+        self.replies_at_once = True
+        self._replies: deque[Callable[[], None]] = deque()
+
+    def reply(self) -> None:
+        """The other process answers all that it was asked."""
+        while self._replies:
+            self._replies.popleft()()
+
+    def covers(self, policy: str, version: int, address: int) -> bool:
+        return (policy, version, address) in self.covered
+
+    def as_host(self) -> Host:
+        return Host(
+            lambda address, port, _interface: (address, port) in self.listening,
+            lambda _interface: self.obstacle,
+            lambda: self.translates,
+            self._request_of,
+        )
+
+    def _request_of(self, packet: ip.Packet, done: Callable[[TrackedRequest | None], None]) -> None:
+        if self.is_late:
+            raise BlockingIOError
+        self.asked += 1
+        self._replies.append(partial(done, self.requests.get((packet.source, packet.destination))))
+        if self.replies_at_once:
+            self.reply()
+
+
+class World(MemoryHost):
     """What a test does: put a packet in, look at what came out where.
 
     most: connections at a time. local: the other interfaces of the machine, with their addresses.
@@ -196,91 +233,44 @@ class World:
         most: int = 100,
         local: Mapping[str, Interface] = NOWHERE,
     ) -> None:
+        super().__init__()
         file = directory / "rules.yaml"
         file.write_text(rules, encoding="utf-8")
         config = load(file).config
         assert config is not None
-        self.tun = MemoryTun()
-        self.udp = MemorySystem()
-        self.tcp = MemoryTcp()
+        self.tun, self.udp, self.tcp = MemoryTun(), MemorySystem(), MemoryTcp()
+        self.raw, self.timers = MemoryRawSockets(), MemoryTimers()
         addresses = LocalAddresses(self.tun.name)
         addresses.refresh(local)
         self.outbounds = MemoryOutbounds(
             config.policies.values(), self.udp, self.tcp, lambda: addresses.owners
         )
+        senders = DirectSenders(cast(System, SimpleNamespace(sockets=self.raw)), addresses)
+        for outbound in self.outbounds.by_interface.values():
+            outbound.senders = senders
         drops = Drops()
-        writer = self.writer = TunWriter(self.tun, drops)
-        refusals = Refusals(writer, drops, PEERS)
+        self.writer = TunWriter(self.tun, drops)
+        refusals = Refusals(self.writer, drops, PEERS)
+        self.carriers = self._carriers(most, refusals, drops)
+        applied = AppliedRules(config, RuleSet.build(config), self.outbounds, self.covers)
+        host, frame = self.as_host(), self.tun.frame
+        self.forwarder = make_forwarder(
+            *(applied, self.carriers, self.outbounds, senders, frame, refusals, drops),
+            *(self.timers, host),
+        )
+        self.direct = self.forwarder.direct
+        _open.append(self)
+
+    def _carriers(self, most: int, refusals: Refusals, drops: Drops) -> Carriers:
         descriptors = Descriptors(2 * most * DESCRIPTORS_EACH)  # of few, half are a reserve
         sockets, loop = cast(TcpSockets, self.tcp), cast(Watcher, self.tcp)
         streams = Streams(
             *(sockets, self.tun, loop, TUN_ADDRESSES, _is_own, descriptors),
-            *(writer, refusals, drops),
+            *(self.writer, refusals, drops),
         )
-        self.carriers = Carriers(
-            Queries(writer, refusals, drops, 0, lambda _: True),
-            Datagrams(writer, refusals, drops, mapping_sockets(self.udp)),
-            streams,
-            drops,
-        )
-        self.raw = MemoryRawSockets()
-        system = cast(System, SimpleNamespace(sockets=self.raw))
-        senders = DirectSenders(system, addresses)
-        for outbound in self.outbounds.by_interface.values():
-            outbound.senders = senders
-        path = DirectPath(self.tun.frame, refusals, drops)
-        self.timers = MemoryTimers()
-        requests = TrackedRequests(self._request_of, self.timers)
-        self.direct = Direct(
-            path,
-            senders,
-            refusals,
-            lambda address, port, _interface: (address, port) in self.listening,
-            lambda _interface: self.obstacle,
-            TranslatedAnswers(
-                path,
-                senders,
-                requests,
-                lambda: self.translates,
-            ),
-        )
-        self.translates = False
-        self.asked = 0
-        self.is_late = False
-        self.replies_at_once = True
-        self._replies: deque[Callable[[], None]] = deque()
-        self.requests: dict[tuple[bytes, bytes], TrackedRequest] = {}
-        """Those of other hosts that the system tracks, by source and destination of answers."""
-        self.obstacle: str | None = None
-        self.listening: set[tuple[bytes, int]] = set()
-        self.covered: set[tuple[str, int, int]] = set()
-        """The destinations from which the system counts the answers for a policy."""
-        applied = AppliedRules(
-            config,
-            RuleSet.build(config),
-            self.outbounds,
-            lambda policy, version, address: (policy, version, address) in self.covered,
-        )
-        transit = Transit(self.outbounds, refusals, drops, requests)
-        unsent = HeldPackets(self.timers, none=False)
-        senders.opened = partial(unsent.answer, answer=True)
-        self.forwarder = Forwarder(
-            applied, self.carriers, self.direct, transit, requests, unsent, refusals, drops
-        )
-        _open.append(self)
-
-    def _request_of(self, packet: ip.Packet, done: Callable[[TrackedRequest | None], None]) -> None:
-        if self.is_late:
-            raise BlockingIOError
-        self.asked += 1
-        self._replies.append(partial(done, self.requests.get((packet.source, packet.destination))))
-        if self.replies_at_once:
-            self.reply()
-
-    def reply(self) -> None:
-        """The other process answers all that it was asked."""
-        while self._replies:
-            self._replies.popleft()()
+        queries = Queries(self.writer, refusals, drops, 0, lambda _: True)
+        datagrams = Datagrams(self.writer, refusals, drops, mapping_sockets(self.udp))
+        return Carriers(queries, datagrams, streams, drops)
 
     def close(self) -> None:
         self.carriers.streams.close()

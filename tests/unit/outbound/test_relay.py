@@ -13,7 +13,7 @@ import pytest
 
 from router.outbound.buffers import LEFT_TO_FLOWS, BufferPool, MemoryBuffer
 from router.outbound.descriptors import Descriptors
-from router.outbound.relay import End, JudgeEnd, Relay
+from router.outbound.relay import DecideEnd, End, Relay
 from router.platform.base.descriptors import BROKEN, READABLE, WRITABLE
 from router.platform.tcp_socket import reset_on_close
 
@@ -44,7 +44,7 @@ class Bench:
         self,
         splicing: bool,
         is_at_mark: Callable[[socket.socket], bool] = lambda _: False,
-        judge_end: JudgeEnd | None = None,
+        decide_end: DecideEnd | None = None,
     ) -> None:
         self.client, self.inner = connection()
         self.outer, self.server = connection()
@@ -54,7 +54,7 @@ class Bench:
         open_pipe = SplicePipe if splicing else None
         self.pool = BufferPool(self.descriptors, open_pipe, is_at_mark)
         self.relay = Relay(
-            *(self.inner, self.outer, self.pool, self.ends.append, self.soon.append, judge_end)
+            *(self.inner, self.outer, self.pool, self.ends.append, self.soon.append, decide_end)
         )
 
     def turn(self) -> None:
@@ -243,8 +243,8 @@ def test_spare_pipes_stay_in_the_budget_until_the_end(bench: Bench) -> None:
 @pytest.mark.parametrize("splicing", SPLICING)
 @pytest.mark.parametrize("is_reset", [True, False])
 def test_an_end_before_a_byte_waits_for_its_verdict(splicing: bool, is_reset: bool) -> None:
-    judged: list[Callable[[bool], None]] = []
-    bench = Bench(splicing, judge_end=judged.append)
+    decisions: list[Callable[[bool], None]] = []
+    bench = Bench(splicing, decide_end=decisions.append)
     bench.client.send(b"hello")
     bench.server.shutdown(socket.SHUT_WR)
     bench.turn()
@@ -252,7 +252,7 @@ def test_an_end_before_a_byte_waits_for_its_verdict(splicing: bool, is_reset: bo
     assert bench.server.recv(100) == b"hello", "the other direction goes on meanwhile"
     with pytest.raises(BlockingIOError):
         bench.client.recv(1)
-    (tell,) = judged
+    (tell,) = decisions
     tell(is_reset)
     bench.turn()
     if is_reset:
@@ -267,7 +267,7 @@ def test_an_end_before_a_byte_waits_for_its_verdict(splicing: bool, is_reset: bo
 
 @pytest.mark.parametrize("splicing", SPLICING)
 def test_an_end_behind_bytes_is_passed_on_at_once(splicing: bool) -> None:
-    bench = Bench(splicing, judge_end=lambda _: pytest.fail("it is no matter of the proxy's"))
+    bench = Bench(splicing, decide_end=lambda _: pytest.fail("it is no matter of the proxy's"))
     bench.server.send(b"bye")
     bench.server.shutdown(socket.SHUT_WR)
     bench.turn()

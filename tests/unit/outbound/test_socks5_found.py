@@ -39,17 +39,17 @@ def test_a_family_that_was_refused_is_refused_at_once(
     assert len(caplog.records) == 1
 
 
-def judge(bed: Bed) -> list[bool]:
-    """The verdict about a connection that has ended before a byte came, once there is one."""
-    verdicts = list[bool]()
-    bed.outbound.on_empty_end(verdicts.append)
-    return verdicts
+def decide(bed: Bed) -> list[bool]:
+    """The decision about a connection that has ended before a byte came, once there is one."""
+    decisions = list[bool]()
+    bed.outbound.on_empty_end(decisions.append)
+    return decisions
 
 
 def test_a_proxy_that_says_success_early_is_recognised(
     bed: Bed, caplog: pytest.LogCaptureFixture
 ) -> None:
-    one, other = judge(bed), judge(bed)
+    one, other = decide(bed), decide(bed)
     assert not one, "until the proxy has answered"
     (question,) = bed.way.dials
     question.accept()
@@ -58,7 +58,7 @@ def test_a_proxy_that_says_success_early_is_recognised(
     question.say(CONNECTED)
     assert (one, other) == ([True], [True])
     assert question.is_abandoned
-    assert judge(bed) == [True]
+    assert decide(bed) == [True]
     assert len(bed.way.dials) == 1
     assert bed.outbound.found == ["says that it has connected before it knows"]
     assert len(caplog.records) == 1
@@ -67,7 +67,7 @@ def test_a_proxy_that_says_success_early_is_recognised(
 
 @pytest.mark.parametrize("answer", [b"\x05\x03", b"\x05\x01", None, "end"])
 def test_a_proxy_that_knows_what_it_says_is_believed(bed: Bed, answer: bytes | str | None) -> None:
-    verdicts = judge(bed)
+    decisions = decide(bed)
     (question,) = bed.way.dials
     question.accept()
     question.say(CHOSEN)
@@ -76,15 +76,15 @@ def test_a_proxy_that_knows_what_it_says_is_believed(bed: Bed, answer: bytes | s
     elif answer is not None:
         question.end()
     bed.loop.wait(early.PATIENCE)
-    assert verdicts == [False]
-    assert judge(bed) == [False]
+    assert decisions == [False]
+    assert decide(bed) == [False]
     assert len(bed.way.dials) == 1, "it is not asked again for a while"
     assert not bed.outbound.found
 
 
 def test_a_proxy_that_cannot_be_asked_is_asked_the_next_time(bed: Bed) -> None:
-    verdicts = judge(bed)
+    decisions = decide(bed)
     bed.way.dials[0].fail(errno.ECONNREFUSED)
-    assert verdicts == [False]
-    judge(bed)
+    assert decisions == [False]
+    decide(bed)
     assert len(bed.way.dials) == 2
