@@ -130,7 +130,7 @@ class PythonParser(Reader, Scanner, Parser):
         Parser.__init__(self)
 
 
-def _fastest_parser(text: str) -> EventSource:
+def fastest_parser(text: str) -> EventSource:
     if not yaml.__with_libyaml__:
         return PythonParser(text)
     parser: EventSource = yaml.cyaml.CParser(text)  # type: ignore[attr-defined]
@@ -142,7 +142,7 @@ def parse_document(file: str, text: str, pure_python: bool = False) -> Document:
 
     `pure_python` keeps libyaml out even where it is there. Raises SyntaxProblemError.
     """
-    parser = PythonParser(text) if pure_python else _fastest_parser(text)
+    parser = PythonParser(text) if pure_python else fastest_parser(text)
     composer = _Composer(file, text)
     try:
         root = composer.compose(parser)

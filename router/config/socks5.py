@@ -48,7 +48,7 @@ def refuse_password(findings: Findings, section: Mapping, name: str) -> bool:
     """Whether the password itself is among the keys of a policy of any type, after a report: then
     nothing else is to be read of it, so that nothing else shows its line."""
     for key, _ in section.entries():
-        if isinstance(key, Scalar) and key.text == "password":
+        if isinstance(key, Scalar) and key.text.strip().lower().endswith("password"):
             findings.secret_error(
                 "password-in-rules",
                 key,

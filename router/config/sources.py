@@ -1,7 +1,8 @@
 """The text behind the places of problems: lines of the rules file and of list files.
 
 Always true: the rules file is kept whole; of a list file, which may have a million lines, only
-those lines are kept that have a problem, and others are read again when they are needed.
+those lines are kept that have a problem, and others are read again when they are needed. Lines of a
+rules file that may be part of a password are none of them.
 
 Must not know: what the lines mean.
 """
@@ -15,6 +16,7 @@ from contextlib import AbstractContextManager
 from itertools import islice
 
 from router.config.opening import OpenFile, UntrustedError
+from router.config.secret_lines import first_secret_line
 from router.config.trust import NotRegularError
 
 MAXIMUM_LINE = 65_536
@@ -50,7 +52,10 @@ class Sources:
         if file in self._texts:
             lines = self._split.get(file)
             if lines is None:
-                lines = self._split[file] = self._texts[file].split("\n")
+                text = self._texts[file]
+                secret = first_secret_line(text)
+                shown = None if secret is None else secret - 1
+                lines = self._split[file] = text.split("\n")[:shown]
             return lines[number - 1] if number <= len(lines) else None
         if (file, number) not in self._lines and file in self._lists:
             self._lines[file, number] = _read_line(self._lists[file], number)

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from router.config.document import (
     PythonParser,
     SyntaxProblemError,
-    _fastest_parser,
+    fastest_parser,
     parse_document,
 )
 from router.config.syntax import explain_syntax
@@ -110,7 +110,7 @@ def test_unbounded_nesting_of_keys() -> None:
 )
 def test_the_wording_of_the_parser_changes_nothing(text: str) -> None:
     text = text.replace("\r\n", "\n").replace("\0", "")
-    for parser in (PythonParser, _fastest_parser):
+    for parser in (PythonParser, fastest_parser):
         error = parsing_error(parser(text))
         if error is not None:
             assert explain_syntax("rules.yaml", text, worded_otherwise(error)) == explain_syntax(
