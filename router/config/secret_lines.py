@@ -57,7 +57,10 @@ def _scalars(text: str) -> list[int]:
     """The lines of keys and values that are the word, without their escapes. Raises what the parser
     does where the text is no YAML."""
     parser, found = fastest_parser(text), []
-    while not isinstance(event := parser.get_event(), yaml.StreamEndEvent):
-        if isinstance(event, yaml.ScalarEvent) and SCALAR.fullmatch(event.value):
+    for event in iter(parser.get_event, None):
+        kind = type(event)
+        if kind is yaml.ScalarEvent and SCALAR.fullmatch(event.value):
             found.append(event.start_mark.line + 1)
+        elif kind is yaml.StreamEndEvent:
+            break
     return found

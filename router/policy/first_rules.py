@@ -30,10 +30,9 @@ from router.config.writing import (
     variable_name,
 )
 from router.policy.interfaces import usable_interfaces
-from router.policy.network import Interface, Network, RouteKind, SystemRoute
+from router.policy.network import LOOPBACKS, Interface, Network, RouteKind, SystemRoute
 from router.policy.prefixes import FAMILIES, HOST_MASKS, WIDTHS, format_prefix, join_ranges
 
-LOOPBACK: Final = "lo"
 OTHER_TUNNELS: Final = ("tap", "zt", "feth", "utun", "tailscale")
 """Beginnings of the names of VPN interfaces that resolve neighbours all the same."""
 IN_A_RULE: Final = 4
@@ -90,7 +89,7 @@ def _ways(network: Network) -> Iterator[Interface]:
     """Interfaces that packets can leave by."""
     for name, interface in network.interfaces.items():
         usable = usable_interfaces(name, network.interfaces, {})
-        if usable and name not in {LOOPBACK, *network.own_tuns} and interface_fault(name) is None:
+        if usable and name not in LOOPBACKS | network.own_tuns and interface_fault(name) is None:
             yield interface
 
 
@@ -155,9 +154,7 @@ def _vpn(file: _File, network: Network, tunnel: Interface) -> None:
         file.rules.append(f"# - {{cidr: {cidr}, policy: {name}}}")
     if len(networks) > len(shown):
         more = len(networks) - len(shown)
-        file.rules.append(
-            comment(f"and {more:,} more: ip route show table all dev {tunnel.name} lists them")
-        )
+        file.rules.append(comment(f"and {more:,} more, as the system's table of routes has them"))
 
 
 def _leads_into(route: SystemRoute, tunnel: Interface) -> bool:

@@ -16,6 +16,7 @@ from router.config.problems import Severity
 from router.policy.first_rules import MOST_SHOWN, first_rules
 from router.policy.network import Network
 from tests.unit.check.networks import interface, network
+from tests.unit.darwin.macbook import macbook
 
 LO = interface("lo", 1, "127.0.0.1/8", "::1/128")
 ETH0 = interface("eth0", 2, "192.0.2.2/24", "2001:db8:2::2/64")
@@ -119,6 +120,12 @@ def test_a_vpn_that_is_down_is_left_out(tmp_path: Path) -> None:
     assert "wg0" not in first_rules(network([LO, ETH0, down], DEFAULT), None)
 
 
+def test_a_mac(tmp_path: Path) -> None:
+    config = checked(tmp_path, first_rules(macbook(), None))
+    assert policies(config) == {"home": ("direct", "default"), "utun3": ("vpn", "utun3")}
+    assert rules(config)[-1] == '{cidr: [10.0.0.0/8, "fd08::/32"], policy: utun3}'
+
+
 def test_names_that_policies_cannot_have(tmp_path: Path) -> None:
     odd = [
         interface(name, number, f"10.{number}.0.1/24", tunnel=True)
@@ -135,7 +142,7 @@ def test_many_routes_are_an_example(tmp_path: Path) -> None:
     text = first_rules(network([LO, ETH0, TUN0], [*DEFAULT, *routes]), None)
     config = checked(tmp_path, text)
     assert len(config.rules) == 1 + MOST_SHOWN // 4
-    assert "# and 136 more: ip route show table all dev tun0 lists them" in text
+    assert "# and 136 more, as the system's table of routes has them" in text
 
 
 def test_a_proxy(tmp_path: Path) -> None:
