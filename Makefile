@@ -13,9 +13,6 @@ E2E_JOBS ?= 4
 # The tests start the router hundreds of times: what Python has compiled is kept.
 unexport PYTHONDONTWRITEBYTECODE
 
-# What only Linux runs: macOS has other constants.
-LINUX_ONLY := ^(router/platform/linux|tests/unit/platform|tests/e2e)/|^bench/scapy_loop
-
 # On a Mac the unit tests are those that import nothing of Linux (tests/unit/conftest.py), and what
 # is tried there takes the place of the end-to-end tests; nothing is installed but Python packages.
 SYSTEM := $(shell uname -s)
@@ -78,7 +75,7 @@ define CHECK
 $(PYTHON) -m ruff check .
 $(PYTHON) -m ruff format --check .
 $(MYPY)/linux --platform linux & linux=$$!; \
-    $(MYPY)/darwin --platform darwin --exclude '$(LINUX_ONLY)'; darwin=$$?; \
+    $(MYPY)/darwin --platform darwin; darwin=$$?; \
     wait $$linux && test $$darwin -eq 0
 $(PYTHON) -m pytest -n 2 $(UNIT_TESTS) $(PYTEST_ARGS)
 endef

@@ -21,6 +21,8 @@ from dataclasses import dataclass
 
 from scapy.layers.inet import ICMP, IP
 
+from router.platform.linux.only_on_linux import SO_BINDTODEVICE
+
 TUNSETIFF = 0x400454CA
 IFF_TUN, IFF_NO_PI = 0x0001, 0x1000
 ECHO_REQUEST, ECHO_REPLY = 8, 0
@@ -50,7 +52,7 @@ def forward(packet: bytes, interface: str) -> Waiting | None:
     if ICMP not in request or request[ICMP].type != ECHO_REQUEST:
         return None
     raw = socket.socket(socket.AF_INET, socket.SOCK_RAW, socket.IPPROTO_ICMP)
-    raw.setsockopt(socket.SOL_SOCKET, socket.SO_BINDTODEVICE, interface.encode())
+    raw.setsockopt(socket.SOL_SOCKET, SO_BINDTODEVICE, interface.encode())
     raw.connect((request.dst, 0))
     raw.send(bytes(request[ICMP]))
     return Waiting(request, raw, time.monotonic())

@@ -31,6 +31,7 @@ from typing import Any, Final
 from router.cli import main
 from router.engine.router import Router
 from router.platform.base.errors import PlatformError
+from router.platform.linux.only_on_linux import AF_ALG, AF_NETLINK, AF_PACKET, prlimit
 from router.platform.linux.sandbox import enter
 from router.platform.privileged.channel import Message
 from router.platform.privileged.prefix_records import RECORD
@@ -125,12 +126,10 @@ ATTEMPTS: Final[Mapping[str, Callable[[Router], object]]] = {
     "delete a file": lambda _: Path("/tmp/no-such-file").unlink(),
     "signal another process": _signal_guard_starter,
     "renice another process": lambda _: os.setpriority(os.PRIO_PROCESS, os.getppid(), 19),
-    "limit another process": lambda _: resource.prlimit(os.getppid(), resource.RLIMIT_NOFILE),
-    "a packet socket": lambda _: socket.socket(socket.AF_PACKET, socket.SOCK_RAW, 0),
-    "a socket of the kernel's ciphers": lambda _: socket.socket(
-        socket.AF_ALG, socket.SOCK_SEQPACKET
-    ),
-    "netlink of the packet filter": lambda _: socket.socket(socket.AF_NETLINK, socket.SOCK_RAW, 12),
+    "limit another process": lambda _: prlimit(os.getppid(), resource.RLIMIT_NOFILE),
+    "a packet socket": lambda _: socket.socket(AF_PACKET, socket.SOCK_RAW, 0),
+    "a socket of the kernel's ciphers": lambda _: socket.socket(AF_ALG, socket.SOCK_SEQPACKET),
+    "netlink of the packet filter": lambda _: socket.socket(AF_NETLINK, socket.SOCK_RAW, 12),
     "remove the filter of an ICMP socket": _detach,
     # Requests to the guard.
     "a raw socket by no interface": _call(

@@ -91,8 +91,8 @@ def as_nobody(namespace: Namespace, do: Callable[[], None]) -> tuple[int, str]:
             os.dup2(writer, 2)
             sys.stdout = sys.stderr = os.fdopen(2, "w", closefd=False, buffering=1)
             os.setgroups([])
-            os.setresgid(NOBODY, NOBODY, NOBODY)
-            os.setresuid(NOBODY, NOBODY, NOBODY)
+            os.setgid(NOBODY)
+            os.setuid(NOBODY)
             do()
         finally:
             os._exit(99)

@@ -14,6 +14,7 @@ from struct import Struct
 
 import pytest
 
+from router.platform.linux.only_on_linux import TCP_INFO
 from tests.e2e import ping, sockets, udp
 from tests.e2e.netns import Namespace
 from tests.e2e.status import PING, Answers
@@ -35,7 +36,7 @@ HOSTS = pytest.mark.parametrize(
     [("home", HOME, "eth0"), ("office", OFFICE, "wg0")],
     ids=["home", "office"],
 )
-TCP_INFO = Struct("=128xQ4xI")
+INFO = Struct("=128xQ4xI")
 """tcpi_bytes_received, tcpi_segs_in (linux/tcp.h)."""
 MOST_SEGMENTS = 65535
 RETRANSMITTED = Struct("=208xQ")
@@ -115,8 +116,8 @@ def counted_at_rest(answers: Answers, sock: socket.socket) -> tuple[int, int, in
     if something has arrived in between, sent again on a busy machine."""
 
     def info() -> tuple[int, int]:
-        found = sock.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, TCP_INFO.size)
-        payload, segments = TCP_INFO.unpack(found)
+        found = sock.getsockopt(socket.IPPROTO_TCP, TCP_INFO, INFO.size)
+        payload, segments = INFO.unpack(found)
         return payload, segments
 
     before = info()
@@ -125,7 +126,7 @@ def counted_at_rest(answers: Answers, sock: socket.socket) -> tuple[int, int, in
 
 
 def bytes_retransmitted(sock: socket.socket) -> int:
-    info = sock.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, RETRANSMITTED.size)
+    info = sock.getsockopt(socket.IPPROTO_TCP, TCP_INFO, RETRANSMITTED.size)
     return int(RETRANSMITTED.unpack(info)[0])
 
 

@@ -13,6 +13,7 @@ from pathlib import Path
 
 import pytest
 
+from router.platform.linux.only_on_linux import prlimit
 from tests.e2e import ping
 from tests.e2e.snapshot import state
 from tests.e2e.split import HOME, RULES, VPN, ping_both
@@ -162,12 +163,12 @@ def test_without_room_in_the_journal_an_outbound_stays_down(bed: Testbed, tmp_pa
 @contextmanager
 def _no_longer(pid: int, file: Path) -> Iterator[None]:
     """A process cannot extend a file, as on a full file system."""
-    former = resource.prlimit(pid, resource.RLIMIT_FSIZE)
-    resource.prlimit(pid, resource.RLIMIT_FSIZE, (file.stat().st_size, former[1]))
+    former = prlimit(pid, resource.RLIMIT_FSIZE)
+    prlimit(pid, resource.RLIMIT_FSIZE, (file.stat().st_size, former[1]))
     try:
         yield
     finally:
-        resource.prlimit(pid, resource.RLIMIT_FSIZE, former)
+        prlimit(pid, resource.RLIMIT_FSIZE, former)
 
 
 def test_namespaces_have_identities(bed: Testbed) -> None:

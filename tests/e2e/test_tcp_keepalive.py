@@ -16,6 +16,7 @@ from typing import Final
 
 import pytest
 
+from router.platform.linux.only_on_linux import TCP_KEEPIDLE
 from tests.e2e import sockets
 from tests.e2e.capture import Capture
 from tests.e2e.netns import Namespace
@@ -131,7 +132,7 @@ def expect_data(pairs: Mapping[Case, Pair]) -> None:
 
 def start_keepalive(sock: socket.socket, count: int) -> None:
     """Probes as often as the system allows, and gives up after `count` without an answer."""
-    sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPIDLE, 1)
+    sock.setsockopt(socket.IPPROTO_TCP, TCP_KEEPIDLE, 1)
     sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPINTVL, 1)
     sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPCNT, count)
     sock.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)

@@ -28,7 +28,8 @@ class Caller:
         self._begin()
 
     def _begin(self) -> None:
-        self._sock = socket.socket(self._family, socket.SOCK_STREAM | socket.SOCK_NONBLOCK)
+        self._sock = socket.socket(self._family, socket.SOCK_STREAM)
+        self._sock.setblocking(False)
         self._since = time.monotonic()
         self._connected = False
         self._sock.connect_ex(self._address)
@@ -48,7 +49,8 @@ class Caller:
 def main() -> None:
     address, udp_port, tcp_port = sys.argv[1], int(sys.argv[2]), int(sys.argv[3])
     family = socket.AF_INET6 if ":" in address else socket.AF_INET
-    datagrams = socket.socket(family, socket.SOCK_DGRAM | socket.SOCK_NONBLOCK)
+    datagrams = socket.socket(family, socket.SOCK_DGRAM)
+    datagrams.setblocking(False)
     caller = Caller(family, (address, tcp_port))
     print("sending", flush=True)
     while True:

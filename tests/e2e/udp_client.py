@@ -33,6 +33,7 @@ from typing import Any
 IP_MTU_DISCOVER, IP_RECVERR, IP_RECVTTL, IP_RECVTOS = 10, 11, 12, 13
 IP_PMTUDISC_DONT, IP_PMTUDISC_PROBE = 0, 3
 IP_FREEBIND = 15
+MSG_ERRQUEUE = 0x2000
 IPV6_RECVERR, IPV6_DONTFRAG, IPV6_FREEBIND = 25, 62, 78
 DEFAULTS = {
     "sends": [5],
@@ -107,7 +108,7 @@ def received(sock: socket.socket) -> dict[str, Any]:
 def reported(sock: socket.socket, name: str) -> Found:
     """The error with its sender, type, code, value, and what it quotes (linux/errqueue.h)."""
     try:
-        quoted, ancillary, _, destination = sock.recvmsg(65535, 500, socket.MSG_ERRQUEUE)
+        quoted, ancillary, _, destination = sock.recvmsg(65535, 500, MSG_ERRQUEUE)
     except BlockingIOError:
         return name
     six = sock.family == socket.AF_INET6

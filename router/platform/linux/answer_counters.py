@@ -22,6 +22,7 @@ from router.platform.base.answers import NumberedPrefix, Place
 from router.platform.linux.bpf import syscall
 from router.platform.linux.bpf.answers import FAMILY, Maps, program
 from router.platform.linux.bpf.instructions import assemble
+from router.platform.linux.only_on_linux import AF_PACKET
 
 ETHERTYPE: Final = {4: 0x0800, 6: 0x86DD}
 MOST_PREFIXES: Final = 100_000
@@ -98,7 +99,7 @@ class AnswerFilters:
     def _open(self, index: int, version: int, interface: str) -> None:
         """An interface that is gone, or has come back as another one, gets none: that is reported,
         and then followed."""
-        sock = socket.socket(socket.AF_PACKET, socket.SOCK_DGRAM, 0)
+        sock = socket.socket(AF_PACKET, socket.SOCK_DGRAM, 0)
         try:
             syscall.attach(sock, self._programs[version])
             sock.bind((interface, ETHERTYPE[version]))

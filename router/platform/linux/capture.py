@@ -16,6 +16,7 @@ from typing import Final
 
 from router.platform.base.capture import Captured
 from router.platform.base.errors import PlatformError
+from router.platform.linux.only_on_linux import AF_PACKET
 
 ETH_P_ALL: Final = 0x0003
 SO_ATTACH_FILTER: Final = 26
@@ -49,9 +50,7 @@ class PacketCapture:
 
     def __init__(self, not_by: int, host: bytes | None = None) -> None:
         try:
-            self._socket = socket.socket(
-                socket.AF_PACKET, socket.SOCK_DGRAM, socket.htons(ETH_P_ALL)
-            )
+            self._socket = socket.socket(AF_PACKET, socket.SOCK_DGRAM, socket.htons(ETH_P_ALL))
         except PermissionError as error:
             raise PlatformError(
                 "capturing needs the rights of root (CAP_NET_RAW): put sudo before the command"

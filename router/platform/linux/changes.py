@@ -34,6 +34,7 @@ from router.platform.linux.netlink.constants import (
     RTPROT_TUNROUTER,
 )
 from router.platform.linux.netlink.messages import RTMSG, attributes, number, unpack_messages
+from router.platform.linux.only_on_linux import AF_NETLINK, NETLINK_ROUTE, SOCK_NONBLOCK
 
 MOST_REPORTS: Final = 256
 """Read at a time, so that a flood of them does not starve other descriptors."""
@@ -54,9 +55,7 @@ class LinuxChanges:
 
     def __init__(self, others: Callable[[], None], groups: int = GROUPS) -> None:
         self._others = others
-        self._socket = socket.socket(
-            socket.AF_NETLINK, socket.SOCK_RAW | socket.SOCK_NONBLOCK, socket.NETLINK_ROUTE
-        )
+        self._socket = socket.socket(AF_NETLINK, socket.SOCK_RAW | SOCK_NONBLOCK, NETLINK_ROUTE)
         self._socket.bind((0, groups))
 
     def fileno(self) -> int:

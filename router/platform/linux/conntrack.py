@@ -24,6 +24,7 @@ from router.platform.linux.netlink.messages import (
     pack_message,
     unpack_messages,
 )
+from router.platform.linux.only_on_linux import AF_NETLINK
 from router.wire import icmp, ip
 
 CT_GET: Final = 1 << 8 | 1
@@ -86,7 +87,7 @@ def _get(version: int, original: bytes) -> dict[int, bytes] | None:
     """The attributes of an entry; None where there is none. Raises OSError."""
     body = NFGENMSG.pack(FAMILY[version], 0, 0) + original
     try:
-        with socket.socket(socket.AF_NETLINK, socket.SOCK_RAW, NETLINK_NETFILTER) as netlink:
+        with socket.socket(AF_NETLINK, socket.SOCK_RAW, NETLINK_NETFILTER) as netlink:
             netlink.bind((0, 0))
             netlink.send(pack_message(CT_GET, NLM_F_REQUEST, 1, body))
             message = next(iter(unpack_messages(netlink.recv(BUFFER))))

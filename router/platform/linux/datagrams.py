@@ -24,6 +24,7 @@ from router.platform.linux.error_queue import (
     parse_extended_error,
 )
 from router.platform.linux.message_batch import MessageBatch
+from router.platform.linux.only_on_linux import MSG_ERRQUEUE
 from router.platform.linux.sockets import bind_to_device
 from router.policy.network import Interface
 
@@ -117,7 +118,7 @@ class LinuxDatagramSocket:
         for _ in range(MOST_ERRORS):
             try:
                 payload, ancillary, _, destination = self._socket.recvmsg(
-                    MAX_PAYLOAD, ERROR_SPACE, socket.MSG_ERRQUEUE
+                    MAX_PAYLOAD, ERROR_SPACE, MSG_ERRQUEUE
                 )
             except OSError:
                 return

@@ -3,21 +3,21 @@ on the path of every packet, and this halves what it costs (docs/adr/001-foundat
 
 from __future__ import annotations
 
-import select
+from router.platform.linux.only_on_linux import EPOLLET, EPOLLIN, EPOLLOUT, EPOLLPRI, epoll
 
 FOREVER = -1.0
-CHANGES = select.EPOLLIN | select.EPOLLPRI | select.EPOLLOUT | select.EPOLLET
+CHANGES = EPOLLIN | EPOLLPRI | EPOLLOUT | EPOLLET
 
 
 class LinuxPoller:
     """See Poller."""
 
     def __init__(self) -> None:
-        self._epoll = select.epoll()
+        self._epoll = epoll()
         self.close = self._epoll.close
 
     def add(self, descriptor: int) -> None:
-        self._epoll.register(descriptor, select.EPOLLIN)
+        self._epoll.register(descriptor, EPOLLIN)
 
     def add_changes(self, descriptor: int) -> None:
         self._epoll.register(descriptor, CHANGES)

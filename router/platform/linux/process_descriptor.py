@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import os
 
+from router.platform.linux.only_on_linux import pidfd_open
+
 
 def process_descriptor(parent: int) -> int | None:
     """Of the parent of this process: readable when it has ended, whatever of its descriptors other
     processes have. None on older kernels."""
     try:
-        descriptor = os.pidfd_open(parent)
+        descriptor = pidfd_open(parent)
     except OSError:
         return None
     if os.getppid() == parent:

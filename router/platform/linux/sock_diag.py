@@ -7,6 +7,7 @@ from struct import Struct
 from typing import Final
 
 from router.platform.families import FAMILY
+from router.platform.linux.only_on_linux import AF_NETLINK, SOCK_NONBLOCK
 
 NETLINK_SOCK_DIAG: Final = 4
 SOCK_DIAG_BY_FAMILY: Final = 20
@@ -26,5 +27,5 @@ def pack_request(version: int, protocol: int, extensions: int, states: int, sock
 def sock_diag() -> socket.socket:
     """A socket for requests, non-blocking: the kernel answers while it takes the request, and the
     rest of a dump while it is read. Raises OSError."""
-    kind = socket.SOCK_RAW | socket.SOCK_NONBLOCK
-    return socket.socket(socket.AF_NETLINK, kind, NETLINK_SOCK_DIAG)
+    kind = socket.SOCK_RAW | SOCK_NONBLOCK
+    return socket.socket(AF_NETLINK, kind, NETLINK_SOCK_DIAG)

@@ -12,6 +12,7 @@ from typing import Final
 
 from router.platform.base.facts import NetworkPath
 from router.platform.linux import icmp_filter
+from router.platform.linux.only_on_linux import AF_PACKET, SO_BINDTODEVICE, SOCK_NONBLOCK
 from router.policy.network import Interface
 
 BUFFER: Final = 4 << 20
@@ -35,7 +36,7 @@ SO_RCVBUFFORCE: Final = 33
 
 def bind_to_device(sock: socket.socket, name: str) -> None:
     """Raises OSError."""
-    sock.setsockopt(socket.SOL_SOCKET, socket.SO_BINDTODEVICE, name.encode() + b"\0")
+    sock.setsockopt(socket.SOL_SOCKET, SO_BINDTODEVICE, name.encode() + b"\0")
 
 
 def bind_to_source(sock: socket.socket, version: int, interface: Interface, port: int = 0) -> None:
@@ -74,7 +75,7 @@ def raw_socket(version: int, device: str, address: str) -> socket.socket:
     """See Sockets.raw_socket. Raises OSError."""
     sock = socket.socket(
         socket.AF_INET if version == 4 else socket.AF_INET6,
-        socket.SOCK_RAW | socket.SOCK_NONBLOCK,
+        socket.SOCK_RAW | SOCK_NONBLOCK,
         socket.IPPROTO_RAW,
     )
     try:
@@ -98,7 +99,7 @@ def frame_socket(device: str, protocol: int) -> socket.socket:
 
     protocol: of what it sends, as an EtherType; 0 where the link header says it.
     """
-    sock = socket.socket(socket.AF_PACKET, socket.SOCK_RAW | socket.SOCK_NONBLOCK, 0)
+    sock = socket.socket(AF_PACKET, socket.SOCK_RAW | SOCK_NONBLOCK, 0)
     try:
         icmp_filter.attach(sock, [icmp_filter.REFUSE])
         sock.setsockopt(SOL_PACKET, PACKET_VNET_HDR, 1)

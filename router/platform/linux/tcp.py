@@ -30,6 +30,14 @@ from router.platform.families import FAMILY
 from router.platform.linux import icmp_filter
 from router.platform.linux.error_queue import ERROR_SIZE, RECVERR, parse_extended_error
 from router.platform.linux.listeners import is_listening
+from router.platform.linux.only_on_linux import (
+    MSG_ERRQUEUE,
+    SO_BINDTODEVICE,
+    SOCK_NONBLOCK,
+    TCP_CONGESTION,
+    TCP_INFO,
+    TCP_KEEPIDLE,
+)
 from router.platform.linux.sockets import bind_to_device, bind_to_source
 from router.platform.linux.splice_pipe import SplicePipe
 from router.platform.privileged.client import GuardClient
@@ -47,7 +55,7 @@ SIOCATMARK: Final = 0x8905
 TCP_CLOSE: Final = 7
 """tcpi_state, the first byte of struct tcp_info (linux/tcp.h, net/tcp_states.h). In TIME_WAIT too:
 that is a socket of its own, and this one is closed."""
-TCP_INFO: Final = Struct("=24xI24xII8xI28xI24xQ4xII8xI")
+INFO: Final = Struct("=24xI24xII8xI28xI24xQ4xII8xI")
 """Of struct tcp_info: tcpi_unacked, tcpi_last_data_recv and tcpi_last_ack_recv (milliseconds),
 tcpi_rtt (microseconds), tcpi_total_retrans, tcpi_bytes_received, tcpi_segs_in, tcpi_notsent_bytes,
 tcpi_data_segs_out."""
@@ -88,7 +96,7 @@ class LinuxTcpSockets:
     def dialling(
         self, version: int, interface: Interface, port: int, hop_limit: int, traffic_class: int
     ) -> socket.socket:
-        sock = socket.socket(FAMILY[version], socket.SOCK_STREAM | socket.SOCK_NONBLOCK)
+        sock = socket.socket(FAMILY[version], socket.SOCK_STREAM | SOCK_NONBLOCK)
         try:
             bind_to_device(sock, interface.name)
             bind_to_source(sock, version, interface)
@@ -123,28 +131,28 @@ class LinuxTcpSockets:
             return ConnectFailure(0)
         version = 4 if sock.family == socket.AF_INET else 6
         try:
-            _, ancillary, _, _ = sock.recvmsg(1, ANCILLARY_SPACE, socket.MSG_ERRQUEUE)
+            _, ancillary, _, _ = sock.recvmsg(1, ANCILLARY_SPACE, MSG_ERRQUEUE)
         except OSError:
             return ConnectFailure(error)
         return connect_failure(error, version, ancillary)
 
     def has_lost_interface(self, sock: socket.socket) -> bool:
         try:
-            sock.getsockopt(socket.SOL_SOCKET, socket.SO_BINDTODEVICE, IFNAMSIZ)
+            sock.getsockopt(socket.SOL_SOCKET, SO_BINDTODEVICE, IFNAMSIZ)
         except OSError as error:
             return error.errno == errno.ENODEV
         return False
 
     def has_ended(self, sock: socket.socket) -> bool:
-        return sock.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, 1)[0] == TCP_CLOSE
+        return sock.getsockopt(socket.IPPROTO_TCP, TCP_INFO, 1)[0] == TCP_CLOSE
 
     def is_listening(self, address: bytes, port: int, interface: int) -> bool:
         return is_listening(address, port, interface)
 
     def tcp_info(self, sock: socket.socket) -> TcpInfo:
-        info = sock.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, TCP_INFO.size)
-        unacked, since_data, since_ack, rtt, again, received, segments, unsent, sent = (
-            TCP_INFO.unpack(info)
+        info = sock.getsockopt(socket.IPPROTO_TCP, TCP_INFO, INFO.size)
+        unacked, since_data, since_ack, rtt, again, received, segments, unsent, sent = INFO.unpack(
+            info
         )
         return TcpInfo(
             segments,
@@ -164,7 +172,7 @@ class LinuxTcpSockets:
         """TCP_KEEPIDLE restarts the timer of a socket that has SO_KEEPALIVE, and counts in for how
         long it has been idle (tcp_sock_set_keepidle_locked in net/ipv4/tcp.c): so it ends now."""
         sock.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
-        sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPIDLE, LEAST_IDLE)
+        sock.setsockopt(socket.IPPROTO_TCP, TCP_KEEPIDLE, LEAST_IDLE)
 
     def stop_keepalive(self, sock: socket.socket) -> None:
         sock.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 0)
@@ -212,13 +220,13 @@ def ephemeral_ports() -> range:
 def listening_socket(device: str, index: int, address: str) -> socket.socket:
     """See TcpSockets.listening; the TUN by name and index. Raises OSError."""
     version = 6 if ":" in address else 4
-    sock = socket.socket(FAMILY[version], socket.SOCK_STREAM | socket.SOCK_NONBLOCK)
+    sock = socket.socket(FAMILY[version], socket.SOCK_STREAM | SOCK_NONBLOCK)
     try:
         bind_to_device(sock, device)
         icmp_filter.attach(sock, _received_by(index))
         sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         sock.setsockopt(socket.SOL_SOCKET, socket.SO_OOBINLINE, 1)
-        sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_CONGESTION, CONGESTION_CONTROL)
+        sock.setsockopt(socket.IPPROTO_TCP, TCP_CONGESTION, CONGESTION_CONTROL)
         if version == 6:
             sock.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
         sock.bind((address, 0))

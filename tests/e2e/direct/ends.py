@@ -10,6 +10,7 @@ from typing import Final, NamedTuple
 
 import pytest
 
+from router.platform.linux.only_on_linux import AF_PACKET
 from tests.e2e import sockets
 from tests.e2e.netns import Namespace
 from tests.e2e.tcp_bed import Pair
@@ -101,7 +102,7 @@ class Arrivals:
 
     def __init__(self, namespace: Namespace) -> None:
         def make() -> socket.socket:
-            sock = socket.socket(socket.AF_PACKET, socket.SOCK_DGRAM, socket.htons(ETH_P_ALL))
+            sock = socket.socket(AF_PACKET, socket.SOCK_DGRAM, socket.htons(ETH_P_ALL))
             sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, BUFFER)
             return sock
 

@@ -11,6 +11,7 @@ from functools import partial
 
 import pytest
 
+from router.platform.linux.only_on_linux import MSG_FASTOPEN, TCP_KEEPIDLE
 from tests.e2e import sockets
 from tests.e2e.direct.ends import PATHS, Arrivals, connection, end, source_of
 from tests.e2e.tcp_bed import Pair, alongside
@@ -92,7 +93,7 @@ def test_keepalive_probes_arrive(bed: Testbed) -> None:
         for family in FAMILIES:
             for host in (HOME, OFFICE):
                 pair = stack.enter_context(connection(bed, family, family.far(host)))
-                pair.client.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPIDLE, KEEPALIVE_S)
+                pair.client.setsockopt(socket.IPPROTO_TCP, TCP_KEEPIDLE, KEEPALIVE_S)
                 pair.client.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
                 pair.client.sendall(b"x")
                 assert pair.server.recv(1) == b"x"
@@ -168,9 +169,7 @@ def test_fast_open(bed: Testbed, fast_open: None, family: Family, through: int, 
             sockets.stream(bed.router, family) as client,
         ):
             listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_FASTOPEN, 16)
-            client.sendto(
-                b"at once", socket.MSG_FASTOPEN, (family.far(host), sockets.port_of(listener))
-            )
+            client.sendto(b"at once", MSG_FASTOPEN, (family.far(host), sockets.port_of(listener)))
             request = arrivals.wait_for(lambda each: each.data.endswith(b"at once"), "the data")
             assert request.payload[13] & 0x12 == 0x02, "with the request"
             server, _ = listener.accept()

@@ -7,22 +7,31 @@ What kqueue refuses is refused: deleting a filter that is not there, a descripto
 from __future__ import annotations
 
 import errno
-import select
 from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
 from router.platform.darwin.poller import Change, Event
+from router.platform.linux.only_on_linux import (
+    EPOLLERR,
+    EPOLLET,
+    EPOLLHUP,
+    EPOLLIN,
+    EPOLLOUT,
+    EPOLLPRI,
+    EPOLLRDHUP,
+    epoll,
+)
 from tests.unit.darwin.fake_kernel import refuse
 
 READ, WRITE, EXCEPT = -1, -2, -15
 ADD, DELETE, CLEAR, EOF = 0x1, 0x2, 0x20, 0x8000
 OOB = 0x2
 EDGES = {
-    READ: select.EPOLLIN | select.EPOLLRDHUP,
-    WRITE: select.EPOLLOUT,
-    EXCEPT: select.EPOLLPRI,
+    READ: EPOLLIN | EPOLLRDHUP,
+    WRITE: EPOLLOUT,
+    EXCEPT: EPOLLPRI,
 }
-ENDED = select.EPOLLHUP | select.EPOLLERR
+ENDED = EPOLLHUP | EPOLLERR
 SOME_ERROR = errno.ECONNRESET
 """epoll says that there is an error, and not which one; nor does the router look at it."""
 
@@ -38,7 +47,7 @@ class FakeKqueue:
     """See Kqueue."""
 
     def __init__(self) -> None:
-        self._epoll = select.epoll()
+        self._epoll = epoll()
         self._filters: dict[int, dict[int, int]] = {}
         self.close = self._epoll.close
 
@@ -67,7 +76,7 @@ class FakeKqueue:
         mask = 0
         for each in filters:
             mask |= EDGES[each]
-        mask |= select.EPOLLET if all(filters.values()) else 0
+        mask |= EPOLLET if all(filters.values()) else 0
         try:
             self._epoll.register(descriptor, mask)
         except FileExistsError:
@@ -75,10 +84,10 @@ class FakeKqueue:
 
     def _events(self, descriptor: int, happened: int) -> Iterator[Kevent]:
         filters = self._filters[descriptor]
-        error = SOME_ERROR if happened & select.EPOLLERR else 0
+        error = SOME_ERROR if happened & EPOLLERR else 0
         ended = EOF if happened & ENDED else 0
         if READ in filters and happened & (EDGES[READ] | ENDED):
-            over = EOF if happened & select.EPOLLRDHUP else ended
+            over = EOF if happened & EPOLLRDHUP else ended
             yield Kevent(descriptor, READ, over, error)
         if WRITE in filters and happened & (EDGES[WRITE] | ENDED):
             yield Kevent(descriptor, WRITE, ended, error)

@@ -11,6 +11,7 @@ import pytest
 
 from router.platform.base.errors import PlatformError
 from router.platform.linux.guard import MEMORY
+from router.platform.linux.only_on_linux import prlimit
 from router.platform.linux.system import GUARD
 from router.platform.privileged.channel import SIZES
 from router.platform.privileged.client import GuardClient
@@ -48,7 +49,7 @@ def most_routes() -> bytes:
 
 
 def test_its_address_space_is_limited(guard: GuardClient) -> None:
-    limit, _ = resource.prlimit(guard._process.pid, resource.RLIMIT_AS)
+    limit, _ = prlimit(guard._process.pid, resource.RLIMIT_AS)
     assert limit == MEMORY
 
 
@@ -87,7 +88,7 @@ def test_a_request_for_which_there_is_no_memory(
     """It is refused, or the guard ends and says why."""
     status = Path(f"/proc/{guard._process.pid}/statm").read_text(encoding="ascii")
     limit = int(status.split()[0]) * resource.getpagesize() + room
-    resource.prlimit(guard._process.pid, resource.RLIMIT_AS, (limit, limit))
+    prlimit(guard._process.pid, resource.RLIMIT_AS, (limit, limit))
     with pytest.raises(PlatformError, match=r"not enough memory|start the router again"):
         guard.call("add_routes", most_routes(), labels=LABELS)
     guard._channel.close()

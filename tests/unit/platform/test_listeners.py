@@ -8,6 +8,7 @@ from ipaddress import ip_address
 import pytest
 
 from router.platform.linux.listeners import is_listening
+from router.platform.linux.only_on_linux import SO_BINDTODEVICE
 
 LO = socket.if_nametoindex("lo")
 LOOPBACK = ip_address("127.0.0.1").packed
@@ -64,6 +65,6 @@ def test_udp_is_no_listener() -> None:
 
 def test_a_listener_of_one_interface() -> None:
     with bound("127.0.0.1") as sock:
-        sock.setsockopt(socket.SOL_SOCKET, socket.SO_BINDTODEVICE, b"lo")
+        sock.setsockopt(socket.SOL_SOCKET, SO_BINDTODEVICE, b"lo")
         sock.listen()
         assert is_listening(LOOPBACK, sock.getsockname()[1], LO)

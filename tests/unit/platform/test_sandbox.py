@@ -15,6 +15,7 @@ import sys
 
 import pytest
 
+from router.platform.linux.only_on_linux import AF_ALG, AF_NETLINK, AF_PACKET, NETLINK_ROUTE
 from router.platform.linux.sandbox import program as filters
 from router.platform.linux.sandbox.calls import ALLOWED, CHECKED, MACHINES
 
@@ -145,9 +146,9 @@ def test_calls_of_x32_end_the_process() -> None:
 def test_what_arguments_decide(machine: str) -> None:
     for family in (socket.AF_UNIX, socket.AF_INET, socket.AF_INET6):
         assert allows(machine, "socket", family, socket.SOCK_DGRAM)
-    for protocol in (socket.NETLINK_ROUTE, 4):
-        assert allows(machine, "socket", socket.AF_NETLINK, socket.SOCK_RAW, protocol)
-    for refused in ((socket.AF_NETLINK, 3, 12), (socket.AF_PACKET, 3), (socket.AF_ALG, 5), (40, 1)):
+    for protocol in (NETLINK_ROUTE, 4):
+        assert allows(machine, "socket", AF_NETLINK, socket.SOCK_RAW, protocol)
+    for refused in ((AF_NETLINK, 3, 12), (AF_PACKET, 3), (AF_ALG, 5), (40, 1)):
         assert not allows(machine, "socket", *refused)
     for value in filters.IOCTLS.values():
         assert allows(machine, "ioctl", 3, value)

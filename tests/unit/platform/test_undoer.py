@@ -20,6 +20,7 @@ import pytest
 
 from router.platform.base.errors import PlatformError
 from router.platform.linux.entries import sysctl_entry
+from router.platform.linux.only_on_linux import prlimit
 from router.platform.linux.undoable import LINUX
 from router.platform.privileged import journal as journals
 from router.platform.privileged import undoer as undoers
@@ -40,12 +41,12 @@ sys.stdin.read()
 @contextmanager
 def _full(pid: int, size: int) -> Iterator[None]:
     """As on a file system without room: no file of a process can become longer."""
-    former = resource.prlimit(pid, resource.RLIMIT_FSIZE)
-    resource.prlimit(pid, resource.RLIMIT_FSIZE, (size, former[1]))
+    former = prlimit(pid, resource.RLIMIT_FSIZE)
+    prlimit(pid, resource.RLIMIT_FSIZE, (size, former[1]))
     try:
         yield
     finally:
-        resource.prlimit(pid, resource.RLIMIT_FSIZE, former)
+        prlimit(pid, resource.RLIMIT_FSIZE, former)
 
 
 @pytest.fixture

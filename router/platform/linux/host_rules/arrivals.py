@@ -22,6 +22,7 @@ from router.platform.linux.host_rules.nftables import (
     rules_of,
 )
 from router.platform.linux.netlink.messages import Attributes, attributes, text
+from router.platform.linux.only_on_linux import AF_NETLINK
 from router.policy.host_rules.model import Compare, Mask
 from router.policy.machine.arrivals import (
     ArrivalChain,
@@ -63,7 +64,7 @@ class _Base(NamedTuple):
 def read_arrivals(hook: int) -> list[ArrivalChain]:
     """Of NF_INET_LOCAL_IN or NF_INET_FORWARD. Raises OSError, TooManyRulesError."""
     try:
-        with socket.socket(socket.AF_NETLINK, socket.SOCK_RAW, nf.NETLINK_NETFILTER) as netlink:
+        with socket.socket(AF_NETLINK, socket.SOCK_RAW, nf.NETLINK_NETFILTER) as netlink:
             netlink.bind((0, 0))
             return [_chain(netlink, base) for base in _bases(netlink, hook)]
     except OSError as error:

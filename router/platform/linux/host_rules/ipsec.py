@@ -17,6 +17,7 @@ from router.platform.linux.host_rules import constants as nf
 from router.platform.linux.host_rules.conditions import REGISTER, SOURCE, header, masked_is
 from router.platform.linux.netlink.dump import dump
 from router.platform.linux.netlink.messages import Attributes
+from router.platform.linux.only_on_linux import AF_NETLINK, NETLINK_XFRM
 from router.policy.host_rules.model import Compare, Effect, Field, Load, Step, Table
 
 POLICY: Final = Struct("=16x16B8xHxB4xi4x96x8xBB6x")
@@ -35,7 +36,7 @@ ALL_PACKETS: Final = ""
 def read_ipsec() -> list[Table]:
     """Raises OSError."""
     try:
-        with socket.socket(socket.AF_NETLINK, socket.SOCK_RAW, socket.NETLINK_XFRM) as netlink:
+        with socket.socket(AF_NETLINK, socket.SOCK_RAW, NETLINK_XFRM) as netlink:
             netlink.bind((0, 0))
             policies = dump(netlink, nf.XFRM_MSG_GETPOLICY, socket.AF_UNSPEC, POLICY)
             return [table for fields, data in policies for table in _table(fields, data)]

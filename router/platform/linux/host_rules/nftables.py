@@ -32,6 +32,7 @@ from router.platform.linux.netlink.messages import (
     pack_attribute,
     text,
 )
+from router.platform.linux.only_on_linux import AF_NETLINK
 from router.policy.host_rules.model import Branch, Jump, Rule, Table, targets
 
 FAMILIES: Final = {
@@ -66,7 +67,7 @@ class _Set(NamedTuple):
 def read_nftables() -> list[Table]:
     """Those with chains that see what leaves or arrives. Raises OSError, TooManyRulesError."""
     try:
-        with socket.socket(socket.AF_NETLINK, socket.SOCK_RAW, nf.NETLINK_NETFILTER) as netlink:
+        with socket.socket(AF_NETLINK, socket.SOCK_RAW, nf.NETLINK_NETFILTER) as netlink:
             netlink.bind((0, 0))
             return list(_read_tables(netlink))
     except OSError as error:

@@ -8,17 +8,23 @@ reports no changes.
 from __future__ import annotations
 
 import errno
-import select
 import socket
 from collections.abc import Sequence
 from typing import Final
 
 from router.platform.linux.changes import discard_reports
 from router.platform.linux.host_rules import constants as nf
+from router.platform.linux.only_on_linux import (
+    AF_NETLINK,
+    EPOLLIN,
+    NETLINK_XFRM,
+    SOCK_NONBLOCK,
+    epoll,
+)
 
 GROUPS: Final = (
     (nf.NETLINK_NETFILTER, nf.NFNLGRP_NFTABLES),
-    (socket.NETLINK_XFRM, nf.XFRMNLGRP_POLICY),
+    (NETLINK_XFRM, nf.XFRMNLGRP_POLICY),
 )
 
 
@@ -38,7 +44,7 @@ def report_sockets() -> list[socket.socket]:
 def _report_socket(protocol: int, group: int) -> list[socket.socket]:
     """None where the kernel lacks the protocol. Raises OSError."""
     try:
-        sock = socket.socket(socket.AF_NETLINK, socket.SOCK_RAW | socket.SOCK_NONBLOCK, protocol)
+        sock = socket.socket(AF_NETLINK, socket.SOCK_RAW | SOCK_NONBLOCK, protocol)
     except OSError as error:
         if error.errno == errno.EPROTONOSUPPORT:
             return []
@@ -56,9 +62,9 @@ class HostRuleChanges:
 
     def __init__(self, sockets: Sequence[socket.socket]) -> None:
         self._sockets = sockets
-        self._epoll = select.epoll()
+        self._epoll = epoll()
         for sock in sockets:
-            self._epoll.register(sock, select.EPOLLIN)
+            self._epoll.register(sock, EPOLLIN)
 
     def fileno(self) -> int:
         """That of an epoll, which is readable when any of the sockets is (epoll(7))."""

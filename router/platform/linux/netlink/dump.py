@@ -29,13 +29,14 @@ from router.platform.linux.netlink.messages import (
     pack_message,
     unpack_messages,
 )
+from router.platform.linux.only_on_linux import AF_NETLINK, NETLINK_ROUTE
 
 BUFFER: Final = 1 << 20
 
 
 def rtnetlink() -> socket.socket:
     """A socket for `dump`. Raises OSError."""
-    netlink = socket.socket(socket.AF_NETLINK, socket.SOCK_RAW, socket.NETLINK_ROUTE)
+    netlink = socket.socket(AF_NETLINK, socket.SOCK_RAW, NETLINK_ROUTE)
     netlink.bind((0, 0))
     return netlink
 

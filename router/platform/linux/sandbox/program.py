@@ -18,6 +18,7 @@ import socket
 from collections.abc import Collection, Iterator, Sequence
 from typing import Final, NamedTuple
 
+from router.platform.linux.only_on_linux import AF_NETLINK, NETLINK_ROUTE
 from router.platform.linux.sandbox.calls import ALLOWED, CHECKED, Machine, number
 from router.platform.linux.sock_diag import NETLINK_SOCK_DIAG
 
@@ -38,7 +39,7 @@ ARGUMENTS: Final = 16
 """Offsets in struct seccomp_data; each argument has 8 bytes, the lower 4 first."""
 
 FAMILIES: Final = (socket.AF_UNIX, socket.AF_INET, socket.AF_INET6)
-NETLINK_PROTOCOLS: Final = (socket.NETLINK_ROUTE, NETLINK_SOCK_DIAG)
+NETLINK_PROTOCOLS: Final = (NETLINK_ROUTE, NETLINK_SOCK_DIAG)
 WRITES: Final = os.O_WRONLY | os.O_RDWR | os.O_CREAT | os.O_TRUNC
 IOCTLS: Final = {
     "SIOCATMARK": 0x8905,
@@ -160,7 +161,7 @@ def _checks(pid: int) -> Iterator[Line]:
     yield Instruction(LOAD, _argument(0))
     for family in FAMILIES:
         yield Instruction(JUMP_EQUAL, family, yes=ALLOW)
-    yield Instruction(JUMP_EQUAL, socket.AF_NETLINK, no=REFUSE)
+    yield Instruction(JUMP_EQUAL, AF_NETLINK, no=REFUSE)
     yield from _one_of("netlink", 2, NETLINK_PROTOCOLS)
 
 
