@@ -3,8 +3,9 @@ router's process, with all its rights and descriptors.
 
 python -m tests.e2e.intruder run -c rules.yaml            each of ATTEMPTS, with its result
 python -m tests.e2e.intruder --leave run -c rules.yaml    without the filter of system calls: makes
-                                                          the TUN persistent, and leaves a child
-                                                          that has a copy of each descriptor
+                                                          the TUN persistent, leaves a child
+                                                          that has a copy of each descriptor,
+                                                          and prints LEFT
 
 Results are one JSON object on standard output: by attempt, the name of the errno number, what the
 guard says, or "done".
@@ -45,6 +46,7 @@ CLONE_NEWUSER: Final = 0x10000000
 PTRACE_ATTACH: Final = 16
 PR_SET_DUMPABLE: Final = 4
 NOBODY: Final = 65534
+LEFT: Final = "left behind"
 IFREQ: Final = pack("16sH22x", b"tun12", 1)
 
 libc = ctypes.CDLL(None, use_errno=True)
@@ -179,6 +181,7 @@ def leave(router: Router) -> None:
     if os.fork() == 0:
         time.sleep(60)
         os._exit(0)
+    print(LEFT, flush=True)
 
 
 if __name__ == "__main__":

@@ -167,6 +167,18 @@ def sweep() -> None:
             delete(Namespace(name))
 
 
+def is_ending(pid: int) -> bool:
+    """Whether a process has left its namespaces and still may have descriptors: Linux closes them
+    later (do_exit in kernel/exit.c), which may take a tenth of a second, and then it is a zombie."""
+    try:
+        Path(f"/proc/{pid}/ns/net").stat()
+    except OSError:
+        with suppress(OSError):  # it has ended
+            state = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
+            return state not in "ZX"
+    return False
+
+
 def _kill(pid: int) -> None:
     try:
         os.kill(pid, signal.SIGKILL)

@@ -13,6 +13,7 @@ from typing import Final
 
 import pytest
 
+from tests.e2e.intruder import LEFT
 from tests.e2e.snapshot import state, wait_for_state
 from tests.e2e.split import RULES, ping_both
 from tests.e2e.testbed import Testbed
@@ -31,6 +32,10 @@ class TakenOver(Tunrouter):
     def __init__(self, bed: Testbed, directory: Path, *options: str) -> None:
         program = (*INTRUDER, *options)
         super().__init__(bed.router, write_rules(directory, RULES), program=program)
+
+    def wait_until_left(self) -> None:
+        """It logs that it is ready before it is attacked."""
+        wait_until(lambda: LEFT in self.output, "the TUN to be persistent", detail=lambda: self.log)
 
 
 def documented() -> dict[str, str]:
@@ -68,7 +73,7 @@ def test_a_tun_that_is_left_behind_is_deleted(bed: Testbed, tmp_path: Path) -> N
     before, files = state(bed.router), files_of(bed.router)
     router = TakenOver(bed, tmp_path, "--leave")
     try:
-        router.wait_until_ready()
+        router.wait_until_left()
         ping_both(bed)
         os.kill(router.pid, signal.SIGKILL)
         wait_for_state(bed.router, before)
@@ -84,7 +89,7 @@ def test_cleanup_deletes_a_tun_that_is_left_behind(bed: Testbed, tmp_path: Path)
     before, files = state(bed.router), files_of(bed.router)
     router = TakenOver(bed, tmp_path, "--leave")
     try:
-        router.wait_until_ready()
+        router.wait_until_left()
         for by in (signal.SIGSTOP, signal.SIGKILL):
             for pid in router.pids():
                 os.kill(pid, by)

@@ -14,7 +14,7 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
-from tests.e2e.netns import RUNTIME, Namespace
+from tests.e2e.netns import RUNTIME, Namespace, is_ending
 from tests.e2e.processes import Process
 from tests.e2e.testbed import V4, V6
 from tests.e2e.wait import wait_until
@@ -88,6 +88,7 @@ class Tunrouter:
     ) -> None:
         self.rules_file = rules_file
         self._others = set(namespace.pids())
+        self._seen: set[int] = set()
         self._namespace = namespace
         program = program if offloads else WITHOUT_OFFLOADS
         self._process: Process = namespace.start(
@@ -113,8 +114,11 @@ class Tunrouter:
         return self._process.running
 
     def pids(self) -> list[int]:
-        """All processes of this run that are left."""
-        return sorted(set(self._namespace.pids()) - self._others)
+        """All processes of this run that are left, with those that end and still have their
+        descriptors: locks and interfaces."""
+        inside = set(self._namespace.pids()) - self._others
+        self._seen |= inside
+        return sorted(pid for pid in self._seen if pid in inside or is_ending(pid))
 
     def processes(self) -> dict[str, int]:
         """The pids of ROUTER, GUARD and UNDOER."""
@@ -153,6 +157,7 @@ class Tunrouter:
 
     def wait_until_ready(self) -> None:
         self._process.wait_for_output("ready: ")
+        self.pids()  # to know them when they end
 
     def wait_until_up(self, policy: str, *addresses: str) -> None:
         wait_until_up(lambda: self.log, policy, *addresses)
