@@ -140,6 +140,14 @@ class SenderOpening:
             self._done(None)
 
 
+def _follows(sender: DirectSender | SenderOpening, now: Interface | None) -> bool:
+    """Have it know the interface that its address is at; whether that is the one of its sockets."""
+    if now is None or now.index != sender.interface.index:
+        return False
+    sender.interface = now
+    return True
+
+
 class DirectSenders:
     """Those of all local addresses, opened by `prepare` or when they are first needed.
 
@@ -197,14 +205,15 @@ class DirectSenders:
         self.sender(packet.source).send_packet(packet)
 
     def refresh(self) -> None:
-        """Addresses, interfaces or next hops may have changed: close the senders that are out of
-        date."""
+        """Addresses, interfaces or next hops may have changed: close the senders whose address is
+        not at their interface any more. What else there is of an interface, its name and its MTU,
+        the others follow without being opened again, as packets would have to wait for that."""
         owners: Mapping[bytes, Interface] = self._addresses.owners
         for source, sender in list(self._senders.items()):
-            if owners.get(source) != sender.interface:
+            if not _follows(sender, owners.get(source)):
                 self._senders.pop(source).close()
         for source, opening in list(self._opening.items()):
-            if owners.get(source) != opening.interface:
+            if not _follows(opening, owners.get(source)):
                 self._opening.pop(source).abandon()
         self.forget_next_hops()
 

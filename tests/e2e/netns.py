@@ -169,7 +169,7 @@ def sweep() -> None:
 
 def is_ending(pid: int) -> bool:
     """Whether a process has left its namespaces and still may have descriptors: Linux closes them
-    later (do_exit in kernel/exit.c), which may take a tenth of a second, and then it is a zombie."""
+    later (do_exit in kernel/exit.c), up to a tenth of a second, and then it is a zombie."""
     try:
         Path(f"/proc/{pid}/ns/net").stat()
     except OSError:

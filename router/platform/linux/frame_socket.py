@@ -1,8 +1,8 @@
 """Sending frames with a virtio-net header by a packet socket (packet(7), PACKET_VNET_HDR).
 
 Always true: a frame leaves by the interface of the socket, to the next hop that the kernel names
-for its destination; a next hop is asked for once, and again after `forget_next_hops`. What waits
-for a next hop does so for PATIENCE at most.
+for its destination; a next hop, and the interface's own link address, is asked for once, and again
+after `forget_next_hops`. What waits for a next hop does so for PATIENCE at most.
 
 Must not know: which frames may leave this way.
 """
@@ -68,6 +68,14 @@ def link_of(interface: str) -> Link | None:
     return Link(kind == ARPHRD_ETHER, address) if kind in (ARPHRD_ETHER, ARPHRD_NONE) else None
 
 
+def present_link(index: int) -> Link | None:
+    """That of an interface, whatever its name is now; None if it is gone."""
+    try:
+        return link_of(socket.if_indextoname(index))
+    except OSError:
+        return None
+
+
 class LinuxFrameSocket:
     """See FrameSocket. sock: as the guard opens it. index: of the interface. source: the address
     that all frames come from, 4 or 16 bytes."""
@@ -119,6 +127,8 @@ class LinuxFrameSocket:
 
     def forget_next_hops(self) -> None:
         self._headers.clear()
+        if self._link.has_header:
+            self._link = present_link(self._index) or self._link
         waiting, self._waiting = self._waiting, []
         now = time.monotonic()
         for each in waiting:

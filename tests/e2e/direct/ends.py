@@ -26,6 +26,8 @@ SOURCE: Final = {HOME: "eth0", BARE: "eth0", OFFICE: "wg0", BARE_OFFICE: "wg0"}
 ETH_P_ALL: Final = 3
 PACKET_OUTGOING: Final = 4
 BUFFER: Final = 16 << 20
+MSG_TRUNC: Final = socket.MSG_TRUNC
+"""A received packet's whole length is returned, however little is kept (packet(7))."""
 
 
 def source_of(family: Family, host: int) -> str:
@@ -97,17 +99,50 @@ class Arrival(NamedTuple):
         return self.data[(self.data[0] & 15) * 4 if self.data[0] >> 4 == 4 else 40 :]
 
 
+def packet_socket(namespace: Namespace) -> socket.socket:
+    """Hears all that comes in and goes out, from the IP header on."""
+
+    def make() -> socket.socket:
+        sock = socket.socket(AF_PACKET, socket.SOCK_DGRAM, socket.htons(ETH_P_ALL))
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, BUFFER)
+        sock.setblocking(False)
+        return sock
+
+    return sockets.within(namespace, make)
+
+
+class LinkArrivals:
+    """The frames that come in to a namespace from when it is made on."""
+
+    def __init__(self, namespace: Namespace) -> None:
+        self._sock = packet_socket(namespace)
+
+    def __enter__(self) -> LinkArrivals:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._sock.close()
+
+    def wait_for_frame(self, source: str, *, longer_than: int) -> None:
+        """One from a link address, of more bytes of IP than that."""
+        wanted = bytes.fromhex(source.replace(":", ""))
+        wait_until(lambda: self._has(wanted, longer_than), f"a long frame from {source}")
+
+    def _has(self, source: bytes, size: int) -> bool:
+        while True:
+            try:
+                length, _, _, (_, _, kind, _, sender) = self._sock.recvmsg_into([], 0, MSG_TRUNC)
+            except BlockingIOError:
+                return False
+            if kind != PACKET_OUTGOING and sender == source and length > size:
+                return True
+
+
 class Arrivals:
     """The packets that come in to a namespace from when it is made on."""
 
     def __init__(self, namespace: Namespace) -> None:
-        def make() -> socket.socket:
-            sock = socket.socket(AF_PACKET, socket.SOCK_DGRAM, socket.htons(ETH_P_ALL))
-            sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, BUFFER)
-            return sock
-
-        self._sock = sockets.within(namespace, make)
-        self._sock.setblocking(False)
+        self._sock = packet_socket(namespace)
 
     def __enter__(self) -> Arrivals:
         return self

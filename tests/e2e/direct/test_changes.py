@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
+from contextlib import contextmanager
 
 import pytest
 
 from tests.e2e import ping, sockets
-from tests.e2e.direct.ends import is_direct
+from tests.e2e.direct.ends import LinkArrivals, is_direct
 from tests.e2e.direct.uploads import upload
 from tests.e2e.testbed import V4, V6, Family, Testbed
 from tests.e2e.tunrouter import Tunrouter
@@ -18,6 +19,7 @@ from tests.e2e.wait import wait_until
 pytestmark = pytest.mark.rules(RULES)
 
 OTHER_MAC = "02:00:00:00:00:77"
+OTHER_ADDRESS = {4: "192.0.2.88/24 dev eth0", 6: "2001:db8:2::88/64 dev eth0"}
 LOWER_MTU = 1400
 QUEUE = 2 << 20
 """Bytes that wait for an interface of 1 Mbit/s: 16 seconds."""
@@ -66,6 +68,43 @@ def test_the_mtu_of_an_interface_is_lowered(
         running.wait_for_more()
 
 
+def test_no_ping_is_lost_when_the_mtu_is_lowered(
+    bed: Testbed, direct: Tunrouter, family: Family
+) -> None:
+    """As on the bare path: nothing has to be opened again."""
+    with upload(bed, family, family.far(HOME)) as running, _pinged_all_the_time(bed, family):
+        running.wait_for_more()
+        try:
+            bed.router.ip(f"link set eth0 mtu {LOWER_MTU}")
+            running.wait_for_segments_of(LOWER_MTU)
+            running.wait_for_more()
+        finally:
+            bed.router.ip("link set eth0 mtu 1500")
+
+
+def test_no_ping_is_lost_when_addresses_come_and_go(
+    bed: Testbed, direct: Tunrouter, family: Family
+) -> None:
+    """Others than the one that the pings come from."""
+    other = OTHER_ADDRESS[family.version]
+    with _pinged_all_the_time(bed, family):
+        for _ in range(5):
+            bed.router.ip(f"addr add {other}" + (" nodad" if family.version == 6 else ""))
+            bed.router.ip(f"addr del {other}")
+
+
+@contextmanager
+def _pinged_all_the_time(bed: Testbed, family: Family) -> Iterator[None]:
+    """Each ping of those that are sent in the block is answered."""
+    pings = ping.start(bed.router, family.far(HOME + 1), "-i", "0.01")
+    try:
+        wait_until(lambda: "icmp_seq" in pings.stdout, "an answer")
+        yield
+        ping.wait_for_the_rest(pings)
+    finally:
+        pings.close()
+
+
 def test_the_mtu_of_the_path_is_lowered(bed: Testbed, direct: Tunrouter, family: Family) -> None:
     """Behind the gateway, which tells it by ICMP errors."""
     with upload(bed, family, family.far(HOME)) as running:
@@ -96,6 +135,28 @@ def test_the_gateway_gets_another_link_address(
     with upload(bed, family, family.far(HOME)) as running:
         running.wait_for_more()
         bed.gw.ip(f"link set home0 address {OTHER_MAC}")
+        running.wait_for_more()
+
+
+@pytest.fixture
+def own_announced(bed: Testbed) -> Iterator[None]:
+    """As `announced`, by the router."""
+    before = bed.router.run("cat", "/sys/class/net/eth0/address").stdout.strip()
+    bed.router.sysctl(ipv4__conf__eth0__arp_notify=1, ipv6__conf__eth0__ndisc_notify=1)
+    yield
+    bed.router.ip(f"link set eth0 address {before}")
+    for family in (V4, V6):
+        ping.answered(bed.router, family.gateway, count=1)
+
+
+def test_the_interface_gets_another_link_address(
+    bed: Testbed, direct: Tunrouter, own_announced: None, family: Family
+) -> None:
+    """Frames that are yet to be cut come from it as all others do."""
+    with upload(bed, family, family.far(HOME)) as running, LinkArrivals(bed.gw) as arrivals:
+        running.wait_for_more()
+        bed.router.ip(f"link set eth0 address {OTHER_MAC}")
+        arrivals.wait_for_frame(OTHER_MAC, longer_than=LOWER_MTU + 1000)
         running.wait_for_more()
 
 

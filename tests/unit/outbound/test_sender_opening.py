@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+from dataclasses import replace
 from types import SimpleNamespace
 from typing import Any, cast
 
@@ -11,6 +12,7 @@ import pytest
 from router.outbound.direct import DirectSenders, NotOpenYet
 from router.outbound.local_addresses import LocalAddresses
 from router.platform.base.system import System
+from router.policy.network import Interface
 from tests.unit.engine.world import ETH0
 
 SOURCE = ETH0.addresses[0].ip.packed
@@ -53,6 +55,10 @@ class Bench:
         self.senders = DirectSenders(system, self.addresses)
         self.opened: list[bytes] = []
         self.senders.opened = self.opened.append
+
+    def change(self, interface: Interface) -> None:
+        self.addresses.refresh({interface.name: interface})
+        self.senders.refresh()
 
     def lose_the_address(self) -> None:
         self.addresses.refresh({})
@@ -119,6 +125,31 @@ def test_sockets_of_an_address_that_is_gone_are_closed(bench: Bench, end: Any) -
     assert bench.sockets.raw.is_closed
     assert bench.sockets.frames.is_closed
     assert bench.opened == []
+
+
+CHANGED = replace(ETH0, name="en0", mtu=1400, addresses=ETH0.addresses[:1])
+
+
+@pytest.mark.parametrize("opened_first", [True, False])
+def test_an_interface_that_changes_keeps_its_sockets(bench: Bench, opened_first: bool) -> None:
+    bench.sockets.requested[0](bench.sockets.raw)
+    if opened_first:
+        bench.sockets.requested[1](bench.sockets.frames)
+    bench.change(CHANGED)
+    if not opened_first:
+        bench.sockets.requested[1](bench.sockets.frames)
+    assert bench.senders.sender(SOURCE).interface == CHANGED
+    assert len(bench.sockets.requested) == 2
+    assert not bench.sockets.raw.is_closed
+
+
+def test_an_address_that_moves_to_another_interface_gets_other_sockets(bench: Bench) -> None:
+    bench.sockets.requested[0](bench.sockets.raw)
+    bench.sockets.requested[1](bench.sockets.frames)
+    bench.change(replace(ETH0, index=ETH0.index + 1))
+    assert bench.sockets.raw.is_closed
+    with pytest.raises(NotOpenYet):
+        bench.senders.sender(SOURCE)
 
 
 def test_an_error_about_an_address_that_is_gone_is_nobodys(bench: Bench) -> None:

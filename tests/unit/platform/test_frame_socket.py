@@ -24,7 +24,7 @@ from tests.unit.wire.packets import IP, TCP, IPv6, Packet
 Ether = pytest.importorskip("scapy.layers.l2").Ether
 
 INDEX = 7
-OWN, PEER = bytes.fromhex("020000000001"), bytes.fromhex("020000000002")
+OWN, PEER, OTHER = (bytes.fromhex(f"02000000000{number}") for number in (1, 2, 3))
 GATEWAY = {4: bytes([192, 0, 2, 1]), 6: bytes.fromhex("fe80" + "00" * 13 + "01")}
 SOURCE = {4: bytes([192, 0, 2, 2]), 6: bytes.fromhex("20010db8" + "00" * 11 + "02")}
 FAR = {4: bytes([198, 51, 100, 1]), 6: bytes.fromhex("20010db8" + "00" * 11 + "09")}
@@ -52,15 +52,21 @@ class Kernel:
         self.interface_with_source = INDEX
         self.gateway: bytes | None = None
         self.neighbours: dict[bytes, bytes] = {}
+        self.link: Link | None = Link(True, OWN)
         self.questions = 0
         monkeypatch.setattr(RouteLookup, "ask", self._ask)
         monkeypatch.setattr(frame_socket, "link_address", self._link_address)
+        monkeypatch.setattr(frame_socket, "present_link", self._link)
 
     def _ask(self, version: int, destination: bytes, **wanted: object) -> Answer | None:
         self.questions += 1
         found = self.interface_with_source if wanted["source"] else self.interface
         values = dict.fromkeys(Answer._fields) | {"interface": found, "gateway": self.gateway}
         return Answer(**values)  # type: ignore[arg-type]
+
+    def _link(self, interface: int) -> Link | None:
+        assert interface == INDEX
+        return self.link
 
     def _link_address(self, interface: int, neighbour: bytes) -> bytes | None:
         assert interface == INDEX
@@ -146,6 +152,20 @@ def test_a_next_hop_is_asked_for_again(
     sender.send(data, size, FAR[version])
     addresses = [pair[1].recv(70_000)[offload.HEADER :][:6] for _ in range(3)]
     assert addresses == [PEER, PEER, OWN]
+
+
+def test_the_interfaces_own_link_address_is_asked_for_again(
+    pair: tuple[socket.socket, socket.socket], kernel: Kernel
+) -> None:
+    """As long as it is there."""
+    kernel.neighbours = {FAR[4]: PEER}
+    sender = LinuxFrameSocket(pair[0], 4, INDEX, SOURCE[4], Link(True, OWN), never)
+    data, size, _ = frame(4)
+    for link in (Link(True, OTHER), None):
+        kernel.link = link
+        sender.forget_next_hops()
+        sender.send(data, size, FAR[4])
+        assert pair[1].recv(70_000)[offload.HEADER :][6:12] == OTHER
 
 
 @BOTH
