@@ -20,11 +20,13 @@ SEND_ERRORS: Final[Mapping[int, tuple[Error, Drop]]] = {
     errno.ENXIO: (Error.NO_ROUTE, Drop.UNREACHABLE),
     errno.EADDRNOTAVAIL: (Error.NO_ROUTE, Drop.UNREACHABLE),
     errno.EHOSTUNREACH: (Error.HOST_UNREACHABLE, Drop.UNREACHABLE),
+    errno.EHOSTDOWN: (Error.HOST_UNREACHABLE, Drop.UNREACHABLE),
     errno.EACCES: (Error.PROHIBITED, Drop.UNREACHABLE),
     errno.EPERM: (Error.PROHIBITED, Drop.UNREACHABLE),
     errno.EMSGSIZE: (Error.TOO_BIG, Drop.TOO_BIG),
 }
-"""Of sending a packet or opening a connection: the error for the sender, and the drop reason."""
+"""Of sending a packet or opening a connection: the error for the sender, and the drop reason. By
+EHOSTDOWN macOS reports a neighbour that does not answer (net/route.c:4386)."""
 
 RESETS: Final = frozenset({errno.ECONNREFUSED, errno.ECONNRESET, errno.EPIPE})
 """Of opening a connection: the destination has refused it by a reset."""

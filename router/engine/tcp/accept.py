@@ -70,7 +70,10 @@ class Acceptor:
                 return
             except OSError:
                 break
-            accepted(sock, address)
+            if address is None:  # reset meanwhile: of such a one macOS may tell no address
+                sock.close()
+            else:
+                accepted(sock, address)
         else:
             return
         if not self._turn_one_away(listener, turned_away):
@@ -82,12 +85,16 @@ class Acceptor:
         """Whether that has come any further: the listener is empty, or has one less waiting."""
         self._close_spare()
         try:
-            turned_away(*listener.accept())
+            sock, address = listener.accept()
         except (BlockingIOError, ConnectionError):
             return True
         except OSError:
             return False
         else:
+            if address is None:
+                sock.close()
+            else:
+                turned_away(sock, address)
             return True
         finally:
             self._open_spare()

@@ -116,16 +116,17 @@ class TcpSockets(Protocol):
 
     def probe(self, sock: socket.socket) -> None:
         """Send one keepalive probe to a peer that has acknowledged everything: at once when it has
-        been silent for a second, else when it has. Raises OSError."""
+        been silent for a second, else when it has. A connection that has ended is not probed."""
         ...
 
     def start_keepalive(self, sock: socket.socket) -> None:
         """Probe likewise, and repeat it at the system's interval: a peer that never answers breaks
-        the connection. Of a socket for which `probe` was never called. Raises OSError."""
+        the connection. Of a socket for which `probe` was never called. A connection that has ended
+        is not probed."""
         ...
 
     def stop_keepalive(self, sock: socket.socket) -> None:
-        """Send no more probes. Raises OSError."""
+        """Send no more probes; nothing happens where the connection has ended."""
         ...
 
     def is_at_mark(self, sock: socket.socket) -> bool:

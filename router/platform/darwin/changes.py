@@ -1,8 +1,9 @@
 """Notifications of changed interfaces, addresses and routes (PF_ROUTE), and of sleep.
 
 Always true: of an event only the fact counts that there was one, and whether it removed an address,
-since the state is read anew; so a lost one (ENOBUFS) loses nothing. No event are: lookups that
-failed (RTM_MISS, which other programs cause at any rate), requests that were refused, queries,
+since the state is read anew. A message that finds no room is lost without a word (net/raw_usrreq.c,
+raw_input), so the end of a flood counts as an event. No event are: lookups
+that failed (RTM_MISS, which other programs cause at any rate), requests that were refused, queries,
 neighbours and clones of routes, link-local and multicast destinations, groups.
 
 The kernel reports no sleep. A clock that stops meanwhile and one that does not are compared
@@ -80,6 +81,7 @@ class DarwinChanges:
         """Raises OSError."""
         self._socket = kernel.event_socket()
         self._sleep = sleep
+        self._is_flooded = False
         self.fileno = self._socket.fileno
         self.close = self._socket.close
 
@@ -91,6 +93,9 @@ class DarwinChanges:
             try:
                 received = self._socket.recv(LARGEST)
             except BlockingIOError:
+                is_changed = is_changed or self._is_flooded
+                address_removed = address_removed or self._is_flooded
+                self._is_flooded = False
                 break
             except OSError as error:
                 if error.errno not in OVERRUNS:
@@ -100,6 +105,8 @@ class DarwinChanges:
             for message in messages(received):
                 is_changed = is_changed or _is_change(message)
                 address_removed = address_removed or _removes_address(message)
+        else:
+            self._is_flooded = True
         return Reported(None if is_changed else (), address_removed)
 
 

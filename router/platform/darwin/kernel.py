@@ -18,6 +18,8 @@ from router.platform.darwin.constants import AF_ROUTE, AF_SYSTEM, SYSPROTO_CONTR
 
 TRIES: Final = 5
 """Of a dump that grows between its size and its content."""
+EVENT_BUFFER: Final = 1 << 19
+"""Bytes, of some thousand messages."""
 BOOT_SESSION: Final = b"kern.bootsessionuuid"
 BOOT_SESSION_SIZE: Final = 64
 
@@ -133,8 +135,15 @@ class Xnu:
         return sock
 
     def event_socket(self) -> RouteSocket:
+        """With room for many messages, 8192 bytes otherwise (net/raw_cb.h:87): what finds none is
+        lost, and nothing says so (net/raw_usrreq.c, raw_input)."""
         sock = socket.socket(AF_ROUTE, socket.SOCK_RAW, 0)
-        sock.setblocking(False)
+        try:
+            sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, EVENT_BUFFER)
+            sock.setblocking(False)
+        except OSError:
+            sock.close()
+            raise
         return sock
 
     def sysctl(self, name: Sequence[int]) -> bytes:

@@ -3,6 +3,9 @@
 Why an attempt to connect failed is in SO_ERROR alone, as an errno number: the ICMP error that
 caused it arrives at the raw ICMP socket of the interface (router.outbound.reported).
 
+A socket that was reset, or that both ends have ended, takes no option any more (EINVAL;
+kern/uipc_socket.c:4878), while it still answers what it is asked.
+
 A listener stands at an address of the utun. What programs of this machine send there comes out of
 the utun and is written back (see `utun`), so they can connect to it too, and are reset at once, as
 no flow waits for them; others cannot: the kernel takes packets for that address by the utun alone
@@ -131,16 +134,19 @@ class DarwinTcpSockets:
 
     def probe(self, sock: socket.socket) -> None:
         """A second from now, however long the peer has been silent (netinet/tcp_usrreq.c:2442)."""
-        sock.setsockopt(socket.IPPROTO_TCP, TCP_KEEPINTVL, LONGEST_INTERVAL)
-        sock.setsockopt(socket.IPPROTO_TCP, TCP_KEEPCNT, MOST_PROBES)
+        with suppress(OSError):  # of a connection that has ended
+            sock.setsockopt(socket.IPPROTO_TCP, TCP_KEEPINTVL, LONGEST_INTERVAL)
+            sock.setsockopt(socket.IPPROTO_TCP, TCP_KEEPCNT, MOST_PROBES)
         self.start_keepalive(sock)
 
     def start_keepalive(self, sock: socket.socket) -> None:
-        sock.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
-        sock.setsockopt(socket.IPPROTO_TCP, TCP_KEEPALIVE, LEAST_IDLE)
+        with suppress(OSError):
+            sock.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+            sock.setsockopt(socket.IPPROTO_TCP, TCP_KEEPALIVE, LEAST_IDLE)
 
     def stop_keepalive(self, sock: socket.socket) -> None:
-        sock.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 0)
+        with suppress(OSError):
+            sock.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 0)
 
     def is_at_mark(self, sock: socket.socket) -> bool:
         answer = self._ioctl(sock.fileno(), SIOCATMARK, bytes(INT))

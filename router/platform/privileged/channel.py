@@ -59,7 +59,7 @@ class Channel:
         gone."""
         body = json.dumps(message.value).encode()
         whole = SIZES.pack(len(body), len(message.records)) + body + message.records
-        sent = socket.send_fds(self._connection, [whole], list(message.descriptors))
+        sent = send_first(self._connection, whole, message.descriptors)
         try:
             self._connection.sendall(memoryview(whole)[sent:])
         except OSError:
@@ -75,9 +75,7 @@ class Channel:
             raise EOFError
         descriptors: list[int] = []
         try:
-            start, descriptors, _, _ = socket.recv_fds(
-                self._connection, SIZES.size, MOST_DESCRIPTORS
-            )
+            start, descriptors = receive_first(self._connection, SIZES.size, MOST_DESCRIPTORS)
             size, of_records = SIZES.unpack(start + self._exactly(SIZES.size - len(start)))
             _check_size(size, self._largest_value)
             _check_size(of_records, LARGEST_RECORDS)
@@ -130,9 +128,31 @@ class Channel:
         return bytes(received)
 
 
+def send_first(connection: socket.socket, data: bytes, descriptors: Sequence[int]) -> int:
+    """Send descriptors with the first bytes of a message; how many bytes were sent. Without any, no
+    control message goes with them: macOS would need a table with room even for none
+    (kern/uipc_usrreq.c, unp_externalize). Raises OSError."""
+    if not descriptors:
+        return connection.send(data)
+    return socket.send_fds(connection, [data], list(descriptors))
+
+
+def receive_first(connection: socket.socket, size: int, most: int) -> tuple[bytes, list[int]]:
+    """The first bytes of a message and its descriptors, perhaps fewer than were sent: a kernel
+    drops those for which this process has no room. macOS says so by EMSGSIZE, and has kept the
+    bytes (kern/uipc_usrreq.c, unp_externalize; kern/uipc_socket.c, soreceive). Raises OSError."""
+    try:
+        data, descriptors, _, _ = socket.recv_fds(connection, size, most)
+    except OSError as error:
+        if error.errno != errno.EMSGSIZE:
+            raise
+        data, descriptors, _, _ = socket.recv_fds(connection, size, most)
+    return data, descriptors
+
+
 def _enlarge_by_halves(connection: socket.socket) -> None:
-    """Where no user may exceed a limit (kern.ipc.maxsockbuf of macOS), which refuses what is
-    larger."""
+    """Where no user may exceed a limit: macOS gives as much as kern.ipc.maxsockbuf
+    (kern/uipc_socket2.c, sbreserve), older ones refuse what is larger."""
     size = BUFFER
     while size >= LEAST_BUFFER:
         try:

@@ -130,8 +130,11 @@ def test_another_error_is_raised() -> None:
 def test_a_flood_is_read_in_portions() -> None:
     kernel = FakeKernel()
     kernel.events = [event(MISS)] * 300
-    DarwinChanges(kernel, Clocks().sleep()).drain()
+    changes = DarwinChanges(kernel, Clocks().sleep())
+    assert changes.drain() == Reported((), False)
     assert len(kernel.events) == 300 - 256
+    assert changes.drain() == Reported(None, True), "one may have been lost"
+    assert changes.drain() == Reported((), False)
 
 
 def test_after_sleep_everything_is_read_anew_once() -> None:

@@ -99,6 +99,11 @@ class FakeSocket:
         if self.refuses == "shutdown":
             raise OSError(errno.ENOTCONN, "no")
 
+    def setsockopt(self, *arguments: int) -> None:
+        self.calls.append(("setsockopt", *arguments))
+        if self.refuses == "setsockopt":
+            raise OSError(errno.ENOBUFS, "no")
+
     def setblocking(self, flag: bool) -> None:
         self.calls.append(("setblocking", flag))
 
@@ -124,12 +129,13 @@ def test_the_sockets(monkeypatch: pytest.MonkeyPatch) -> None:
     assert [each.calls for each in made] == [
         [],
         [("shutdown", socket.SHUT_RD)],
-        [("setblocking", False)],
+        [("setsockopt", socket.SOL_SOCKET, socket.SO_RCVBUF, 1 << 19), ("setblocking", False)],
     ]
-    monkeypatch.setattr(FakeSocket, "refuses", "shutdown")
-    with pytest.raises(OSError, match="no"):
-        xnu.route_socket()
-    assert made[-1].calls[-1] == ("close",)
+    for refused, opened in (("shutdown", xnu.route_socket), ("setsockopt", xnu.event_socket)):
+        monkeypatch.setattr(FakeSocket, "refuses", refused)
+        with pytest.raises(OSError, match="no"):
+            opened()
+        assert made[-1].calls[-1] == ("close",)
 
 
 def test_the_ioctl_that_finds_a_control(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -126,6 +126,12 @@ def test_the_end_by_a_reset(pair: Pair) -> None:
     pair.inner.close()
     assert select.select([pair.outer], [], [], BOUND)[0]
     assert TCP.has_ended(pair.outer)
+    TCP.probe(pair.outer)
+    TCP.start_keepalive(pair.outer)
+    TCP.stop_keepalive(pair.outer)
+    with pytest.raises(OSError, match="Invalid argument"):
+        TCP.set_traffic_class(pair.outer, 0x20)
+    assert TCP.tcp_info(pair.outer).segments > 0
 
 
 def test_a_connection_whose_state_is_gone_has_ended() -> None:

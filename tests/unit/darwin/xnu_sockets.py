@@ -56,6 +56,8 @@ STATES = {1: 4, 2: 2, 3: 3, 4: 6, 5: 9, 6: 10, 7: 0, 8: 5, 9: 8, 10: 1, 11: 7}
 """Of TCP: net/tcp_states.h, netinet/tcp_fsm.h."""
 GOT_THE_END = {5, 7, 8, 10}
 LINUX_TCP_INFO = 11
+OVER = {6, 7, 9, 11}
+"""Of Linux: both ends have ended, or a reset has ended it."""
 TCP_INFO = struct.Struct("=24xI40xI28xI24xQ4xII8xI")
 """tcpi_unacked, tcpi_rtt, tcpi_total_retrans, tcpi_bytes_received, tcpi_segs_in,
 tcpi_notsent_bytes, tcpi_data_segs_out (linux/tcp.h)."""
@@ -66,10 +68,19 @@ def refuse(number: int) -> OSError:
 
 
 class XnuSocket(socket.socket):
-    """Bound to an interface, it receives by that alone, more than xnu does."""
+    """Bound to an interface, it receives by that alone, more than xnu does. A connection that is
+    over takes no options (kern/uipc_socket.c:4878)."""
+
+    _has_begun = False
+
+    def connect_ex(self, address: Any, /) -> int:
+        self._has_begun = True
+        return super().connect_ex(address)
 
     def setsockopt(self, level: int, option: int, value: Any, *more: Any) -> None:
         where = level, option
+        if self._has_begun and self._state() in OVER:
+            raise refuse(errno.EINVAL)
         if where in BOUND_IF:
             super().setsockopt(socket.SOL_SOCKET, SO_BINDTOIFINDEX, value)
         elif where == DONTFRAG:
@@ -98,11 +109,16 @@ class XnuSocket(socket.socket):
 
     def accept(self) -> tuple[XnuSocket, Any]:
         descriptor, address = self._accept()  # type: ignore[attr-defined]
-        return XnuSocket(self.family, self.type, self.proto, fileno=descriptor), address
+        accepted = XnuSocket(self.family, self.type, self.proto, fileno=descriptor)
+        accepted._has_begun = True
+        return accepted, None if accepted._state() in OVER else address
 
     def recvmsg_into(self, buffers: Any, size: int = 0, flags: int = 0) -> Any:
         count, control, found, sender = super().recvmsg_into(buffers, size, flags)
         return count, [as_of_xnu(*each) for each in control], found, sender
+
+    def _state(self) -> int:
+        return int(super().getsockopt(socket.IPPROTO_TCP, LINUX_TCP_INFO, 1)[0])
 
     def _connection_info(self) -> bytes:
         raw = super().getsockopt(socket.IPPROTO_TCP, LINUX_TCP_INFO, TCP_INFO.size)

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import random
 import socket
 from collections.abc import Iterator
+from typing import Any
 
 import pytest
 
@@ -80,6 +82,31 @@ def test_descriptors_are_passed(pair: Pair) -> None:
     os.close(read)
     os.close(write)
     other.close()
+
+
+def test_descriptors_without_room_are_missing(pair: Pair, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As macOS says that: EMSGSIZE once, and the bytes are there still."""
+    channel, theirs = pair
+    receive = socket.recv_fds
+    errors = [OSError(errno.EMSGSIZE, "Message too long")]
+
+    def without_room(*arguments: Any) -> Any:
+        if errors:
+            raise errors.pop()
+        return receive(*arguments)
+
+    monkeypatch.setattr(socket, "recv_fds", without_room)
+    Channel(theirs.dup()).send(Message("a socket"))
+    assert channel.receive() == Message("a socket", [])
+
+
+def test_without_descriptors_there_is_no_control_message(
+    pair: Pair, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    channel, theirs = pair
+    monkeypatch.delattr(socket, "send_fds")
+    channel.send(Message("none"))
+    assert Channel(theirs.dup()).receive() == Message("none", [])
 
 
 def test_a_message_in_pieces(pair: Pair) -> None:

@@ -59,14 +59,14 @@ class MemoryListener:
 
     def __init__(self, address: bytes, port: int) -> None:
         self.name = address + port.to_bytes(2, "big")
-        self.waiting: list[tuple[MemoryStream, tuple[str, int]]] = []
+        self.waiting: list[tuple[MemoryStream, tuple[str, int] | None]] = []
         self.failures: list[OSError] = []
         self._port = port
 
     def getsockname(self) -> tuple[str, int]:
         return "", self._port
 
-    def accept(self) -> tuple[MemoryStream, tuple[str, int]]:
+    def accept(self) -> tuple[MemoryStream, tuple[str, int] | None]:
         if self.failures:
             raise self.failures.pop(0)
         if not self.waiting:
@@ -204,8 +204,9 @@ class MemoryTcp:
     def is_watched(self, sock: MemoryStream) -> bool:
         return sock in self._changed
 
-    def connect(self, listener: MemoryListener, address: tuple[str, int]) -> MemoryStream:
-        """Our kernel has connected an address to a listener; the socket that is accepted."""
+    def connect(self, listener: MemoryListener, address: tuple[str, int] | None) -> MemoryStream:
+        """Our kernel has connected an address to a listener; the socket that is accepted. None: it
+        tells none, as macOS may of a connection that was reset before."""
         sock = self._stream(4 if len(listener.name) == 6 else 6)
         listener.waiting.append((sock, address))
         self.look_at(listener)

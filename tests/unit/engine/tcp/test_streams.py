@@ -156,6 +156,19 @@ def test_a_connection_without_a_dial_is_not_accepted(worlds: Worlds, version: in
 
 
 @BOTH
+@pytest.mark.parametrize("failures", [0, 1], ids=["accepted", "turned-away"])
+def test_a_connection_without_an_address_is_closed(
+    worlds: Worlds, version: int, failures: int
+) -> None:
+    _, memory = worlds
+    listener = next(each for each in memory.listeners if len(each.name) == (6, 18)[version == 6])
+    listener.failures += [OSError(errno.EMFILE, "")] * failures
+    ended = memory.connect(listener, None)
+    assert ended.closed
+    assert listener.waiting == []
+
+
+@BOTH
 def test_a_dialled_connection_is_accepted_once(worlds: Worlds, version: int) -> None:
     _, (request,) = dialled(worlds, version)
     memory = worlds[1]
