@@ -161,7 +161,7 @@ def control_sockets() -> dict[str, Path]:
 
 
 def confine_connector() -> None:
-    """Have no rights but to connect to sockets of this account, and to read files.
+    """Have no rights but to connect to the control sockets of routers, and to read files.
 
     Raises PlatformError.
     """
@@ -171,7 +171,10 @@ def confine_connector() -> None:
         on_linux()
         return
     if sys.platform == "darwin":
-        return  # see router.platform.darwin.confined
+        from router.platform.darwin.confined import confine_connector as on_macos  # noqa: PLC0415
+
+        on_macos()
+        return
     raise PlatformError(NOT_HERE)
 
 

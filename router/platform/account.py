@@ -42,9 +42,12 @@ def usual_account() -> str:
         return DEFAULT_USER
 
 
-def become(name: str) -> None:
+def become(name: str, group: int | None = None) -> None:
     """Give up the rights of root for those of an account, for good; nothing happens if it is root
-    itself. Raises PlatformError."""
+    itself. group: the only one; None: that of the account. Raises PlatformError.
+
+    In this order: only root may do the first two, and of no groups macOS makes the effective one
+    that of root (kern/kern_prot.c:1366), which the second replaces."""
     account = find_account(name)
     if account is None:
         how = f" (useradd --system {name})" if sys.platform == "linux" else ""
@@ -53,7 +56,7 @@ def become(name: str) -> None:
         return
     try:
         os.setgroups([])
-        os.setgid(account.group)
+        os.setgid(account.group if group is None else group)
         os.setuid(account.user)  # of root: the saved one too
     except OSError as error:
         raise PlatformError(

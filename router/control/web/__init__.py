@@ -1,10 +1,10 @@
 """The web process: a page, JSON and metrics about the running router, for browsers and Prometheus.
 
 Theory of operation. Two processes, so that the one which strangers may send to has no rights. The
-connector, as root and with nothing but the right to connect, passes to the other one connections to
-the control socket on which a request is sent already, of those commands that change nothing. The
-server, as an account without privileges and without the right to connect or to open a socket,
-answers GET requests by what it reads from them.
+connector, with nothing but the right to connect to the control socket, passes to the other one
+connections on which a request is sent already, of those commands that change nothing. The server,
+as an account without privileges and, where the system can take that, without the right to connect
+or to open a socket, answers GET requests by what it reads from them.
 
     __main__      the program that the guard starts
     launch        the two processes; installed: whether they can be started

@@ -1,10 +1,13 @@
 """Connections to the control socket for a process that may not open it.
 
-The server sends a request over a socket pair, one message each; the connector connects, sends the
-request on, and passes the connection back (unix(7), SCM_RIGHTS), or `{"error": …}`.
+The server sends a request, one line; the connector connects, sends the request on, and passes the
+connection back (unix(7), SCM_RIGHTS) with the line `{}`, or `{"error": …}`. The server acknowledges
+a connection by an empty line: until then the connector keeps its copy, since on macOS a descriptor
+that its sender closes may be closed to the receiver too (see privileged.guard).
 
-Always true: only READS are passed on, so a server that was taken over changes nothing; replies come
-in the order of requests.
+Always true: only READS are passed on, so a server that was taken over changes nothing; no request
+is sent before the one before it is answered, so an answer is one line with one descriptor at most
+(macOS has no sequenced packets between processes, kern/uipc_proto.c).
 
 Must not know: what the answers say.
 """
@@ -24,35 +27,60 @@ from router.control.client import NoAnswerError, begun, find_router
 from router.control.connection import LONGEST_REQUEST
 from router.platform.base.descriptors import HasFileno
 from router.platform.base.errors import PlatformError
-from router.platform.reason import reason
+from router.platform.privileged.channel import receive_first, send_first
 
 READS: Final = frozenset({"status", "flows", "events", "explain"})
+MOST_WAITING: Final = 64
+"""Requests; each takes the time of one connection."""
+ROOM: Final = 4 * LONGEST_REQUEST
+"""Bytes on their way; more than a request and what acknowledges the answer before it."""
+NO_ROOM: Final = "the connection could not be passed on: are descriptors left (`ulimit -n`)?"
 REFUSED: Final = "the web process may send no such request"
+TOO_LONG: Final = f"the request is longer than {LONGEST_REQUEST} bytes"
+GONE: Final = "the connector is gone"
 BUSY: Final = "too many requests at a time: try again in a moment"
+
+
+def connector_channel() -> tuple[socket.socket, socket.socket]:
+    """The connector's end, and the server's. Raises OSError."""
+    pair = socket.socketpair(socket.AF_UNIX, socket.SOCK_STREAM)
+    for each in pair:
+        each.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, ROOM)
+    return pair
 
 
 def serve_connections(channel: socket.socket, tun: str | None, ends: list[HasFileno | int]) -> None:
     """The connector, until the server has ended or one of `ends` is readable."""
-    while True:
-        ready, _, _ = select.select([channel, *ends], [], [])
-        if ready != [channel]:
-            return
-        try:
-            request = channel.recv(LONGEST_REQUEST)
-            if not request:
+    received = b""
+    with contextlib.ExitStack() as passed:
+        while True:
+            ready, _, _ = select.select([channel, *ends], [], [])
+            if ready != [channel]:
                 return
-            _pass_on(channel, tun, request)
-        except OSError:
-            return
+            try:
+                piece = channel.recv(ROOM)
+                if not piece or len(received) > LONGEST_REQUEST:
+                    return
+                *lines, received = (received + piece).split(b"\n")
+                for line in lines:
+                    passed.close()
+                    if line:
+                        passed.enter_context(_pass_on(channel, tun, line))
+            except OSError:
+                return
 
 
-def _pass_on(channel: socket.socket, tun: str | None, request: bytes) -> None:
-    """Raises OSError where the server has ended."""
+def _pass_on(
+    channel: socket.socket, tun: str | None, request: bytes
+) -> contextlib.AbstractContextManager[object]:
+    """What is to be kept until the server has it. Raises OSError where the server has ended."""
     try:
-        with _begun(tun, request) as sock:
-            socket.send_fds(channel, [b"{}"], [sock.fileno()])
+        sock = _begun(tun, request)
     except (NoAnswerError, PlatformError) as error:
-        channel.send(json.dumps({"error": str(error)}).encode())
+        channel.sendall(json.dumps({"error": str(error)}).encode() + b"\n")
+        return contextlib.nullcontext()
+    send_first(channel, b"{}\n", [sock.fileno()])
+    return sock
 
 
 def _begun(tun: str | None, request: bytes) -> socket.socket:
@@ -73,7 +101,10 @@ class Connections:
         channel.setblocking(False)
         self._channel = channel
         self._ended = ended
-        self._waiting: deque[asyncio.Future[socket.socket]] = deque()
+        self._waiting: deque[tuple[bytes, asyncio.Future[socket.socket]]] = deque()
+        """The first of them has been sent."""
+        self._answer = b""
+        self._passed: list[int] = []
 
     def start(self) -> None:
         """In the running event loop."""
@@ -81,40 +112,70 @@ class Connections:
 
     async def open(self, request: Mapping[str, Any]) -> socket.socket:
         """A connection on which the answer to a request comes. Raises NoAnswerError."""
-        future = asyncio.get_running_loop().create_future()
-        try:
-            self._channel.send(json.dumps(request).encode())
-        except BlockingIOError as error:
-            raise NoAnswerError(BUSY) from error
-        except OSError as error:
-            raise NoAnswerError(f"the connector is gone: {reason(error)}") from error
-        self._waiting.append(future)
-        sock: socket.socket = await future
-        return sock
+        if len(self._waiting) >= MOST_WAITING:
+            raise NoAnswerError(BUSY)
+        line = json.dumps(request).encode() + b"\n"
+        if len(line) > LONGEST_REQUEST:
+            raise NoAnswerError(TOO_LONG)
+        future: asyncio.Future[socket.socket] = asyncio.get_running_loop().create_future()
+        self._waiting.append((line, future))
+        if len(self._waiting) == 1:
+            self._send_first()
+        return await future
+
+    def _send_first(self) -> None:
+        """Of those that somebody still waits for."""
+        while self._waiting:
+            request, future = self._waiting[0]
+            if not future.cancelled():
+                try:
+                    self._channel.send(request)
+                except OSError:
+                    future.set_exception(NoAnswerError(GONE))
+                else:
+                    return
+            self._waiting.popleft()
 
     def _receive(self) -> None:
         try:
-            message, descriptors, _, _ = socket.recv_fds(self._channel, LONGEST_REQUEST, 1)
+            answer, passed = receive_first(self._channel, ROOM, 1)
         except BlockingIOError:
             return
         except OSError:
-            message, descriptors = b"", []
-        if not message:
+            answer, passed = b"", []
+        self._passed += passed
+        self._answer += answer
+        if not answer:
             asyncio.get_running_loop().remove_reader(self._channel)
+            self._channel.close()
+            self._fail_all()
             self._ended()
-            return
-        sockets = [socket.socket(fileno=each) for each in descriptors]
-        waiting = self._waiting.popleft()
-        if waiting.cancelled():  # its client has closed the connection meanwhile
+        elif answer.endswith(b"\n"):
+            self._answered()
+
+    def _fail_all(self) -> None:
+        while self._waiting:
+            _, future = self._waiting.popleft()
+            if not future.done():
+                future.set_exception(NoAnswerError(GONE))
+
+    def _answered(self) -> None:
+        answer, sockets = self._answer, [socket.socket(fileno=each) for each in self._passed]
+        self._answer, self._passed = b"", []
+        with contextlib.suppress(OSError):
+            self._channel.send(b"\n")
+        _, future = self._waiting.popleft()
+        if future.cancelled():  # its client has closed the connection meanwhile
             for each in sockets:
                 each.close()
         elif sockets:
-            waiting.set_result(sockets[0])
+            future.set_result(sockets[0])
         else:
-            waiting.set_exception(NoAnswerError(_error_in(message)))
+            future.set_exception(NoAnswerError(_error_in(answer)))
+        self._send_first()
 
 
-def _error_in(message: bytes) -> str:
+def _error_in(answer: bytes) -> str:
     with contextlib.suppress(ValueError, KeyError):
-        return str(json.loads(message)["error"])
-    return "the connection could not be passed on: are descriptors left (`ulimit -n`)?"
+        return str(json.loads(answer)["error"])
+    return NO_ROOM

@@ -17,7 +17,7 @@ import sys
 from collections.abc import Sequence
 from typing import Final, NoReturn
 
-from router.control.web.connector import Connections, serve_connections
+from router.control.web.connector import Connections, connector_channel, serve_connections
 from router.control.web.installed import not_installed
 from router.control.web.settings import Settings
 from router.platform import confine_connector, confine_server
@@ -36,7 +36,7 @@ def serve(settings: Settings, ends: Sequence[HasFileno | int] = ()) -> int:
     if lacking is not None:
         log.error("%s", lacking)
         return 1
-    ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+    ours, theirs = connector_channel()
     sys.stdout.flush()
     child = os.fork()
     if not child:

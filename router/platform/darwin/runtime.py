@@ -17,7 +17,10 @@ from router.platform.privileged.runtime import NAME, RuntimeDirectory
 
 RUN: Final = Path("/var/run") / NAME
 FULL: Final = "`df /var/run` says whether it is full"
-RUNTIME: Final = RuntimeDirectory(lambda: (RUN,), FULL)
+CONNECTORS: Final = 0
+"""wheel, the group of root, in which no other account of a Mac is: only what root has started has
+it with another user (see `peer`)."""
+RUNTIME: Final = RuntimeDirectory(lambda: (RUN,), FULL, CONNECTORS)
 
 
 def own_tuns(present: Collection[str], runtime: RuntimeDirectory = RUNTIME) -> frozenset[str]:

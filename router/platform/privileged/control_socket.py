@@ -1,7 +1,8 @@
 """The control socket of a running router: a Unix socket in its runtime directory, one for each
 TUN.
 
-Always true: only root can connect, from the moment at which the socket exists. Under its final name
+Always true: only root can connect, and the group of the runtime directory, from the moment at which
+the socket exists. Under its final name
 it listens from the beginning, so one that refuses belongs to a router that was killed and is
 replaced, and one that accepts is never touched. It is recorded before it is made, and removed
 however the router ends.
@@ -30,14 +31,14 @@ def control_socket(runtime: RuntimeDirectory, tun: str, undoer: Undoer) -> socke
     path = runtime.path() / (tun + SOCKET_SUFFIX)
     try:
         runtime.make()
-        return _make(path, undoer)
+        return _make(path, undoer, runtime.group)
     except OSError as error:
         raise PlatformError(
             f"no control socket can be made at {path}: {error.strerror}: {runtime.remedy(error)}"
         ) from error
 
 
-def _make(path: Path, undoer: Undoer) -> socket.socket:
+def _make(path: Path, undoer: Undoer, group: int | None) -> socket.socket:
     """Under another name first, so that under its final name it always has a listener."""
     _check_no_listener(path)
     first_name = path.with_name(f"{path.name}.{os.getpid()}")
@@ -47,6 +48,9 @@ def _make(path: Path, undoer: Undoer) -> socket.socket:
         undoer.record(socket_entry(str(first_name)))
         first_name.unlink(missing_ok=True)
         _bind(sock, first_name)
+        if group is not None:
+            os.chown(first_name, -1, group)
+            first_name.chmod(0o660)
         sock.listen(BACKLOG)
         undoer.record(socket_entry(str(path), first_name.stat().st_ino))
         first_name.rename(path)

@@ -28,10 +28,12 @@ TRIES: Final = 10
 @dataclass(frozen=True, slots=True)
 class RuntimeDirectory:
     """directories: it, and before it those that it is in and the router makes too. full: what says
-    whether its file system is."""
+    whether its file system is. group: whose processes may connect to control sockets as well as
+    root; None: of none."""
 
     directories: Callable[[], Sequence[Path]]
     full: str
+    group: int | None = None
 
     def path(self) -> Path:
         """It need not exist."""

@@ -83,14 +83,14 @@ class FakeDarwin(DarwinSystem):
         return DarwinPoller(FakeKqueue())
 
 
-def user_of_peer(sock: socket.socket) -> int:
+def root(sock: socket.socket) -> peer.Credentials:
     """By the option of Linux; as of root, whichever user runs the test."""
     value = sock.getsockopt(socket.SOL_SOCKET, 17, CREDENTIALS.size)  # SO_PEERCRED
     CREDENTIALS.unpack(value)
-    return 0
+    return peer.Credentials(0, 0)
 
 
 if __name__ == "__main__":
     router.platform.this_system = FakeDarwin  # before `run` takes it from there
-    peer.peer_user = user_of_peer
+    peer.peer_credentials = root
     sys.exit(main(sys.argv[2:]))

@@ -16,13 +16,16 @@ from typing import Any
 
 import pytest
 
+from router.platform.account import Account
 from router.platform.darwin import peer
 from router.platform.darwin.holders import file_holder
-from router.platform.darwin.peer import XUCRED, CheckedListener, peer_user
+from router.platform.darwin.peer import XUCRED, CheckedListener, peer_credentials
 from router.platform.darwin.process_watch import watch, watch_parent, watched
 from router.platform.darwin.processes_kernel import XnuProcesses, parse_arguments
 from tests.unit.darwin.fake_processes import FakeProcesses, processes
 
+NOBODY = 4_294_967_294
+"""-2, as Python tells it."""
 LONG = [sys.executable, "-c", "import sys; print(flush=True); sys.stdin.read()"]
 PROCARGS = (
     (2).to_bytes(4, "little")
@@ -221,15 +224,19 @@ class Credentials(socket.socket):
         return self.value
 
 
-@pytest.mark.parametrize("user", [0, 501, 4_294_967_294])
+@pytest.mark.parametrize("user", [0, 501, NOBODY])
 def test_the_user_of_a_peer(user: int) -> None:
     with Credentials() as sock:
-        sock.value = bytes(Xucred(version=0, uid=user, ngroups=1))
-        assert peer_user(sock) == user
-        for value in (bytes(Xucred(version=1, uid=user)), sock.value[:8]):
+        sock.value = bytes(Xucred(version=0, uid=user, ngroups=2, groups=(20, 80)))
+        assert peer_credentials(sock) == (user, 20)
+        for value in (
+            bytes(Xucred(version=1, uid=user, ngroups=1)),
+            bytes(Xucred(version=0, uid=user, ngroups=0)),
+            sock.value[:8],
+        ):
             sock.value = value
             with pytest.raises(OSError, match="Invalid"):
-                peer_user(sock)
+                peer_credentials(sock)
 
 
 @pytest.fixture
@@ -243,24 +250,39 @@ def listener() -> Iterator[tuple[CheckedListener, str]]:
             yield sock, path
 
 
-@pytest.mark.parametrize("user", [0, 501, None])
-def test_only_root_is_accepted(
-    listener: tuple[CheckedListener, str], user: int | None, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize(
+    ("user", "group", "accepted"),
+    [
+        (0, 0, True),
+        (0, 20, True),
+        (NOBODY, 0, True),
+        (NOBODY, NOBODY, False),
+        (501, 0, False),
+        (501, 20, False),
+        (None, 0, False),
+    ],
+)
+def test_only_root_and_the_connector_are_accepted(
+    listener: tuple[CheckedListener, str],
+    user: int | None,
+    group: int,
+    accepted: bool,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    def found(_: socket.socket) -> int:
+    def found(_: socket.socket) -> peer.Credentials:
         if user is None:
             raise OSError(errno.EINVAL, "no credentials")
-        return user
+        return peer.Credentials(user, group)
 
-    monkeypatch.setattr(peer, "peer_user", found)
+    monkeypatch.setattr(peer, "peer_credentials", found)
+    monkeypatch.setattr(peer, "find_account", lambda name: Account(name, NOBODY, NOBODY))
     sock, path = listener
     with pytest.raises(BlockingIOError):
         sock.accept()
     with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as client:
         client.connect(path)
-        if user == 0:
-            accepted, _ = sock.accept()
-            accepted.close()
+        if accepted:
+            sock.accept()[0].close()
         else:
             with pytest.raises(BlockingIOError):
                 sock.accept()
