@@ -21,8 +21,11 @@ from random import Random
 from threading import Thread
 from typing import NamedTuple
 
-from tests.faults.scenario import opened
+from tests.faults.scenario import Scenario, opened
 from tests.faults.steps import Case, cases
+
+SHOWN = 5
+"""Of the longest runs."""
 
 
 class Result(NamedTuple):
@@ -33,6 +36,7 @@ class Result(NamedTuple):
     went_on: bool
     cleaned_up: bool
     failure: str
+    seconds: float
 
 
 class Worker(Thread):
@@ -59,14 +63,21 @@ class Worker(Thread):
         """Until a failure. Raises Empty when there are no more cases."""
         with tempfile.TemporaryDirectory() as directory, opened(Path(directory)) as scenario:
             while time.monotonic() < self._deadline:
-                case = self._waiting.get_nowait()
-                try:
-                    outcome = scenario.run(step=case.step, fault=case.fault)
-                except AssertionError as error:
-                    self._results.put(Result(str(case), True, False, False, str(error)))
+                result = _run(scenario, self._waiting.get_nowait())
+                self._results.put(result)
+                if result.failure:
                     return
-                went_on, cleaned_up = outcome.code == 0, outcome.cleaned_up
-                self._results.put(Result(str(case), outcome.fired, went_on, cleaned_up, ""))
+
+
+def _run(scenario: Scenario, case: Case) -> Result:
+    begin = time.monotonic()
+    try:
+        outcome = scenario.run(step=case.step, fault=case.fault)
+    except AssertionError as error:
+        took = time.monotonic() - begin
+        return Result(str(case), True, False, False, str(error) or repr(error), took)
+    took = time.monotonic() - begin
+    return Result(str(case), outcome.fired, outcome.code == 0, outcome.cleaned_up, "", took)
 
 
 def all_results(chosen: Iterable[Case], jobs: int, deadline: float) -> Iterator[Result]:
@@ -137,6 +148,8 @@ def report(results: list[Result], number: int, seconds: float) -> int:
         f"{sum(each.cleaned_up for each in results)} needed `tunrouter cleanup`, as they said; "
         f"{len(failed)} FAILED; {seconds:.0f} s"
     )
+    for result in sorted(results, key=lambda each: -each.seconds)[:SHOWN]:
+        print(f"{result.seconds:6.1f} s  {result.case}")
     for case in failed:
         print(f"FAILED: {case}")
     return 1 if failed else 0

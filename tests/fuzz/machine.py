@@ -141,11 +141,15 @@ def drive(directory: Path, data: bytes) -> None:
     """Carry out the steps of an input, and let all time pass."""
     machine = Machine(directory)
     try:
-        for kind, step in _steps(data):
-            machine.step(kind, step)
+        run_steps(machine, data)
         machine.end()
     finally:
         close_worlds()
+
+
+def run_steps(machine: Machine, data: bytes) -> None:
+    for kind, step in _steps(data):
+        machine.step(kind, step)
 
 
 def _is_packet(data: bytes) -> bool:

@@ -16,10 +16,13 @@ def main() -> int:
     soaked = soak(parser.parse_args().minutes * 60, lambda line: print(line, flush=True))
     for name, number in sorted(soaked.counts.items()):
         print(f"{number:15,} {name}")
-    for name, size in soaked.after.items():
-        before = soaked.before.get(name)
-        former = f" ({before.memory:.1f} MB, {before.descriptors} before)" if before else ""
-        print(f"{name}: {size.memory:.1f} MB, {size.descriptors} descriptors{former}")
+    for name, most in soaked.most_mb().items():
+        print(f"{name}: at most {most:.1f} MB")
+    for name, (before, after) in soaked.growth().items():
+        print(
+            f"{name}: between floods {before.memory:.1f} MB and {before.descriptors} descriptors, "
+            f"and then {after.memory:.1f} MB and {after.descriptors}"
+        )
     problems = soaked.problems()
     for problem in problems:
         print(f"FAILED: {problem}")
