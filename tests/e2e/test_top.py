@@ -89,7 +89,7 @@ def test_rates_and_losses_are_those_of_the_traffic(bed: Testbed) -> None:
 
 def test_keys(bed: Testbed) -> None:
     with closing(opened(bed)) as terminal:
-        terminal.wait_for(lambda text: "out▾" in text and "flows: 6" in text, "the flows by rate")
+        terminal.wait_for(lambda text: "out/s▾" in text and "flows: 6" in text, "the flows by rate")
         terminal.press("s")
         terminal.wait_for(lambda text: "flows: 6, by bytes" in text, "the flows by bytes")
         terminal.press("/policy:office")

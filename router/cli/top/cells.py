@@ -28,14 +28,20 @@ def cell(text: str, width: int, align: str = LEFT) -> str:
     return set_cell_size(text, max(0, width))
 
 
-def end(address: str, number: int, width: int, *, is_port: bool) -> str:
-    """Address and port, or identifier; of the address the end is cut, never the number."""
+def address(text: str, width: int) -> str:
+    """Cut in the middle: what tells two hosts of a network from each other is at the end."""
+    if len(text) <= width:
+        return text
+    kept = max(0, width - 1)
+    return text[: kept // 2] + ELLIPSIS + text[len(text) - (kept - kept // 2) :]
+
+
+def end(host: str, number: int, width: int, *, is_port: bool) -> str:
+    """Address and port, or identifier; the address is cut, never the number."""
     number_text = f":{number}" if is_port else f" id {number}"
-    brackets = is_port and ":" in address
-    room = width - len(number_text) - 2 * brackets
-    if len(address) > room:
-        address = address[: max(0, room - 1)] + ELLIPSIS
-    return (f"[{address}]" if brackets else address) + number_text
+    brackets = is_port and ":" in host
+    shown = address(host, width - len(number_text) - 2 * brackets)
+    return (f"[{shown}]" if brackets else shown) + number_text
 
 
 def sparkline(values: Sequence[float | None], width: int) -> str:

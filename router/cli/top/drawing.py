@@ -116,9 +116,10 @@ def typing(text: str, width: int) -> Text:
 
 
 def _title(view: View, display: Display, width: int) -> Text:
-    """What is wrong has the place that the file's name has otherwise."""
+    """What is wrong has the place of what holds no longer, and of the file's name."""
     status = view.status
-    head = f" tunrouter {status['tun']}  up {duration(status['uptime_s'])}  pid {status['pid']}"
+    up = "" if display.trouble is not None else f"  up {duration(status['uptime_s'])}"
+    head = f" tunrouter {status['tun']}{up}  pid {status['pid']}"
     if view.former_pid is not None:
         head += f" (was {view.former_pid})"
     if display.is_paused:

@@ -62,11 +62,15 @@ def _policy(flow: Answer, status: Answer) -> str:
 
 
 def _path(flow: Answer, status: Answer) -> str:
-    """Why a policy's packets are relayed is about programs of this machine alone."""
-    why = status["policies"].get(flow["policy"], {}).get("why_relayed")
-    if flow["path"] != "relayed" or why is None:
-        return str(flow["path"])
-    return f"relayed: {why}"
+    """What `status` says of a policy's path is about programs of this machine alone, as `explain`
+    is: packets of other hosts are always relayed."""
+    policy = status["policies"].get(flow["policy"], {})
+    path, why = str(flow["path"]), policy.get("why_relayed")
+    if path == "relayed" and why is not None:
+        return f"{path}: {why}"
+    if path == "relayed" and policy.get("path") == "direct":
+        return f"{path}; programs of this machine: direct"
+    return path
 
 
 def _end(flow: Answer, which: str) -> str:

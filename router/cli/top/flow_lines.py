@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Final, NamedTuple
 
+from rich.cells import cell_len
 from rich.text import Text
 
 from router.cli.flows_text import WITH_PORTS, span
-from router.cli.top.cells import LEFT, RIGHT, cell, end, line
+from router.cli.top.cells import LEFT, RIGHT, address, cell, end, line
 from router.cli.top.choice import total_bytes
 from router.cli.top.cursor import Cursor
 from router.cli.top.model import FlowRow
 from router.cli.top.policy_lines import HEADER, milliseconds, rate
+from router.config.problems import harmless
 
 CURSOR: Final = "reverse"
 ARROW: Final = " → "
@@ -21,6 +23,10 @@ MOST_END: Final = 47
 """An IPv6 address, brackets and a port."""
 USUAL_END: Final = 21
 """An IPv4 address and a port."""
+NARROW_END: Final = 15
+"""Below it columns of rank 0 are left out."""
+MOST_POLICY: Final = 20
+"""Columns of the names of policies, where there is room for them."""
 MARK: Final = "▾"
 """Beside the header of what flows are sorted by."""
 
@@ -36,18 +42,26 @@ class Column(NamedTuple):
     order: str = ""
 
 
+POLICY: Final = Column("policy", 10, LEFT, lambda row: row.flow["policy"], 0)
+RULE: Final = Column("rule", 4, RIGHT, lambda row: str(row.flow["rule"] or "-"), 0)
+IN: Final = Column("in/s", 6, RIGHT, lambda row: rate(row.rates.in_), 0, "rate")
+ROUND_TRIP: Final = Column(
+    "rtt ms", 6, RIGHT, lambda row: milliseconds(row.flow.get("rtt_ms")), 1, "rtt"
+)
 COLUMNS: Final = (
-    Column("policy", 10, LEFT, lambda row: row.flow["policy"], 0),
-    Column("rule", 4, RIGHT, lambda row: str(row.flow["rule"] or "-"), 0),
-    Column("out B/s", 6, RIGHT, lambda row: rate(row.rates.out), 0, "rate"),
-    Column("in B/s", 6, RIGHT, lambda row: rate(row.rates.in_), 0, "rate"),
-    Column("rtt ms", 6, RIGHT, lambda row: milliseconds(row.flow.get("rtt_ms")), 1, "rtt"),
+    POLICY,
+    RULE,
+    Column("out/s", 6, RIGHT, lambda row: rate(row.rates.out), 0, "rate"),
+    IN,
+    ROUND_TRIP,
     Column("state", 11, LEFT, lambda row: row.flow["state"], 2),
     Column("bytes", 6, RIGHT, lambda row: rate(total_bytes(row)), 3, "bytes"),
     Column("idle", 5, RIGHT, lambda row: span(row.flow["idle_s"]), 4, "idle"),
     Column("age", 5, RIGHT, lambda row: span(row.flow["age_s"]), 4, "age"),
     Column("path", 7, LEFT, lambda row: row.flow["path"], 5),
 )
+DISPENSABLE: Final = (ROUND_TRIP, RULE, IN, POLICY)
+"""What is left out on a narrow screen, the first first."""
 PROTOCOL: Final = 5
 
 
@@ -57,7 +71,9 @@ def flow_lines(
     """A header, and `height` lines at most."""
     shown = rows[cursor.first : cursor.first + height]
     columns = [_fitted(column, shown) for column in _columns(order, width)]
-    rest = width - PROTOCOL - len(ARROW) - sum(column.width + 1 for column in columns)
+    spare = _room(columns, width) - sum(_wanted(shown))
+    columns = [_widened(column, shown, spare) for column in columns]
+    rest = _room(columns, width)
     source, destination = _ends(shown, max(2 * LEAST_END, rest))
     head = f"{'':{PROTOCOL}}{cell('source', source)}{' ' * len(ARROW)}"
     head += cell("destination", destination) + "".join(
@@ -78,16 +94,22 @@ def flow_lines(
 def _columns(order: str, width: int) -> list[Column]:
     """As many as leave room for usual ends; the one that flows are sorted by is always there, and
     takes the place of the round trip on a narrow screen."""
-    room = width - PROTOCOL - len(ARROW) - 2 * USUAL_END
     chosen = [column for column in COLUMNS if column.rank == 0 or column.order == order]
     for rank in range(1, 1 + max(column.rank for column in COLUMNS)):
         more = [column for column in COLUMNS if column.rank == rank and column not in chosen]
-        needed = sum(column.width + 1 for column in (*chosen, *more))
         is_narrow_rtt = rank == 1 and not any(column.rank for column in chosen)
-        if needed > room and not is_narrow_rtt:
+        if _room((*chosen, *more), width) < 2 * USUAL_END and not is_narrow_rtt:
             break
         chosen += more
+    for column in DISPENSABLE:
+        if _room(chosen, width) < 2 * NARROW_END and (column.order != order or column is IN):
+            chosen = [each for each in chosen if each is not column]
     return [column for column in COLUMNS if column in chosen]
+
+
+def _room(columns: Iterable[Column], width: int) -> int:
+    """For both ends."""
+    return width - PROTOCOL - len(ARROW) - sum(column.width + 1 for column in columns)
 
 
 def _fitted(column: Column, rows: Sequence[FlowRow]) -> Column:
@@ -96,6 +118,15 @@ def _fitted(column: Column, rows: Sequence[FlowRow]) -> Column:
         return column
     values = [len(column.value(row)) for row in rows]
     return column._replace(width=min(column.width, max([len(column.header), *values])))
+
+
+def _widened(column: Column, rows: Sequence[FlowRow], spare: int) -> Column:
+    """Names of policies are cut only where there is no room."""
+    if column.header != POLICY.header:
+        return column
+    longest = max((cell_len(harmless(column.value(row))) for row in rows), default=0)
+    wanted = min(longest, MOST_POLICY)
+    return column._replace(width=max(column.width, min(wanted, column.width + spare)))
 
 
 def _header(column: Column, order: str) -> str:
@@ -108,20 +139,21 @@ def _header(column: Column, order: str) -> str:
 
 def _ends(rows: Sequence[FlowRow], room: int) -> tuple[int, int]:
     """Columns for source and destination: what both need, or what there is."""
-    wanted = [len(_end(row, which, MOST_END)) for which in SIDES for row in rows]
-    source = max([LEAST_END, *wanted[: len(rows)]])
-    destination = max([11, *wanted[len(rows) :]])
+    source, destination = _wanted(rows)
     if source + destination <= room:
         return source, room - source
     return (source, room - source) if source <= room // 2 else _halves(destination, room)
 
 
+def _wanted(rows: Sequence[FlowRow]) -> tuple[int, int]:
+    """Columns that show source and destination as they are."""
+    source = max([LEAST_END, *(len(_end(row, "source", MOST_END)) for row in rows)])
+    return source, max([11, *(len(_destination(row, MOST_END)) for row in rows)])
+
+
 def _halves(destination: int, room: int) -> tuple[int, int]:
     right = min(destination, room - room // 2)
     return room - right, right
-
-
-SIDES: Final = ("source", "destination")
 
 
 def _end(row: FlowRow, which: str, width: int) -> str:
@@ -133,8 +165,11 @@ def _end(row: FlowRow, which: str, width: int) -> str:
 def _ends_of(row: FlowRow, source: int, destination: int) -> str:
     protocol = cell(row.flow["protocol"], PROTOCOL - 1) + " "
     left = cell(_end(row, "source", source), source)
+    return protocol + left + ARROW + cell(_destination(row, destination), destination)
+
+
+def _destination(row: FlowRow, width: int) -> str:
+    """Of a query its identifier is the source's."""
     if row.flow["protocol"] in WITH_PORTS:
-        right = _end(row, "destination", destination)
-    else:
-        right = row.flow["destination"]  # its identifier is that of the source
-    return protocol + left + ARROW + cell(right, destination)
+        return _end(row, "destination", width)
+    return address(row.flow["destination"], width)

@@ -39,8 +39,8 @@ def shown_policies(rows: Sequence[PolicyRow]) -> list[PolicyRow]:
 
 
 def policy_lines(rows: Sequence[PolicyRow], height: int, width: int) -> list[Text]:
-    """A header, and `height` lines at most: the busiest, in their order."""
-    shown = rows if len(rows) <= height else _busiest(rows, height)
+    """A header, and `height` lines at most, in the order of the rows."""
+    shown = rows if len(rows) <= height else _most_important(rows, height)
     heading = "policy" if len(shown) == len(rows) else f"policy {len(shown)}/{len(rows)}"
     longest = max([LEAST_NAME, *(cell_len(row.name) for row in rows)])
     name = max(len(heading), min(MOST_NAME, longest))
@@ -51,9 +51,13 @@ def policy_lines(rows: Sequence[PolicyRow], height: int, width: int) -> list[Tex
     return [header, *(_line(row, name, graph, width) for row in shown)]
 
 
-def _busiest(rows: Sequence[PolicyRow], height: int) -> list[PolicyRow]:
-    used = sorted(rows, key=lambda row: (row.rates.both, row.policy["bytes_out"]), reverse=True)
-    names = {row.name for row in used[:height]}
+def _most_important(rows: Sequence[PolicyRow], height: int) -> list[PolicyRow]:
+    """What is down, by half of the lines at most, then the busiest."""
+    down = [row for row in rows if not row.is_up]
+    half = len(down[: max(1, height // 2)])
+    up = (row for row in rows if row.is_up)
+    used = sorted(up, key=lambda row: (row.rates.both, row.policy["bytes_out"]), reverse=True)
+    names = {row.name for row in [*down[:half], *used, *down[half:]][:height]}
     return [row for row in rows if row.name in names]
 
 
@@ -96,8 +100,10 @@ def milliseconds(value: float | None) -> str:
 
 
 def percent(share: float | None) -> str:
-    """Of 1: `0%`, `0.4%`, `12%`; `-` where it is not known."""
+    """Of 1: `0%`, `<0.1%`, `0.4%`, `12%`; `-` where it is not known."""
     if share is None:
         return "-"
     hundredths = share * 100
+    if 0 < hundredths < 0.05:
+        return "<0.1%"
     return f"{hundredths:.1f}%" if 0 < hundredths < 9.95 else f"{hundredths:.0f}%"

@@ -8,12 +8,13 @@ import pytest
 from rich.cells import cell_len
 
 from router.cli.top.cells import cell, end, sparkline
-from router.cli.top.choice import chosen
+from router.cli.top.choice import ORDERS, chosen
 from router.cli.top.cursor import Cursor
 from router.cli.top.drawing import Display, heights, screen
 from router.cli.top.explaining import command, facts
 from router.cli.top.model import View
 from router.cli.top.policy_lines import percent, rate
+from router.flows.drops import Drop
 from tests.unit.cli.top.cases import HOSTILE, flow, policy, rule, status, views
 
 SIZES = [(80, 24), (120, 40), (200, 60), (79, 17), (40, 10), (20, 5), (5, 3), (1, 1)]
@@ -66,14 +67,16 @@ def test_eighty_columns() -> None:
     assert cell_len(drawn[4]) == 80
     text = "\n".join(drawn)
     assert "→ 198.51.100.1:443" in text
-    assert "   1 home          0       9  cidr:" in text
-    assert "hop-limit           0       3" in text
+    assert '   1 home          0       9  "192.0.2.1" ' in text
+    assert "hop-limit             0       3" in text
     assert drawn[-1].startswith(" s  sort")
 
 
 def test_the_user_sees_what_is_chosen() -> None:
     assert "PAUSED" in lines(view(), 80, 24, is_paused=True)[0]
-    assert "NO ANSWER: why" in lines(view(), 80, 24, trouble="why")[0]
+    gone = lines(view(), 80, 24, trouble="no router is running here: start one")[0]
+    assert "NO ANSWER: no router is running here: start one" in gone
+    assert " up " not in gone
     assert lines(view(), 80, 24, is_typing=True, filter="tcp")[-1].startswith(" filter: tcp ")
     assert "flows: 4 of 4, by rate, with 'tcp'" in lines(view(), 80, 24, filter="tcp")[4]
     assert "age▾" in "\n".join(lines(view(), 80, 24, order="age"))
@@ -87,6 +90,51 @@ def test_heights_add_up(height: int) -> None:
         if height >= 24:
             assert found.flows >= 5
             assert found.policies >= min(policies, 4)
+
+
+def test_what_is_down_is_shown_whatever_is_busy() -> None:
+    down = policy("wg7", state="down", why_down="there is no interface wg7", applies="reject")
+    after = {f"p{number}": policy(out=number * 100) for number in range(20)}
+    after |= {f"d{number}": down for number in range(20)}
+    shown = views((status(1, dict.fromkeys(after, policy())), []), (status(2, after), []))[1]
+    drawn = lines(shown, 80, 24)[2:8]
+    assert [line.split()[0] for line in drawn] == ["p17", "p18", "p19", "d0", "d1", "d2"]
+    assert "down: there is no interface wg7; reject applies" in drawn[-1]
+
+
+@pytest.mark.parametrize("order", ORDERS)
+@pytest.mark.parametrize("width", (44, 60, 72, 80, 100, 132, 200))
+def test_no_header_and_no_number_is_cut(width: int, order: str) -> None:
+    """Columns are left out instead."""
+    shown = view()
+    drawn = lines(shown, width, 24, order=order)
+    place = next(n for n, line in enumerate(drawn) if line.lstrip().startswith("source"))
+    assert "…" not in drawn[place]
+    assert drawn[place].split()[0:2] == ["source", "destination"]
+    assert "▾" in drawn[place]
+
+
+def test_hosts_of_a_network_differ_where_they_are_cut() -> None:
+    flows = [flow(1, destination=f"2001:db8:1111:2222:3333:4444:5555:{n:x}") for n in range(2)]
+    (shown,) = views((status(1, {"home": policy()}, [rule(1, 9)]), flows))
+    cut = [line for line in lines(shown, 80, 24) if line.startswith("tcp")]
+    assert len(cut) == len(set(cut)) == len(flows)
+
+
+def test_names_of_policies_are_whole_where_there_is_room() -> None:
+    name = "a-policy-of-20-chars"
+    (shown,) = views(
+        (status(1, {name: policy()}, [rule(1, 9, policy=name)]), [flow(1, policy=name)])
+    )
+    assert sum(name in line for line in lines(shown, 120, 24)) == len(
+        ["the policy", "its flow", "its rule"]
+    )
+
+
+@pytest.mark.parametrize("reason", [each.value for each in Drop])
+def test_reasons_are_whole(reason: str) -> None:
+    (shown,) = views((status(1, {"home": policy()}, drops={reason: 123}), []))
+    assert any(f" {reason} " in line for line in lines(shown, 80, 24))
 
 
 def test_many_policies_are_the_busiest() -> None:
@@ -112,7 +160,9 @@ def test_cells() -> None:
     assert cell("abcdef", 4) == "abc…"
     assert cell("日本", 3) == "日…"
     assert cell("ab", 4, "right") == "  ab"
-    assert end("198.51.100.100", 44444, 16, is_port=True) == "198.51.10…:44444"
+    assert end("198.51.100.100", 44444, 16, is_port=True) == "198.…0.100:44444"
+    assert end("2001:db8:100::3", 443, 20, is_port=True) == "[2001:d…:100::3]:443"
+    assert end("2001:db8:100::3", 443, 8, is_port=True) == "[…3]:443"
     assert end("fd01::2", 80, 40, is_port=True) == "[fd01::2]:80"
     assert end("fd01::2", 7, 40, is_port=False) == "fd01::2 id 7"
 
@@ -122,7 +172,7 @@ def test_numbers() -> None:
         *("-", "0", "0", "999", "1.0k", "48.2k", "447k", "1.2G")
     ]
     assert [percent(value) for value in (None, 0, 0.0004, 0.05, 0.25, 1)] == [
-        *("-", "0%", "0.0%", "5.0%", "25%", "100%")
+        *("-", "0%", "<0.1%", "5.0%", "25%", "100%")
     ]
 
 
