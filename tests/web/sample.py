@@ -7,7 +7,7 @@ import asyncio
 import math
 import random
 import time
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping
 from typing import Any, Final
 
 from router.control.web.history import INTERVAL, SAMPLES, History
@@ -23,7 +23,8 @@ RATES: Final[Mapping[str, tuple[int, int]]] = {
     "bypass": (0, 0),
 }
 """Bytes a second, out and in."""
-INTERFACES: Final = {"home": "wlan0", "office": "wg0", "lab": "tun5", "proxy": "192.0.2.1:1080"}
+INTERFACES: Final = {"home": "wlan0", "office": "wg0", "lab": "tun5", "proxy": "wlan0"}
+SERVERS: Final = {"proxy": "192.0.2.1:1080"}
 RULES: Final = (
     ("office", 48_211, '{cidr: [10.0.0.0/8, "fd00:10::/32"], policy: office}'),
     ("home", 3_120, "{file: lists/lan.txt, policy: home}"),
@@ -44,7 +45,7 @@ FLOWS: Final = (
     ("tcp", "192.168.7.1", 51844, "198.51.100.20", 443, "home", 9, "wlan0", 48.2, 12.4),
     ("tcp", "192.168.7.1", 40312, "10.20.0.8", 22, "office", 1, "wg0", 3.1, 31.0),
     ("tcp", "fd77::1", 44120, "fd00:10::25", 993, "office", 1, "wg0", 0.6, 33.4),
-    ("tcp", "192.168.7.1", 39220, "203.0.113.80", 443, "proxy", 4, "proxy", 7.4, 58.1),
+    ("tcp", "192.168.7.1", 39220, "203.0.113.80", 443, "proxy", 4, "wlan0", 7.4, 58.1),
     ("udp", "192.168.7.1", 36011, "198.51.100.53", 53, "home", 9, "wlan0", 0.0, None),
     ("udp", "10.1.0.7", 51111, "198.51.100.99", 443, "home", 9, "wlan0", 1.9, None),
     ("icmp", "192.168.7.1", 4711, "10.20.0.8", 4711, "office", 1, "wg0", 0.0, 30.2),
@@ -112,7 +113,8 @@ class SampleAnswers:
     async def explain(self, question: Mapping[str, Any]) -> dict[str, Any]:
         return {"text": EXPLANATION, "answers": []}
 
-    async def events(self) -> AsyncIterator[dict[str, Any]]:
+    async def events(self, reached: Callable[[], None]) -> AsyncIterator[dict[str, Any]]:
+        reached()
         for ago, event in EVENTS:
             yield {"time": time.time() - ago, **event}
         await asyncio.Event().wait()
@@ -143,6 +145,7 @@ def _policy(name: str, seconds: float) -> dict[str, Any]:
     return {
         "state": "up" if is_up else "down",
         "interface": INTERFACES.get(name),
+        "server": SERVERS.get(name),
         **{"packets_out": out // 300, "bytes_out": out, "packets_in": in_ // 900, "bytes_in": in_},
         "flows": sum(flow[5] == name for flow in FLOWS),
         "applies": name if is_up else "reject",

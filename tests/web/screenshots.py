@@ -25,10 +25,10 @@ PATIENCE = 20
 
 
 @contextmanager
-def sample_page() -> Iterator[str]:
+def sample_page(answers: SampleAnswers | None = None) -> Iterator[str]:
     """The address of a page that is served."""
     listener = socket.create_server(("127.0.0.1", 0))
-    app = application(SampleAnswers(), None, [], sample_history())
+    app = application(answers or SampleAnswers(), None, [], sample_history())
     server = http_server(app)
     thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]})
     thread.start()

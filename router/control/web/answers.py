@@ -23,6 +23,7 @@ EXPLAIN_PATIENCE: Final = 25.0
 FRESH: Final = 0.0
 RECENT: Final = 0.4
 """Seconds by which the router may have answered before it was asked."""
+SILENT: Final = 0.5
 SHARE: Final = 0.1
 LONGEST_LINE: Final = 1 << 20
 """Bytes of an event."""
@@ -54,16 +55,23 @@ class Answers:
     async def explain(self, question: Mapping[str, Any]) -> Answer:
         return await self._ask({"command": "explain", "version": 2, **question}, EXPLAIN_PATIENCE)
 
-    async def events(self) -> AsyncIterator[Answer]:
-        """Those that the router still knows, then each that happens, until the router ends."""
+    async def events(self, reached: Callable[[], None]) -> AsyncIterator[Answer]:
+        """Those that the router still knows, then each that happens, until the router ends.
+
+        reached: called before each, and once the router has not refused for SILENT seconds.
+        """
         request = {"command": "events", "version": 2, "recent": True}
         reader, writer = await self._begun(request)
+        is_not_refused = asyncio.get_running_loop().call_later(SILENT, reached)
         try:
             while line := await reader.readline():
-                yield understood(line, request)
+                event = understood(line, request)
+                reached()
+                yield event
         except (OSError, ValueError):  # it has ended, or a line is longer than any event
             return
         finally:
+            is_not_refused.cancel()
             writer.close()
 
     async def _ask(self, request: Mapping[str, Any], patience: float = PATIENCE) -> Answer:

@@ -9,7 +9,7 @@ Must not know: how the router is reached.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Iterable, Mapping
+from collections.abc import AsyncIterator, Callable, Iterable, Mapping
 from contextlib import asynccontextmanager
 from typing import Any, Final, Protocol
 
@@ -50,7 +50,7 @@ class AnswersQuestions(Protocol):
 
     async def explain(self, question: Mapping[str, Any]) -> dict[str, Any]: ...
 
-    def events(self) -> AsyncIterator[dict[str, Any]]: ...
+    def events(self, reached: Callable[[], None]) -> AsyncIterator[dict[str, Any]]: ...
 
 
 class Pages:
@@ -115,6 +115,7 @@ class Pages:
         """All that the page shows, so that it has one request a second."""
         query = dict(request.query_params)
         after = number(query, "after", 0, MOST) or 0
+        only_never_hit = bool(number(query, "never_hit", 0, 1))
         answer: dict[str, Any] = {"version": __version__}
         try:
             status, flows = await asyncio.gather(
@@ -125,9 +126,11 @@ class Pages:
             answer["error"] = str(error)
         else:
             rules = status["rules"]
-            answer["status"] = {**status, "rules": busiest_rules(rules, RULES_SHOWN)}
+            never_hit = [rule for rule in rules if not rule["packets"]]
+            wanted = never_hit if only_never_hit else rules
+            answer["status"] = {**status, "rules": busiest_rules(wanted, RULES_SHOWN)}
             answer["rules_total"] = len(rules)
-            answer["rules_never_hit"] = sum(not rule["packets"] for rule in rules)
+            answer["rules_never_hit"] = len(never_hit)
             answer["flows"] = flows
         events = self._events.after(after)
         return _json({**answer, "events": events, "last": self._events.last})

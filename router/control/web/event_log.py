@@ -22,7 +22,7 @@ RETRY: Final = 1.0
 class HasEvents(Protocol):
     """See Answers."""
 
-    def events(self) -> AsyncIterator[dict[str, Any]]: ...
+    def events(self, reached: Callable[[], None]) -> AsyncIterator[dict[str, Any]]: ...
 
 
 class EventLog:
@@ -49,8 +49,7 @@ class EventLog:
         """For ever: what the router reports, and again once it is back."""
         while True:
             try:
-                async for event in answers.events():
-                    self._came()
+                async for event in answers.events(self._came):
                     self._take(event)
             except NoAnswerError as error:
                 self._went(str(error))

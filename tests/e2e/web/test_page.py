@@ -91,6 +91,7 @@ def test_the_page(bed: Testbed, page: Chrome, tmp_path: Path) -> None:
         policies_that_go_down_are_shown(bed, page, router)
         has_no_serious_finding(page)
     shows(page, "state", "not reached")
+    shows(page, "trouble", "What is shown here is of ")
     shows(page, "event-list", "router gone")
     with running(bed.router, tmp_path, RULES):
         shows(page, "state", "running")

@@ -1,7 +1,9 @@
 // The page: asks once a second for what is to be seen, and shows it. It changes nothing.
 
 import { diagram } from "./diagram.js";
-import { bytes, colours, count, duration, element, endpoint, isBuiltIn, moment } from "./format.js";
+import {
+  bytes, clock, colours, count, duration, element, endpoint, isBuiltIn, milliseconds, moment,
+} from "./format.js";
 import { plot } from "./plot.js";
 
 const INTERVAL = 1000;
@@ -16,6 +18,8 @@ let colour = colours([]);
 let events = [];
 let last = 0;
 let status = null;
+let shownAt = 0;
+let history = { times: [], policies: {} };
 let misses = 0;
 
 async function fetched(path, query) {
@@ -26,6 +30,7 @@ async function fetched(path, query) {
 
 async function refresh() {
   const query = { after: last, search: find("flow-search").value, sort: find("flow-order").value };
+  if (find("never-hit").checked) query.never_hit = 1;
   try {
     show(await fetched("/api/page", query));
     misses = 0;
@@ -45,6 +50,8 @@ function show(answer) {
     return;
   }
   find("trouble").hidden = true;
+  document.body.classList.remove("stale");
+  shownAt = Date.now() / 1000;
   status = answer.status;
   colour = colours(Object.keys(status.policies));
   setState("running", "up");
@@ -69,9 +76,11 @@ function setState(words, kind) {
   state.className = `pill ${kind}`;
 }
 
-function showTrouble(words) {
+function showTrouble(why) {
   former = null;
   setState("not reached", "down");
+  document.body.classList.toggle("stale", status !== null);
+  const words = status === null ? why : `${why} – What is shown here is of ${clock(shownAt)}.`;
   const trouble = find("trouble");
   if (trouble.textContent !== words) trouble.textContent = words;
   trouble.hidden = false;
@@ -99,11 +108,11 @@ function showDiagram() {
     const out = speed(name, "bytes_out"), inward = speed(name, "bytes_in");
     return {
       name, out, in: inward, rate: out + inward, up: policy.state === "up", applies: policy.applies,
-      interface: policy.interface, packets: policy.packets_out + (policy.packets_in ?? 0),
+      interface: policy.interface, server: policy.server, packets: policy.packets_out + (policy.packets_in ?? 0),
     };
   });
   if (seconds || !find("diagram").firstChild) {
-    find("diagram").replaceChildren(diagram(Math.max(300, find("diagram").clientWidth), policies, colour));
+    find("diagram").replaceChildren(diagram(Math.max(240, find("diagram").clientWidth), policies, colour));
     former = now;
   }
 }
@@ -127,7 +136,7 @@ function showFlows(flows) {
     cell("State", flow.state),
     cell("Out", bytes(flow.bytes_out), "number"),
     cell("In", bytes(flow.bytes_in), "number"),
-    cell("Round trip", flow.rtt_ms === undefined ? "–" : `${flow.rtt_ms.toFixed(1)} ms`, "number"),
+    cell("Round trip", milliseconds(flow.rtt_ms), "number"),
     cell("Age", duration(flow.age_s), "number")));
   find("flow-table").tBodies[0].replaceChildren(...rows);
   const some = rows.length < flows.total ? `the first ${count(rows.length)} of ` : "";
@@ -149,7 +158,11 @@ function showRules(answer) {
       cell("Flows", count(rule.flows), "number"),
       element("td", { class: "text wide" }, element("code", {}, rule.text))));
   find("rule-table").tBodies[0].replaceChildren(...rows);
-  const some = status.rules.length < answer.rules_total ? `, the busiest ${count(status.rules.length)} shown` : "";
+  find("rule-note").textContent = !answer.rules_total ? "There are no rules."
+    : only && !answer.rules_never_hit ? "Each rule was hit." : "";
+  const listed = only ? answer.rules_never_hit : answer.rules_total;
+  const some = status.rules.length >= listed ? ""
+    : `, the ${only ? "first" : "busiest"} ${count(status.rules.length)} shown`;
   find("rule-count").textContent = `${count(answer.rules_total)}, ${count(answer.rules_never_hit)} never hit${some}`;
 }
 
@@ -194,20 +207,27 @@ function described(event) {
 
 async function refreshHistory() {
   try {
-    const history = await fetched("/api/history", {});
-    const names = Object.keys(history.policies).filter((name) => !isBuiltIn(name)
-      || [...history.policies[name].out, ...history.policies[name].in].some((value) => value));
-    const order = Object.keys(status?.policies ?? {});
-    names.sort((a, b) => isBuiltIn(a) - isBuiltIn(b) || order.indexOf(a) - order.indexOf(b));
-    if (names.length && history.times.length > 1 && !find("plots").matches(":hover")) {
-      find("plots").replaceChildren(...names.map((name) => plot(
-        name, colour(name), history.times, history.policies[name], status?.policies[name])));
-    }
+    history = await fetched("/api/history", {});
+    if (!find("plots").matches(":hover")) showHistory();
   } catch {
     // The other request says so.
   }
   const isShown = find("plots").querySelector("figure") !== null;
   setTimeout(refreshHistory, isShown ? HISTORY_INTERVAL : FIRST_HISTORY_INTERVAL);
+}
+
+function showHistory() {
+  const names = Object.keys(history.policies).filter((name) => !isBuiltIn(name)
+    || [...history.policies[name].out, ...history.policies[name].in].some((value) => value));
+  if (!names.length || history.times.length < 2) return;
+  const order = Object.keys(status?.policies ?? {});
+  names.sort((a, b) => isBuiltIn(a) - isBuiltIn(b) || order.indexOf(a) - order.indexOf(b));
+  if (status === null) colour = colours(names);
+  const width = Math.max(240, parseFloat(getComputedStyle(find("plots")).gridTemplateColumns));
+  find("plots").replaceChildren(...names.map((name) => plot(name, colour(name), {
+    times: history.times, interval: history.interval_s, series: history.policies[name],
+    policy: status?.policies[name], width,
+  })));
 }
 
 // The lines of the command: an address, then words with a key before them, or without as before.
@@ -238,5 +258,6 @@ async function explain(event) {
 }
 
 find("explain-form").addEventListener("submit", explain);
+window.addEventListener("resize", showHistory);
 refresh();
 refreshHistory();

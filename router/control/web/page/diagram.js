@@ -8,18 +8,28 @@ const ROW = 50;
 const PAD = 12;
 const HEAD = 40;
 const THINNEST = 3;
+const TWO_LINES = 34;
+const LEAD = 16;
+const SIZES = { strong: "600 13px", soft: "12px", bad: "13px" };
+// LEAD: room above a thin band, for its label. SIZES: of letters, as in style.css.
 const LEADS = {
   reply: "answered here", drop: "dropped", reject: "rejected", bypass: "the system's own routes",
 };
 
+const ruler = document.createElement("canvas").getContext("2d");
+
 export function diagram(width, policies, colour) {
   const shown = policies.filter((each) => !isBuiltIn(each.name) || each.packets || each.rate);
+  shown.sort((a, b) => isBuiltIn(a.name) - isBuiltIn(b.name));
   const narrow = width < 620;
   const total = shown.reduce((sum, each) => sum + each.rate, 0);
   const spare = Math.max(90, shown.length * 22);
   const heights = shown.map((each) =>
     total && each.rate ? Math.max(THINNEST, spare * each.rate / total) : 1);
-  const rows = heights.map((size) => Math.max(ROW, size + PAD));
+  // A thin band has its label above itself.
+  const leads = shown.map((each, place) =>
+    narrow || heights[place] >= TWO_LINES || !each.up ? 0 : LEAD);
+  const rows = heights.map((size, place) => Math.max(ROW, size + PAD + leads[place]));
   const sum = (numbers) => numbers.reduce((a, b) => a + b, 0);
   const height = HEAD + sum(rows);
   const xPolicy = Math.round(width * (narrow ? 0.28 : 0.3));
@@ -28,15 +38,18 @@ export function diagram(width, policies, colour) {
   const below = [], above = [];
   let yLeft = top, row = HEAD;
   shown.forEach((each, place) => {
-    const size = heights[place], y = row + (rows[place] - size) / 2, middle = row + rows[place] / 2;
+    const size = heights[place], lead = leads[place];
+    const y = row + lead + (rows[place] - lead - size) / 2, middle = y + size / 2;
     const kind = `${colour(each.name)} band${each.rate ? "" : " idle"}`;
     below.push(band(NODE, yLeft, xPolicy, y, size, kind));
     above.push(node(xPolicy, y, Math.max(THINNEST, size), colour(each.name)));
-    above.push(...label(each, xPolicy + NODE + 8, middle, size, narrow));
+    const x = xPolicy + NODE + 8;
+    above.push(...label(each, x, middle, size, (narrow ? width : xEnd - 8) - x, narrow));
     if (each.up && !narrow) {
       below.push(band(xPolicy + NODE, y, xEnd, y, size, kind));
       above.push(node(xEnd, y, Math.max(THINNEST, size), colour(each.name)));
-      above.push(text(leads(each), xEnd + NODE + 8, middle + 4, "soft"));
+      const right = xEnd + NODE + 8;
+      above.push(text(end(each), right, middle + 4, "soft", width - right));
     }
     yLeft += size;
     row += rows[place];
@@ -49,24 +62,36 @@ export function diagram(width, policies, colour) {
   }, ...below, ...above);
 }
 
-function leads(each) {
-  return LEADS[each.name] ?? each.interface ?? "";
+function end(each) {
+  return LEADS[each.name] ?? each.server ?? each.interface ?? "";
 }
 
-function label(each, x, middle, size, narrow) {
-  const where = narrow && each.up && leads(each) ? ` → ${leads(each)}` : "";
+// room: as wide as it may be.
+function label(each, x, middle, size, room, narrow) {
+  const long = each.name + (narrow && each.up && end(each) ? ` → ${end(each)}` : "");
+  const name = widthOf(long, "strong") <= room ? long : each.name;
   const numbers = each.up ? `↑ ${rate(each.out)}  ↓ ${rate(each.in)}` : `down: ${each.applies} applies`;
   const kind = each.up ? "soft" : "bad";
-  if (narrow || size > 2 * PAD || !each.up) {
-    return [text(each.name + where, x, middle - 3, "strong"), text(numbers, x, middle + 13, kind)];
+  if (narrow || size >= TWO_LINES || !each.up) {
+    return [text(name, x, middle - 3, "strong", room), text(numbers, x, middle + 13, kind, room)];
   }
-  const one = text(each.name, x, middle - size / 2 - 5, "strong");
+  const left = room - 10 - widthOf(numbers, "soft");
+  const one = text(name, x, middle - size / 2 - 5, "strong", left);
   one.append(drawn("tspan", { class: "soft", dx: 10 }, numbers));
   return [one];
 }
 
-function text(words, x, y, kind) {
-  return drawn("text", { x, y, class: kind }, words);
+// room: as wide as it may be; what is cut shows as a whole under the pointer.
+function text(words, x, y, kind, room = Infinity) {
+  if (widthOf(words, kind) <= room) return drawn("text", { x, y, class: kind }, words);
+  let letters = words.length;
+  while (letters > 0 && widthOf(`${words.slice(0, letters)}…`, kind) > room) letters -= 1;
+  return drawn("text", { x, y, class: kind }, drawn("title", {}, words), `${words.slice(0, letters)}…`);
+}
+
+function widthOf(words, kind) {
+  ruler.font = `${SIZES[kind]} ${getComputedStyle(document.body).fontFamily}`;
+  return ruler.measureText(words).width;
 }
 
 function node(x, y, size, kind) {

@@ -17,6 +17,11 @@ export const bytes = (number) => amount(number, "B");
 export const rate = (number) => amount(number, "B/s");
 export const count = (number) => number === null ? "–" : number.toLocaleString("en");
 
+export function milliseconds(number) {
+  if (number === null || number === undefined) return "–";
+  return `${number < 100 ? Number(number.toPrecision(2)) : number.toFixed(0)} ms`;
+}
+
 export function duration(seconds) {
   if (seconds === null || seconds === undefined) return "–";
   if (seconds < 60) return `${Math.floor(seconds)} s`;

@@ -3,31 +3,34 @@
 
 import { clock, drawn, element, rate } from "./format.js";
 
-const WIDTH = 440, HEIGHT = 150, LEFT = 80, BOTTOM = 20, TOP = 8;
+const HEIGHT = 150, LEFT = 80, BOTTOM = 20, TOP = 8;
 const HOUR = 3600;
 const MIDDLE = TOP + (HEIGHT - TOP - BOTTOM) / 2;
 
-export function plot(name, kind, times, series, policy) {
+// width: in pixels, so that letters have their size. interval: of seconds, between two times.
+export function plot(name, kind, { times, interval, series, policy, width }) {
   const end = times[times.length - 1] ?? 0;
   const known = [...series.out, ...series.in].filter((value) => value !== null);
   const most = scale(Math.max(1000, ...known));
-  const x = (time) => LEFT + (WIDTH - LEFT - 4) * (1 - (end - time) / HOUR);
+  const x = (time) => LEFT + (width - LEFT - 4) * (1 - (end - time) / HOUR);
   const reach = MIDDLE - TOP;
   const ways = { out: (value) => MIDDLE - reach * value / most, in: (value) => MIDDLE + reach * value / most };
   const cursor = drawn("line", { class: "cursor", y1: TOP, y2: HEIGHT - BOTTOM, visibility: "hidden" });
   const readout = element("span", { class: "readout" });
   const svg = drawn("svg", {
-    viewBox: `0 0 ${WIDTH} ${HEIGHT}`, role: "img",
+    viewBox: `0 0 ${width} ${HEIGHT}`, role: "img",
     "aria-label": `Throughput of ${name} over the last hour, at most ${rate(Math.max(0, ...known))}`,
-  }, ...axes(most, x, end));
-  for (const [way, y] of Object.entries(ways)) svg.append(...curve(times, series[way], x, y, way));
+  }, ...axes(most, x, end, width));
+  for (const [way, y] of Object.entries(ways)) svg.append(...curve(times, interval, series[way], x, y, way));
   svg.append(cursor);
   const lastKnown = Math.max(series.out.findLastIndex((value) => value !== null),
     series.in.findLastIndex((value) => value !== null));
-  const latest = () => lastKnown < 0 || show(readout, "latest", series, lastKnown);
+  const isLatest = lastKnown === times.length - 1;
+  const latest = () => lastKnown < 0
+    || show(readout, isLatest ? "latest" : `last at ${clock(times[lastKnown])}`, series, lastKnown);
   svg.addEventListener("pointermove", (event) => {
     const box = svg.getBoundingClientRect();
-    const place = nearest(times, x, (event.clientX - box.left) * WIDTH / box.width);
+    const place = nearest(times, x, (event.clientX - box.left) * width / box.width);
     cursor.setAttribute("x1", x(times[place]));
     cursor.setAttribute("x2", x(times[place]));
     cursor.setAttribute("visibility", "visible");
@@ -62,14 +65,14 @@ function scale(most) {
   return [1, 2, 5, 10].map((times) => times * step).find((value) => value >= most);
 }
 
-function axes(most, x, end) {
+function axes(most, x, end, width) {
   const parts = [];
   for (const [y, words] of [[TOP, `↑ ${rate(most)}`], [MIDDLE, "0"], [HEIGHT - BOTTOM, `↓ ${rate(most)}`]]) {
-    parts.push(drawn("line", { class: "grid", x1: LEFT, x2: WIDTH - 4, y1: y, y2: y }));
+    parts.push(drawn("line", { class: "grid", x1: LEFT, x2: width - 4, y1: y, y2: y }));
     const shift = y === TOP ? 9 : y === MIDDLE ? 4 : 0;
     parts.push(drawn("text", { class: "soft", x: LEFT - 6, y: y + shift, "text-anchor": "end" }, words));
   }
-  for (const minutes of [60, 40, 20, 0]) {
+  for (const minutes of width < 350 ? [60, 30, 0] : [60, 40, 20, 0]) {
     const anchor = minutes === 60 ? "start" : minutes === 0 ? "end" : "middle";
     const words = minutes ? `−${minutes} min` : "now";
     parts.push(drawn("text", {
@@ -79,11 +82,13 @@ function axes(most, x, end) {
   return parts;
 }
 
-function curve(times, values, x, y, way) {
+// A value is that of the interval before its time.
+function curve(times, interval, values, x, y, way) {
   const parts = [];
   let run = [];
   const finish = () => {
-    if (run.length > 1) {
+    if (run.length) {
+      run.unshift([run[0][0] - interval, run[0][1]]);
       const line = run.map(([time, value]) => `${x(time).toFixed(1)},${y(value).toFixed(1)}`).join(" L");
       const [first, last] = [x(run[0][0]).toFixed(1), x(run[run.length - 1][0]).toFixed(1)];
       parts.push(drawn("path", { class: `area ${way}`, d: `M${first},${MIDDLE} L${line} L${last},${MIDDLE} Z` }));

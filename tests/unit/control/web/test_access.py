@@ -10,6 +10,7 @@ import pytest
 from starlette.testclient import TestClient
 
 from router.control.client import NoAnswerError
+from router.control.web import app
 from router.control.web.access import HEADERS, host_in
 from router.control.web.app import application
 from router.control.web.files import FOLDER, NAMES
@@ -40,8 +41,8 @@ class Broken(SampleAnswers):
 def client_of(
     answers: SampleAnswers, token: str | None = None, host: str = "127.0.0.1:9469"
 ) -> TestClient:
-    app = application(answers, token, ["Laptop"])
-    return TestClient(app, base_url=f"http://{host}", raise_server_exceptions=True)
+    served = application(answers, token, ["Laptop"])
+    return TestClient(served, base_url=f"http://{host}", raise_server_exceptions=True)
 
 
 @pytest.fixture
@@ -206,3 +207,12 @@ def test_the_page_names_no_other_host_and_has_no_script_or_style_of_its_own() ->
     assert not re.search(r"<style|\sstyle=|\son[a-z]+=|<script>", html)
     scripts = "".join(path.read_text(encoding="utf-8") for path in FOLDER.glob("*.js"))
     assert not re.search(r"innerHTML|outerHTML|insertAdjacentHTML|eval\(|new Function", scripts)
+
+
+def test_of_many_rules_those_that_were_never_hit_are_found(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(app, "RULES_SHOWN", 3)
+    with client_of(SampleAnswers()) as client:
+        for query, expected in (("", [1, 4, 9]), ("?never_hit=1", [3, 8])):
+            page = client.get(f"/api/page{query}").json()
+            assert [rule["index"] for rule in page["status"]["rules"]] == expected
+            assert (page["rules_total"], page["rules_never_hit"]) == (9, 2)

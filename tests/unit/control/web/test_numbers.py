@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
+import socket
+from collections.abc import AsyncIterator, Callable, Mapping
 from typing import Any
 
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
 from router.control.client import NoAnswerError
-from router.control.web import event_log, history
-from router.control.web.answers import SHARE, Latest
+from router.control.web import answers, event_log, history
+from router.control.web.answers import SHARE, Answers, Latest
 from router.control.web.event_log import EventLog
 from router.control.web.history import INTERVAL, MOST_POLICIES, SAMPLES, History
 from router.control.web.metrics import MOST_RULES, exposition
@@ -86,10 +87,11 @@ class Runs:
     def __init__(self, *runs: list[dict[str, Any]] | None) -> None:
         self._runs = iter(runs)
 
-    async def events(self) -> AsyncIterator[dict[str, Any]]:
+    async def events(self, reached: Callable[[], None]) -> AsyncIterator[dict[str, Any]]:
         run = next(self._runs, None)
         if run is None:
             raise NoAnswerError("no router is running here")
+        reached()
         for event in run:
             yield event
 
@@ -99,24 +101,74 @@ def test_a_router_that_goes_and_comes_is_an_event_and_nothing_is_repeated(
 ) -> None:
     monkeypatch.setattr(event_log, "RETRY", 0.0)
     first, second = {"event": "reload", "time": 5.0}, {"event": "reload", "time": 6.0}
-    runs = Runs([first], None, None, [first, second])
+    runs = Runs([first], None, None, [first, second], [])
     log = EventLog(clock=lambda: 7.0)
 
     async def follow() -> None:
         task = asyncio.create_task(log.follow(runs))
-        while log.last < 5:
+        while log.last < 7:
             await asyncio.sleep(0)
         task.cancel()
 
     asyncio.run(follow())
     found = [(event["event"], event.get("state")) for event in log.after(0)]
-    assert found[:5] == [
+    assert found[:7] == [
         ("reload", None),
         ("router", "gone"),
         ("router", "running"),
         ("reload", None),
         ("router", "gone"),
+        ("router", "running"),
+        ("router", "gone"),
     ]
+
+
+# Events of the router
+
+
+def events_of(
+    monkeypatch: pytest.MonkeyPatch, received: bytes, wanted: int
+) -> tuple[list[dict[str, Any]], int]:
+    """What was read of a router that has sent this and goes on, and how often it was reached."""
+    monkeypatch.setattr(answers, "SILENT", 0.01)
+    ours, theirs = socket.socketpair()
+    reached: list[bool] = []
+
+    class One:
+        async def open(self, request: Mapping[str, Any]) -> socket.socket:
+            ours.setblocking(False)
+            return ours
+
+    async def follow() -> list[dict[str, Any]]:
+        found = []
+        async with asyncio.timeout(10):
+            async for event in Answers(One()).events(lambda: reached.append(True)):
+                found.append(event)
+                if len(found) == wanted:
+                    break
+        return found
+
+    async def until_reached() -> list[dict[str, Any]]:
+        task = asyncio.create_task(follow())
+        while not (reached and len(reached) >= wanted) and not task.done():
+            await asyncio.sleep(0.001)
+        theirs.close()
+        return await task
+
+    with theirs:
+        theirs.sendall(received)
+        return asyncio.run(until_reached()), len(reached)
+
+
+def test_a_router_without_events_is_reached(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert events_of(monkeypatch, b"", 0) == ([], 1)
+    sent = b'{"event": "reload"}\n{"event": "reload"}\n'
+    assert events_of(monkeypatch, sent, 2)[0] == [{"event": "reload"}] * 2
+
+
+def test_one_that_refuses_is_not_reached(monkeypatch: pytest.MonkeyPatch) -> None:
+    with pytest.raises(NoAnswerError, match="no more followers"):
+        events_of(monkeypatch, b'{"error": "no more followers"}\n', 1)
 
 
 # Metrics

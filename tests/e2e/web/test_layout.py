@@ -1,0 +1,114 @@
+"""The page in Chromium with names, addresses and numbers of rules that take much room: in every
+layout nothing is cut, covered, or wider than its place. Nothing of it needs root or a router."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any, Final
+
+import pytest
+from selenium.webdriver import Chrome
+from selenium.webdriver.common.by import By
+
+from tests.e2e.wait import wait_until
+from tests.web.chromium import chromium, emulate
+from tests.web.sample import SampleAnswers
+from tests.web.screenshots import sample_page
+
+LONG: Final = "a-policy-whose-name-is-longer-than-most-lines-have-room-for"
+SOURCE: Final = "2001:db8:1111:2222:3333:4444:5555:6666"
+LAYOUTS: Final = (
+    (1360, "light", False),
+    (1024, "dark", False),
+    (768, "light", False),
+    (375, "dark", True),
+    (320, "light", True),
+)
+OUTSIDE: Final = """
+const found = [];
+for (const svg of document.querySelectorAll("#diagram svg, #plots svg")) {
+  const whole = svg.getBoundingClientRect();
+  const boxes = [...svg.querySelectorAll("text")]
+    .map((text) => [text, text.getBoundingClientRect()]);
+  for (const [text, box] of boxes) {
+    if (box.left < whole.left - 1 || box.right > whole.right + 1 || box.top < whole.top - 1
+        || box.bottom > whole.bottom + 1) found.push(`outside: ${text.textContent}`);
+    for (const [other, place] of boxes) {
+      if (text !== other && box.left < place.right - 1 && place.left < box.right - 1
+          && box.top < place.bottom - 4 && place.top < box.bottom - 4)
+        found.push(`${text.textContent} covers ${other.textContent}`);
+    }
+  }
+}
+return found;
+"""
+"""Boxes of lines have room above and below their letters: these may touch."""
+WIDER: Final = """
+return [...document.querySelectorAll("html, section, .scroll, #plots, figure, #answer")]
+  .filter((each) => each.scrollWidth > each.clientWidth + 1)
+  .map((each) => `${each.tagName}#${each.id} ${each.scrollWidth} > ${each.clientWidth}`);
+"""
+
+
+class Roomy(SampleAnswers):
+    """200 rules more, one policy with a long name, and flows of long addresses."""
+
+    async def status(self, age: float = 0.0) -> dict[str, Any]:
+        status = await super().status(age)
+        policies = {**status["policies"], LONG: status["policies"]["office"]}
+        policies["berlin"] = {**status["policies"]["lab"], "applies": LONG}
+        text = f'{{cidr: "{SOURCE}", policy: {LONG}}}'
+        more = [
+            {"index": n, "line": n, "policy": LONG, "packets": 0, "flows": 0, "text": text}
+            for n in range(10, 210)
+        ]
+        return {**status, "policies": policies, "rules": [*status["rules"], *more]}
+
+    async def flows(self, age: float = 0.0) -> dict[str, Any]:
+        answer = await super().flows(age)
+        first = answer["flows"][0]
+        long = {**first, "source": SOURCE, "destination": SOURCE, "policy": LONG, "bytes_in": 9**12}
+        return {**answer, "flows": [long, *answer["flows"]]}
+
+
+@pytest.fixture(scope="module")
+def page() -> Iterator[Chrome]:
+    with sample_page(Roomy()) as url, chromium() as browser:
+        browser.get(url)
+        wait_until(lambda: browser.find_elements(By.CSS_SELECTOR, "#plots svg"), "the plots")
+        wait_until(lambda: "B/s" in text(browser, "diagram"), "rates")
+        yield browser
+
+
+def text(page: Chrome, name: str) -> str:
+    return page.find_element(By.ID, name).text
+
+
+@pytest.mark.parametrize(("width", "scheme", "is_phone"), LAYOUTS)
+def test_everything_has_room(page: Chrome, width: int, scheme: str, is_phone: bool) -> None:
+    emulate(page, width, 900, scheme=scheme, mobile=is_phone)
+
+    def is_drawn_anew() -> bool:
+        drawn = page.execute_script(
+            "const svg = document.querySelector('#diagram svg');"
+            "return [svg.viewBox.baseVal.width, svg.clientWidth];"
+        )
+        return bool(abs(drawn[0] - drawn[1]) <= 1)
+
+    wait_until(is_drawn_anew, "the diagram in this width")
+    assert page.execute_script(OUTSIDE) == []
+    assert page.execute_script(WIDER) == []
+
+
+def test_a_name_that_is_cut_is_there_as_a_whole(page: Chrome) -> None:
+    titles = "return [...document.querySelectorAll('#diagram title')].map((t) => t.textContent)"
+    assert LONG in page.execute_script(titles)
+
+
+def test_rules_that_were_never_hit(page: Chrome) -> None:
+    assert "209, 202 never hit" in text(page, "rule-count")
+    page.find_element(By.ID, "never-hit").click()
+    rows = "return document.querySelectorAll('#rule-table tbody tr').length"
+    wait_until(lambda: page.execute_script(rows) == 202, "those alone")
+    page.find_element(By.ID, "never-hit").click()
+    wait_until(lambda: page.execute_script(rows) == 210, "all, and the default")
