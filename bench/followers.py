@@ -3,8 +3,8 @@
     python -m bench.followers [--rounds 3] [--seconds 2] [--sender lan]
 
 One router for the whole run; in every round each contestant has its follower started, is measured,
-and has it ended: nothing, a trace whose filter matches none of the packets, one whose filter has to
-know the decision, and one of `flows` at an interval of a second.
+and has it ended: nothing, traces of which no packet matches, by words about packets and about
+decisions, and `flows` at an interval of a second.
 """
 
 from __future__ import annotations
@@ -23,12 +23,18 @@ from tests.e2e.testbed import V4, Testbed
 from tests.e2e.tunrouter import PROGRAM, rules, running
 
 HOST = V4.far(1)
-RULES = rules(f"{HOST} -> home", f"{V4.far(2)} -> office")
+RULES = rules(f"{HOST} -> home", f"{V4.far(2)} -> office", f"{V4.far(3)} -> home")
 PORT = 5201
 PINGS = 20_000
-WITHOUT, TRACE, BY_DECISION, FLOWS = "no follower", "trace host", "trace policy", "flows"
-TRACES = {TRACE: ("host", V4.far(99)), BY_DECISION: ("policy", "office")}
-MOST_COST = {TRACE: 1.05, BY_DECISION: 1.05, FLOWS: 1.03}
+WITHOUT, FLOWS = "no follower", "flows"
+TRACES = {
+    "trace host": ("host", V4.far(99)),
+    "trace policy": ("policy", "office"),
+    "trace rule": ("rule", "3"),
+    "trace dropped": ("dropped",),
+}
+"""No packet matches. That of rule 3 would leave by the interface of those that are sent."""
+MOST_COST = {**dict.fromkeys(TRACES, 1.05), FLOWS: 1.03}
 TIME = re.compile(r"time (\d+)ms")
 
 
@@ -78,7 +84,7 @@ def main() -> int:
         try:
             server.wait_for_output("listening")
             namespace = sender(bed, options)
-            kinds = {kind: kind for kind in (WITHOUT, TRACE, BY_DECISION, FLOWS)}
+            kinds = {kind: kind for kind in (WITHOUT, *MOST_COST)}
             for name, kind in in_turn(options.rounds, kinds):
                 with followed(bed, kind):
                     both = echoes(namespace), throughput(namespace, options.seconds)

@@ -1,8 +1,9 @@
 """`tunrouter trace`: each packet that the running router decides on, with the decision.
 
 Theory of operation. The router sends the packets that its filter admits by the control socket. The
-answers of the direct path never reach it; this process captures them on their way in. When all that
-needs rights is open, it gives up those of root, and only then decodes.
+answers of the direct path never reach it; this process captures them on their way in, by the
+interfaces that the router names, and reads them only while the router has reported a flow that they
+can answer. When all that needs rights is open, it gives up those of root, and only then decodes.
 
 Always true: a trace ends by itself after --count packets or --seconds, and what was left out is
 said.
@@ -15,7 +16,7 @@ import select
 import sys
 import time
 from base64 import b64decode
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from contextlib import ExitStack, closing
 from ipaddress import ip_address
 from pathlib import Path
@@ -23,19 +24,20 @@ from typing import Any, BinaryIO, Final
 
 from router.cli import exits
 from router.cli.trace_lines import NEEDS_SCAPY, as_json, as_text, in_words, scapy_summary
-from router.cli.trace_order import InOrder
+from router.cli.trace_order import HOLD, InOrder
 from router.control.client import Follower, NoAnswerError, find_router, following
 from router.flows.trace.decision import IN, Decision, Record
 from router.flows.trace.matching import Filter
-from router.flows.trace.words import BadFilterError, Tree, host_of, parse
+from router.flows.trace.simplified import NOTHING, of_forwarded
+from router.flows.trace.words import BadFilterError, Tree, parse
 from router.platform import open_capture
 from router.platform.account import become, usual_account
 from router.platform.base.capture import Capture
 from router.platform.base.errors import PlatformError
 from router.wire import pcapng
 
-TURN: Final = 0.1
-"""Seconds to wait at most while packets are held."""
+TURN: Final = 0.05
+"""Seconds to wait at most while packets are held, or may have been captured."""
 
 
 def trace(
@@ -158,42 +160,48 @@ class _Run:
         return self._end is not None and time.monotonic() >= self._end
 
     def _turn(self) -> None:
-        timeout = TURN if self._in_order.is_waiting else None
+        is_waiting = self._in_order.is_waiting or self._capture is not None
+        timeout = TURN if is_waiting else None
         if self._end is not None:
             left = max(0.0, self._end - time.monotonic())
             timeout = left if timeout is None else min(timeout, left)
-        sources: list[Any] = [self._follower]
-        if self._capture is not None:
-            sources.append(self._capture)
-        readable = select.select(sources, [], [], timeout)[0]
-        if self._follower in readable:
+        if select.select([self._follower], [], [], timeout)[0]:
             lines = self._follower.read()
             self._has_ended = lines is None
             for line in lines or ():
                 self._take(line)
-        if self._capture is not None and self._capture in readable:
-            for captured in self._capture.read():
-                self._in_order.capture(captured)
+        if self._capture is not None:
+            self._take_captured(self._capture)
         self._show(time.time())
 
     def _take(self, line: Mapping[str, Any]) -> None:
         if "tracing" in line:
-            self._begin(line["tracing"])
+            self._begin(line["tracing"], line["answered_by"])
+        elif "answered_by" in line:
+            self._capture_by(line["answered_by"])
         elif "lost" in line:
             self._output.left_out += line["lost"]
         else:
             self._in_order.add(_record(line))
 
-    def _begin(self, tun: str) -> None:
+    def _take_captured(self, capture: Capture) -> None:
+        if not self._in_order.expects_answers:
+            capture.discard(time.time() - HOLD)
+            return
+        for captured in capture.read():
+            self._in_order.capture(captured)
+
+    def _begin(self, tun: str, answered_by: Collection[int] | None) -> None:
         """Open what needs rights, then give them up."""
-        try:
-            self._capture = self._stack.enter_context(
-                closing(open_capture(tun, host_of(self._tree)))
-            )
-        except PlatformError as error:
-            _say(f"answers of the direct path are not shown: {error}")
-        else:
-            self._in_order = InOrder(Filter(self._tree), captures=True)
+        answers = of_forwarded(self._tree)
+        if answers != NOTHING:
+            try:
+                self._capture = self._stack.enter_context(closing(open_capture(tun, answers)))
+            except PlatformError as error:
+                _say(f"answers of the direct path are not shown: {error}")
+            else:
+                self._in_order = InOrder(Filter(self._tree), captures=True)
+        self._capture_by(answered_by)
         self._output.begin(tun)
         if os.geteuid() == 0:
             try:
@@ -201,6 +209,10 @@ class _Run:
             except PlatformError as error:
                 _say(f"decoding with the rights of root: {error}")
         _say(f"tracing {tun}")
+
+    def _capture_by(self, interfaces: Collection[int] | None) -> None:
+        if self._capture is not None:
+            self._capture.only_by(interfaces)
 
     def _show(self, now: float) -> None:
         for record in self._in_order.ready(now):

@@ -35,6 +35,8 @@ class Traces(Protocol):
 
     def remove(self, trace: Trace) -> None: ...
 
+    def answered_by(self, trace: Trace) -> frozenset[int] | None: ...
+
 
 def trace_filter(request: Mapping[str, Any], config: Config) -> Filter:
     """By the member `filter` of a request, whose policies and rules have to exist. Raises
@@ -62,10 +64,17 @@ def of_trace(traces: Traces, wanted: Filter, tun: str, timers: Timers, wake: Wak
     trace = Trace(wanted, wake)
     traces.add(trace)
     due = timers.now
+    answered_by = traces.answered_by(trace)
     try:
-        yield json.dumps({"tracing": tun}).encode() + b"\n"
+        yield _as_line({"tracing": tun, "answered_by": _as_list(answered_by)})
         while True:
-            lines = [_line(each) for each in trace.take()]
+            lines = []
+            if trace.has_changed:
+                trace.has_changed, before = False, answered_by
+                answered_by = traces.answered_by(trace)
+                if answered_by != before:
+                    lines.append(_as_line({"answered_by": _as_list(answered_by)}))
+            lines += [_line(each) for each in trace.take()]
             if trace.left_out and timers.now >= due:
                 due = timers.now + BETWEEN
                 lines.append(lost(trace.left_out))
@@ -75,6 +84,10 @@ def of_trace(traces: Traces, wanted: Filter, tun: str, timers: Timers, wake: Wak
             yield b"".join(lines) or None
     finally:
         traces.remove(trace)
+
+
+def _as_list(interfaces: frozenset[int] | None) -> list[int] | None:
+    return None if interfaces is None else sorted(interfaces)
 
 
 def _line(record: Record) -> bytes:
@@ -94,4 +107,8 @@ def _line(record: Record) -> bytes:
         "outside_port": decision.outside_port,
         "packet": b64encode(record.data).decode(),
     }
+    return _as_line(members)
+
+
+def _as_line(members: Mapping[str, Any]) -> bytes:
     return json.dumps(members).encode() + b"\n"

@@ -66,6 +66,13 @@ class AppliedRules:
         applies = carrying(self.config, named, self._outbounds.is_up, is_icmp=is_icmp)
         return self.config.policies[applies], rule
 
+    def applied(self, named: str) -> set[Policy]:
+        """The policies that apply at present to packets for which a rule names one, of any
+        protocol."""
+        is_up = self._outbounds.is_up
+        names = {carrying(self.config, named, is_up, is_icmp=is_icmp) for is_icmp in (False, True)}
+        return {self.config.policies[name] for name in names}
+
     def of_packet(self, packet: ip.Packet) -> tuple[Policy, Tally]:
         """The policy that applies to a packet, and the tally of the rule that named it."""
         address = int.from_bytes(packet.destination, "big")
@@ -83,6 +90,10 @@ class AppliedRules:
         """
         if policy.type is PolicyType.BYPASS:
             return self._outbounds.by_system(version, address)
+        return self.by_policy(policy)
+
+    def by_policy(self, policy: Policy) -> Outbound | None:
+        """That of a policy; None where it has none."""
         return self._outbounds.by_policy.get(policy.name)
 
     def captures(self, version: int, address: int) -> bool:

@@ -177,6 +177,11 @@ class DirectSenders:
         """That of the interface that has an address that is one of `owns`."""
         return self._addresses.owners[source].index
 
+    def indices(self, wanted: Callable[[bytes], bool]) -> set[int]:
+        """Those of the interfaces that have an address of which something is true."""
+        owners = self._addresses.owners
+        return {interface.index for source, interface in owners.items() if wanted(source)}
+
     def sender(self, source: bytes) -> DirectSender:
         """Of an address that is one of `owns`. Raises OSError, PlatformError, NotOpenYet."""
         found = self._senders.get(source)

@@ -17,6 +17,7 @@ from router.platform.account import find_account
 from router.platform.base.errors import PlatformError
 
 if TYPE_CHECKING:
+    from router.flows.trace.words import Tree
     from router.platform.base.capture import Capture
     from router.platform.base.processes import Leftover
     from router.platform.base.system import System
@@ -124,9 +125,9 @@ def kernel_ways() -> KernelWays | None:
     return None
 
 
-def open_capture(tun: str, host: bytes | None) -> Capture:
-    """Copies of the IP packets that come in by any interface but a TUN. host: the address that all
-    come from or go to; None: any.
+def open_capture(tun: str, tree: Tree) -> Capture:
+    """Copies of the IP packets that come in by any interface but a TUN, and that the filter of a
+    trace may match.
 
     Raises PlatformError where there can be none, as without the rights of root.
     """
@@ -136,7 +137,7 @@ def open_capture(tun: str, host: bytes | None) -> Capture:
         from router.platform.linux.capture import PacketCapture  # noqa: PLC0415
 
         try:
-            return PacketCapture(socket.if_nametoindex(tun), host)
+            return PacketCapture(socket.if_nametoindex(tun), tree)
         except OSError as error:
             raise PlatformError(f"packets cannot be captured here: {error.strerror}") from error
     if sys.platform == "darwin":

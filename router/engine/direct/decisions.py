@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import logging
 from collections import OrderedDict
-from collections.abc import Callable, Hashable
+from collections.abc import Callable, Collection, Hashable
 from typing import Final
 
 from router.config.model import Path, Policy
@@ -116,6 +116,10 @@ class Direct:
     def is_gone(self, address: bytes) -> bool:
         """Whether it was one of `owns` and is not any more."""
         return address in self._senders.gone
+
+    def interfaces_of(self, outbound: Outbound | None) -> Collection[int]:
+        """The indices of those that have an address from which packets leave directly by it."""
+        return () if outbound is None else self._senders.indices(outbound.sends_from)
 
     def reply(self, packet: ip.Packet) -> None:
         """Send an answer of this machine itself, which no rule is about: unchanged, by the

@@ -14,6 +14,7 @@ Must not know: rules, sockets, who reads a trace.
 from __future__ import annotations
 
 from router.engine.forwarder import Forwarder
+from router.engine.observer.answering import answered_by
 from router.engine.observer.decisions import Decisions
 from router.engine.observer.interests import LONGEST, NONE, Interest, Interests
 from router.engine.observer.packet import SNAP, ObservedPacket, with_room
@@ -54,7 +55,7 @@ class Observer:
         if len(self._traces) == 1:
             self._forwarder.observer = self
             self._forwarder.drops.observe = self._dropped
-            self._forwarder.direct.forgotten = self._forget_interests
+            self._forwarder.direct.forgotten = self._changed
             self._writer.observe(self._written)
 
     def remove(self, trace: Trace) -> None:
@@ -66,6 +67,11 @@ class Observer:
             self._forwarder.drops.observe = None
             self._forwarder.direct.forgotten = None
             self._writer.observe(None)
+
+    def answered_by(self, trace: Trace) -> frozenset[int] | None:
+        """By which interfaces answers may come that belong to a trace and never pass the router;
+        None: by any."""
+        return answered_by(trace.wanted.tree, self._forwarder)
 
     def from_tun(self, frame: bytearray, size: int) -> None:
         """See Observing."""
@@ -164,6 +170,12 @@ class Observer:
         self._pending = self._reason = self._held = None
         if self._answers:
             self._answers.clear()
+
+    def _changed(self) -> None:
+        """Rules or outbounds have changed."""
+        self._forget_interests()
+        for trace in self._traces:
+            trace.note_change()
 
     def _forget_interests(self) -> None:
         """Rules, outbounds or traces have changed."""

@@ -24,8 +24,8 @@ AT_ONCE: Final = 16
 
 
 class Trace:
-    """wake: called when there is something to take. left_out: how many records were not made; the
-    client's side sets it to zero."""
+    """wake: called when there is something to take. left_out: how many records were not made;
+    has_changed: whether rules or outbounds may have changed. The client's side sets both back."""
 
     def __init__(self, wanted: Filter, wake: Callable[[], None]) -> None:
         self.wanted = wanted
@@ -33,6 +33,12 @@ class Trace:
         self._bucket = TokenBucket(RATE, BURST)
         self._waiting: deque[Record] = deque()
         self.left_out = 0
+        self.has_changed = False
+
+    def note_change(self) -> None:
+        """Rules or outbounds may have changed."""
+        self.has_changed = True
+        self._wake()
 
     def has_room(self, now: float) -> bool:
         """Whether one more record may be made; if not, it is counted as left out."""

@@ -42,6 +42,7 @@ class Filter:
     """A compiled tree. needs_decision: whether it has a word about decisions."""
 
     def __init__(self, tree: Tree) -> None:
+        self.tree = tree
         self.needs_decision = _is_about_decisions(tree)
         self._may_match = _optimistic(tree)
         self._matches = _exact(tree)

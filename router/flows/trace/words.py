@@ -121,14 +121,6 @@ def rules(tree: Tree) -> list[int]:
     return [each.number for each in _primitives(tree) if isinstance(each, RuleNumber)]
 
 
-def host_of(tree: Tree) -> bytes | None:
-    """An address that one end of all packets has that match; None where there is none."""
-    for each in tree.all if isinstance(tree, And) else (tree,):
-        if isinstance(each, Net) and each.network.num_addresses == 1:
-            return each.network.network_address.packed
-    return None
-
-
 def _primitives(tree: Tree) -> list[Primitive]:
     if isinstance(tree, And):
         return [each for part in tree.all for each in _primitives(part)]

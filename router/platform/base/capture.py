@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection, Iterator
 from typing import NamedTuple, Protocol
 
 
@@ -14,12 +15,19 @@ class Captured(NamedTuple):
 
 
 class Capture(Protocol):
-    """See router.platform.captured."""
+    """See router.platform.open_capture. It captures nothing before `only_by`."""
 
-    def fileno(self) -> int: ...
+    def only_by(self, interfaces: Collection[int] | None) -> None:
+        """Capture what comes in by the interfaces with these indices; None: by any."""
+        ...
 
-    def read(self) -> list[Captured]:
-        """What has come, some at a time."""
+    def read(self) -> Iterator[Captured]:
+        """What has come since the last time and was not discarded."""
+        ...
+
+    def discard(self, before: float) -> None:
+        """Forget unread what came before a time, in seconds since 1970, and the first of what is
+        more than can be kept."""
         ...
 
     def close(self) -> None: ...

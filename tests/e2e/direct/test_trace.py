@@ -7,18 +7,20 @@ import json
 import signal
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from tests.e2e import ping
+from tests.e2e.captured import packets_handed_to
+from tests.e2e.direct.ends import is_direct
 from tests.e2e.netns import Namespace
 from tests.e2e.processes import Process
 from tests.e2e.testbed import FAMILIES, Family, Testbed
 from tests.e2e.tunrouter import PROGRAM, TUN, rules
-from tests.e2e.udp import DNS, HOME, OFFICE, sixteen
+from tests.e2e.udp import DNS, HOME, OFFICE, add_bare_routes, sixteen
 from tests.e2e.wait import wait_until
 
 DROPPED, REJECTED, REPLIED = 80, 81, 82
@@ -242,6 +244,47 @@ def test_a_flood_is_counted_where_it_is_not_shown(bed: Testbed, family: Family) 
 def _totals(text: str) -> tuple[int, int]:
     last = text.splitlines()[-1].split(": ")[1].replace(",", "").split()
     return int(last[0]), int(last[2])
+
+
+def test_answers_that_cannot_match_are_refused_in_the_kernel(bed: Testbed, family: Family) -> None:
+    """While a flood leaves by home."""
+    filters = "policy office", f"rule {rule_of(family, DROPPED)}", "policy home and port 443"
+    with ExitStack() as stack:
+        traces = [stack.enter_context(tracing(bed, words)) for words in (*filters, "policy home")]
+        flood = "ping", "-q", "-f", "-l", "100", "-c", "2000", "-w", "20", family.far(HOME + 8)
+        bed.router.run(*flood)
+        *refusing, all_of_it = map(packets_handed_to, traces)
+        assert all_of_it >= 2000
+        assert max(refusing) < 100, "others' packets at most"
+        for trace in traces[:-1]:
+            assert trace.stop(signal.SIGINT) == 0
+            assert trace.stderr.endswith("0 packets\n")
+
+
+def test_an_interface_that_comes_back_with_another_index_is_followed(
+    bed: Testbed, family: Family
+) -> None:
+    address = family.far(OFFICE + 8)
+    with tracing(bed, "--json", "policy office and icmp") as trace:
+        before = _index_of(bed, "wg0")
+        bed.close_tunnel()
+        bed.open_tunnel()
+        add_bare_routes(bed)
+        assert _index_of(bed, "wg0") != before
+        wait_until(lambda: is_direct(bed, family, address), "the direct path")
+        wait_until(
+            lambda: (
+                ping.answered(bed.router, address, count=1)
+                and any(line["direction"] == "in" for line in lines_of(trace))
+            ),
+            "an answer that came by the new interface",
+            detail=trace.report,
+        )
+        assert trace.stop(signal.SIGINT) == 0
+
+
+def _index_of(bed: Testbed, interface: str) -> int:
+    return int(bed.router.run("cat", f"/sys/class/net/{interface}/ifindex").stdout)
 
 
 def test_what_cannot_be_traced_is_said(bed: Testbed, tmp_path: Path) -> None:

@@ -1,15 +1,23 @@
-"""`trace` and `explain --pcap` where they cannot begin: one sentence, and the exit status."""
+"""`trace` and `explain --pcap` where they cannot begin: one sentence, and the exit status; and
+what a trace captures."""
 
 from __future__ import annotations
 
+import os
+import socket
 import sys
-from collections.abc import Callable
+import time
+from base64 import b64encode
+from collections.abc import Callable, Collection, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
+from scapy.layers.inet import ICMP, IP
 
 from router.cli import exits, main, trace
 from router.control.client import NoAnswerError
+from router.platform.base.capture import Captured
 
 
 @pytest.fixture
@@ -63,3 +71,95 @@ def test_what_keeps_a_trace_from_beginning(
     printed = capsys.readouterr().err
     assert said in printed
     assert printed.count("\n") == 1
+
+
+class Script:
+    """A follower whose lines come one after the other; then the router has ended."""
+
+    def __init__(self, lines: list[dict[str, Any]]) -> None:
+        self._lines = lines
+        self._readable, self._other = socket.socketpair()
+        self._other.send(b"readable")
+
+    def __enter__(self) -> Script:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._readable.close()
+        self._other.close()
+
+    def fileno(self) -> int:
+        return self._readable.fileno()
+
+    def read(self) -> list[dict[str, Any]] | None:
+        return [self._lines.pop(0)] if self._lines else None
+
+
+class Recorded:
+    """A capture that records its calls."""
+
+    def __init__(self, *_: object) -> None:
+        self.calls: list[object] = []
+
+    def only_by(self, interfaces: Collection[int] | None) -> None:
+        self.calls.append(interfaces)
+
+    def read(self) -> Iterator[Captured]:
+        self.calls.append("read")
+        return iter(())
+
+    def discard(self, before: float) -> None:
+        assert before < time.time()
+        self.calls.append("discard")
+
+    def close(self) -> None:
+        self.calls.append("close")
+
+
+QUERY = bytes(IP(src="192.0.2.2", dst="198.51.100.1") / ICMP(id=7))
+
+
+def line(path: str) -> dict[str, Any]:
+    return {
+        **{"time": time.time(), "direction": "out", "length": len(QUERY), "verdict": "forward"},
+        **{"reason": None, "rule": 1, "policy": "home", "interface": "eth0", "path": path},
+        **{"outside": None, "outside_port": None, "packet": b64encode(QUERY).decode()},
+    }
+
+
+def traced(
+    words: str, lines: list[dict[str, Any]], monkeypatch: pytest.MonkeyPatch
+) -> list[Recorded]:
+    """The captures that were opened."""
+    opened: list[Recorded] = []
+
+    def open_capture(*_: object) -> Recorded:
+        opened.append(Recorded())
+        return opened[-1]
+
+    monkeypatch.setattr(trace, "find_router", lambda _: Path("tun11.sock"))
+    monkeypatch.setattr(trace, "following", lambda *_: Script(lines))
+    monkeypatch.setattr(trace, "open_capture", open_capture)
+    monkeypatch.setattr(os, "geteuid", lambda: 1)
+    assert main(["trace", words]) == exits.FAILED, "the router has ended"
+    return opened
+
+
+def test_answers_are_read_when_a_packet_was_reported_that_left_directly(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    lines = [{"tracing": "tun11", "answered_by": [3]}, line("relayed"), line("direct")]
+    (capture,) = traced("rule 1", lines, monkeypatch)
+    assert capture.calls == [[3], "discard", "discard", "read", "read", "close"]
+
+
+def test_the_interfaces_of_answers_are_followed(monkeypatch: pytest.MonkeyPatch) -> None:
+    lines: list[dict[str, Any]] = [{"tracing": "tun11", "answered_by": []}]
+    lines += [{"answered_by": [4]}, {"answered_by": None}]
+    (capture,) = traced("policy office", lines, monkeypatch)
+    assert [call for call in capture.calls if call != "discard"] == [[], [4], None, "close"]
+
+
+def test_where_no_answer_can_match_none_is_captured(monkeypatch: pytest.MonkeyPatch) -> None:
+    lines: list[dict[str, Any]] = [{"tracing": "tun11", "answered_by": []}]
+    assert traced("tcp and dropped", lines, monkeypatch) == []

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from scapy.layers.inet import ICMP, IP, TCP, UDP
 from scapy.layers.inet6 import ICMPv6EchoReply, ICMPv6EchoRequest, IPv6
 
-from router.cli.trace_order import HOLD, MOST_FLOWS, MOST_HELD, InOrder
+from router.cli.trace_order import HOLD, IDLE, MOST_FLOWS, MOST_HELD, InOrder
 from router.flows.report import DIRECT, RELAYED
 from router.flows.trace.decision import DROP, FORWARD, IN, OUT, Decision, Record
 from router.flows.trace.matching import Filter
@@ -118,6 +118,30 @@ def test_ipv6_is_no_different() -> None:
     order.capture(came(10.01, bytes(IPv6(src=far, dst=ours) / ICMPv6EchoReply(id=9))))
     order.capture(came(10.01, bytes(IPv6(src=far, dst=ours) / ICMPv6EchoReply(id=8))))
     assert shown(order, 11.0) == [(10.0, OUT), (10.01, IN)]
+
+
+def test_answers_are_expected_while_a_flow_is_known_that_left_directly() -> None:
+    order = in_order()
+    assert not order.expects_answers
+    order.add(sent(10.0, query(1), SENT._replace(path=RELAYED)))
+    assert not order.expects_answers
+    order.add(sent(10.0, query(2)))
+    order.capture(came(60.0, answer(2)))
+    shown(order, 60.0 + IDLE)
+    assert order.expects_answers
+    shown(order, 60.1 + IDLE)
+    assert not order.expects_answers
+
+
+def test_the_flow_that_is_idle_for_longest_is_forgotten_first() -> None:
+    order = in_order()
+    for number in range(MOST_FLOWS):
+        order.add(sent(10.0, query(number)))
+    order.capture(came(10.1, answer(0)))
+    order.add(sent(10.2, query(MOST_FLOWS)))
+    order.capture(came(10.3, answer(0)))
+    order.capture(came(10.3, answer(1)))
+    assert sum(direction == IN for _, direction in shown(order, 11.0)) == 2
 
 
 def test_without_a_capture_nothing_waits() -> None:

@@ -47,6 +47,7 @@ class Follower:
         self.traces: list[Trace] = []
         self.woken = 0
         self.later: list[float] = []
+        self.interfaces: frozenset[int] | None = None
         self.feed = of_trace(
             self, trace_filter({"filter": words}, config), "tun11", self, self.wake
         )
@@ -56,6 +57,10 @@ class Follower:
 
     def remove(self, trace: Trace) -> None:
         self.traces.remove(trace)
+
+    def answered_by(self, trace: Trace) -> frozenset[int] | None:
+        assert trace in self.traces
+        return self.interfaces
 
     def call_later(self, delay: float, callback: Callable[[], None]) -> None:
         self.later.append(delay)
@@ -70,7 +75,7 @@ class Follower:
 
 def test_lines_until_the_client_leaves(config: Config) -> None:
     follower = Follower(config, "rule 1")
-    assert follower.next() == [{"tracing": "tun11"}]
+    assert follower.next() == [{"tracing": "tun11", "answered_by": None}]
     (trace,) = follower.traces
     assert follower.next() is None
     trace.add(RECORD)
@@ -85,6 +90,22 @@ def test_lines_until_the_client_leaves(config: Config) -> None:
     assert follower.next() is None
     follower.feed.close()
     assert follower.traces == []
+
+
+def test_other_interfaces_are_reported_when_they_have_changed(config: Config) -> None:
+    follower = Follower(config, "policy home")
+    follower.interfaces = frozenset((7, 3))
+    assert follower.next() == [{"tracing": "tun11", "answered_by": [3, 7]}]
+    (trace,) = follower.traces
+    for interfaces in (frozenset((3, 7)), frozenset((12,)), frozenset[int](), None):
+        before, follower.interfaces = follower.interfaces, interfaces
+        assert follower.next() is None, "it is not asked for in vain"
+        trace.note_change()
+        trace.add(RECORD)
+        lines = follower.next() or []
+        assert "packet" in lines.pop()
+        shown = None if interfaces is None else sorted(interfaces)
+        assert lines == ([] if interfaces == before else [{"answered_by": shown}])
 
 
 def test_the_default_is_no_rule_and_what_is_not_rewritten_has_no_outside(config: Config) -> None:

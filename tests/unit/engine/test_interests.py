@@ -26,7 +26,7 @@ from router.policy.match.table import RuleSet
 from router.wire import ip
 from tests.unit.engine.world import ETH0, RULES, World, far
 from tests.unit.examples import examples
-from tests.unit.flows.trace.test_matching import words as unrelated_words
+from tests.unit.flows.trace.examples import words as unrelated_words
 
 CLIENT = {4: "10.1.0.2", 6: "2001:db8:1::2"}
 OWN = {4: "192.0.2.2", 6: "2001:db8:2::2"}

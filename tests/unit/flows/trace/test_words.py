@@ -20,7 +20,6 @@ from router.flows.trace.words import (
     Protocol,
     RuleNumber,
     Tree,
-    host_of,
     parse,
     policies,
     rules,
@@ -78,6 +77,3 @@ def test_what_is_wrong_is_said(text: str, message: str) -> None:
 def test_what_a_tree_names() -> None:
     tree = parse("not policy a and (policy b or rule 3) and host 192.0.2.1")
     assert (policies(tree), rules(tree)) == (["a", "b"], [3])
-    assert host_of(tree) == bytes((192, 0, 2, 1))
-    assert host_of(parse("host 192.0.2.1 or tcp")) is None
-    assert host_of(parse("not host 192.0.2.1")) is None

@@ -1,0 +1,48 @@
+"""What is left of a filter of which a part is known."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from router.flows.trace.decision import Decision
+from router.flows.trace.matching import Filter
+from router.flows.trace.simplified import NOTHING, of_forwarded, of_rule
+from router.flows.trace.words import EVERYTHING, Tree, parse, policies, rules
+from tests.unit.flows.trace.examples import packets, words
+
+RULES = st.sampled_from((("home", 2), ("office", 0), ("home", 1), (None, None)))
+
+
+@given(words(), packets(), RULES)
+def test_what_is_left_matches_the_same(text: str, packet: Any, applied: Any) -> None:
+    policy, rule = applied
+    tree, data = parse(text), bytes(packet)
+    decision = Decision("forward", None, policy, rule)
+    matches = Filter(tree).matches(data, 0, len(data), decision)
+    for left in (of_forwarded(tree), of_rule(tree, policy, rule)):
+        assert Filter(left).matches(data, 0, len(data), decision) == matches
+    left = of_rule(tree, policy, rule)
+    assert not (policies(left) or rules(left))
+
+
+@pytest.mark.parametrize(
+    ("text", "left"),
+    [
+        ("dropped", NOTHING),
+        ("not dropped", EVERYTHING),
+        ("tcp and dropped", NOTHING),
+        ("tcp or dropped", parse("tcp")),
+        ("policy home and port 443", parse("port 443")),
+        ("policy office and port 443", NOTHING),
+        ("not policy home", NOTHING),
+        ("not policy office or udp", EVERYTHING),
+        ("rule 3 or rule 4 and udp", parse("udp")),
+        ("(rule 3 or udp) and (policy home and tcp)", parse("udp and tcp")),
+    ],
+)
+def test_of_a_rule(text: str, left: Tree) -> None:
+    assert of_rule(parse(text), "home", 4) == left
