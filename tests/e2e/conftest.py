@@ -28,6 +28,7 @@ LONG = (
     "test_page.py",
     "test_trace.py",
     "test_guard.py",
+    "test_utun_tcp.py",
     "test_tcp_outcomes.py",
     "test_direct_or_relayed.py",
     "test_coexistence_openvpn.py",

@@ -110,6 +110,10 @@ def test_other_protocols_are_refused_as_by_a_host_without_them(
 
 @pytest.mark.parametrize("router", [True], ids=["offloads"], indirect=True)
 def test_drop_is_silence(host: Namespace, far: Capture, family: Family) -> None:
+    expect_silence(host, far, family)
+
+
+def expect_silence(host: Namespace, far: Capture, family: Family) -> None:
     address = family.far(HOSTS["drop"])
     assert probes.tcp(host, address, patience=probes.BRIEF_S) == "silence"
     assert probes.udp(host, address, patience=probes.BRIEF_S) == "silence"

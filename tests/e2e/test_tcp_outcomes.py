@@ -7,7 +7,8 @@ from __future__ import annotations
 
 import errno
 import select
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
@@ -106,6 +107,19 @@ def outcome(
     return "success"
 
 
+def outcomes(
+    bed: Testbed, family: Family, targets: Sequence[tuple[int, int]], client: Namespace
+) -> list[str]:
+    """Those of several hosts and ports, tried at a time: an error that comes before connect() waits
+    is noted at the next request only, a second later."""
+
+    def of(target: tuple[int, int]) -> str:
+        return outcome(bed, family, *target, client)
+
+    with ThreadPoolExecutor(len(targets)) as at_a_time:
+        return list(at_a_time.map(of, targets))
+
+
 def errors_seen(capture: Capture, family: Family, host: int) -> set[tuple[str, str]]:
     """(Sender, text) of the ICMP errors about a host, without the host's address.
 
@@ -135,7 +149,7 @@ def test_every_outbound_from_every_client(
         *((2 + number, 9) for number in range(len(ROUTE_FAILURES))),
     ]
     ours, kernel = (
-        [outcome(bed, family, first + offset, port, namespace) for offset, port in targets]
+        outcomes(bed, family, [(first + offset, port) for offset, port in targets], namespace)
         for first in (captured, bare)
     )
     assert ours == kernel

@@ -1,7 +1,8 @@
 """Real programs through the macOS code for the TUN, sockets and waiting; see utun_router.
 
 What it does is compared with the bare path. Only relayed packets pass it. Errors about datagrams,
-which arrive at raw ICMP sockets alone, are held to the tests of those that have an error queue.
+which arrive at raw ICMP sockets alone, are held to the tests of those that have an error queue, all
+but those that no ICMP error reports: of a neighbour that does not answer.
 """
 
 from __future__ import annotations
@@ -20,10 +21,7 @@ import pytest
 from tests.e2e import ping
 from tests.e2e.hops import hops
 from tests.e2e.snapshot import state
-from tests.e2e.test_tcp_programs import (
-    IPERF_LEAST,
-    iperf,  # noqa: F401 - a fixture
-)
+from tests.e2e.test_tcp_programs import iperf  # noqa: F401 - a fixture
 from tests.e2e.test_udp_errors import (
     fast_neighbour_failure,  # noqa: F401 - a fixture
     test_a_closed_port_refuses_at_once,  # noqa: F401 - here too
@@ -32,6 +30,10 @@ from tests.e2e.test_udp_errors import (
     test_req_12_errors_end_no_mapping,  # noqa: F401
     test_req_13_a_narrow_path_is_reported_with_its_mtu,  # noqa: F401
     test_req_13_the_mtu_of_the_outbound_is_reported,  # noqa: F401
+    test_time_exceeded_comes_from_the_real_hop,  # noqa: F401
+)
+from tests.e2e.test_udp_errors_outward import (
+    test_a_connected_server_gets_the_same_errno,  # noqa: F401 - here too
 )
 from tests.e2e.testbed import V4, Family, Testbed
 from tests.e2e.tunrouter import TUN, WITH_UTUN, Tunrouter, relayed, running
@@ -42,6 +44,8 @@ pytestmark = pytest.mark.usefixtures("udp_servers", "router")
 
 HTTP_PORT = 8081
 DOWNLOAD = 4 << 20
+IPERF_LEAST = 1 << 16
+"""Bytes each way in a second, on a machine that is busy too."""
 SIZES = [0, 1, 1400, 8000, 65507]
 HOSTS = pytest.mark.parametrize("host", [HOME, OFFICE], ids=["home", "office"])
 

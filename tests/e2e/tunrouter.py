@@ -50,6 +50,14 @@ def rules(*lines: str, head: str = HEAD, default: str = "bypass") -> str:
     return "\n".join([head + "rules:", *written, f"default: {default}", ""])
 
 
+def rules_of_all(*texts: str) -> str:
+    """One rules file with the rules of several that `rules` has made, in their order."""
+    lines = dict.fromkeys(
+        line for text in texts for line in text.splitlines() if line.startswith("  - {cidr: ")
+    )
+    return "\n".join([HEAD + "rules:", *lines, "default: bypass", ""])
+
+
 def relayed(text: str) -> str:
     """The same rules by policies whose packets are always relayed."""
     return re.sub(r"(interface: \w+)}", r"\1, path: relay}", text)
