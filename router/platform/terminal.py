@@ -13,8 +13,9 @@ TERMINAL: Final = "/dev/tty"
 
 def leave_terminal() -> None:
     """Have no controlling terminal any more, so that TIOCSTI and the like are refused for any
-    terminal; it still sends its signals (Ctrl-C). The leader of a session keeps it, since for all
-    of its processes it would be gone."""
+    terminal. On Linux it still sends its signals (Ctrl-C), on macOS it does not (kern/kern_sig.c,
+    pgsignal). The leader of a session keeps it, since for all of its processes it would be
+    gone."""
     if os.getsid(0) == os.getpid():
         return
     with contextlib.suppress(OSError):  # there is none

@@ -18,8 +18,7 @@ from router.platform.terminal import leave_terminal
 
 
 def confine_connector() -> None:
-    """Raises PlatformError."""
-    leave_terminal()
+    """It keeps the terminal, whose Ctrl-C ends it, and the server by that. Raises PlatformError."""
     become(usual_account(), CONNECTORS)
 
 

@@ -3,6 +3,7 @@ it do anything; and the router's own process."""
 
 from __future__ import annotations
 
+import fcntl
 import os
 import resource
 from typing import Any, cast
@@ -56,11 +57,14 @@ def test_open_descriptors_are_counted() -> None:
 
 
 def test_privileges_are_those_of_the_account(monkeypatch: pytest.MonkeyPatch) -> None:
+    """And the terminal is kept: Ctrl-C comes to processes that have it alone (kern/kern_sig.c,
+    pgsignal)."""
     done: list[str] = []
-    monkeypatch.setattr(of_router, "leave_terminal", lambda: done.append("terminal"))
+    left: list[int] = []
     monkeypatch.setattr(of_router, "become", done.append)
+    monkeypatch.setattr(fcntl, "ioctl", lambda *arguments: left.append(arguments[1]))
     DarwinProcesses(cast(Any, None), FakeProcesses()).drop_privileges("nobody")
-    assert done == ["terminal", "nobody"]
+    assert (done, left) == (["nobody"], [])
 
 
 def test_an_account_that_there_is_not_has_a_remedy() -> None:

@@ -13,7 +13,6 @@ from router.platform.darwin.peer import CheckedListener
 from router.platform.darwin.processes_kernel import ProcessesKernel
 from router.platform.privileged.client import GuardClient
 from router.platform.privileged.processes import GuardedProcesses
-from router.platform.terminal import leave_terminal
 
 DESCRIPTORS: Final = "/dev/fd"
 
@@ -27,8 +26,8 @@ class DarwinProcesses(GuardedProcesses):
 
     def drop_privileges(self, user: str) -> None:
         """macOS has no capabilities to give up, and no filter of system calls that a program may
-        set for itself (sandbox_init(3) is deprecated)."""
-        leave_terminal()
+        set for itself (sandbox_init(3) is deprecated). The terminal is kept: without it Ctrl-C
+        would not end the router (`leave_terminal`)."""
         become(user)
 
     def control_socket(self) -> socket.socket:
