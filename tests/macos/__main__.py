@@ -15,7 +15,6 @@ from functools import partial
 from pathlib import Path
 
 from tests.macos import steps
-from tests.macos.far_end import NETWORK
 from tests.macos.state import state
 from tests.macos.steps import OFFICE, PROXY, ROUTER, TUN, WEB, Failed, run, started, wait_until
 
@@ -47,25 +46,23 @@ def main() -> int:
     with tempfile.TemporaryDirectory() as directory:
         os.chdir(directory)
         with ExitStack() as stack:
-            _prepare(stack)
-            _run(report)
+            _run(report, stack, _prepare(stack))
     report.step("nothing is left", partial(_compare, before))
     return 1 if report.failed else 0
 
 
-def _prepare(stack: ExitStack) -> None:
-    """The far end with its split route, as a VPN program adds it, and a proxy."""
-    far_end = (sys.executable, "-m", "tests.macos.far_end", OFFICE)
-    stack.enter_context(started(*far_end, ready="ready", log=Path("far_end.log")))
-    run("route", "-n", "add", "-net", NETWORK, "-interface", OFFICE)
+def _prepare(stack: ExitStack) -> subprocess.Popen[str]:
+    """The far end, which is returned, and a proxy."""
+    vpn = stack.enter_context(steps.far_end())
     if steps.has_microsocks():
         proxy = ("microsocks", "-i", PROXY[0], "-p", str(PROXY[1]))
         stack.enter_context(started(*proxy, ready=""))
     else:
         print("not tried: a proxy, as microsocks is not installed (brew install microsocks)")
+    return vpn
 
 
-def _run(report: Report) -> None:
+def _run(report: Report, stack: ExitStack, vpn: subprocess.Popen[str]) -> None:
     web = socket.getaddrinfo(*WEB, socket.AF_INET, socket.SOCK_STREAM)[0][4][0]
     has_proxy = steps.has_microsocks()
     file = Path("rules.yaml")
@@ -77,12 +74,14 @@ def _run(report: Report) -> None:
     with started(*command, ready="ready", log=Path("router.log")) as router:
         for each in (
             *(steps.answered_here, steps.dropped, steps.rejected, steps.by_the_office),
-            *(steps.traced, steps.dig_by_home, steps.explained),
+            *(steps.traced, steps.dig_by_home, steps.explained, steps.page),
         ):
             report.step(each.__name__, each)
         policy = "proxy" if has_proxy else "home"
         report.step("curl", partial(steps.curl_web, str(web), policy))
         report.step("reload", partial(steps.reloaded, file))
+        report.step("the VPN goes", partial(steps.refused_while_it_is_gone, vpn))
+        report.step("the VPN is back", partial(steps.back_again, stack))
         router.send_signal(signal.SIGTERM)
         report.step("SIGTERM", lambda: wait_until(lambda: router.poll() == 0, "exit status 0"))
     report.step("state after SIGTERM", partial(_compare, before))

@@ -13,8 +13,9 @@ import socket
 import subprocess
 import sys
 import time
+import urllib.request
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from typing import Any, Final
 
@@ -26,6 +27,8 @@ PROXY: Final = ("127.0.0.1", 11080)
 REPLY, DROP, REJECT = "203.0.113.1", "203.0.113.2", "203.0.113.3"
 DNS_SERVER: Final = "9.9.9.9"
 WEB: Final = ("www.example.com", 80)
+PAGE: Final = "127.0.0.1:19469"
+"""Of the router itself."""
 TARGETS: Final = (DNS_SERVER, WEB[0])
 """Public hosts that are asked, each a few times."""
 PATIENCE: Final = 30.0
@@ -41,6 +44,7 @@ def rules(web: str, *, proxy: bool) -> str:
     lines = [
         "version: 1",
         f'tun: {{name: {TUN}, address: [192.168.77.1/30, "fd77:7::1/126"], mtu: 1500}}',
+        f'web: {{listen: "{PAGE}"}}',
         "policies:",
         "  home: {type: direct, interface: default}",
         f"  office: {{type: vpn, interface: {OFFICE}}}",
@@ -94,6 +98,16 @@ def started(*command: str, ready: str, log: Path | None = None) -> Iterator[subp
         finally:
             process.kill()
             process.wait()
+
+
+@contextmanager
+def far_end() -> Iterator[subprocess.Popen[str]]:
+    """With its split route, as a VPN program adds it. A utun goes some time after its program."""
+    wait_until(lambda: not has_interface(OFFICE), f"{OFFICE} to be free")
+    command = (sys.executable, "-m", "tests.macos.far_end", OFFICE)
+    with started(*command, ready="ready", log=Path("far_end.log")) as process:
+        run("route", "-n", "add", "-net", NETWORK, "-interface", OFFICE)
+        yield process
 
 
 def pings(host: str, *options: str) -> bool:
@@ -165,14 +179,53 @@ def reloaded(file: Path) -> str:
     return added
 
 
+def page() -> str:
+    """The web process answers for the router, and is not root."""
+
+    def answered() -> bool:
+        with suppress(OSError), urllib.request.urlopen(f"http://{PAGE}/api/status", None, 5) as got:
+            return bool(json.load(got)["pid"] == status()["pid"])
+        return False
+
+    wait_until(answered, f"an answer at {PAGE}")
+    listed = run("ps", "-axo", "user=,command=").splitlines()
+    users = {line.split()[0] for line in listed if "router.control.web" in line}
+    assert users and "root" not in users, users
+    return ", ".join(sorted(users))
+
+
 def is_up(policy: str) -> bool:
     return bool(status()["policies"][policy]["state"] == "up")
+
+
+def refused_while_it_is_gone(vpn: subprocess.Popen[str]) -> str:
+    """The VPN goes with its interface: its hosts are refused, and by no other way out."""
+    vpn.kill()
+    vpn.wait()
+    wait_until(lambda: not is_up("office"), "'office' to be down")
+    with socket.socket() as sock:
+        sock.settimeout(PATIENCE)
+        try:
+            sock.connect((HOST, 80))
+        except ConnectionRefusedError:
+            return HOST
+    raise Failed(f"{HOST} is not refused while {OFFICE} is gone")
+
+
+def back_again(stack: ExitStack) -> str:
+    stack.enter_context(far_end())
+    wait_until(lambda: is_up("office"), "'office' to be up")
+    return by_the_office()
 
 
 def explained() -> str:
     found = json.loads(run(*ROUTER, "explain", HOST, "-c", "rules.yaml", "--json"))
     assert (found["policy"], found["interface"]) == ("office", OFFICE), found
     return f"{HOST}: {found['policy']} by {found['interface']}"
+
+
+def has_interface(name: str) -> bool:
+    return name in run("ifconfig", "-l").split()
 
 
 def has_microsocks() -> bool:
@@ -183,5 +236,5 @@ def kill_router(process: subprocess.Popen[str]) -> None:
     """And wait for its guard and undoer: the utun goes, and the files."""
     process.send_signal(signal.SIGKILL)
     process.wait()
-    wait_until(lambda: TUN not in run("ifconfig", "-l").split(), f"{TUN} to go")
+    wait_until(lambda: not has_interface(TUN), f"{TUN} to go")
     wait_until(lambda: not Path("/var/run/tunrouter").exists(), "the undoer")
