@@ -67,8 +67,9 @@ def _receive_all(forwarder: Forwarder, channel: QueryChannel, budget: int, now: 
 def read_all(
     forwarder: Forwarder, tun: TunDevice, budget: int, now: float, *, forwarded: bool = False
 ) -> None:
-    """Forward what the TUN has, `budget` packets of a queue at most; of those that are dropped
-    unread, COST times as many. Raises OSError when the TUN is gone.
+    """Forward what the TUN has, `budget` packets of a queue at most, and the rest of a frame that
+    becomes several; of those that are dropped unread, COST times as many. Raises OSError when the
+    TUN is gone.
 
     forwarded: whether to read the queue of what the system forwards for others, too; after the
     other one, which so is never behind more than one turn of it.
@@ -127,7 +128,9 @@ def _read_queue(
             if may_be_tcp and streams.carry(size, now):
                 continue
             if frame[0] or frame[1]:
+                left += COST
                 for one in offload.packets(frame, size):
+                    left -= COST
                     from_tun(one, now)
                 continue
             channel = from_tun(packet[: size - offload.HEADER].tobytes(), now)

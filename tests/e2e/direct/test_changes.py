@@ -21,6 +21,14 @@ pytestmark = pytest.mark.rules(RULES)
 OTHER_MAC = "02:00:00:00:00:77"
 OTHER_ADDRESS = {4: "192.0.2.88/24 dev eth0", 6: "2001:db8:2::88/64 dev eth0"}
 LOWER_MTU = 1400
+PUBLISHED = """
+table inet published {
+    chain prerouting {
+        type nat hook prerouting priority -100
+        tcp dport 8080 dnat ip to 10.1.0.2:80
+    }
+}
+"""
 QUEUE = 2 << 20
 """Bytes that wait for an interface of 1 Mbit/s: 16 seconds."""
 LATE_MS = 2000
@@ -91,6 +99,21 @@ def test_no_ping_is_lost_when_addresses_come_and_go(
         for _ in range(5):
             bed.router.ip(f"addr add {other}" + (" nodad" if family.version == 6 else ""))
             bed.router.ip(f"addr del {other}")
+
+
+def test_no_ping_is_lost_when_ports_are_published(
+    bed: Testbed, direct: Tunrouter, family: Family
+) -> None:
+    """As when Docker starts: what the upload sends from then on may answer a request of another
+    host, so it waits until connection tracking has said that it does not."""
+    with upload(bed, family, family.far(HOME)) as running, _pinged_all_the_time(bed, family):
+        running.wait_for_more()
+        bed.router.run("nft", "-f", "-", stdin=PUBLISHED)
+        try:
+            wait_until(lambda: is_direct(bed, family, family.far(HOME + 2)), "another connection")
+            running.wait_for_more()
+        finally:
+            bed.router.run("nft", "delete", "table", "inet", "published")
 
 
 @contextmanager

@@ -100,10 +100,11 @@ def one_hop_less(packet: bytes) -> bytes:
 
 
 def frames(world: World, given: Iterable[bytes], now: float = 1.0) -> list[bytes]:
-    """Read frames, each with its virtio-net header; what comes back out of the TUN."""
+    """Read frames, each with its virtio-net header and 64 packets at most; what comes back out of
+    the TUN."""
     world.tun.written.clear()
     world.tun.incoming = list(given)
-    read_all(world.forwarder, world.tun, len(world.tun.incoming), now)
+    read_all(world.forwarder, world.tun, 64 * len(world.tun.incoming), now)
     return list(world.tun.written)
 
 
@@ -150,15 +151,13 @@ def uncut(
     segment_size: int = 1000,
     sport: int = 4000,
     flags: str = "A",
+    host: int = HOME,
     hops: int = 64,
 ) -> bytes:
     """A frame that is yet to be cut, as the system gives it: the TCP checksum is the sum of the
     pseudo-header."""
-    packet = bytearray(
-        bytes(
-            header(version, hops=hops) / TCP(sport=sport, dport=80, flags=flags, seq=100) / payload
-        )
-    )
+    tcp = TCP(sport=sport, dport=80, flags=flags, seq=100)
+    packet = bytearray(bytes(header(version, host=host, hops=hops) / tcp / payload))
     start = 20 if version == 4 else 40
     kind = offload.SEGMENT_TCP_V4 if version == 4 else offload.SEGMENT_TCP_V6
     fields = offload.FIELDS.pack(offload.NEEDS_CHECKSUM, kind, start + 20, segment_size, start, 16)

@@ -9,6 +9,7 @@ import pytest
 
 from router.engine.direct import flow as module
 from router.engine.direct.flow import SAMPLE_INTERVAL
+from router.engine.reading import read_all
 from router.wire import offload
 from router.wire.headers import fill_in_v4_checksum
 from tests.unit.engine.direct.cases import (
@@ -32,6 +33,7 @@ from tests.unit.wire.packets import IP, TCP, decoded
 BOTH = pytest.mark.parametrize("version", [4, 6])
 DATA = bytes(range(256)) * 10
 SOON = 1.0 + SAMPLE_INTERVAL / 2
+REJECTED = 3
 LATER = 1.0 + SAMPLE_INTERVAL
 
 
@@ -45,6 +47,15 @@ def opened(world: World, version: int) -> World:
     assert world.send_together([segment(version, "S")]) == []
     world.raw.sent.clear()
     return world
+
+
+@BOTH
+def test_a_turn_counts_the_packets_that_frames_are_cut_into(world: World, version: int) -> None:
+    """Answers of a local server, about which nothing is decided, so that each becomes one."""
+    world.tun.incoming = [uncut(version, bytes(40_000), host=REJECTED)] * 9
+    read_all(world.forwarder, world.tun, 64, 1.0)
+    assert len(left(world)) == 80
+    assert len(world.tun.incoming) == 7
 
 
 def payloads(world: World) -> bytes:
