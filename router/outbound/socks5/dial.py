@@ -24,7 +24,7 @@ from router.wire.socks5 import SUCCEEDED, Fault, Reply, ReplyCode
 
 
 class Outcomes(Protocol):
-    """What an attempt tells about the proxy; see router.outbound.socks5.probing."""
+    """What an attempt tells about the proxy; see probing, found and pacing."""
 
     def suspect(self) -> None: ...
 
@@ -35,6 +35,8 @@ class Outcomes(Protocol):
     def left_unanswered(self) -> None: ...
 
     def has_refused(self, version: int) -> None: ...
+
+    def decide_pacing(self, server: bytes, sock: socket.socket) -> None: ...
 
 
 class Socks5Dial:
@@ -103,7 +105,9 @@ class Socks5Dial:
         assert dial is not None, "a connection exists"
         if self._succeeded is not None:
             self._succeeded()
-        return dial.release()
+        sock = dial.release()
+        self._outcomes.decide_pacing(self._conversation.address, sock)
+        return sock
 
     def abandon(self) -> None:
         if self._conversation.outcome is None and not self._conversation.greeted:

@@ -13,6 +13,7 @@ from router.outbound.base import ChangeWatcher
 from router.outbound.descriptors import Descriptors
 from router.outbound.socks5.addresses import Names
 from router.platform.base.descriptors import HasFileno
+from router.platform.base.tcp import TcpSockets
 
 
 class Loop(ChangeWatcher, Protocol):
@@ -36,9 +37,11 @@ class Tools:
         count: Callable[[Drop], None],
         changed: Callable[[], None],
         names: Names,
+        tcp: TcpSockets,
     ) -> None:
         self.loop = loop
         self.descriptors = descriptors
         self.count = count
         self.changed = changed
         self.names = names
+        self.tcp = tcp

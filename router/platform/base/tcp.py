@@ -10,6 +10,8 @@ from router.platform.base.connections import Resent
 from router.policy.network import Interface
 
 ANY_PORT: Final = 0
+USUAL_HOP_LIMIT: Final = 0
+"""That of the system."""
 
 
 class ConnectFailure(NamedTuple):
@@ -34,6 +36,7 @@ class TcpInfo(NamedTuple):
                 not tell
     has_unacknowledged  whether something that was sent, or is to be, is not acknowledged yet
     round_trip  seconds, smoothed; None before the first sample
+    shortest    the shortest round trip; None where there is none, or the system does not tell
     resent      what was sent, and how much of it again
     """
 
@@ -43,6 +46,7 @@ class TcpInfo(NamedTuple):
     has_unacknowledged: bool
     round_trip: float | None
     resent: Resent = Resent(0, 0)
+    shortest: float | None = None
 
 
 class RelayBuffer(Protocol):
@@ -78,6 +82,7 @@ class TcpSockets(Protocol):
     ) -> socket.socket:
         """A socket, bound to the interface, to connect with. Raises OSError.
 
+        hop_limit: or USUAL_HOP_LIMIT; `failure` then knows no ICMP error.
         port: the source port, or ANY_PORT. Where it is known not to be free, the system chooses
         another; where that shows only then, connecting fails with EADDRNOTAVAIL or EADDRINUSE.
         """
@@ -85,6 +90,11 @@ class TcpSockets(Protocol):
 
     def connected(self, sock: socket.socket) -> None:
         """Give a socket the system's default hop limit again. Raises OSError."""
+        ...
+
+    def send_unpaced(self, sock: socket.socket) -> None:
+        """Have a socket send as fast as its windows allow, whatever the system's choice of a
+        congestion control does. Raises OSError."""
         ...
 
     def set_traffic_class(self, sock: socket.socket, traffic_class: int) -> None:

@@ -21,7 +21,7 @@ from collections.abc import Callable
 from contextlib import suppress
 from typing import Final
 
-from router.platform.base.tcp import ANY_PORT, ConnectFailure, RelayBuffer, TcpInfo
+from router.platform.base.tcp import ANY_PORT, USUAL_HOP_LIMIT, ConnectFailure, RelayBuffer, TcpInfo
 from router.platform.darwin.constants import (
     IP_TTL,
     IPV6_UNICAST_HOPS,
@@ -85,7 +85,8 @@ class DarwinTcpSockets:
             sock.setsockopt(LEVEL[version], BOUND_IF[version], interface.index)
             if version == 4 and self._usual_ttl is None:
                 self._usual_ttl = sock.getsockopt(socket.IPPROTO_IP, IP_TTL)
-            sock.setsockopt(LEVEL[version], SET_HOP_LIMIT[version], hop_limit)
+            if hop_limit != USUAL_HOP_LIMIT:
+                sock.setsockopt(LEVEL[version], SET_HOP_LIMIT[version], hop_limit)
             if traffic_class:
                 sock.setsockopt(LEVEL[version], SET_TRAFFIC_CLASS[version], traffic_class)
             if port != ANY_PORT and port not in OF_SERVICES:
@@ -100,6 +101,9 @@ class DarwinTcpSockets:
             sock.setsockopt(socket.IPPROTO_IPV6, IPV6_UNICAST_HOPS, DEFAULT_V6)
         elif self._usual_ttl is not None:
             sock.setsockopt(socket.IPPROTO_IP, IP_TTL, self._usual_ttl)
+
+    def send_unpaced(self, sock: socket.socket) -> None:
+        """It does: xnu has no such congestion control."""
 
     def set_traffic_class(self, sock: socket.socket, traffic_class: int) -> None:
         version = VERSION[sock.family]
