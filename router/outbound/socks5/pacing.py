@@ -3,7 +3,8 @@
 Theory of operation. A congestion control that paces (BBR) sends each stream by a timer, which
 costs more than moving the bytes where a proxy is on this machine or on its LAN, and a lost segment
 is sent again within a millisecond there. So what is sent to a proxy that near is not paced. The
-first connection to an address of it shows how near it is, until the way to it changes.
+handshakes show it: one that took NEAR at most is enough, until the way to the proxy changes; a busy
+machine makes one longer, and none shorter.
 
 Must not know: what is sent.
 """
@@ -25,18 +26,18 @@ class Pacing:
 
     def __init__(self, sockets: TcpSockets) -> None:
         self._sockets = sockets
-        self._is_near: dict[bytes, bool] = {}
+        self._near: set[bytes] = set()
 
     def forget(self) -> None:
         """The way to the proxy has changed."""
-        self._is_near.clear()
+        self._near.clear()
 
     def decide(self, server: bytes, sock: socket.socket) -> None:
         """About a connection to an address of the proxy."""
         with contextlib.suppress(OSError):  # it was reset a moment ago
-            is_near = self._is_near.get(server)
-            if is_near is None:
+            if server not in self._near:
                 shortest = self._sockets.tcp_info(sock).shortest
-                is_near = self._is_near[server] = shortest is not None and shortest <= NEAR
-            if is_near:
-                self._sockets.send_unpaced(sock)
+                if shortest is None or shortest > NEAR:
+                    return
+                self._near.add(server)
+            self._sockets.send_unpaced(sock)

@@ -23,12 +23,16 @@ class MemorySocket:
     """What the proxy sends comes in pieces; between them nothing is there to be read."""
 
     def __init__(self) -> None:
-        self.sent = b""
+        self.messages: list[bytes] = []
         self.incoming = bytearray()
         self.ended = False
 
+    @property
+    def sent(self) -> bytes:
+        return b"".join(self.messages)
+
     def send(self, data: bytes) -> int:
-        self.sent += data
+        self.messages.append(data)
         return len(data)
 
     def recv(self, size: int) -> bytes:

@@ -9,12 +9,16 @@ from typing import Any, cast
 
 import pytest
 
+from router.config.model import Proxy
 from router.flows.drops import Drop
 from router.outbound.socks5.conversation import Conversation, Unreached
 from router.outbound.socks5.datagrams import MOST_WAITING, Socks5Datagrams
 from router.outbound.udp import SocketDatagrams
+from router.platform.base.descriptors import READABLE
+from router.wire import ip
 from router.wire.socks5 import Fault, Outcome, Reply, udp_header
 from tests.unit.engine.udp.memory import MemoryUdpSocket, received
+from tests.unit.outbound.memory_proxy import Bed, MemoryDial
 
 SERVER = bytes((192, 0, 2, 1))
 RELAY = ("192.0.2.1", 4000)
@@ -25,7 +29,7 @@ HEADER = udp_header(bytes((198, 51, 100, 7)), 53)
 class MemoryConversation:
     """See Conversation."""
 
-    dial = None
+    dial: MemoryDial | None = None
 
     def __init__(self) -> None:
         self.outcome: Outcome | Unreached | None = None
@@ -40,6 +44,7 @@ class MemoryProxy:
         self.count = self._count
         self.offers_udp = True
         self.asked: list[MemoryConversation] = []
+        self.closed: list[object] = []
         self.changed: Callable[[int], None] = lambda _: None
         self.reported = 0
         self._at_once = at_once
@@ -55,7 +60,7 @@ class MemoryProxy:
         return cast(Conversation, conversation)
 
     def ended(self, conversation: Conversation) -> None:
-        pass
+        self.closed.append(conversation)
 
     def has_no_udp(self) -> None:
         self.offers_udp = False
@@ -134,6 +139,45 @@ def test_a_refusal_is_reported_for_each_that_waits(outcome: Outcome) -> None:
         channel.send(b"three", FAR)
     assert caught.value.errno == errno.EACCES
     assert len(proxy.asked) == 1
+
+
+def test_an_association_lasts_as_long_as_its_connection() -> None:
+    """What the proxy says on that means nothing."""
+    proxy = MemoryProxy(Reply(0, SERVER, 4000))
+    channel, sock = opened(proxy)
+    channel.send(b"one", FAR)
+    (first,) = proxy.asked
+    first.dial = carrier = MemoryDial(SERVER, lambda _: None)
+    carrier.sock.incoming += b"whatever"
+    proxy.changed(READABLE)
+    assert proxy.closed == []
+    carrier.sock.ended = True
+    proxy.changed(READABLE)
+    assert proxy.closed == [first]
+    channel.send(b"two", FAR)
+    assert len(proxy.asked) == 2
+    assert [one.payload for one in sock.sent] == [HEADER + b"one", HEADER + b"two"]
+
+
+def test_a_connection_lasts_as_long_as_its_association() -> None:
+    proxy = MemoryProxy(Reply(0, SERVER, 4000))
+    channel, _ = opened(proxy)
+    channel.send(b"one", FAR)
+    assert proxy.closed == []
+    channel.close()
+    assert proxy.closed == proxy.asked
+
+
+def test_where_udp_is_to_be_rejected_nothing_is_asked() -> None:
+    bed = Bed(Proxy("192.0.2.1", 1080, udp=False))
+    channel = SocketDatagrams(cast(Any, MemoryUdpSocket(7, bytes(4), "eth0", 5000)), 5000)
+    datagrams = Socks5Datagrams(4, SERVER, channel, bed.outbound)
+    with pytest.raises(OSError) as caught:
+        datagrams.send(b"one", FAR)
+    assert caught.value.errno == errno.EACCES
+    assert not bed.outbound.carries(4, ip.UDP)
+    assert bed.outbound.carries(4, ip.TCP)
+    assert bed.way.dials == []
 
 
 def test_a_bounded_number_waits() -> None:

@@ -41,6 +41,21 @@ def test_it_is_connected_once_the_proxy_says_so(bed: Bed) -> None:
     assert dial.source_port == 0
 
 
+def test_each_message_is_sent_in_one_piece(bed: Bed) -> None:
+    """A segment each, as no connection of ours waits for more to send (TCP_NODELAY)."""
+    with_login = Bed(Proxy("192.0.2.1", 1080, Credentials(b"me", b"word")))
+    _, carrier = bed.dial()
+    _, other = with_login.dial()
+    for each in (carrier, other):
+        each.accept()
+    carrier.say(CHOSEN)
+    other.say(b"\x05\x02")
+    other.say(b"\x01\x00")
+    asked = request(Command.CONNECT, FAR, 443)
+    assert carrier.sock.messages == [b"\x05\x01\x00", asked]
+    assert other.sock.messages == [b"\x05\x02\x00\x02", b"\x01\x02me\x04word", asked]
+
+
 @pytest.mark.parametrize("error", [errno.ECONNREFUSED, errno.EHOSTUNREACH, errno.ENETUNREACH])
 def test_a_proxy_that_cannot_be_reached_is_down_at_once(bed: Bed, error: int) -> None:
     dial, carrier = bed.dial()

@@ -34,6 +34,16 @@ def test_what_is_sent_to_a_near_proxy_is_not_paced(bed: Bed) -> None:
     assert bed.tcp.asked == 1
 
 
+def test_one_handshake_is_enough_to_show_it(bed: Bed) -> None:
+    bed.tcp.shortest = NEAR * 5
+    open_one(bed)
+    bed.tcp.shortest = NEAR / 5
+    second = open_one(bed)
+    bed.tcp.shortest = NEAR * 5
+    third = open_one(bed)
+    assert bed.tcp.unpaced == [second, third]
+
+
 def test_another_way_to_the_proxy_shows_anew(bed: Bed) -> None:
     bed.outbound.refresh({})
     bed.tcp.shortest = NEAR / 2

@@ -9,7 +9,9 @@ from pathlib import Path
 
 import pytest
 
+from router.outbound.socks5.failures import failure_of
 from router.platform.base.tcp import ConnectFailure
+from router.wire.socks5 import ReplyCode
 from tests.unit.engine.tcp.cases import (
     HOME,
     Worlds,
@@ -25,6 +27,21 @@ from tests.unit.wire.packets import INSIDE, IP, TCP, IPv6, decoded
 BOTH = pytest.mark.parametrize("version", [4, 6])
 HOST_UNREACHABLE = {4: (3, 1), 6: (1, 3)}
 PROHIBITED = {4: (3, 13), 6: (1, 1)}
+NO_ROUTE = {4: (3, 0), 6: (1, 0)}
+RESET, SILENCE = "a reset", "silence"
+OF_PROXIES = {
+    ReplyCode.GENERAL_FAILURE: HOST_UNREACHABLE,
+    ReplyCode.NOT_ALLOWED: PROHIBITED,
+    ReplyCode.NETWORK_UNREACHABLE: NO_ROUTE,
+    ReplyCode.HOST_UNREACHABLE: HOST_UNREACHABLE,
+    ReplyCode.REFUSED: RESET,
+    ReplyCode.TTL_EXPIRED: SILENCE,
+    ReplyCode.COMMAND_NOT_SUPPORTED: PROHIBITED,
+    ReplyCode.ADDRESS_TYPE_NOT_SUPPORTED: NO_ROUTE,
+    0x09: HOST_UNREACHABLE,
+    0xFF: HOST_UNREACHABLE,
+}
+"""What an application gets for a reply of a proxy."""
 
 
 @pytest.fixture
@@ -77,6 +94,25 @@ def test_an_icmp_error_is_passed_on_with_its_sender(worlds: Worlds, version: int
     assert answer.src == offender
     assert tuple(bytes(answer.payload)[:2]) == HOST_UNREACHABLE[version]
     assert sock.closed
+
+
+@pytest.mark.parametrize("code", OF_PROXIES)
+@BOTH
+def test_the_code_of_a_proxy_becomes_what_it_means(worlds: Worlds, version: int, code: int) -> None:
+    world, memory = worlds
+    world.send(segment(version))
+    (sock,) = memory.dialled
+    sock.why = failure_of(code)
+    memory.change(sock)
+    expected = OF_PROXIES[code]
+    answers = [decoded(packet) for packet in world.tun.written]
+    if expected == SILENCE:
+        assert answers == []
+    elif expected == RESET:
+        assert [answer[TCP].flags for answer in answers] == ["RA"]
+    else:
+        assert isinstance(expected, dict)
+        assert [tuple(bytes(answer.payload)[:2]) for answer in answers] == [expected[version]]
 
 
 @BOTH
