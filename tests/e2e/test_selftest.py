@@ -95,6 +95,29 @@ def test_no_tun_device(bed: Testbed, tmp_path: Path) -> None:
     assert (run.exit_code, "/dev/net/tun does not exist" in run.log) == (1, True)
 
 
+def test_a_container_without_the_device(bed: Testbed) -> None:
+    """The remedies are options of what starts containers."""
+    marked = "mount -t tmpfs none /run/systemd && echo podman >/run/systemd/container"
+    found = told(bed.router, prefix=within(f"{marked} && {NO_TUN}"))
+    assert (
+        found.checks["container"]["finding"] == "this is a container (podman): the checks are of it"
+    )
+    assert found.checks["tun"]["status"] == "missing"
+    assert "--device /dev/net/tun" in found.checks["tun"]["remedy"]
+
+
+def test_a_resolver_that_the_rules_capture(bed: Testbed, tmp_path: Path) -> None:
+    servers = tmp_path / "resolv.conf"
+    servers.write_text(f"nameserver {V4.far(2)}\n")
+    prefix = within(f"mount --bind {servers} /etc/resolv.conf")
+    alone = told(bed.router, prefix=prefix).checks["resolvers"]
+    assert (alone["status"], alone["finding"]) == ("ok", V4.far(2))
+    file = str(write_rules(tmp_path, CAPTURED))
+    found = told(bed.router, "-c", file, prefix=prefix).checks["resolvers"]
+    assert found["status"] == "warning"
+    assert f"{V4.far(2)} is a DNS server" in found["finding"]
+
+
 def test_settings_that_cannot_be_written(bed: Testbed, tmp_path: Path) -> None:
     """The remedy is applied to the defaults, and then a run is possible."""
     prefix = within(READ_ONLY)

@@ -19,7 +19,7 @@ RATES: Final[Mapping[str, tuple[int, int]]] = {
     "proxy": (24_000, 310_000),
     "reply": (84, 84),
     "drop": (450, 0),
-    "reject": (120, 120),
+    "reject": (120, 0),
     "bypass": (0, 0),
 }
 """Bytes a second, out and in."""
@@ -77,7 +77,7 @@ EXPLANATION: Final = """\
 10.20.0.8
   rule     1, /etc/tunrouter/rules.yaml:12: {cidr: [10.0.0.0/8, "fd00:10::/32"], policy: office}
   policy   office: up
-  action   forward: by wg0 from 10.8.0.2, directly
+  action   forward: by wg0 from 10.8.0.2, direct
   kernel   sends it to the TUN, by our route 10.0.0.0/8"""
 
 

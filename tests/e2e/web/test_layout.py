@@ -105,6 +105,14 @@ def test_a_name_that_is_cut_is_there_as_a_whole(page: Chrome) -> None:
     assert LONG in page.execute_script(titles)
 
 
+def test_every_kind_of_event_is_in_words(page: Chrome) -> None:
+    shown = text(page, "event-list")
+    assert "office is up\nby wg0" in shown
+    assert "lab is down\nthere is no interface tun5; reject applies" in shown
+    assert "reload\nreloaded: 9 rules" in shown
+    assert "conflict\nanother program has removed what is ours" in shown
+
+
 def test_rules_that_were_never_hit(page: Chrome) -> None:
     assert "209, 202 never hit" in text(page, "rule-count")
     page.find_element(By.ID, "never-hit").click()

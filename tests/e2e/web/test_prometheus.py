@@ -8,6 +8,7 @@ import re
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 import pytest
 
@@ -20,8 +21,11 @@ from tests.e2e.web.web_client import PORT, get, is_served, web_rules
 DOCS = Path(__file__).parents[3] / "docs"
 ALERTS = DOCS / "prometheus" / "tunrouter-alerts.yml"
 DASHBOARD = DOCS / "grafana" / "tunrouter.json"
+VARIABLES = {"$instance": f"127.0.0.1:{PORT}", "$__rate_interval": "10s", "$__range": "1m"}
+"""Of the dashboard's expressions, what Grafana puts in."""
+LABEL = re.compile(r"{{(\w+)}}")
 METRIC = re.compile(r"\btunrouter_[a-z_]+")
-RULES = web_rules(f"{V4.far(1)} -> home", f"{V4.far(2)} -> office")
+RULES = web_rules(f"{V4.far(1)} -> home", f"{V4.far(2)} -> office", f"{V4.far(3)} -> drop")
 PROMETHEUS = 9490
 CONFIG = f"""\
 global: {{scrape_interval: 1s, evaluation_interval: 1s}}
@@ -72,6 +76,17 @@ tests:
               description: >-
                 Neither the web process nor the router behind it answers: systemctl status
                 tunrouter.
+  - interval: 1m
+    alert_rule_test:
+      - alertname: TunrouterGone
+        eval_time: 2m
+        exp_alerts:
+          - exp_labels: {{severity: critical, job: tunrouter}}
+            exp_annotations:
+              summary: No router answers
+              description: >-
+                Neither the web process nor the router behind it answers: systemctl status
+                tunrouter.
 """
 
 
@@ -91,6 +106,11 @@ class Prometheus:
         found = self.api(f"query?query={expression}")
         results = found["result"] if found else []
         return float(results[0]["value"][1]) if results else None
+
+    def query(self, expression: str) -> list[dict[str, Any]]:
+        """The labels of the series that an expression finds now."""
+        found = self.api(f"query?query={quote(expression)}")
+        return [each["metric"] for each in found["result"]]
 
     def alerts(self) -> set[tuple[str, str]]:
         """Names and, where there are, policies of those that are pending or firing."""
@@ -125,6 +145,11 @@ def test_it_is_scraped_and_the_alert_rules_are_evaluated(
         ping.answered(bed.client, V4.far(1), count=20)
         counted = 'tunrouter_packets_total{policy="home",direction="in"}'
         wait_until(lambda: prometheus.value(counted) == 20, "the pings in Prometheus")
+        ping.unanswered(bed.client, V4.far(3), count=1)
+        for expression, legend in dashboard():
+            wait_until(lambda: prometheus.query(expression), expression)  # noqa: B023
+            labels = set(LABEL.findall(legend))
+            assert all(labels <= series.keys() for series in prometheus.query(expression))
         bed.close_tunnel()
         try:
             down = ("TunrouterPolicyDown", "office")
@@ -140,8 +165,27 @@ def test_it_is_scraped_and_the_alert_rules_are_evaluated(
     ]
 
 
+def dashboard() -> list[tuple[str, str]]:
+    """The expressions of all panels, with the names of their series."""
+    panels = json.loads(DASHBOARD.read_text(encoding="utf-8"))["panels"]
+    found = [(each["expr"], each["legendFormat"]) for panel in panels for each in panel["targets"]]
+    return [(with_variables(expression), legend) for expression, legend in found]
+
+
+def with_variables(expression: str) -> str:
+    for name, value in VARIABLES.items():
+        expression = expression.replace(name, value)
+    assert "$" not in expression, expression
+    return expression
+
+
 def test_promtool_finds_no_fault(bed: Testbed, tmp_path: Path) -> None:
     bed.router.run("promtool", "check", "rules", str(ALERTS))
+    recorded = [{"record": "panel", "expr": expression} for expression, _ in dashboard()]
+    panels = tmp_path / "panels.yml"
+    groups = [{"name": f"panel-{n}", "rules": [rule]} for n, rule in enumerate(recorded)]
+    panels.write_text(json.dumps({"groups": groups}))
+    bed.router.run("promtool", "check", "rules", str(panels))
     course = tmp_path / "course.yml"
     course.write_text(COURSE)
     bed.router.run("promtool", "test", "rules", str(course))

@@ -14,6 +14,8 @@ from router.config.model import Web
 from router.control.web import child
 from router.control.web.child import LONGEST, WebChild
 from router.control.web.installed import not_installed
+from router.control.web.launch import serve
+from router.control.web.settings import Settings
 from router.platform.base.errors import PlatformError
 from router.platform.program_output import Output
 from tests.unit.control.rounds import Rounds
@@ -125,6 +127,16 @@ def test_one_that_is_refused_is_tried_again(world: World, caplog: pytest.LogCapt
     world.rounds.wait(2)
     assert len(world.processes.started) == 2
     assert "cannot be started: too often" in caplog.text
+
+
+def test_by_hand_it_says_what_is_not_installed(
+    caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("router.control.web.installed.NEEDED", ("no_such_module",))
+    assert serve(Settings(None, "127.0.0.1", 9469)) == 1
+    assert caplog.messages == [
+        "the web page needs no-such-module, which is not installed: pip install 'tunrouter[web]'"
+    ]
 
 
 def test_where_it_is_not_installed_the_router_runs_without(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import replace
+from typing import Final
 
 import pytest
 
@@ -409,6 +410,59 @@ def test_programs_are_never_needed() -> None:
     assert extras.programs(FACTS).remedy is None
     found = extras.programs(on(programs=frozenset({"nft"})))
     assert (found.status, "wireshark" in str(found.remedy)) == (OK, True)
+
+
+# Remedies
+
+
+NO_V6: Final = with_settings(
+    ipv6__conf__default__disable_ipv6=None, ipv6__conf__all__disable_ipv6=None
+)
+V4_ALONE: Final = FACTS._replace(ways=(WAY._replace(sources={4: "192.0.2.2"}),))
+STRICT: Final = on(with_settings(ipv4__conf__eth0__rp_filter="1"), has_read_only_settings=True)
+PATHS: Final = replace(LAPTOP, host_rules=HostRules(path_checks={6: "firewalld checks"}))
+RESOLVING: Final = replace(LAPTOP, dns_servers=((4, 0xC6336435),))
+
+
+@pytest.mark.parametrize(
+    ("facts", "id_", "remedy"),
+    [
+        (on(kernel=(5, 4)), "kernel", "install Linux 5.7 or newer"),
+        (on(is_root=False), "rights", "sudo tunrouter run"),
+        (on(lacking=frozenset({"CAP_NET_RAW"})), "rights", "CapabilityBoundingSet="),
+        (on(tun=TunDevice.ABSENT), "tun", "modprobe tun"),
+        (on(has_read_only_settings=True), "proc-sys", "mount it writable, or start the container"),
+        (STRICT, "rp-filter", "--sysctl net.ipv4.conf.eth0.rp_filter=2"),
+        (FACTS, "forwarding", "sysctl -w net.ipv4.ip_forward=1 net.ipv6.conf.all.forwarding=1"),
+        (NO_V6, "ipv6", "ipv6.disable=1"),
+        (
+            with_settings(ipv6__conf__all__disable_ipv6="1"),
+            "ipv6",
+            "net.ipv6.conf.all.disable_ipv6=0",
+        ),
+        (V4_ALONE, "ipv6", "connect to a network that has it"),
+        (FACTS._replace(ways=()), "ways", "connect to a network"),
+        (FACTS._replace(ways=(WAY._replace(mtu=576),)), "way-home", "ip link set eth0 mtu 1280"),
+        (on(arrivals=None), "firewall", "sudo tunrouter selftest"),
+        (FACTS._replace(network=PATHS), "firewall-path", "IPv6_rpfilter=loose"),
+        (FACTS._replace(network=behind_a_vpn()), "other-routes", "`ip rule` shows it"),  # type: ignore[arg-type]
+        (
+            FACTS._replace(network=replace(LAPTOP, dns_servers=())),
+            "resolvers",
+            "name one there",
+        ),
+        (
+            Facts(MACHINE, RESOLVING, (), situation("198.51.100.0/24 office", of=RESOLVING)),
+            "resolvers",
+            "bypass",
+        ),
+        (on(modules=frozenset()), "extra-web", "pip install 'tunrouter[web]'"),
+        (on(programs=frozenset()), "programs", "nft shows the rules of the packet filter"),
+    ],
+)
+def test_each_remedy_says_what_to_do(facts: Facts, id_: str, remedy: str) -> None:
+    found = [each for each in checks.results(facts) if each.id == id_]
+    assert any(remedy in str(each.remedy) for each in found), found
 
 
 # Results
