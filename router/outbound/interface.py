@@ -141,7 +141,19 @@ class InterfaceOutbound:
         return self._senders.leaving_by(self._names, version)
 
     def obstacle(self, of_interface: ObstacleOf) -> str | None:
-        return next(filter(None, map(of_interface, sorted(self._names))), None)
+        found = next(filter(None, map(of_interface, sorted(self._names))), None)
+        return self._shared_address() if found is None else found
+
+    def _shared_address(self) -> str | None:
+        """Which of its addresses is sent from by another interface, in one clause."""
+        for interface in self._interfaces.values():
+            for address in sources(interface):
+                if address.is_link_local or not self._addresses.has(address.packed):
+                    continue
+                owner = self._addresses.owners[address.packed].name
+                if owner not in self._names:
+                    return f"{address} is the address of {owner} as well"
+        return None
 
     def path(self, version: int, address: str) -> NetworkPath:
         return self._system.facts.path(version, self._interfaces[version], address)

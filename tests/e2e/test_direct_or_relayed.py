@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -13,10 +13,10 @@ import pytest
 
 from tests.e2e import ping, probes, sockets
 from tests.e2e.capture import Capture
-from tests.e2e.direct.ends import end
+from tests.e2e.direct.ends import connection, end, is_direct
 from tests.e2e.test_route_sources import source
-from tests.e2e.testbed import FAMILIES, V4, Family, Testbed
-from tests.e2e.tunrouter import PROGRAM, TUN, Tunrouter, relayed, rules, running
+from tests.e2e.testbed import FAMILIES, V4, V6, Family, Testbed
+from tests.e2e.tunrouter import HEAD, PROGRAM, TUN, Tunrouter, relayed, rules, running
 from tests.e2e.udp import ECHO, exchange, sixteen
 from tests.e2e.wait import wait_until
 
@@ -217,6 +217,37 @@ def test_relayed_as_the_policy_says(bed: Testbed, tmp_path: Path, family: Family
         assert policy(bed, "home")["why_relayed"] == "path: relay"
         assert router.reload(SPLIT).startswith("reloaded")
         wait_for_source(bed, router, family, family.eth0)
+
+
+def test_two_tunnels_with_the_same_address(bed: Testbed, tmp_path: Path) -> None:
+    """As those of one provider: the first one stays direct, its connections included; the second
+    one is relayed, and says why."""
+    head = HEAD.replace("wg0}", "wg0}\n  second: {type: vpn, interface: twin0}")
+    text = rules(
+        *(f"{family.office_net} -> office" for family in FAMILIES),
+        *(f"{family.far(HOME)} -> second" for family in FAMILIES),
+        head=head,
+    )
+    with running(bed.router, tmp_path, text) as router, ExitStack() as stack:
+        router.wait_until_up("office", V4.wg0, V6.wg0)
+        before = [
+            stack.enter_context(connection(bed, family, family.office(OFFICE)))
+            for family in FAMILIES
+        ]
+        bed.router.ip("link add twin0 type veth peer name twin1", "link set twin1 up")
+        stack.callback(bed.router.ip, "link del twin0")
+        bed.router.ip(
+            f"addr add {V4.wg0}/32 dev twin0",
+            f"addr add {V6.wg0}/128 dev twin0 nodad",
+            "link set twin0 up",
+        )
+        router.wait_until_up("second", V4.wg0, V6.wg0)
+        assert policy(bed, "second")["why_relayed"] == f"{V4.wg0} is the address of wg0 as well"
+        assert policy(bed, "office")["path"] == "direct"
+        for family, pair in zip(FAMILIES, before, strict=True):
+            pair.client.sendall(b"goes on")
+            assert pair.server.recv(100) == b"goes on"
+            assert is_direct(bed, family, family.office(OFFICE))
 
 
 def test_explain_names_the_path(bed: Testbed, tmp_path: Path) -> None:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -138,17 +139,20 @@ def test_a_default_route_in_another_table(bed: Testbed, family: Family, tmp_path
             bed.router.run("ip", f"-{family.version}", "route", "flush", "table", "77")
 
 
-def test_ipv6_router_preference(bed: Testbed, tmp_path: Path) -> None:
-    """Of two routers that advertise themselves (RFC 4191); the one by the second uplink is less
-    preferred, and the kernel has heard it first."""
-    for interface in (UPLINK, "eth0"):
+@pytest.mark.parametrize("preferred", ["eth0", UPLINK])
+def test_ipv6_router_preference(bed: Testbed, tmp_path: Path, preferred: str) -> None:
+    """Of two routers that advertise themselves (RFC 4191); the kernel has heard the one that is
+    less preferred first."""
+    links = {"eth0": ("home0", V6.eth0), UPLINK: ("home1", OWN[6])}
+    [other] = links.keys() - {preferred}
+    for interface in links:
         bed.router.sysctl(**{f"ipv6__conf__{interface}__accept_ra": 2})
     with _routes(bed, V6):
-        _advertise(bed, "home1", "low")
-        wait_until(lambda: UPLINK in _defaults(bed), "the first router")
-        _advertise(bed, "home0", "high")
-        wait_until(lambda: "eth0" in _defaults(bed), "the second router")
-        _goes_as_bare(bed, V6, tmp_path, V6.eth0)
+        for interface, preference in ((other, "low"), (preferred, "high")):
+            gateway, _ = links[interface]
+            _advertise(bed, gateway, preference)
+            wait_until(partial(_has_default_by, bed, interface), f"the router by {interface}")
+        _goes_as_bare(bed, V6, tmp_path, links[preferred][1])
 
 
 def _advertise(bed: Testbed, interface: str, preference: str) -> None:
@@ -156,8 +160,8 @@ def _advertise(bed: Testbed, interface: str, preference: str) -> None:
     bed.gw.run(sys.executable, "-m", module, interface, preference)
 
 
-def _defaults(bed: Testbed) -> str:
-    return bed.router.run("ip", "-6", "route", "show", "default").stdout
+def _has_default_by(bed: Testbed, interface: str) -> bool:
+    return interface in bed.router.run("ip", "-6", "route", "show", "default").stdout
 
 
 def test_an_alternative_name(bed: Testbed, family: Family, tmp_path: Path) -> None:

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import re
+import socket
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
+from functools import partial
 
 import pytest
 
 from tests.e2e import ping, sockets
 from tests.e2e.direct.ends import LinkArrivals, is_direct
 from tests.e2e.direct.uploads import upload
+from tests.e2e.tcp_bed import alongside
 from tests.e2e.testbed import V4, V6, Family, Testbed
 from tests.e2e.tunrouter import Tunrouter
 from tests.e2e.udp import ECHO, HOME, OFFICE, RULES, add_bare_routes
@@ -31,6 +34,8 @@ table inet published {
 """
 QUEUE = 2 << 20
 """Bytes that wait for an interface of 1 Mbit/s: 16 seconds."""
+SENDERS = 4
+"""Of which each may have as many datagrams in the TUN as the interface sends in 2 seconds."""
 LATE_MS = 2000
 TIME = re.compile(r"time=([\d.]+) ms")
 
@@ -43,21 +48,26 @@ def slow_vpn(bed: Testbed) -> Iterator[None]:
     bed.router.run("tc", "qdisc", "del", "dev", "wg0", "root")
 
 
+@pytest.mark.parametrize("lengths", [(1200,), (1200, 1201)], ids=["frames", "one-by-one"])
 def test_a_slow_outbound_delays_nothing_of_another(
-    bed: Testbed, direct: Tunrouter, slow_vpn: None, family: Family
+    bed: Testbed, direct: Tunrouter, slow_vpn: None, family: Family, lengths: tuple[int, ...]
 ) -> None:
-    """Flooded with datagrams until its queue is full."""
-    with sockets.datagram(bed.router, family) as flood:
-        flood.connect((family.far(OFFICE), ECHO))
-        flood.setblocking(False)
-        for _ in range(QUEUE // 1000):
-            try:
-                flood.send(bytes(1200))
-            except BlockingIOError:
-                break
-        pinged = ping.answered(bed.router, family.far(HOME), count=5)
-    assert pinged.received == 5
+    """Flooded with datagrams until its queue is full: alike, so that they leave in frames by the
+    packet socket, and of lengths that take turns, so that each leaves by the raw socket."""
+    address = family.far(OFFICE), ECHO
+    with ExitStack() as stack:
+        for _ in range(SENDERS):
+            flood = stack.enter_context(sockets.datagram(bed.router, family))
+            flood.connect(address)
+            stack.enter_context(alongside(partial(_flood, flood, lengths)))
+        pinged = ping.answered(bed.router, family.far(HOME), count=20)
+    assert pinged.received == 20
     assert max(map(float, TIME.findall(pinged.text))) < LATE_MS
+
+
+def _flood(sock: socket.socket, lengths: tuple[int, ...]) -> None:
+    for number in range(QUEUE // SENDERS // 1000):
+        sock.send(bytes(lengths[number % len(lengths)]))
 
 
 def test_the_mtu_of_an_interface_is_lowered(
@@ -118,8 +128,9 @@ def test_no_ping_is_lost_when_ports_are_published(
 
 @contextmanager
 def _pinged_all_the_time(bed: Testbed, family: Family) -> Iterator[None]:
-    """Each ping of those that are sent in the block is answered."""
-    pings = ping.start(bed.router, family.far(HOME + 1), "-i", "0.01")
+    """Each ping of those that are sent in the block is answered; all come from one address, as the
+    system may prefer one that is new."""
+    pings = ping.start(bed.router, family.far(HOME + 1), "-i", "0.01", "-I", family.eth0)
     try:
         wait_until(lambda: "icmp_seq" in pings.stdout, "an answer")
         yield

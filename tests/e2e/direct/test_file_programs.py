@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import random
 import re
+import shutil
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, closing
 from functools import partial
@@ -26,8 +27,8 @@ SSH_PORT, FTP_PORT, TFTP_PORT = 2222, 2121, 69
 DEBIAN_PYTHON = "/usr/bin/python3"
 """That of Debian's packages."""
 SIZE = 300_000
-NO_NAMES = "RES_OPTIONS=timeout:1 attempts:1"
-"""There is no name server (resolv.conf(5))."""
+NO_NAMES = "hosts: files\n"
+"""There is no name server (nsswitch.conf(5))."""
 HOSTS = (HOME, OFFICE, BARE, BARE_OFFICE)
 OPTIONS = ("StrictHostKeyChecking=no", "UserKnownHostsFile=/dev/null", "LogLevel=ERROR")
 
@@ -146,16 +147,29 @@ def copying(copier: str, family: Family, address: str, served: Served) -> Sequen
             return ["curl", "-sS", "--ftp-port", "-", "-O", url]
 
 
+@pytest.fixture(scope="module")
+def no_names(bed: Testbed) -> Iterator[None]:
+    """Nothing waits for one."""
+    directory = bed.router.configuration
+    directory.mkdir(parents=True)
+    (directory / "nsswitch.conf").write_text(NO_NAMES, encoding="utf-8")
+    yield
+    shutil.rmtree(directory)
+
+
 @pytest.mark.parametrize("options", [("-n",), ("-b",), ("-n", "-m", "2")], ids=" ".join)
 @PATHS
 def test_tracepath(
-    bed: Testbed, family: Family, options: tuple[str, ...], through: int, bare: int
+    bed: Testbed,
+    no_names: None,
+    family: Family,
+    options: tuple[str, ...],
+    through: int,
+    bare: int,
 ) -> None:
     """But for the hop that is the router's."""
     ours, kernels = (
-        bed.router.run(
-            "env", NO_NAMES, "tracepath", f"-{family.version}", *options, family.far(host)
-        ).stdout
+        bed.router.run("tracepath", f"-{family.version}", *options, family.far(host)).stdout
         for host in (through, bare)
     )
     hops = without_times(ours)

@@ -240,7 +240,7 @@ class World(MemoryHost):
         assert config is not None
         self.tun, self.udp, self.tcp = MemoryTun(), MemorySystem(), MemoryTcp()
         self.raw, self.timers = MemoryRawSockets(), MemoryTimers()
-        addresses = LocalAddresses(self.tun.name)
+        addresses = self.addresses = LocalAddresses(self.tun.name)
         addresses.refresh(local)
         self.outbounds = MemoryOutbounds(
             config.policies.values(), self.udp, self.tcp, lambda: addresses.owners

@@ -352,3 +352,17 @@ def test_a_policy_that_is_relayed_now(world: World, tmp_path: Path, version: int
     assert len(left(world)) == 4
     assert world.send_together([segment(version, "S", sport=4001)]) == []
     assert len(world.tcp.dialled) == 1
+
+
+@pytest.mark.parametrize("version", [4, 6])
+def test_nothing_leaves_from_an_address_that_has_just_gone(tmp_path: Path, version: int) -> None:
+    """By neither path: no answer would arrive. Nor is it told to its sender, who has it no more."""
+    world = direct_world(tmp_path)
+    assert world.send_together([datagram(version)]) == []
+    world.raw.sent.clear()
+    world.addresses.refresh({})
+    world.forwarder.direct.forget()
+    for packet in (datagram(version), segment(version, "S"), segment(version)):
+        assert world.send_together([packet]) == []
+    assert left(world) == []
+    assert world.drops == {"bad-source": 3}
