@@ -6,7 +6,9 @@ What kqueue refuses is refused: deleting a filter that is not there, a descripto
 
 from __future__ import annotations
 
+import ctypes
 import errno
+import socket
 from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
@@ -19,6 +21,7 @@ from router.platform.linux.only_on_linux import (
     EPOLLOUT,
     EPOLLPRI,
     EPOLLRDHUP,
+    TCP_INFO,
     epoll,
 )
 from tests.unit.darwin.fake_kernel import refuse
@@ -32,6 +35,9 @@ EDGES = {
     EXCEPT: EPOLLPRI,
 }
 ENDED = EPOLLHUP | EPOLLERR
+SHUT_DOWN = {4, 5, 9, 11}
+"""FIN_WAIT1, FIN_WAIT2, LAST_ACK, CLOSING (net/tcp_states.h)."""
+LIBC = ctypes.CDLL(None)
 SOME_ERROR = errno.ECONNRESET
 """epoll says that there is an error, and not which one; nor does the router look at it."""
 
@@ -41,6 +47,16 @@ class Kevent(NamedTuple):
     filter: int
     flags: int
     fflags: int
+
+
+def sends_no_more(descriptor: int) -> bool:
+    """Whether a TCP socket has been shut down for sending by this process, which xnu reports as the
+    end of the write filter (SS_CANTSENDMORE), and epoll not at all."""
+    state, size = ctypes.c_uint8(), ctypes.c_uint32(1)
+    refused = LIBC.getsockopt(
+        descriptor, socket.IPPROTO_TCP, TCP_INFO, ctypes.byref(state), ctypes.byref(size)
+    )
+    return not refused and state.value in SHUT_DOWN
 
 
 class FakeKqueue:
@@ -90,6 +106,7 @@ class FakeKqueue:
             over = EOF if happened & EPOLLRDHUP else ended
             yield Kevent(descriptor, READ, over, error)
         if WRITE in filters and happened & (EDGES[WRITE] | ENDED):
-            yield Kevent(descriptor, WRITE, ended, error)
+            over = ended or (EOF if sends_no_more(descriptor) else 0)
+            yield Kevent(descriptor, WRITE, over, error)
         if EXCEPT in filters and happened & (EDGES[EXCEPT] | ENDED):
             yield Kevent(descriptor, EXCEPT, ended, error if ended else OOB)
