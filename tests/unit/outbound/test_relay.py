@@ -106,6 +106,19 @@ def test_everything_arrives_both_ways_and_ends(bench: Bench) -> None:
     assert bench.inner.fileno() == bench.outer.fileno() == -1
 
 
+def test_a_half_close_that_is_reported_as_broken_is_none(bench: Bench) -> None:
+    """As kqueue reports a socket that was shut down for sending (kern/uipc_socket.c,
+    filt_sowrite_common)."""
+    bench.client.shutdown(socket.SHUT_WR)
+    while not bench.relay._outward.ended:
+        bench.turn()
+    for _ in range(3):
+        bench.relay.outer_changed(WRITABLE | BROKEN)
+    assert bench.ends == []
+    assert bench.pump(bench.server, bench.client, b"an answer") == b"an answer"
+    assert bench.ends == [End.CLOSED]
+
+
 def test_an_idle_relay_holds_no_buffer(bench: Bench) -> None:
     bench.client.send(b"hello")
     bench.turn()

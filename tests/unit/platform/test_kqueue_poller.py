@@ -94,6 +94,21 @@ def test_the_end_of_one_direction_is_only_readable(poller: Poller, pair: Pair) -
     assert events(poller, ours) & (READABLE | BROKEN) == READABLE
 
 
+def test_the_own_end_is_broken_for_writing_alone(pair: Pair) -> None:
+    """Of kqueue: SS_CANTSENDMORE (kern/uipc_socket.c, filt_sowrite_common)."""
+    ours, theirs = pair
+    poller = by_kqueue()
+    poller.add_changes(ours.fileno())
+    assert events(poller, ours) == WRITABLE
+    ours.shutdown(socket.SHUT_WR)
+    poller.repeat_changes(ours.fileno())
+    assert events(poller, ours) == WRITABLE | BROKEN
+    theirs.send(b"still")
+    assert events(poller, ours) & READABLE
+    assert ours.recv(10) == b"still"
+    poller.close()
+
+
 def test_a_reset_is_broken(poller: Poller, pair: Pair) -> None:
     ours, theirs = pair
     poller.add_changes(ours.fileno())
