@@ -38,7 +38,7 @@ AS_ROOT := scripts/as-root
 ROOTLESS_BENCHES := $(basename $(notdir $(wildcard bench/load_rules.py bench/lookup.py bench/watch.py)))
 
 .PHONY: help run check e2e macos test test-lowest test-newest fuzz faults soak bench lock packages \
-    screenshots dist deb man docs release-check clean
+    screenshots dist deb man docs links release-check clean
 
 help:
 	@echo 'make run     make the virtual environment, install, and start the router on $(RULES)'
@@ -58,6 +58,7 @@ help:
 	@echo '             take the pictures of the web page and of top in docs/images; installs Chromium'
 	@echo 'make dist    build the sdist, and the wheel from it, in dist/; fetches nothing'
 	@echo 'make docs    build the documentation in build/site, and check its links'
+	@echo 'make links   fetch every page of other hosts that the documentation leads to'
 	@echo 'make deb     build the Debian package in dist/, with the libraries that are installed here'
 	@echo 'make man     write the manual pages to build/man'
 	@echo 'make release-check'
@@ -148,10 +149,15 @@ docs: $(VENV)/test.stamp
 	$(PYTHON) -m scripts.rules
 	NO_MKDOCS_2_WARNING=1 $(PYTHON) -m mkdocs build --quiet --strict
 
+links: $(VENV)/run.stamp
+	$(PYTHON) -m scripts.links
+
 deb: $(VENV)/run.stamp
 	@$(PYTHON) -m scripts.deb dist
 
+# What tests/release needs beside the packages of the tests, none of which starts a service.
 release-check: $(VENV)/test.stamp packages
+	scripts/install-debian-packages debootstrap podman runc
 	$(PYTHON) -m scripts.release
 	@$(MAKE) --no-print-directory docs test test-lowest test-newest dist deb
 	git diff --exit-code --stat

@@ -19,6 +19,7 @@ from tests.e2e.testbed import V4, V6, Family, Testbed
 from tests.e2e.wait import wait_until
 from tests.e2e.wireguard import WireGuard
 
+OUTSIDE = "203.0.113.0/24"
 SECOND = "wg1"
 SECOND_PORT = 51821
 SECOND_OWN = {4: "10.9.0.2", 6: "fd09::2"}
@@ -54,9 +55,13 @@ def within_tunnel(bed: Testbed) -> Within:
 
 
 @contextmanager
-def _far_end(bed: Testbed, public_key: str) -> Iterator[WireGuard]:
-    """The listening side of the second tunnel, for one peer."""
+def far_end_of_second(
+    bed: Testbed, public_key: str, private_key: str | None = None
+) -> Iterator[WireGuard]:
+    """The listening side of the second tunnel, for one peer. private_key: its own, else any."""
     far_end = WireGuard(bed.vpn, SECOND, ("10.9.0.1/24", "fd09::1/64 nodad"))
+    if private_key is not None:
+        far_end.private_key = private_key
     try:
         far_end.open()
         far_end.listen(SECOND_PORT)
@@ -72,7 +77,7 @@ def _far_end(bed: Testbed, public_key: str) -> Iterator[WireGuard]:
 def second_tunnel(bed: Testbed) -> Iterator[WireGuard]:
     """wg1 beside wg0, as bare as that: no routes but those to its own networks."""
     near = WireGuard(bed.router, SECOND, ("10.9.0.2/24", "fd09::2/64 nodad"))
-    with _far_end(bed, near.public_key) as far_end:
+    with far_end_of_second(bed, near.public_key) as far_end:
         try:
             near.open()
             near.add_peer(
@@ -114,14 +119,15 @@ class FullTunnel:
 
 
 @contextmanager
-def _endpoint_by_eth0(bed: Testbed) -> Iterator[None]:
+def endpoint_by_eth0(bed: Testbed) -> Iterator[None]:
     """Keeps wg0's own packets out of the full tunnel, as a VPN client does.
 
     Otherwise they pass through wg1, each end of wg0 adopts the other's address within wg1 as its
     endpoint (roaming), and wg0 does not recover when wg1 is down. Whether that happens depends on
-    the source address that a version of wireguard-go answers from.
+    the source address that a version of wireguard-go answers from. By the network, as OpenVPN has
+    a route to the address itself.
     """
-    route = f"{V4.vpn_outside} via {V4.gateway}"
+    route = f"{OUTSIDE} via {V4.gateway}"
     bed.router.ip(f"route add {route}")
     try:
         yield
@@ -130,31 +136,40 @@ def _endpoint_by_eth0(bed: Testbed) -> Iterator[None]:
 
 
 @contextmanager
+def with_sockets(namespace: Namespace) -> Iterator[Within]:
+    """A place for commands such as wg-quick, whose tunnels have their control sockets there."""
+    holder = namespace.start("sh", "-c", HOLD_SOCKETS)
+    try:
+        holder.wait_for_output("mounted")
+        yield Within(namespace, holder)
+    finally:
+        holder.close()
+
+
+@contextmanager
 def full_tunnel(bed: Testbed, directory: Path) -> Iterator[FullTunnel]:
     """A full tunnel, not up yet; afterwards it is down."""
     near = WireGuard(bed.router, SECOND, ())
-    holder = bed.router.start("sh", "-c", HOLD_SOCKETS)
-    try:
-        holder.wait_for_output("mounted")
-        within = Within(bed.router, holder)
-        # wg-quick sets it and leaves it so.
-        bed.router.sysctl(ipv4__conf__all__src_valid_mark=1)
-        with _endpoint_by_eth0(bed), _far_end(bed, near.public_key) as far_end:
-            config = directory / f"{SECOND}.conf"
-            config.touch(mode=0o600)
-            config.write_text(
-                f"[Interface]\nPrivateKey = {near.private_key}\nMTU = 1420\n"
-                "Address = 10.9.0.2/24, fd09::2/64\n"
-                f"[Peer]\nPublicKey = {far_end.public_key}\nAllowedIPs = {', '.join(EVERYTHING)}\n"
-                f"Endpoint = {V4.vpn_outside}:{SECOND_PORT}\n",
-                encoding="utf-8",
-            )
-            tunnel = FullTunnel(within, config)
-            yield tunnel
-            if within.has_interface(SECOND):
-                tunnel.down()
-    finally:
-        holder.close()
+    # wg-quick sets it and leaves it so.
+    bed.router.sysctl(ipv4__conf__all__src_valid_mark=1)
+    with (
+        with_sockets(bed.router) as within,
+        endpoint_by_eth0(bed),
+        far_end_of_second(bed, near.public_key) as far_end,
+    ):
+        config = directory / f"{SECOND}.conf"
+        config.touch(mode=0o600)
+        config.write_text(
+            f"[Interface]\nPrivateKey = {near.private_key}\nMTU = 1420\n"
+            "Address = 10.9.0.2/24, fd09::2/64\n"
+            f"[Peer]\nPublicKey = {far_end.public_key}\nAllowedIPs = {', '.join(EVERYTHING)}\n"
+            f"Endpoint = {V4.vpn_outside}:{SECOND_PORT}\n",
+            encoding="utf-8",
+        )
+        tunnel = FullTunnel(within, config)
+        yield tunnel
+        if within.has_interface(SECOND):
+            tunnel.down()
 
 
 class OpenVpn:

@@ -1,7 +1,5 @@
 """A copy of a machine's files, to install packages in: an overlay, in a mount namespace.
 
-The machine is this one, or one whose root directory TUNROUTER_DEBIAN_ROOT names (debootstrap).
-
 Always true: nothing that is written in the copy reaches the machine, and the copy is gone with the
 process that holds it.
 """
@@ -18,17 +16,16 @@ from typing import Final
 from tests.e2e.netns import Namespace
 from tests.e2e.processes import Process
 
-LOWER: Final = Path(os.environ.get("TUNROUTER_DEBIAN_ROOT", "/"))
 TIMEOUT_S: Final = 300.0
 READY: Final = "mounted"
-MOUNT: Final = f"""\
+MOUNT: Final = """\
 set -e
 mount -t tmpfs none "$1"
 cd "$1"
 mkdir written work root
-mount -t overlay -o lowerdir={LOWER},upperdir=written,workdir=work none root
+mount -t overlay -o lowerdir="$2",upperdir=written,workdir=work none root
 for each in dev proc sys tmp; do mount --rbind /$each root/$each; done
-echo {READY}
+echo mounted
 exec chroot root sleep infinity
 """
 
@@ -36,9 +33,12 @@ exec chroot root sleep infinity
 class Machine:
     """One copy, while it is held."""
 
-    def __init__(self, namespace: Namespace, holder: Process, directory: Path) -> None:
+    def __init__(
+        self, namespace: Namespace, holder: Process, directory: Path, original: Path
+    ) -> None:
         self._namespace = namespace
         self._directory = directory
+        self._original = original
         self._mounts = ("nsenter", f"--target={holder.pid}", "--mount")
         self.prefix = (
             *(*self._mounts, "--root", "--wdns=/"),
@@ -53,7 +53,7 @@ class Machine:
 
     def added(self) -> set[str]:
         """The paths that it has and the machine has not."""
-        return {path for path in self._written() if not os.path.lexists(f"{LOWER}{path}")}
+        return {path for path in self._written() if not os.path.lexists(f"{self._original}{path}")}
 
     def removed(self) -> set[str]:
         """The paths that the machine has and it has not: overlayfs keeps them as devices."""
@@ -66,14 +66,16 @@ class Machine:
 
 
 @contextmanager
-def copied(namespace: Namespace, directory: Path) -> Iterator[Machine]:
-    """A copy in the network of a namespace; `directory` is empty."""
+def copied(namespace: Namespace, directory: Path, original: Path) -> Iterator[Machine]:
+    """A copy of the machine with the root directory `original`, in the network of a namespace;
+    `directory` is empty."""
     holder = namespace.start(
-        *("unshare", "--mount", "--propagation=private", "sh", "-c", MOUNT, "sh", str(directory))
+        *("unshare", "--mount", "--propagation=private"),
+        *("sh", "-c", MOUNT, "sh", str(directory), str(original)),
     )
     try:
         holder.wait_for_output(READY)
-        yield Machine(namespace, holder, directory)
+        yield Machine(namespace, holder, directory, original)
     finally:
         holder.close()
 

@@ -1,5 +1,5 @@
-"""The Debian package on a copy of this machine: installed, run, upgraded under a router that runs,
-removed, purged. Nothing is fetched."""
+"""The Debian package on copies of this machine and of machines of Debian 12 and 13: installed, run,
+upgraded under a router that runs, removed, purged."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ from router import __version__
 from tests.e2e import ping
 from tests.e2e.testbed import V4, V6, Testbed
 from tests.e2e.tunrouter import rules, running
+from tests.release.debian import RELEASES, machine_root
 from tests.release.machine import Machine, built, copied
 
 OLDER = f"{__version__}~0"
@@ -32,11 +33,12 @@ def packages(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
     }
 
 
-@pytest.fixture
-def machine(bed: Testbed, tmp_path: Path) -> Iterator[Machine]:
+@pytest.fixture(params=["this machine", *RELEASES])
+def machine(bed: Testbed, tmp_path: Path, request: pytest.FixtureRequest) -> Iterator[Machine]:
     directory = tmp_path / "machine"
     directory.mkdir()
-    with copied(bed.router, directory) as found:
+    original = machine_root(request.param) if request.param in RELEASES else Path("/")
+    with copied(bed.router, directory, original) as found:
         yield found
 
 

@@ -16,6 +16,7 @@ from itertools import islice
 from typing import Final, NamedTuple, Protocol
 
 from router.policy.host_rules.model import (
+    RTN_LOCAL,
     Choose,
     Compare,
     DirectOutput,
@@ -25,7 +26,6 @@ from router.policy.host_rules.model import (
     Jump,
     Load,
     Mask,
-    NoneLeaving,
     Rule,
     Table,
 )
@@ -39,7 +39,6 @@ SOURCE_OFFSET: Final = {4: 12, 6: 8}
 DESTINATION_OFFSET: Final = {4: 16, 6: 24}
 LOOPBACK: Final = {4: b"\x7f", 6: bytes(15) + b"\x01"}
 """How no destination begins that packets can leave for."""
-RTN_LOCAL: Final = (2).to_bytes(4, sys.byteorder)
 
 
 class Known(Protocol):
@@ -209,8 +208,6 @@ def follow(rule: Rule, packet: Known) -> Passage:
             case Compare():
                 if step.register == current and not _may_go_on(content, step):
                     break
-            case NoneLeaving():
-                break
             case Jump():
                 passage.chains.append(step.chain)
             case Choose():

@@ -8,6 +8,7 @@ Always true: leaving a condition out never hides an obstacle.
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import Enum
@@ -31,6 +32,10 @@ class Effect(Enum):
     COUNTS = "counts what leaves"
     MATCHES_OWNER = "looks at the owner of what leaves"
     CHECKS_PATH = "drops what arrives by another interface than the route to its sender"
+
+
+RTN_LOCAL: Final = (2).to_bytes(4, sys.byteorder)
+"""As Field.DESTINATION_TYPE has it: an address of the machine itself."""
 
 
 class Field(Enum):
@@ -75,10 +80,6 @@ class Compare(NamedTuple):
     equal: bool = True
 
 
-class NoneLeaving(NamedTuple):
-    """Go on only with packets that don't leave the machine."""
-
-
 class Jump(NamedTuple):
     """Go on in another chain, with or without return."""
 
@@ -99,7 +100,7 @@ class Choose(NamedTuple):
     branches: Sequence[Branch]
 
 
-Step = Effect | Load | Mask | Compare | NoneLeaving | Jump | Choose
+Step = Effect | Load | Mask | Compare | Jump | Choose
 Rule = Sequence[Step]
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import Final
 
 from router.policy.machine.facts import LINUX, Facts, TunDevice
@@ -12,6 +12,7 @@ OLDEST_KERNEL: Final = (5, 7)
 NEEDED: Final = ("CAP_NET_ADMIN", "CAP_NET_RAW", "CAP_SETUID", "CAP_SETGID")
 COUNTING: Final = "CAP_BPF"
 """Or CAP_SYS_ADMIN before Linux 5.8, which the reader takes for it."""
+TUN_DEVICE: Final = "/dev/net/tun"
 STRICT, LOOSE = "1", "2"
 ALL_RP_FILTER: Final = "net/ipv4/conf/all/rp_filter"
 FOR_NEW: Final = {
@@ -26,9 +27,6 @@ DEVICE_REMEDIES: Final = {
     TunDevice.REFUSED: "allow root to open it: `ls -l /dev/net/tun`, and the security modules",
     TunDevice.FAILED: "load the kernel module (modprobe tun), or restart after a kernel update",
 }
-CONTAINER_OPTIONS: Final = (
-    "start the container with --cap-add NET_ADMIN --cap-add NET_RAW --device /dev/net/tun"
-)
 
 
 def kernel(facts: Facts) -> Result:
@@ -60,7 +58,7 @@ def rights(facts: Facts) -> Result:
             "rights",
             Status.MISSING,
             f"root has no {', '.join(lacking)} here",
-            CONTAINER_OPTIONS
+            _start_with(name for name in (*NEEDED, COUNTING) if name in machine.lacking)
             if machine.container
             else "allow it: CapabilityBoundingSet= of the service, or what has started this shell",
         )
@@ -76,25 +74,36 @@ def rights(facts: Facts) -> Result:
             "rights",
             Status.WARNING,
             f"no {COUNTING}: `status` shows no answers to packets that leave directly",
-            f"allow {COUNTING} as well, where these numbers are wanted",
+            _start_with([COUNTING])
+            if machine.container
+            else f"allow {COUNTING} as well, where these numbers are wanted",
         )
     return Result("rights", Status.OK, "root, with all capabilities that `run` needs")
+
+
+def _start_with(capabilities: Iterable[str]) -> str:
+    """The options of container engines."""
+    options = (f"--cap-add {name.removeprefix('CAP_')}" for name in capabilities)
+    return f"start the container with {' '.join(options)}"
 
 
 def tun(facts: Facts) -> Result:
     device = facts.machine.tun
     if device is TunDevice.USABLE:
-        return Result("tun", Status.OK, f"/dev/net/tun: {device.value}")
+        return Result("tun", Status.OK, f"{TUN_DEVICE}: {device.value}")
     status = Status.MISSING
     if device is TunDevice.REFUSED and not facts.machine.is_root:
         return Result(
             "tun",
             Status.WARNING,
-            f"/dev/net/tun: {device.value} by this user",
+            f"{TUN_DEVICE}: {device.value} by this user",
             "sudo tunrouter selftest shows whether root may",
         )
-    remedy = CONTAINER_OPTIONS if facts.machine.container else DEVICE_REMEDIES[device]
-    return Result("tun", status, f"/dev/net/tun: {device.value}", remedy)
+    inside = facts.machine.container
+    remedy = (
+        f"start the container with --device {TUN_DEVICE}" if inside else DEVICE_REMEDIES[device]
+    )
+    return Result("tun", status, f"{TUN_DEVICE}: {device.value}", remedy)
 
 
 def container(facts: Facts) -> Result:

@@ -5,9 +5,11 @@ a command, and the lines up to the next prompt are what it prints:
 
     $ ping -c1 198.51.100.1            by the machine that runs the router
     lan$ ping -c1 198.51.100.1         by a host of its LAN
+    far$ ping -c1 192.0.2.2            by a host of the network that both of its outbounds lead to
+    $ tunrouter trace icmp &           goes on: its lines come while the following commands run
 
-Always true: the order of the page is kept. Numbers of a measurement (`0.471 ms`) stand for any
-others, … for any text, and a command may print more lines than the page shows.
+Always true: the order of the page is kept. Numbers of a measurement (`0.471 ms`) and times of day
+stand for any others, … for any text, and a command may print more lines than the page shows.
 
 Must not know: where and how the commands are run.
 """
@@ -21,10 +23,12 @@ from pathlib import Path
 from typing import Final
 
 FENCE: Final = re.compile(r"^```(?P<language>\w*)(?: title=\"(?P<title>[^\"]+)\")?\s*$")
-PROMPT: Final = re.compile(r"^(?P<host>lan)?\$ (?P<line>.*)$")
-MEASURED: Final = re.compile(r"\d+(?:\.\d+)?(?= ?m?s\b)")
-NUMBER: Final = r"[\d.]+"
+PROMPT: Final = re.compile(r"^(?P<host>lan|far)?\$ (?P<line>.*)$")
+GOES_ON: Final = " &"
+MEASURED: Final = re.compile(r"\d\d:\d\d:\d\d\.\d+|\d+(?:\.\d+)?(?= ?m?s\b)")
+NUMBER: Final = r"[\d.:]+"
 ANY_TEXT: Final = "…"
+ROUTER: Final = "router"
 
 
 @dataclass(frozen=True)
@@ -40,7 +44,8 @@ class Command:
     """What the reader types, where, and the lines that are shown below it."""
 
     line: str
-    by_lan: bool
+    host: str = ROUTER
+    goes_on: bool = False
     printed: list[str] = field(default_factory=list)
 
 
@@ -90,7 +95,9 @@ def _commands(lines: list[str]) -> Iterator[Command]:
             continue
         if found is not None:
             yield found
-        found = Command(prompt["line"].partition("   #")[0].rstrip(), prompt["host"] is not None)
+        typed = prompt["line"].partition("   #")[0].rstrip()
+        goes_on = typed.endswith(GOES_ON)
+        found = Command(typed.removesuffix(GOES_ON), prompt["host"] or ROUTER, goes_on)
     if found is not None:
         yield found
 

@@ -17,7 +17,7 @@ from tests.unit.config.foreign.imports import of_text
 
 DOCS = Path(router.__file__).parents[1] / "docs"
 PAGES = sorted([*DOCS.glob("from/*.md"), DOCS / "init.md"])
-BLOCK = re.compile(r"^```([\w-]+)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
+BLOCK = re.compile(r"^```([\w-]+)(?: title=[^\n]*)?\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 KINDS = ("clash", "surge", "sing-box")
 MACHINE = network(
     [

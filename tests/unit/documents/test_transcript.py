@@ -25,6 +25,8 @@ $ ping -c1 192.0.2.1   # by the router
 
 1 packets transmitted, …
 lan$ true
+$ tunrouter trace &
+12:00:01.273541 out
 ```
 
 ```sh
@@ -47,15 +49,16 @@ def test_files_and_commands_in_their_order(tmp_path: Path) -> None:
         File("rules.yaml", "version: 1\n"),
         Command(
             "ping -c1 192.0.2.1",
-            by_lan=False,
             printed=[PRINTED[0], "1 packets transmitted, …"],
         ),
-        Command("true", by_lan=True),
+        Command("true", "lan"),
+        Command("tunrouter trace", goes_on=True, printed=["12:00:01.273541 out"]),
     ]
 
 
 def test_what_is_printed_is_shown() -> None:
     assert is_shown(PRINTED, OUTPUT) is None
+    assert is_shown(["12:00:01.273541 out"], "23:59:59.000001 out\n") is None
 
 
 @pytest.mark.parametrize(

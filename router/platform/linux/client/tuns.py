@@ -46,5 +46,8 @@ class LinuxTuns:
         if not descriptors:
             raise PlatformError("no descriptor is left for the TUN device: raise `ulimit -n`")
         if len(descriptors) == 1:
-            log.info("%s has one queue for all: the kernel takes no second one", tun["name"])
+            log.info(
+                "%s has one queue for all: the kernel takes no second one, or no program for it",
+                tun["name"],
+            )
         return LinuxTun(*descriptors, mtu=mtu, **tun)

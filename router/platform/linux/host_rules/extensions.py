@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from struct import Struct
 from typing import Final
 
-from router.policy.host_rules.model import Effect, NoneLeaving, Step
+from router.policy.host_rules.model import RTN_LOCAL, Compare, Effect, Field, Load, Step
 
 PURE_MATCHES: Final = frozenset(
     {
@@ -74,12 +74,14 @@ RPFILTER_LOOSE: Final = 1
 """linux/netfilter/xt_rpfilter.h: a flag in the first byte."""
 ADDRTYPE_LOCAL: Final = 1 << 2
 ADDRTYPE_INVERT_DEST: Final = 0x2
+NO_REGISTER: Final = -2
+"""Of what a match of iptables reads by itself."""
 
 
 def match_steps(name: str, revision: int, info: bytes) -> Iterator[Step]:
     """Of a match with its data; one that can't be decided has none."""
     if name == "addrtype" and _is_for_local_destinations(revision, info):
-        yield NoneLeaving()
+        yield from (Load(NO_REGISTER, Field.DESTINATION_TYPE), Compare(NO_REGISTER, RTN_LOCAL))
     elif name == "rpfilter" and info and not info[0] & RPFILTER_LOOSE:
         yield Effect.CHECKS_PATH
     elif name in OWNER_MATCHES:

@@ -13,7 +13,7 @@ from router.platform.linux.host_rules import constants as nf
 from router.platform.linux.host_rules.expressions import Scope, StepReader
 from router.platform.linux.host_rules.iptables import LAYOUTS, parse_table
 from router.platform.linux.netlink.messages import each_attribute
-from router.policy.host_rules.judgement import obstacle
+from router.policy.host_rules.judgement import judge, obstacle
 from router.policy.host_rules.model import DirectOutput, Effect, Table
 from tests.unit.platform.host_rules.recorded import IP_TABLES, NFT_COMPAT
 
@@ -81,3 +81,12 @@ def test_the_chains_of_ip_tables(program: str) -> None:
         "POSTROUTING": 1,
         "DOCKER": 1,
     }
+
+
+@pytest.mark.parametrize("program", ["iptables", "ip6tables"])
+def test_published_ports_of_docker_are_translated_requests(program: str) -> None:
+    """Its PREROUTING has the rule that OUTPUT has: `-m addrtype --dst-type LOCAL -j DOCKER`."""
+    nat = recorded(program, "nat")
+    prerouting = Table(nat.words, nat.versions, nat.chains, [], ["OUTPUT"])
+    assert judge([prerouting], [ETH0]).translates_requests
+    assert not judge([nat], [ETH0]).translates_requests

@@ -20,7 +20,6 @@ from router.policy.host_rules.model import (
     Jump,
     Load,
     Mask,
-    NoneLeaving,
     Rule,
     Step,
     Table,
@@ -49,6 +48,9 @@ def table(
 
 def native(value: int) -> bytes:
     return value.to_bytes(4, sys.byteorder)
+
+
+TO_THIS_MACHINE: list[Step] = [Load(8, Field.DESTINATION_TYPE), Compare(8, native(2))]
 
 
 def padded(name: str) -> bytes:
@@ -100,10 +102,7 @@ def test_each_effect_is_an_obstacle_in_words(effect: Effect) -> None:
             [*IPV6, Load(8, Field.NETWORK_HEADER, 24, 16), Compare(8, bytes(15) + b"\x01")],
             id="the loopback destination",
         ),
-        pytest.param(
-            [Load(8, Field.DESTINATION_TYPE), Compare(8, native(2))], id="local destinations"
-        ),
-        pytest.param([NoneLeaving()], id="what does not leave"),
+        pytest.param(TO_THIS_MACHINE, id="local destinations"),
     ],
 )
 def test_a_rule_that_no_packet_can_match_is_none(conditions: Sequence[Step]) -> None:
@@ -141,7 +140,7 @@ def test_a_rule_that_a_packet_may_match_is_one(conditions: Sequence[Step]) -> No
 
 
 def test_what_comes_before_a_condition_counts() -> None:
-    assert obstacle([table([Effect.COUNTS, NoneLeaving(), Effect.TRANSLATES])], ETH0) == COUNTS
+    assert obstacle([table([Effect.COUNTS, *TO_THIS_MACHINE, Effect.TRANSLATES])], ETH0) == COUNTS
 
 
 def test_only_chains_that_can_be_reached_count() -> None:
@@ -229,3 +228,13 @@ def test_an_owner_is_looked_at_by_the_output_alone(rules: Sequence[Rule], report
 def test_an_owner_behind_a_jump() -> None:
     rules = table([*BY_ETH0, Jump("x")], chains={"x": [ITS_OWNER]})
     assert next(owner_checks([rules], ETH0)) == OWNER.replace("chain out", "chain x")
+
+
+# What arrives
+
+
+def test_requests_to_this_machine_may_be_translated() -> None:
+    """As published ports of Docker are; what leaves is not."""
+    rules = {"pre": [[*TO_THIS_MACHINE, Jump("docker")]], "docker": [[Effect.TRANSLATES]]}
+    table = Table("nftables table ip nat", (4,), rules, [], ["pre"])
+    assert judge([table], [ETH0]) == HostRules(translates_requests=True)

@@ -97,8 +97,17 @@ def test_rights() -> None:
     assert (bare.status, "CAP_NET_ADMIN" in bare.finding) == (MISSING, True)
     counting = system.rights(on(lacking=frozenset({"CAP_BPF"})))
     assert (counting.status, "CAP_BPF" in counting.finding) == (WARNING, True)
-    inside = system.rights(on(lacking=frozenset({"CAP_NET_RAW"}), container="docker"))
-    assert "--cap-add NET_RAW" in str(inside.remedy)
+
+
+def test_rights_of_a_container() -> None:
+    """The remedy has every option that is missing, and no other."""
+    lacking = frozenset({"CAP_NET_RAW", "CAP_SETUID", "CAP_BPF"})
+    inside = system.rights(on(lacking=lacking, container="docker"))
+    assert inside.remedy == (
+        "start the container with --cap-add NET_RAW --cap-add SETUID --cap-add BPF"
+    )
+    counting = system.rights(on(lacking=frozenset({"CAP_BPF"}), container="docker"))
+    assert (counting.status, "--cap-add BPF" in str(counting.remedy)) == (WARNING, True)
 
 
 def test_what_a_user_lacks_in_spite_of_sudo_is_missing() -> None:
