@@ -21,7 +21,7 @@ ROOT = Path(__file__).parents[2]
 PAGE = (ROOT / "docs/packages.md").read_text(encoding="utf-8")
 BLOCK = PAGE.partition("```sh\n")[2].partition("```")[0]
 LINES = [line.strip() for line in BLOCK.splitlines()]
-INSTALLERS = ("pipx", "uv")
+INSTALLERS = ("pipx", "uv", "pre-commit")
 OF_A_USER = ".local/bin/tunrouter"
 PROGRAMS = {"pipx": OF_A_USER, "uv": OF_A_USER, "python3": "tunrouter/bin/tunrouter"}
 EXTRAS = ("extra-trace", "extra-top", "extra-web")
@@ -38,7 +38,7 @@ def checkout(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def installers(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The directory of pipx and uv."""
+    """The directory of pipx, uv and pre-commit."""
     environment = tmp_path_factory.mktemp("installers")
     _run((sys.executable, "-m", "venv", str(environment)))
     _run((str(environment / "bin/pip"), "install", "--quiet", *INSTALLERS))
@@ -61,8 +61,10 @@ def test_an_installation(
     assert {status[each] for each in EXTRAS} == {"ok"}
 
 
-def test_make_run(bed: Testbed, checkout: Path, tmp_path: Path) -> None:
+def test_make_run(bed: Testbed, tmp_path: Path) -> None:
     """On a clone with nothing installed; what is fetched is fetched outside the test bed."""
+    checkout = tmp_path / "tunrouter"
+    _run(("git", "clone", "--quiet", str(ROOT), str(checkout)))
     _run(("make", ".venv/run.stamp"), checkout)
     file = write_rules(tmp_path, rules(f"{V4.far(1)} -> home"))
     program = ("make", "--directory", str(checkout), "run", f"RULES={file}")
@@ -72,6 +74,16 @@ def test_make_run(bed: Testbed, checkout: Path, tmp_path: Path) -> None:
         ping.answered(bed.router, V4.far(1), count=1)
     finally:
         process.close()
+
+
+def test_the_hooks_of_contributing(checkout: Path, installers: Path) -> None:
+    """`pre-commit install`, with the tools of this environment, as `make check` makes it."""
+    (checkout / ".venv").symlink_to(Path(sys.executable).parents[1])
+    home = {"PATH": f"{installers}:{os.environ['PATH']}"}
+    _run(("pre-commit", "install"), checkout, home)
+    assert (checkout / ".git/hooks/pre-commit").exists()
+    shown = _run(("pre-commit", "run", "--all-files"), checkout, home)
+    assert "Failed" not in shown
 
 
 def _run(

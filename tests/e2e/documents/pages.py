@@ -21,6 +21,8 @@ SetUp = Callable[[Testbed, Path], AbstractContextManager[Namespace | None]]
 """Gives the place of the router's commands, where that is not the router's namespace as it is. The
 programs in `bin` of the directory come before all others."""
 
+Docker = Callable[[Testbed, Path], AbstractContextManager[None]]
+
 
 def nothing(_bed: Testbed, _directory: Path) -> AbstractContextManager[None]:
     return nullcontext()
@@ -65,14 +67,16 @@ def a_published_list(_bed: Testbed, directory: Path) -> AbstractContextManager[N
 
 
 @contextmanager
-def other_programs(bed: Testbed, directory: Path) -> Iterator[Namespace]:
+def other_programs(
+    bed: Testbed, directory: Path, docker: Docker = docker_stand_in
+) -> Iterator[Namespace]:
     """The far ends of a tunnel of wg-quick and of one of OpenVPN; Docker, its container and a host
     that it asks."""
     _greeting(directory)
     with (
         wg_quick_peer(bed, directory) as place,
         openvpn_server(bed, directory),
-        docker_stand_in(bed, directory),
+        docker(bed, directory),
         started(bed.far, 8000, *_serving(directory, 8000)),
     ):
         yield place

@@ -11,7 +11,7 @@ from typing import Final
 
 import pytest
 
-from tests.e2e.documents.pages import PAGES
+from tests.e2e.documents.pages import PAGES, SetUp
 from tests.e2e.documents.transcript import ROUTER, Command, File, is_shown, steps
 from tests.e2e.netns import Namespace
 from tests.e2e.processes import Process
@@ -34,8 +34,13 @@ def test_every_recipe_is_run() -> None:
 
 @pytest.mark.parametrize("page", PAGES)
 def test_a_page(bed: Testbed, tmp_path: Path, page: str) -> None:
-    (tmp_path / "bin").mkdir()
-    with PAGES[page](bed, tmp_path) as place, Reader(bed, tmp_path, place) as reader:
+    read(bed, tmp_path, page, PAGES[page])
+
+
+def read(bed: Testbed, directory: Path, page: str, set_up: SetUp) -> None:
+    """Do what a page says, in an empty directory."""
+    (directory / "bin").mkdir()
+    with set_up(bed, directory) as place, Reader(bed, directory, place) as reader:
         for step in steps(DOCS / page):
             if isinstance(step, File):
                 reader.write(step)

@@ -18,7 +18,7 @@ ROOT = DOCS.parent
 SHELL = re.compile(r"^ *```(?:sh|bash|shell)$\n(.*?)^ *```$", re.MULTILINE | re.DOTALL)
 RUN_BY = {
     "README.md": ["tests/release/test_installers.py", ".ci/run"],
-    "CONTRIBUTING.md": [".ci/run", ".pre-commit-config.yaml"],
+    "CONTRIBUTING.md": [".ci/run", "tests/release/test_installers.py"],
     "docs/first-steps.md": ["tests/release/test_installers.py"],
     "docs/container.md": ["tests/release/test_image.py", "tests/e2e/packages/test_container.py"],
     "docs/packages.md": ["tests/release/test_installers.py", "tests/release/test_deb.py"],
