@@ -16,7 +16,7 @@ import subprocess
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Final
+from typing import IO, Final
 
 from tests.e2e.netns import NAMESPACES, Namespace
 from tests.e2e.processes import Process
@@ -60,6 +60,7 @@ class Engine:
             ("tar", "--create", "--directory", str(root), "."), stdout=subprocess.PIPE
         )
         with archive:
+            assert archive.stdout is not None
             self._run((*self._podman, "import", "--quiet", "-", name), stdin=archive.stdout)
 
     def run(self, line: str, directory: Path, *, check: bool = True) -> str:
@@ -79,13 +80,13 @@ class Engine:
         directory: Path | None = None,
         *,
         check: bool = True,
-        stdin: object = subprocess.DEVNULL,
+        stdin: int | IO[bytes] = subprocess.DEVNULL,
     ) -> str:
         done = subprocess.run(
             command,
             cwd=directory,
             env={**os.environ, **self._environment},
-            stdin=stdin,  # type: ignore[arg-type]
+            stdin=stdin,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             check=False,

@@ -28,7 +28,7 @@ from tests.release.machine import built
 
 ROOT = Path(__file__).parents[2]
 PAGE = (ROOT / "docs/container.md").read_text(encoding="utf-8")
-COMMANDS = [
+COMMANDS: list[str] = [
     line
     for block in re.findall(r"```sh\n(.*?)```", PAGE, re.DOTALL)
     for line in block.replace("\\\n", " ").splitlines()

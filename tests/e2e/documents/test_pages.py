@@ -66,7 +66,7 @@ class Reader:
         return self
 
     def __exit__(self, *_: object) -> None:
-        for _, process in self._going_on:
+        for _command, process in self._going_on:
             process.close()
         if self._router is not None:
             self._router.close()

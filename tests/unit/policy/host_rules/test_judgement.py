@@ -235,6 +235,9 @@ def test_an_owner_behind_a_jump() -> None:
 
 def test_requests_to_this_machine_may_be_translated() -> None:
     """As published ports of Docker are; what leaves is not."""
-    rules = {"pre": [[*TO_THIS_MACHINE, Jump("docker")]], "docker": [[Effect.TRANSLATES]]}
+    rules: dict[str, Sequence[Rule]] = {
+        "pre": [[*TO_THIS_MACHINE, Jump("docker")]],
+        "docker": [[Effect.TRANSLATES]],
+    }
     table = Table("nftables table ip nat", (4,), rules, [], ["pre"])
     assert judge([table], [ETH0]) == HostRules(translates_requests=True)
