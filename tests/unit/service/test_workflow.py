@@ -67,10 +67,11 @@ def test_the_macos_job_calls_what_is_tried_there() -> None:
 
 def test_the_makefile_needs_no_debian_on_a_mac() -> None:
     """`packages` is another there, and what else calls the script that installs them is for the
-    end-to-end tests of Linux alone."""
-    before, first, axe = MAKEFILE.split("scripts/install-debian-packages")
+    end-to-end tests of Linux and for the release check alone, which needs Debian."""
+    release, before, first, axe = MAKEFILE.split("scripts/install-debian-packages")
+    assert release.endswith("release-check: $(VENV)/test.stamp packages\n\t")
     assert before.endswith("else\npackages:\n\t@")
-    assert before.count("ifeq ($(SYSTEM),Darwin)") == 2
+    assert (release + before).count("ifeq ($(SYSTEM),Darwin)") == 2
     assert first.endswith("$(AXE): tests/web/package-lock.json\n\t@command -v npm >/dev/null || ")
     assert axe.startswith(" npm\n")
     needed_by = [line for line in MAKEFILE.splitlines() if line.endswith("$(AXE)")]
