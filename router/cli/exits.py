@@ -8,4 +8,5 @@ OK: Final = 0
 FAILED: Final = 1
 """A run that failed; a check that found errors."""
 BAD_RULES: Final = 2
-"""Rules that can't be read or, where they are needed, have errors; arguments that make no sense."""
+"""Rules that can't be read or, where they are needed, have errors; for every command, arguments
+that make no sense, which is found out before anything is done."""

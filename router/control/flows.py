@@ -125,7 +125,9 @@ def as_json(report: FlowReport) -> dict[str, Any]:
 def _direct(router: Running, wanted: FlowFilter, unread: list[str]) -> Iterator[list[FlowReport]]:
     """A system that lists no connections is noted."""
     try:
-        yield from direct_flows(router.system.facts, router.forwarder, router.outbounds, wanted)
+        yield from direct_flows(
+            *(router.system.facts, router.forwarder, router.outbounds, wanted, router.loop.now)
+        )
     except OSError as error:
         unread.append(f"connections of the direct path: {reason(error)}")
 

@@ -24,7 +24,11 @@ When a run ends, also by SIGKILL, routes, addresses, rules and settings of the s
 STATUSES: Final = (
     ("0", "Done. For `check`: no error, though there may be warnings."),
     ("1", "Failed: a run, a check that found errors, no running router."),
-    ("2", "The rules can't be read or, where they are needed, have errors; wrong arguments."),
+    (
+        "2",
+        "The rules can't be read or, where they are needed, have errors; for every command, "
+        "arguments that make no sense, as an unknown option, or an unknown word in a filter.",
+    ),
 )
 
 SIGNALS: Final = (

@@ -12,6 +12,7 @@ import pytest
 
 from router.cli.completion.tree import read, walk
 from router.cli.parser import parser as whole_parser
+from router.flows.trace.words import WORDS
 from tests.e2e.terminal import Terminal
 from tests.e2e.testbed import V4, Testbed
 from tests.e2e.tunrouter import PROGRAM, TUN, Tunrouter, rules
@@ -90,12 +91,26 @@ def test_bash_has_what_the_router_has(bed: Testbed, tmp_path: Path) -> None:
     assert in_bash(bed, ("check", "-c", f"{tmp_path}/my")) == [[f"{tmp_path}/my rules.yaml"]]
 
 
+def test_bash_has_the_words_of_a_filter(bed: Testbed) -> None:
+    words, policies, numbers, negated = in_bash(
+        bed,
+        ("trace", "tcp", "and", ""),
+        ("trace", "tcp", "and", "policy", ""),
+        ("trace", "rule", ""),
+        ("trace", "--json", "not", "policy", "off"),
+    )
+    assert words == list(WORDS)
+    assert set(policies) >= NAMES
+    assert numbers == ["0", "1", "2", "3"]
+    assert negated == ["office"]
+
+
 def test_fish(bed: Testbed) -> None:
     paths = [path for path, _ in COMMANDS]
     found = in_fish(bed, *(" ".join(("tunrouter", *path, "--")) for path in paths))
     for path, each in zip(paths, found, strict=True):
         assert set(each) == {name for name in options_of(path) if name.startswith("--")}, path
-    top, policies, numbers, tuns, orders, lists = in_fish(
+    top, policies, numbers, tuns, orders, lists, words, named, numbered = in_fish(
         bed,
         "tunrouter ",
         "tunrouter flows --policy ",
@@ -103,7 +118,12 @@ def test_fish(bed: Testbed) -> None:
         "tunrouter reload --tun ",
         "tunrouter flows --sort ",
         "tunrouter lists ",
+        "tunrouter trace tcp and ",
+        "tunrouter trace not policy ",
+        "tunrouter trace rule ",
     )
+    assert set(words) == set(WORDS)
+    assert (set(named), set(numbered)) == (set(policies), set(numbers))
     assert set(top) == {path[0] for path, _ in COMMANDS if len(path) == 1}
     assert set(policies) >= NAMES
     assert set(numbers) == {"0", "1", "2", "3"}
@@ -133,6 +153,9 @@ def test_zsh(bed: Testbed, tmp_path: Path) -> None:
             ),
             ("tunrouter flows --rule ", ("the default", V4.far(2))),
             ("tunrouter flows --sort ", ("bytes", "age", "idle")),
+            ("tunrouter trace tcp and ", ("host", "dropped", "policy", "not")),
+            ("tunrouter trace not policy ", ("home", "office", "drop")),
+            ("tunrouter trace rule ", ("the default", V4.far(2))),
             ("tunrouter lists ", ("merge", "minus", "diff")),
             ("tunrouter check --format ", ("text", "json", "github")),
         ):

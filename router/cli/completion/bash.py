@@ -59,6 +59,8 @@ def _lines(tree: Command) -> Iterator[str]:
             if option.values is not None:
                 keys = "|".join(quote(f"{_key(path)} {name}") for name in option.names)
                 yield f"        {keys}) {_assign([option.values])} ;;"
+        for word, kind in (each for values in command.positionals for each in values.after.items()):
+            yield f"        {quote(f'{_key(path)} {word}')}) words= kind={kind} ;;"
     yield '        *) case "$path" in'
     for path, command in walk(tree):
         options = [name for option in command.options for name in option.names]

@@ -13,6 +13,9 @@ HEAD = """\
 function __tunrouter_values
     tunrouter completion $argv[1] 2>/dev/null
 end
+function __tunrouter_behind
+    contains -- (commandline -poc)[-1] $argv
+end
 complete -c tunrouter -f
 """
 
@@ -28,17 +31,23 @@ def _of(path: tuple[str, ...], command: Command) -> Iterator[str]:
         yield f"{condition} -a {_quoted(below.name)} -d {_quoted(below.help)}"
     for values in command.positionals:
         if arguments := _arguments(values):
-            yield f"{condition} {arguments}"
+            behind = f"not __tunrouter_behind {' '.join(values.after)}"
+            place = _condition(path, command, *([behind] if values.after else []))
+            yield f"{place} {arguments}"
+        for word, kind in values.after.items():
+            place = _condition(path, command, f"__tunrouter_behind {word}")
+            yield f"{place} {_arguments(Values(word, kind=kind))}"
     for option in command.options:
         yield f"{condition} {_option(option)}"
 
 
-def _condition(path: Sequence[str], command: Command) -> str:
-    """Where a command is the last one on the line."""
+def _condition(path: Sequence[str], command: Command, *further: str) -> str:
+    """Where a command is the last one on the line, and further tests succeed."""
     tests = [f"__fish_seen_subcommand_from {word}" for word in path]
     if command.commands:
         below = " ".join(each.name for each in command.commands)
         tests.append(f"not __fish_seen_subcommand_from {below}")
+    tests += further
     return f"complete -c tunrouter -n {_quoted('; and '.join(tests))}"
 
 

@@ -7,7 +7,10 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Mapping, Sequence
+from types import MappingProxyType
 from typing import Final, NamedTuple
+
+from router.flows.trace.words import WORDS
 
 FILES: Final = "files"
 POLICIES, RULES, TUNS = "policies", "rules", "tuns"
@@ -19,17 +22,21 @@ OF_OPTION: Final[Mapping[str, str]] = {
     "--rule": RULES,
     "--tun": TUNS,
 }
+OF_FILTER: Final[Mapping[str, str]] = {"policy": POLICIES, "rule": RULES}
+"""What follows a word of a filter."""
 FILE_NAMES: Final = ("FILE", "OLD", "NEW", "PATH")
 """Metavars."""
 
 
 class Values(NamedTuple):
     """What can stand there: some words, or a kind of ASKED, or FILES; nothing that is known, if
-    both are empty. name: as the help has it."""
+    both are empty. name: as the help has it. after: the kinds that stand behind some of the words,
+    instead of these."""
 
     name: str
     words: Sequence[str] = ()
     kind: str = ""
+    after: Mapping[str, str] = MappingProxyType({})
 
 
 class Option(NamedTuple):
@@ -91,6 +98,8 @@ def _values(action: argparse.Action) -> Values:
     name = str(action.metavar or action.dest)
     if action.choices is not None:
         return Values(name, tuple(map(str, action.choices)))
+    if name == "FILTER":
+        return Values(name, WORDS, after=OF_FILTER)
     kinds = [OF_OPTION[each] for each in action.option_strings if each in OF_OPTION]
     kind = kinds[0] if kinds else FILES if name in FILE_NAMES else ""
     return Values(name, (), kind)

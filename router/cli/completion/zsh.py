@@ -18,6 +18,14 @@ _tunrouter_values() {
     found=("${(@)found/$'\t'/:}")
     _describe -V $1 found
 }
+_tunrouter_words() {  # WORD=KIND ..., and words
+    local kind=${${(M)@:#$words[CURRENT-1]=*}#*=}
+    if [[ -n $kind ]]; then
+        _tunrouter_values $kind
+    else
+        compadd -- "${(@)@:#*=*}"
+    fi
+}
 """
 TAIL = """\
 if [[ $funcstack[1] == _tunrouter ]]; then
@@ -85,6 +93,9 @@ def _action(values: Values) -> str:
         return "_files"
     if values.kind:
         return f" _tunrouter_values {values.kind}"  # by the space it gets no other arguments
+    if values.after:
+        behind = (f"{word}={kind}" for word, kind in values.after.items())
+        return " ".join((" _tunrouter_words", *behind, *values.words))
     return f"({' '.join(values.words)})" if values.words else " "
 
 

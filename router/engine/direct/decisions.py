@@ -57,6 +57,7 @@ class Direct:
         self.carry = path.carry
         self.flush = path.flush
         self.owns = senders.owns
+        self.sent = path.sent
         self._path = path
         self._senders = senders
         self._refusals = refusals
@@ -111,6 +112,7 @@ class Direct:
         if not tally.is_counted_outside:
             tally.misses_answers = True
         self._path.send(flow, packet, now)
+        self.sent.note(packet, now)
         return True
 
     def is_gone(self, address: bytes) -> bool:

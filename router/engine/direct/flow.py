@@ -26,7 +26,8 @@ V6_PAIR: Final = Struct("=4Q")
 
 class DirectFlow:
     """tally: counts what leaves. destination: 4 or 16 bytes. outbound: None where packets follow no
-    rule. hops: how many the router takes off the hop limit.
+    rule. hops: how many the router takes off the hop limit. look: when the next query is to be
+    noted, in seconds of the loop's clock.
 
     samples: by the ports of a connection, when its next packet is to leave by the raw socket, in
     seconds of the loop's clock. refused: the connections of which the host's firewall has refused a
@@ -36,6 +37,7 @@ class DirectFlow:
     __slots__ = (
         "address",
         "destination",
+        "look",
         "mtu",
         "outbound",
         "refused",
@@ -56,6 +58,7 @@ class DirectFlow:
         self.address = (ip.format_address(destination), 0)
         self.outbound = outbound
         self.tally = tally
+        self.look = 0.0
         self.samples: dict[bytes, float] = {}
         self.refused: set[bytes] = set()
 

@@ -16,6 +16,7 @@ from typing import Final
 
 from router.engine.direct.flow import V4_PAIR, V6_PAIR, DirectFlow, pair_of
 from router.engine.direct.runs import Runs
+from router.engine.direct.sent import LOOK_INTERVAL, SentFlows
 from router.engine.direct.uncut import Uncut
 from router.engine.refusals import Refusals
 from router.flows.drops import Drop, Drops
@@ -46,6 +47,7 @@ MOST: Final = 65_536
 """Decisions that are remembered, of pairs of addresses or their ports; then the oldest is made
 again."""
 WITH_PORTS: Final = (ip.TCP, ip.UDP)
+WITH_QUERIES: Final = (ip.ICMP, ip.ICMPV6)
 NO_WAY: Final = (errno.ENETUNREACH, errno.EHOSTUNREACH, errno.ENETDOWN, errno.ENODEV)
 
 UNKNOWN: Final = -1
@@ -54,7 +56,7 @@ _Known = DirectFlow | dict[int, DirectFlow]
 
 
 class DirectPath:
-    """frame: of the TUN; see TunDevice."""
+    """frame: of the TUN; see TunDevice. sent: what of it has no connection."""
 
     def __init__(self, frame: bytearray, refusals: Refusals, drops: Drops) -> None:
         self._frame = frame
@@ -65,7 +67,8 @@ class DirectPath:
         self._order: deque[tuple[Hashable, int]] = deque()
         self._by_both_ports = False
         self._uncut = Uncut(frame, self.failed, drops)
-        self._runs = Runs(frame, self.failed)
+        self.sent = SentFlows()
+        self._runs = Runs(frame, self.failed, self.sent)
 
     def carry(self, size: int, now: float) -> bool:
         """Send the frame if it is decided that it leaves directly; `size` counts its header."""
@@ -92,6 +95,9 @@ class DirectPath:
             return True
         if frame[0]:
             complete(frame, size)
+        elif protocol in WITH_QUERIES and now >= known.look:
+            known.look = now + LOOK_INTERVAL
+            self.sent.note_query(frame, now)
         try:
             known.send(self._view[HEADER:size], known.address)
         except OSError as error:

@@ -20,6 +20,7 @@ from struct import Struct, pack_into
 from typing import Final
 
 from router.engine.direct.flow import DirectFlow
+from router.engine.direct.sent import SentFlows
 from router.engine.direct.uncut import Failed
 from router.wire import ip, offload, udp
 from router.wire.checksum import ones_complement_sum
@@ -89,11 +90,13 @@ class Run:
 
 
 class Runs:
-    """frame: of the TUN. failed: called with a packet that could not be sent."""
+    """frame: of the TUN. failed: called with a packet that could not be sent. sent: gets the flows
+    of each turn."""
 
-    def __init__(self, frame: bytearray, failed: Failed) -> None:
+    def __init__(self, frame: bytearray, failed: Failed, sent: SentFlows) -> None:
         self._frame = frame
         self._failed = failed
+        self._sent = sent
         self._runs: dict[bytes, Run] = {}
         self._busy: set[bytes] = set()
         self._buffers: list[bytearray] = []
@@ -114,7 +117,9 @@ class Runs:
         alike = first, second, length
         run = self._runs.get(key)
         if run is None:
-            return self._first(key, flow, alike) and self._begin(self._runs[key], start, size, now)
+            return self._first(key, flow, alike, now) and self._begin(
+                self._runs[key], start, size, now
+            )
         if run.alike != alike or run.flow is not flow:
             self._send(run, now)
             run.flow, run.alike = flow, alike
@@ -136,8 +141,11 @@ class Runs:
         for run in self._runs.values():
             self._send(run, now)
 
-    def _first(self, key: bytes, flow: DirectFlow, alike: tuple[bytes, bytes, bytes]) -> bool:
+    def _first(
+        self, key: bytes, flow: DirectFlow, alike: tuple[bytes, bytes, bytes], now: float
+    ) -> bool:
         """Note a flow of this turn; whether a frame may begin at once."""
+        self._sent.note_key(key, now)
         if len(self._runs) >= MOST_FLOWS:
             return False
         self._runs[key] = Run(flow, alike)

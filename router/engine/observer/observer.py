@@ -26,8 +26,6 @@ from router.flows.trace.fields import Buffer, Fields, quoted, read
 from router.flows.trace.keys import key_of
 from router.wire.offload import HEADER
 
-FRAME_SNAP = slice(HEADER, HEADER + SNAP)
-
 
 class Observer:
     """Hooks itself into a forwarder and its writer while there are traces."""
@@ -43,7 +41,8 @@ class Observer:
         self._delivered = Interests(self._traces, decisions.possible_of_answer)
         self._due = 0.0
         self._pending: ObservedPacket | None = None
-        self._held: tuple[Buffer, int, str, Interest] | None = None
+        self._held: tuple[Buffer, int, int, str, Interest] | None = None
+        """Where it stands until the next one: copied if it is dropped."""
         self._reason: Drop | None = None
         self._replies = 0
         self._answers: list[ObservedPacket] = []
@@ -83,8 +82,7 @@ class Observer:
         if interest is NONE:
             self._held = None
         elif interest.if_dropped:
-            data = frame[FRAME_SNAP] if size >= FRAME_SNAP.stop else frame[HEADER:size]
-            self._held = data, size - HEADER, OUT, interest
+            self._held = frame, HEADER, size, OUT, interest
         else:
             self._outgoing(interest, frame, HEADER, size)
 
@@ -106,7 +104,7 @@ class Observer:
         if interest is None:
             interest = self._received.learn(packet, 0, len(packet))
         if interest is not NONE:
-            self._held = packet, len(packet), IN, interest
+            self._held = packet, 0, len(packet), IN, interest
 
     def settle(self, now: float) -> None:
         """See Observing."""
@@ -132,11 +130,12 @@ class Observer:
     def _take_held(self) -> None:
         """What was held is dropped."""
         assert self._held is not None
-        (data, length, direction, interest), self._held = self._held, None
+        (buffer, start, end, direction, interest), self._held = self._held, None
+        data = buffer[start : min(end, start + SNAP)]
         fields = read(data, 0, len(data)) if direction == OUT else None
         if fields is None or not self._decisions.is_between_us(fields, written=False):
             certain = with_room(interest)
-            self._take(ObservedPacket(data, length, direction, certain, interest.uncertain))
+            self._take(ObservedPacket(data, end - start, direction, certain, interest.uncertain))
 
     def _finish(self) -> None:
         """All is decided about the packet in hand."""

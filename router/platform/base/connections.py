@@ -33,7 +33,8 @@ class Traffic(NamedTuple):
 
 
 class Connection(NamedTuple):
-    """A connected socket.
+    """A connected socket, or one of UDP that is not connected: then its destination is port 0, and
+    its source may be no address.
 
     protocol    its IP number, TCP or UDP
     source, destination    4 or 16 bytes, in network order
@@ -49,3 +50,7 @@ class Connection(NamedTuple):
     interface: int
     state: str
     traffic: Traffic | None
+
+    @property
+    def is_connected(self) -> bool:
+        return self.destination_port > 0

@@ -1,5 +1,6 @@
-"""Lists connected sockets of all programs, with what the kernel counts of TCP (sock_diag(7),
-struct inet_diag_msg in linux/inet_diag.h, struct tcp_info in linux/tcp.h).
+"""Lists connected sockets of all programs, and those of UDP that are not connected, with what the
+kernel counts of TCP (sock_diag(7), struct inet_diag_msg in linux/inet_diag.h, struct tcp_info in
+linux/tcp.h).
 
 Always true: one step reads one datagram of the kernel, some 20 connections, so that its caller can
 do other things between two of them. It needs no privilege.
@@ -45,12 +46,13 @@ STATES: Final = {
     11: "closing",
 }
 """Those in which a socket has a connection (net/tcp_states.h)."""
-ESTABLISHED: Final = 1
+ESTABLISHED, CLOSED = 1, 7
+UNCONNECTED: Final = "unconnected"
 WANTED: Final = {
     socket.IPPROTO_TCP: sum(1 << state for state in STATES),
-    socket.IPPROTO_UDP: 1 << ESTABLISHED,
+    socket.IPPROTO_UDP: 1 << ESTABLISHED | 1 << CLOSED,
 }
-"""By protocol, the states to list; a connected UDP socket is established."""
+"""By protocol, the states to list; a UDP socket is established if it is connected, else closed."""
 MESSAGE: Final = Struct("!xBxxHH16s16s")
 """The beginning of struct inet_diag_msg: state, ports, source, destination."""
 INTERFACE: Final = Struct("=40xI")
@@ -73,7 +75,7 @@ V4_MAPPED: Final = bytes(10) + b"\xff\xff"
 
 
 def connections(version: int, protocol: int) -> Iterator[list[Connection]]:
-    """The connected sockets of a family, some at each step. An IPv6 socket that is connected by
+    """Such sockets of a family, some at each step. An IPv6 socket that is connected by
     IPv4 is of IPv4, and is listed with those of IPv6. Raises OSError."""
     extensions = 1 << INET_DIAG_INFO - 1
     body = pack_request(version, protocol, extensions, WANTED[protocol], ANY_SOCKET)
@@ -105,7 +107,7 @@ def parse_connection(body: bytes, protocol: int) -> Connection:
         destination,
         destination_port,
         interface,
-        STATES.get(state, "unknown"),
+        STATES.get(state, UNCONNECTED),
         None if info is None or protocol != socket.IPPROTO_TCP else _traffic(info, len(source)),
     )
 

@@ -6,7 +6,7 @@ from __future__ import annotations
 import json
 import re
 import threading
-from contextlib import closing
+from contextlib import ExitStack, closing
 from functools import partial
 from typing import Any
 
@@ -20,6 +20,7 @@ from tests.e2e.tcp_bed import Pair, alongside
 from tests.e2e.testbed import V4, V6, Family, Testbed
 from tests.e2e.tunrouter import PROGRAM
 from tests.e2e.udp import ECHO, HOME, OFFICE, RULES, add_bare_routes, echoing
+from tests.e2e.wait import wait_until
 
 pytestmark = [pytest.mark.rules(RULES), pytest.mark.usefixtures("direct")]
 
@@ -141,6 +142,43 @@ def test_pings_and_datagrams(bed: Testbed) -> None:
         pair.client.send(b"direct")
         flow = flow_to(bed, V4.far(OFFICE + 3), sockets.port_of(pair.server), "udp")
     assert (flow["path"], flow["policy"], flow["bytes_out"]) == ("direct", "office", None)
+
+
+@pytest.mark.parametrize("host", [HOME, OFFICE], ids=["home", "office"])
+def test_direct_pings_and_datagrams_of_unconnected_sockets(
+    bed: Testbed, family: Family, host: int
+) -> None:
+    """Two programs each, so that nothing is told apart by addresses alone."""
+    address, interface = family.far(host + 5), {HOME: "eth0", OFFICE: "wg0"}[host]
+    command = "ping", "-q", "-i", "0.1", address
+
+    def found(protocol: str) -> list[Flow]:
+        flows = read_flows(bed, "--protocol", protocol)
+        return [flow for flow in flows if flow["destination"] == address]
+
+    with ExitStack() as stack:
+        for _ in range(2):
+            stack.callback(bed.router.start(*command).close)
+        clients = [stack.enter_context(sockets.datagram(bed.router, family)) for _ in range(2)]
+        for _ in range(2):
+            for client in clients:
+                client.sendto(b"1", (address, ECHO))
+        wait_until(lambda: len(found("icmp")) == 2, "two pings", detail=lambda: str(found("icmp")))
+        flows = [*found("icmp"), *found("udp")]
+        ports = [sockets.port_of(client) for client in clients]
+    assert [flow["protocol"] for flow in flows] == ["icmp", "icmp", "udp", "udp"]
+    assert sorted(flow["source_port"] for flow in flows[2:]) == sorted(ports)
+    assert len({flow["source_port"] for flow in flows[:2]}) == 2
+    for flow in flows:
+        assert {*flow} == MEMBERS
+        assert flow["source"] == getattr(family, interface)
+        assert flow["interface"] == interface
+        assert flow["rule"] == RULE[family.version, host]
+        assert (flow["path"], flow["state"], flow["outside"]) == ("direct", "sent", None)
+        assert 0 <= flow["idle_s"] <= flow["age_s"] < 60
+        unknown = "packets_out", "bytes_out", "packets_in", "bytes_in"
+        assert [flow[each] for each in unknown] == [None] * 4
+    assert found("udp") == [], "the sockets are closed"
 
 
 def test_what_is_asked_for(bed: Testbed) -> None:

@@ -8,6 +8,8 @@ from typing import Any
 
 import pytest
 
+from router.cli.completion.tree import read, walk
+from router.cli.parser import parser
 from router.cli.program import main
 
 FAULTS = [
@@ -110,6 +112,9 @@ FAULTS = [
 ]
 
 
+COMMANDS = [path for path, command in walk(read(parser())) if path and not command.commands]
+
+
 def usage_error(arguments: list[str], capsys: pytest.CaptureFixture[str]) -> str:
     with pytest.raises(SystemExit) as ended:
         main(arguments)
@@ -165,3 +170,11 @@ def test_help_and_version(capsys: pytest.CaptureFixture[str]) -> None:
             main(arguments)
         assert ended.value.code == 0
         assert part in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("path", COMMANDS, ids=" ".join)
+def test_arguments_that_make_no_sense_end_every_command_with_2(
+    path: tuple[str, ...], capsys: pytest.CaptureFixture[str]
+) -> None:
+    error = usage_error([*path, "--no-such-option"], capsys)
+    assert error.startswith(f"tunrouter {' '.join(path)}: error: ")

@@ -11,6 +11,7 @@ from router.cli.completion.command import SCRIPTS
 from router.cli.completion.tree import FILES, POLICIES, RULES, TUNS, Values, read, walk
 from router.cli.parser import COMPLETIONS
 from router.cli.parser import parser as whole_parser
+from router.flows.trace.words import WORDS
 
 
 def parser() -> argparse.ArgumentParser:
@@ -23,6 +24,7 @@ def parser() -> argparse.ArgumentParser:
     look.add_argument("--size", choices=("big", "small"), default="big", help="(%(default)s)")
     look.add_argument("--json", action="store_true")
     look.add_argument("files", metavar="FILE", nargs="*")
+    look.add_argument("filter", metavar="FILTER", nargs="*")
     below = commands.add_parser("lists").add_subparsers()
     below.add_parser("merge", help="join")
     return made
@@ -40,7 +42,8 @@ def test_the_tree() -> None:
     )
     assert values["--size"] == Values("size", ("big", "small"))
     assert values["--json"] is None
-    assert look.positionals == [Values("FILE", (), FILES)]
+    words = Values("FILTER", WORDS, after={"policy": POLICIES, "rule": RULES})
+    assert look.positionals == [Values("FILE", (), FILES), words]
     assert [path for path, _ in walk(tree)] == [(), ("look",), ("lists",), ("lists", "merge")]
     assert lists.values == [Values("COMMAND", ("merge",))]
 

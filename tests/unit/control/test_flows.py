@@ -12,13 +12,14 @@ from typing import Any, cast
 import pytest
 
 from router.control.flows import BadFilterError, flow_filter, flows
+from router.engine.direct.connections import PART
 from router.engine.relayed_flows import AT_ONCE
 from router.platform.base.connections import Connection, Resent, Traffic
 from router.wire import ip
 from tests.unit.engine.direct.cases import direct_world
 from tests.unit.engine.test_tallies import datagram, ping
 from tests.unit.engine.world import OWN, World, close_worlds, far, reply_to
-from tests.unit.wire.packets import IP, UDP, Raw, echo_request
+from tests.unit.wire.packets import ICMP, IP, UDP, ICMPv6EchoRequest, IPv6, Raw, echo_request
 
 HOME, OFFICE = 6, 4
 TRAFFIC = Traffic(3, 300, 2, 120, 0.5, 0.0123, Resent(2, 1))
@@ -164,6 +165,74 @@ def test_udp_has_no_numbers_on_the_direct_path(world: World) -> None:
     (flow,) = router.flows()
     assert (flow["protocol"], flow["bytes_out"], flow["idle_s"]) == ("udp", None, None)
     assert router.flows(protocol="tcp") == []
+
+
+def unconnected(port: int, interface: int = 0) -> Connection:
+    """A socket at any address."""
+    nowhere = bytes(4)
+    return Connection(ip.UDP, nowhere, port, nowhere, 0, interface, "unconnected", None)
+
+
+@pytest.mark.parametrize("version", [4, 6])
+def test_direct_queries_and_datagrams_have_times_alone(world: World, version: int) -> None:
+    own = OWN["eth0"][version == 6]
+    head = (IP if version == 4 else IPv6)(src=own, dst=far(version, HOME))
+    echo = ICMP(id=7) if version == 4 else ICMPv6EchoRequest(id=7)
+    for now in (2.0, 3.0, 4.0):
+        world.send(bytes(head / echo), now)
+        world.send(bytes(head / UDP(sport=4000, dport=53) / b"1"), now + 0.5)
+    router = Router(world)
+    router.listed = [unconnected(4000)]
+    common = {
+        **{"source": own, "destination": far(version, HOME), "policy": "home", "rule": HOME},
+        **{"interface": "eth0", "outside": None, "outside_port": None, "state": "sent"},
+        **{"packets_out": None, "bytes_out": None, "packets_in": None, "bytes_in": None},
+        **{"path": "direct"},
+    }
+    datagrams = {"protocol": "udp", "source_port": 4000, "destination_port": 53}
+    queries = {"protocol": "icmp", "source_port": 7, "destination_port": 7}
+    assert router.flows() == [
+        common | datagrams | {"age_s": 7.5, "idle_s": 5.5},
+        common | queries | {"age_s": 8.0, "idle_s": 6.0},
+    ]
+    assert [flow["protocol"] for flow in router.flows(protocol="icmp")] == ["icmp"]
+    assert router.flows(protocol="tcp") == router.flows(policy="office") == []
+    router.loop.now = 4.0 + 60
+    assert [flow["protocol"] for flow in router.flows()] == ["udp"]
+
+
+@pytest.mark.parametrize("sockets", [(), (unconnected(4001),)])
+def test_datagrams_without_a_socket_are_over(world: World, sockets: Sequence[Connection]) -> None:
+    packet = IP(src=OWN["eth0"][0], dst=far(4, HOME)) / UDP(sport=4000, dport=53) / Raw(b"1")
+    world.send(bytes(packet))
+    router = Router(world)
+    router.listed = sockets
+    assert router.flows() == []
+
+
+def test_datagrams_of_a_connected_socket_are_listed_once(world: World) -> None:
+    packet = IP(src=OWN["eth0"][0], dst=far(4, HOME)) / UDP(sport=40000, dport=443) / Raw(b"1")
+    world.send(bytes(packet), 2.0)
+    router = Router(world)
+    router.listed = [connection(far(4, HOME), ip.UDP, traffic=None), unconnected(40000)]
+    (flow,) = router.flows()
+    assert (flow["state"], flow["age_s"], flow["idle_s"]) == ("established", 8.0, 8.0)
+
+
+def test_what_leaves_by_another_way_now_is_not_listed(world: World) -> None:
+    """As after a change of the rules."""
+    source = ip_address(OWN["eth0"][0]).packed
+    key = source + ip_address(far(4, OFFICE)).packed + bytes((8, 0, 7))
+    world.forwarder.direct.sent.note_key(key, 9.0)
+    assert Router(world).flows() == []
+
+
+def test_many_direct_queries_come_in_parts(world: World) -> None:
+    for number in range(5 * PART):
+        world.send(bytes(IP(src=OWN["eth0"][0], dst=far(4, HOME)) / ICMP(id=number)), number / 10)
+    pieces = Router(world).pieces()
+    assert max(piece.count(b'"protocol"') for piece in pieces) == PART
+    assert sum(piece.count(b'"protocol"') for piece in pieces) == 5 * PART
 
 
 def test_what_the_system_does_not_list_is_named(world: World) -> None:

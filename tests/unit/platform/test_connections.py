@@ -79,6 +79,18 @@ def test_udp_is_listed_where_it_is_connected() -> None:
     assert (found.destination_port, found.traffic) == (9, None)
 
 
+@pytest.mark.parametrize("address", ["127.0.0.1", "::"])
+def test_udp_is_listed_where_it_is_not_connected(address: str) -> None:
+    version = ip_address(address).version
+    family = socket.AF_INET if version == 4 else socket.AF_INET6
+    with socket.socket(family, socket.SOCK_DGRAM) as sock:
+        sock.bind((address, 0))
+        port = sock.getsockname()[1]
+        found = [each for some in connections(version, UDP) for each in some]
+    (one,) = (each for each in found if each.source_port == port and not each.is_connected)
+    assert (one.source, one.state, one.traffic) == (ip_address(address).packed, "unconnected", None)
+
+
 def test_listeners_are_no_connections() -> None:
     with socket.create_server(("127.0.0.1", 0)) as server:
         port = server.getsockname()[1]
