@@ -92,7 +92,7 @@ def assemble(
     addresses = LocalAddresses(tun.name)
     senders = stack.enter_context(closing(DirectSenders(system, addresses)))
     names = HostNames(system.processes.start_resolver, loop)
-    tools = Tools(*(loop, descriptors, drops.count, outbounds_changed, names, system.tcp))
+    tools = Tools(loop, descriptors, drops.count, outbounds_changed, names)
     routes = SystemRoutes(system, tun.name, addresses)
     surroundings = Surroundings(system, tun.name, addresses, senders, channels, tools, routes)
     outbounds = Outbounds(config.policies.values(), surroundings)

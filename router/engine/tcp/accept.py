@@ -21,8 +21,6 @@ from typing import Any, Final, Protocol
 
 from router.platform.base.descriptors import HasFileno
 
-BUDGET: Final = 64
-"""Accepted at a listener before others have their turn."""
 REST: Final = 1.0
 """Seconds without accepting when not even the spare descriptor could be opened."""
 Accepted = Callable[[socket.socket, Any], object]
@@ -63,19 +61,22 @@ class Acceptor:
         self._watcher.watch(listener, partial(self._readable, listener, accepted, turned_away))
 
     def _readable(self, listener: socket.socket, accepted: Accepted, turned_away: Accepted) -> None:
-        for _ in range(BUDGET):
-            try:
-                sock, address = listener.accept()
-            except (BlockingIOError, ConnectionError):
-                return
-            except OSError:
-                break
-            if address is None:  # reset meanwhile: of such a one macOS may tell no address
-                sock.close()
-            else:
-                accepted(sock, address)
-        else:
+        """One a turn: a listener that has more stays readable, and mostly it has no more."""
+        try:
+            sock, address = listener.accept()
+        except (BlockingIOError, ConnectionError):
             return
+        except OSError:
+            self._lack_descriptor(listener, accepted, turned_away)
+            return
+        if address is None:  # reset meanwhile: of such a one macOS may tell no address
+            sock.close()
+        else:
+            accepted(sock, address)
+
+    def _lack_descriptor(
+        self, listener: socket.socket, accepted: Accepted, turned_away: Accepted
+    ) -> None:
         if not self._turn_one_away(listener, turned_away):
             self._watcher.forget(listener)
             again = partial(self._watch, listener, accepted, turned_away)

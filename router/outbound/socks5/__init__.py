@@ -2,7 +2,6 @@
 
 outbound        what the engine sees
 probing         whether a proxy is up
-pacing          whether what is sent to a proxy is paced
 found           what a proxy was found not to do
 early           proxies that say that they have connected before they know
 tools           what all proxies of a router use

@@ -24,7 +24,7 @@ from router.wire.socks5 import SUCCEEDED, Fault, Reply, ReplyCode
 
 
 class Outcomes(Protocol):
-    """What an attempt tells about the proxy; see probing, found and pacing."""
+    """What an attempt tells about the proxy; see router.outbound.socks5.probing."""
 
     def suspect(self) -> None: ...
 
@@ -35,8 +35,6 @@ class Outcomes(Protocol):
     def left_unanswered(self) -> None: ...
 
     def has_refused(self, version: int) -> None: ...
-
-    def decide_pacing(self, server: bytes, sock: socket.socket) -> None: ...
 
 
 class Socks5Dial:
@@ -105,9 +103,7 @@ class Socks5Dial:
         assert dial is not None, "a connection exists"
         if self._succeeded is not None:
             self._succeeded()
-        sock = dial.release()
-        self._outcomes.decide_pacing(self._conversation.address, sock)
-        return sock
+        return dial.release()
 
     def abandon(self) -> None:
         if self._conversation.outcome is None and not self._conversation.greeted:

@@ -29,7 +29,6 @@ from router.outbound.socks5.dial import Socks5Dial
 from router.outbound.socks5.early import EarlySuccess
 from router.outbound.socks5.failures import OUR_LACK
 from router.outbound.socks5.found import Found
-from router.outbound.socks5.pacing import Pacing
 from router.outbound.socks5.probing import Probing
 from router.outbound.socks5.ready import ReadyConnections
 from router.outbound.socks5.tools import Tools
@@ -63,8 +62,6 @@ class Socks5Outbound:
         self.fail = self._probing.fail
         self.left_unanswered = self._probing.left_unanswered
         self.has_refused = self._found.has_refused
-        self._pacing = Pacing(tools.tcp)
-        self.decide_pacing = self._pacing.decide
         self._ready = ReadyConnections(
             *(lambda changed: self.talk(b"", changed), tools.loop, tools.descriptors),
             self._probing.suspect,
@@ -242,7 +239,6 @@ class Socks5Outbound:
         if before == self._present:
             return None
         self._ready.drop_all()
-        self._pacing.forget()
         lost = any(
             way is not None and way != self._present[1].get(address)
             for address, way in before[1].items()

@@ -13,7 +13,6 @@ from router.outbound.base import ChangeWatcher
 from router.outbound.descriptors import Descriptors
 from router.outbound.socks5.addresses import Names
 from router.platform.base.descriptors import HasFileno
-from router.platform.base.tcp import TcpSockets
 
 
 class Loop(ChangeWatcher, Protocol):
@@ -37,11 +36,9 @@ class Tools:
         count: Callable[[Drop], None],
         changed: Callable[[], None],
         names: Names,
-        tcp: TcpSockets,
     ) -> None:
         self.loop = loop
         self.descriptors = descriptors
         self.count = count
         self.changed = changed
         self.names = names
-        self.tcp = tcp

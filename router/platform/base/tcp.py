@@ -36,7 +36,6 @@ class TcpInfo(NamedTuple):
                 not tell
     has_unacknowledged  whether something that was sent, or is to be, is not acknowledged yet
     round_trip  seconds, smoothed; None before the first sample
-    shortest    the shortest round trip; None where there is none, or the system does not tell
     resent      what was sent, and how much of it again
     """
 
@@ -46,7 +45,6 @@ class TcpInfo(NamedTuple):
     has_unacknowledged: bool
     round_trip: float | None
     resent: Resent = Resent(0, 0)
-    shortest: float | None = None
 
 
 class RelayBuffer(Protocol):
@@ -90,11 +88,6 @@ class TcpSockets(Protocol):
 
     def connected(self, sock: socket.socket) -> None:
         """Give a socket the system's default hop limit again. Raises OSError."""
-        ...
-
-    def send_unpaced(self, sock: socket.socket) -> None:
-        """Have a socket send as fast as its windows allow, whatever the system's choice of a
-        congestion control does. Raises OSError."""
         ...
 
     def set_traffic_class(self, sock: socket.socket, traffic_class: int) -> None:

@@ -102,9 +102,6 @@ class DarwinTcpSockets:
         elif self._usual_ttl is not None:
             sock.setsockopt(socket.IPPROTO_IP, IP_TTL, self._usual_ttl)
 
-    def send_unpaced(self, sock: socket.socket) -> None:
-        """It does: xnu has no such congestion control."""
-
     def set_traffic_class(self, sock: socket.socket, traffic_class: int) -> None:
         version = VERSION[sock.family]
         sock.setsockopt(LEVEL[version], SET_TRAFFIC_CLASS[version], traffic_class)

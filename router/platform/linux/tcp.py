@@ -52,21 +52,19 @@ from router.policy.network import Interface
 DEFAULT: Final = -1
 """The system's own hop limit."""
 CONGESTION_CONTROL: Final = b"reno"
-"""Of the sockets that send to applications, or to a proxy that is near; every kernel has this one.
-Both are on this machine or on its LAN, and a system's BBR would pace each stream by a timer, whose
-interrupts halve the throughput of downloads (docs/adr/005-tcp.md)."""
+"""Of the sockets that send to applications; every kernel has this one. The applications are on this
+machine or on its LAN, and a system's BBR would pace each stream by a timer, whose interrupts halve
+the throughput of downloads (docs/adr/005-tcp.md)."""
 IFNAMSIZ: Final = 16
 SIOCATMARK: Final = 0x8905
 """asm-generic/sockios.h"""
 TCP_CLOSE: Final = 7
 """tcpi_state, the first byte of struct tcp_info (linux/tcp.h, net/tcp_states.h). In TIME_WAIT too:
 that is a socket of its own, and this one is closed."""
-INFO: Final = Struct("=24xI24xII8xI28xI24xQ4xIII4xI")
+INFO: Final = Struct("=24xI24xII8xI28xI24xQ4xII8xI")
 """Of struct tcp_info: tcpi_unacked, tcpi_last_data_recv and tcpi_last_ack_recv (milliseconds),
 tcpi_rtt (microseconds), tcpi_total_retrans, tcpi_bytes_received, tcpi_segs_in, tcpi_notsent_bytes,
-tcpi_min_rtt (microseconds), tcpi_data_segs_out."""
-NO_SAMPLE: Final = 0xFFFFFFFF
-"""tcpi_min_rtt, before the first one."""
+tcpi_data_segs_out."""
 IP_LOCAL_PORT_RANGE: Final = 51
 ONLY_PORT: Final = Struct("=HH")
 """linux/in.h: the lowest and the highest, one in each half of a number of 32 bits."""
@@ -130,9 +128,6 @@ class LinuxTcpSockets:
         sock.setsockopt(level, hops, DEFAULT)
         sock.setsockopt(level, errors, 0)
 
-    def send_unpaced(self, sock: socket.socket) -> None:
-        sock.setsockopt(socket.IPPROTO_TCP, TCP_CONGESTION, CONGESTION_CONTROL)
-
     def set_traffic_class(self, sock: socket.socket, traffic_class: int) -> None:
         level, _, tos, _ = _options(4 if sock.family == socket.AF_INET else 6)
         sock.setsockopt(level, tos, traffic_class)
@@ -163,8 +158,9 @@ class LinuxTcpSockets:
 
     def tcp_info(self, sock: socket.socket) -> TcpInfo:
         info = sock.getsockopt(socket.IPPROTO_TCP, TCP_INFO, INFO.size)
-        unacked, since_data, since_ack, rtt, again, received, *others = INFO.unpack(info)
-        segments, unsent, shortest, sent = others
+        unacked, since_data, since_ack, rtt, again, received, segments, unsent, sent = INFO.unpack(
+            info
+        )
         return TcpInfo(
             segments,
             received,
@@ -172,7 +168,6 @@ class LinuxTcpSockets:
             bool(unacked or unsent),
             rtt / 1e6 or None,
             Resent(sent, again),
-            None if shortest == NO_SAMPLE else shortest / 1e6,
         )
 
     def probe(self, sock: socket.socket) -> None:

@@ -11,7 +11,7 @@ from router.outbound.descriptors import Descriptors
 from router.outbound.socks5.outbound import Socks5Outbound
 from router.outbound.socks5.tools import Tools
 from router.outbound.socks5.way import ProxyWay
-from router.platform.base.tcp import ConnectFailure, TcpInfo
+from router.platform.base.tcp import ConnectFailure
 from router.platform.host_names import Resolved
 
 ONE, TWO, FAR = bytes((192, 0, 2, 1)), bytes((192, 0, 2, 2)), bytes((198, 51, 100, 7))
@@ -87,19 +87,12 @@ class MemoryWay:
     def __init__(self) -> None:
         self.dials: list[MemoryDial] = []
         self.raises = 0
-        self.interface = "eth0"
 
     def reaches(self, address: bytes) -> bool:
         return True
 
     def leaves_by(self, address: bytes) -> str:
-        return self.interface
-
-    def present(self, address: bytes) -> str:
-        return self.interface
-
-    def has_lost(self, sock: object) -> bool:
-        return False
+        return "eth0"
 
     def dial(self, request: DialRequest, changed: Callable[[int], None]) -> MemoryDial:
         self.dials.append(MemoryDial(request.destination, changed))
@@ -138,22 +131,6 @@ class MemoryNames:
         done(self.found)
 
 
-class MemoryTcp:
-    """Of TcpSockets what pacing needs. shortest: of every connection; asked: how often."""
-
-    def __init__(self) -> None:
-        self.shortest: float | None = None
-        self.asked = 0
-        self.unpaced: list[MemorySocket] = []
-
-    def tcp_info(self, _sock: MemorySocket) -> TcpInfo:
-        self.asked += 1
-        return TcpInfo(0, 0, None, False, None, shortest=self.shortest)
-
-    def send_unpaced(self, sock: MemorySocket) -> None:
-        self.unpaced.append(sock)
-
-
 class Bed:
     """An outbound whose proxy the test is."""
 
@@ -162,10 +139,8 @@ class Bed:
         self.names = MemoryNames(*addresses)
         self.descriptors = Descriptors(1000)
         self.free = self.descriptors.free
-        self.tcp = MemoryTcp()
         tools = Tools(
             *(cast(Any, self.loop), self.descriptors, lambda _: None, self._changed, self.names),
-            cast(Any, self.tcp),
         )
         self.outbound = Socks5Outbound(proxy, cast(ProxyWay, self.way), tools)
 

@@ -15,6 +15,7 @@ from router.outbound.socks5.conversation import Conversation, Unreached
 from router.outbound.socks5.datagrams import MOST_WAITING, Socks5Datagrams
 from router.outbound.udp import SocketDatagrams
 from router.platform.base.descriptors import READABLE
+from router.platform.base.sockets import NetworkError
 from router.wire import ip
 from router.wire.socks5 import Fault, Outcome, Reply, udp_header
 from tests.unit.engine.udp.memory import MemoryUdpSocket, received
@@ -178,6 +179,17 @@ def test_where_udp_is_to_be_rejected_nothing_is_asked() -> None:
     assert not bed.outbound.carries(4, ip.UDP)
     assert bed.outbound.carries(4, ip.TCP)
     assert bed.way.dials == []
+
+
+@pytest.mark.parametrize(("version", "less"), [(4, 10), (6, 2)])
+def test_the_mtu_that_is_told_is_less_by_the_header(version: int, less: int) -> None:
+    """By 22 bytes for IPv6, whose own header is 20 longer than that of the way to the proxy."""
+    sock = MemoryUdpSocket(7, bytes(4), "eth0", 5000)
+    channel = SocketDatagrams(cast(Any, sock), 5000)
+    datagrams = Socks5Datagrams(version, SERVER, channel, MemoryProxy(Reply(0, SERVER, 4000)))
+    sock.queue.append(NetworkError(SERVER, 3, 4, 1400, SERVER, 4000, b"one", 64, 0))
+    (error,) = datagrams.errors()
+    assert (error.value, error.offender) == (1400 - less, None)
 
 
 def test_a_bounded_number_waits() -> None:

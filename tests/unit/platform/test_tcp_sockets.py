@@ -10,8 +10,7 @@ import pytest
 
 from router.platform.base.tcp import ANY_PORT, USUAL_HOP_LIMIT
 from router.platform.linux.error_queue import RECVERR
-from router.platform.linux.only_on_linux import TCP_CONGESTION
-from router.platform.linux.tcp import CONGESTION_CONTROL, LinuxTcpSockets
+from router.platform.linux.tcp import LinuxTcpSockets
 from router.policy.network import Interface
 
 LOOPBACK = Interface("lo", 1, True, 65536)
@@ -52,20 +51,3 @@ def test_a_hop_limit_lasts_until_it_is_connected(sockets: LinuxTcpSockets) -> No
         sockets.connected(sock)
         with socket.socket(socket.AF_INET, socket.SOCK_STREAM) as other:
             assert hops(sock) == hops(other)
-
-
-def test_a_socket_that_is_not_paced(sockets: LinuxTcpSockets, sock: socket.socket) -> None:
-    sockets.send_unpaced(sock)
-    name = sock.getsockopt(socket.IPPROTO_TCP, TCP_CONGESTION, 16)
-    assert name.rstrip(b"\0") == CONGESTION_CONTROL
-
-
-def test_the_shortest_round_trip(sockets: LinuxTcpSockets, sock: socket.socket) -> None:
-    shortest = sockets.tcp_info(sock).shortest
-    assert shortest is not None
-    assert 0 < shortest < 60
-
-
-def test_without_a_round_trip_there_is_no_shortest(sockets: LinuxTcpSockets) -> None:
-    with sockets.dialling(4, LOOPBACK, ANY_PORT, USUAL_HOP_LIMIT, 0) as unconnected:
-        assert sockets.tcp_info(unconnected).shortest is None
