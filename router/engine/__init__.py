@@ -26,7 +26,7 @@ sender would see it.
     observer/           what a trace sees of each packet; nothing is called without one
     events, summary, watchdog, policy_log, flow_log    what followers, supervisor and people read
 
-Where to look. A ping: reading.read_all, forwarder._forward (the first one: _begin),
+Where to look. A ping: reading.TunReader, forwarder._forward (the first one: _begin),
 icmp/queries, back by assembly.Channels. A reload: reload/request.
 A VPN that is lost: interface_events, outbound/all.refresh, carriers.forget, routes/installed.
 """

@@ -5,7 +5,7 @@ Must not know: what becomes of a packet that goes on.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sized
 
 from router.flows.drops import Drop, Drops
 from router.flows.policer import Admission, Policer
@@ -15,16 +15,13 @@ from router.wire import ip
 
 
 class Admissions:
-    """Of all sources."""
+    """Of all sources. waiting: true while packets wait."""
 
     def __init__(self, drops: Drops) -> None:
         self.policer = Policer()
         self._waiting = WaitingPackets()
+        self.waiting: Sized = self._waiting.queue
         self._drops = drops
-
-    @property
-    def has_waiting(self) -> bool:
-        return bool(self._waiting)
 
     def admit(self, packet: ip.Packet, now: float) -> Admission:
         """Whether it goes on now; otherwise it has been kept, or dropped and counted."""
@@ -37,7 +34,7 @@ class Admissions:
 
     def due(self, now: float, most: int) -> Iterator[ip.Packet]:
         """Packets that have waited, and go on now; `most` of them."""
-        for _ in range(min(most, len(self._waiting))):
+        for _ in range(min(most, len(self.waiting))):
             packet = self._waiting.take(now)
             if packet is None:
                 self._drops.count(Drop.HELD_OFF)

@@ -158,7 +158,7 @@ class Forwarder:
                 self._hold(packet, missing)
         if self.observer is not None:
             self.observer.settle(now)
-        return self.admissions.has_waiting
+        return bool(self.admissions.waiting)
 
     def _hold(self, packet: ip.Packet, missing: NotOpenYet) -> None:
         """Until it can be sent."""

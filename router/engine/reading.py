@@ -8,6 +8,7 @@ packet is decided by the forwarder.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Final
 
 from router.engine.forwarder import Forwarder
@@ -23,6 +24,7 @@ from router.wire.offload import (
     AT_V6_NEXT_HEADER,
 )
 
+UDP, TCP = ip.UDP, ip.TCP
 COST: Final = 8
 """Of a packet, where one that is dropped unread costs 1: a flood of those is to be read as fast as
 it comes, or the packets of others wait behind it in a full queue."""
@@ -64,84 +66,92 @@ def _receive_all(forwarder: Forwarder, channel: QueryChannel, budget: int, now: 
             forwarder.from_outside(channel, packet, now)
 
 
-def read_all(
-    forwarder: Forwarder, tun: TunDevice, budget: int, now: float, *, forwarded: bool = False
-) -> None:
-    """Forward what the TUN has, `budget` packets of a queue at most, and the rest of a frame that
-    becomes several; of those that are dropped unread, COST times as many. Raises OSError when the
-    TUN is gone.
+class TunReader:
+    """Reads the queues of a TUN for a forwarder. forwards: whether also that of what the system
+    forwards for others; after the other one, which so is never behind more than one turn of it."""
 
-    forwarded: whether to read the queue of what the system forwards for others, too; after the
-    other one, which so is never behind more than one turn of it.
-    """
-    is_empty = _read_queue(forwarder, tun, tun.frame, budget, now)
-    if forwarded and tun.forwarded is not None:
-        is_empty &= _read_queue(forwarder, tun.forwarded, tun.frame, budget, now)
-    if is_empty:
-        forwarder.policer.emptied()
-        forwarder.carriers.streams.found_empty()
-    else:
-        forwarder.policer.not_emptied(now)
+    def __init__(self, forwarder: Forwarder, tun: TunDevice) -> None:
+        self.forwards = False
+        self._policer = forwarder.policer
+        self._found_empty = forwarder.carriers.streams.found_empty
+        self._read_own = _queue_reader(forwarder, tun, tun.frame)
+        self._read_forwarded = (
+            None if tun.forwarded is None else _queue_reader(forwarder, tun.forwarded, tun.frame)
+        )
+
+    def turn(self, budget: int, now: float) -> None:
+        """Forward what the TUN has, `budget` packets of a queue at most, and the rest of a frame
+        that becomes several; of those that are dropped unread, COST times as many. Raises OSError
+        when the TUN is gone."""
+        is_empty = self._read_own(budget, now)
+        if self.forwards and self._read_forwarded is not None:
+            is_empty &= self._read_forwarded(budget, now)
+        if is_empty:
+            self._policer.emptied()
+            self._found_empty()
+        else:
+            self._policer.not_emptied(now)
 
 
-def _read_queue(
-    forwarder: Forwarder, queue: TunQueue, frame: bytearray, budget: int, now: float
-) -> bool:
-    """Whether it has been read to its end. Raises OSError.
+def _queue_reader(
+    forwarder: Forwarder, queue: TunQueue, frame: bytearray
+) -> Callable[[int, float], bool]:
+    """Reads a queue, as many packets as the budget has, at a time; whether it has been read to its
+    end. Raises OSError. What stays the same is looked up here, as most turns have one packet.
 
     After the first packet, the channel that it left by is read once: a host on the same machine or
     switch has answered by then, which saves the answer a round of polling. Elsewhere the attempt
     costs a microsecond a round.
     """
-    direct, streams, datagrams, from_tun, receive = (
-        forwarder.direct,
-        forwarder.carriers.streams,
-        forwarder.carriers.datagrams,
-        forwarder.from_tun,
-        queue.receive,
-    )
+    direct, datagrams = forwarder.direct, forwarder.carriers.datagrams
+    carry_directly, flush_direct = direct.carry, direct.flush
+    carry_datagram, flush_datagrams = datagrams.carry_frame, datagrams.flush
+    carry_segment = forwarder.carriers.streams.carry
+    from_tun, receive = forwarder.from_tun, queue.receive
     held_off = forwarder.policer.held_off
-    left = budget * COST
-    all_but_one = left - COST
     packet = memoryview(frame)[offload.HEADER :]
-    observer = forwarder.observer
-    try:
-        while left > 0:
-            try:
-                size = receive()
-            except BlockingIOError:
-                return True
-            left -= COST
+
+    def read(budget: int, now: float) -> bool:
+        left = budget * COST
+        all_but_one = left - COST
+        observer = forwarder.observer
+        try:
+            while left > 0:
+                try:
+                    size = receive()
+                except BlockingIOError:
+                    return True
+                left -= COST
+                if observer is not None:
+                    observer.from_tun(frame, size)
+                if carry_directly(size, now):
+                    continue
+                if held_off and _is_held_off(forwarder, frame, now):
+                    forwarder.drops.count(Drop.HELD_OFF)
+                    left += COST - 1
+                    continue
+                four, six = frame[AT_V4_PROTOCOL], frame[AT_V6_NEXT_HEADER]
+                if UDP in (four, six) and carry_datagram(frame, size, now):
+                    continue
+                if TCP in (four, six) and carry_segment(size, now):
+                    continue
+                if frame[0] or frame[1]:
+                    left += COST
+                    for one in offload.packets(frame, size):
+                        left -= COST
+                        from_tun(one, now)
+                    continue
+                channel = from_tun(packet[: size - offload.HEADER].tobytes(), now)
+                if channel is not None and left == all_but_one:
+                    receive_all(forwarder, channel, 1, now)
+            return False
+        finally:
+            flush_direct(now)
+            flush_datagrams(now)
             if observer is not None:
-                observer.from_tun(frame, size)
-            if direct.carry(size, now):
-                continue
-            if held_off and _is_held_off(forwarder, frame, now):
-                forwarder.drops.count(Drop.HELD_OFF)
-                left += COST - 1
-                continue
-            four, six = frame[AT_V4_PROTOCOL], frame[AT_V6_NEXT_HEADER]
-            may_be_udp = ip.UDP in (four, six)
-            if may_be_udp and datagrams.carry_frame(frame, size, now):
-                continue
-            may_be_tcp = ip.TCP in (four, six)
-            if may_be_tcp and streams.carry(size, now):
-                continue
-            if frame[0] or frame[1]:
-                left += COST
-                for one in offload.packets(frame, size):
-                    left -= COST
-                    from_tun(one, now)
-                continue
-            channel = from_tun(packet[: size - offload.HEADER].tobytes(), now)
-            if channel is not None and left == all_but_one:
-                receive_all(forwarder, channel, 1, now)
-        return False
-    finally:
-        direct.flush(now)
-        datagrams.flush(now)
-        if observer is not None:
-            observer.settle(now)
+                observer.settle(now)
+
+    return read
 
 
 def _is_held_off(forwarder: Forwarder, frame: bytearray, now: float) -> bool:

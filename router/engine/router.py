@@ -26,7 +26,7 @@ from router.engine.loop import Loop
 from router.engine.memory import SpareMemory
 from router.engine.observer.observer import Observer
 from router.engine.policy_log import log_policies
-from router.engine.reading import read_all
+from router.engine.reading import TunReader
 from router.engine.reload.request import Reload
 from router.engine.reload.watcher import Watcher
 from router.engine.routes.installed import InstalledRoutes
@@ -78,7 +78,7 @@ class Router:
         self._config = config
         self._serve_control = serve_control
         self._watch_of_rules = watch
-        self._is_expiring = self._forwards = self._is_beginning = False
+        self._is_expiring = self._is_beginning = False
         self._interface_events: InterfaceEvents | None = None
 
     def run(self) -> None:
@@ -197,6 +197,8 @@ class Router:
         self.forwarder.direct.forget()
 
     def _watch(self) -> None:
+        self._reader = TunReader(self.forwarder, self.tun)
+        self._waiting = self.forwarder.admissions.waiting
         self.loop.watch(self.tun, self._read_tun)
         if self.tun.forwarded is not None:
             self.loop.watch(self.tun.forwarded, self._read_forwarded)
@@ -229,19 +231,19 @@ class Router:
     def _read_forwarded(self) -> None:
         """From the first packet for others on, both queues are read in each turn: whether the TUN
         is empty is a matter of both."""
-        self._forwards = True
+        self._reader.forwards = True
         self._read_tun()
 
     def _read_tun(self) -> None:
         try:
-            read_all(self.forwarder, self.tun, BUDGET, self.loop.now, forwarded=self._forwards)
+            self._reader.turn(BUDGET, self.loop.now)
         except OSError as error:
             self.system.processes.guard().dispatch()  # which says so if the guard has ended, too
             raise PlatformError(
                 f"{self.tun.name} is gone ({error.strerror}): another program has deleted it or "
                 "taken it down; start the router again"
             ) from error
-        if self.forwarder.admissions.has_waiting and not self._is_beginning:
+        if self._waiting and not self._is_beginning:
             self._is_beginning = True
             self.loop.call_soon(self._begin_waiting)
 

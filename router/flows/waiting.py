@@ -20,14 +20,14 @@ PATIENCE: Final = 1.0
 
 
 class WaitingPackets:
-    """A queue of packets."""
+    """A queue of packets. queue: with the time since which each waits, for others to look at."""
 
     def __init__(self) -> None:
-        self._packets: deque[tuple[float, ip.Packet]] = deque()
+        self.queue: deque[tuple[float, ip.Packet]] = deque()
         self._bytes = 0
 
     def __len__(self) -> int:
-        return len(self._packets)
+        return len(self.queue)
 
     def add(self, packet: ip.Packet, now: float) -> bool:
         """False if there is no room for it."""
@@ -35,13 +35,13 @@ class WaitingPackets:
         if self._bytes + size > MOST_BYTES:
             return False
         self._bytes += size
-        self._packets.append((now, packet))
+        self.queue.append((now, packet))
         return True
 
     def take(self, now: float) -> ip.Packet | None:
         """The next one, None in the place of one that has waited for too long. Raises IndexError
         when nothing waits."""
-        since, packet = self._packets.popleft()
+        since, packet = self.queue.popleft()
         self._bytes -= _size(packet)
         return packet if now - since <= PATIENCE else None
 

@@ -16,7 +16,6 @@ from ipaddress import ip_address
 from pathlib import Path
 from typing import Final
 
-from router.engine.reading import read_all
 from router.platform.base.sockets import NetworkError
 from router.platform.base.tcp import ConnectFailure
 from router.wire import ip, offload
@@ -62,7 +61,7 @@ class Machine:
         frame = data.ljust(offload.HEADER + 1, b"\0")
         self.is_packet = _is_packet(frame[offload.HEADER :])
         self.world.tun.incoming = [frame]
-        read_all(self.world.forwarder, self.world.tun, 2, self.now)
+        self.world.reader.turn(2, self.now)
 
     def query_answered(self, data: bytes) -> None:
         """By the interface of `home`, whoever has sent it."""

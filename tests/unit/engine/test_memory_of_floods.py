@@ -102,7 +102,7 @@ def test_flows_that_were_answered_leave_nothing_behind(tmp_path: Path) -> None:
         machine.now = now
         for data in corpus("machine"):
             run_steps(machine, data)
-        assert machine.world.forwarder.held
+        assert any(tally.packets_in for tally in machine.world.forwarder.tallies)
 
     try:
         first, *others = remains(machine.world, replay)

@@ -18,7 +18,7 @@ from router.engine.applied_rules import AppliedRules
 from router.engine.assembly import Host, make_forwarder
 from router.engine.carriers import Carriers
 from router.engine.icmp.queries import Queries
-from router.engine.reading import read_all
+from router.engine.reading import TunReader
 from router.engine.refusals import Refusals
 from router.engine.tcp.dial import DESCRIPTORS_EACH
 from router.engine.tcp.streams import Streams, Watcher
@@ -259,6 +259,7 @@ class World(MemoryHost):
             *(self.timers, host),
         )
         self.direct = self.forwarder.direct
+        self.reader = TunReader(self.forwarder, self.tun)
         _open.append(self)
 
     def _carriers(self, most: int, refusals: Refusals, drops: Drops) -> Carriers:
@@ -305,7 +306,7 @@ class World(MemoryHost):
         """What comes back when all are in the TUN before the first is read, until it is empty."""
         self.tun.written.clear()
         self.tun.incoming = [offload.NOTHING_LEFT + packet for packet in packets]
-        read_all(self.forwarder, self.tun, len(packets) + 1, now)
+        self.reader.turn(len(packets) + 1, now)
         return list(self.tun.written)
 
     def receive(self, sock: MemoryUdpSocket, now: float = 1.0) -> list[bytes]:

@@ -10,7 +10,6 @@ from struct import unpack_from
 from typing import Final
 
 from router.config.loader import load
-from router.engine.reading import read_all
 from router.policy.match.table import RuleSet
 from router.policy.network import Interface
 from router.wire import offload
@@ -104,7 +103,7 @@ def frames(world: World, given: Iterable[bytes], now: float = 1.0) -> list[bytes
     the TUN."""
     world.tun.written.clear()
     world.tun.incoming = list(given)
-    read_all(world.forwarder, world.tun, 64 * len(world.tun.incoming), now)
+    world.reader.turn(64 * len(world.tun.incoming), now)
     return list(world.tun.written)
 
 

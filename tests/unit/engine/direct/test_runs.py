@@ -10,7 +10,6 @@ import pytest
 
 from router.engine.direct.flow import SAMPLE_INTERVAL
 from router.engine.direct.runs import MOST_FLOWS
-from router.engine.reading import read_all
 from router.wire import ip, offload, udp
 from router.wire.checksum import ones_complement_sum
 from router.wire.offload import FIELDS, HEADER
@@ -47,7 +46,7 @@ def framed(packet: bytes) -> bytes:
 
 def send(world: World, packets: list[bytes], now: float) -> None:
     world.tun.incoming = [framed(packet) for packet in packets]
-    read_all(world.forwarder, world.tun, len(packets), now)
+    world.reader.turn(len(packets), now)
 
 
 def left(version: int, payload: bytes, port: int = 53) -> bytes:

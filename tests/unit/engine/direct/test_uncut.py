@@ -9,7 +9,6 @@ import pytest
 
 from router.engine.direct import flow as module
 from router.engine.direct.flow import SAMPLE_INTERVAL
-from router.engine.reading import read_all
 from router.wire import offload
 from router.wire.headers import fill_in_v4_checksum
 from tests.unit.engine.direct.cases import (
@@ -53,7 +52,7 @@ def opened(world: World, version: int) -> World:
 def test_a_turn_counts_the_packets_that_frames_are_cut_into(world: World, version: int) -> None:
     """Answers of a local server, about which nothing is decided, so that each becomes one."""
     world.tun.incoming = [uncut(version, bytes(40_000), host=REJECTED)] * 9
-    read_all(world.forwarder, world.tun, 64, 1.0)
+    world.reader.turn(64, 1.0)
     assert len(left(world)) == 80
     assert len(world.tun.incoming) == 7
 
