@@ -13,8 +13,8 @@ from tests.fuzz.inputs import CORPUS, corpus, mutated
 from tests.fuzz.targets import TARGETS
 from tests.seed import VARIABLE, choose
 
-SECONDS: Final = 0.5
-"""For each target: as many inputs as there is time for."""
+SECONDS: Final = 6.0
+"""For each target, a minute for all: as many inputs as there is time for."""
 EACH = pytest.mark.parametrize("name", TARGETS)
 
 

@@ -66,12 +66,14 @@ class Journal:
         """
         deadline = time.monotonic() + LOCK_TIMEOUT
         while True:
-            journal = cls(system, path, _open(path, FLAGS | os.O_CREAT))
+            journal = cls(system, path, os.open(path, FLAGS | os.O_CREAT, 0o600))
             try:
+                _check_file(journal._descriptor, path)
                 journal._wait_for_lock(deadline)
                 if journal._is_begun():
                     return journal
             except (OSError, PlatformError):
+                journal._delete_if_empty()
                 journal.close()
                 raise
             journal.close()
@@ -80,16 +82,19 @@ class Journal:
     def adopt(cls, system: Undoable, path: Path) -> Journal | None:
         """A journal that no process has locked; None if there is none. Raises OSError."""
         try:
-            descriptor = _open(path, FLAGS)
+            descriptor = os.open(path, FLAGS)
         except FileNotFoundError:
             return None
         try:
+            _check_file(descriptor, path)
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            if _exists(descriptor):
+                return cls(system, path, descriptor)
         except BlockingIOError:
+            pass
+        except OSError:
             os.close(descriptor)
-            return None
-        if _exists(descriptor):
-            return cls(system, path, descriptor)
+            raise
         os.close(descriptor)
         return None
 
@@ -122,10 +127,10 @@ class Journal:
         if not _exists(self._descriptor):
             return  # and another run may have one under the same name
         removed = {as_line(entry).rstrip() for entry in undone}
-        lines = self._content().splitlines()
-        left = [b"" if line in removed else line for line in lines]
+        content = self._content()
+        left = [b"" if line in removed else line for line in content.splitlines()]
         if any(line.strip() and _name(line) is None for line in left):
-            self._put(b"\n".join(left).rstrip() + b"\n", 0)
+            self._put(b"\n".join(left).rstrip() + b"\n", 0, content)
         else:
             self.path.unlink(missing_ok=True)
 
@@ -146,21 +151,29 @@ class Journal:
         content = os.pread(self._descriptor, os.fstat(self._descriptor).st_size, 0)
         return content[: content.rfind(b"\n") + 1]
 
-    def _put(self, lines: bytes, offset: int) -> None:
-        """Write lines at an offset, and end the file there."""
+    def _put(self, lines: bytes, offset: int, before: bytes = b"") -> None:
+        """Write lines at an offset, and end the file there. before: the complete lines that stand
+        there, which are put back when that fails. Raises OSError with the path."""
         try:
             is_whole = os.pwrite(self._descriptor, lines, offset) == len(lines)
             if is_whole:
                 os.ftruncate(self._descriptor, offset + len(lines))
         except OSError as error:
+            self._put_back(before, offset)
             raise OSError(error.errno, error.strerror, str(self.path)) from error
         if not is_whole:
+            self._put_back(before, offset)
             raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(self.path))
+
+    def _put_back(self, lines: bytes, offset: int) -> None:
+        with contextlib.suppress(OSError):
+            os.pwrite(self._descriptor, lines, offset)
+            os.ftruncate(self._descriptor, offset + len(lines))
 
     def _is_begun(self) -> bool:
         """Write the line that names the network, if the file still has a name. A full file system
-        makes this fail at once, and not in the middle of a start; no empty file is left then.
-        Raises OSError."""
+        makes this fail at once, and not in the middle of a start; no file without an entry is left
+        then. Raises OSError."""
         try:
             if not _exists(self._descriptor):
                 return False
@@ -173,6 +186,14 @@ class Journal:
                 self.remove_entries(())
             raise
         return True
+
+    def _delete_if_empty(self) -> None:
+        """Of a journal that cannot be begun, unless another process has it locked."""
+        with contextlib.suppress(OSError):
+            fcntl.flock(self._descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            found = os.fstat(self._descriptor)
+            if stat.S_ISREG(found.st_mode) and found.st_nlink and not found.st_size:
+                self.path.unlink(missing_ok=True)
 
     def _wait_for_lock(self, deadline: float) -> None:
         """Until `deadline`, in seconds of the monotonic clock. Raises OSError, PlatformError."""
@@ -197,12 +218,10 @@ class Journal:
         )
 
 
-def _open(path: Path, flags: int) -> int:
-    descriptor = os.open(path, flags, 0o600)
-    if stat.S_ISREG(os.fstat(descriptor).st_mode):
-        return descriptor
-    os.close(descriptor)
-    raise OSError(errno.EINVAL, "is not a file", str(path))
+def _check_file(descriptor: int, path: Path) -> None:
+    """Raises OSError where it is something else."""
+    if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+        raise OSError(errno.EINVAL, "is not a file", str(path))
 
 
 def _name(line: bytes) -> str | None:

@@ -12,8 +12,8 @@ import socket
 import subprocess
 import sys
 import threading
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator
+from contextlib import closing, contextmanager
 from pathlib import Path
 
 import pytest
@@ -283,3 +283,61 @@ def test_an_undoer_is_told_of_the_router(journal: Path, change: Entry) -> None:
     assert undoer.close()
     assert not journal.parent.exists()
     os.close(router)
+
+
+def failing_once(call: str, number: int) -> Callable[..., object]:
+    """A function of a module, whose first call fails."""
+    module, _, name = call.partition(".")
+    carry_out = getattr(sys.modules[module], name)
+    failures = [OSError(number, os.strerror(number))]
+
+    def fail_once(*arguments: object) -> object:
+        if failures:
+            raise failures.pop()
+        return carry_out(*arguments)
+
+    return fail_once
+
+
+@pytest.mark.parametrize("call", ["os.fstat", "fcntl.flock", "os.pwrite"])
+def test_a_journal_that_cannot_be_begun_leaves_no_file(
+    journal: Path, call: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Where a call to the system fails once, for want of memory."""
+    with monkeypatch.context() as patched:
+        patched.setattr(call, failing_once(call, errno.ENOMEM))
+        with pytest.raises(OSError, match="memory"):
+            Journal.create(LINUX, journal)
+    assert not journal.exists()
+    Journal.create(LINUX, journal).close()
+
+
+def test_a_journal_that_is_locked_stays_when_another_cannot_be_begun(
+    journal: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(journals, "LOCK_TIMEOUT", 0.0)
+    with closing(Journal.create(LINUX, journal)):
+        before = journal.read_bytes()
+        with pytest.raises(PlatformError):
+            Journal.create(LINUX, journal)
+        assert journal.read_bytes() == before
+
+
+@pytest.mark.parametrize("call", ["os.pwrite", "os.ftruncate"])
+@pytest.mark.parametrize("appends", [True, False])
+def test_what_cannot_be_written_to_the_journal_leaves_it_as_it_was(
+    journal: Path, change: Entry, call: str, appends: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    other = socket_entry(change["path"] + ".2")
+    with closing(Journal.create(LINUX, journal)) as written:
+        written.write(change)
+        written.write(other)
+        before = journal.read_bytes()
+        with monkeypatch.context() as patched:
+            patched.setattr(call, failing_once(call, errno.ENOSPC))
+            with pytest.raises(OSError, match=str(journal)):
+                if appends:
+                    written.write(change)
+                else:
+                    written.remove_entries([change])
+        assert journal.read_bytes() == before
