@@ -113,9 +113,15 @@ class Loop:
     def run(self) -> str:
         """Until a signal arrives or `stop` is called; why it ended."""
         wait, readable, timers = self._poller.wait, self._readable, self._timers
+        clock = time.monotonic
         while self._stopped_by is None:
-            ready = wait(self._patience())
-            self.now = time.monotonic()
+            if self._soon:
+                ready = wait(0.0)
+            elif timers:
+                ready = wait(max(0.0, timers[0][0] - clock()))
+            else:
+                ready = wait(None)
+            self.now = clock()
             for descriptor, event in ready:
                 if descriptor in readable:
                     readable[descriptor]()
@@ -130,11 +136,6 @@ class Loop:
     def _read(self, descriptor: int) -> None:
         if descriptor in self._readable:
             self._readable[descriptor]()
-
-    def _patience(self) -> float | None:
-        if self._soon:
-            return 0.0
-        return max(0.0, self._timers[0][0] - time.monotonic()) if self._timers else None
 
     def _run_soon(self) -> None:
         callbacks, self._soon = self._soon, []

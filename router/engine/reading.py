@@ -12,6 +12,7 @@ from collections.abc import Callable
 from typing import Final
 
 from router.engine.forwarder import Forwarder
+from router.engine.observer.hook import Observing
 from router.flows.drops import Drop
 from router.outbound.base import QueryChannel
 from router.platform.base.tun import TunDevice, TunQueue
@@ -28,6 +29,7 @@ UDP, TCP = ip.UDP, ip.TCP
 COST: Final = 8
 """Of a packet, where one that is dropped unread costs 1: a flood of those is to be read as fast as
 it comes, or the packets of others wait behind it in a full queue."""
+SHORT_TURNS: Final = 7
 V4_SOURCE: Final = slice(AT_V4_ADDRESSES, AT_V4_ADDRESSES + 4)
 V6_NETWORK: Final = slice(AT_V6_ADDRESSES, AT_V6_ADDRESSES + 8)
 """What router.flows.shares takes for a host."""
@@ -68,10 +70,23 @@ def _receive_all(forwarder: Forwarder, channel: QueryChannel, budget: int, now: 
 
 class TunReader:
     """Reads the queues of a TUN for a forwarder. forwards: whether also that of what the system
-    forwards for others; after the other one, which so is never behind more than one turn of it."""
+    forwards for others; after the other one, which so is never behind more than one turn of it.
+
+    To find the queue empty costs as much as to send a packet: Python makes an exception of it. So
+    of what leaves directly, a *short* turn reads as many packets as there were when the queue was
+    last read to its end, and the next wait shows whether there are more. After SHORT_TURNS of them
+    follows a whole one, so that a queue that grows does not grow unnoticed.
+
+    short: how many turns may be short from now on.
+    """
 
     def __init__(self, forwarder: Forwarder, tun: TunDevice) -> None:
         self.forwards = False
+        self.short = 0
+        self._found = 1
+        self._forwarder = forwarder
+        self._path = forwarder.direct.path
+        self._receive = tun.receive
         self._policer = forwarder.policer
         self._found_empty = forwarder.carriers.streams.found_empty
         self._read_own = _queue_reader(forwarder, tun, tun.frame)
@@ -83,75 +98,119 @@ class TunReader:
         """Forward what the TUN has, `budget` packets of a queue at most, and the rest of a frame
         that becomes several; of those that are dropped unread, COST times as many. Raises OSError
         when the TUN is gone."""
-        is_empty = self._read_own(budget, now)
+        size = 0
+        if self.short and not self.forwards and self._forwarder.observer is None:
+            self.short -= 1
+            size = self._short_turn(now)
+            if not size:
+                return
+        is_empty, number = self._read_own(budget, now, size)
+        self._found = number or 1
+        self.short = SHORT_TURNS
         if self.forwards and self._read_forwarded is not None:
-            is_empty &= self._read_forwarded(budget, now)
+            is_empty &= self._read_forwarded(budget, now, 0)[0]
         if is_empty:
             self._policer.emptied()
             self._found_empty()
         else:
             self._policer.not_emptied(now)
 
+    def _short_turn(self, now: float) -> int:
+        """The size of a frame that does not leave directly, and has been read; 0 if there was
+        none."""
+        path = self._path
+        try:
+            size = path.carry_all(self._receive, self._found, now)
+        except BlockingIOError:
+            size = 0
+            self._found = path.carried or 1
+            self._policer.emptied()
+            self._found_empty()
+        path.flush(now)
+        return size
+
 
 def _queue_reader(
     forwarder: Forwarder, queue: TunQueue, frame: bytearray
-) -> Callable[[int, float], bool]:
+) -> Callable[[int, float, int], tuple[bool, int]]:
     """Reads a queue, as many packets as the budget has, at a time; whether it has been read to its
-    end. Raises OSError. What stays the same is looked up here, as most turns have one packet.
+    end, and how many there were. Its last argument is the size of a frame that has been read
+    already and does not leave directly, 0 of none. Raises OSError. What stays the same is looked up
+    here, as most turns have one packet.
 
-    After the first packet, the channel that it left by is read once: a host on the same machine or
-    switch has answered by then, which saves the answer a round of polling. Elsewhere the attempt
-    costs a microsecond a round.
+    After the first packet, if it does not leave directly, the channel that it left by is read once:
+    a host on the same machine or switch has answered by then, which saves the answer a round of
+    polling. Elsewhere the attempt costs a microsecond a round.
     """
-    direct, datagrams = forwarder.direct, forwarder.carriers.datagrams
-    carry_directly, flush_direct = direct.carry, direct.flush
+    path, datagrams = forwarder.direct.path, forwarder.carriers.datagrams
     carry_datagram, flush_datagrams = datagrams.carry_frame, datagrams.flush
     carry_segment = forwarder.carriers.streams.carry
-    from_tun, receive = forwarder.from_tun, queue.receive
+    from_tun, receive_frame = forwarder.from_tun, queue.receive
     held_off = forwarder.policer.held_off
     packet = memoryview(frame)[offload.HEADER :]
 
-    def read(budget: int, now: float) -> bool:
+    def read(budget: int, now: float, size: int) -> tuple[bool, int]:
         left = budget * COST
-        all_but_one = left - COST
+        number = 0
         observer = forwarder.observer
+        receive = receive_frame if observer is None else _observed(receive_frame, observer, frame)
         try:
             while left > 0:
-                try:
-                    size = receive()
-                except BlockingIOError:
-                    return True
+                if not size:
+                    try:
+                        size = path.carry_all(receive, -(-left // COST), now)
+                    except BlockingIOError:
+                        return True, number + path.carried
+                    number += path.carried
+                    left -= COST * path.carried
+                    if not size:
+                        break
+                number += 1
                 left -= COST
-                if observer is not None:
-                    observer.from_tun(frame, size)
-                if carry_directly(size, now):
-                    continue
-                if held_off and _is_held_off(forwarder, frame, now):
-                    forwarder.drops.count(Drop.HELD_OFF)
-                    left += COST - 1
-                    continue
-                four, six = frame[AT_V4_PROTOCOL], frame[AT_V6_NEXT_HEADER]
-                if UDP in (four, six) and carry_datagram(frame, size, now):
-                    continue
-                if TCP in (four, six) and carry_segment(size, now):
-                    continue
-                if frame[0] or frame[1]:
-                    left += COST
-                    for one in offload.packets(frame, size):
-                        left -= COST
-                        from_tun(one, now)
-                    continue
-                channel = from_tun(packet[: size - offload.HEADER].tobytes(), now)
-                if channel is not None and left == all_but_one:
-                    receive_all(forwarder, channel, 1, now)
-            return False
+                left += _carry_other(size, now, number == 1)
+                size = 0
+            return False, number
         finally:
-            flush_direct(now)
+            path.flush(now)
             flush_datagrams(now)
             if observer is not None:
                 observer.settle(now)
 
+    def _carry_other(size: int, now: float, is_first: bool) -> int:
+        """What does not leave directly; how much less it has cost than a packet."""
+        if held_off and _is_held_off(forwarder, frame, now):
+            forwarder.drops.count(Drop.HELD_OFF)
+            return COST - 1
+        four, six = frame[AT_V4_PROTOCOL], frame[AT_V6_NEXT_HEADER]
+        if UDP in (four, six) and carry_datagram(frame, size, now):
+            return 0
+        if TCP in (four, six) and carry_segment(size, now):
+            return 0
+        if frame[0] or frame[1]:
+            saved = COST
+            for one in offload.packets(frame, size):
+                saved -= COST
+                from_tun(one, now)
+            return saved
+        channel = from_tun(packet[: size - offload.HEADER].tobytes(), now)
+        if channel is not None and is_first:
+            receive_all(forwarder, channel, 1, now)
+        return 0
+
     return read
+
+
+def _observed(
+    receive: Callable[[], int], observer: Observing, frame: bytearray
+) -> Callable[[], int]:
+    """Read the next frame and have it observed; see TunQueue.receive."""
+
+    def receive_observed() -> int:
+        size = receive()
+        observer.from_tun(frame, size)
+        return size
+
+    return receive_observed
 
 
 def _is_held_off(forwarder: Forwarder, frame: bytearray, now: float) -> bool:

@@ -52,6 +52,15 @@ class DirectSender:
         self.frames_take_datagrams = frames is not None
         self._socket = sock
 
+    def connect(self, address: tuple[str, int]) -> Callable[[Bytes], int] | None:
+        """Choose the one destination that need not be named: what sends to it, as `send`, until the
+        next one is chosen. None where there is no way to it at present."""
+        try:
+            self._socket.connect(address)
+        except OSError:
+            return None
+        return self._socket.send
+
     def send_packet(self, packet: ip.Packet) -> None:
         """Send a packet, in fragments where it is too long and may be fragmented. Raises
         OSError."""

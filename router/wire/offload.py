@@ -44,6 +44,10 @@ from router.wire.headers import (
 HEADER: Final = 10
 FIELDS: Final = Struct("=BBHHHH")
 """Flags, segmentation, header length, segment size, where the sum starts, where it goes behind."""
+WHERE_TO_SUM: Final = Struct("=HH")
+AT_WHERE_TO_SUM: Final = 6
+"""The last two of those."""
+CHECKSUM: Final = Struct("!H")
 NOTHING_LEFT: Final = bytes(HEADER)
 AT_V4_FRAGMENT: Final = HEADER + V4_FRAGMENT
 AT_V4_PROTOCOL: Final = HEADER + V4_PROTOCOL
@@ -68,13 +72,13 @@ ONLY_ON_LAST: Final = 0x09
 def complete(frame: bytearray, size: int) -> None:
     """Sum up the rest of a checksum in place, if there is one to be summed up, over the first
     `size` bytes. A sum of zero never results, which UDP takes for "none" (RFC 768)."""
-    flags, _, _, _, start, offset = FIELDS.unpack_from(frame)
-    if not flags & NEEDS_CHECKSUM or HEADER + start + offset + 2 > size:
+    start, offset = WHERE_TO_SUM.unpack_from(frame, AT_WHERE_TO_SUM)
+    if not frame[0] & NEEDS_CHECKSUM or HEADER + start + offset + 2 > size:
         return
     total = int.from_bytes(frame[HEADER + start : size], "big")
     if size - start & 1:
         total <<= 8
-    pack_into("!H", frame, HEADER + start + offset, total % 0xFFFF ^ 0xFFFF)
+    CHECKSUM.pack_into(frame, HEADER + start + offset, total % 0xFFFF ^ 0xFFFF)
 
 
 def packets(frame: bytearray, size: int) -> Iterator[bytes]:

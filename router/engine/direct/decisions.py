@@ -41,6 +41,7 @@ index."""
 class Direct:
     """Decides about packets whose source is one of `owns`.
 
+    path: of what is decided on.
     obstacle_of: why nothing may begin to leave directly by an interface; None if it may.
     forgotten: called by `forget`; None unless packets are traced.
     """
@@ -54,11 +55,9 @@ class Direct:
         obstacle_of: Callable[[str], str | None],
         translated: TranslatedAnswers,
     ) -> None:
-        self.carry = path.carry
-        self.flush = path.flush
+        self.path = path
         self.owns = senders.owns
         self.sent = path.sent
-        self._path = path
         self._senders = senders
         self._refusals = refusals
         self._is_listening = is_listening
@@ -106,12 +105,12 @@ class Direct:
             return True
         flow = DirectFlow(sender, packet.destination, outbound, tally)
         if lasts and may_begin and pair_of(packet) not in self._relayed:
-            self._path.know(packet, flow, by_port=by_port)
+            self.path.know(packet, flow, by_port=by_port)
             if log.isEnabledFor(logging.DEBUG):
                 _log(packet, tally, interface)
         if not tally.is_counted_outside:
             tally.misses_answers = True
-        self._path.send(flow, packet, now)
+        self.path.send(flow, packet, now)
         self.sent.note(packet, now)
         return True
 
@@ -132,8 +131,8 @@ class Direct:
         """Rules, outbounds or addresses may have changed: decide again about everything."""
         if self.forgotten is not None:
             self.forgotten()
-        known = self._path.forget()
-        self._path.distinguish(by_both_ports=self.translated.are_possible())
+        known = self.path.forget()
+        self.path.distinguish(by_both_ports=self.translated.are_possible())
         for former in (self._former, self._former_udp):
             if len(former) > MOST_FORMER:
                 former.clear()

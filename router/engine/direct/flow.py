@@ -6,13 +6,14 @@ Must not know: rules, how a packet is sent.
 from __future__ import annotations
 
 import errno
-from collections.abc import Hashable
-from struct import Struct
+import sys
+from collections.abc import Callable, Hashable
 from typing import Final
 
 from router.flows.tally import Tally
 from router.outbound.base import Outbound
 from router.outbound.direct import DirectSender, Send
+from router.platform.base.descriptors import Bytes
 from router.wire import ip
 from router.wire.headers import HOP_LIMIT
 
@@ -20,8 +21,6 @@ SAMPLE_INTERVAL: Final = 0.1
 """Seconds."""
 MOST_CONNECTIONS: Final = 4096
 """Of one pair of addresses that are remembered."""
-V4_PAIR: Final = Struct("=Q")
-V6_PAIR: Final = Struct("=4Q")
 
 
 class DirectFlow:
@@ -37,6 +36,7 @@ class DirectFlow:
     __slots__ = (
         "address",
         "destination",
+        "hops",
         "look",
         "mtu",
         "outbound",
@@ -46,11 +46,16 @@ class DirectFlow:
         "sender",
         "tally",
     )
-    hops: int = 1
 
     def __init__(
-        self, sender: DirectSender, destination: bytes, outbound: Outbound | None, tally: Tally
+        self,
+        sender: DirectSender,
+        destination: bytes,
+        outbound: Outbound | None,
+        tally: Tally,
+        hops: int = 1,
     ) -> None:
+        self.hops = hops
         self.sender = sender
         self.send: Send = sender.send
         self.mtu = sender.interface.mtu
@@ -61,6 +66,10 @@ class DirectFlow:
         self.look = 0.0
         self.samples: dict[bytes, float] = {}
         self.refused: set[bytes] = set()
+
+    def connect(self) -> Callable[[Bytes], int] | None:
+        """See DirectSender.connect."""
+        return self.sender.connect(self.address)
 
     def as_sent(self, packet: ip.Packet) -> bytearray:
         """The bytes that leave; the kernel computes the IPv4 checksum."""
@@ -99,6 +108,6 @@ class DirectFlow:
 
 
 def pair_of(packet: ip.Packet) -> Hashable:
-    """Source and destination, as one key."""
-    pair = V4_PAIR if packet.version == 4 else V6_PAIR
-    return pair.unpack(packet.source + packet.destination)
+    """Source and destination as one key: for IPv4 a number, which is found quickest, else bytes."""
+    pair = packet.source + packet.destination
+    return int.from_bytes(pair, sys.byteorder) if packet.version == 4 else pair

@@ -11,10 +11,10 @@ from __future__ import annotations
 
 import errno
 from collections import deque
-from collections.abc import Hashable
+from collections.abc import Callable, Hashable
 from typing import Final
 
-from router.engine.direct.flow import V4_PAIR, V6_PAIR, DirectFlow, pair_of
+from router.engine.direct.flow import DirectFlow, pair_of
 from router.engine.direct.runs import Runs
 from router.engine.direct.sent import LOOK_INTERVAL, SentFlows
 from router.engine.direct.uncut import Uncut
@@ -52,66 +52,151 @@ NO_WAY: Final = (errno.ENETUNREACH, errno.EHOSTUNREACH, errno.ENETDOWN, errno.EN
 
 UNKNOWN: Final = -1
 
-_Known = DirectFlow | dict[int, DirectFlow]
+UNTIL_USUAL: Final = 64
+"""Packets in a row."""
+MOST_SIZES: Final = 2048
+"""Of packets, whose views are kept."""
+
+Receive = Callable[[], int]
+"""See TunQueue.receive."""
 
 
 class DirectPath:
-    """frame: of the TUN; see TunDevice. sent: what of it has no connection."""
+    """frame: of the TUN; see TunDevice. sent: what of it has no connection.
+
+    carried: how many frames the last `carry_all` has sent.
+    """
 
     def __init__(self, frame: bytearray, refusals: Refusals, drops: Drops) -> None:
+        self.carried = 0
         self._frame = frame
         self._view = memoryview(frame)
+        self._unfinished = self._view[:2].cast("H")
+        self._v4_pair = self._view[AT_V4_ADDRESSES : AT_V4_ADDRESSES + 8].cast("Q")
+        self._v6_pair = self._view[AT_V6_ADDRESSES : AT_V6_ADDRESSES + 32]
+        self._packets: dict[int, memoryview] = {}
         self._refusals = refusals
         self._drops = drops
-        self._known: dict[Hashable, _Known] = {}
+        self._flows: dict[Hashable, DirectFlow] = {}
+        self._by_traffic: dict[Hashable, dict[int, DirectFlow]] = {}
         self._order: deque[tuple[Hashable, int]] = deque()
         self._by_both_ports = False
+        self._usual: DirectFlow | None = None
+        self._send_on: Callable[[memoryview], object] = len
+        self._candidate: DirectFlow | None = None
+        self._in_a_row = 0
         self._uncut = Uncut(frame, self.failed, drops)
         self.sent = SentFlows()
         self._runs = Runs(frame, self.failed, self.sent)
+        self.flush = self._runs.end
+        """Send what was kept to leave together with what follows it; nothing follows it soon."""
 
-    def carry(self, size: int, now: float) -> bool:
-        """Send the frame if it is decided that it leaves directly; `size` counts its header."""
+    def carry_all(self, receive: Receive, most: int, now: float) -> int:
+        """Read frames, `most` at most, and send each of which it is decided that it leaves
+        directly. The size of the first one that does not, which is in the TUN's frame then; 0 if
+        there was none. Raises BlockingIOError when nothing is left to read.
+
+        What passes here is most of the traffic, and half of the cost of a ping is Python's: so
+        nothing is made anew for a packet that is always the same, and what is used twice is local.
+        """
+        frame, unfinished, pair, packets = (
+            self._frame,
+            self._unfinished,
+            self._v4_pair,
+            self._packets,
+        )
+        flows, runs = self._flows, self._runs
+        usual, send_on = self._usual, self._send_on
+        former: DirectFlow | None = None
+        carried = in_a_row = sizes = 0
+        try:
+            while carried < most:
+                size = receive()
+                if frame[HEADER] >> 4 == 4:
+                    flow, at = flows.get(pair[0]), AT_V4_TTL
+                else:
+                    flow, at = flows.get(self._v6_pair.tobytes()), AT_V6_HOP_LIMIT
+                flow = flow or self._known_by_traffic(size)
+                hops = frame[at]
+                if flow is None or hops <= flow.hops:
+                    return size
+                carried += 1
+                frame[at] = hops - flow.hops
+                special = unfinished[0] or runs.flows or now >= flow.look
+                if special and self._carry_special(flow, at, size, now):
+                    continue
+                packet = packets.get(size) or self._packet(size)
+                try:
+                    if flow is usual:
+                        send_on(packet)
+                    else:
+                        flow.send(packet, flow.address)
+                except OSError as error:
+                    frame[at] = hops
+                    flow.note_unjudged(error)
+                    self.failed(flow, bytes(packet), error, now)
+                if flow is not former:
+                    self._count(former, in_a_row, sizes)
+                    former, in_a_row, sizes = flow, 0, 0
+                in_a_row += 1
+                sizes += size
+            return 0
+        finally:
+            self.carried = carried
+            self._count(former, in_a_row, sizes)
+
+    def _carry_special(self, flow: DirectFlow, at: int, size: int, now: float) -> bool:
+        """Finish a frame of which the system has left something undone, send it with others, or
+        note it as a query; whether it has been sent, or is kept. at: where its hop limit stands,
+        which is counted."""
         frame = self._frame
-        if frame[HEADER] >> 4 == 4:
-            known = self._known.get(V4_PAIR.unpack_from(frame, AT_V4_ADDRESSES))
-            at, protocol = AT_V4_TTL, frame[AT_V4_PROTOCOL]
-        else:
-            known = self._known.get(V6_PAIR.unpack_from(frame, AT_V6_ADDRESSES))
-            at, protocol = AT_V6_HOP_LIMIT, frame[AT_V6_NEXT_HEADER]
-        if known is None:
-            return False
-        if isinstance(known, dict):
-            known = known.get(self._traffic(frame, HEADER, size))
-            if known is None:
-                return False
-        hops = frame[at]
-        if hops <= known.hops:
-            return False
         if frame[1]:
-            return self._uncut.carry(known, size, now)
-        frame[at] = hops - known.hops
-        if protocol == ip.UDP and self._runs.carry(known, size, now):
+            frame[at] += flow.hops
+            return self._uncut.carry(flow, size, now)
+        protocol = frame[AT_V4_PROTOCOL if at == AT_V4_TTL else AT_V6_NEXT_HEADER]
+        if protocol == ip.UDP and self._runs.carry(flow, size, now):
             return True
         if frame[0]:
             complete(frame, size)
-        elif protocol in WITH_QUERIES and now >= known.look:
-            known.look = now + LOOK_INTERVAL
+        elif protocol in WITH_QUERIES and now >= flow.look:
+            flow.look = now + LOOK_INTERVAL
             self.sent.note_query(frame, now)
-        try:
-            known.send(self._view[HEADER:size], known.address)
-        except OSError as error:
-            frame[at] = hops
-            known.note_unjudged(error)
-            self.failed(known, bytes(self._view[HEADER:size]), error, now)
-        tally = known.tally
-        tally.packets_out += 1
-        tally.bytes_out += size - HEADER
-        return True
+        return False
 
-    def flush(self, now: float) -> None:
-        """Send what was kept to leave together with what follows it; nothing follows it soon."""
-        self._runs.end(now)
+    def _count(self, flow: DirectFlow | None, packets: int, sizes: int) -> None:
+        """Packets of a flow that have left in a row, and the sizes of their frames. The flow that
+        all packets belong to for some time becomes the usual one: not to name the destination saves
+        a twentieth of the cost of a ping, and a socket can have one."""
+        if flow is None:
+            return
+        flow.tally.packets_out += packets
+        flow.tally.bytes_out += sizes - packets * HEADER
+        if flow is self._usual:
+            return
+        if flow is not self._candidate:
+            self._candidate, self._in_a_row = flow, 0
+        self._in_a_row += packets
+        if self._in_a_row >= UNTIL_USUAL:
+            self._in_a_row = 0
+            send_on = flow.connect()
+            if send_on is not None:
+                self._usual, self._send_on = flow, send_on
+
+    def _packet(self, size: int) -> memoryview:
+        """The packet of a frame of that size."""
+        if len(self._packets) >= MOST_SIZES:
+            self._packets.clear()
+        packet = self._packets[size] = self._view[HEADER:size]
+        return packet
+
+    def _known_by_traffic(self, size: int) -> DirectFlow | None:
+        """What is decided about the frame by its protocol and ports."""
+        is_v4 = self._frame[HEADER] >> 4 == 4
+        pair = self._v4_pair[0] if is_v4 else self._v6_pair.tobytes()
+        by_traffic = self._by_traffic.get(pair)
+        if by_traffic is None:
+            return None
+        return by_traffic.get(self._traffic(self._frame, HEADER, size))
 
     def send(self, flow: DirectFlow, packet: ip.Packet, now: float) -> None:
         """Send a packet that has just been decided on; its hop limit is above `flow.hops`."""
@@ -135,27 +220,30 @@ class DirectPath:
             self._forget_oldest()
         self._order.append((pair, traffic))
         if not by_port:
-            self._known[pair] = flow
+            self._flows[pair] = flow
+            self._by_traffic.pop(pair, None)
             return
-        by_traffic = self._known.get(pair)
-        if not isinstance(by_traffic, dict):
-            by_traffic = self._known[pair] = {}
+        self._flows.pop(pair, None)
+        by_traffic = self._by_traffic.setdefault(pair, {})
         if traffic != UNKNOWN:
             by_traffic[traffic] = flow
 
     def _forget_oldest(self) -> None:
         pair, traffic = self._order.popleft()
-        known = self._known.get(pair)
-        if isinstance(known, dict):
-            known.pop(traffic, None)
-            if known:
-                return
-        self._known.pop(pair, None)
+        self._flows.pop(pair, None)
+        by_traffic = self._by_traffic.get(pair)
+        if by_traffic is not None:
+            by_traffic.pop(traffic, None)
+            if not by_traffic:
+                del self._by_traffic[pair]
 
-    def forget(self) -> dict[Hashable, _Known]:
-        """Decide again about everything; what was known."""
-        known, self._known = self._known, {}
+    def forget(self) -> set[Hashable]:
+        """Decide again about everything; the pairs of addresses that were known."""
+        known = self._flows.keys() | self._by_traffic.keys()
+        self._flows.clear()
+        self._by_traffic.clear()
         self._order.clear()
+        self._usual = self._candidate = None
         return known
 
     def failed(self, flow: DirectFlow, data: bytes, error: OSError, now: float) -> None:

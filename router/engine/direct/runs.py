@@ -91,13 +91,16 @@ class Run:
 
 class Runs:
     """frame: of the TUN. failed: called with a packet that could not be sent. sent: gets the flows
-    of each turn."""
+    of each turn.
+
+    flows: of which there have been datagrams in this turn.
+    """
 
     def __init__(self, frame: bytearray, failed: Failed, sent: SentFlows) -> None:
         self._frame = frame
         self._failed = failed
         self._sent = sent
-        self._runs: dict[bytes, Run] = {}
+        self.flows: dict[bytes, Run] = {}
         self._busy: set[bytes] = set()
         self._buffers: list[bytearray] = []
 
@@ -115,10 +118,10 @@ class Runs:
             self.flush(now)
             return False
         alike = first, second, length
-        run = self._runs.get(key)
+        run = self.flows.get(key)
         if run is None:
             return self._first(key, flow, alike, now) and self._begin(
-                self._runs[key], start, size, now
+                self.flows[key], start, size, now
             )
         if run.alike != alike or run.flow is not flow:
             self._send(run, now)
@@ -131,14 +134,14 @@ class Runs:
 
     def end(self, now: float) -> None:
         """Send what was kept, and expect nothing more that is like it."""
-        if self._runs:
+        if self.flows:
             self.flush(now)
-            self._busy = {key for key, run in self._runs.items() if run.had_frame}
-            self._runs.clear()
+            self._busy = {key for key, run in self.flows.items() if run.had_frame}
+            self.flows.clear()
 
     def flush(self, now: float) -> None:
         """Send what was kept."""
-        for run in self._runs.values():
+        for run in self.flows.values():
             self._send(run, now)
 
     def _first(
@@ -146,9 +149,9 @@ class Runs:
     ) -> bool:
         """Note a flow of this turn; whether a frame may begin at once."""
         self._sent.note_key(key, now)
-        if len(self._runs) >= MOST_FLOWS:
+        if len(self.flows) >= MOST_FLOWS:
             return False
-        self._runs[key] = Run(flow, alike)
+        self.flows[key] = Run(flow, alike)
         return key in self._busy
 
     def _begin(self, run: Run, start: int, size: int, now: float) -> bool:

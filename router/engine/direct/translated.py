@@ -41,18 +41,20 @@ class TranslatedFlow(DirectFlow):
     """Answers of one translated request. The system has taken a hop off their limit already."""
 
     __slots__ = ("_frames",)
-    hops = 0
 
     def __init__(
         self, sender: DirectSender, frames: FrameSocket, destination: bytes, tally: Tally
     ) -> None:
-        super().__init__(sender, destination, None, tally)
+        super().__init__(sender, destination, None, tally, hops=0)
         self._frames = frames
         self.send = self._send
 
     def sample(self, _ports: bytes, _now: float) -> bool:
         """Nothing is to be judged."""
         return False
+
+    def connect(self) -> None:
+        """It has no raw socket."""
 
     def _send(self, packet: bytes | bytearray | memoryview, _address: tuple[str, int]) -> int:
         """As DirectSender.send."""

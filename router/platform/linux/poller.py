@@ -3,10 +3,13 @@ on the path of every packet, and this halves what it costs (docs/adr/001-foundat
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 from router.platform.linux.only_on_linux import EPOLLET, EPOLLIN, EPOLLOUT, EPOLLPRI, epoll
 
-FOREVER = -1.0
 CHANGES = EPOLLIN | EPOLLPRI | EPOLLOUT | EPOLLET
+
+Wait = Callable[[float | None], list[tuple[int, int]]]
 
 
 class LinuxPoller:
@@ -15,6 +18,7 @@ class LinuxPoller:
     def __init__(self) -> None:
         self._epoll = epoll()
         self.close = self._epoll.close
+        self.wait: Wait = self._epoll.poll
 
     def add(self, descriptor: int) -> None:
         self._epoll.register(descriptor, EPOLLIN)
@@ -27,6 +31,3 @@ class LinuxPoller:
 
     def remove(self, descriptor: int) -> None:
         self._epoll.unregister(descriptor)
-
-    def wait(self, timeout: float | None) -> list[tuple[int, int]]:
-        return self._epoll.poll(FOREVER if timeout is None else timeout)

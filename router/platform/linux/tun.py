@@ -16,8 +16,9 @@ from __future__ import annotations
 import contextlib
 import errno
 import os
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from fcntl import ioctl
+from functools import partial
 from struct import Struct, pack
 from typing import Final
 
@@ -54,19 +55,22 @@ ROOT: Final = 0
 MAX_PACKET: Final = 65535
 
 
+def receiver(descriptor: int, into: list[memoryview], skipped: int) -> Callable[[], int]:
+    """See TunQueue.receive. Where nothing is skipped it runs no Python of its own."""
+    if not skipped:
+        return partial(os.readv, descriptor, into)
+    return lambda: os.readv(descriptor, into) + skipped
+
+
 class LinuxTunQueue:
     """See TunQueue. What is read goes into `into`, behind `skipped` bytes of the frame."""
 
     def __init__(self, descriptor: int, into: list[memoryview], skipped: int) -> None:
         self._descriptor = descriptor
-        self._into = into
-        self._skipped = skipped
+        self.receive = receiver(descriptor, into, skipped)
 
     def fileno(self) -> int:
         return self._descriptor
-
-    def receive(self) -> int:
-        return os.readv(self._descriptor, self._into) + self._skipped
 
 
 class LinuxTun:
@@ -83,9 +87,10 @@ class LinuxTun:
         self._skipped = 0 if offloads else offload.HEADER
         self._prefix = offload.NOTHING_LEFT if offloads else b""
         self._view = memoryview(self.frame)[self._skipped :]
-        self._into = [self._view]
+        into = [self._view]
+        self.receive = receiver(self._descriptor, into, self._skipped)
         self.forwarded: TunQueue | None = next(
-            (LinuxTunQueue(other, self._into, self._skipped) for other in others), None
+            (LinuxTunQueue(other, into, self._skipped) for other in others), None
         )
 
     @property
@@ -94,9 +99,6 @@ class LinuxTun:
 
     def fileno(self) -> int:
         return self._descriptor
-
-    def receive(self) -> int:
-        return os.readv(self._descriptor, self._into) + self._skipped
 
     def send(self, size: int) -> None:
         os.write(self._descriptor, self._view[: size - self._skipped])

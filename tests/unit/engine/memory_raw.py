@@ -30,6 +30,14 @@ class MemoryRawSocket:
         self._all_sent = all_sent
         self._interface = interface
         self._source = source
+        self.connected: tuple[str, int] | None = None
+
+    def connect(self, address: tuple[str, int]) -> None:
+        self.connected = address
+
+    def send(self, packet: Bytes) -> int:
+        assert self.connected is not None
+        return self.sendto(packet, self.connected)
 
     def sendto(self, packet: Bytes, address: tuple[str, int]) -> int:
         code = self.errors.pop(0) if self.errors else None

@@ -306,8 +306,13 @@ class World(MemoryHost):
         """What comes back when all are in the TUN before the first is read, until it is empty."""
         self.tun.written.clear()
         self.tun.incoming = [offload.NOTHING_LEFT + packet for packet in packets]
-        self.reader.turn(len(packets) + 1, now)
+        self.read(len(packets) + 1, now)
         return list(self.tun.written)
+
+    def read(self, budget: int, now: float) -> None:
+        """A turn of the loop that reads the TUN to its end, or `budget` packets."""
+        self.reader.short = 0
+        self.reader.turn(budget, now)
 
     def receive(self, sock: MemoryUdpSocket, now: float = 1.0) -> list[bytes]:
         """What comes out of the TUN when a UDP socket is readable."""

@@ -103,7 +103,7 @@ def frames(world: World, given: Iterable[bytes], now: float = 1.0) -> list[bytes
     the TUN."""
     world.tun.written.clear()
     world.tun.incoming = list(given)
-    world.reader.turn(64 * len(world.tun.incoming), now)
+    world.read(64 * len(world.tun.incoming), now)
     return list(world.tun.written)
 
 

@@ -363,7 +363,7 @@ def test_the_cache_has_a_limit(world: World, monkeypatch: pytest.MonkeyPatch) ->
     monkeypatch.setattr(path, "MOST", 3)
     for host in range(10, 20):
         world.send_together([datagram(4, host=host)])
-    known = world.direct._path.forget()
+    known = world.direct.path.forget()
     assert 0 < len(known) <= 3
 
 
@@ -372,9 +372,86 @@ def test_the_cache_counts_ports(tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
     world = direct_world(tmp_path, BY_PORT)
     for port in range(1000, 1010):
         world.send_together([datagram(4, dport=port)])
-    (by_port,) = world.direct._path.forget().values()
-    assert isinstance(by_port, dict)
+    (by_port,) = world.direct.path._by_traffic.values()
     assert 0 < len(by_port) <= 3
+
+
+# The usual flow
+
+
+@BOTH
+def test_a_flow_that_sends_all_packets_names_no_destination(
+    world: World, version: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(path, "UNTIL_USUAL", 4)
+    usual, other = datagram(version, host=HOME), datagram(version, host=10)
+    for _ in range(5):
+        twice(world, usual)
+    sock = world.raw.by_source[ETH0[version]]
+    assert sock.connected == (far(version, HOME), 0)
+    world.raw.sent.clear()
+    world.send_together([usual, other, usual])
+    assert left(world) == [one_hop_less(each) for each in (usual, other, usual)]
+    assert [sent.destination for sent in world.raw.sent] == [
+        far(version, host) for host in (HOME, 10, HOME)
+    ]
+
+
+@BOTH
+def test_another_flow_becomes_the_usual_one(
+    world: World, version: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(path, "UNTIL_USUAL", 4)
+    for host in (HOME, 10, HOME):
+        for _ in range(5):
+            twice(world, datagram(version, host=host))
+        assert world.raw.by_source[ETH0[version]].connected == (far(version, host), 0)
+        assert {sent.destination for sent in world.raw.sent} == {far(version, host)}
+        world.raw.sent.clear()
+
+
+def test_flows_in_turn_are_not_usual(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(path, "UNTIL_USUAL", 4)
+    for _ in range(8):
+        world.send_together([datagram(4, host=HOME), datagram(4, host=10)])
+    assert world.raw.by_source[ETH0[4]].connected is None
+
+
+def test_an_error_about_the_usual_flow_is_told(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(path, "UNTIL_USUAL", 4)
+    for _ in range(5):
+        twice(world, datagram(4))
+    refuse(world, errno.EPERM, 4)
+    assert error_in(world.send_together([datagram(4)])) == PROHIBITED[4]
+
+
+def test_what_is_decided_anew_is_sent_by_its_own_sender(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(path, "UNTIL_USUAL", 4)
+    for _ in range(5):
+        twice(world, datagram(4))
+    world.direct.forget()
+    world.raw.by_source[ETH0[4]].connected = None  # to be used no more
+    twice(world, datagram(4))
+    assert world.raw.sent[-1].destination == far(4, HOME)
+
+
+def test_without_a_way_to_it_no_flow_is_usual(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(path, "UNTIL_USUAL", 4)
+    twice(world, datagram(4))
+
+    def refused(_: object) -> None:
+        raise OSError(errno.ENETUNREACH, "")
+
+    monkeypatch.setattr(world.raw.by_source[ETH0[4]], "connect", refused)
+    for _ in range(5):
+        twice(world, datagram(4))
+    assert left(world) == [one_hop_less(datagram(4))] * 12
 
 
 # Datagrams that may leave together

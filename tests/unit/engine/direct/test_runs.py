@@ -46,7 +46,7 @@ def framed(packet: bytes) -> bytes:
 
 def send(world: World, packets: list[bytes], now: float) -> None:
     world.tun.incoming = [framed(packet) for packet in packets]
-    world.reader.turn(len(packets), now)
+    world.read(len(packets), now)
 
 
 def left(version: int, payload: bytes, port: int = 53) -> bytes:

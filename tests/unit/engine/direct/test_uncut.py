@@ -283,7 +283,6 @@ def test_the_connections_of_a_flow_have_a_limit(
     monkeypatch.setattr(module, "MOST_CONNECTIONS", 3)
     for port in range(4000, 4010):
         frames(world, [uncut(version, DATA, sport=port)])
-    (known,) = world.direct._path.forget().values()
-    assert not isinstance(known, dict)
+    (known,) = world.direct.path._flows.values()
     assert len(known.samples) <= 3
     assert set(world.raw.by_source) == {ETH0[version]}
