@@ -40,6 +40,11 @@ FROM = re.compile(r"^FROM debian:(\d+)-slim$", re.MULTILINE)
 SYSCTL = re.compile(r"--sysctl=(\S+)=(\S+)")
 SETTINGS = dict(SYSCTL.findall(RUN))
 PROFILE = Path("/usr/share/containers/seccomp.json")
+OF_THE_ENGINE = {
+    *(name.removeprefix("net.").replace(".", "/") for name in SETTINGS),
+    "ipv4/ping_group_range",
+}
+"""Settings that it changes in the network that it is given, for good."""
 REFUSED = "refuses to count answers"
 RULES = rules(f"{V4.far(1)} -> home", f"{V6.far(1)} -> office")
 READY = "ready:"
@@ -79,15 +84,14 @@ def settings_as_before(bed: Testbed) -> Iterator[None]:
 @pytest.mark.parametrize("options", ["", "--read-only --tmpfs=/run"])
 def test_a_run(bed: Testbed, engine: Engine, directory: Path, options: str) -> None:
     before = state(bed.router)
-    with running(engine, with_options(options), directory) as run:
+    with running(engine, with_options(options), directory):
         ping.answered(bed.router, V4.far(1), count=1)
         ping.answered(bed.router, V6.far(1), count=1)
         shown = engine.run("podman exec router tunrouter --version", directory)
         assert shown == f"tunrouter {__version__}\n"
         assert "office" in engine.run("podman exec router tunrouter status", directory)
-    assert "stopped:" in run.stderr
     changed = set(before.splitlines()) ^ set(state(bed.router).splitlines())
-    assert all("/default/" in each for each in changed), changed
+    assert {each.partition(":")[0] for each in changed} <= OF_THE_ENGINE
 
 
 def test_what_selftest_names_is_what_the_page_has(engine: Engine, directory: Path) -> None:
@@ -124,8 +128,7 @@ def test_answers_are_counted_where_the_profile_allows_it(engine: Engine, directo
     file = directory / "seccomp.json"
     file.write_text(json.dumps(profile), encoding="utf-8")
     with running(engine, with_options(f"--security-opt=seccomp={file}"), directory) as run:
-        pass
-    assert REFUSED not in run.stderr
+        assert REFUSED not in run.stderr
 
 
 def with_options(options: str) -> str:
@@ -141,5 +144,6 @@ def running(engine: Engine, line: str, directory: Path) -> Iterator[Process]:
         yield run
         engine.run("podman stop router", directory)
         assert run.wait() == 0
+        assert "stopped:" in run.stderr
     finally:
         run.close()
