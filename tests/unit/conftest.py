@@ -3,6 +3,8 @@ each time, and no deadline."""
 
 from __future__ import annotations
 
+import os
+import re
 import sys
 from pathlib import Path
 
@@ -17,15 +19,23 @@ settings.load_profile("tunrouter")
 
 LINUX = ("router.platform.linux", "tests.unit.platform", "tests.e2e.netns")
 HERE = Path(__file__).parent
+MODULE = re.compile(r"\btests(?:\.\w+)+")
+"""Imported, or started as a program."""
 
 
-def needs_linux(path: Path) -> bool:
-    """Whether a file of tests imports what there is on Linux alone."""
+def needs_linux(path: Path, seen: frozenset[Path] = frozenset()) -> bool:
+    """Whether a file of tests, or one that it names, imports what there is on Linux alone."""
     text = path.read_text(encoding="utf-8")
-    return any(f"from {name}" in text or f"import {name}" in text for name in LINUX)
+    if any(f"from {name}" in text or f"import {name}" in text for name in LINUX):
+        return True
+    named = {HERE.parents[1].joinpath(*each.split(".")) for each in MODULE.findall(text)}
+    files = {each.with_suffix(".py") for each in named} - seen - {path}
+    return any(needs_linux(each, seen | files) for each in files if each.exists())
 
 
 if sys.platform != "linux":
+    # The path of a socket has 103 bytes at most (sys/un.h), and half of that is TMPDIR on a Mac.
+    os.environ.setdefault("PYTEST_DEBUG_TEMPROOT", "/tmp")
     collect_ignore = [
         "platform",
         *(str(each.relative_to(HERE)) for each in HERE.rglob("test_*.py") if needs_linux(each)),

@@ -26,12 +26,10 @@ class GuardedProcesses:
         return self._guard
 
     def start_reread(self) -> Output:
-        (output,) = self._guard.call("start_reread").descriptors
-        return Output(output)
+        return _output(self._guard.call("start_reread"))
 
     def start_watch(self) -> Output:
-        (output,) = self._guard.call("start_watch").descriptors
-        return Output(output)
+        return _output(self._guard.call("start_watch"))
 
     def start_resolver(self, host: str, done: Started) -> None:
         self._start("start_resolver", done, host=host)
@@ -58,11 +56,7 @@ class GuardedProcesses:
 
     def _start(self, operation: str, done: Started, **arguments: Any) -> None:
         def started(reply: Message | Exception) -> None:
-            if isinstance(reply, Message):
-                (output,) = reply.descriptors
-                done(Output(output))
-            else:
-                done(PlatformError(reason(reply)))
+            done(_outcome(reply))
 
         try:
             self._guard.request(operation, started, **arguments)
@@ -71,3 +65,22 @@ class GuardedProcesses:
 
     def control_socket(self) -> socket.socket:
         return self._guard.open_socket("control_socket")
+
+
+def _outcome(reply: Message | Exception) -> Output | PlatformError:
+    if isinstance(reply, Exception):
+        return PlatformError(reason(reply))
+    try:
+        return _output(reply)
+    except PlatformError as error:
+        return error
+
+
+def _output(reply: Message) -> Output:
+    """A kernel drops a descriptor for which this process has no room (unix(7)); the program ends
+    when it writes, or is started again. Raises PlatformError."""
+    if not reply.descriptors:
+        raise PlatformError(
+            "no descriptor is left for the program that was started: raise `ulimit -n`"
+        )
+    return Output(reply.descriptors[0])

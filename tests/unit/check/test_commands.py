@@ -365,7 +365,8 @@ def test_the_program_and_a_closed_pipe() -> None:
 
 @pytest.mark.parametrize("form", ["text", "json", "github"])
 def test_names_that_are_not_utf8_and_terminals_of_few_characters(form: str) -> None:
-    name = b"r\xffules.yaml"
+    # File systems of a Mac have no other names than those of UTF-8.
+    name = b"r\xffules.yaml" if sys.platform == "linux" else "rüles.yaml".encode()
     Path(os.fsdecode(name)).write_text(GOOD.replace("policy: reply", "policy: réply"), "utf-8")
     command = [sys.executable, "-m", "router.cli", "check", "--format", form]
     command += ["-c", os.fsdecode(name)]

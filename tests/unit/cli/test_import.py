@@ -10,6 +10,8 @@ from pathlib import Path
 import pytest
 
 PROGRAM = [sys.executable, "-m", "router.cli"]
+NO_NAME = "a\udcff" if sys.platform == "linux" else "aÿ"
+"""Of no file; where file systems have other names than those of UTF-8, such a one."""
 CLASH = """\
 proxies:
   - {name: p, type: socks5, server: 192.0.2.1, port: 1, username: me, password: hidden, udp: true}
@@ -80,7 +82,7 @@ def test_a_file_is_never_overwritten() -> None:
     [
         (("clash", "none.yaml"), "the configuration none.yaml does not exist"),
         (("surge", "."), "the configuration . is a directory"),
-        (("clash", "a\udcff"), "does not exist"),
+        (("clash", NO_NAME), "does not exist"),
         (("sing-box", "config.yaml"), "config.yaml:1:1: error[json-syntax]: 'proxies' is no value"),
         (("clash", "config.yaml", "-o", "no/rules.yaml"), "there is no such directory"),
         (("clash", "config.yaml", "-o", "/proc/rules.yaml"), "/proc/rules.yaml"),

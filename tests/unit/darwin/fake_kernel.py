@@ -129,7 +129,7 @@ class FakeKernel:
         if found is None or (  # 3368
             original is not None
             and (
-                (found.length == 0 and original.length != 0)
+                (found.first == 0 and original.first != 0)  # SA_DEFAULT, 404: of any length
                 or (not found.is_host and original.is_host)
             )
         ):

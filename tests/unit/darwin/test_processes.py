@@ -22,7 +22,7 @@ from router.platform.darwin.holders import file_holder
 from router.platform.darwin.peer import XUCRED, CheckedListener, peer_credentials
 from router.platform.darwin.process_watch import watch, watch_parent, watched
 from router.platform.darwin.processes_kernel import XnuProcesses, parse_arguments
-from tests.unit.darwin.fake_processes import FakeProcesses, processes
+from tests.unit.darwin.fake_processes import processes
 
 NOBODY = 4_294_967_294
 """-2, as Python tells it."""
@@ -156,18 +156,21 @@ def test_who_has_a_file_open(xnu: XnuProcesses) -> None:
     assert xnu.most_files() == 61_440
 
 
-def test_the_holder_of_a_lock_is_another_process() -> None:
+def test_the_holder_of_a_lock_is_another_process(monkeypatch: pytest.MonkeyPatch) -> None:
+    kernel, holders = processes(), [os.getpid()]
+    monkeypatch.setattr(kernel, "holders", lambda _: holders)
     with (
         subprocess.Popen(LONG, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as child,
         tempfile.TemporaryFile() as file,
     ):
         assert child.stdout is not None
         child.stdout.readline()  # it has its arguments by now
-        found = file_holder(FakeProcesses(os.getpid(), child.pid), file.fileno())
+        assert file_holder(kernel, file.fileno()) is None
+        holders.append(child.pid)
+        found = file_holder(kernel, file.fileno())
         assert found is not None
         assert found.pid == child.pid
         assert found.program.startswith(sys.executable)
-        assert file_holder(FakeProcesses(os.getpid()), file.fileno()) is None
         assert child.stdin is not None
         child.stdin.close()
 

@@ -13,7 +13,12 @@ from hypothesis import strategies as st
 from router.platform.darwin.echo_ids import is_of_others
 from router.platform.darwin.icmp6_filter import passing
 from router.platform.darwin.icmp_socket import configure
-from router.platform.darwin.raw_icmp import RawIcmpSocket, as_on_the_wire, as_to_be_sent
+from router.platform.darwin.raw_icmp import (
+    RawIcmpSocket,
+    RawIcmpv6Socket,
+    as_on_the_wire,
+    as_to_be_sent,
+)
 from tests.unit.darwin import layouts
 from tests.unit.darwin.xnu_raw import delivered, has_meaning, sent
 
@@ -180,3 +185,33 @@ def test_what_has_arrived_by_another_interface_is_discarded() -> None:
         assert sock.recv(2000) == bytes.fromhex(REPLY)
         with pytest.raises(BlockingIOError):
             sock.recv(2000)
+
+
+class ArrivingV6(socket.socket):
+    """The same of IPv6."""
+
+    def recvmsg(self, size: int, ancillary_size: int = 0, flags: int = 0) -> Any:
+        frame = super().recv(size)
+        hop_limit = (41, 47, b"\x40" + bytes(3))
+        info = layouts.In6Pktinfo(ipi6_ifindex=frame[0])
+        return frame[1:], [hop_limit, (41, 46, bytes(info))][: 2 if frame[0] else 1], 0, None
+
+
+class BothV6(RawIcmpv6Socket, ArrivingV6):
+    pass
+
+
+def test_what_has_arrived_by_another_interface_is_discarded_of_ipv6_too() -> None:
+    kernel, ours = socket.socketpair(socket.AF_UNIX, socket.SOCK_DGRAM)
+    sock = BothV6(ours.family, ours.type, ours.proto, fileno=ours.detach())
+    reply = bytes.fromhex("81000000 0001 0002")
+    with kernel, sock:
+        sock.setblocking(False)
+        sock.interface, sock.echo_ids = 4, range(1, 2)
+        for index in (5, 0):
+            kernel.send(bytes([index]) + reply)
+        kernel.send(b"\4" + bytes.fromhex("81000000 0007 0002"))
+        with pytest.raises(BlockingIOError):
+            sock.recvmsg(2000)
+        kernel.send(b"\4" + reply)
+        assert sock.recvmsg(2000)[0] == reply

@@ -24,7 +24,6 @@ from tests.unit.darwin.fake_kernel import (
     LLINFO,
     WASCLONED,
     Key,
-    link_address,
 )
 from tests.unit.darwin.macs import (
     ADDRESSES,
@@ -224,12 +223,18 @@ def test_interfaces_that_need_no_scoped_default_get_none(mac: Mac) -> None:
 
 
 def test_a_tunnel_with_the_primary_default_needs_no_scoped_one(mac: Mac) -> None:
-    for version in (4, 6):
-        mac.kernel.table[Key(version, 0, 0)] = replace(
-            mac.kernel.table[Key(version, 0, 0)], index=VPN, gateway=link_address(VPN, "utun3")
-        )
+    take_primary_default(mac)
     assert not mac.routes().prepare_interface(read_interfaces(mac.kernel)["utun3"])
     assert mac.device("192.0.2.1", VPN) == VPN
+
+
+def take_primary_default(mac: Mac) -> None:
+    """A VPN for everything: the default of en0 is a scoped one then, as configd leaves it."""
+    for version in (4, 6):
+        unscoped = Key(version, 0, 0)
+        of_en0 = mac.kernel.table.pop(unscoped)
+        mac.kernel.add(unscoped, VPN)
+        mac.kernel.add(unscoped._replace(scope=EN0), EN0, gateway=of_en0.gateway)
 
 
 @pytest.mark.parametrize("change", ["gateway", "interface", "gone"])
@@ -306,12 +311,13 @@ def prefix(version: int, address: int, length: int) -> Prefix:
 def anywhere(version: int) -> st.SearchStrategy[Prefix]:
     """Of IPv6, global unicast."""
     if version == 4:
-        lengths = [1, 2, 7, 8, 9, 24, 31, 32]
+        lengths = [0, 1, 2, 7, 8, 9, 24, 31, 32]
         return st.builds(
             prefix, st.just(4), st.integers(0, (1 << 32) - 1), st.sampled_from(lengths)
         )
     addresses = st.integers(1 << 125, (1 << 126) - 1)
-    return st.builds(prefix, st.just(6), addresses, st.sampled_from([3, 7, 8, 9, 48, 64, 127, 128]))
+    lengths = [0, 1, 3, 7, 8, 9, 48, 64, 127, 128]
+    return st.builds(prefix, st.just(6), addresses, st.sampled_from(lengths))
 
 
 def near(version: int) -> st.SearchStrategy[Prefix]:
@@ -321,10 +327,12 @@ def near(version: int) -> st.SearchStrategy[Prefix]:
 
 
 class Case(NamedTuple):
-    """wanted: to be captured. foreign: routes of other programs, as host routes or not, by which
-    interface. probes: addresses near."""
+    """is_full: the VPN has the primary default, and en0 a scoped one. wanted: to be captured.
+    foreign: routes of other programs, as host routes or not, by which interface. probes: addresses
+    near."""
 
     version: int
+    is_full: bool
     wanted: list[Prefix]
     foreign: list[tuple[Prefix, bool, int]]
     probes: list[int]
@@ -335,6 +343,7 @@ def cases(version: int) -> st.SearchStrategy[Case]:
     return st.builds(
         Case,
         st.just(version),
+        st.booleans(),
         st.lists(each, max_size=6, unique=True),
         st.lists(st.tuples(each, st.booleans(), st.sampled_from(SCOPES[version]))),
         st.lists(st.integers(0, 255), max_size=8),
@@ -344,8 +353,10 @@ def cases(version: int) -> st.SearchStrategy[Case]:
 @settings(max_examples=400, deadline=None)
 @given(case=st.sampled_from([4, 6]).flatmap(cases))
 def test_what_is_captured_goes_to_the_utun_and_every_outbound_has_its_way(case: Case) -> None:
-    version, wanted, foreign, probes = case
+    version, is_full, wanted, foreign, probes = case
     mac = Mac()
+    if is_full:
+        take_primary_default(mac)
     for taken, as_host, index in foreign:
         each = Key(*taken, as_host and taken[2] == WIDTH[version])
         if each not in mac.kernel.table:
@@ -375,7 +386,7 @@ def test_what_is_captured_goes_to_the_utun_and_every_outbound_has_its_way(case: 
 
 def is_captured(before: Mapping[Key, object], case: Case, address: int) -> bool:
     """What is wanted, unless another program's route is more specific; the obvious way."""
-    version, wanted, _, _ = case
+    version, wanted = case.version, case.wanted
 
     def holds(first: int, length: int) -> bool:
         shift = WIDTH[version] - length

@@ -19,6 +19,15 @@ WORKFLOW = ROOT / ".github" / "workflows" / "test.yml"
 MAKEFILE = (ROOT / "Makefile").read_text(encoding="utf-8")
 ACTIONS = {"actions/checkout@v4", "actions/setup-python@v5"}
 TOOLS = {"apt-get", "brew", "make"}
+NEWER_THAN_MAKE_3_81 = re.compile(
+    r"^define \S+ *[:?+]*=|^\w+ *!=|^\.(?:ONESHELL|SHELLFLAGS|POSIX)|\$\((?:file|let|intcmp) "
+    r"|^\w+ *:::?=|^(?:private|undefine) |^[^\t#\n]*&:",
+    re.MULTILINE,
+)
+NEWER_THAN_BASH_3_2 = re.compile(
+    r"\b(?:mapfile|readarray|coproc)\b|(?:declare|local) -\w*[Ang]|wait -n|&>>|\|&|;;?&|\[-1\]"
+    r"|\$\{\w+(?:,,?|\^\^?|@)"
+)
 VERSION = re.compile(r"[\w./-]+@v\d+")
 
 
@@ -78,10 +87,27 @@ def test_the_makefile_needs_no_debian_on_a_mac() -> None:
     assert needed_by == ["e2e: $(VENV)/test.stamp packages $(AXE)"]
 
 
+def test_make_and_bash_of_a_mac_can_read_what_is_called() -> None:
+    """GNU make 3.81 and bash 3.2: nothing of the lists of changes since (NEWS of make, CHANGES of
+    bash)."""
+    assert not NEWER_THAN_MAKE_3_81.findall(MAKEFILE)
+    for name in ("as-root", "make-venv"):
+        script = (ROOT / "scripts" / name).read_text(encoding="utf-8")
+        assert not NEWER_THAN_BASH_3_2.findall(script), name
+        arrays = re.findall(r"^ *(\w+)=\(\)", script, re.MULTILINE)
+        assert not arrays, "one without elements is unset there (set -u)"
+    newer = "define A =\n.ONESHELL:\nA != date\n$(file >a)\nA ::= b\nundefine A\na b &: c\n"
+    assert len(NEWER_THAN_MAKE_3_81.findall(newer)) == 7
+    assert NEWER_THAN_BASH_3_2.findall("mapfile ${a,,} &>>") == ["mapfile", "${a,,", "&>>"]
+
+
 def test_tests_that_need_linux_are_left_out_elsewhere() -> None:
-    """No test that is left imports anything of Linux."""
+    """No test that is left imports anything of Linux, nor does what it names: the run on a fake Mac
+    has a kqueue over epoll, and is a program of its own."""
     left = [each for each in conftest.HERE.rglob("test_*.py") if not conftest.needs_linux(each)]
     assert len(left) > 100
+    assert conftest.HERE / "darwin" / "test_run.py" not in left
+    assert conftest.HERE / "darwin" / "test_routes.py" in left
     for path in left:
         if path.is_relative_to(conftest.HERE / "platform"):
             continue

@@ -247,6 +247,8 @@ def _make_fifo(file: Path) -> None:
     os.mkfifo(file)
 
 
+EIO = Path("/proc/self/mem")
+"""A file of Linux whose first bytes cannot be read."""
 LISTED = HEAD + "  - {file: list.txt, policy: office}\n"
 
 
@@ -256,11 +258,15 @@ LISTED = HEAD + "  - {file: list.txt, policy: office}\n"
         (lambda file: file.unlink(), "error[missing-list]"),
         (_make_fifo, "not a regular file but a FIFO"),
         (lambda file: (file.unlink(), file.symlink_to("list.txt")), "error[list-loop]"),
-        (lambda file: (file.unlink(), file.symlink_to("/proc/self/mem")), "error[unr"),
+        *(
+            [(lambda file: (file.unlink(), file.symlink_to(EIO)), "error[unr")]
+            if EIO.exists()
+            else []
+        ),
         (lambda file: file.write_bytes(b"\x1f\x8b\x08"), "the compressed data ends too soon"),
         (lambda file: os.truncate(file, 1 << 40), "line of more than"),
     ],
-    ids=["gone", "a FIFO", "a loop", "EIO", "cut off", "sparse"],
+    ids=["gone", "a FIFO", "a loop", *(["EIO"] if EIO.exists() else []), "cut off", "sparse"],
 )
 def test_a_list_that_fails_changes_nothing(
     bench: Bench, replace: Callable[[Path], object], message: str
