@@ -130,7 +130,9 @@ def scoped_routes(facts: Facts) -> Result:
     for name in _interfaces(facts):
         interface = facts.network.interfaces[name]
         has = facts.machine.scoped_defaults.get(name, frozenset())
-        versions = {each.version for each in interface.addresses if not each.is_link_local}
+        versions: set[int] = {
+            each.version for each in interface.addresses if not each.is_link_local
+        }
         if not interface.asks_neighbours and versions - has:
             lacking.append(name)
     if not lacking:
