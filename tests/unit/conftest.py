@@ -1,16 +1,19 @@
 """Settings of all property tests: the same examples in every run, unless there are to be others
-each time, and no deadline."""
+each time, and no deadline. A limit for each step of every test."""
 
 from __future__ import annotations
 
 import os
 import re
 import sys
+from collections.abc import Generator
 from pathlib import Path
 
+import pytest
 from hypothesis import settings
 
 from tests.unit.examples import TIMES, examples
+from tests.unit.time_limit import limited
 
 settings.register_profile(
     "tunrouter", derandomize=not TIMES, deadline=None, max_examples=examples(100)
@@ -40,3 +43,21 @@ if sys.platform != "linux":
         "platform",
         *(str(each.relative_to(HERE)) for each in HERE.rglob("test_*.py") if needs_linux(each)),
     ]
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_setup() -> Generator[None]:
+    with limited():
+        return (yield)
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_call() -> Generator[None]:
+    with limited():
+        return (yield)
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_teardown() -> Generator[None]:
+    with limited():
+        return (yield)

@@ -59,9 +59,9 @@ def serve_connections(channel: socket.socket, tun: str | None, ends: list[HasFil
                 return
             try:
                 piece = channel.recv(ROOM)
+                *lines, received = (received + piece).split(b"\n")
                 if not piece or len(received) > LONGEST_REQUEST:
                     return
-                *lines, received = (received + piece).split(b"\n")
                 for line in lines:
                     passed.close()
                     if line:

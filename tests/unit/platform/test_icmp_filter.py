@@ -14,6 +14,8 @@ from router.wire import icmp, ip
 from router.wire.icmp import Error
 from tests.unit.wire.packets import IP, TCP, UDP, IPv6, IPv6ExtHdrDestOpt, echo_request
 
+SO_DETACH_FILTER = 27
+"""asm-generic/socket.h."""
 OURS, LAST, FOREIGN = OUTSIDE_IDS[0], OUTSIDE_IDS[-1], OUTSIDE_IDS[0] - 1
 ROUTER = {4: b"\x0a\0\0\1", 6: bytes(15) + b"\x09"}
 
@@ -90,3 +92,19 @@ def test_a_header_with_options_moves_the_message() -> None:
 @pytest.mark.parametrize("cut", [lambda packet: packet[:21], lambda packet: packet[:25]])
 def test_what_is_cut_off_is_refused(cut: Callable[[bytes], bytes]) -> None:
     assert not passes(4, cut(reply(4, OURS)))
+
+
+def test_nobody_replaces_or_removes_it() -> None:
+    """Not even root, so that a socket that was handed over stays as it is (socket(7))."""
+    sender, receiver = socket.socketpair(socket.AF_UNIX, socket.SOCK_DGRAM)
+    with sender, receiver:
+        icmp_filter.attach(receiver, [icmp_filter.REFUSE])
+        for option in (SO_DETACH_FILTER, icmp_filter.SO_LOCK_FILTER):
+            with pytest.raises(PermissionError):
+                receiver.setsockopt(socket.SOL_SOCKET, option, 0)
+        with pytest.raises(PermissionError):
+            icmp_filter.attach(receiver, [(icmp_filter.RETURN, 0, 0, icmp_filter.WHOLE)])
+        sender.send(b"anything")
+        receiver.setblocking(False)
+        with pytest.raises(BlockingIOError):
+            receiver.recv(1)

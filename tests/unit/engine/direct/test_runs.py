@@ -13,6 +13,7 @@ from router.engine.direct.runs import MOST_FLOWS
 from router.wire import ip, offload, udp
 from router.wire.checksum import ones_complement_sum
 from router.wire.offload import FIELDS, HEADER
+from tests.unit.engine.memory_raw import Sent
 from tests.unit.engine.world import ETH0, World, far
 from tests.unit.wire.packets import IP, UDP, IPv6
 
@@ -164,6 +165,49 @@ def test_what_differs_ends_the_frame_and_the_order_stays(world: World, version: 
     assert raw(world) == [
         *(left(version, b"aaaa"), left(version, b"ddd"), left(version, b"eeee", 54))
     ]
+
+
+@pytest.mark.parametrize("between", ["longer", "whole checksum", "traffic class"])
+@BOTH
+def test_what_leaves_by_itself_does_not_overtake(
+    world: World, version: int, between: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    known(world, version)
+    _record_frames_with_packets(world, monkeypatch)
+    sent = [datagram(version, bytes([number]) * 4) for number in range(9)]
+    if between == "longer":
+        sent[4] = datagram(version, bytes(5))
+    elif between == "traffic class":
+        sent[4] = with_traffic_class(version, sent[4])
+    frames = [framed(each) for each in sent]
+    if between == "whole checksum":
+        frames[4] = offload.NOTHING_LEFT + sent[4]
+    world.tun.incoming = frames
+    world.read(len(frames), 1.01)
+    assert [ip.parse(each).body[udp.HEADER :] for each in raw(world)] == [
+        ip.parse(each).body[udp.HEADER :] for each in sent
+    ]
+
+
+def with_traffic_class(version: int, packet: bytes) -> bytes:
+    changed = IP(packet) if version == 4 else IPv6(packet)
+    if version == 4:
+        changed.tos = 8
+        del changed.chksum
+    else:
+        changed.tc = 8
+    return bytes(changed)
+
+
+def _record_frames_with_packets(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    """In the order in which they leave; a frame as the packets that it is cut into."""
+
+    def send(frame: memoryview, size: int, _destination: bytes) -> bool:
+        packets = cut(bytes(frame[:size]))
+        world.raw.sent.extend(Sent(each, "eth0", "", "") for each in packets)
+        return len(packets) > 1
+
+    monkeypatch.setattr(world.raw.frames, "send", send)
 
 
 @BOTH
