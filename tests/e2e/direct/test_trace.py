@@ -135,15 +135,19 @@ def test_a_download_is_traced_as_its_program_has_it(
             url = f"http://{host}:{HTTP}/file"
             sender(bed, path).run("curl", "-sS", "--fail", "-o", str(tmp_path / "got"), url)
             wait_until(
-                lambda: sum(_has_fin(line) for line in lines_of(trace)) >= 2,
+                lambda: _ends_with_fin(lines_of(trace), address) == {"out", "in"},
                 "both ends of the connection",
                 detail=trace.report,
             )
             assert trace.stop(signal.SIGINT) == 0
-            lines = lines_of(trace)
+            assert "left out" not in trace.stderr
+            traced = lines_of(trace)
     finally:
         server.close()
     assert (tmp_path / "got").stat().st_size == 200_000
+    lines = [each for each in traced if address in (each["source"], each["destination"])]
+    for line in traced:
+        assert line in lines or line["path"] == "direct", "the end of a test's connection before"
     client = lines[0]["source"], lines[0]["source_port"]
     for line in lines:
         ends = (
@@ -154,6 +158,12 @@ def test_a_download_is_traced_as_its_program_has_it(
         assert (ends[0] == client) == (line["direction"] == "out")
         assert (line["policy"], line["path"]) == ("home", path)
     assert sum(line["length"] for line in lines if line["direction"] == "in") > 200_000
+
+
+def _ends_with_fin(lines: list[Line], address: str) -> set[str]:
+    """The directions that have ended, of connections with an address."""
+    with_address = (each for each in lines if address in (each["source"], each["destination"]))
+    return {each["direction"] for each in with_address if _has_fin(each)}
 
 
 def _has_fin(line: Line) -> bool:
