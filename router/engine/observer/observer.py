@@ -37,6 +37,7 @@ class Observer:
         self._traces: list[Trace] = []
         decisions = self._decisions
         self._sent = Interests(self._traces, decisions.possible_of_outgoing)
+        self._known_sent = self._sent.known
         self._received = Interests(self._traces, decisions.possible_of_stray)
         self._delivered = Interests(self._traces, decisions.possible_of_answer)
         self._due = 0.0
@@ -76,7 +77,7 @@ class Observer:
         """See Observing."""
         if self._pending is not None:
             self._finish()
-        interest = self._sent.known.get(key_of(frame, HEADER, size))
+        interest = self._known_sent.get(key_of(frame, HEADER, size))
         if interest is None:
             interest = self._sent.learn(frame, HEADER, size)
         if interest is NONE:
@@ -108,7 +109,9 @@ class Observer:
 
     def settle(self, now: float) -> None:
         """See Observing."""
-        self._finish()
+        if self._pending is not None:
+            self._finish()
+        self._held = None
         if now >= self._due:
             self._due = now + LONGEST
             self._forget_interests()

@@ -15,7 +15,6 @@ import pytest
 
 from tests.e2e import ping
 from tests.e2e.captured import packets_handed_to
-from tests.e2e.direct.ends import is_direct
 from tests.e2e.netns import Namespace
 from tests.e2e.processes import Process
 from tests.e2e.testbed import FAMILIES, Family, Testbed
@@ -281,14 +280,14 @@ def test_an_interface_that_comes_back_with_another_index_is_followed(
         bed.open_tunnel()
         add_bare_routes(bed)
         assert _index_of(bed, "wg0") != before
-        wait_until(lambda: is_direct(bed, family, address), "the direct path")
+
+        def has_come_directly() -> bool:
+            ping.answered(bed.router, address, count=1)
+            found = [(line["direction"], line["path"]) for line in lines_of(trace)]
+            return ("in", "direct") in found
+
         wait_until(
-            lambda: (
-                ping.answered(bed.router, address, count=1)
-                and any(line["direction"] == "in" for line in lines_of(trace))
-            ),
-            "an answer that came by the new interface",
-            detail=trace.report,
+            has_come_directly, "an answer that came by the new interface", detail=trace.report
         )
         assert trace.stop(signal.SIGINT) == 0
 
