@@ -8,14 +8,18 @@ Always true: nothing is sent, no router is asked; what the file has that is not 
 
 from __future__ import annotations
 
+import gzip
 import json
 import logging
 import sys
+import zlib
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
+from io import BufferedReader
 from ipaddress import ip_address
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, cast
 
 from router.cli import exits
 from router.cli.explain import Question, answers_about, as_json_members, as_text_lines, situation_of
@@ -26,12 +30,49 @@ from router.wire import icmp, ip, link
 
 TCP_FLAGS: Final = 13
 SYN_ACK: Final = 0x12
+NO_TYPE: Final = -1
+LARGEST_READ: Final = 16 << 20
+"""Bytes of a block or a packet, as of Wireshark's own reader; a length beyond that is damage."""
+GZIP: Final = b"\x1f\x8b"
+DAMAGE: Final = (EOFError, ValueError, IndexError, ArithmeticError, zlib.error)
+"""What reading a damaged file raises."""
 MOST: Final = 100_000
 """Conversations that are told apart; packets of others are counted."""
 
 
 class BadFileError(Exception):
     """The message names the file and the remedy."""
+
+
+class _Stream:
+    """A file, compressed or not, as the reader of packets takes it: a length in it can be anything,
+    and is not allocated before there is as much."""
+
+    name: Final = ""
+
+    def __init__(self, file: gzip.GzipFile | BufferedReader) -> None:
+        self._file = file
+
+    @classmethod
+    @contextmanager
+    def open(cls, path: Path) -> Iterator[_Stream]:
+        """Raises OSError."""
+        with path.open("rb") as raw:
+            is_compressed = raw.peek(len(GZIP)).startswith(GZIP)
+            yield cls(gzip.GzipFile(fileobj=raw) if is_compressed else raw)
+
+    def read(self, size: int) -> bytes:
+        """Raises ValueError for what can be no length, and what decompression raises."""
+        if size > LARGEST_READ:
+            raise ValueError(f"a length of {size} bytes")
+        return self._file.read(size)
+
+    def seek(self, _: int) -> None:
+        """The reader begins again where it finds something compressed."""
+        raise ValueError("it is compressed twice")
+
+    def close(self) -> None:
+        self._file.close()
 
 
 @dataclass(slots=True)
@@ -112,9 +153,9 @@ def read_file(file: Path) -> Conversations:
         if not file.is_file():
             file.stat()
             raise BadFileError(f"{file} is not a regular file: name a pcap or pcapng file")
-        with RawPcapReader(str(file)) as packets:
+        with _Stream.open(file) as stream, RawPcapReader(cast(Any, stream)) as packets:
             for data, meta in packets:
-                kind = getattr(meta, "linktype", None) or packets.linktype
+                kind = getattr(meta, "linktype", getattr(packets, "linktype", NO_TYPE))
                 if kind not in link.KNOWN:
                     raise BadFileError(
                         f"{file} has packets of the link type {kind}, which is not known here: "
@@ -123,7 +164,7 @@ def read_file(file: Path) -> Conversations:
                 _add(conversations, kind, data, getattr(meta, "wirelen", None) or len(data))
     except OSError as error:
         raise BadFileError(f"{file} cannot be read: {error.strerror or error}") from error
-    except (Scapy_Exception, EOFError, ValueError, IndexError, ArithmeticError) as error:
+    except (Scapy_Exception, *DAMAGE) as error:
         raise BadFileError(
             f"{file} is no pcap or pcapng file, or it is damaged: write it anew, as by "
             "tcpdump -w FILE"

@@ -128,6 +128,14 @@ def harmless(text: str) -> str:
     return "".join(char if char.isprintable() else "\N{REPLACEMENT CHARACTER}" for char in text)
 
 
+def spelled_out(text: str) -> str:
+    """The text with everything that `harmless` replaces as an escape of Python; two different texts
+    stay different, unless one has such an escape in it."""
+    if text.isprintable():
+        return text
+    return "".join(char if char.isprintable() else ascii(char)[1:-1] for char in text)
+
+
 def point_at(source: str, column: int, width: int) -> list[str]:
     """The source line and the line of carets under `width` characters from `column` (from 1).
 

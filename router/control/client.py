@@ -1,7 +1,8 @@
 """The client of the control socket: finds the running router and sends it a request.
 
-Always true: it takes a bounded time; whatever goes wrong is one sentence for people that names the
-remedy.
+Always true: it takes a bounded time and bounded memory; whatever goes wrong is one sentence for
+people that names the remedy; no text of an answer can move a cursor, hide other text or command a
+terminal, since the router may have been taken over and its clients are root's.
 
 Must not know: what the questions mean, how answers are printed.
 """
@@ -16,11 +17,20 @@ from collections.abc import Generator, Iterator, Mapping
 from pathlib import Path
 from typing import Any, Final
 
+from router.config.problems import harmless
 from router.platform import control_sockets
 
 PATIENCE: Final = 10.0
 """Seconds for each step: an answer is begun at once, however busy the router is."""
 PIECE: Final = 1 << 16
+LONGEST_ANSWER: Final = 1 << 30
+"""Bytes; some ten times that of a million rules, or of full flow tables."""
+LONGEST_LINE: Final = 1 << 24
+"""Bytes of one to a client that follows."""
+TOO_LONG: Final = "the router sends without end: restart it"
+ESCAPES: Final = (b"\\u", b"\\b", b"\\f", b"\\r", b"\x7f")
+"""What JSON in ASCII has where there may be characters that are not printable."""
+KEPT: Final = "\t\n"
 NONE_RUNNING: Final = "no router is running here: start one with sudo tunrouter run"
 OLDER_ROUTER: Final = "; the router that runs is of an older version than this command: restart it"
 
@@ -69,7 +79,9 @@ def follow(path: Path, request: Mapping[str, Any]) -> Generator[dict[str, Any], 
         sock.sendall(json.dumps(request).encode() + b"\n")
         sock.settimeout(None)
         with sock.makefile("rb") as lines, contextlib.suppress(ConnectionResetError):
-            for line in lines:
+            while line := lines.readline(LONGEST_LINE):
+                if len(line) == LONGEST_LINE:
+                    raise NoAnswerError(TOO_LONG)
                 yield understood(line, request)
 
 
@@ -91,6 +103,8 @@ class Follower:
         except ConnectionResetError:
             received = b""
         *lines, self._rest = (self._rest + received).split(b"\n")
+        if len(self._rest) > LONGEST_LINE:
+            raise NoAnswerError(TOO_LONG)
         return [understood(line, self._request) for line in lines] if received else None
 
 
@@ -126,13 +140,16 @@ def _reached(path: Path, patience: float) -> Iterator[socket.socket]:
 
 def _exchange(sock: socket.socket, request: bytes) -> bytes:
     """Send the request; everything that is answered. A router that refuses may close before it has
-    read the request, and its answer is read all the same."""
+    read the request, and its answer is read all the same. Raises NoAnswerError for one without
+    end."""
     received = bytearray()
     with contextlib.suppress(BrokenPipeError):
         sock.sendall(request)
     with contextlib.suppress(ConnectionResetError):
         while piece := sock.recv(PIECE):
             received += piece
+            if len(received) > LONGEST_ANSWER:
+                raise NoAnswerError(TOO_LONG)
     return bytes(received)
 
 
@@ -149,8 +166,8 @@ def begun(path: Path, request: Mapping[str, Any]) -> socket.socket:
 def understood(received: bytes, request: Mapping[str, Any]) -> dict[str, Any]:
     """The JSON object of an answer, or of a line. Raises NoAnswerError for a refusal too."""
     try:
-        answer = json.loads(received)
-    except ValueError as error:
+        answer = _harmless_json(received)
+    except (ValueError, RecursionError) as error:
         raise NoAnswerError("the router ended while it answered: try again") from error
     if not isinstance(answer, dict):
         raise NoAnswerError("the router answered something else: is it of another version?")
@@ -158,6 +175,29 @@ def understood(received: bytes, request: Mapping[str, Any]) -> dict[str, Any]:
         is_older = "version" not in answer and request.get("version", 1) > 1
         raise NoAnswerError(str(answer["error"]) + (OLDER_ROUTER if is_older else ""))
     return answer
+
+
+def _harmless_json(received: bytes) -> Any:
+    """The value, all of whose text is harmless; line breaks and tabs stay. Raises ValueError,
+    RecursionError."""
+    value = json.loads(received.decode())
+    if received.isascii() and not any(each in received for each in ESCAPES):
+        return value  # a list of all flows has megabytes
+    return _harmless_value(value)
+
+
+def _harmless_value(value: Any) -> Any:
+    if isinstance(value, str):
+        return value if value.isprintable() else "".join(map(_harmless_char, value))
+    if isinstance(value, list):
+        return [_harmless_value(each) for each in value]
+    if isinstance(value, dict):
+        return {_harmless_value(name): _harmless_value(each) for name, each in value.items()}
+    return value
+
+
+def _harmless_char(char: str) -> str:
+    return char if char in KEPT else harmless(char)
 
 
 def _is_dead(path: Path) -> bool:

@@ -265,6 +265,21 @@ def test_explain_agrees_with_what_a_ping_finds(
         assert far.arrivals(family.far(4)) == set()
 
 
+def test_the_name_of_an_interface_commands_no_terminal(bed: Testbed, tmp_path: Path) -> None:
+    name = "e\x1b[31mx"
+    rules_file = write_rules(tmp_path, rules("198.51.100.0/24 -> home"))
+    bed.router.run("ip", "link", "add", name, "type", "veth", "peer", "name", "odd0")
+    try:
+        for each in (name, "odd0"):
+            bed.router.run("ip", "link", "set", each, "up")
+        bed.router.run("ip", "address", "add", "10.77.0.1/24", "dev", name)
+        found = bed.router.run(PROGRAM, "explain", "-c", str(rules_file), "10.77.0.2").stdout
+        assert r"by e\x1b[31mx from 10.77.0.1" in found
+        assert found.replace("\n", "").isprintable()
+    finally:
+        bed.router.run("ip", "link", "delete", "odd0")
+
+
 def test_a_foreign_route_is_named(bed: Testbed, tmp_path: Path) -> None:
     text = rules(f"{V4.far_net} -> home", f"{V6.far_net} -> office")
     rules_file = write_rules(tmp_path, text)

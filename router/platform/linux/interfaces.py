@@ -34,6 +34,7 @@ from router.platform.linux.netlink.messages import (
     Attributes,
     attributes,
     each_attribute,
+    interface_name,
     number,
     text,
 )
@@ -80,7 +81,7 @@ def read_interfaces(netlink: socket.socket) -> tuple[dict[str, Interface], list[
     addresses = _addresses(netlink)
     found, wireguard = {}, []
     for (_, _, index, flags, _), link in dump(netlink, RTM_GETLINK, socket.AF_UNSPEC, IFINFOMSG):
-        name = text(link.get(IFLA_IFNAME))
+        name = interface_name(link.get(IFLA_IFNAME))
         found[name] = Interface(
             name,
             index,
@@ -98,7 +99,7 @@ def read_interfaces(netlink: socket.socket) -> tuple[dict[str, Interface], list[
 
 def _alternative_names(link: Attributes) -> tuple[str, ...]:
     return tuple(
-        text(name)
+        interface_name(name)
         for kind, name in each_attribute(link.get(IFLA_PROP_LIST, b""))
         if kind == IFLA_ALT_IFNAME
     )

@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import gzip
 import json
+import tracemalloc
+from itertools import count
 from pathlib import Path
+from struct import pack
 from typing import Any
 
 import pytest
@@ -13,6 +17,7 @@ from scapy.layers.l2 import ARP, Ether
 from scapy.utils import PcapNgWriter, wrpcap
 
 from router.cli import main
+from router.wire import pcapng as pcapng_of
 
 RULES = """\
 version: 1
@@ -120,6 +125,57 @@ def test_damaged_files_raise_nothing(
             file.write_bytes(whole[:size] + b"\xff" * (len(whole) - size))
             assert main(["explain", "--pcap", str(file), "-c", str(rules)]) in (0, 2)
             capsys.readouterr()
+
+
+def pcapng(link_type: int) -> bytes:
+    """A file of one packet, of an interface with that type."""
+    whole = bytearray(pcapng_of.header("lo0"))
+    at = whole.index(pack("<HHI", 101, 0, 0))
+    whole[at : at + 2] = pack("<H", link_type)
+    data = pack("<I", 2) + bytes(PACKETS[2])
+    return bytes(whole) + pcapng_of.packet(1.0, data, len(data), "", is_inbound=True)
+
+
+def test_the_loopback_interface_of_a_mac(
+    tmp_path: Path, rules: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Its link type is 0."""
+    file = tmp_path / "lo0.pcapng"
+    file.write_bytes(pcapng(0))
+    assert main(["explain", "--pcap", str(file), "-c", str(rules)]) == 0
+    assert capsys.readouterr().out.startswith(f"udp {CLIENT}:4001 -> {SERVER}:443: 1 packet, ")
+
+
+def hostile_files() -> list[bytes]:
+    """Lengths of 4 GB, compressed ones of which the first byte alone is there, and twice
+    compressed ones."""
+    whole = pcapng(101)
+    long_block = whole + pack("<II", 6, 0xFFFFFFFC)
+    long_header = whole[:4] + pack("<I", 0xFFFFFFFC) + whole[8:]
+    plain = [long_block, long_header]
+    return [
+        *plain,
+        *map(gzip.compress, plain),
+        gzip.compress(long_block + bytes(64 << 20)),
+        gzip.compress(gzip.compress(whole)),
+        gzip.compress(whole)[:10] + b"\xff" * 40,
+    ]
+
+
+@pytest.mark.parametrize("data", hostile_files(), ids=count())
+def test_what_a_file_says_of_its_lengths_is_not_believed(
+    tmp_path: Path, rules: Path, data: bytes, capsys: pytest.CaptureFixture[str]
+) -> None:
+    file = tmp_path / "file"
+    file.write_bytes(data)
+    tracemalloc.start()
+    try:
+        assert main(["explain", "--pcap", str(file), "-c", str(rules)]) == 2
+        _, most = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert "no pcap or pcapng file, or it is damaged" in capsys.readouterr().err
+    assert most < 40 << 20
 
 
 def test_usage(tmp_path: Path, rules: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -11,11 +11,13 @@ The tree of the tests, as root sees it; alice has called sudo, mallory is somebo
 
 from __future__ import annotations
 
+import errno
 import grp
 import os
 import socket
 import stat
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -372,6 +374,67 @@ def test_who_reads(
 ) -> None:
     monkeypatch.setattr(os, "geteuid", lambda: effective)
     assert this_reader(environment) == reader
+
+
+# What is replaced between the look at it and its opening
+
+
+@contextmanager
+def replaced_after_a_look(path: Path, replace: Callable[[], None]) -> Iterator[None]:
+    """Once `path` has been looked at, it is another thing, made by `replace`."""
+    status, pending = os.stat, [replace]
+
+    def look(name: str, *rest: Any, **options: Any) -> os.stat_result:
+        found = status(name, *rest, **options)
+        if name == path.name and pending:
+            path.rename(path.with_name("former"))
+            pending.pop()()
+        return found
+
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr(os, "stat", look)
+        yield
+
+
+def test_a_file_that_becomes_a_link(tree: Tree) -> None:
+    path = tree.top / "tmp/by-root.txt"
+    with (
+        replaced_after_a_look(path, lambda: path.symlink_to(tree.top / "secret/shadow")),
+        pytest.raises(OSError, match=os.strerror(errno.ELOOP)),
+    ):
+        tree.follow("tmp/by-root.txt")
+
+
+def test_a_directory_that_becomes_a_link(tree: Tree) -> None:
+    tree.directory("tmp/lists")
+    tree.file("tmp/lists/shadow", LAN)
+    path = tree.top / "tmp/lists"
+    with (
+        replaced_after_a_look(path, lambda: path.symlink_to(tree.top / "secret")),
+        pytest.raises(OSError, match=r"Not a directory|Too many"),
+    ):
+        tree.follow("tmp/lists/shadow")
+
+
+def test_a_file_that_becomes_a_fifo(tree: Tree) -> None:
+    """No open waits for a writer."""
+    path, opened = tree.top / "tmp/by-root.txt", os.open
+
+    def replace() -> None:
+        os.mkfifo(path)
+        tree.own("tmp/by-root.txt", ROOT)
+
+    def open_at_once(name: str, flags: int, *rest: Any, **options: Any) -> int:
+        assert name != path.name or flags & os.O_NONBLOCK
+        return opened(name, flags, *rest, **options)
+
+    with (
+        replaced_after_a_look(path, replace),
+        pytest.MonkeyPatch.context() as patched,
+        pytest.raises(NotRegularError, match="FIFO"),
+    ):
+        patched.setattr(os, "open", open_at_once)
+        tree.follow("tmp/by-root.txt")
 
 
 # What is no file

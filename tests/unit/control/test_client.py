@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import socket
 import threading
@@ -123,6 +124,71 @@ def test_invalid_answers(routers: Routers, sent: bytes, why: str) -> None:
     path = routers.serve("tun0", lambda connection: connection.sendall(sent))
     with pytest.raises(NoAnswerError, match=why):
         request(path, {"command": "status"})
+
+
+HOSTILE = "\x1b]0;title\x07\x1b[2J\x9b31m\u202e\r\b\x7f\x00"
+
+
+def sent_as(form: str) -> bytes:
+    answer = {"text": f"one\n\ttwo{HOSTILE}", HOSTILE: [{"deep": [HOSTILE]}], "zürich": 1}
+    return json.dumps(answer, ensure_ascii=form == "ascii").encode()
+
+
+@pytest.mark.parametrize("form", ["ascii", "utf-8"])
+def test_no_answer_commands_the_terminal(routers: Routers, form: str) -> None:
+    """The router may have been taken over."""
+    path = routers.serve("tun0", lambda connection: connection.sendall(sent_as(form)))
+    answer = request(path, {"command": "status"})
+    assert answer["zürich"] == 1
+    assert answer["text"].startswith("one\n\ttwo\N{REPLACEMENT CHARACTER}]0;title")
+    assert str(answer).replace("\\n\\t", "").isprintable()
+    assert "\\x" not in str(answer)
+    assert "\\u" not in str(answer)
+
+
+def test_a_refusal_commands_no_terminal_either(routers: Routers) -> None:
+    refused = json.dumps({"error": HOSTILE}).encode()
+    path = routers.serve("tun0", lambda connection: connection.sendall(refused))
+    with pytest.raises(NoAnswerError) as raised:
+        request(path, {"command": "status"})
+    assert str(raised.value).isprintable()
+
+
+@pytest.mark.parametrize("encoding", ["utf-16", "utf-16-le", "utf-32"])
+def test_answers_in_other_encodings_are_none(routers: Routers, encoding: str) -> None:
+    sent = json.dumps({"text": HOSTILE}).encode(encoding)
+    path = routers.serve("tun0", lambda connection: connection.sendall(sent))
+    with pytest.raises(NoAnswerError, match="ended while it answered"):
+        request(path, {"command": "status"})
+
+
+def test_an_answer_that_is_nested_too_deeply(routers: Routers) -> None:
+    sent = b'{"a":' * 50_000 + b'"\\u001b"' + b"}" * 50_000
+    path = routers.serve("tun0", lambda connection: connection.sendall(sent))
+    with pytest.raises(NoAnswerError, match="ended while it answered"):
+        request(path, {"command": "status"})
+
+
+def test_an_answer_without_end(routers: Routers, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nor does one that comes line by line fill the memory."""
+    monkeypatch.setattr(client, "LONGEST_ANSWER", 100_000)
+    monkeypatch.setattr(client, "LONGEST_LINE", 100_000)
+
+    def behave(connection: socket.socket) -> None:
+        with contextlib.suppress(OSError):
+            while True:
+                connection.sendall(b"x" * 10_000)
+
+    with pytest.raises(NoAnswerError, match="sends without end"):
+        request(routers.serve("tun0", behave), {"command": "status"})
+    with pytest.raises(NoAnswerError, match="sends without end"):
+        next(follow(routers.serve("tun1", behave), {"command": "events"}))
+    with (
+        client.following(routers.serve("tun2", behave), {"command": "trace"}) as follower,
+        pytest.raises(NoAnswerError, match="sends without end"),
+    ):
+        while True:
+            assert follower.read() == []
 
 
 def test_an_older_router_is_named(routers: Routers) -> None:

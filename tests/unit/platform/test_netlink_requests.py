@@ -15,6 +15,7 @@ from pyroute2.netlink.rtnl.rtmsg import rtmsg
 
 from router.platform.linux.netlink.addresses import Address, add_address, delete_address
 from router.platform.linux.netlink.constants import (
+    IFLA_IFNAME,
     NLM_F_CREATE,
     NLM_F_EXCL,
     NLMSG_ERROR,
@@ -39,7 +40,7 @@ from router.platform.linux.netlink.links import (
     parse_queues,
     set_link,
 )
-from router.platform.linux.netlink.messages import Message, pack_attribute
+from router.platform.linux.netlink.messages import Message, interface_name, pack_attribute
 from router.platform.linux.netlink.request import Request, refusal, request
 from router.platform.linux.netlink.rules import Rule, add_rule, delete_rule
 from router.platform.linux.netlink.single_routes import SingleRoute, add_route, delete_route
@@ -77,6 +78,24 @@ def test_the_answer_about_a_link() -> None:
     attributes = [("IFLA_IFNAME", "tun11"), ("IFLA_TXQLEN", 500), ("IFLA_MTU", 1400)]
     body = encoded(ifinfmsg, attributes, index=7, flags=0x1091)
     assert parse_link(body) == Link("tun11", 0x1091, 1400, 500)
+
+
+@pytest.mark.parametrize(
+    ("name", "shown"),
+    [
+        (b"e\x1b[31mx", r"e\x1b[31mx"),
+        ("a\u202eb".encode(), r"a\u202eb"),
+        (b"\xfe", r"\xfe"),
+        (b"\xff", r"\xff"),
+        ("zürich".encode(), "zürich"),
+        ("\U000e0001".encode(), r"\U000e0001"),
+    ],
+)
+def test_names_that_could_command_a_terminal_are_spelled_out(name: bytes, shown: str) -> None:
+    """The kernel lets an interface have them; none of them becomes the same as another."""
+    assert interface_name(name + b"\0") == shown
+    attribute = pack_attribute(IFLA_IFNAME, name + b"\0")
+    assert parse_link(encoded(ifinfmsg, [], index=7) + attribute).name == shown
 
 
 @pytest.mark.parametrize(("kind", "queues"), [("tun", 3), ("veth", None)])

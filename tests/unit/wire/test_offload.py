@@ -105,6 +105,30 @@ def test_impossible_headers_never_raise(
     offload.complete(given_frame, len(given_frame))
 
 
+@pytest.mark.parametrize(("first", "least"), [(0x45, 20), (0x60, 40)])
+def test_a_segment_within_the_ip_header_comes_out_as_it_is(first: int, least: int) -> None:
+    """All other fields are possible ones: for such a header of TCP there is a whole one."""
+    packet = bytes([first]) + bytes([0x55]) * 79
+    kind = offload.SEGMENT_TCP_V4 if least == 20 else offload.SEGMENT_TCP_V6
+    for start in range(least):
+        given_frame = frame(packet, start, 16, kind, 1)
+        assert list(offload.packets(given_frame, len(given_frame))) == [packet]
+    given_frame = frame(packet, least, 16, kind, 1)
+    assert len(list(offload.packets(given_frame, len(given_frame)))) == 80 - least - 20
+
+
+@pytest.mark.parametrize(("first", "least"), [(0x45, 20), (0x60, 40)])
+@pytest.mark.parametrize("words", [0, 1, 4, 15])
+def test_a_segment_whose_header_ends_nowhere_comes_out_as_it_is(
+    first: int, least: int, words: int
+) -> None:
+    packet = bytearray([first, *bytes(least + 20 + 8 - 1)])
+    packet[least + 12] = words << 4
+    kind = offload.SEGMENT_TCP_V4 if least == 20 else offload.SEGMENT_TCP_V6
+    given_frame = frame(bytes(packet), least, 16, kind, 1)
+    assert list(offload.packets(given_frame, len(given_frame))) == [bytes(packet)]
+
+
 @given(st.binary(min_size=offload.HEADER, max_size=120))
 def test_damaged_frames_never_raise(data: bytes) -> None:
     list(offload.packets(bytearray(data), len(data)))

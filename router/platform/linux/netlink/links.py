@@ -24,9 +24,9 @@ from router.platform.linux.netlink.messages import (
     IFINFOMSG,
     U32_ATTRIBUTE,
     attributes,
+    interface_name,
     number,
     pack_attribute,
-    text,
 )
 from router.platform.linux.netlink.request import Request
 
@@ -80,7 +80,7 @@ def parse_link(body: bytes) -> Link:
     _, _, _, flags, _ = IFINFOMSG.unpack_from(body)
     found = attributes(body[IFINFOMSG.size :])
     mtu, txqlen = number(found.get(IFLA_MTU)), number(found.get(IFLA_TXQLEN))
-    return Link(text(found.get(IFLA_IFNAME)), flags, mtu, txqlen)
+    return Link(interface_name(found.get(IFLA_IFNAME)), flags, mtu, txqlen)
 
 
 def parse_queues(body: bytes) -> int | None:

@@ -11,6 +11,7 @@ from collections.abc import Iterator, Mapping
 from struct import Struct
 from typing import Final, NamedTuple
 
+from router.config.problems import spelled_out
 from router.platform.linux.netlink.constants import NLA_TYPE_MASK, RTAX_MTU
 
 NLMSGHDR: Final = Struct("=IHHII")
@@ -93,6 +94,13 @@ def number(payload: bytes | None, absent: int = 0) -> int:
 def text(payload: bytes | None) -> str:
     """A string that ends in a zero byte."""
     return (payload or b"").rstrip(b"\0").decode("utf-8", "replace")
+
+
+def interface_name(payload: bytes | None) -> str:
+    """Likewise; the kernel lets an interface have any bytes in its name but blanks, '/' and ':'
+    (dev_valid_name), escape sequences too. Those that are not printable are spelled out: no rule
+    and no request can name such an interface."""
+    return spelled_out((payload or b"").rstrip(b"\0").decode("utf-8", "backslashreplace"))
 
 
 def aligned(length: int) -> int:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import pytest
 
 from router.flows.icmp import IDLE
+from router.platform.base.facts import NetworkPath
 from router.wire import icmp, ip
 from router.wire.icmp import Error
 from tests.unit.engine.world import OWN, World, far, reply_to
@@ -127,6 +128,24 @@ def test_req_4_an_error_about_a_query_from_another_address_is_dropped(
 ) -> None:
     """All that it quotes is as the query left, but for the source."""
     world.send(ping(version))
+    _, outside_id = sent(world, version)
+    other = "192.0.2.77" if version == 4 else "2001:db8:2::77"
+    left = echo_request(
+        version, identifier=outside_id, source=other, destination=far(version, HOME)
+    )
+    assert world.answer("home", quoting(version, left, Error.HOST_UNREACHABLE, 200)) == []
+    assert world.drops == {"no-binding": 1}
+
+
+@BOTH
+def test_req_4_where_no_source_is_known_it_is_one_of_the_outbounds(
+    world: World, version: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The query left when the system had no route: its socket has chosen the source."""
+    without_route = NetworkPath(1500, None)
+    monkeypatch.setattr(world.outbounds.by_policy["home"], "path", lambda *_: without_route)
+    world.send(ping(version))
+    assert len(world.answer("home", error_about_last(world, version, Error.HOST_UNREACHABLE))) == 1
     _, outside_id = sent(world, version)
     other = "192.0.2.77" if version == 4 else "2001:db8:2::77"
     left = echo_request(
