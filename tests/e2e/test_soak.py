@@ -1,4 +1,4 @@
-"""The shortest soak: two reloads, floods and flaps beside mixed traffic; see tests.soak. Which
+"""The shortest soak: some reloads, floods and flaps beside mixed traffic; see tests.soak. Which
 floods depends on the seed of the run, see tests.seed."""
 
 from __future__ import annotations
@@ -9,7 +9,7 @@ from collections.abc import Callable
 from tests.seed import choose
 from tests.soak.soak import GROWTH_MB, LONGEST_LIFE_S, Sample, Size, Soaked, soak
 
-SECONDS = 10.0
+SECONDS = 30.0
 """The events take a little longer."""
 
 
