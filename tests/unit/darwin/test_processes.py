@@ -194,6 +194,36 @@ def test_the_end_of_a_process_is_noticed() -> None:
     assert is_readable(found, 0)
 
 
+@pytest.mark.parametrize("is_refused", [False, True])
+def test_the_filter_of_kqueue(monkeypatch: pytest.MonkeyPatch, is_refused: bool) -> None:
+    """sys/event.h:74, 144, 268: EVFILT_PROC is -5, EV_ADD 1, NOTE_EXIT 0x80000000."""
+
+    class Queue:
+        added: list[Any]
+        is_closed = False
+
+        def control(self, changes: list[Any], most: int, timeout: float) -> list[Any]:
+            self.added = changes
+            if is_refused:
+                raise ProcessLookupError
+            return []
+
+        def close(self) -> None:
+            self.is_closed = True
+
+    queue = Queue()
+    monkeypatch.setattr(sys, "platform", "darwin")
+    monkeypatch.setattr(select, "kqueue", lambda: queue, raising=False)
+    monkeypatch.setattr(select, "kevent", lambda *fields: fields, raising=False)
+    if is_refused:
+        with pytest.raises(ProcessLookupError):
+            XnuProcesses(FakeLibrary()).exit_of(42)
+    else:
+        assert XnuProcesses(FakeLibrary()).exit_of(42) is queue
+    assert queue.added == [(42, -5, 1, 0x80000000)]
+    assert queue.is_closed is is_refused
+
+
 def test_a_process_that_has_ended_before_has_ended() -> None:
     """Also where another one has its number by now."""
     kernel = processes()

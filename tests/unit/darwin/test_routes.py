@@ -21,7 +21,10 @@ from router.platform.darwin.state import DarwinInterfaces, read_interfaces, read
 from router.platform.privileged.undoable import Entry
 from router.policy.routes.capture import Route
 from tests.unit.darwin.fake_kernel import (
+    BLACKHOLE,
     LLINFO,
+    REJECT,
+    UP,
     WASCLONED,
     Key,
 )
@@ -280,6 +283,40 @@ def test_the_primary_default_is_the_unscoped_one(mac: Mac) -> None:
     mac.kernel.add(key("0.0.0.0/0"), VPN)
     assert interfaces.holding_default(4, present, "utun11") == "utun3", "without a gateway too"
     assert interfaces.holding_default(4, present, "utun3") is None
+
+
+@pytest.mark.parametrize("flag", [REJECT, BLACKHOLE, -UP])
+def test_a_default_that_leads_nowhere_is_none(mac: Mac, flag: int) -> None:
+    default = mac.kernel.table[key("0.0.0.0/0")]
+    default.flags += flag
+    interfaces = DarwinInterfaces(mac.kernel)
+    assert interfaces.holding_default(4, interfaces.all(), "utun11") is None
+
+
+def test_a_scoped_route_by_our_utun_is_of_another_program(mac: Mac) -> None:
+    """The router adds none there."""
+    foreign = key("0.0.0.0/0", scope=UTUN)
+    mac.kernel.add(foreign, UTUN)
+    mac.routes().begin_adding([route("10.0.0.0/8")])()
+    assert foreign in mac.kernel.table
+
+
+@pytest.mark.parametrize(
+    ("flags", "up", "asks_neighbours"),
+    [
+        (0x8863, True, True),
+        (0x8863 & ~0x1, False, True),  # IFF_UP
+        (0x8863 & ~0x40, False, True),  # IFF_RUNNING
+        (0x8863 | 0x80, True, False),  # IFF_NOARP
+        (0x8863 | 0x8, True, False),  # IFF_LOOPBACK
+        (0x8863 | 0x10, True, False),  # IFF_POINTOPOINT
+    ],
+)
+def test_flags_of_an_interface(mac: Mac, flags: int, up: bool, asks_neighbours: bool) -> None:
+    """net/if.h:121-137"""
+    mac.kernel.links[EN0].flags = flags
+    found = read_interfaces(mac.kernel)["en0"]
+    assert (found.up, found.asks_neighbours) == (up, asks_neighbours)
 
 
 def test_interfaces_as_they_are(mac: Mac) -> None:
