@@ -20,10 +20,12 @@ PROHIBITED = {4: "EHOSTUNREACH", 6: "EACCES"}
 
 @WITH_AND_WITHOUT_OFFLOADS
 def test_req_11_a_lack_of_descriptors_refuses_new_flows_and_keeps_the_old(
-    bed: Testbed, family: Family, tmp_path: Path, offloads: bool
+    bed: Testbed, family: Family, tmp_path: Path, offloads: bool, program: tuple[str, ...]
 ) -> None:
     prefix = ("prlimit", f"--nofile={DESCRIPTORS}:{DESCRIPTORS}")
-    started = running(bed.router, tmp_path, RULES, offloads=offloads, prefix=prefix)
+    started = running(
+        bed.router, tmp_path, RULES, offloads=offloads, prefix=prefix, program=program
+    )
     with far_hosts(bed), started as router:
         found = exchange(bed.client, family.far(HOME), sends=["aa", "bb"], sockets=SENDERS).found
         for one_round in (found[:SENDERS], found[SENDERS:]):

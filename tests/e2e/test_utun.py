@@ -18,8 +18,9 @@ from pathlib import Path
 
 import pytest
 
-from tests.e2e import ping
+from tests.e2e import ping, test_udp_errors_outward
 from tests.e2e.hops import hops
+from tests.e2e.netns import Namespace
 from tests.e2e.snapshot import state
 from tests.e2e.test_tcp_programs import iperf  # noqa: F401 - a fixture
 from tests.e2e.test_udp_errors import (
@@ -35,9 +36,10 @@ from tests.e2e.test_udp_errors import (
 from tests.e2e.test_udp_errors_outward import (
     test_a_connected_server_gets_the_same_errno,  # noqa: F401 - here too
 )
+from tests.e2e.test_udp_traceroute import test_the_real_hops  # noqa: F401 - here too
 from tests.e2e.testbed import V4, Family, Testbed
 from tests.e2e.tunrouter import TUN, WITH_UTUN, Tunrouter, relayed, running
-from tests.e2e.udp import BARE, DNS, HOME, OFFICE, RULES, exchange
+from tests.e2e.udp import BARE, DNS, HOME, OFFICE, PATHS, RULES, exchange
 from tests.e2e.wait import wait_until
 
 pytestmark = pytest.mark.usefixtures("udp_servers", "router")
@@ -155,6 +157,15 @@ def test_a_refused_connection(bed: Testbed, family: Family) -> None:
 
     assert refused_by(HOME) == refused_by(BARE)
     assert refused_by(HOME)[0] == 7
+
+
+@PATHS
+def test_a_late_answer_is_refused(
+    bed: Testbed, sender: Namespace, family: Family, through: int, bare: int
+) -> None:
+    """The server gets all of the error: its sender, its kind, and its quote."""
+    size = 1200
+    test_udp_errors_outward.test_a_late_answer_is_refused(bed, sender, family, through, bare, size)
 
 
 @pytest.mark.parametrize("how", ["signal", "killed"])
