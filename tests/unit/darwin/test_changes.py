@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import errno
+import sys
+import time
 
 import pytest
 
@@ -146,6 +148,15 @@ def test_after_sleep_everything_is_read_anew_once() -> None:
     kernel.events = [event(MISS)]
     assert changes.drain() == Reported(None, address_removed=True)
     assert changes.drain() == Reported((), address_removed=False)
+
+
+def test_the_clocks_of_a_mac(monkeypatch: pytest.MonkeyPatch) -> None:
+    """clock_gettime(3): MONOTONIC_RAW goes on during sleep, UPTIME_RAW does not."""
+    monkeypatch.setattr(sys, "platform", "darwin")
+    monkeypatch.setattr(time, "CLOCK_MONOTONIC_RAW", "goes on", raising=False)
+    monkeypatch.setattr(time, "CLOCK_UPTIME_RAW", "stops", raising=False)
+    monkeypatch.setattr(time, "clock_gettime", {"goes on": 7.0, "stops": 5.0}.__getitem__)
+    assert (while_asleep_too(), while_awake()) == (7.0, 5.0)
 
 
 def test_the_clocks_of_this_machine_agree_while_it_is_awake() -> None:

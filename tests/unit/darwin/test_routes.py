@@ -240,14 +240,16 @@ def take_primary_default(mac: Mac) -> None:
         mac.kernel.add(unscoped._replace(scope=EN0), EN0, gateway=of_en0.gateway)
 
 
-@pytest.mark.parametrize("change", ["gateway", "interface", "gone"])
+@pytest.mark.parametrize("change", ["gateway", "interface", "another has its name", "gone"])
 def test_what_another_program_has_changed_is_not_undone(mac: Mac, change: str) -> None:
     mac.routes().prepare_interface(read_interfaces(mac.kernel)["utun3"])
     scoped = key("0.0.0.0/0", scope=VPN)
     if change == "gateway":
         mac.kernel.table[scoped] = replace(mac.kernel.table[scoped], gateway=GATEWAY)
-    elif change == "interface":
+    elif change != "gone":
         mac.kernel.links[VPN] = replace(mac.kernel.links[VPN], name="utun4")
+        if change == "another has its name":
+            mac.kernel.links[9] = replace(mac.kernel.links[VPN], name="utun3", index=9)
     else:
         mac.kernel.remove_link(VPN)
     before = mac.kernel.table.get(scoped)
