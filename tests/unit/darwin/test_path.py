@@ -44,7 +44,9 @@ def test_the_answer_to_another_program_is_none(monkeypatch: pytest.MonkeyPatch) 
     mac = Mac()
     path(mac.kernel, 4, EN1, ADDRESS)
     mac.kernel.write(get_route(4, ADDRESS, scope=EN1, sequence=8))
-    answer = bytearray(mac.kernel.events[0])
+    (event,) = mac.kernel.events
+    assert isinstance(event, bytes)
+    answer = bytearray(event)
     answer[16:20] = (os.getpid() + 1).to_bytes(4, "little")
     answer[4:6] = EN0.to_bytes(2, "little")
     mac.kernel.events = [bytes(answer)]

@@ -211,7 +211,7 @@ def test_the_filter_of_kqueue(monkeypatch: pytest.MonkeyPatch, is_refused: bool)
         def close(self) -> None:
             self.is_closed = True
 
-    queue = Queue()
+    queue: Any = Queue()
     monkeypatch.setattr(sys, "platform", "darwin")
     monkeypatch.setattr(select, "kqueue", lambda: queue, raising=False)
     monkeypatch.setattr(select, "kevent", lambda *fields: fields, raising=False)

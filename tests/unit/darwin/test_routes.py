@@ -80,8 +80,9 @@ def test_a_half_that_is_taken_is_a_more_specific_route(
     assert mac.device("10.200.2.3") == VPN
 
 
-def test_halves_leave_our_own_more_specific_routes_alone(mac: Mac) -> None:
-    mac.routes().begin_adding([route("10.0.0.0/8"), route("10.0.0.0/9", 1280)])()
+@pytest.mark.parametrize("order", [1, -1])
+def test_halves_leave_our_own_more_specific_routes_alone(mac: Mac, order: int) -> None:
+    mac.routes().begin_adding([route("10.0.0.0/8"), route("10.0.0.0/9", 1280)][::order])()
     assert mac.kernel.table[key("10.0.0.0/9")].mtu == 1280
     assert mac.kernel.table[key("10.128.0.0/9")].mtu == 1400
 
