@@ -25,7 +25,7 @@ from router.wire.offload import (
     AT_V6_NEXT_HEADER,
 )
 
-UDP, TCP = ip.UDP, ip.TCP
+UDP, TCP, HEADER = ip.UDP, ip.TCP, offload.HEADER
 COST: Final = 8
 """Of a packet, where one that is dropped unread costs 1: a flood of those is to be read as fast as
 it comes, or the packets of others wait behind it in a full queue."""
@@ -41,31 +41,23 @@ V6_KEY: Final = slice(AT_V6_ADDRESSES, AT_V6_ADDRESSES + 32 + PORTS)
 def receive_all(forwarder: Forwarder, channel: QueryChannel, budget: int, now: float) -> None:
     """Deliver what a channel has received, `budget` packets at most."""
     observer = forwarder.observer
-    if observer is None:
-        _receive_all(forwarder, channel, budget, now)
-        return
-    observer.settle(now)
-    _receive_all(forwarder, channel, budget, now)
-    observer.settle(now)
-
-
-def _receive_all(forwarder: Forwarder, channel: QueryChannel, budget: int, now: float) -> None:
-    observer = forwarder.observer
+    if observer is not None:
+        observer.settle(now)
     for _ in range(budget):
         try:
             packet = channel.receive()
-        except BlockingIOError:
-            return
         except ip.Malformed:
             forwarder.drops.count(Drop.MALFORMED)
         except OSError:
-            return  # the interface has just gone, which is reported as its change
+            break  # there is none, or the interface has just gone, which is reported as its change
         else:
             if packet is None:
                 continue
             if observer is not None:
                 observer.from_outside(packet.data)
             forwarder.from_outside(channel, packet, now)
+    if observer is not None:
+        observer.settle(now)
 
 
 class TunReader:
@@ -75,7 +67,8 @@ class TunReader:
     To find the queue empty costs as much as to send a packet: Python makes an exception of it. So
     of what leaves directly, a *short* turn reads as many packets as there were when the queue was
     last read to its end, and the next wait shows whether there are more. After SHORT_TURNS of them
-    follows a whole one, so that a queue that grows does not grow unnoticed.
+    follows a whole one, so that a queue that grows does not grow unnoticed; and where anything else
+    came, all are whole.
 
     short: how many turns may be short from now on.
     """
@@ -104,9 +97,12 @@ class TunReader:
             size = self._short_turn(now)
             if not size:
                 return
-        is_empty, number = self._read_own(budget, now, size)
+        if self.forwards and not size:
+            is_empty, number = self._read_own_beside_other(budget, now)
+        else:
+            is_empty, number = self._read_own(budget, now, size)
         self._found = number or 1
-        self.short = SHORT_TURNS
+        self.short = SHORT_TURNS if number else 0
         if self.forwards and self._read_forwarded is not None:
             is_empty &= self._read_forwarded(budget, now, 0)[0]
         if is_empty:
@@ -114,6 +110,14 @@ class TunReader:
             self._found_empty()
         else:
             self._policer.not_emptied(now)
+
+    def _read_own_beside_other(self, budget: int, now: float) -> tuple[bool, int]:
+        """Mostly one of the two queues is empty, and it is this one."""
+        try:
+            size = self._receive()
+        except BlockingIOError:
+            return True, 0
+        return self._read_own(budget, now, size)
 
     def _short_turn(self, now: float) -> int:
         """The size of a frame that does not leave directly, and has been read; 0 if there was
@@ -134,70 +138,81 @@ def _queue_reader(
     forwarder: Forwarder, queue: TunQueue, frame: bytearray
 ) -> Callable[[int, float, int], tuple[bool, int]]:
     """Reads a queue, as many packets as the budget has, at a time; whether it has been read to its
-    end, and how many there were. Its last argument is the size of a frame that has been read
-    already and does not leave directly, 0 of none. Raises OSError. What stays the same is looked up
-    here, as most turns have one packet.
+    end, and how many there were if all of them leave directly, else 0. Its last argument is the
+    size of a frame that has been read already, 0 of none. Raises OSError. What stays the same is
+    looked up here, as most turns have one packet.
 
     After the first packet, if it does not leave directly, the channel that it left by is read once:
     a host on the same machine or switch has answered by then, which saves the answer a round of
     polling. Elsewhere the attempt costs a microsecond a round.
     """
     path, datagrams = forwarder.direct.path, forwarder.carriers.datagrams
+    carry_all, flush_direct, runs = path.carry_all, path.flush, path.runs
     carry_datagram, flush_datagrams = datagrams.carry_frame, datagrams.flush
     carry_segment = forwarder.carriers.streams.carry
     from_tun, receive_frame = forwarder.from_tun, queue.receive
     held_off = forwarder.policer.held_off
-    packet = memoryview(frame)[offload.HEADER :]
+    packet = memoryview(frame)[HEADER:]
+    unread = 0
 
     def read(budget: int, now: float, size: int) -> tuple[bool, int]:
-        left = budget * COST
-        number = 0
-        observer = forwarder.observer
-        receive = receive_frame if observer is None else _observed(receive_frame, observer, frame)
+        observer, receive = forwarder.observer, receive_frame
+        if size:
+            receive = _beginning_with(size, receive)
+        if observer is not None:
+            receive = _observed(receive, observer, frame)
         try:
-            while left > 0:
-                if not size:
-                    try:
-                        size = path.carry_all(receive, -(-left // COST), now)
-                    except BlockingIOError:
-                        return True, number + path.carried
-                    number += path.carried
-                    left -= COST * path.carried
-                    if not size:
-                        break
-                number += 1
-                left -= COST
-                left += _carry_other(size, now, number == 1)
-                size = 0
-            return False, number
+            carry_all(receive, budget, now, carry_other)
+        except BlockingIOError:
+            is_empty = True
+        else:
+            is_empty = False
         finally:
-            path.flush(now)
+            if runs:
+                flush_direct(now)
             flush_datagrams(now)
             if observer is not None:
                 observer.settle(now)
+        return is_empty, 0 if path.others else path.carried
 
-    def _carry_other(size: int, now: float, is_first: bool) -> int:
-        """What does not leave directly; how much less it has cost than a packet."""
+    def carry_other(size: int, now: float, is_first: bool) -> int:
+        """See router.engine.direct.path."""
         if held_off and _is_held_off(forwarder, frame, now):
             forwarder.drops.count(Drop.HELD_OFF)
-            return COST - 1
-        four, six = frame[AT_V4_PROTOCOL], frame[AT_V6_NEXT_HEADER]
-        if UDP in (four, six) and carry_datagram(frame, size, now):
+            nonlocal unread
+            unread = (unread + 1) % COST
+            return 1 if unread else 0
+        is_v4 = frame[HEADER] >> 4 == 4
+        protocol = frame[AT_V4_PROTOCOL if is_v4 else AT_V6_NEXT_HEADER]
+        if protocol == TCP and carry_segment(size, now):
             return 0
-        if TCP in (four, six) and carry_segment(size, now):
+        if protocol == UDP and carry_datagram(frame, size, now):
             return 0
         if frame[0] or frame[1]:
-            saved = COST
+            saved = 1
             for one in offload.packets(frame, size):
-                saved -= COST
+                saved -= 1
                 from_tun(one, now)
             return saved
-        channel = from_tun(packet[: size - offload.HEADER].tobytes(), now)
+        channel = from_tun(packet[: size - HEADER].tobytes(), now)
         if channel is not None and is_first:
             receive_all(forwarder, channel, 1, now)
         return 0
 
     return read
+
+
+def _beginning_with(size: int, receive: Callable[[], int]) -> Callable[[], int]:
+    """Read frames of which the first, of that size, has been read already."""
+
+    def receive_next() -> int:
+        nonlocal size
+        if size:
+            first, size = size, 0
+            return first
+        return receive()
+
+    return receive_next
 
 
 def _observed(
@@ -216,7 +231,7 @@ def _observed(
 def _is_held_off(forwarder: Forwarder, frame: bytearray, now: float) -> bool:
     """Whether the packet of a frame is of a source that is held off, and of no flow, as far as its
     first bytes show."""
-    is_v4 = frame[offload.HEADER] >> 4 == 4
+    is_v4 = frame[HEADER] >> 4 == 4
     source = frame[V4_SOURCE if is_v4 else V6_NETWORK]
     if not forwarder.policer.is_held_off(bytes(source), now):
         return False

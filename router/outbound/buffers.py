@@ -31,6 +31,7 @@ BUFFER: Final = 256 << 10
 class MemoryBuffer:
     """See RelayBuffer: a buffer in our own memory."""
 
+    least_full = 0
     _scratch = bytearray(BUFFER)
     """Shared: between fill and drain nothing else runs. Only what is left over is copied."""
 

@@ -51,6 +51,7 @@ class SocketDial:
         self._has_hop_limit = request.hop_limit != USUAL_HOP_LIMIT
         self._key = b""
         self._reported: ConnectFailure | None = None
+        self._source_port = 0
         self.sock = connecting_socket(sockets, interface, request)
         if errors is None:
             watcher.watch_changes(self.sock, changed)
@@ -61,8 +62,9 @@ class SocketDial:
 
     @property
     def source_port(self) -> int:
-        port: int = self.sock.getsockname()[1]
-        return port
+        if not self._source_port:
+            self._source_port = self.sock.getsockname()[1]
+        return self._source_port
 
     @property
     def is_connected(self) -> bool:

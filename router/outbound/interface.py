@@ -66,6 +66,8 @@ class InterfaceOutbound:
         self._watcher = channels
         self._loop = loop
         self._interfaces: dict[int, Interface] = {}
+        # The addresses of an interface, for each new flow.
+        self._owned: dict[int, tuple[Interface | None, frozenset[bytes]]] = {}
         self._channels: dict[int, SocketChannel] = {}
         self._sources: Sources = {}
         self._refusal = ""
@@ -84,8 +86,15 @@ class InterfaceOutbound:
         return facts_of_interfaces(self._interfaces, self._sources)
 
     def owns(self, address: bytes) -> bool:
-        interface = self._interfaces.get(4 if len(address) == 4 else 6)
-        return interface is not None and any(own.packed == address for own in sources(interface))
+        version = 4 if len(address) == 4 else 6
+        interface = self._interfaces.get(version)
+        if interface is None:
+            return False
+        of, owned = self._owned.get(version, (None, frozenset()))
+        if of is not interface:
+            owned = frozenset(own.packed for own in sources(interface))
+            self._owned[version] = interface, owned
+        return address in owned
 
     @property
     def leaves_by(self) -> str | None:

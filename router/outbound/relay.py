@@ -15,7 +15,8 @@ Always true:
   line, so one that a buffer takes before it is noticed is merely not urgent. splice(2) stops there,
   and it is notified after that, so it is looked for only then, and at the end; where there is no
   splice(2), whenever a buffer is to be filled.
-- One turn moves at most one buffer full each way, so that no connection starves another.
+- One turn moves at most one buffer full each way, so that no connection starves another. A source
+  that so little came from that it must be empty is not read again before it is reported.
 
 Must not know: packets, flows, what a side is for.
 """
@@ -27,11 +28,14 @@ import socket
 from collections.abc import Callable
 from enum import Enum, auto
 from functools import partial
+from typing import Final
 
 from router.outbound.buffers import BufferPool, UrgentByte
-from router.platform.base.descriptors import BROKEN, READABLE, URGENT
+from router.platform.base.descriptors import BROKEN, ENDED, READABLE, URGENT
 from router.platform.base.tcp import RelayBuffer
 from router.platform.tcp_socket import reset_on_close, take_error
+
+INPUT: Final = READABLE | URGENT | BROKEN
 
 
 class End(Enum):
@@ -55,14 +59,18 @@ class _Direction:
     on_empty_end: called, once, in place of passing on an end before which nothing was moved.
     holds_end: whether such an end is not to be passed on yet.
     ended: whether the end has been passed on to the sink.
-    urgent: whether an urgent byte may be on its way.
+    urgent: whether an urgent byte may be on its way. at_end: whether the source has ended or is
+    broken, so that there is more to be read than bytes.
+    buffer: what waits for the sink. due: whether there may be something to do.
     """
 
     __slots__ = (
-        "_buffer",
         "_pool",
         "_sink",
         "_source",
+        "at_end",
+        "buffer",
+        "due",
         "ended",
         "holds_end",
         "on_empty_end",
@@ -70,33 +78,36 @@ class _Direction:
     )
 
     def __init__(self, source: socket.socket, sink: socket.socket, pool: BufferPool) -> None:
-        self.ended = self.holds_end = self.urgent = False
+        self.ended = self.holds_end = self.urgent = self.at_end = self.due = False
         self._source = source
         self._sink = sink
         self._pool = pool
-        self._buffer: RelayBuffer | None = None
+        self.buffer: RelayBuffer | None = None
         self.on_empty_end: Callable[[], None] | None = None
 
     @property
     def is_held_up(self) -> bool:
         """Whether something waits for the sink."""
-        return self._buffer is not None
+        return self.buffer is not None
 
     def move(self) -> bool:
         """One turn; whether there may be more to do at once. Raises _Broken."""
         if self.ended or self.holds_end:
             return False
-        buffer = self._buffer
+        buffer = self.buffer
         if buffer is None:
-            buffer = self._buffer = self._next_buffer()
+            buffer = self.buffer = self._next_buffer()
         try:
-            if not buffer.held and not self._fill(buffer):
+            if buffer.held:
+                return self._drain(buffer)  # the source may have been reported meanwhile
+            if not self._fill(buffer):
                 return self.urgent
-            return self._drain(buffer)
+            was_all = buffer.held < buffer.least_full and not (self.at_end or self.urgent)
+            return self._drain(buffer) and not was_all
         finally:
             if not buffer.held:
                 self._pool.give_back(buffer)
-                self._buffer = None
+                self.buffer = None
 
     def has_failed(self) -> bool:
         """Whether the source has failed since it ended, which reading it does not show."""
@@ -104,9 +115,9 @@ class _Direction:
 
     def drop(self) -> None:
         """Give back what was borrowed."""
-        if self._buffer is not None:
-            self._pool.give_back(self._buffer)
-            self._buffer = None
+        if self.buffer is not None:
+            self._pool.give_back(self.buffer)
+            self.buffer = None
 
     def flush(self) -> None:
         """Send on what the source has received, as far as the sink takes it at once. The end of a
@@ -114,7 +125,7 @@ class _Direction:
         self.urgent = True  # for all that we know
         with contextlib.suppress(OSError, _Broken):
             while True:
-                buffer = self._buffer = self._buffer or self._next_buffer()
+                buffer = self.buffer = self.buffer or self._next_buffer()
                 if not buffer.held and not buffer.fill(self._source):
                     return
                 if not self._drain(buffer):
@@ -203,50 +214,34 @@ class Relay:
         self._inward = _Direction(outer, inner, pool)
         if decide_end is not None:
             self._inward.on_empty_end = partial(decide_end, self._end_decided)
-        self._outward_due = self._inward_due = False
         self._waiting = False
         self._over = False
 
     def inner_changed(self, event: int) -> None:
         """The inner socket has become readable, writable or broken."""
-        if event & BROKEN and self._outward.has_failed():
-            self._break(self.inner)
-            return
-        if event & URGENT:
-            self._outward.urgent = True
-        self._due(
-            outward=bool(event & (READABLE | URGENT | BROKEN)),
-            inward=self._inward.is_held_up,
-        )
+        self._changed(event, self.inner, self._outward, self._inward)
 
     def outer_changed(self, event: int) -> None:
         """The outer socket has."""
-        if event & BROKEN and self._inward.has_failed():
-            self._break(self.outer)
-            return
-        if event & URGENT:
-            self._inward.urgent = True
-        self._due(
-            outward=self._outward.is_held_up,
-            inward=bool(event & (READABLE | URGENT | BROKEN)),
-        )
+        self._changed(event, self.outer, self._inward, self._outward)
 
     def turn(self) -> None:
         """Move what is due."""
         self._waiting = False
         if self._over:
             return
+        inward, outward = self._inward, self._outward
         try:
-            if self._inward_due:
-                self._inward_due = self._inward.move()
-            if self._outward_due:
-                self._outward_due = self._outward.move()
+            if inward.due:
+                inward.due = inward.move()
+            if outward.due:
+                outward.due = outward.move()
         except _Broken as broken:
             self._break(broken.socket)
             return
-        if self._inward.ended and self._outward.ended:
+        if inward.ended and outward.ended:
             self._close(End.CLOSED)
-        elif self._inward_due or self._outward_due:
+        elif inward.due or outward.due:
             self._waiting = True
             self._again(self.turn)
 
@@ -264,12 +259,29 @@ class Relay:
             self.reset()
         elif not self._over:
             self._inward.holds_end = False
-            self._due(outward=False, inward=True)
+            self._inward.due = True
+            if not self._waiting:
+                self.turn()
 
-    def _due(self, *, outward: bool, inward: bool) -> None:
-        self._outward_due |= outward
-        self._inward_due |= inward
-        if (self._outward_due or self._inward_due) and not self._waiting:
+    def _changed(
+        self, event: int, sock: socket.socket, reads: _Direction, writes: _Direction
+    ) -> None:
+        """reads, writes: the directions whose source and whose sink a socket is."""
+        if event & (BROKEN | URGENT | ENDED):
+            if event & BROKEN and reads.has_failed():
+                self._break(sock)
+                return
+            if event & URGENT:
+                reads.urgent = True
+            if event & (BROKEN | ENDED):
+                reads.at_end = True
+        if event & INPUT:
+            reads.due = True
+        if writes.buffer is not None:
+            writes.due = True
+        elif not reads.due:
+            return
+        if not self._waiting:
             self.turn()
 
     def _break(self, broken: socket.socket) -> None:

@@ -34,10 +34,10 @@ def is_valid(data: bytes | bytearray | memoryview, initial: int = 0) -> bool:
 def update(field: int, old: int, new: int) -> int:
     """The checksum field after one 16-bit word changed (RFC 1624, equation 3).
 
-    A field that was wrong before is wrong by as much afterwards: nothing is laundered.
+    A field that was wrong before is wrong by as much afterwards: nothing is laundered. What is
+    added to the sum is subtracted from its complement, and only a sum of zeros alone is +0.
     """
-    total = (field ^ 0xFFFF) + (old ^ 0xFFFF) + new
-    return (total % 0xFFFF or (0xFFFF if total else 0)) ^ 0xFFFF
+    return (field + old - new) % 0xFFFF or (0xFFFF if field == old == 0xFFFF and not new else 0)
 
 
 def pseudo_header(source: bytes, destination: bytes, length: int, protocol: int) -> int:

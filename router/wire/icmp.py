@@ -15,6 +15,7 @@ from router.wire import ip
 from router.wire.checksum import checksum, is_valid, pseudo_header
 from router.wire.headers import DESTINATION, ICMP_CHECKSUM, ICMP_HEADER, ICMP_IDENTIFIER
 
+ICMP, ICMPV6 = ip.ICMP, ip.ICMPV6
 ECHO_REPLY: Final = 0
 ECHO_REQUEST: Final = 8
 ECHO_REPLY_V6: Final = 129
@@ -88,13 +89,10 @@ def is_error(packet: ip.Packet) -> bool:
 
 def message_type(packet: ip.Packet) -> int:
     """The type of an unfragmented ICMP message with as much header as a query has; or -1."""
+    if packet.protocol != (ICMP if packet.version == 4 else ICMPV6):
+        return -1
     data, start = packet.data, packet.payload
-    if (
-        packet.protocol != (ip.ICMP if packet.version == 4 else ip.ICMPV6)
-        or len(data) < start + ICMP_HEADER
-        or packet.more_fragments
-        or packet.fragment_offset
-    ):
+    if len(data) < start + ICMP_HEADER or packet.more_fragments or packet.fragment_offset:
         return -1
     return data[start]
 

@@ -48,6 +48,7 @@ DONT_FRAGMENT: Final = 0x4000
 MORE_FRAGMENTS: Final = 0x2000
 FRAGMENT_OFFSET: Final = 0x1FFF
 """Parts of the IPv4 field of flags and fragment offset, which counts in units of 8 bytes."""
+OF_FRAGMENTS: Final = MORE_FRAGMENTS | FRAGMENT_OFFSET
 IPV6_MIN_MTU: Final = 1280
 
 
@@ -146,8 +147,12 @@ def parse(data: bytes) -> Packet:
     packet.destination = destination
     packet.hop_limit = hop_limit
     packet.reassembled = False
-    packet.more_fragments = fragment & MORE_FRAGMENTS != 0
-    packet.fragment_offset = (fragment & FRAGMENT_OFFSET) << 3
+    if fragment & OF_FRAGMENTS:
+        packet.more_fragments = fragment & MORE_FRAGMENTS != 0
+        packet.fragment_offset = (fragment & FRAGMENT_OFFSET) << 3
+    else:
+        packet.more_fragments = False
+        packet.fragment_offset = 0
     return packet
 
 
@@ -266,4 +271,6 @@ def build(  # the fields of a header are what they are
 
 def format_address(address: bytes) -> str:
     """An address of 4 or 16 bytes as people write it."""
+    if len(address) == 4:
+        return "{}.{}.{}.{}".format(*address)
     return str(ip_address(address))

@@ -189,18 +189,30 @@ class Envelope:
         flags: int = 0,
     ) -> bytes:
         """IP and UDP header of a datagram of `size` bytes, UDP header included."""
-        ports = self._ports
         if self.version == 6:
-            word = 6 << 28 | traffic_class << 20
+            word, ports = 6 << 28 | traffic_class << 20, self._ports
             return _V6.pack(
                 word, size, ip.UDP, hop_limit, self.source, self.destination, *ports, size, checksum
             )
         total = ip.IPV4_HEADER + size
         words = 0x4500 + traffic_class + total + identification + flags + (hop_limit << 8) + ip.UDP
         header_sum = ((words + self._address_sum) % 0xFFFF or 0xFFFF) ^ 0xFFFF
+        source_port, destination_port = self._ports
         return _V4.pack(
-            *(0x45, traffic_class, total, identification, flags, hop_limit, ip.UDP, header_sum),
-            *(self.source, self.destination, *ports, size, checksum),
+            0x45,
+            traffic_class,
+            total,
+            identification,
+            flags,
+            hop_limit,
+            ip.UDP,
+            header_sum,
+            self.source,
+            self.destination,
+            source_port,
+            destination_port,
+            size,
+            checksum,
         )
 
     def error(

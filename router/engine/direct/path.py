@@ -59,16 +59,20 @@ MOST_SIZES: Final = 2048
 
 Receive = Callable[[], int]
 """See TunQueue.receive."""
+CarryOther = Callable[[int, float, bool], int]
+"""What carries a frame that does not leave directly: by its size, the time, and whether it is the
+first of its turn. How many packets less than one it has cost."""
 
 
 class DirectPath:
     """frame: of the TUN; see TunDevice. sent: what of it has no connection.
 
-    carried: how many frames the last `carry_all` has sent.
+    carried: how many frames the last `carry_all` has read and sent, or left to another; others: how
+    many of these.
     """
 
     def __init__(self, frame: bytearray, refusals: Refusals, drops: Drops) -> None:
-        self.carried = 0
+        self.carried = self.others = 0
         self._frame = frame
         self._view = memoryview(frame)
         self._unfinished = self._view[:2].cast("H")
@@ -88,13 +92,22 @@ class DirectPath:
         self._uncut = Uncut(frame, self.failed, drops)
         self.sent = SentFlows()
         self._runs = Runs(frame, self.failed, self.sent)
+        self.runs = self._runs.flows
+        """True while something is kept that is to leave together with what follows it."""
         self.flush = self._runs.end
         """Send what was kept to leave together with what follows it; nothing follows it soon."""
 
-    def carry_all(self, receive: Receive, most: int, now: float) -> int:
+    def carry_all(
+        self,
+        receive: Receive,
+        most: int,
+        now: float,
+        other: CarryOther | None = None,
+    ) -> int:
         """Read frames, `most` at most, and send each of which it is decided that it leaves
-        directly. The size of the first one that does not, which is in the TUN's frame then; 0 if
-        there was none. Raises BlockingIOError when nothing is left to read.
+        directly. Another one goes to `other`; or, without that, is the last: its size, and it is in
+        the TUN's frame then; 0 if there was none. Raises BlockingIOError when nothing is left to
+        read.
 
         What passes here is most of the traffic, and half of the cost of a ping is Python's: so
         nothing is made anew for a packet that is always the same, and what is used twice is local.
@@ -108,7 +121,7 @@ class DirectPath:
         flows, runs = self._flows, self._runs
         usual, send_on = self._usual, self._send_on
         former: DirectFlow | None = None
-        carried = in_a_row = sizes = 0
+        carried = in_a_row = sizes = others = 0
         try:
             while carried < most:
                 size = receive()
@@ -119,7 +132,13 @@ class DirectPath:
                 flow = flow or self._known_by_traffic(size)
                 hops = frame[at]
                 if flow is None or hops <= flow.hops:
-                    return size
+                    if other is None:
+                        return size
+                    carried += 1
+                    others += 1
+                    most += other(size, now, carried == 1)
+                    usual, send_on = self._usual, self._send_on
+                    continue
                 carried += 1
                 frame[at] = hops - flow.hops
                 special = unfinished[0] or runs.flows or now >= flow.look
@@ -142,7 +161,7 @@ class DirectPath:
                 sizes += size
             return 0
         finally:
-            self.carried = carried
+            self.carried, self.others = carried, others
             self._count(former, in_a_row, sizes)
 
     def _carry_special(self, flow: DirectFlow, at: int, size: int, now: float) -> bool:

@@ -36,6 +36,8 @@ from router.platform.tcp_socket import reset_on_close
 LISTENERS: Final = 4
 """For each family. A connection that we end first keeps its alias busy for a minute; with four
 listeners there are aliases for 4,000 a second."""
+V4_NAME: Final = 6
+"""Bytes of the name of a listener at an IPv4 address."""
 RESETS_A_TURN: Final = 32
 """The segments that the kernel then sends to their applications have to fit in the TUN's queue."""
 
@@ -172,7 +174,8 @@ class Connections:
         """A connection from `address` to the listener `name`; its relay, if a flow waits for it."""
         sock.setblocking(False)
         host, port, *_ = address
-        source = socket.inet_pton(sock.family, host)
+        family = socket.AF_INET if len(name) == V4_NAME else socket.AF_INET6
+        source = socket.inet_pton(family, host)
         alias = source + name[:-2] + port.to_bytes(2, "big") + name[-2:]
         flow = self._table.accepted(alias)
         if flow is not None:

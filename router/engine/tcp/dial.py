@@ -18,7 +18,6 @@ from __future__ import annotations
 
 import errno
 import socket
-from collections import Counter
 from collections.abc import Callable
 from functools import partial
 from typing import Final
@@ -71,17 +70,20 @@ class Dialer:
         self._refusals = refusals
         self._drops = drops
         self._descriptors = descriptors
-        # How many dials have sent a request, by the outbound, and its destination and ports.
-        self._sent: Counter[tuple[Outbound, bytes]] = Counter()
+        # What each dial sends as its request, if any: the outbound, and destination and ports; and
+        # how many send the same.
+        self._requests: dict[Flow[Outbound], tuple[Outbound, bytes]] = {}
+        self._sent: dict[tuple[Outbound, bytes], int] = {}
 
     def begin(self, request: ip.Packet, outbound: Outbound, tally: Tally, now: float) -> None:
         """Dial for a whole request, by an outbound that is up and reaches its family."""
         if not self._descriptors.take(DESCRIPTORS_EACH):
             self._refuse(request, ConnectFailure(errno.EMFILE), now)
             return
-        key = request.source + request.destination + tcp.ports(request)
+        ports = tcp.ports(request)
+        key = request.source + request.destination + ports
         try:
-            dial = outbound.dial(dial_request(request), partial(self._changed, key))
+            dial = outbound.dial(dial_request(request, ports), partial(self._changed, key))
         except OSError as error:
             self._descriptors.give_back(DESCRIPTORS_EACH)
             self._failed(request, outbound, ConnectFailure(error.errno or 0), now)
@@ -90,9 +92,9 @@ class Dialer:
         flow.traffic_class = request.traffic_class
         tally.went_out(len(request.data))
         self.dials[flow] = dial
-        self._sent[_sent_by(flow, dial)] += 1
-        if dial.is_connected:
-            self._open(flow, now)  # a near host has answered by now, which saves a round of polling
+        self._note_sent(flow, dial)
+        if dial.is_connected:  # a near host has answered by now, which saves a round of polling
+            self._open(flow, request, now)
 
     def take(self, flow: Flow[Outbound], segment: ip.Packet, now: float) -> bool:
         """A segment of the application while its flow is DIALLING; False if that ends the flow and
@@ -117,14 +119,14 @@ class Dialer:
     def release(self, flow: Flow[Outbound]) -> socket.socket:
         """The connected socket of a flow that was accepted, now the caller's; see Dial.release."""
         dial = self.dials.pop(flow)
-        self._forget_sent(flow, dial)
+        self._forget_sent(flow)
         return dial.release()
 
     def abandon(self, flow: Flow[Outbound]) -> None:
         """End a flow that is not relayed, whatever its state."""
         dial = self.dials.pop(flow, None)
         if dial is not None:
-            self._forget_sent(flow, dial)
+            self._forget_sent(flow)
             dial.abandon()
             self._descriptors.give_back(DESCRIPTORS_EACH)
         self._table.end(flow)
@@ -136,10 +138,21 @@ class Dialer:
         self.abandon(flow)
         self._blocked(request.version)
 
-    def _forget_sent(self, flow: Flow[Outbound], dial: Dial) -> None:
-        sent = _sent_by(flow, dial)
-        self._sent[sent] -= 1
-        if not self._sent[sent]:
+    def _note_sent(self, flow: Flow[Outbound], dial: Dial) -> None:
+        port = dial.source_port
+        if port:
+            ends = flow.destination + port.to_bytes(2, "big") + flow.key[-2:]
+            sent = self._requests[flow] = flow.outbound, ends
+            self._sent[sent] = self._sent.get(sent, 0) + 1
+
+    def _forget_sent(self, flow: Flow[Outbound]) -> None:
+        sent = self._requests.pop(flow, None)
+        if sent is None:
+            return
+        left = self._sent[sent] - 1
+        if left:
+            self._sent[sent] = left
+        else:
             del self._sent[sent]
 
     def _changed(self, key: bytes, _event: int) -> None:
@@ -152,11 +165,10 @@ class Dialer:
             self.abandon(flow)
             self._failed(ip.parse(flow.request), flow.outbound, failure, self._now())
         elif dial.is_connected:
-            self._open(flow, self._now())
+            self._open(flow, ip.parse(flow.request), self._now())
 
-    def _open(self, flow: Flow[Outbound], now: float) -> None:
+    def _open(self, flow: Flow[Outbound], request: ip.Packet, now: float) -> None:
         """The outbound has connected: the request goes on to a listener."""
-        request = ip.parse(flow.request)
         rewrite = self._table.connected(flow, now)
         if rewrite is None:
             self._refusals.refuse(request, Error.PROHIBITED, Drop.TABLE_FULL, now)
@@ -164,7 +176,7 @@ class Dialer:
             return
         frame = bytearray(offload.NOTHING_LEFT + request.data)
         rewrite.apply(frame, offload.HEADER + request.payload)
-        self._writer.deliver(bytes(memoryview(frame)[offload.HEADER :]))
+        self._writer.deliver(frame[offload.HEADER :])
 
     def _failed(
         self, request: ip.Packet, outbound: Outbound, failure: ConnectFailure, now: float
@@ -192,9 +204,8 @@ class Dialer:
             self._refusals.refuse(request, what, reason, now)
 
 
-def dial_request(request: ip.Packet) -> DialRequest:
-    """What to dial for a SYN that is whole and has hops left."""
-    ports = tcp.ports(request)
+def dial_request(request: ip.Packet, ports: bytes) -> DialRequest:
+    """What to dial for a SYN that is whole and has hops left. ports: of its header."""
     return DialRequest(
         request.destination,
         int.from_bytes(ports[2:], "big"),
@@ -202,9 +213,3 @@ def dial_request(request: ip.Packet) -> DialRequest:
         request.traffic_class,
         int.from_bytes(ports[:2], "big"),
     )
-
-
-def _sent_by(flow: Flow[Outbound], dial: Dial) -> tuple[Outbound, bytes]:
-    """The outbound of a dial, and destination and ports of the request that it sends."""
-    ports = dial.source_port.to_bytes(2, "big") + flow.destination_port.to_bytes(2, "big")
-    return flow.outbound, flow.destination + ports

@@ -33,22 +33,18 @@ from router.flows.tcp.flow import Flow, State, mirrored
 from router.flows.tcp.table import FlowTable
 from router.outbound.base import Outbound
 from router.wire import icmp, ip, offload, tcp
-from router.wire.headers import TCP_FLAGS, TCP_SEQUENCE, V4_TOS
-from router.wire.offload import (
-    AT_V4_ADDRESSES,
-    AT_V4_FRAGMENT,
-    AT_V4_PROTOCOL,
-    AT_V6_ADDRESSES,
-    AT_V6_NEXT_HEADER,
-)
+from router.wire.headers import TCP_FLAGS, TCP_SEQUENCE
+from router.wire.offload import AT_V6_ADDRESSES, AT_V6_NEXT_HEADER
 
-KEY_V4: Final = Struct("12s")
+HEADER, TCP = offload.HEADER, ip.TCP
+FIELDS_V4: Final = Struct("!xB4xHxB2x12s9xB")
+"""Of an IPv4 header without options, and of TCP behind it: traffic class, fragment, protocol,
+addresses and ports, flags."""
 KEY_V6: Final = Struct("36s")
-TCP_V4: Final = offload.HEADER + ip.IPV4_HEADER
-TCP_V6: Final = offload.HEADER + ip.IPV6_HEADER
-FRAGMENT_BITS: Final = (ip.MORE_FRAGMENTS | ip.FRAGMENT_OFFSET) >> 8
-"""In the high byte of the field of flags and fragment offset."""
-AT_V4_TOS: Final = offload.HEADER + V4_TOS
+TCP_V4: Final = HEADER + ip.IPV4_HEADER
+TCP_V6: Final = HEADER + ip.IPV6_HEADER
+FLAGS_V6: Final = TCP_V6 + TCP_FLAGS
+FRAGMENT_BITS: Final = ip.MORE_FRAGMENTS | ip.FRAGMENT_OFFSET
 DSCP: Final = 0xFC
 """Of the traffic class (RFC 2474); the other two bits are of ECN, and each connection has its
 own."""
@@ -56,6 +52,7 @@ MOST_UNANSWERED: Final = 2
 """Repetitions, 3 seconds (RFC 6298) after the request. One may be due to a full queue of the
 listener, or to an answer that was lost on the LAN."""
 NOTEWORTHY: Final = tcp.SYN | tcp.FIN | tcp.RST
+SHORTEST: Final = tcp.HEADER
 
 
 class Segments:
@@ -88,6 +85,7 @@ class Segments:
         self._has_ended = connections.has_ended
         self._set_traffic_class = connections.set_traffic_class
         self._writer = writer
+        self._deliver_frame = writer.deliver_frame
         self._refusals = refusals
         self._drops = drops
 
@@ -95,34 +93,30 @@ class Segments:
         """Rewrite the frame that has just been received and write it back, if it belongs to a flow
         and is as frames usually are; else nothing has happened. `size`: header included."""
         frame = self._frame
-        first = frame[offload.HEADER]
+        first = frame[HEADER]
         if first == 0x45:
-            if (
-                frame[AT_V4_PROTOCOL] != ip.TCP
-                or frame[AT_V4_FRAGMENT] & FRAGMENT_BITS
-                or frame[AT_V4_FRAGMENT + 1]
-            ):
+            traffic_class, fragment, protocol, key, flags = FIELDS_V4.unpack_from(frame, HEADER)
+            if protocol != TCP or fragment & FRAGMENT_BITS:
                 return False
-            (key,) = KEY_V4.unpack_from(frame, AT_V4_ADDRESSES)
             start = TCP_V4
-            traffic_class = frame[AT_V4_TOS]
-        elif first >> 4 == 6 and frame[AT_V6_NEXT_HEADER] == ip.TCP:
+        elif first >> 4 == 6 and frame[AT_V6_NEXT_HEADER] == TCP:
             (key,) = KEY_V6.unpack_from(frame, AT_V6_ADDRESSES)
+            traffic_class = (first & 0x0F) << 4 | frame[HEADER + 1] >> 4
+            flags = frame[FLAGS_V6]
             start = TCP_V6
-            traffic_class = (first & 0x0F) << 4 | frame[offload.HEADER + 1] >> 4
         else:
             return False
         rewrite = self._rewrites.get(key)
-        if rewrite is None or size < start + tcp.HEADER:
+        if rewrite is None or size - start < SHORTEST:
             return False
         flow = rewrite.owner
-        if frame[start + TCP_FLAGS] & NOTEWORTHY and not self._note(frame, start, rewrite):
+        if flags & NOTEWORTHY and not self._note(frame, start, rewrite):
             return False
         if now - flow.last > QUIET and self._keepalive.holds(frame, size, start, rewrite):
             return True
         flow.last = now
         tally = flow.tally
-        length = size - offload.HEADER
+        length = size - HEADER
         if rewrite.outward:
             flow.packets_in += 1
             flow.bytes_in += length
@@ -136,7 +130,7 @@ class Segments:
             tally.packets_out += 1
             tally.bytes_out += length
         rewrite.apply(frame, start)
-        self._writer.deliver_frame(size)
+        self._deliver_frame(size)
         return True
 
     def take(self, segment: ip.Packet, now: float) -> bool:

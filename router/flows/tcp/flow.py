@@ -71,6 +71,7 @@ class Flow(common.Flow[OutboundT]):
         "request",
         "sequence",
         "since",
+        "source",
         "state",
         "traffic_class",
         "unanswered",
@@ -78,6 +79,7 @@ class Flow(common.Flow[OutboundT]):
 
     last: float
     outbound: OutboundT
+    source: bytes
 
     def __init__(
         self,
@@ -90,6 +92,7 @@ class Flow(common.Flow[OutboundT]):
         half_open: Shares,
     ) -> None:
         super().__init__(key, tally, now)
+        self.source = source_of(key)
         self._half_open = half_open
         self.since = now
         self.number = NONE_LEFT

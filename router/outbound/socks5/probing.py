@@ -16,6 +16,7 @@ from __future__ import annotations
 
 import errno
 import os
+from collections import deque
 from collections.abc import Callable
 from typing import Final, Protocol
 
@@ -62,6 +63,8 @@ class Probing:
         self._delay = FIRST_DELAY
         self._probe: Conversation | None = None
         self._is_checking = self._is_closed = False
+        # Conversations that have begun, and when.
+        self._begun: deque[tuple[float, Conversation]] = deque()
 
     def begin(self) -> None:
         """Find out whether the proxy is up."""
@@ -96,7 +99,9 @@ class Probing:
 
     def watch(self, conversation: Conversation) -> None:
         """Suspect the proxy where it has not answered a greeting in time."""
-        self._loop.call_later(PATIENCE, lambda: self._check(conversation))
+        self._begun.append((self._loop.now, conversation))
+        if len(self._begun) == 1:
+            self._loop.call_later(PATIENCE, self._check_begun)
 
     def close(self) -> None:
         self._is_closed = True
@@ -104,8 +109,20 @@ class Probing:
             self._probe.abandon()
             self._probe = None
 
-    def _check(self, conversation: Conversation) -> None:
-        if conversation.outcome is None and conversation.dial and not conversation.greeted:
+    def _check_begun(self) -> None:
+        """One timer for all of them, since nearly all are answered long before."""
+        begun, now = self._begun, self._loop.now
+        is_unanswered = False
+        while begun and begun[0][0] + PATIENCE <= now:
+            _, conversation = begun.popleft()
+            is_unanswered |= (
+                conversation.outcome is None
+                and conversation.dial is not None
+                and not conversation.greeted
+            )
+        if begun:
+            self._loop.call_later(begun[0][0] + PATIENCE - now, self._check_begun)
+        if is_unanswered:
             self.suspect()
 
     def _resolved(self) -> None:

@@ -13,8 +13,8 @@ Must not know: what is requested, whether the proxy is up.
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Callable
-from functools import partial
 from typing import Final
 
 from router.outbound.descriptors import Descriptors
@@ -45,7 +45,10 @@ class ReadyConnections:
         self._descriptors = descriptors
         self._suspect = suspect
         self._opening: list[Conversation] = []
-        self._ready: list[Conversation] = []
+        self._ready: deque[Conversation] = deque()
+        # When each was opened that has not been taken or dropped, in this order.
+        self._since: dict[Conversation, float] = {}
+        self._is_timed = False
         self._wanted = 0
 
     def take(self) -> Conversation | None:
@@ -53,17 +56,19 @@ class ReadyConnections:
         if not self._ready:
             return None
         self._descriptors.give_back(1)
-        return self._ready.pop(0)
+        conversation = self._ready.popleft()
+        del self._since[conversation]
+        return conversation
 
     def want(self) -> None:
         """Open one for the next request, after what is to be done now."""
         self._wanted += 1
         if self._wanted == 1:
-            self._loop.call_later(0.0, self._fill)
+            self._loop.call_soon(self._fill)
 
     def drop_all(self) -> None:
         self._wanted = 0
-        for conversation in [*self._opening, *self._ready]:
+        for conversation in list(self._since):
             self._drop(conversation)
 
     def _fill(self) -> None:
@@ -75,8 +80,22 @@ class ReadyConnections:
     def _open(self) -> None:
         conversation = self._open_one(lambda event: self._changed(conversation, event))
         self._opening.append(conversation)
-        self._loop.call_later(KEPT, partial(self._drop, conversation))
+        self._since[conversation] = self._loop.now
+        if not self._is_timed:
+            self._is_timed = True
+            self._loop.call_later(KEPT, self._drop_old)
         self._look(conversation)
+
+    def _drop_old(self) -> None:
+        """One timer for all of them, since most are taken long before."""
+        self._is_timed = False
+        for conversation, since in list(self._since.items()):
+            left = since + KEPT - self._loop.now
+            if left > 0:
+                self._is_timed = True
+                self._loop.call_later(left, self._drop_old)
+                return
+            self._drop(conversation)
 
     def _changed(self, conversation: Conversation, event: int) -> None:
         if conversation in self._opening:
@@ -95,8 +114,9 @@ class ReadyConnections:
 
     def _drop(self, conversation: Conversation) -> None:
         """Close it, unless it was taken or dropped."""
-        for some in (self._opening, self._ready):
-            if conversation in some:
-                some.remove(conversation)
-                self._descriptors.give_back(1)
-                conversation.abandon()
+        if self._since.pop(conversation, None) is None:
+            return
+        some = self._opening if conversation in self._opening else self._ready
+        some.remove(conversation)
+        self._descriptors.give_back(1)
+        conversation.abandon()

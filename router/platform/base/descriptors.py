@@ -17,8 +17,10 @@ READABLE: Final = 0x01
 URGENT: Final = 0x02
 WRITABLE: Final = 0x04
 BROKEN: Final = 0x18
-"""Events of a descriptor: bits, as in epoll (EPOLLIN, EPOLLPRI, EPOLLOUT, EPOLLERR | EPOLLHUP).
-Urgent: there is an urgent byte among what can be read, or will be."""
+ENDED: Final = 0x2000
+"""Events of a descriptor: bits, as in epoll (EPOLLIN, EPOLLPRI, EPOLLOUT, EPOLLERR | EPOLLHUP,
+EPOLLRDHUP). Urgent: there is an urgent byte among what can be read, or will be. Ended: the end of
+what the other side sends is behind what can be read; not every system reports it."""
 
 
 class Poller(Protocol):

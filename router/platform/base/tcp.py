@@ -48,9 +48,14 @@ class TcpInfo(NamedTuple):
 
 
 class RelayBuffer(Protocol):
-    """Bytes on their way from one TCP socket to another. held: how many."""
+    """Bytes on their way from one TCP socket to another. held: how many.
+
+    least_full: a fill with fewer bytes has taken all that the source had, unless it stopped at the
+    end or at an urgent byte; 0 where that is not known.
+    """
 
     held: int
+    least_full: int
 
     def fill(self, source: socket.socket) -> int:
         """Take what the source has; 0 at its end. Only an empty buffer is filled.

@@ -5,9 +5,16 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from router.platform.linux.only_on_linux import EPOLLET, EPOLLIN, EPOLLOUT, EPOLLPRI, epoll
+from router.platform.linux.only_on_linux import (
+    EPOLLET,
+    EPOLLIN,
+    EPOLLOUT,
+    EPOLLPRI,
+    EPOLLRDHUP,
+    epoll,
+)
 
-CHANGES = EPOLLIN | EPOLLPRI | EPOLLOUT | EPOLLET
+CHANGES = EPOLLIN | EPOLLPRI | EPOLLOUT | EPOLLRDHUP | EPOLLET
 
 Wait = Callable[[float | None], list[tuple[int, int]]]
 

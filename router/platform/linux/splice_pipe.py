@@ -7,6 +7,7 @@ import contextlib
 import fcntl
 import os
 import socket
+from mmap import PAGESIZE
 from typing import Final
 
 from router.platform.linux.only_on_linux import (
@@ -27,10 +28,11 @@ class SplicePipe:
 
     def __init__(self) -> None:
         """Raises OSError when there is no descriptor left."""
-        self.held = 0
+        self.held = self.least_full = 0
         self._out, self._in = pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
         with contextlib.suppress(OSError):
-            fcntl.fcntl(self._in, F_SETPIPE_SZ, CAPACITY)
+            # A pipe is full when all its slots, one for a page, have something, be it one byte.
+            self.least_full = fcntl.fcntl(self._in, F_SETPIPE_SZ, CAPACITY) // PAGESIZE
 
     def fill(self, source: socket.socket) -> int:
         self.held = splice(source.fileno(), self._in, CAPACITY, flags=NOT_WAITING)

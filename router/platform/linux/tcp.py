@@ -65,6 +65,7 @@ INFO: Final = Struct("=24xI24xII8xI28xI24xQ4xII8xI")
 """Of struct tcp_info: tcpi_unacked, tcpi_last_data_recv and tcpi_last_ack_recv (milliseconds),
 tcpi_rtt (microseconds), tcpi_total_retrans, tcpi_bytes_received, tcpi_segs_in, tcpi_notsent_bytes,
 tcpi_data_segs_out."""
+ANY_ADDRESS: Final = {4: "0.0.0.0", 6: "::"}  # noqa: S104 - of a socket that connects
 IP_LOCAL_PORT_RANGE: Final = 51
 ONLY_PORT: Final = Struct("=HH")
 """linux/in.h: the lowest and the highest, one in each half of a number of 32 bits."""
@@ -117,7 +118,8 @@ class LinuxTcpSockets:
             if port != ANY_PORT:
                 chooses = port in self._ephemeral
                 binds = not chooses or self._binds.take(time.monotonic())
-                prefer_port(sock, port, binds=binds, chooses=chooses)
+                source = str(interface.bound_source(version) or ANY_ADDRESS[version])
+                prefer_port(sock, source, port, binds=binds, chooses=chooses)
         except OSError:
             sock.close()
             raise
@@ -191,9 +193,10 @@ class LinuxTcpSockets:
         return self._guard.open_socket("listening_socket", address=str(ip_address(address)))
 
 
-def prefer_port(sock: socket.socket, port: int, *, binds: bool, chooses: bool) -> None:
+def prefer_port(sock: socket.socket, source: str, port: int, *, binds: bool, chooses: bool) -> None:
     """Connect from a port if that is possible. Raises nothing; see TcpSockets.dialling.
 
+    source: the address that the socket is bound to, or the unspecified one.
     binds: whether the port may be bound, so that the system chooses it for no other program. Since
     the socket is bound to an interface and theirs are not, it would take a connection from the same
     address and port to the same destination for another one, which the far end does not
@@ -201,18 +204,23 @@ def prefer_port(sock: socket.socket, port: int, *, binds: bool, chooses: bool) -
     chooses: whether the system may choose the port when the socket connects, also one that others
     have, to other destinations or from other addresses (IP_LOCAL_PORT_RANGE, Linux 6.3).
     """
-    if port in OF_SERVICES:
+    if port in OF_SERVICES or (binds and _is_bound(sock, source, port)):
         return
-    if binds:
-        with contextlib.suppress(OSError):
-            if sock.family == socket.AF_INET6:
-                sock.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
-            sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-            sock.bind((sock.getsockname()[0], port))
-            return
     if chooses:
         with contextlib.suppress(OSError):
             sock.setsockopt(socket.IPPROTO_IP, IP_LOCAL_PORT_RANGE, ONLY_PORT.pack(port, port))
+
+
+def _is_bound(sock: socket.socket, source: str, port: int) -> bool:
+    """Whether the port was free, and is the socket's now."""
+    try:
+        if ":" in source:
+            sock.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        sock.bind((source, port))
+    except OSError:
+        return False
+    return True
 
 
 def ephemeral_ports() -> range:

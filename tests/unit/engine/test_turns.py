@@ -17,7 +17,10 @@ BUDGET = 64
 
 @pytest.fixture
 def world(tmp_path: Path) -> World:
-    return direct_world(tmp_path)
+    """One in which it is decided that `datagram(4)` leaves directly."""
+    made = direct_world(tmp_path)
+    turn(made, [datagram(4)])
+    return made
 
 
 def turn(world: World, packets: list[bytes], *, forwarded: bool = False) -> int:

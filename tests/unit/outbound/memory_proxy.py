@@ -111,6 +111,14 @@ class MemoryLoop:
     def call_later(self, delay: float, callback: Callable[[], None]) -> None:
         self._timers.append((self.now + delay, callback))
 
+    def call_soon(self, callback: Callable[[], None]) -> None:
+        self.call_later(0, callback)
+
+    @property
+    def waiting(self) -> int:
+        """How many timers there are."""
+        return len(self._timers)
+
     def wait(self, seconds: float) -> None:
         end = self.now + seconds
         while due := sorted((at for at, _ in self._timers if at <= end)):

@@ -14,7 +14,7 @@ import pytest
 from router.outbound.buffers import LEFT_TO_FLOWS, BufferPool, MemoryBuffer
 from router.outbound.descriptors import Descriptors
 from router.outbound.relay import DecideEnd, End, Relay
-from router.platform.base.descriptors import BROKEN, READABLE, WRITABLE
+from router.platform.base.descriptors import BROKEN, ENDED, READABLE, WRITABLE
 from router.platform.tcp_socket import reset_on_close
 
 SPLICING = [True, False] if sys.platform == "linux" else [False]
@@ -305,3 +305,51 @@ def test_without_pipes_an_urgent_byte_is_found_that_nothing_has_reported() -> No
     assert bench.server.recv(1, socket.MSG_OOB) == b"!"
     assert bench.server.recv(10) == b"after"
     bench.close()
+
+
+def report(bench: Bench, event: int) -> None:
+    """Of the inner socket, and what follows of it."""
+    bench.relay.inner_changed(event)
+    while bench.soon:
+        bench.soon.pop()()
+
+
+def test_one_report_moves_what_came_in_many_small_segments(bench: Bench) -> None:
+    """More of them than a pipe has slots."""
+    bench.client.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+    for _ in range(2000):
+        bench.client.send(b"x")
+    bench.inner.setblocking(True)
+    while len(bench.inner.recv(2000, socket.MSG_PEEK)) < 2000:
+        pass
+    bench.inner.setblocking(False)
+    report(bench, READABLE)
+    assert len(received(bench.server, 2000)) == 2000
+
+
+def test_the_end_behind_a_few_bytes_needs_no_report_of_its_own(bench: Bench) -> None:
+    bench.client.send(b"x")
+    bench.client.shutdown(socket.SHUT_WR)
+    bench.inner.setblocking(True)
+    assert bench.inner.recv(1, socket.MSG_PEEK) == b"x"
+    bench.inner.setblocking(False)
+    report(bench, READABLE | ENDED)
+    assert received(bench.server, 2) == b"x"
+    assert bench.relay._outward.ended
+
+
+def test_a_pipe_that_a_few_bytes_were_moved_by_does_not_read_again(bench: Bench) -> None:
+    """It says how many bytes cannot have been all."""
+    bench.client.send(b"x")
+    bench.relay.inner_changed(READABLE)
+    assert bool(bench.soon) != bench.pool.has_pipes
+    assert received(bench.server, 1) == b"x"
+
+
+def received(sock: socket.socket, size: int) -> bytes:
+    """So many bytes, fewer where the end comes before."""
+    sock.setblocking(True)
+    data = b""
+    while len(data) < size and (some := sock.recv(size - len(data))):
+        data += some
+    return data

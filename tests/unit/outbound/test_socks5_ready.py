@@ -106,3 +106,37 @@ def test_no_more_than_a_few_are_ready(bed: Bed) -> None:
     assert len(bed.way.dials) == 3 * MOST + MOST
     bed.outbound.close()
     assert bed.descriptors.free == bed.free
+
+
+def test_each_that_no_request_comes_for_is_closed_in_its_time(bed: Bed) -> None:
+    first = make_ready(bed)
+    bed.loop.wait(KEPT / 2)
+    for _ in range(2):
+        connect(bed)
+    second = bed.way.dials[-1]
+    second.accept()
+    second.say(CHOSEN)
+    assert not first.is_abandoned, "it was used"
+    bed.loop.wait(KEPT / 2)
+    assert not second.is_abandoned
+    bed.loop.wait(KEPT / 2)
+    assert second.is_abandoned
+    assert bed.descriptors.free == bed.free
+
+
+def test_connections_leave_no_timer_each(bed: Bed) -> None:
+    make_ready(bed)
+    before = bed.loop.waiting
+    for _ in range(50):
+        connect(bed)
+        bed.way.dials[-1].accept()
+        bed.way.dials[-1].say(CHOSEN)
+    assert bed.loop.waiting == before
+
+
+def test_a_new_connection_leaves_no_timer_each(bed: Bed) -> None:
+    bed.dial()
+    before = bed.loop.waiting
+    for _ in range(50):
+        bed.dial()
+    assert bed.loop.waiting == before

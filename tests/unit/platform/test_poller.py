@@ -6,7 +6,7 @@ import socket
 from functools import partial
 
 from router.engine.loop import Loop
-from router.platform.base.descriptors import BROKEN, READABLE, URGENT
+from router.platform.base.descriptors import BROKEN, ENDED, READABLE, URGENT
 from router.platform.linux.poller import LinuxPoller
 from tests.unit.outbound.test_relay import connection
 
@@ -31,3 +31,19 @@ def test_a_second_watcher_gets_the_events_of_the_first() -> None:
         assert loop.run() == "the second"
         theirs.close()
     assert events[0] & (READABLE | URGENT | BROKEN) == READABLE | URGENT
+
+
+def test_an_end_is_reported_with_what_is_before_it() -> None:
+    ours, theirs = connection()
+    with Loop(LinuxPoller()) as loop, ours, theirs:
+        events: list[int] = []
+
+        def record(event: int) -> None:
+            events.append(event)
+            loop.stop("reported")
+
+        theirs.send(b"x")
+        theirs.shutdown(socket.SHUT_WR)
+        loop.watch_changes(ours, record)
+        loop.run()
+    assert events[0] & (READABLE | ENDED) == READABLE | ENDED
