@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from typing import Any
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from scapy.layers.inet import ICMP, IP, TCP, UDP
 from scapy.layers.inet6 import ICMPv6EchoReply, ICMPv6EchoRequest, IPv6
 
-from router.cli.trace_order import HOLD, IDLE, MOST_FLOWS, MOST_HELD, InOrder
+from router.cli.trace_order import HOLD, IDLE, InOrder
 from router.flows.report import DIRECT, RELAYED
 from router.flows.trace.decision import DROP, FORWARD, IN, OUT, Decision, Record
 from router.flows.trace.matching import Filter
@@ -42,6 +43,14 @@ def in_order(words: str = "", *, captures: bool = True) -> InOrder:
 
 def shown(order: InOrder, now: float) -> list[tuple[float, str]]:
     return [(each.time, each.direction) for each in order.ready(now)]
+
+
+@pytest.fixture
+def few(monkeypatch: pytest.MonkeyPatch) -> int:
+    """As many flows and packets are kept at the most."""
+    monkeypatch.setattr("router.cli.trace_order.MOST_FLOWS", 64)
+    monkeypatch.setattr("router.cli.trace_order.MOST_HELD", 64)
+    return 64
 
 
 def test_an_answer_follows_its_query_and_has_its_decision() -> None:
@@ -133,12 +142,12 @@ def test_answers_are_expected_while_a_flow_is_known_that_left_directly() -> None
     assert not order.expects_answers
 
 
-def test_the_flow_that_is_idle_for_longest_is_forgotten_first() -> None:
+def test_the_flow_that_is_idle_for_longest_is_forgotten_first(few: int) -> None:
     order = in_order()
-    for number in range(MOST_FLOWS):
+    for number in range(few):
         order.add(sent(10.0, query(number)))
     order.capture(came(10.1, answer(0)))
-    order.add(sent(10.2, query(MOST_FLOWS)))
+    order.add(sent(10.2, query(few)))
     order.capture(came(10.3, answer(0)))
     order.capture(came(10.3, answer(1)))
     assert sum(direction == IN for _, direction in shown(order, 11.0)) == 2
@@ -151,16 +160,14 @@ def test_without_a_capture_nothing_waits() -> None:
     assert not order.is_waiting
 
 
-def test_no_more_than_so_much_is_kept() -> None:
+def test_no_more_than_so_much_is_kept(few: int) -> None:
     order = in_order()
-    data = bytearray(query())
-    for number in range(MOST_FLOWS + 10):
-        data[24:26] = number.to_bytes(2, "big")
-        order.add(sent(10.0, bytes(data)))
-    assert len(order._direct) == MOST_FLOWS
-    for _ in range(MOST_HELD + 10):
+    for number in range(few + 10):
+        order.add(sent(10.0, query(number)))
+    assert len(order._direct) == few
+    for _ in range(few + 10):
         order.capture(came(10.0, answer(60_000)))
-    assert len(order._unknown) == MOST_HELD
+    assert len(order._unknown) == few
 
 
 EVENT = st.tuples(st.integers(0, 20), st.booleans(), st.integers(1, 3))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from router.engine.direct.sent import IDLE, MOST, SentFlow, SentFlows
+from router.engine.direct.sent import IDLE, SentFlow, SentFlows
 from router.wire import ip
 from router.wire.offload import HEADER
 from tests.unit.wire.packets import ICMP, IP, UDP, ICMPv6EchoReply, ICMPv6EchoRequest, IPv6
@@ -79,19 +79,23 @@ def test_options_are_left_to_what_decides() -> None:
     assert only(sent, 10.0).ports == (7, 7)
 
 
-def test_a_flow_of_which_an_earlier_packet_may_be_forgotten_has_no_age() -> None:
+def test_a_flow_of_which_an_earlier_packet_may_be_forgotten_has_no_age(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    most = 64
+    monkeypatch.setattr("router.engine.direct.sent.MOST", most)
     sent = SentFlows()
-    for number in range(MOST):
+    for number in range(most):
         sent.note(ip.parse(query(4, number)), 10.0)
     sent.note(ip.parse(query(4, 1)), 11.0)
     sent.note(ip.parse(query(4, 0)), 12.0)
-    sent.note(ip.parse(query(4, MOST)), 13.0)
+    sent.note(ip.parse(query(4, most)), 13.0)
     times = {flow.ports[0]: (flow.first, flow.last) for flow in sent.live(13.0)}
-    assert len(times) == MOST
+    assert len(times) == most
     assert 0 not in times, "the one that began first"
-    assert (times[1], times[MOST]) == ((10.0, 11.0), (None, 13.0))
+    assert (times[1], times[most]) == ((10.0, 11.0), (None, 13.0))
     sent.note(ip.parse(query(4, 0)), 14.0)
     assert sent.live(14.0)[0].first is None
     later = 14.0 + 2 * IDLE
-    sent.note(ip.parse(query(4, MOST + 1)), later)
+    sent.note(ip.parse(query(4, most + 1)), later)
     assert [flow.first for flow in sent.live(later)] == [later], "nothing live was forgotten since"
