@@ -8,11 +8,15 @@ leave directly whatever the routes say.
 from __future__ import annotations
 
 import socket
+import sys
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from struct import Struct
 
 import pytest
+from scapy.layers.inet import IP, UDP
+from scapy.layers.inet6 import IPv6
+from scapy.layers.l2 import Dot1Q, Ether
 
 from router.platform.linux.only_on_linux import TCP_INFO
 from tests.e2e import ping, sockets, udp
@@ -41,6 +45,12 @@ INFO = Struct("=128xQ4xI")
 MOST_SEGMENTS = 65535
 RETRANSMITTED = Struct("=208xQ")
 """tcpi_bytes_retrans."""
+SEND_FRAME = """\
+import socket, sys
+with socket.socket(socket.AF_PACKET, socket.SOCK_RAW) as sock:
+    sock.bind((sys.argv[1], 0))
+    sock.send(bytes.fromhex(sys.argv[2]))
+"""
 UDP_HEADERS = {4: 28, 6: 48}
 TCP_HEADERS = {4: 52, 6: 72}
 """With the option timestamps; a connection's first answer has 8 bytes more."""
@@ -169,6 +179,19 @@ def test_what_is_no_answer(bed: Testbed, family: Family) -> None:
     assert "ECONNREFUSED" in str(seen.found)
     assert bed.router.counter("eth0", "rx_packets") - before >= 4
     assert [each.since() for each in answers] == [(0, 0)] * 3
+
+
+def test_what_arrives_in_a_vlan_is_of_another_interface(bed: Testbed, family: Family) -> None:
+    answers = [Answers(bed.router, policy) for policy in ("home", "office", "bypass")]
+    before = bed.router.counter("eth0", "rx_packets")
+    link = bed.router.run("cat", "/sys/class/net/eth0/address").stdout.strip()
+    head = (IP if family.version == 4 else IPv6)(src=family.far(HOME), dst=family.eth0)
+    for vlan in (5, 0):
+        frame = Ether(dst=link) / Dot1Q(vlan=vlan) / head / UDP(dport=9) / b"1"
+        bed.gw.run(sys.executable, "-c", SEND_FRAME, "home0", bytes(frame).hex())
+    wait_until(lambda: bed.router.counter("eth0", "rx_packets") - before >= 2, "both frames")
+    # Identifier 0 only has a priority: its packet is one of the interface itself.
+    assert [each.since() for each in answers] == [(1, len(head / UDP() / b"1")), (0, 0), (0, 0)]
 
 
 def test_requests_of_captured_hosts_count(bed: Testbed, family: Family) -> None:

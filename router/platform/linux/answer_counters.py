@@ -1,5 +1,10 @@
-"""The kernel's part of counting answers: maps, programs, and a packet socket for each interface and
-family (packet(7), bpf(2)).
+"""The kernel's part of counting answers: maps, a program, and a packet socket for each interface
+(packet(7), bpf(2)).
+
+The sockets are for all protocols, although they look at two: the kernel shows a packet to sockets
+for all protocols first, and then gives it to IP as its only owner. A socket for one protocol comes
+after IP, which gets a copy of the packet's description then: an allocation for each packet, and TCP
+can join no segments in its receive queue.
 
 Always true: nothing is visible to other programs but the sockets, and nothing outlives the process;
 a prefix that stays is counted without a gap.
@@ -24,7 +29,11 @@ from router.platform.linux.bpf.answers import FAMILY, Maps, program
 from router.platform.linux.bpf.instructions import assemble
 from router.platform.linux.only_on_linux import AF_PACKET
 
-ETHERTYPE: Final = {4: 0x0800, 6: 0x86DD}
+ALL_PROTOCOLS: Final = 0x0003
+"""ETH_P_ALL (linux/if_ether.h)."""
+SOL_PACKET: Final = 263
+PACKET_IGNORE_OUTGOING: Final = 23
+"""linux/if_packet.h: without it each packet that leaves is copied for the socket."""
 MOST_PREFIXES: Final = 100_000
 """Of a family."""
 MOST_PLACES: Final = 4096
@@ -41,7 +50,7 @@ class AnswerFilters:
 
     def __init__(self) -> None:
         self._places: set[Place] = set()
-        self._sockets: dict[tuple[int, int], socket.socket] = {}
+        self._sockets: dict[int, socket.socket] = {}
         with contextlib.ExitStack() as stack:
             self.counters = _owned(
                 stack,
@@ -50,10 +59,7 @@ class AnswerFilters:
                 ),
             )
             self._maps = {version: _maps(stack, version, self.counters) for version in FAMILY}
-            self._programs = {
-                version: _owned(stack, syscall.load_filter(assemble(program(version, maps))))
-                for version, maps in self._maps.items()
-            }
+            self._program = _owned(stack, syscall.load_filter(assemble(program(self._maps))))
             self._stack = stack.pop_all()
 
     def change(
@@ -87,27 +93,26 @@ class AnswerFilters:
             counter = NUMBER.pack(place.counter)
             syscall.update(self._maps[_version(place)].places, place_key(place), counter)
             self._places.add(place)
-        wanted = {
-            (place.interface_index, _version(place)): place.interface_name for place in places
-        }
-        for key in self._sockets.keys() - wanted.keys():
-            self._sockets.pop(key).close()
-        for key, interface in wanted.items():
-            if key not in self._sockets:
-                self._open(*key, interface)
+        wanted = {place.interface_index: place.interface_name for place in places}
+        for index in self._sockets.keys() - wanted.keys():
+            self._sockets.pop(index).close()
+        for index, interface in wanted.items():
+            if index not in self._sockets:
+                self._open(index, interface)
 
-    def _open(self, index: int, version: int, interface: str) -> None:
+    def _open(self, index: int, interface: str) -> None:
         """An interface that is gone, or has come back as another one, gets none: that is reported,
         and then followed."""
         sock = socket.socket(AF_PACKET, socket.SOCK_DGRAM, 0)
         try:
-            syscall.attach(sock, self._programs[version])
-            sock.bind((interface, ETHERTYPE[version]))
+            syscall.attach(sock, self._program)
+            sock.setsockopt(SOL_PACKET, PACKET_IGNORE_OUTGOING, 1)
+            sock.bind((interface, ALL_PROTOCOLS))
             is_it = socket.if_nametoindex(interface) == index
         except OSError:
             is_it = False
         if is_it:
-            self._sockets[index, version] = sock
+            self._sockets[index] = sock
         else:
             sock.close()
 

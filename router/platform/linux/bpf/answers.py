@@ -1,9 +1,9 @@
 """The socket filter that counts answers.
 
-It is attached to a packet socket (SOCK_DGRAM) of one interface and one family, for which a packet
-begins at its IP header, and accepts nothing: so the kernel makes no copy of any packet.
+It is attached to a packet socket (SOCK_DGRAM) of one interface, for which a packet begins behind
+the link header, and accepts nothing: so the kernel makes no copy of any packet.
 
-    pass by   what is not for this machine
+    pass by   what is not for this machine, is neither IPv4 nor IPv6, or belongs to a VLAN
     numbers   the prefix of the source address -> number
     places    interface, number, destination address -> counter
     pass by   ICMP errors, and what a link needs for itself (neighbour discovery, MLD)
@@ -17,7 +17,8 @@ Must not know: what numbers and counters stand for.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from socket import htons
 from typing import Final, NamedTuple
 
 from router.platform.linux.bpf.instructions import (
@@ -63,8 +64,10 @@ from router.wire import icmp, ip
 MAP_LOOKUP: Final = 1
 LOAD_BYTES: Final = 26
 """Functions of the kernel (linux/bpf.h, enum bpf_func_id)."""
-LENGTH, PACKET_TYPE, INTERFACE, GSO_SIZE = 0, 4, 40, 176
+LENGTH, PACKET_TYPE, PROTOCOL, VLAN, INTERFACE, GSO_SIZE = 0, 4, 16, 24, 40, 176
 """Members of struct __sk_buff (linux/bpf.h)."""
+VLAN_ID: Final = 0xFFF
+ETHERTYPE: Final = {4: 0x0800, 6: 0x86DD}
 PACKET_HOST: Final = 0
 """linux/if_packet.h"""
 
@@ -109,13 +112,43 @@ class Maps(NamedTuple):
     counters: int
 
 
-def program(version: int, maps: Maps) -> list[Line]:
-    """See the module."""
-    family = FAMILY[version]
+def program(maps: Mapping[int, Maps]) -> list[Line]:
+    """See the module. maps: by IP version."""
     return [
         move(R6, R1),
         load(R0, R6, PACKET_TYPE),
         unless_equal(R0, PACKET_HOST, "end"),
+        load(R0, R6, VLAN),
+        mask(R0, VLAN_ID),
+        unless_equal(R0, 0, "end"),
+        load(R0, R6, PROTOCOL),
+        if_equal(R0, htons(ETHERTYPE[6]), "v6"),
+        unless_equal(R0, htons(ETHERTYPE[4]), "end"),
+        *_with_own_labels(_count(4, maps[4]), "v4"),
+        go_to("end"),
+        "v6",
+        *_with_own_labels(_count(6, maps[6]), "v6"),
+        "end",
+        put(R0, 0),
+        leave(),
+    ]
+
+
+def _with_own_labels(lines: Sequence[Line], prefix: str) -> Iterator[Line]:
+    """All but `end`, which both families have in common."""
+    for line in lines:
+        if isinstance(line, str):
+            yield f"{prefix} {line}"
+        elif line.target and line.target != "end":
+            yield line._replace(target=f"{prefix} {line.target}")
+        else:
+            yield line
+
+
+def _count(version: int, maps: Maps) -> list[Line]:
+    """A packet of a family."""
+    family = FAMILY[version]
+    return [
         put(R2, 0),
         *_load_bytes(HEADER, family.header),
         *_find_number(family, maps.numbers),
@@ -128,9 +161,6 @@ def program(version: int, maps: Maps) -> list[Line]:
         *_look_up(maps.counters, COUNTER),
         add_atomically(R0, 0, R9),
         add_atomically(R0, 8, R8),
-        "end",
-        put(R0, 0),
-        leave(),
     ]
 
 
