@@ -15,6 +15,8 @@ from contextlib import ExitStack
 from pathlib import Path
 from typing import Final, Self
 
+from router.platform.linux.only_on_linux import AF_PACKET, pidfd_open
+
 PIDFD_GETFD: Final = 438
 """Of the system call, which has this number on all machines (pidfd_getfd(2))."""
 LOOPBACK: Final = "lo"
@@ -29,7 +31,7 @@ class CountingSwitch:
         self._stack = ExitStack()
         self._sockets: list[tuple[socket.socket, tuple[str, int]]] = []
         for sock in _sockets(guard):
-            is_counter = sock.family == socket.AF_PACKET and sock.type == socket.SOCK_DGRAM
+            is_counter = sock.family == AF_PACKET and sock.type == socket.SOCK_DGRAM
             if is_counter:
                 self._stack.callback(sock.close)
                 interface, protocol, *_ = sock.getsockname()
@@ -51,7 +53,7 @@ class CountingSwitch:
 
 def _sockets(process: int) -> Iterator[socket.socket]:
     """Duplicates of all that a process has open."""
-    pidfd = os.pidfd_open(process)
+    pidfd = pidfd_open(process)
     try:
         for each in Path(f"/proc/{process}/fd").iterdir():
             if str(each.readlink()).startswith("socket:"):
