@@ -1,6 +1,6 @@
 """What counting the answers costs that never pass the router.
 
-    make bench          or, as root:  python -m bench.counting [--rounds 40] [--seconds 0.7]
+    make bench          or, as root:  python -m bench.counting [--rounds 30] [--seconds 0.7]
 
 Downloads by one and four streams and four ping floods by the direct path. While one of these loads
 runs, by one router, counting is turned off and on in turn (docs/adr/019-counting.md). Compared is
@@ -132,7 +132,7 @@ def interval(values: Sequence[float]) -> tuple[float, float]:
 
 
 def main() -> int:
-    options = arguments("Measure what counting costs", seconds=0.7, rounds=40)
+    options = arguments("Measure what counting costs", seconds=0.7, rounds=30)
     passed = True
     with network() as (bed, directory), serving(bed.far):
         router = OurRouter(directory)
