@@ -10,6 +10,7 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import partial
+from typing import Final
 
 import pytest
 
@@ -108,6 +109,10 @@ def invalid_packets(bed: Testbed) -> int:
     )
 
 
+RESETS: Final = 2
+"""Connections of a test that end by one: by the router, and by the bare path."""
+
+
 @pytest.mark.parametrize("text", [STRICT, INVALID, IPTABLES], ids=["strict", "invalid", "iptables"])
 @PATHS
 def test_all_is_as_without(
@@ -137,7 +142,8 @@ def test_all_is_as_without(
                 with pytest.raises(ConnectionResetError):
                     pair.server.recv(1)
         if text is INVALID:
-            assert invalid_packets(bed) == 0
+            # A reset that crosses what the other end still sends may be one, on either path.
+            assert invalid_packets(bed) <= RESETS
 
 
 @PATHS
