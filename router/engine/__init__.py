@@ -3,11 +3,11 @@
 Theory of operation. `loop` polls descriptors and runs timers and signals; it knows no packets.
 `router` is one run: `assembly` opens its parts (TUN, outbounds, carriers), `router` waits and
 stops. `reading` takes frames from query channels and from the TUN's two queues: this machine's
-packets, and those it forwards for others. `forwarder` is the hot
-path: a packet from the TUN either belongs to a flow, or the rules are evaluated once
-(`applied_rules`) and a flow begins (`new_flows`), or it is answered or dropped under one reason of
-`flows.drops`. An answer that an outbound receives finds its flow by what the flow has sent, and is
-written into the TUN as its sender would see it.
+packets, and those it forwards for others. `forwarder` is the hot path: a packet from the TUN either
+belongs to a flow, or the rules are evaluated once (`applied_rules`) and a flow begins
+(`new_flows`), or it is answered or dropped under one reason of `flows.drops`. An answer that an
+outbound receives finds its flow by what the flow has sent, and is written into the TUN as its
+sender would see it.
 
     icmp/               queries, and the ICMP errors about flows
     udp/                datagrams: outbound (from the TUN), inbound (from the sockets)
