@@ -6,8 +6,9 @@ Usage: requirements.py run|test|lock [--lowest]
   lock        that of run, and what renews the locks
   --lowest    each pinned to its lower bound
 
-Always true: every requirement is NAME>=VERSION, so that each lower bound can be tested. Needs
-nothing beyond the standard library, because it runs before anything is installed.
+Always true: every requirement is NAME>=VERSION, so that each lower bound can be tested, with a
+marker of the systems that it is for where it is not for all. Needs nothing beyond the standard
+library, because it runs before anything is installed.
 """
 
 from __future__ import annotations
@@ -22,7 +23,10 @@ USER_EXTRAS = ("trace", "web")
 PURPOSES = {"run": (), "test": ("docs", "test"), "lock": ("lock",)}
 """The extras that each one needs besides."""
 PROJECT = Path(__file__).parent.parent / "pyproject.toml"
-REQUIREMENT = re.compile(r"(?P<name>[A-Za-z0-9][A-Za-z0-9._-]*)>=(?P<version>[0-9]+(\.[0-9]+)*)")
+REQUIREMENT = re.compile(
+    r"(?P<name>[A-Za-z0-9][A-Za-z0-9._-]*)>=(?P<version>[0-9]+(\.[0-9]+)*)"
+    r"(?P<marker>; sys_platform == '[a-z]+')?"
+)
 
 
 def requirements(tables: dict[str, Any], purpose: str) -> list[str]:
@@ -46,7 +50,7 @@ def main(purpose: str, *options: str) -> None:
     except ValueError as error:
         sys.exit(str(error))
     for requirement in found:
-        print(requirement.replace(">=", "==") if "--lowest" in options else requirement)
+        print(requirement.replace(">=", "==", 1) if "--lowest" in options else requirement)
 
 
 if __name__ == "__main__":
