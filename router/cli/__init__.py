@@ -11,6 +11,7 @@
     flows        the live flows of the running router; flows_text formats them
     web          the web process, started by hand
     selftest     what this machine has and lacks for a run
+    invocation   how the program is called here, for commands to copy
     terminal     colours and progress at a terminal
 
 Commands import what they need when they are called: each starts as fast as it can.
