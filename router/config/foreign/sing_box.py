@@ -14,7 +14,7 @@ from router.config.document import Sequence as SequenceNode
 from router.config.foreign.json_document import parse_json
 from router.config.foreign.lists import ReadFile, list_alone
 from router.config.foreign.model import Fixed, Imported
-from router.config.foreign.nodes import fields, items, set_fields, word, words
+from router.config.foreign.nodes import fields, is_true, items, set_fields, word, words
 from router.config.foreign.sing_box_conditions import REASONS, left_out
 from router.config.foreign.sing_box_outbounds import outbounds
 from router.config.foreign.sing_box_rules import RouteRules
@@ -40,8 +40,13 @@ def read_sing_box(file: str, text: str, read_file: ReadFile) -> Imported:
     imported.definitions.setdefault("direct", Fixed.DIRECT)
     _note_settings(imported, root, TOP_READ)
     _note_settings(imported, top.get("route"), ROUTE_READ)
-    RouteRules(imported, route, read_file).read()
+    RouteRules(imported, route, read_file, auto_redirect=_has_auto_redirect(top)).read()
     return imported
+
+
+def _has_auto_redirect(top: dict[str, Node]) -> bool:
+    inbounds = (fields(each) for each in items(top.get("inbounds")))
+    return any(is_true(each.get("auto_redirect")) for each in inbounds)
 
 
 def _note_settings(imported: Imported, node: Node | None, read: Sequence[str]) -> None:

@@ -6,6 +6,7 @@ Must not know: outbounds.
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import dataclass
 from typing import Final
 
 from router.config.document import Node, SyntaxProblemError
@@ -28,15 +29,42 @@ DEEPEST: Final = 8
 """Logical rules within each other."""
 
 
+@dataclass(frozen=True, slots=True)
+class RuleSet:
+    """The rules of a set that are understood."""
+
+    rules: list[Groups]
+    is_single: bool
+    """Whether one plain rule is all that the set has."""
+
+    def joined(self, own: Groups) -> Iterator[tuple[Match, ...]]:
+        """What a rule with conditions of its own matches by this set. The groups of a single rule
+        are merged with its own; of several rules one has to match beside them (as sing-box does
+        since 1.13.4). Raises UntranslatableError."""
+        for each in self.rules:
+            if self.is_single:
+                yield own.merged(each).matches()
+            else:
+                yield both(own.matches(), each.matches())
+
+
 class RouteRules:
     """Reads the rules into what is imported."""
 
-    def __init__(self, imported: Imported, route: dict[str, Node], read_file: ReadFile) -> None:
+    def __init__(
+        self,
+        imported: Imported,
+        route: dict[str, Node],
+        read_file: ReadFile,
+        *,
+        auto_redirect: bool = False,
+    ) -> None:
         self._imported = imported
+        self._auto_redirect = auto_redirect
         self._rules = items(route.get("rules"))
         self._sets = {name: found for name, _, found in named(route.get("rule_set"))}
         self._read_file = read_file
-        self._known: dict[str, list[Groups] | UntranslatableError] = {}
+        self._known: dict[str, RuleSet | UntranslatableError] = {}
         self._networks = 0
 
     def read(self) -> None:
@@ -61,6 +89,8 @@ class RouteRules:
                 raise UntranslatableError(f"there is no method {method}")
             return self._fixed(METHODS[method])
         if action == "bypass" and outbound is None:
+            if not self._auto_redirect:
+                raise UntranslatableError("'bypass' without outbound is for auto_redirect alone")
             return self._fixed(Fixed.DIRECT)
         if action in NOT_FINAL:
             raise UntranslatableError(f"'{action}' decides nothing about the way out")
@@ -94,7 +124,7 @@ class RouteRules:
         conditions: list[tuple[Match, ...]] = []
         for name in words(found["rule_set"]):
             try:
-                conditions += [groups.merged(each).matches() for each in self._of_set(name.text)]
+                conditions += self._of_set(name.text).joined(groups)
             except UntranslatableError as error:
                 self._imported.note(name.line, f"the rule set {name.text} in a rule", str(error))
         return either(conditions)
@@ -127,11 +157,11 @@ class RouteRules:
             self._imported.note(found[key].line or node.line, f"{key} of a rule", why, file=file)
         return groups
 
-    def _of_set(self, name: str) -> list[Groups]:
+    def _of_set(self, name: str) -> RuleSet:
         """Raises UntranslatableError."""
         if name not in self._known:
             try:
-                self._known[name] = list(self._read_set(name))
+                self._known[name] = self._read_set(name)
             except UntranslatableError as error:
                 self._known[name] = error
         known = self._known[name]
@@ -139,13 +169,18 @@ class RouteRules:
             raise UntranslatableError(str(known))
         return known
 
-    def _read_set(self, name: str) -> Iterator[Groups]:
+    def _read_set(self, name: str) -> RuleSet:
+        """Raises UntranslatableError."""
         found = self._sets.get(name)
         if found is None:
             raise UntranslatableError("no rule set of that tag is defined")
         file, rules = self._imported.file, items(found.get("rules"))
         if word(found.get("type")) not in (None, "inline"):
             file, rules = self._from_file(found)
+        return RuleSet(list(self._read_rules(file, rules)), is_single=len(rules) == 1)
+
+    def _read_rules(self, file: str, rules: list[Node]) -> Iterator[Groups]:
+        """Those of a set that are understood; the others are noted."""
         for node in rules:
             each = set_fields(node)
             if word(each.get("type")) == "logical" or "invert" in each:

@@ -1,8 +1,9 @@
 """What a configuration of sing-box decides: the first rule with a final action that matches.
 
-A rule is looked at as its documentation has it: (names or addresses) and (ports) and all others;
-the fields of each rule of a rule set are joined to those of the rule that names it. Outbounds are
-followed as in the oracle for Clash.
+A rule is looked at as its documentation has it: (names or addresses) and (ports) and all others.
+The fields of the only rule of a rule set are joined to those of the rule that names the set; of a
+set with several rules one has to match beside those. Outbounds are followed as in the oracle for
+Clash. tests/release/test_sing_box.py compares it with the program.
 """
 
 from __future__ import annotations
@@ -42,6 +43,8 @@ class SingBoxOracle:
         self._outbounds = {each["tag"]: each for each in config["outbounds"]}
         self._route = config["route"]
         self._sets = {each["tag"]: each for each in self._route.get("rule_set", [])}
+        inbounds = config.get("inbounds", [])
+        self._auto_redirect = any(each.get("auto_redirect") for each in inbounds)
 
     def decide(self, connection: Connection) -> str:
         for rule in self._route["rules"]:
@@ -50,7 +53,10 @@ class SingBoxOracle:
                 continue
             if action == "reject":
                 return METHODS[rule.get("method", "default")]
-            return self._outcome(rule["outbound"]) if "outbound" in rule else "bypass"
+            if "outbound" in rule:
+                return self._outcome(rule["outbound"])
+            if self._auto_redirect:
+                return "bypass"
         return self._outcome(self._route.get("final") or next(iter(self._outbounds)))
 
     def _matches(self, rule: Rule, connection: Connection) -> bool:
@@ -64,9 +70,16 @@ class SingBoxOracle:
             return False
         if "rule_set" not in rule:
             return _plain(rule, connection)
-        inner = [each for tag in listed(rule["rule_set"]) for each in self._rules_of(tag)]
+        return any(
+            self._matches_with_set(rule, self._rules_of(tag), connection)
+            for tag in listed(rule["rule_set"])
+        )
+
+    def _matches_with_set(self, rule: Rule, inner: list[Rule], connection: Connection) -> bool:
         usable = [each for each in inner if each.keys() <= KNOWN]
-        return any(_plain(_joined(rule, each), connection) for each in usable)
+        if len(inner) == 1:
+            return any(_plain(_joined(rule, each), connection) for each in usable)
+        return _plain(rule, connection) and any(_plain(each, connection) for each in usable)
 
     def _rules_of(self, tag: str) -> list[Rule]:
         found = self._sets[tag]
