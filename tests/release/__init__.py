@@ -1,1 +1,2 @@
-"""What `make release-check` tries beside the tests: the Debian package, as a machine gets it."""
+"""What `make release-check` tries beside the tests: packages and the image as a machine gets them,
+and imported configurations beside their own program."""

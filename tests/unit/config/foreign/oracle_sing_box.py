@@ -54,10 +54,14 @@ class SingBoxOracle:
             if action == "reject":
                 return METHODS[rule.get("method", "default")]
             if "outbound" in rule:
-                return self._outcome(rule["outbound"])
+                return self.outcome(rule["outbound"])
             if self._auto_redirect:
                 return "bypass"
-        return self._outcome(self._route.get("final") or next(iter(self._outbounds)))
+        return self.outcome(self.final)
+
+    @property
+    def final(self) -> str:
+        return str(self._route.get("final") or next(iter(self._outbounds)))
 
     def _matches(self, rule: Rule, connection: Connection) -> bool:
         if rule.get("invert"):
@@ -89,12 +93,13 @@ class SingBoxOracle:
             return list(read(self._directory / found["path"])["rules"])
         return list(found["rules"])
 
-    def _outcome(self, tag: str) -> str:
+    def outcome(self, tag: str) -> str:
+        """What becomes of a connection that is sent to an outbound."""
         outbound = self._outbounds.get(tag, {"type": "none"})
         kind = outbound["type"]
         interface = outbound.get("bind_interface") or self._route.get("default_interface")
         if kind == "selector":
-            return self._outcome(outbound.get("default", outbound["outbounds"][0]))
+            return self.outcome(outbound.get("default", outbound["outbounds"][0]))
         if kind == "direct":
             return f"interface {interface}" if interface else "bypass"
         if kind == "socks" and outbound.get("version", "5") == "5":
