@@ -1,4 +1,4 @@
-"""The tests that docs/direct-path.md names exist, and each row names one."""
+"""The tests that docs/direct-path.md and docs/peers.md name exist; rows of the first have one."""
 
 from __future__ import annotations
 
@@ -10,7 +10,9 @@ from pathlib import Path
 import pytest
 
 TESTS = Path(__file__).parents[1]
-TEXT = (TESTS.parent / "docs" / "direct-path.md").read_text(encoding="utf-8")
+DOCS = TESTS.parent / "docs"
+TEXT = (DOCS / "direct-path.md").read_text(encoding="utf-8")
+PEERS = (DOCS / "peers.md").read_text(encoding="utf-8")
 NAMED = re.compile(r"`([\w/]+/test_\w+)::(test_\w+)`")
 BENCH = re.compile(r"`bench/\w+\.py`")
 HEAD = re.compile(r"^\|.*\btests \|$|^\|(?:-+\|)+$")
@@ -27,7 +29,7 @@ def functions_of(file: str) -> set[str]:
     }
 
 
-@pytest.mark.parametrize(("file", "name"), sorted(set(NAMED.findall(TEXT))))
+@pytest.mark.parametrize(("file", "name"), sorted(set(NAMED.findall(TEXT + PEERS))))
 def test_what_is_named_exists(file: str, name: str) -> None:
     assert name in functions_of(file)
 
