@@ -34,6 +34,8 @@ DATA = bytes(range(256)) * 10
 SOON = 1.0 + SAMPLE_INTERVAL / 2
 REJECTED = 3
 LATER = 1.0 + SAMPLE_INTERVAL
+QUARTER = 0.25
+"""Seconds."""
 
 
 @pytest.fixture
@@ -177,6 +179,18 @@ def test_what_the_hosts_firewall_refuses_is_dropped_until_it_is_let_through(
     assert frames(world, [given, given], now) == []
     assert payloads(world) == DATA
     assert len(world.raw.frames.sent) == 1
+
+
+@BOTH
+def test_a_rule_is_obeyed_within_a_quarter_of_a_second(world: World, version: int) -> None:
+    given = uncut(version, DATA)
+    frames(world, [given, given])
+    world.raw.sent.clear()
+    world.raw.frames.sent.clear()
+    refuse(world, errno.EPERM, version)
+    assert error_in(frames(world, [given], 1.0 + QUARTER)) == PROHIBITED[version]
+    assert frames(world, [given], 1.0 + QUARTER) == []
+    assert world.raw.frames.sent == left(world) == []
 
 
 @BOTH
