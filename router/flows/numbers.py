@@ -51,8 +51,9 @@ class NumberList:
 
     def __init__(self, count: int, first: int = 0) -> None:
         self._end = count
-        self._next = array("I", (*range(1, count + 1), 0))
-        self._before = array("I", (count, *range(count)))
+        numbers = array("I", range(count + 1))
+        self._next = numbers[1:] + numbers[:1]
+        self._before = numbers[-1:] + numbers[:-1]
         self._is_free = bytearray(b"\1" * count)
         self._rotate(first)
 

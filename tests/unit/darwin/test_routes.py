@@ -42,6 +42,7 @@ from tests.unit.darwin.macs import (
     key,
     route,
 )
+from tests.unit.examples import examples
 
 
 @pytest.fixture
@@ -390,7 +391,7 @@ def cases(version: int) -> st.SearchStrategy[Case]:
     )
 
 
-@settings(max_examples=400, deadline=None)
+@settings(max_examples=examples(400), deadline=None)
 @given(case=st.sampled_from([4, 6]).flatmap(cases))
 def test_what_is_captured_goes_to_the_utun_and_every_outbound_has_its_way(case: Case) -> None:
     version, is_full, wanted, foreign, probes = case

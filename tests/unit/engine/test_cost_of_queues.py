@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from ipaddress import ip_address
 from itertools import count
 from pathlib import Path
+from struct import pack
 from typing import Any
 
 import pytest
@@ -27,14 +29,14 @@ from router.flows.trace.words import parse
 from router.flows.waiting import WaitingPackets
 from router.outbound.socks5 import datagrams
 from router.platform.base.packet_filter import TrackedRequest
-from router.wire import ip
+from router.wire import icmp, ip
 from router.wire.icmp import Error, error
 from router.wire.socks5 import Reply
 from tests.unit.engine.cost import GROWTH, LITTLE, MUCH, lines_of
-from tests.unit.engine.direct.cases import datagram, direct_world
+from tests.unit.engine.direct.cases import ETH0, direct_world
 from tests.unit.engine.world import RULES, World, far
 from tests.unit.outbound.test_socks5_datagrams import SERVER, MemoryProxy, opened
-from tests.unit.wire.packets import INSIDE, echo_request
+from tests.unit.wire.packets import INSIDE
 
 Case = Callable[[int, Path, pytest.MonkeyPatch], Callable[[], object]]
 NOW = 100.0
@@ -43,6 +45,18 @@ HOST = 9
 
 def a_packet(source: int = 1) -> ip.Packet:
     return ip.parse(ip.build(source.to_bytes(4, "big"), b"\xc6\x33\x64\1", ip.UDP, bytes(8)))
+
+
+def a_datagram(port: int, source: str = ETH0[4], host: int = HOST) -> bytes:
+    """Without scapy, as are the queries: of thousands, it would take most of the time."""
+    body = pack("!HHHH", 4000, port, 8, 0)
+    return ip.build(ip_address(source).packed, ip_address(far(4, host)).packed, ip.UDP, body)
+
+
+def a_query(identifier: int = 7) -> bytes:
+    source, destination = ip_address(INSIDE[4]).packed, ip_address(far(4, HOST)).packed
+    request = icmp.message(4, source, destination, pack("!BBHHH", 8, 0, 0, identifier, 1))
+    return ip.build(source, destination, ip.ICMP, request)
 
 
 def a_packet_that_waits(held: int, *_: Any) -> Callable[[], object]:
@@ -113,8 +127,8 @@ def a_packet_that_leaves_directly(
     world.translates = True
     world.direct.forget()
     for port in range(1, held + 1):
-        world.send_together([datagram(4, dport=port)], NOW)
-    return lambda: world.send_together([datagram(4, dport=held + 1)], NOW)
+        world.send_together([a_datagram(port)], NOW)
+    return lambda: world.send_together([a_datagram(held + 1)], NOW)
 
 
 def a_request_by_an_interface_with_an_obstacle(
@@ -134,7 +148,7 @@ def a_request_by_an_interface_with_an_obstacle(
 def an_error_about_a_query(held: int, tmp_path: Path, *__: object) -> Callable[[], object]:
     world = World(tmp_path)
     for number in range(held):
-        world.send(echo_request(4, destination=far(4, HOST), identifier=number), NOW)
+        world.send(a_query(number), NOW)
     sent, _ = world.sent("home", 4)[0]
     about = error(b"\xc0\0\2\1", sent, Error.HOST_UNREACHABLE)
     return lambda: world.answer("home", about, NOW)
@@ -144,8 +158,8 @@ def an_error_about_nothing(held: int, tmp_path: Path, *_: object) -> Callable[[]
     """From the inside."""
     world = World(tmp_path)
     for number in range(1, held + 1):
-        world.send(datagram(4, source=INSIDE, dport=number), NOW)
-    about = ip.parse(datagram(4, source=INSIDE, host=HOST + 1))
+        world.send(a_datagram(number, INSIDE[4]), NOW)
+    about = ip.parse(a_datagram(53, INSIDE[4], HOST + 1))
     return lambda: world.send(error(about.source, about, Error.PORT_UNREACHABLE), NOW)
 
 
@@ -169,7 +183,7 @@ def a_packet_that_is_traced(
     world = World(tmp_path)
     of = Trace(Filter(parse("")), lambda: None)
     Observer(world.forwarder, world.writer).add(of)
-    ping = echo_request(4, destination=far(4, HOST))
+    ping = a_query()
     for _ in range(held + 1):
         world.send_together([ping], NOW)
     assert of.left_out

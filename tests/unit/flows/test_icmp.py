@@ -93,12 +93,14 @@ def test_a_full_table_refuses_and_makes_room_by_itself() -> None:
     assert len(table) == 2
 
 
-def test_no_identifier_is_left() -> None:
+def test_no_identifier_is_left(monkeypatch: pytest.MonkeyPatch) -> None:
+    few = OUTSIDE_IDS[:1000]
+    monkeypatch.setattr("router.flows.icmp.OUTSIDE_IDS", few)
     table: QueryTable[str] = QueryTable(100_000)
-    for number in range(len(OUTSIDE_IDS)):
+    for number in range(len(few)):
         assert table.add("home", number.to_bytes(4, "big"), FAR, ECHO, 7, "far", OWN, TALLY, 0.0)
     assert table.add("home", b"\xff" * 4, FAR, ECHO, 7, "far", OWN, TALLY, 0.0) is None
-    assert len(table) == len(OUTSIDE_IDS)
+    assert len(table) == len(few)
     table.expire(IDLE)
     assert len(table) == 0
     add(table)

@@ -19,6 +19,7 @@ from router.config.model import Config
 from router.engine.reload.reevaluate import Reevaluated, same_rules
 from router.policy.match.table import RuleSet
 from tests.unit.engine.world import World, close_worlds
+from tests.unit.examples import examples
 from tests.unit.wire.packets import ICMP, IP, UDP, Raw
 
 HEAD: Final = """
@@ -35,7 +36,7 @@ POLICIES: Final = ("home", "again", "office", "careful", "backed-up", "bypass", 
 NET: Final = 203 << 24 | 113 << 8
 """The system's own routes lead there by eth0."""
 PORTS: Final = (53, 443)
-CASES: Final = 400
+CASES: Final = examples(400)
 SOURCE: Final = "10.1.0.2"
 
 
