@@ -194,7 +194,7 @@ def install_routes() -> float:
     from ipaddress import ip_interface  # noqa: PLC0415 - Linux alone, like the rest of this
 
     from router.platform.linux.system import LinuxSystem  # noqa: PLC0415
-    from router.policy.routes.capture import Label, Route  # noqa: PLC0415
+    from router.policy.routes.route import Label, Route  # noqa: PLC0415
 
     libc = ctypes.CDLL(None, use_errno=True)
     if libc.unshare(CLONE_NEWNET) != 0:

@@ -20,7 +20,8 @@ from random import Random
 from statistics import median
 from typing import NamedTuple
 
-from router.config.model import LENGTH_BITS, Config, Place, PrefixList, Rule, Tun
+from router.config.model import Config, Place, PrefixList, Rule, Tun
+from router.config.packed import LENGTH_BITS
 from router.policy.match.table import PlainTable, RuleSet, Table
 from router.policy.routes.capture import plan_routes
 

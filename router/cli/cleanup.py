@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 
 from router.cli import exits
-from router.config.problems import harmless
+from router.config.text import harmless
 from router.platform import clean_up
 from router.platform.base.errors import PlatformError
 from router.platform.reason import reason

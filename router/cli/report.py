@@ -15,7 +15,8 @@ from router.config.sources import Sources
 from router.policy.findings.situation import Situation
 from router.policy.match.traffic import TrafficClasses
 from router.policy.prefixes import HOST_MASKS, format_address, format_prefix
-from router.policy.routes.capture import Route, outcomes
+from router.policy.routes.capture import outcomes
+from router.policy.routes.route import Route
 
 ROUTES_SHOWN: Final = 20
 CHAINS_SEARCHED: Final = 64

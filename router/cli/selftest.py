@@ -14,8 +14,8 @@ from typing import Any, Final, TextIO
 
 from router.cli import exits
 from router.cli.rules_file import valid_rules
-from router.config.model import DEFAULT_INTERFACE
-from router.config.problems import harmless
+from router.config.interfaces import DEFAULT_INTERFACE
+from router.config.text import harmless
 from router.platform import kernel_ways, present_network, this_machine
 from router.platform.colours import has_colours, styled
 from router.platform.proxies import with_addresses

@@ -14,7 +14,7 @@ import socket
 from ipaddress import IPv4Network, IPv6Network
 from typing import NamedTuple
 
-from router.config.model import LENGTH_BITS
+from router.config.packed import LENGTH_BITS
 from router.config.problems import quoted
 
 BITS = {4: 32, 6: 128}
@@ -38,7 +38,7 @@ class Cidr(NamedTuple):
 
     @property
     def packed(self) -> int:
-        """See router.config.model.LENGTH_BITS."""
+        """See router.config.packed.LENGTH_BITS."""
         return self.first << LENGTH_BITS | self.length
 
     def __str__(self) -> str:

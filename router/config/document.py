@@ -23,8 +23,9 @@ from yaml.scanner import Scanner
 
 from router.config.bounds import VALUES
 from router.config.model import Place
-from router.config.problems import Problem, Severity, harmless, quoted
+from router.config.problems import Problem, Severity, quoted
 from router.config.syntax import CLOSE_BRACKETS, MAXIMUM_DEPTH, TOO_DEEP, explain_syntax
+from router.config.text import harmless
 
 MAXIMUM_ALIASED = 1_000_000
 """Nodes that all aliases together may stand for."""

@@ -13,7 +13,8 @@ from collections.abc import Iterable
 
 from router.config.cidr import network_text
 from router.config.fields import Findings
-from router.config.model import LENGTH_BITS, Place, Prefix, Range, Rule
+from router.config.model import Place, Prefix, Range, Rule
+from router.config.packed import LENGTH_BITS
 
 _Condition = tuple[frozenset[str], tuple[tuple[int, int], ...]]
 _Key = int | tuple[int, tuple[int, ...]]

@@ -13,6 +13,8 @@ from router.config.schema import NOT_INTERFACE_NAME
 
 MAXIMUM_NAME = 15
 MAXIMUM_ALTERNATIVE_NAME = 127
+DEFAULT_INTERFACE = "default"
+"""`interface: default`: whatever holds the default route."""
 
 
 def interface_fault(name: str, longest: int = MAXIMUM_NAME) -> str | None:

@@ -21,7 +21,8 @@ from socket import AF_INET, AF_INET6, inet_pton
 from router.config.bounds import LINES, NETWORKS, SECONDS
 from router.config.cidr import BadCidrError, Cidr
 from router.config.fields import Findings
-from router.config.model import LENGTH_BITS, Place, PrefixList, Range
+from router.config.model import Place, PrefixList, Range
+from router.config.packed import LENGTH_BITS
 from router.config.problems import Problem, Severity, quoted
 from router.config.ranges import BadRangeError, parse_networks
 from router.config.sources import MAXIMUM_LINE, Sources

@@ -17,12 +17,9 @@ from ipaddress import IPv4Address, IPv4Interface, IPv6Address, IPv6Interface, ip
 from itertools import chain
 from typing import NamedTuple
 
+from router.config.packed import LENGTH_BITS
 from router.config.schema import DEFAULT_ICMP, DEFAULT_USER
 from router.wire.socks5 import Credentials
-
-LENGTH_BITS = 8
-"""A packed prefix is first_address << LENGTH_BITS | prefix_length, so that sorting packed prefixes
-puts a block before everything inside it."""
 
 
 class Place(NamedTuple):
@@ -46,9 +43,6 @@ class PolicyType(StrEnum):
 
 BUILT_IN = (PolicyType.REPLY, PolicyType.DROP, PolicyType.REJECT, PolicyType.BYPASS)
 """Types that are policies by themselves and that rules name directly."""
-
-DEFAULT_INTERFACE = "default"
-"""`interface: default`: whatever holds the default route."""
 
 
 class Path(StrEnum):

@@ -16,9 +16,12 @@ import unicodedata
 from collections.abc import Iterable
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import Final, Protocol
+from typing import TYPE_CHECKING, Final, Protocol
 
-from router.config.model import Place
+from router.config.text import harmless
+
+if TYPE_CHECKING:
+    from router.config.model import Place
 
 WINDOW = 120
 """Screen columns of a source line that are shown; longer lines are cut around the value."""
@@ -119,21 +122,6 @@ def quoted(text: str, limit: int = 60) -> str:
     if len(shown) > limit:
         shown = shown[: limit - 1] + ELLIPSIS
     return f"'{shown}'"
-
-
-def harmless(text: str) -> str:
-    """The text with everything that could move a cursor or hide other text replaced."""
-    if text.isprintable():
-        return text
-    return "".join(char if char.isprintable() else "\N{REPLACEMENT CHARACTER}" for char in text)
-
-
-def spelled_out(text: str) -> str:
-    """The text with everything that `harmless` replaces as an escape of Python; two different texts
-    stay different, unless one has such an escape in it."""
-    if text.isprintable():
-        return text
-    return "".join(char if char.isprintable() else ascii(char)[1:-1] for char in text)
 
 
 def point_at(source: str, column: int, width: int) -> list[str]:

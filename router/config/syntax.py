@@ -17,7 +17,8 @@ import yaml
 from yaml.scanner import ScannerError
 
 from router.config.model import Place
-from router.config.problems import Problem, Severity, harmless
+from router.config.problems import Problem, Severity
+from router.config.text import harmless
 
 QUOTE_IPV6 = "quote IPv6 addresses that begin or end with ':', as in \"fd00::\""
 

@@ -12,8 +12,8 @@ import re
 from collections.abc import Iterable
 from typing import Final
 
-from router.config.problems import harmless
 from router.config.schema import BUILT_IN_POLICIES, NOT_POLICY_NAME, POLICY_NAME, schema_uri
+from router.config.text import harmless
 
 PLAIN: Final = re.compile(r"[A-Za-z][A-Za-z0-9_.-]*|[0-9]{1,3}(?:\.[0-9]{1,3}){3}(?:/[0-9]{1,2})?")
 """What needs no quotes: words, IPv4 addresses and networks."""

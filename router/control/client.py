@@ -17,7 +17,7 @@ from collections.abc import Generator, Iterator, Mapping
 from pathlib import Path
 from typing import Any, Final
 
-from router.config.problems import harmless
+from router.config.text import harmless
 from router.platform import control_sockets
 
 PATIENCE: Final = 10.0

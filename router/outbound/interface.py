@@ -16,7 +16,7 @@ from functools import partial
 from ipaddress import IPv4Address, IPv6Address
 from typing import Final
 
-from router.config.model import DEFAULT_INTERFACE
+from router.config.interfaces import DEFAULT_INTERFACE
 from router.flows.icmp import OUTSIDE_IDS
 from router.outbound.base import ChangeWatcher, ChannelWatcher, Dial, DialRequest, ObstacleOf
 from router.outbound.dial import SocketDial

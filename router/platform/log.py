@@ -17,11 +17,14 @@ import logging
 import os
 import time
 from collections.abc import Iterable, Mapping, MutableMapping
-from typing import Any, Final, TextIO
+from typing import TYPE_CHECKING, Any, Final, TextIO
 
-from router.config.problems import Problem, Severity, harmless
+from router.config.text import harmless
 from router.platform.colours import has_colours, styled
 from router.platform.repeats import EXCERPT, REPEATED, Repeats
+
+if TYPE_CHECKING:
+    from router.config.problems import Problem
 
 log = logging.getLogger(__name__)
 
@@ -41,7 +44,6 @@ PRIORITIES: Final = {logging.ERROR: 3, logging.WARNING: 4, logging.INFO: 6, logg
 NAMES: Final = {number: name for name, number in LOG_LEVELS.items()}
 UNMARKED: Final = logging.INFO
 """The level whose lines have no word for it."""
-LEVELS: Final = {Severity.ERROR: logging.ERROR, Severity.WARNING: logging.WARNING}
 
 
 def choose_form(environment: MutableMapping[str, str], level: str, form: str) -> None:
@@ -92,7 +94,7 @@ def is_journal(stream: TextIO, environment: Mapping[str, str]) -> bool:
 def log_problems(problems: Iterable[Problem]) -> None:
     """What is wrong with a rules file, an event for each."""
     for problem in problems:
-        log_at_once(log, LEVELS[problem.severity], problem.as_line())
+        log_at_once(log, LOG_LEVELS[problem.severity], problem.as_line())
 
 
 def log_at_once(logger: logging.Logger, level: int, line: str, excerpt: str = "") -> None:

@@ -17,15 +17,16 @@ from __future__ import annotations
 from dataclasses import dataclass
 from ipaddress import IPv4Address, IPv6Address, ip_address
 
-from router.config.model import BUILT_IN, DEFAULT_INTERFACE, PolicyType
+from router.config.interfaces import DEFAULT_INTERFACE
+from router.config.model import BUILT_IN, PolicyType
 from router.policy.explain import Explanation, explain
 from router.policy.findings.situation import Situation
 from router.policy.kernel import KernelWays, Way
 from router.policy.network import RouteKind, SystemRoute
 from router.policy.prefixes import format_address, format_prefix
 from router.policy.resolve import carrying
-from router.policy.routes.capture import Route
 from router.policy.routes.fib import Choice
+from router.policy.routes.route import Route
 from router.wire.ip import ICMP, ICMPV6
 
 Address = IPv4Address | IPv6Address

@@ -18,7 +18,8 @@ from heapq import nsmallest
 from operator import itemgetter
 from typing import NamedTuple
 
-from router.config.model import LENGTH_BITS, Config, Rule
+from router.config.model import Config, Rule
+from router.config.packed import LENGTH_BITS
 from router.policy.match.flatten import Chain
 from router.policy.match.table import RuleSet
 from router.policy.match.traffic import WITH_PORTS, TrafficClasses, describe, protocol_name

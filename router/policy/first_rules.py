@@ -17,8 +17,7 @@ from dataclasses import dataclass, field
 from typing import Final
 
 from router.config.environment_proxy import NamedProxy, OtherProxy
-from router.config.interfaces import interface_fault
-from router.config.model import DEFAULT_INTERFACE
+from router.config.interfaces import DEFAULT_INTERFACE, interface_fault
 from router.config.ranges import split_range
 from router.config.writing import (
     comment,

@@ -14,11 +14,14 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from enum import Enum
-from typing import Final, NamedTuple
+from typing import TYPE_CHECKING, Final, NamedTuple
 
-from router.config.model import DEFAULT_INTERFACE, Config, Policy
+from router.config.interfaces import DEFAULT_INTERFACE
 from router.policy.network import NO_SOURCES, Interface, Network, SourceRange, Sources
 from router.policy.prefixes import FAMILIES
+
+if TYPE_CHECKING:
+    from router.config.model import Config, Policy
 
 UsableInterfaces = Mapping[int, Interface]
 """By IP version the interface that packets leave by; empty while the policy is down."""

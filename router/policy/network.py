@@ -12,10 +12,12 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
 from ipaddress import IPv4Address, IPv4Interface, IPv6Address, IPv6Interface
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
-from router.config.model import Proxy
 from router.policy.host_rules.model import HostRules
+
+if TYPE_CHECKING:
+    from router.config.model import Proxy
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,8 +10,12 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from ipaddress import IPv4Address, IPv6Address
+from typing import TYPE_CHECKING
 
-from router.config.model import LENGTH_BITS, Range, Rule
+from router.config.packed import LENGTH_BITS
+
+if TYPE_CHECKING:
+    from router.config.model import Range, Rule
 
 WIDTHS = {4: 32, 6: 128}
 """Bits in an address of each family."""
@@ -29,7 +33,7 @@ LENGTH_MASK = (1 << LENGTH_BITS) - 1
 
 
 def unpack(packed: int) -> tuple[int, int]:
-    """(first, length) of a packed prefix (see router.config.model.LENGTH_BITS)."""
+    """(first, length) of a packed prefix (see router.config.packed.LENGTH_BITS)."""
     return packed >> LENGTH_BITS, packed & LENGTH_MASK
 
 

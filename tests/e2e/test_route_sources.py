@@ -16,7 +16,7 @@ from typing import Any, Final
 import pytest
 
 from router.platform.linux.reconcile import install_routes
-from router.policy.routes.capture import Label, Route
+from router.policy.routes.route import Label, Route
 from tests.e2e import ping
 from tests.e2e.capture import Capture
 from tests.e2e.netns import Namespace, connect, unique_prefix

@@ -11,7 +11,7 @@ from typing import Final
 from rich.cells import cell_len, set_cell_size
 from rich.text import Text
 
-from router.config.problems import harmless
+from router.config.text import harmless
 
 ELLIPSIS: Final = "…"
 BLOCKS: Final = "▁▂▃▄▅▆▇█"

@@ -24,7 +24,7 @@ from router.cli.top.flow_lines import flow_lines
 from router.cli.top.model import FlowRow, View
 from router.cli.top.policy_lines import policy_lines, shown_policies
 from router.cli.top.usage_lines import usage_lines
-from router.config.problems import harmless
+from router.config.text import harmless
 
 TITLE: Final = "bold reverse"
 KEYS: Final = (

@@ -17,7 +17,7 @@ from textual.widgets import Static
 
 from router.cli.top.explaining import command, facts
 from router.cli.top.model import FlowRow, View
-from router.config.problems import harmless
+from router.config.text import harmless
 
 LONGEST: Final = 20.0
 """Seconds that `tunrouter explain` may take."""

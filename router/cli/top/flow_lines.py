@@ -14,7 +14,7 @@ from router.cli.top.choice import total_bytes
 from router.cli.top.cursor import Cursor
 from router.cli.top.model import FlowRow
 from router.cli.top.policy_lines import HEADER, milliseconds, rate
-from router.config.problems import harmless
+from router.config.text import harmless
 
 CURSOR: Final = "reverse"
 ARROW: Final = " → "

@@ -13,7 +13,7 @@ from router.cli.status_text import quantity
 from router.cli.top.cells import RIGHT, cell, heading_in, line
 from router.cli.top.model import DropRow, RuleRow, View
 from router.cli.top.policy_lines import HEADER, rate
-from router.config.problems import harmless
+from router.config.text import harmless
 
 GAP: Final = 2
 REASON: Final = 16

@@ -10,7 +10,8 @@ from dataclasses import dataclass, field
 from enum import Enum
 
 from router.config.cidr import Cidr
-from router.config.problems import harmless, quoted
+from router.config.problems import quoted
+from router.config.text import harmless
 
 Ports = tuple[tuple[int, int], ...]
 """Ranges, both ends included."""

@@ -32,7 +32,7 @@ from router.engine.routes.installed import InstalledRoutes, RollbackFailedError
 from router.outbound.all import Outbounds
 from router.platform.base.errors import PlatformError
 from router.platform.base.processes import Pipe, Processes
-from router.platform.log import LEVELS, log_at_once
+from router.platform.log import LOG_LEVELS, log_at_once
 from router.platform.reason import reason
 
 log = logging.getLogger(__name__)
@@ -169,7 +169,7 @@ class Reload:
 
     def _answer(self, outcome: Outcome) -> None:
         for text, severity, excerpt in outcome.problems.lines:
-            log_at_once(log, LEVELS[severity], text, excerpt)
+            log_at_once(log, LOG_LEVELS[severity], text, excerpt)
         log.log(logging.INFO if outcome.done else logging.ERROR, "%s", outcome.as_text())
         self._decided(outcome)
         for done in self._waiting:

@@ -7,7 +7,7 @@ from typing import NamedTuple, Protocol
 
 from router.platform.base.errors import PlatformError
 from router.policy.network import Interface
-from router.policy.routes.capture import Route
+from router.policy.routes.route import Route
 
 
 class ReconcileResult(NamedTuple):

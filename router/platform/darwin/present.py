@@ -11,7 +11,7 @@ from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import closing
 from typing import Final
 
-from router.config.model import DEFAULT_INTERFACE
+from router.config.interfaces import DEFAULT_INTERFACE
 from router.platform.darwin.absent import LIMITS, relayed
 from router.platform.darwin.constants import (
     RTF_BLACKHOLE,

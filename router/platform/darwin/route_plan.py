@@ -19,7 +19,7 @@ from collections.abc import Collection, Sequence
 from typing import Final, NamedTuple
 
 from router.platform.darwin.routing_socket import Target
-from router.policy.routes.capture import Route
+from router.policy.routes.route import Route
 
 WIDTH: Final = {4: 32, 6: 128}
 

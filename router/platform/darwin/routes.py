@@ -40,7 +40,7 @@ from router.platform.privileged.undoable import Entry
 from router.platform.reason import reason
 from router.policy.network import Interface
 from router.policy.prefixes import format_prefix
-from router.policy.routes.capture import Route
+from router.policy.routes.route import Route
 
 log = logging.getLogger(__name__)
 

@@ -26,7 +26,7 @@ from router.platform.linux.netlink.dump import dump, rtnetlink
 from router.platform.linux.netlink.messages import RTMSG, number, split_metrics
 from router.platform.linux.netlink.table_entry import TWIN_METRIC, TableEntry, entries_of
 from router.policy.network import TABLE_MAIN, RouteKind
-from router.policy.routes.capture import Label, Route
+from router.policy.routes.route import Label, Route
 
 IPV6: Final = 6
 

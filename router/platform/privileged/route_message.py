@@ -8,7 +8,7 @@ from typing import Any, Final
 from router.platform.base.errors import PlatformError
 from router.platform.privileged.prefix_records import pack_records, unpack_records
 from router.policy.prefixes import WIDTHS
-from router.policy.routes.capture import Label, Route
+from router.policy.routes.route import Label, Route
 
 MOST_MTU: Final = 0xFFFFFFFF
 METRICS: Final = range(1, 18)

@@ -10,7 +10,7 @@ from router.platform.base.routes import ReconcileResult
 from router.platform.privileged.client import GuardClient, value_callback
 from router.platform.privileged.route_message import pack_routes
 from router.policy.network import Interface
-from router.policy.routes.capture import Route
+from router.policy.routes.route import Route
 
 
 class GuardedRoutes:

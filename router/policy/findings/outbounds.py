@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from router.config.fields import nearest
-from router.config.model import LENGTH_BITS, Config, Place, Policy, Rule
+from router.config.model import Config, Place, Policy, Rule
+from router.config.packed import LENGTH_BITS
 from router.config.problems import Problem, Severity
 from router.policy.findings.situation import Situation, place_of_prefix
 from router.policy.findings.wording import plural, prefixes, some

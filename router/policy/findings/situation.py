@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
-from router.config.model import LENGTH_BITS, Config, Place, PolicyType, Rule
+from router.config.model import Config, Place, PolicyType, Rule
+from router.config.packed import LENGTH_BITS
 from router.policy.interfaces import (
     FactsOf,
     OutboundFacts,
@@ -19,9 +20,9 @@ from router.policy.network import Network, Sources
 from router.policy.prefixes import HOST_MASKS, LENGTH_MASK, range_with
 from router.policy.proxies import facts_of_proxies, known_servers
 from router.policy.resolve import policy_of
-from router.policy.routes.capture import Route
 from router.policy.routes.fib import Fib, PlannedRoutes
 from router.policy.routes.plan import Plan, make_plan
+from router.policy.routes.route import Route
 
 
 @dataclass(frozen=True, slots=True)

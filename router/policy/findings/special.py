@@ -11,7 +11,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import NamedTuple
 
-from router.config.model import LENGTH_BITS, Config, Rule
+from router.config.model import Config, Rule
+from router.config.packed import LENGTH_BITS
 from router.config.problems import Problem, Severity
 from router.policy.findings.situation import captures, place_of_prefix
 from router.policy.findings.wording import plural, prefixes

@@ -17,7 +17,7 @@ from router.config.problems import Problem, Severity
 from router.policy.findings.situation import Situation, captures, covering_place
 from router.policy.findings.wording import plural, prefixes, some
 from router.policy.network import LOOPBACKS, TABLE_MAIN, RouteKind, SystemRoute
-from router.policy.routes.capture import Route
+from router.policy.routes.route import Route
 
 SEARCHED = 64
 """Planned routes inside one of the system's that are examined to name the policies."""

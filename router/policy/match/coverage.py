@@ -17,7 +17,8 @@ from array import array
 from bisect import bisect_right
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 
-from router.config.model import LENGTH_BITS, Config, Rule
+from router.config.model import Config, Rule
+from router.config.packed import LENGTH_BITS
 from router.policy.match.flatten import Chain, Ranges, flatten
 from router.policy.match.traffic import TrafficClasses
 from router.policy.prefixes import FAMILIES, HOST_MASKS, LENGTH_MASK

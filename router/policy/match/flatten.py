@@ -20,7 +20,8 @@ from bisect import bisect_right
 from collections.abc import Collection, Iterator, MutableSequence, Sequence
 from dataclasses import dataclass
 
-from router.config.model import LENGTH_BITS, Rule
+from router.config.model import Rule
+from router.config.packed import LENGTH_BITS
 from router.policy.prefixes import HOST_MASKS, LENGTH_MASK, WIDTHS
 
 Chain = tuple[int, ...]

@@ -25,39 +25,10 @@ from router.policy.network import Metrics, SourceRange
 from router.policy.prefixes import FAMILIES, WIDTHS, join_ranges
 from router.policy.resolve import policy_of
 from router.policy.routes.aggregate import LabelledRange, fewest_blocks, fewest_routes
+from router.policy.routes.route import Label, Route
 
 _Key = TypeVar("_Key")
 _Value = TypeVar("_Value")
-
-
-class Label(NamedTuple):
-    """What a route into the TUN has besides its prefix.
-
-    mtu      in bytes, of the outbound that it leads to
-    source   the address that programs are bound to by it, a local one; None: that of the TUN
-    metrics  attributes of the outbound's own route, which hold for connections from `source`
-    """
-
-    mtu: int
-    source: int | None = None
-    metrics: Metrics = ()
-
-
-class Route(NamedTuple):
-    """A route into the TUN. Many share one label object."""
-
-    version: int
-    first: int
-    length: int
-    label: Label
-
-    @property
-    def mtu(self) -> int:
-        return self.label.mtu
-
-    @property
-    def source(self) -> int | None:
-        return self.label.source
 
 
 class Cells(NamedTuple):

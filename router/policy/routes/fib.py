@@ -23,7 +23,7 @@ from router.policy.network import (
     TableLookup,
 )
 from router.policy.prefixes import HOST_MASKS, WIDTHS
-from router.policy.routes.capture import Route
+from router.policy.routes.route import Route
 
 Choice = SystemRoute | Route | None
 """A Route is one of ours, into the TUN; None: there is no route."""

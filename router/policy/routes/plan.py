@@ -20,8 +20,9 @@ from router.policy.interfaces import FactsOf
 from router.policy.match.table import RuleSet
 from router.policy.network import Endpoint, ProxyServer, SourceRange
 from router.policy.resolve import effective
-from router.policy.routes.capture import Route, plan_routes
+from router.policy.routes.capture import plan_routes
 from router.policy.routes.exempt import exempt_endpoints, exempt_proxies
+from router.policy.routes.route import Route
 from router.wire.ip import IPV6_MIN_MTU
 
 CARRY_NOTHING: Final = (PolicyType.REPLY, PolicyType.DROP, PolicyType.REJECT)

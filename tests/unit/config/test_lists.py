@@ -15,7 +15,8 @@ from hypothesis import strategies as st
 
 from router.config.list_lines import REPORTED
 from router.config.loader import Loaded, load
-from router.config.model import LENGTH_BITS, PrefixList
+from router.config.model import PrefixList
+from router.config.packed import LENGTH_BITS
 from tests.unit.examples import examples
 
 RULES = "version: 1\nrules:\n  - {file: list.txt, policy: drop}\n"

@@ -11,7 +11,7 @@ from router.platform.darwin.routes import DarwinRoutes
 from router.platform.darwin.sockaddr import Link as LinkAddress
 from router.platform.darwin.undo import undo
 from router.platform.privileged.undoable import Entry, as_line
-from router.policy.routes.capture import Label, Route
+from router.policy.routes.route import Label, Route
 from tests.unit.darwin.fake_kernel import (
     CLONING,
     LOOPBACK,

@@ -19,7 +19,7 @@ from router.platform.darwin.routes import DarwinRoutes
 from router.platform.darwin.routing_socket import Target
 from router.platform.darwin.state import DarwinInterfaces, read_interfaces, read_routes
 from router.platform.privileged.undoable import Entry
-from router.policy.routes.capture import Route
+from router.policy.routes.route import Route
 from tests.unit.darwin.fake_kernel import (
     BLACKHOLE,
     LLINFO,

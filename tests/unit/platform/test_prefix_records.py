@@ -12,7 +12,7 @@ from router.platform.base.errors import PlatformError
 from router.platform.privileged.prefix_records import RECORD, pack_records, unpack_records
 from router.platform.privileged.route_message import pack_routes, unpack_routes
 from router.policy.prefixes import HOST_MASKS, WIDTHS
-from router.policy.routes.capture import Label, Route
+from router.policy.routes.route import Label, Route
 from tests.unit.examples import examples
 
 LABELS = [Label(1500), Label(1420, 1 << 31, ((8, b"\x01\0\0\0"), (16, b"reno\0")))]

@@ -8,7 +8,7 @@ import pytest
 
 from router.platform.linux import reconcile
 from router.platform.linux.netlink.table_entry import TableEntry, entries_of
-from router.policy.routes.capture import Label, Route
+from router.policy.routes.route import Label, Route
 
 INDEX = 7
 TEN, TEN_LOW, TEN_HIGH = (10 << 24, 8), (10 << 24, 9), (10 << 24 | 1 << 23, 9)

@@ -11,7 +11,7 @@ from pyroute2.netlink.rtnl.rtmsg import rtmsg
 from router.platform.linux.netlink.batch import encode
 from router.platform.linux.netlink.constants import NLM_F_ACK, NLM_F_CREATE, RTPROT_TUNROUTER
 from router.platform.linux.netlink.table_entry import TableEntry, entries_of
-from router.policy.routes.capture import Label, Route
+from router.policy.routes.route import Label, Route
 
 ADVMSS, CC_ALGO = 8, 16
 METRICS = ((ADVMSS, (1000).to_bytes(4, "little")), (CC_ALGO, b"cubic\0"))

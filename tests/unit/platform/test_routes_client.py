@@ -11,7 +11,7 @@ from router.platform.base.errors import PlatformError
 from router.platform.linux.client.routes import LinuxRoutes
 from router.platform.privileged.channel import Message
 from router.platform.privileged.route_message import unpack_routes
-from router.policy.routes.capture import Label, Route
+from router.policy.routes.route import Label, Route
 
 OLD, NEW = [Route(4, 1 << 24, 8, Label(1500))], [Route(4, 2 << 24, 8, Label(1500))]
 

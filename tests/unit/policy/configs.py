@@ -10,7 +10,6 @@ from ipaddress import ip_address, ip_network, summarize_address_range
 from hypothesis import strategies as st
 
 from router.config.model import (
-    LENGTH_BITS,
     Config,
     Place,
     Policy,
@@ -21,6 +20,7 @@ from router.config.model import (
     Rule,
     Tun,
 )
+from router.config.packed import LENGTH_BITS
 
 PLACE = Place("rules.yaml", 1, 1)
 WIDTHS = {4: 32, 6: 128}

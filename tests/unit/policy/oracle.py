@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network
 
-from router.config.model import LENGTH_BITS, Config, Rule
+from router.config.model import Config, Rule
+from router.config.packed import LENGTH_BITS
 from tests.unit.policy.configs import WIDTHS
 
 Flow = tuple[int, int]

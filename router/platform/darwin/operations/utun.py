@@ -27,7 +27,7 @@ from router.platform.privileged.undoable import Undoable, Watched
 from router.platform.privileged.undoer import Undoer, start_undoer
 from router.platform.reason import reason, remedy
 from router.policy.network import Interface
-from router.policy.routes.capture import Route
+from router.policy.routes.route import Route
 
 NOT_OPEN: Final = "there is no utun yet"
 

@@ -10,7 +10,6 @@ from __future__ import annotations
 import ctypes
 import errno
 import os
-import platform
 import socket
 from collections.abc import Sequence
 from struct import Struct
@@ -58,7 +57,7 @@ LICENCE: Final = b"MIT\0"
 NAME: Final = b"tunrouter"
 
 _libc = ctypes.CDLL(None, use_errno=True)
-_number = NUMBERS.get(platform.machine())
+_number = NUMBERS.get(os.uname().machine)
 
 
 def create_map(kind: int, key: int, value: int, most: int, flags: int = 0) -> int:

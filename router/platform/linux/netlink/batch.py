@@ -49,7 +49,7 @@ from router.platform.linux.netlink.messages import (
 from router.platform.linux.netlink.table_entry import TableEntry
 from router.policy.network import TABLE_MAIN
 from router.policy.prefixes import format_prefix
-from router.policy.routes.capture import Label
+from router.policy.routes.route import Label
 
 U32_SIZE: Final = U32_ATTRIBUTE.size
 SEQUENCE: Final = Struct("=I")

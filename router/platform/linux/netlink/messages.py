@@ -11,7 +11,7 @@ from collections.abc import Iterator, Mapping
 from struct import Struct
 from typing import Final, NamedTuple
 
-from router.config.problems import spelled_out
+from router.config.text import spelled_out
 from router.platform.linux.netlink.constants import NLA_TYPE_MASK, RTAX_MTU
 
 NLMSGHDR: Final = Struct("=IHHII")

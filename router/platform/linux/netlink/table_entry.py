@@ -13,7 +13,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from typing import Final, NamedTuple
 
-from router.policy.routes.capture import Label, Route
+from router.policy.routes.route import Label, Route
 
 IPV6_METRIC: Final = 1
 """The metric tells IPv6 routes of the same prefix apart; others have 256 or 1024."""

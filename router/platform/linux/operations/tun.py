@@ -34,7 +34,7 @@ from router.platform.privileged.undoable import Watched
 from router.platform.privileged.undoer import Undoer, start_undoer
 from router.platform.reason import reason, remedy
 from router.policy.prefixes import format_prefix
-from router.policy.routes.capture import Route
+from router.policy.routes.route import Route
 
 
 class TunOperations:

@@ -21,7 +21,7 @@ from router.engine.routes.installed import InstalledRoutes, RollbackFailedError
 from router.platform.base.errors import PlatformError
 from router.platform.base.routes import ReconcileResult
 from router.policy.match.table import RuleSet
-from router.policy.routes.capture import Route
+from router.policy.routes.route import Route
 from tests.unit.control.rounds import Rounds
 from tests.unit.engine.direct.memory import MemoryCounters
 from tests.unit.engine.world import World

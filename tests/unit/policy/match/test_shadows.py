@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from hypothesis import given, settings
 
-from router.config.model import LENGTH_BITS, Config
+from router.config.model import Config
+from router.config.packed import LENGTH_BITS
 from router.policy.match.shadows import EXAMPLES, Shadow, ShadowKind, find_shadows
 from tests.unit.examples import examples
 from tests.unit.policy import oracle

@@ -8,7 +8,8 @@ from random import Random
 import pytest
 from hypothesis import given, settings
 
-from router.config.model import LENGTH_BITS, Config, Prefix, PrefixList
+from router.config.model import Config, Prefix, PrefixList
+from router.config.packed import LENGTH_BITS
 from router.policy.match.flatten import flatten
 from router.policy.match.table import CROWDED, RuleSet
 from tests.unit.examples import examples

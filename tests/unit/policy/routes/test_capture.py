@@ -16,13 +16,8 @@ from router.policy.match.table import RuleSet
 from router.policy.network import SourceRange
 from router.policy.prefixes import format_prefix, unpack
 from router.policy.routes.aggregate import LabelledPrefix, LabelledRange, fewest_routes
-from router.policy.routes.capture import (
-    Label,
-    Route,
-    captured_ranges,
-    is_captured,
-    plan_routes,
-)
+from router.policy.routes.capture import captured_ranges, is_captured, plan_routes
+from router.policy.routes.route import Label, Route
 from tests.unit.examples import examples
 from tests.unit.policy import oracle
 from tests.unit.policy.configs import MTUS, WIDTHS, config, configs, rule

@@ -15,8 +15,9 @@ from router.policy.interfaces import OutboundFacts
 from router.policy.match.table import RuleSet
 from router.policy.network import Endpoint
 from router.policy.prefixes import HOST_MASKS
-from router.policy.routes.capture import Route, is_captured, plan_routes
+from router.policy.routes.capture import is_captured, plan_routes
 from router.policy.routes.plan import make_plan
+from router.policy.routes.route import Route
 from tests.unit.policy.configs import configs
 
 WG0 = OutboundFacts(1420, ["wg0"])

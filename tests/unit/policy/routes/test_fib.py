@@ -8,8 +8,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from router.policy.network import Network, RouteKind, SystemRoute, TableLookup
-from router.policy.routes.capture import Label, Route
 from router.policy.routes.fib import Choice, Fib, PlannedRoutes
+from router.policy.routes.route import Label, Route
 from tests.unit.check.networks import route
 from tests.unit.examples import examples
 
