@@ -6,7 +6,6 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -90,10 +89,20 @@ def wait_until_relayed(bed: Testbed) -> None:
     wait_until(lambda: policy(bed, "home")["path"] == "relayed", "the relayed path")
 
 
+@pytest.fixture(scope="module")
+def started(bed: Testbed, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Tunrouter]:
+    with running(bed.router, tmp_path_factory.mktemp("rules"), SPLIT) as router:
+        yield router
+
+
 @pytest.fixture
-def router(bed: Testbed, tmp_path: Path) -> Iterator[Tunrouter]:
-    with running(bed.router, tmp_path, SPLIT) as started:
-        yield started
+def router(bed: Testbed, started: Tunrouter) -> Tunrouter:
+    """With the rules SPLIT and the direct path, whatever the test before has had."""
+    if started.rules_file.read_text() != SPLIT:
+        started.reload(SPLIT)
+    for family in FAMILIES:
+        wait_for_source(bed, started, family, family.eth0)
+    return started
 
 
 def test_directly_where_nothing_forbids_it(bed: Testbed, router: Tunrouter) -> None:
@@ -210,16 +219,27 @@ def test_what_is_bound_to_the_tun_is_relayed(
     assert ping.answered(bed.router, family.far(HOME)).received == 3
 
 
-def test_relayed_as_the_policy_says(bed: Testbed, tmp_path: Path, family: Family) -> None:
-    with running(bed.router, tmp_path, relayed(SPLIT)) as router:
+def test_relayed_as_the_policy_says(bed: Testbed, router: Tunrouter) -> None:
+    """And as explain says."""
+    assert router.reload(relayed(SPLIT)).startswith("reloaded")
+    assert policy(bed, "home")["why_relayed"] == "path: relay"
+    assert explained_path(bed, router) == "relayed"
+    for family in FAMILIES:
         assert source(bed.router, family, family.far(HOME)) == family.tun
         assert ping.answered(bed.router, family.far(HOME), count=1).received == 1
-        assert policy(bed, "home")["why_relayed"] == "path: relay"
-        assert router.reload(SPLIT).startswith("reloaded")
+    assert router.reload(SPLIT).startswith("reloaded")
+    assert explained_path(bed, router) == "direct"
+    for family in FAMILIES:
         wait_for_source(bed, router, family, family.eth0)
 
 
-def test_two_tunnels_with_the_same_address(bed: Testbed, tmp_path: Path) -> None:
+def explained_path(bed: Testbed, router: Tunrouter) -> str:
+    command = (PROGRAM, "explain", V4.far(HOME), "-c", str(router.rules_file), "--json")
+    found: str = json.loads(bed.router.run(*command).stdout)["path"]
+    return found
+
+
+def test_two_tunnels_with_the_same_address(bed: Testbed, router: Tunrouter) -> None:
     """As those of one provider: the first one stays direct, its connections included; the second
     one is relayed, and says why."""
     head = HEAD.replace("wg0}", "wg0}\n  second: {type: vpn, interface: twin0}")
@@ -228,7 +248,8 @@ def test_two_tunnels_with_the_same_address(bed: Testbed, tmp_path: Path) -> None
         *(f"{family.far(HOME)} -> second" for family in FAMILIES),
         head=head,
     )
-    with running(bed.router, tmp_path, text) as router, ExitStack() as stack:
+    assert router.reload(text).startswith("reloaded")
+    with ExitStack() as stack:
         router.wait_until_up("office", V4.wg0, V6.wg0)
         before = [
             stack.enter_context(connection(bed, family, family.office(OFFICE)))
@@ -248,10 +269,3 @@ def test_two_tunnels_with_the_same_address(bed: Testbed, tmp_path: Path) -> None
             pair.client.sendall(b"goes on")
             assert pair.server.recv(100) == b"goes on"
             assert is_direct(bed, family, family.office(OFFICE))
-
-
-def test_explain_names_the_path(bed: Testbed, tmp_path: Path) -> None:
-    for text, path in ((SPLIT, "direct"), (relayed(SPLIT), "relayed")):
-        with running(bed.router, tmp_path, text) as router:
-            command = (PROGRAM, "explain", V4.far(HOME), "-c", str(router.rules_file), "--json")
-            assert json.loads(bed.router.run(*command).stdout)["path"] == path

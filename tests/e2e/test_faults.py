@@ -17,7 +17,7 @@ from tests.faults.scenario import opened
 from tests.faults.steps import KILL, STOP, Case, cases
 from tests.seed import VARIABLE, choose
 
-SAMPLE: Final = 9
+SAMPLE: Final = 5
 PROCESSES: Final = ("router", "guard", "undoer", "reader")
 
 

@@ -3,6 +3,8 @@ offloads, with many pings at once, with another MTU of its outbound."""
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from itertools import product
 from pathlib import Path
 
 import pytest
@@ -18,15 +20,19 @@ RULES = relayed(rules(*(f"{family.far_net} -> home" for family in FAMILIES)))
 
 
 @WITH_AND_WITHOUT_OFFLOADS
-def test_answers_for_a_host_behind_the_router(
-    bed: Testbed, tmp_path: Path, family: Family, offloads: bool
-) -> None:
+def test_answers_for_a_host_behind_the_router(bed: Testbed, tmp_path: Path, offloads: bool) -> None:
     """Fragments among them, with and without a virtio-net header."""
-    host = family.far(ANSWERING)
-    options = answering_options(HOME, family)
-    expected = [ping.answered(bed.client, host, *option).timeless for option in options]
+
+    def answers() -> list[str]:
+        return [
+            ping.answered(bed.client, family.far(ANSWERING), *option).timeless
+            for family in FAMILIES
+            for option in answering_options(HOME, family)
+        ]
+
+    expected = answers()
     with running(bed.router, tmp_path, RULES, offloads=offloads):
-        seen = [ping.answered(bed.client, host, *option).timeless for option in options]
+        seen = answers()
     assert [one_hop_earlier(text) for text in seen] == expected
 
 
@@ -66,21 +72,25 @@ def _assert_all_carried(router: Tunrouter) -> None:
     assert counters["loop"] == 0
 
 
-def test_reply_answers_whole_pings_of_any_size(
-    bed: Testbed, tmp_path: Path, family: Family
-) -> None:
-    host = family.far(ANSWERING)
-    with running(bed.router, tmp_path, rules(f"{host} -> reply")):
-        for source in (bed.router, bed.client):
+def test_reply_answers_whole_pings_of_any_size(bed: Testbed, tmp_path: Path) -> None:
+    hosts = [family.far(ANSWERING) for family in FAMILIES]
+    with running(bed.router, tmp_path, rules(*(f"{host} -> reply" for host in hosts))):
+        for host, source in product(hosts, (bed.router, bed.client)):
             for size in ("0", "1472", "4000", "65000"):
                 pinged = ping.answered(source, host, "-s", size)
                 assert {length for length, _ in pinged.replies} == {int(size) + 8}, pinged.text
 
 
+@pytest.fixture(scope="module")
+def far_net_router(bed: Testbed, tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """Used by the last tests of this file alone."""
+    with running(bed.router, tmp_path_factory.mktemp("rules"), RULES):
+        yield
+
+
 @pytest.mark.parametrize("size", [1400, 4000])
-def test_an_outbound_whose_mtu_has_shrunk(
-    bed: Testbed, tmp_path: Path, family: Family, size: int
-) -> None:
+@pytest.mark.usefixtures("far_net_router")
+def test_an_outbound_whose_mtu_has_shrunk(bed: Testbed, family: Family, size: int) -> None:
     """A packet that may not be fragmented is answered with the new MTU, by the router while the
     routes have 1500 and by the kernel after they are replaced; others are fragmented to it."""
     host = family.far(ANSWERING)
@@ -92,16 +102,15 @@ def test_an_outbound_whose_mtu_has_shrunk(
     def passes_in_fragments() -> bool:
         return ping.answered(bed.client, host, "-s", str(size)).received == 3
 
-    with running(bed.router, tmp_path, RULES):
-        _set_home_mtu(bed, 1300)
-        try:
-            if size < 1500:
-                wait_until(has_new_mtu, "an error with the new MTU")
-            wait_until(passes_in_fragments, "the sender to have learned the path's MTU")
-        finally:
-            _set_home_mtu(bed, 1500)
-            for namespace in (bed.client, bed.far):
-                namespace.run("ip", f"-{family.version}", "route", "flush", "cache")
+    _set_home_mtu(bed, 1300)
+    try:
+        if size < 1500:
+            wait_until(has_new_mtu, "an error with the new MTU")
+        wait_until(passes_in_fragments, "the sender to have learned the path's MTU")
+    finally:
+        _set_home_mtu(bed, 1500)
+        for namespace in (bed.client, bed.far):
+            namespace.run("ip", f"-{family.version}", "route", "flush", "cache")
 
 
 def _set_home_mtu(bed: Testbed, mtu: int) -> None:

@@ -52,14 +52,20 @@ def _source(bed: Testbed, address: str) -> str:
 
 
 def _goes_as_bare(bed: Testbed, family: Family, tmp_path: Path, own: str) -> None:
-    """With the host alone captured, and with everything captured."""
+    """With the host alone captured, and then with everything captured."""
     address = family.far(HOST)
     wait_until(lambda: _source(bed, address) == own, f"the bare path by {own}")
     assert ping.answered(bed.router, address).received == 3
-    for text in (rules(f"{address} -> home", head=DEFAULT), rules(default="home", head=DEFAULT)):
-        with running(bed.router, tmp_path, text), Capture(bed.far) as far:
-            assert ping.answered(bed.client, address).received == 3
-            assert far.arrivals(address) == {("home0", own)}
+    host, everything = (
+        rules(f"{address} -> home", head=DEFAULT),
+        rules(default="home", head=DEFAULT),
+    )
+    with running(bed.router, tmp_path, host) as router:
+        for text in (host, everything):
+            assert text == host or router.reload(text).startswith("reloaded")
+            with Capture(bed.far) as far:
+                assert ping.answered(bed.client, address).received == 3
+                assert far.arrivals(address) == {("home0", own)}
 
 
 def test_the_first_hop_is_down(bed: Testbed, family: Family, tmp_path: Path) -> None:

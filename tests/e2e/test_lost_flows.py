@@ -42,6 +42,7 @@ RULES = rules(
     ),
     head=HEAD + POLICIES,
 )
+BY_TUNNEL = ("office", "backed-up", "quiet")
 FILTERED = 4243
 SILENCE = f"""
 table inet lost {{
@@ -64,19 +65,54 @@ def _far(bed: Testbed, udp_servers: None) -> Iterator[None]:
     bed.vpn.run("nft", "delete", "table", "inet", "lost")
 
 
+@pytest.fixture(scope="module")
+def started(bed: Testbed, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Tunrouter]:
+    with running(bed.router, tmp_path_factory.mktemp("rules"), RULES) as router:
+        yield router
+
+
 @pytest.fixture
-def router(bed: Testbed, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Tunrouter]:
-    with running(bed.router, tmp_path_factory.mktemp("rules"), RULES) as started:
-        yield started
+def router(bed: Testbed, started: Tunrouter) -> Tunrouter:
+    """With all that it had at its start, whatever the test before has lost."""
     if not bed.router.has_interface("wg0"):
+        _wait_until_lost(started)
         bed.open_tunnel()
     bed.router.ip(*(f"route replace {sixteen(each, BARE_OFFICE)} dev wg0" for each in FAMILIES))
+    for policy in BY_TUNNEL:
+        started.wait_until_up(policy, V4.wg0, V6.wg0)
+    started.wait_until_up("moving", V4.eth0, V6.eth0)
+    return started
 
 
 def _lose_the_tunnel(bed: Testbed, router: Tunrouter) -> None:
     bed.close_tunnel()
-    for policy in ("office", "backed-up", "quiet"):
+    _wait_until_lost(router)
+
+
+def _wait_until_lost(router: Tunrouter) -> None:
+    for policy in BY_TUNNEL:
         router.wait_until_down(policy)
+
+
+def test_an_interface_that_changes_keeps_its_flows(
+    bed: Testbed, family: Family, router: Tunrouter
+) -> None:
+    """Another MTU, one more address: not one answer of a ping is lost, and a socket keeps
+    its outside port."""
+    own = "192.0.2.77/24" if family.version == 4 else "2001:db8:2::77/64"
+    address = family.far(HOME)
+    with echoing(bed, family, HOME), Capture(bed.router, f"udp port {ECHO}"):
+        held = udp_sockets(bed, family)
+        pings = ping.start(bed.client, address, "-i", "0.01")
+        ups = router.log.count("policy home: up")
+        bed.router.ip("link set eth0 mtu 1400", f"addr add {own} dev eth0")
+        try:
+            wait_until(lambda: router.log.count("policy home: up") > ups, "it to be noticed")
+            ping.wait_for_the_rest(pings)
+            assert udp_sockets(bed, family) == held
+        finally:
+            pings.close()
+            bed.router.ip("link set eth0 mtu 1500", f"addr del {own} dev eth0")
 
 
 def test_a_connection_by_a_lost_outbound_is_reset(
@@ -231,24 +267,3 @@ def test_a_connection_from_an_address_that_is_gone_is_reset(
                 pair.client.recv(1)
         finally:
             bed.close_tunnel()
-
-
-def test_an_interface_that_changes_keeps_its_flows(
-    bed: Testbed, family: Family, router: Tunrouter
-) -> None:
-    """Another MTU, one more address: not one answer of a ping is lost, and a socket keeps
-    its outside port."""
-    own = "192.0.2.77/24" if family.version == 4 else "2001:db8:2::77/64"
-    address = family.far(HOME)
-    with echoing(bed, family, HOME), Capture(bed.router, f"udp port {ECHO}"):
-        held = udp_sockets(bed, family)
-        pings = ping.start(bed.client, address, "-i", "0.01")
-        ups = router.log.count("policy home: up")
-        bed.router.ip("link set eth0 mtu 1400", f"addr add {own} dev eth0")
-        try:
-            wait_until(lambda: router.log.count("policy home: up") > ups, "it to be noticed")
-            ping.wait_for_the_rest(pings)
-            assert udp_sockets(bed, family) == held
-        finally:
-            pings.close()
-            bed.router.ip("link set eth0 mtu 1500", f"addr del {own} dev eth0")

@@ -30,7 +30,8 @@ pytestmark = [
 HTTP_PORT, IPERF_PORT = 8080, 5201
 BARE_OFFICE = 0x51
 """A host by a route of the router's machine alone."""
-DOWNLOAD = 40 << 20
+DOWNLOAD = 16 << 20
+"""More than all buffers of a connection together."""
 IPERF_LEAST = 1 << 20
 """Bytes in a second, on the slowest machine."""
 
@@ -55,7 +56,7 @@ def listening(namespace: Namespace, port: int, server: Process) -> None:
 
 @pytest.fixture(scope="module")
 def file(bed: Testbed, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    """40 MB behind an HTTP server on the far host; its digest."""
+    """One behind an HTTP server on the far host; its digest."""
     directory = tmp_path_factory.mktemp("www")
     data = random.Random(5).randbytes(DOWNLOAD)
     Path(directory, "file").write_bytes(data)
@@ -68,7 +69,9 @@ def file(bed: Testbed, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str
     server.close()
 
 
-def test_curl_of_40_mb(bed: Testbed, family: Family, host: int, file: str, tmp_path: Path) -> None:
+def test_curl_of_a_large_file(
+    bed: Testbed, family: Family, host: int, file: str, tmp_path: Path
+) -> None:
     name = family.far(host)
     url = f"http://{f'[{name}]' if family.version == 6 else name}:{HTTP_PORT}/file"
     got = tmp_path / "got"

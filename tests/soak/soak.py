@@ -116,8 +116,8 @@ LONGEST: Final = "longest wait of a piece, ms"
 def soak(
     seconds: float, progress: Callable[[str], None] = lambda _: None, first: int = 0
 ) -> Soaked:
-    """Mixed load for so many seconds, and events one after the other meanwhile; of the kinds of
-    floods, the one with the number `first` comes first."""
+    """Mixed load for so many seconds, and events one after the other meanwhile, each kind once at
+    least; of the kinds of floods, the one with the number `first` comes first."""
     with tempfile.TemporaryDirectory() as directory, opened_testbed() as bed:
         hosts = [family.far(host) for family in FAMILIES for host in (HOME, VPN)]
         far = bed.far.start(sys.executable, "-m", "tests.soak.far", *hosts)
@@ -147,10 +147,11 @@ class Soak:
 
     def run(self, seconds: float) -> Soaked:
         begin = time.monotonic()
-        samples = []
-        events = cycle((self._reload, self._flood, self._flap))
+        samples: list[Sample] = []
+        kinds = (self._reload, self._flood, self._flap)
+        events = cycle(kinds)
         with self._clients() as clients:
-            while time.monotonic() < begin + seconds:
+            while time.monotonic() < begin + seconds or len(samples) < len(kinds):
                 next(events)()
                 time.sleep(REST_S)
                 samples.append(Sample(time.monotonic() - begin, self._sizes()))

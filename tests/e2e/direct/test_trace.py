@@ -77,15 +77,23 @@ def ended(process: Process) -> list[Line]:
 
 
 @PATHS
-@pytest.mark.parametrize("host", [HOME, OFFICE])
-def test_a_ping_and_its_answers(bed: Testbed, family: Family, path: str, host: int) -> None:
-    address = family.far(host + 1)
-    with tracing(bed, "--json", "--count", "6", "host", address) as trace:
-        namespace = sender(bed, path)
-        assert ping.answered(namespace, address, count=3).received == 3
+def test_pings_and_their_answers(bed: Testbed, path: str) -> None:
+    pinged = [(family, host) for family in FAMILIES for host in (HOME, OFFICE)]
+    words = " or ".join(f"host {family.far(host + 1)}" for family, host in pinged)
+    with tracing(bed, "--json", "--count", str(6 * len(pinged)), words) as trace:
+        for family, host in pinged:
+            address = family.far(host + 1)
+            assert ping.answered(sender(bed, path), address, count=3).received == 3
         lines = ended(trace)
+    assert [line["time"] for line in lines] == sorted(line["time"] for line in lines)
+    for number, (family, host) in enumerate(pinged):
+        _assert_pings(lines[6 * number : 6 * number + 6], family, host, path)
+
+
+def _assert_pings(lines: list[Line], family: Family, host: int, path: str) -> None:
+    """Three requests, each with its answer."""
     assert [line["direction"] for line in lines] == ["out", "in"] * 3
-    interface = "eth0" if host == HOME else "wg0"
+    address, interface = family.far(host + 1), "eth0" if host == HOME else "wg0"
     for line in lines:
         assert list(line) == MEMBERS
         assert line["protocol"] == "icmp"
@@ -98,24 +106,27 @@ def test_a_ping_and_its_answers(bed: Testbed, family: Family, path: str, host: i
         assert line["length"] == (84 if family.version == 4 else 104)
         away = line["direction"] == "out"
         assert line["destination" if away else "source"] == address
-    assert [line["time"] for line in lines] == sorted(line["time"] for line in lines)
     assert "echo" in lines[0]["summary"].lower()
 
 
 @PATHS
-def test_a_lookup(bed: Testbed, family: Family, path: str) -> None:
-    address = family.far(HOME + 2)
-    with tracing(bed, "--json", "--count", "2", f"port {DNS} and host {address}") as trace:
-        command = "dig", f"@{address}", "-p", str(DNS), "+tries=1", "+noedns", "name.example", "A"
-        sender(bed, path).run(*command)
-        out, answer = ended(trace)
-    assert (out["direction"], answer["direction"]) == ("out", "in")
-    assert (out["source"], out["source_port"]) == (
-        answer["destination"],
-        answer["destination_port"],
-    )
-    assert {line["path"] for line in (out, answer)} == {path}
-    assert "name.example" in out["summary"]
+def test_lookups(bed: Testbed, path: str) -> None:
+    servers = [family.far(HOME + 2) for family in FAMILIES]
+    words = f"port {DNS} and (host {servers[0]} or host {servers[1]})"
+    with tracing(bed, "--json", "--count", "4", words) as trace:
+        for server in servers:
+            command = "dig", f"@{server}", "-p", str(DNS), "+tries=1", "+noedns", "name.example"
+            sender(bed, path).run(*command)
+        lines = ended(trace)
+    for server, out, answer in zip(servers, lines[::2], lines[1::2], strict=True):
+        assert (out["direction"], answer["direction"]) == ("out", "in")
+        assert out["destination"] == answer["source"] == server
+        assert (out["source"], out["source_port"]) == (
+            answer["destination"],
+            answer["destination_port"],
+        )
+        assert {line["path"] for line in (out, answer)} == {path}
+        assert "name.example" in out["summary"]
 
 
 @PATHS
@@ -171,32 +182,38 @@ def _has_fin(line: Line) -> bool:
 
 
 @PATHS
-def test_what_is_dropped_has_its_reason(bed: Testbed, family: Family, path: str) -> None:
-    dropped, rejected = family.far(DROPPED), family.far(REJECTED)
-    with tracing(bed, "--json", "--count", "2", "icmp and dropped") as trace:
+def test_what_is_dropped_has_its_reason(bed: Testbed, path: str) -> None:
+    with tracing(bed, "--json", "--count", "4", "icmp and dropped") as trace:
         namespace = sender(bed, path)
-        ping.unanswered(namespace, dropped, count=1)
-        ping.refused(namespace, rejected, count=1)
+        for family in FAMILIES:
+            ping.unanswered(namespace, family.far(DROPPED), count=1)
+            ping.refused(namespace, family.far(REJECTED), count=1)
         lines = ended(trace)
     found = [
         (line["destination"], line["verdict"], line["reason"], line["rule"], line["policy"])
         for line in lines
     ]
     assert found == [
-        (dropped, "drop", "drop", rule_of(family, DROPPED), "drop"),
-        (rejected, "reject", "rejected", rule_of(family, REJECTED), "reject"),
+        expected
+        for family in FAMILIES
+        for expected in (
+            (family.far(DROPPED), "drop", "drop", rule_of(family, DROPPED), "drop"),
+            (family.far(REJECTED), "reject", "rejected", rule_of(family, REJECTED), "reject"),
+        )
     ]
 
 
-def test_the_routers_own_answers_are_shown(bed: Testbed, family: Family) -> None:
-    replied, rejected = family.far(REPLIED), family.far(REJECTED)
-    either = f"host {replied} or rule {rule_of(family, REJECTED)}"
-    with tracing(bed, "--json", "--count", "4", either) as trace:
-        ping.answered(bed.client, replied, count=1)
-        ping.refused(bed.client, rejected, count=1)
+def test_the_routers_own_answers_are_shown(bed: Testbed) -> None:
+    either = " or ".join(
+        f"host {family.far(REPLIED)} or rule {rule_of(family, REJECTED)}" for family in FAMILIES
+    )
+    with tracing(bed, "--json", "--count", "8", either) as trace:
+        for family in FAMILIES:
+            ping.answered(bed.client, family.far(REPLIED), count=1)
+            ping.refused(bed.client, family.far(REJECTED), count=1)
         lines = ended(trace)
     found = [(line["direction"], line["verdict"], line["policy"]) for line in lines]
-    assert found == [
+    assert found == 2 * [
         *(("out", "reply", "reply"), ("in", "reply", "reply")),
         *(("out", "reject", "reject"), ("in", "reply", "reject")),
     ]
@@ -255,16 +272,16 @@ def _totals(text: str) -> tuple[int, int]:
     return int(last[0]), int(last[2])
 
 
-def test_answers_that_cannot_match_are_refused_in_the_kernel(bed: Testbed, family: Family) -> None:
-    """While a flood leaves by home."""
-    filters = "policy office", f"rule {rule_of(family, DROPPED)}", "policy home and port 443"
+def test_answers_that_cannot_match_are_refused_in_the_kernel(bed: Testbed) -> None:
+    """While a flood of each family leaves by home."""
+    filters = "policy office", "rule 1 or rule 2", "policy home and port 443"
     with ExitStack() as stack:
         traces = [stack.enter_context(tracing(bed, words)) for words in (*filters, "policy home")]
-        flood = "ping", "-q", "-f", "-l", "100", "-c", "2000", "-w", "20", family.far(HOME + 8)
-        bed.router.run(*flood)
-        *refusing, all_of_it = map(packets_handed_to, traces)
-        assert all_of_it >= 2000
-        assert max(refusing) < 100, "others' packets at most"
+        for family in FAMILIES:
+            flood = "ping", "-q", "-f", "-l", "100", "-c", "2000", "-w", "20"
+            bed.router.run(*flood, family.far(HOME + 8))
+            assert packets_handed_to(traces[-1]) >= 2000, family
+        assert max(map(packets_handed_to, traces[:-1])) < 100, "others' packets at most"
         for trace in traces[:-1]:
             assert trace.stop(signal.SIGINT) == 0
             assert trace.stderr.endswith("0 packets\n")

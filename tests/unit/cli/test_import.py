@@ -1,13 +1,16 @@
-"""`tunrouter import`: output, notes and exit status, run as a program."""
+"""`tunrouter import`: output, notes and exit status."""
 
 from __future__ import annotations
 
 import os
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+
+from router.cli import main
 
 PROGRAM = [sys.executable, "-m", "router.cli"]
 NO_NAME = "a\udcff" if sys.platform == "linux" else "aÿ"
@@ -29,15 +32,21 @@ def _in_a_directory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     Path("config.yaml").write_text(CLASH)
 
 
-def run(*arguments: str) -> tuple[int, str, str]:
-    """Exit status, standard output, standard error."""
-    done = subprocess.run([*PROGRAM, *arguments], capture_output=True, check=False, timeout=60)
-    output, errors = done.stdout.decode(), done.stderr.decode()
-    assert "Traceback" not in errors
-    return done.returncode, output, errors
+Run = Callable[..., tuple[int, str, str]]
 
 
-def test_rules_and_notes() -> None:
+@pytest.fixture
+def run(capsys: pytest.CaptureFixture[str]) -> Run:
+    """Of a command, exit status, standard output and standard error."""
+
+    def run(*arguments: str) -> tuple[int, str, str]:
+        status = main(arguments)
+        return status, *capsys.readouterr()
+
+    return run
+
+
+def test_rules_and_notes(run: Run) -> None:
     status, output, errors = run("import", "clash", "config.yaml")
     assert status == 0
     assert '  p: {type: socks5, server: "192.0.2.1:1", username: me, password_env: P_PASSWORD}' in (
@@ -56,14 +65,14 @@ def test_rules_and_notes() -> None:
     assert run("check")[0] == 0
 
 
-def test_a_new_file() -> None:
+def test_a_new_file(run: Run) -> None:
     status, output, _ = run("import", "clash", "config.yaml", "-o", "rules.yaml")
     assert (status, output) == (0, "")
     assert run("import", "clash", "config.yaml")[1] == Path("rules.yaml").read_text()
     assert Path("rules.yaml").stat().st_mode & 0o777 & ~0o644 == 0
 
 
-def test_a_file_is_never_overwritten() -> None:
+def test_a_file_is_never_overwritten(run: Run) -> None:
     Path("rules.yaml").write_text("mine")
     Path("link").symlink_to("nowhere")
     for name in ("rules.yaml", "link"):
@@ -89,7 +98,7 @@ def test_a_file_is_never_overwritten() -> None:
         (("clash", "latin.yaml"), "error[bad-encoding]: the byte 0xe9 is not UTF-8"),
     ],
 )
-def test_failures(arguments: tuple[str, ...], message: str) -> None:
+def test_failures(run: Run, arguments: tuple[str, ...], message: str) -> None:
     Path("latin.yaml").write_bytes("# é\n".encode("latin-1"))
     status, output, errors = run("import", *(os.fsdecode(os.fsencode(each)) for each in arguments))
     assert (status, output) == (1, "")
@@ -125,7 +134,9 @@ def test_a_disk_that_is_full() -> None:
         ("sing-box", "{}", "default: bypass\n"),
     ],
 )
-def test_a_file_of_which_nothing_is_taken_over(program: str, text: str, output: str) -> None:
+def test_a_file_of_which_nothing_is_taken_over(
+    run: Run, program: str, text: str, output: str
+) -> None:
     Path("config.yaml").write_text(text)
     status, made, errors = run("import", program, "config.yaml")
     assert (status, made.endswith(output)) == (0, True)
@@ -133,6 +144,6 @@ def test_a_file_of_which_nothing_is_taken_over(program: str, text: str, output: 
     assert errors.splitlines()[-1] == question
 
 
-def test_a_default_alone_is_something() -> None:
+def test_a_default_alone_is_something(run: Run) -> None:
     Path("config.yaml").write_text("rules: ['MATCH,REJECT']")
     assert run("import", "clash", "config.yaml")[2].endswith("lines not taken over: 0\n")

@@ -45,15 +45,10 @@ def run(redirection: str, arguments: list[str], before: str = "") -> tuple[int, 
 
 
 @pytest.mark.parametrize("arguments", COMMANDS, ids=" ".join)
-def test_closed_output_is_discarded(arguments: list[str]) -> None:
-    expected, _ = run(">/dev/null", arguments)
-    assert run(">&-", arguments) == (expected, "")
-
-
-@pytest.mark.parametrize("arguments", COMMANDS, ids=" ".join)
 def test_closed_output_and_errors_are_discarded(arguments: list[str]) -> None:
     expected, _ = run(">/dev/null", arguments)
-    assert run(">&- 2>&-", arguments) == (expected, "")
+    for closed in (">&-", ">&- 2>&-"):
+        assert run(closed, arguments) == (expected, ""), closed
 
 
 @pytest.mark.parametrize("unbuffered", ["", "1"], ids=["buffered", "unbuffered"])

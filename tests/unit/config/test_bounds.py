@@ -204,8 +204,7 @@ sys.exit(main(sys.argv[2:]))
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="others do not obey RLIMIT_AS")
-@pytest.mark.parametrize("kind", ["rules", "list"])
-@pytest.mark.parametrize("form", ["text", "json"])
+@pytest.mark.parametrize(("kind", "form"), [("rules", "text"), ("list", "json")])
 def test_without_memory_there_is_a_message_and_no_traceback(kind: str, form: str) -> None:
     if kind == "rules":
         cidrs = ", ".join(f"10.{n >> 8 & 255}.{n & 255}.0/24" for n in range(400_000))
