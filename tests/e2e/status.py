@@ -6,6 +6,7 @@ import json
 from pathlib import Path
 from typing import Any, Final
 
+from router.control.client import request
 from tests.e2e.netns import Namespace
 from tests.e2e.testbed import FAMILIES, Family, Testbed
 from tests.e2e.tunrouter import PROGRAM, TUN, rules
@@ -31,6 +32,13 @@ Status = dict[str, Any]
 def read_status(namespace: Namespace, *options: str) -> Status:
     status: Status = json.loads(namespace.run(PROGRAM, "status", "--json", *options).stdout)
     return status
+
+
+def state_of(namespace: Namespace, policy: str) -> str:
+    """Up or down, asked without a process of its own."""
+    policies = request(socket_of(namespace), {"command": "status"})["policies"]
+    state: str = policies[policy]["state"]
+    return state
 
 
 def socket_of(namespace: Namespace, tun: str = TUN) -> Path:

@@ -20,39 +20,42 @@ default: bypass
 """
 
 
-def test_the_rest_leaves_by_the_systems_own_route(
-    bed: Testbed, tmp_path: Path, family: Family
+def test_the_rule_holds_and_the_rest_leaves_by_the_systems_own_route(
+    bed: Testbed, tmp_path: Path
 ) -> None:
     """The default route for one net, a route by the tunnel for the other; both change meanwhile."""
-    far, office = family.far(HOST), family.office(HOST)
-    bed.router.ip(f"route add {family.office_net} dev wg0 metric 50")
-    try:
-        with running(bed.router, tmp_path, RULES), Capture(bed.far) as capture:
-            for source in (bed.client, bed.router):
-                assert ping.answered(source, far).received == 3
-                assert ping.answered(source, office).received == 3
-            assert capture.arrivals(far) == {("home0", family.eth0)}
-            assert capture.arrivals(office) == {("vpn0", family.wg0)}
-    finally:
-        bed.router.ip(f"route del {family.office_net} dev wg0 metric 50")
-
-
-def test_the_rule_itself_holds(bed: Testbed, tmp_path: Path, family: Family) -> None:
-    with running(bed.router, tmp_path, RULES):
-        done = bed.client.run(
-            *("nc", "-n", "-w", "5", "-v", family.far(HOST), "80"), check=False, stdin=""
-        )
-    assert "refused" in done.stderr
-
-
-def test_where_the_system_has_no_route(bed: Testbed, tmp_path: Path, family: Family) -> None:
-    """Nothing leads to the office's nets but the home gateway, which has no route either."""
-    default = f"default via {family.gateway}"
-    bed.router.ip(f"route del {default}")
+    by_tunnel = [f"{family.office_net} dev wg0 metric 50" for family in FAMILIES]
+    bed.router.ip(*(f"route add {each}" for each in by_tunnel))
     try:
         with running(bed.router, tmp_path, RULES):
-            pinged = ping.refused(bed.router, family.far(HOST), count=1)
+            for family in FAMILIES:
+                _assert_the_rest_leaves(bed, family)
+                command = "nc", "-n", "-w", "5", "-v", family.far(HOST), "80"
+                done = bed.client.run(*command, check=False, stdin="")
+                assert "refused" in done.stderr, family
     finally:
-        bed.router.ip(f"route add {default}")
-    assert f"From {family.tun_peer} icmp_seq=1 Destination" in pinged.text
-    assert "Net Unreachable" in pinged.text or "No route" in pinged.text
+        bed.router.ip(*(f"route del {each}" for each in by_tunnel))
+
+
+def _assert_the_rest_leaves(bed: Testbed, family: Family) -> None:
+    far, office = family.far(HOST), family.office(HOST)
+    with Capture(bed.far) as capture:
+        for source in (bed.client, bed.router):
+            assert ping.answered(source, far).received == 3
+            assert ping.answered(source, office).received == 3
+        assert capture.arrivals(far) == {("home0", family.eth0)}
+        assert capture.arrivals(office) == {("vpn0", family.wg0)}
+
+
+def test_where_the_system_has_no_route(bed: Testbed, tmp_path: Path) -> None:
+    """Nothing leads to the office's nets but the home gateway, which has no route either."""
+    defaults = [f"default via {family.gateway}" for family in FAMILIES]
+    bed.router.ip(*(f"route del {each}" for each in defaults))
+    try:
+        with running(bed.router, tmp_path, RULES):
+            pinged = [ping.refused(bed.router, each.far(HOST), count=1).text for each in FAMILIES]
+    finally:
+        bed.router.ip(*(f"route add {each}" for each in defaults))
+    for family, text in zip(FAMILIES, pinged, strict=True):
+        assert f"From {family.tun_peer} icmp_seq=1 Destination" in text
+        assert "Net Unreachable" in text or "No route" in text

@@ -16,6 +16,7 @@ import pytest
 
 from tests.e2e import ping, sockets
 from tests.e2e.capture import Capture
+from tests.e2e.status import state_of
 from tests.e2e.tcp_bed import alongside, conversation
 from tests.e2e.testbed import FAMILIES, V4, V6, Family, Testbed
 from tests.e2e.tunrouter import HEAD, Tunrouter, rules, running
@@ -75,23 +76,28 @@ def started(bed: Testbed, tmp_path_factory: pytest.TempPathFactory) -> Iterator[
 def router(bed: Testbed, started: Tunrouter) -> Tunrouter:
     """With all that it had at its start, whatever the test before has lost."""
     if not bed.router.has_interface("wg0"):
-        _wait_until_lost(started)
+        _wait_until_tunnel_is(bed, "down")
+        last = f"policy {BY_TUNNEL[-1]}: up by wg0 from {V4.wg0}, {V6.wg0}"
+        before = started.log.count(last)
         bed.open_tunnel()
+        wait_until(lambda: started.log.count(last) > before, "the tunnel to be used")
     bed.router.ip(*(f"route replace {sixteen(each, BARE_OFFICE)} dev wg0" for each in FAMILIES))
-    for policy in BY_TUNNEL:
-        started.wait_until_up(policy, V4.wg0, V6.wg0)
     started.wait_until_up("moving", V4.eth0, V6.eth0)
     return started
 
 
-def _lose_the_tunnel(bed: Testbed, router: Tunrouter) -> None:
+def _lose_the_tunnel(bed: Testbed) -> None:
     bed.close_tunnel()
-    _wait_until_lost(router)
+    _wait_until_tunnel_is(bed, "down")
 
 
-def _wait_until_lost(router: Tunrouter) -> None:
-    for policy in BY_TUNNEL:
-        router.wait_until_down(policy)
+def _wait_until_tunnel_is(bed: Testbed, state: str) -> None:
+    """By the status: the log does not repeat what has been repeated."""
+
+    def has_state() -> bool:
+        return {state_of(bed.router, policy) for policy in BY_TUNNEL} == {state}
+
+    wait_until(has_state, f"policies by the tunnel to be {state}")
 
 
 def test_an_interface_that_changes_keeps_its_flows(
@@ -145,7 +151,7 @@ def test_a_connection_that_is_being_dialled_is_refused(
 
 def test_the_next_datagram_is_refused(bed: Testbed, family: Family, router: Tunrouter) -> None:
     with echoing(bed, family, VPN) as sock:
-        _lose_the_tunnel(bed, router)
+        _lose_the_tunnel(bed)
         sock.send(b"after")
         with pytest.raises(OSError) as refused:
             sock.recv(100)
@@ -167,7 +173,7 @@ def test_a_running_ping_gets_errors_and_then_answers_again(
     try:
         wait_until(lambda: answers() > 3, "answers", detail=pings.report)
         assert errors() == 0
-        _lose_the_tunnel(bed, router)
+        _lose_the_tunnel(bed)
         wait_until(lambda: errors() > 3, "errors", detail=pings.report)
         before = answers()
         bed.open_tunnel()
@@ -188,7 +194,7 @@ def test_the_next_datagram_goes_where_on_down_sends_it(
         echoing(bed, family, QUIET) as quiet,
         Capture(bed.far, f"udp dst port {ECHO}") as far,
     ):
-        _lose_the_tunnel(bed, router)
+        _lose_the_tunnel(bed)
         quiet.send(b"after")
         backed_up.send(b"after")
         assert backed_up.recv(100) == b"after"
@@ -216,10 +222,10 @@ def test_flows_by_other_outbounds_lose_nothing(
 
         with alongside(receive):
             pair.client.sendall(data[: SIZE // 2])
-            _lose_the_tunnel(bed, router)
+            _lose_the_tunnel(bed)
             pair.client.sendall(data[SIZE // 2 : -1])
             bed.open_tunnel()
-            router.wait_until_up("office", V4.wg0, V6.wg0)
+            _wait_until_tunnel_is(bed, "up")
             pair.client.sendall(data[-1:])
             pair.client.shutdown(socket.SHUT_WR)
         assert received == data
