@@ -70,6 +70,13 @@ def _far(bed: Testbed, udp_servers: None) -> Iterator[None]:
 def started(bed: Testbed, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Tunrouter]:
     with running(bed.router, tmp_path_factory.mktemp("rules"), RULES) as router:
         yield router
+    _restore_tunnel(bed)
+
+
+def _restore_tunnel(bed: Testbed) -> None:
+    if not bed.router.has_interface("wg0"):
+        bed.open_tunnel()
+    bed.router.ip(*(f"route replace {sixteen(each, BARE_OFFICE)} dev wg0" for each in FAMILIES))
 
 
 @pytest.fixture
@@ -81,7 +88,7 @@ def router(bed: Testbed, started: Tunrouter) -> Tunrouter:
         before = started.log.count(last)
         bed.open_tunnel()
         wait_until(lambda: started.log.count(last) > before, "the tunnel to be used")
-    bed.router.ip(*(f"route replace {sixteen(each, BARE_OFFICE)} dev wg0" for each in FAMILIES))
+    _restore_tunnel(bed)
     started.wait_until_up("moving", V4.eth0, V6.eth0)
     return started
 
