@@ -17,8 +17,9 @@ from router.config.ranges import parse_networks, split_range
 from router.config.schema import MAXIMUM_PORT
 
 PROTOCOLS: Final = frozenset(schema.PROTOCOLS)
-LONGEST_PRODUCT: Final = 1_000_000
-"""Pairs that an intersection looks at."""
+MOST_WORK: Final = 1_000_000
+"""Pairs of networks or ports that all intersections of a configuration look at, and networks that
+its negations make."""
 
 
 class UntranslatableError(Exception):
@@ -30,24 +31,54 @@ def either(conditions: Iterable[Sequence[Match]]) -> tuple[Match, ...]:
     return tuple(match for condition in conditions for match in condition)
 
 
-def both(left: Sequence[Match], right: Sequence[Match]) -> tuple[Match, ...]:
-    """Both of them. Raises UntranslatableError where that is too much work."""
-    found = []
-    for one, other in _pairs(left, right):
-        networks = _common_networks(one.networks, other.networks)
-        ports = _common_ports(one.ports, other.ports)
-        protocols = _common_protocols(one.protocols, other.protocols)
-        if networks != () and ports != () and protocols != frozenset():
-            found.append(Match(networks, ports, protocols))
-    return tuple(found)
+class Combiner:
+    """Combines the conditions of one configuration, within MOST_WORK: what would take more is
+    refused, and what is less still goes."""
 
+    def __init__(self) -> None:
+        self._left = MOST_WORK
 
-def negated(condition: Sequence[Match]) -> tuple[Match, ...]:
-    """All other traffic. Raises UntranslatableError where that is too much work."""
-    found: tuple[Match, ...] = (Match(),)
-    for match in condition:
-        found = both(found, list(_other_than(match)))
-    return found
+    def both(self, left: Sequence[Match], right: Sequence[Match]) -> tuple[Match, ...]:
+        """Both of them. Raises UntranslatableError where that is too much work."""
+        self._spend(_pairs(left, right), "the intersection of two lists as long as these")
+        found = []
+        for one, other in product(left, right):
+            networks = _common_networks(one.networks, other.networks)
+            ports = _common_ports(one.ports, other.ports)
+            protocols = _common_protocols(one.protocols, other.protocols)
+            if networks != () and ports != () and protocols != frozenset():
+                found.append(Match(networks, ports, protocols))
+        return tuple(found)
+
+    def negated(self, condition: Sequence[Match]) -> tuple[Match, ...]:
+        """All other traffic. Raises UntranslatableError where that is too much work."""
+        found: tuple[Match, ...] = (Match(),)
+        for match in condition:
+            found = self.both(found, list(self._other_than(match)))
+        return found
+
+    def _other_than(self, match: Match) -> Iterator[Match]:
+        """Traffic for which one of the three does not hold."""
+        if match.networks is not None:
+            networks = tuple(self._counted(_other_networks(match.networks)))
+            if networks:
+                yield Match(networks=networks)
+        if match.ports is not None:
+            ports = tuple(_gaps(match.ports, 1, MAXIMUM_PORT))
+            if ports:
+                yield Match(ports=ports)
+        if match.protocols is not None and match.protocols != PROTOCOLS:
+            yield Match(protocols=PROTOCOLS - match.protocols)
+
+    def _counted(self, networks: Iterable[Cidr]) -> Iterator[Cidr]:
+        for network in networks:
+            self._spend(1, "everything but the networks of a list as long as this")
+            yield network
+
+    def _spend(self, work: int, what: str) -> None:
+        if work > self._left:
+            raise UntranslatableError(what)
+        self._left -= work
 
 
 def everything(version: int | None = None) -> Match:
@@ -99,20 +130,6 @@ def written_networks(text: str) -> tuple[Cidr, ...]:
         raise UntranslatableError(error.message) from None
 
 
-def _other_than(match: Match) -> Iterator[Match]:
-    """Traffic for which one of the three does not hold."""
-    if match.networks is not None:
-        networks = tuple(_other_networks(match.networks))
-        if networks:
-            yield Match(networks=networks)
-    if match.ports is not None:
-        ports = tuple(_gaps(match.ports, 1, MAXIMUM_PORT))
-        if ports:
-            yield Match(ports=ports)
-    if match.protocols is not None and match.protocols != PROTOCOLS:
-        yield Match(protocols=PROTOCOLS - match.protocols)
-
-
 def _other_networks(networks: Iterable[Cidr]) -> Iterator[Cidr]:
     for version, bits in BITS.items():
         spans = [
@@ -135,12 +152,19 @@ def _gaps(spans: Iterable[tuple[int, int]], first: int, last: int) -> Iterator[t
         yield begin, last
 
 
-def _pairs(left: Sequence[Match], right: Sequence[Match]) -> Iterable[tuple[Match, Match]]:
-    work = sum(len(match.networks or (0,)) for match in left)
-    work *= sum(len(match.networks or (0,)) for match in right)
-    if work > LONGEST_PRODUCT:
-        raise UntranslatableError("the intersection of two lists as long as these")
-    return product(left, right)
+def _pairs(left: Sequence[Match], right: Sequence[Match]) -> int:
+    """Of matches, of networks and of ports."""
+    networks = _count_networks(left) * _count_networks(right)
+    ports = _count_ports(left) * _count_ports(right)
+    return len(left) * len(right) + networks + ports
+
+
+def _count_networks(condition: Sequence[Match]) -> int:
+    return sum(len(match.networks or ()) for match in condition)
+
+
+def _count_ports(condition: Sequence[Match]) -> int:
+    return sum(len(match.ports or ()) for match in condition)
 
 
 def _common_networks(

@@ -15,11 +15,10 @@ from functools import reduce
 from typing import Final, NamedTuple
 
 from router.config.foreign.conditions import (
+    Combiner,
     UntranslatableError,
-    both,
     either,
     host_or_network,
-    negated,
     port_ranges,
 )
 from router.config.foreign.model import Match
@@ -98,6 +97,7 @@ class Dialect:
     families_apart: bool
     lan: bool
     partly: list[tuple[str, str]] = field(default_factory=list)
+    _combiner: Combiner = field(default_factory=Combiner)
     _within_not: bool = False
 
     def condition(self, words: Words, depth: int = 0) -> tuple[Match, ...]:
@@ -152,13 +152,13 @@ class Dialect:
                 self.partly.append((f"{part.strip()} in an OR", str(error)))
         if not conditions:
             raise UntranslatableError("nothing in it can be a rule here")
-        return either(conditions) if kind == "OR" else reduce(both, conditions)
+        return either(conditions) if kind == "OR" else reduce(self._combiner.both, conditions)
 
     def _not(self, part: str, depth: int) -> tuple[Match, ...]:
         """Nothing of what is negated may be left out."""
         was, self._within_not = self._within_not, True
         try:
-            return negated(self.condition(read_words(_within(part)), depth + 1))
+            return self._combiner.negated(self.condition(read_words(_within(part)), depth + 1))
         finally:
             self._within_not = was
 

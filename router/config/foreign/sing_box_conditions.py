@@ -16,8 +16,8 @@ from router.config.cidr import Cidr
 from router.config.document import Node
 from router.config.foreign.conditions import (
     PROTOCOLS,
+    Combiner,
     UntranslatableError,
-    both,
     everything,
     host_or_network,
     port_ranges,
@@ -87,19 +87,19 @@ class Groups:
     ports: Ports | None = None
     others: tuple[Match, ...] = (Match(),)
 
-    def merged(self, other: Groups) -> Groups:
+    def merged(self, other: Groups, combiner: Combiner) -> Groups:
         """Raises UntranslatableError."""
         return Groups(
             _union(self.networks, other.networks),
             _union(self.ports, other.ports),
-            both(self.others, other.others),
+            combiner.both(self.others, other.others),
         )
 
-    def matches(self) -> tuple[Match, ...]:
+    def matches(self, combiner: Combiner) -> tuple[Match, ...]:
         """Raises UntranslatableError."""
         if self.networks == ():
             return ()
-        return both((Match(self.networks, self.ports),), self.others)
+        return combiner.both((Match(self.networks, self.ports),), self.others)
 
 
 def read_groups(found: dict[str, Node]) -> Groups:

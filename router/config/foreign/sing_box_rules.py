@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from router.config.document import Node, SyntaxProblemError
-from router.config.foreign.conditions import UntranslatableError, both, either, negated
+from router.config.foreign.conditions import Combiner, UntranslatableError, either
 from router.config.foreign.json_document import parse_json
 from router.config.foreign.lists import MOST_NETWORKS, ReadFile
 from router.config.foreign.model import Fixed, ForeignRule, Imported, Match
@@ -37,15 +37,15 @@ class RuleSet:
     is_single: bool
     """Whether one plain rule is all that the set has."""
 
-    def joined(self, own: Groups) -> Iterator[tuple[Match, ...]]:
+    def joined(self, own: Groups, combiner: Combiner) -> Iterator[tuple[Match, ...]]:
         """What a rule with conditions of its own matches by this set. The groups of a single rule
         are merged with its own; of several rules one has to match beside them (as sing-box does
         since 1.13.4). Raises UntranslatableError."""
         for each in self.rules:
             if self.is_single:
-                yield own.merged(each).matches()
+                yield own.merged(each, combiner).matches(combiner)
             else:
-                yield both(own.matches(), each.matches())
+                yield combiner.both(own.matches(combiner), each.matches(combiner))
 
 
 class RouteRules:
@@ -66,6 +66,7 @@ class RouteRules:
         self._read_file = read_file
         self._known: dict[str, RuleSet | UntranslatableError] = {}
         self._networks = 0
+        self._combiner = Combiner()
 
     def read(self) -> None:
         for node in self._rules:
@@ -113,18 +114,19 @@ class RouteRules:
         if "invert" in found:
             if left_out(found) or {"rule_set", "rules"} & found.keys():
                 raise UntranslatableError("everything but names, countries or sets is no rule here")
-            return negated(self._condition(node, _without(found, "invert"), depth + 1))
+            within = self._condition(node, _without(found, "invert"), depth + 1)
+            return self._combiner.negated(within)
         if word(found.get("type")) == "logical":
             return self._logical(found, depth)
         groups = self._groups(node, found, self._imported.file)
         if not found.keys() & CONDITIONS:
             raise UntranslatableError("it has no condition")
         if "rule_set" not in found:
-            return groups.matches()
+            return groups.matches(self._combiner)
         conditions: list[tuple[Match, ...]] = []
         for name in words(found["rule_set"]):
             try:
-                conditions += self._of_set(name.text).joined(groups)
+                conditions += self._of_set(name.text).joined(groups, self._combiner)
             except UntranslatableError as error:
                 self._imported.note(name.line, f"the rule set {name.text} in a rule", str(error))
         return either(conditions)
@@ -144,7 +146,7 @@ class RouteRules:
             return either(conditions)
         matches: tuple[Match, ...] = (Match(),) if conditions else ()
         for condition in conditions:
-            matches = both(matches, condition)
+            matches = self._combiner.both(matches, condition)
         return matches
 
     def _groups(self, node: Node, found: dict[str, Node], file: str) -> Groups:

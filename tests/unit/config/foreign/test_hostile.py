@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from router.config.foreign import lists
+from router.config.foreign import conditions, lists
 from router.config.reading import RulesFileUnreadable
 from tests.unit.config.foreign.imports import of_text
 
@@ -127,3 +127,41 @@ def test_a_proxy_of_surge_without_server(tmp_path: Path) -> None:
     text = "[Proxy]\nx = socks5\n[Rule]\nIP-CIDR,10.0.0.0/8,x\nFINAL,DIRECT\n"
     found, _ = of_text("surge", tmp_path, text)
     assert found.notes[0].why == "it has no server and port"
+
+
+def _pairs(number: int) -> str:
+    """Networks with a port each, which no list can join."""
+    parts = (f"(AND,((IP-CIDR,10.0.{each}.0/24),(DST-PORT,{each + 1})))" for each in range(number))
+    return f"(OR,({','.join(parts)}))"
+
+
+def _routes(rule: str, number: int = 1) -> str:
+    rules = ", ".join([f'{{{rule}, "outbound": "d"}}'] * number)
+    return SING_BOX % f'{{"rules": [{rules}]}}'
+
+
+INTERSECTION = f"AND,({_pairs(20)},{_pairs(20)}),REJECT\n"
+OF_SURGE = INTERSECTION.replace("DST-PORT", "DEST-PORT")
+PORTS = ",".join(map(str, range(1, 801, 2)))
+OF_PORTS = (
+    f'"type": "logical", "mode": "and", "rules": [{{"port": [{PORTS}]}}, {{"port": [{PORTS}]}}]'
+)
+INVERTED = '"ip_cidr": ["2001:db8:1::1", "2001:db8:2::1", "2001:db8:3::1"], "invert": true'
+
+
+@pytest.mark.parametrize(
+    ("program", "text", "why"),
+    [
+        ("clash", "rules:\n" + f"  - {INTERSECTION}" * 9, "two lists as long as these"),
+        ("surge", f"[Rule]\n{OF_SURGE * 9}FINAL,DIRECT\n", "two lists as long as these"),
+        ("sing-box", _routes(OF_PORTS), "two lists as long as these"),
+        ("sing-box", _routes(INVERTED, 40), "everything but the networks of a list as long"),
+    ],
+)
+def test_the_work_of_all_rules_together_is_bounded(
+    tmp_path: Path, program: str, text: str, why: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Not only that of one: a file can repeat it a thousand times."""
+    monkeypatch.setattr(conditions, "MOST_WORK", 10_000)
+    found, _ = of_text(program, tmp_path, text)
+    assert any(why in note.why for note in found.notes), found.notes
