@@ -12,7 +12,7 @@ from __future__ import annotations
 import errno
 from collections import deque
 from collections.abc import Callable, Hashable
-from typing import Final
+from typing import Final, Protocol
 
 from router.engine.direct.flow import DirectFlow, pair_of
 from router.engine.direct.runs import Runs
@@ -64,15 +64,24 @@ CarryOther = Callable[[int, float, bool], int]
 first of its turn. How many packets less than one it has cost."""
 
 
+class CarryAll(Protocol):
+    """See DirectPath.carry_all."""
+
+    def __call__(
+        self, receive: Receive, most: int, now: float, other: CarryOther | None = None
+    ) -> int: ...
+
+
 class DirectPath:
     """frame: of the TUN; see TunDevice. sent: what of it has no connection.
 
-    carried: how many frames the last `carry_all` has read and sent, or left to another; others: how
-    many of these.
+    carried: how many frames the last `carry_all` has read and sent, or left to another; others:
+    whether there were any of these.
     """
 
     def __init__(self, frame: bytearray, refusals: Refusals, drops: Drops) -> None:
-        self.carried = self.others = 0
+        self.carried = 0
+        self.others = False
         self._frame = frame
         self._view = memoryview(frame)
         self._unfinished = self._view[:2].cast("H")
@@ -96,73 +105,70 @@ class DirectPath:
         """True while something is kept that is to leave together with what follows it."""
         self.flush = self._runs.end
         """Send what was kept to leave together with what follows it; nothing follows it soon."""
+        self.carry_all = self._carrier()
 
-    def carry_all(
-        self,
-        receive: Receive,
-        most: int,
-        now: float,
-        other: CarryOther | None = None,
-    ) -> int:
-        """Read frames, `most` at most, and send each of which it is decided that it leaves
-        directly. Another one goes to `other`; or, without that, is the last: its size, and it is in
-        the TUN's frame then; 0 if there was none. Raises BlockingIOError when nothing is left to
-        read.
+    def _carrier(self) -> CarryAll:
+        """`carry_all`: read frames, `most` at most, and send each of which it is decided that it
+        leaves directly. Another one goes to `other`; or, without that, is the last: its size, and
+        it is in the TUN's frame then; 0 if there was none. Raises BlockingIOError when nothing is
+        left to read.
 
         What passes here is most of the traffic, and half of the cost of a ping is Python's: so
-        nothing is made anew for a packet that is always the same, and what is used twice is local.
+        nothing is made anew for a packet that is always the same, what is used twice is local, and
+        what stays the same is looked up here, as most turns have one packet.
         """
-        frame, unfinished, pair, packets = (
-            self._frame,
-            self._unfinished,
-            self._v4_pair,
-            self._packets,
-        )
-        flows, runs = self._flows, self._runs
-        usual, send_on = self._usual, self._send_on
-        former: DirectFlow | None = None
-        carried = in_a_row = sizes = others = 0
-        try:
-            while carried < most:
-                size = receive()
-                if frame[HEADER] >> 4 == 4:
-                    flow, at = flows.get(pair[0]), AT_V4_TTL
-                else:
-                    flow, at = flows.get(self._v6_pair.tobytes()), AT_V6_HOP_LIMIT
-                flow = flow or self._known_by_traffic(size)
-                hops = frame[at]
-                if flow is None or hops <= flow.hops:
-                    if other is None:
-                        return size
-                    carried += 1
-                    others += 1
-                    most += other(size, now, carried == 1)
-                    usual, send_on = self._usual, self._send_on
-                    continue
-                carried += 1
-                frame[at] = hops - flow.hops
-                special = unfinished[0] or runs.flows or now >= flow.look
-                if special and self._carry_special(flow, at, size, now):
-                    continue
-                packet = packets.get(size) or self._packet(size)
-                try:
-                    if flow is usual:
-                        send_on(packet)
+        frame, unfinished, packets = self._frame, self._unfinished, self._packets
+        v4_pair, v6_pair = self._v4_pair, self._v6_pair
+        flows, by_traffic, runs = self._flows, self._by_traffic, self._runs
+
+        def carry_all(
+            receive: Receive, most: int, now: float, other: CarryOther | None = None
+        ) -> int:
+            former: DirectFlow | None = None
+            carried = in_a_row = sizes = 0
+            others = False
+            try:
+                while carried < most:
+                    size = receive()
+                    if frame[HEADER] >> 4 == 4:
+                        flow, at = flows.get(v4_pair[0]), AT_V4_TTL
                     else:
-                        flow.send(packet, flow.address)
-                except OSError as error:
-                    frame[at] = hops
-                    flow.note_unjudged(error)
-                    self.failed(flow, bytes(packet), error, now)
-                if flow is not former:
+                        flow, at = flows.get(v6_pair.tobytes()), AT_V6_HOP_LIMIT
+                    flow = flow or (self._known_by_traffic(size) if by_traffic else None)
+                    if flow is None or (hops := frame[at]) <= flow.hops:
+                        if other is None:
+                            return size
+                        carried += 1
+                        others = True
+                        most += other(size, now, carried == 1)
+                        continue
+                    carried += 1
+                    frame[at] = hops - flow.hops
+                    special = unfinished[0] or runs.flows or now >= flow.look
+                    if special and self._carry_special(flow, at, size, now):
+                        continue
+                    packet = packets.get(size) or self._packet(size)
+                    try:
+                        if flow is self._usual:
+                            self._send_on(packet)
+                        else:
+                            flow.send(packet, flow.address)
+                    except OSError as error:
+                        frame[at] = hops
+                        flow.note_unjudged(error)
+                        self.failed(flow, bytes(packet), error, now)
+                    if flow is not former:
+                        self._count(former, in_a_row, sizes)
+                        former, in_a_row, sizes = flow, 0, 0
+                    in_a_row += 1
+                    sizes += size
+                return 0
+            finally:
+                self.carried, self.others = carried, others
+                if former is not None:
                     self._count(former, in_a_row, sizes)
-                    former, in_a_row, sizes = flow, 0, 0
-                in_a_row += 1
-                sizes += size
-            return 0
-        finally:
-            self.carried, self.others = carried, others
-            self._count(former, in_a_row, sizes)
+
+        return carry_all
 
     def _carry_special(self, flow: DirectFlow, at: int, size: int, now: float) -> bool:
         """Finish a frame of which the system has left something undone, send it with others, or

@@ -410,6 +410,23 @@ def test_another_flow_becomes_the_usual_one(
         world.raw.sent.clear()
 
 
+@BOTH
+def test_a_flow_that_is_no_longer_the_usual_one_names_its_destination(
+    world: World, version: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Another one becomes it within a turn."""
+    monkeypatch.setattr(path, "UNTIL_USUAL", 4)
+    usual, other = datagram(version, host=HOME), datagram(version, host=10)
+    world.send_together([other])
+    for _ in range(5):
+        twice(world, usual)
+    world.raw.sent.clear()
+    world.send_together([*[other] * 4, usual, usual])
+    assert [sent.destination for sent in world.raw.sent] == [
+        far(version, host) for host in (*[10] * 4, HOME, HOME)
+    ]
+
+
 def test_flows_in_turn_are_not_usual(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(path, "UNTIL_USUAL", 4)
     for _ in range(8):
