@@ -81,6 +81,7 @@ class TunReader:
         self._path = forwarder.direct.path
         self._receive = tun.receive
         self._policer = forwarder.policer
+        self._emptied = forwarder.policer.emptied
         self._found_empty = forwarder.carriers.streams.found_empty
         self._read_own = _queue_reader(forwarder, tun, tun.frame)
         self._read_forwarded = (
@@ -91,33 +92,37 @@ class TunReader:
         """Forward what the TUN has, `budget` packets of a queue at most, and the rest of a frame
         that becomes several; of those that are dropped unread, COST times as many. Raises OSError
         when the TUN is gone."""
-        size = 0
-        if self.short and not self.forwards and self._forwarder.observer is None:
-            self.short -= 1
-            size = self._short_turn(now)
-            if not size:
-                return
-        if self.forwards and not size:
-            is_empty, number = self._read_own_beside_other(budget, now)
+        if self.forwards:
+            is_empty = self._read_both(budget, now)
         else:
-            is_empty, number = self._read_own(budget, now, size)
-        self._found = number or 1
-        self.short = SHORT_TURNS if number else 0
-        if self.forwards and self._read_forwarded is not None:
-            is_empty &= self._read_forwarded(budget, now, 0)[0]
+            size = 0
+            if self.short and self._forwarder.observer is None:
+                self.short -= 1
+                size = self._short_turn(now)
+                if not size:
+                    return
+            is_empty = self._read_own(budget, now, size)
+            path = self._path
+            self._found = path.carried or 1
+            self.short = SHORT_TURNS if path.carried and not path.others else 0
         if is_empty:
-            self._policer.emptied()
+            self._emptied()
             self._found_empty()
         else:
             self._policer.not_emptied(now)
 
-    def _read_own_beside_other(self, budget: int, now: float) -> tuple[bool, int]:
-        """Mostly one of the two queues is empty, and it is this one."""
+    def _read_both(self, budget: int, now: float) -> bool:
+        """Whether both queues have been read to their end. Mostly one is empty, and it is that of
+        this machine."""
         try:
             size = self._receive()
         except BlockingIOError:
-            return True, 0
-        return self._read_own(budget, now, size)
+            is_empty = True
+        else:
+            is_empty = self._read_own(budget, now, size)
+        if self._read_forwarded is None:
+            return is_empty
+        return self._read_forwarded(budget, now, 0) and is_empty
 
     def _short_turn(self, now: float) -> int:
         """The size of a frame that does not leave directly, and has been read; 0 if there was
@@ -128,7 +133,7 @@ class TunReader:
         except BlockingIOError:
             size = 0
             self._found = path.carried or 1
-            self._policer.emptied()
+            self._emptied()
             self._found_empty()
         path.flush(now)
         return size
@@ -136,11 +141,10 @@ class TunReader:
 
 def _queue_reader(
     forwarder: Forwarder, queue: TunQueue, frame: bytearray
-) -> Callable[[int, float, int], tuple[bool, int]]:
+) -> Callable[[int, float, int], bool]:
     """Reads a queue, as many packets as the budget has, at a time; whether it has been read to its
-    end, and how many there were if all of them leave directly, else 0. Its last argument is the
-    size of a frame that has been read already, 0 of none. Raises OSError. What stays the same is
-    looked up here, as most turns have one packet.
+    end. Its last argument is the size of a frame that has been read already, 0 of none. Raises
+    OSError. What stays the same is looked up here, as most turns have one packet.
 
     After the first packet, if it does not leave directly, the channel that it left by is read once:
     a host on the same machine or switch has answered by then, which saves the answer a round of
@@ -155,7 +159,7 @@ def _queue_reader(
     packet = memoryview(frame)[HEADER:]
     unread = 0
 
-    def read(budget: int, now: float, size: int) -> tuple[bool, int]:
+    def read(budget: int, now: float, size: int) -> bool:
         observer, receive = forwarder.observer, receive_frame
         if size:
             receive = _beginning_with(size, receive)
@@ -173,7 +177,7 @@ def _queue_reader(
             flush_datagrams(now)
             if observer is not None:
                 observer.settle(now)
-        return is_empty, 0 if path.others else path.carried
+        return is_empty
 
     def carry_other(size: int, now: float, is_first: bool) -> int:
         """See router.engine.direct.path."""
@@ -184,9 +188,10 @@ def _queue_reader(
             return 1 if unread else 0
         is_v4 = frame[HEADER] >> 4 == 4
         protocol = frame[AT_V4_PROTOCOL if is_v4 else AT_V6_NEXT_HEADER]
-        if protocol == TCP and carry_segment(size, now):
-            return 0
-        if protocol == UDP and carry_datagram(frame, size, now):
+        if protocol == TCP:
+            if carry_segment(size, now):
+                return 0
+        elif protocol == UDP and carry_datagram(frame, size, now):
             return 0
         if frame[0] or frame[1]:
             saved = 1

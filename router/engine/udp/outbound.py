@@ -99,7 +99,8 @@ class UdpOutbound:
             run.count += 1
             run.room -= 1
             return
-        self.flush(now)
+        if run is not None:
+            self.flush(now)
         run = self._run = Run(flow, payload, hop_limit, traffic_class, dont_fragment)
         if size:
             run.room = min(flow.mapping.socket.most_segments, MOST_BYTES // size) - 1
