@@ -104,6 +104,12 @@ def _icmp_socket() -> socket.socket:
     raise AssertionError("the router has no ICMP socket")
 
 
+def _foreign_netlink(_: Router) -> None:
+    """To another port than the kernel's, which is 0."""
+    with socket.socket(AF_NETLINK, socket.SOCK_RAW, 0) as netlink:
+        netlink.sendto(pack("=IHHIIi", 20, 2, 0, 1, 0, 0), (os.getppid(), 0))
+
+
 def _detach(_: Router) -> None:
     with _icmp_socket() as sock:
         sock.setsockopt(socket.SOL_SOCKET, SO_DETACH_FILTER, 0)
@@ -132,6 +138,7 @@ ATTEMPTS: Final[Mapping[str, Callable[[Router], object]]] = {
     "a packet socket": lambda _: socket.socket(AF_PACKET, socket.SOCK_RAW, 0),
     "a socket of the kernel's ciphers": lambda _: socket.socket(AF_ALG, socket.SOCK_SEQPACKET),
     "netlink of the packet filter": lambda _: socket.socket(AF_NETLINK, socket.SOCK_RAW, 12),
+    "a netlink message to another process": _foreign_netlink,
     "remove the filter of an ICMP socket": _detach,
     # Requests to the guard.
     "a raw socket by no interface": _call(

@@ -17,7 +17,7 @@ from tests.e2e.coexistence import within_tunnel
 from tests.e2e.snapshot import state
 from tests.e2e.test_bad_rules import UNPRIVILEGED
 from tests.e2e.testbed import FAMILIES, V4, V6, Family, Testbed
-from tests.e2e.tunrouter import HEAD, PROGRAM, TUN, rules, running, write_rules
+from tests.e2e.tunrouter import HEAD, PROGRAM, TUN, rules, run_to_end, running, write_rules
 
 OUR_PROTOCOL = "116"
 LISTED = "".join(f"10.{high}.{low * 2}.0/24\n" for high in range(100, 110) for low in range(20))
@@ -127,18 +127,22 @@ def test_what_check_plans_is_what_run_installs(bed: Testbed, tmp_path: Path, pla
 def test_the_tun_of_a_router_without_routes_is_recognized(
     bed: Testbed, tmp_path: Path, head: str
 ) -> None:
-    """After the router has ended, an interface of that name or address is an error."""
+    """After the router has ended, an interface of that name or address is an error, as a persistent
+    TUN of another user; a run leaves it as it is."""
     text = rules("198.51.100.0/24 -> bypass", head=head)
     rules_file = write_rules(tmp_path, text)
     before = checked(bed, rules_file)
     with running(bed.router, tmp_path, text):
         assert checked(bed, rules_file) == before
-    bed.router.ip(f"tuntap add {TUN} mode tun")
+    bed.router.ip(f"tuntap add {TUN} mode tun user nobody")
     try:
         bed.router.ip(f"addr add {V4.tun}/30 dev {TUN}")
         report = checked(bed, rules_file, code=1)
         errors = {each["code"] for each in report["problems"] if each["severity"] == "error"}
         assert errors == {"tun-name-taken" if head == HEAD else "tun-address-taken"}
+        state = bed.router.run("ip", "addr", "show", TUN).stdout
+        assert run_to_end(bed.router, "run", "-c", str(rules_file)).exit_code != 0
+        assert bed.router.run("ip", "addr", "show", TUN).stdout == state
     finally:
         bed.router.ip(f"link delete {TUN}")
 

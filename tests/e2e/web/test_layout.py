@@ -16,6 +16,7 @@ from tests.web.sample import SampleAnswers
 from tests.web.screenshots import sample_page
 
 LONG: Final = "a-policy-whose-name-is-longer-than-most-lines-have-room-for"
+MARKUP: Final = "<img src=x onerror=document.title=1>"
 SOURCE: Final = "2001:db8:1111:2222:3333:4444:5555:6666"
 LAYOUTS: Final = (
     (1360, "light", False),
@@ -62,6 +63,8 @@ class Roomy(SampleAnswers):
             {"index": n, "line": n, "policy": LONG, "packets": 0, "flows": 0, "text": text}
             for n in range(10, 210)
         ]
+        more[0] |= {"policy": MARKUP, "text": MARKUP}
+        policies["lab"] = {**policies["lab"], "interface": MARKUP, "why_down": MARKUP}
         return {**status, "policies": policies, "rules": [*status["rules"], *more]}
 
     async def flows(self, age: float = 0.0) -> dict[str, Any]:
@@ -103,6 +106,14 @@ def test_everything_has_room(page: Chrome, width: int, scheme: str, is_phone: bo
 def test_a_name_that_is_cut_is_there_as_a_whole(page: Chrome) -> None:
     titles = "return [...document.querySelectorAll('#diagram title')].map((t) => t.textContent)"
     assert LONG in page.execute_script(titles)
+
+
+def test_names_are_no_markup(page: Chrome) -> None:
+    """Of policies, rules and interfaces."""
+    rows = "return document.querySelector('#rule-table').textContent"
+    wait_until(lambda: MARKUP in page.execute_script(rows), "the rule")
+    images = "return [...document.images].map((each) => each.getAttribute('src'))"
+    assert page.execute_script(images) == ["/icon.svg"]
 
 
 def test_every_kind_of_event_is_in_words(page: Chrome) -> None:

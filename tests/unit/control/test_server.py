@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import socket
 from collections.abc import Iterator
 from pathlib import Path
@@ -150,6 +151,37 @@ def test_half_a_request_and_the_end(world: World) -> None:
     client.shutdown(socket.SHUT_WR)
     world.rounds.run(ENOUGH)
     assert "ended before its line" in json.loads(everything(client))["error"]
+
+
+def test_half_open_clients(world: World) -> None:
+    """One that has nothing more to say gets all of its answer; one that reads no more costs
+    nothing."""
+    client = world.connect()
+    client.sendall(b'{"command": "later"}\n')
+    client.shutdown(socket.SHUT_WR)
+    world.rounds.run(ENOUGH)
+    world.pending[0].reply([b"1", b"2"])
+    world.rounds.run(ENOUGH)
+    assert everything(client) == b"12"
+    client = world.connect()
+    client.sendall(b'{"command": "long"}\n')
+    client.shutdown(socket.SHUT_RD)
+    world.rounds.run(ENOUGH)
+    assert world.made <= 1
+    assert everything(client) == b""
+
+
+def test_descriptors_that_a_client_passes_are_not_kept(world: World) -> None:
+    """SCM_RIGHTS: they would take those of connections."""
+    read, write = os.pipe()
+    os.set_blocking(read, False)
+    client = world.connect()
+    socket.send_fds(client, [b'{"command": "echo"}\n'], [write] * 64)
+    os.close(write)
+    world.rounds.run(ENOUGH)
+    assert json.loads(everything(client)) == {"command": "echo"}
+    assert os.read(read, 1) == b"", "no copy is open"
+    os.close(read)
 
 
 def test_a_client_without_a_request_is_disconnected(world: World) -> None:

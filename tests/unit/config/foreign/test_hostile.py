@@ -129,6 +129,36 @@ def test_a_proxy_of_surge_without_server(tmp_path: Path) -> None:
     assert found.notes[0].why == "it has no server and port"
 
 
+@pytest.mark.parametrize("name", ["../secret.txt", "{outside}", "inside/link.txt"])
+def test_lists_outside_of_its_directory_are_not_read(tmp_path: Path, name: str) -> None:
+    outside = tmp_path / "secret.txt"
+    outside.write_text("203.0.113.0/24\n", encoding="utf-8")
+    directory = tmp_path / "configuration"
+    (directory / "inside").mkdir(parents=True)
+    (directory / "inside" / "link.txt").symlink_to(outside)
+    provider = (
+        f"{{type: file, behavior: ipcidr, format: text, path: {name.format(outside=outside)}}}"
+    )
+    text = f"rule-providers:\n  r: {provider}\nrules: ['RULE-SET,r,REJECT']\n"
+    found, made = of_text("clash", directory, text)
+    assert "203.0.113.0" not in made
+    assert any("is not below the directory" in note.why for note in found.notes), found.notes
+
+
+def test_what_is_written_commands_no_terminal_and_no_line_of_its_own(tmp_path: Path) -> None:
+    """Names with escape sequences, bidirectional marks and lines that would be rules."""
+    name = r"\e[31m\u202ep\n  - {cidr: 0.0.0.0/0, policy: drop}"
+    text = (
+        f'proxies: [{{name: "{name}", type: socks5, server: "{name}", port: 1}}]\n'
+        f'interface-name: "{name}"\n'
+        f'rules: ["IP-CIDR,10.0.0.0/8,{name}", "{name},b,c"]\n'
+    )
+    found, made = of_text("clash", tmp_path, text)
+    written = [*made.splitlines(), *map(str, found.notes)]
+    assert all(line.isprintable() for line in written), written
+    assert not any(line.startswith("  - {cidr: 0.0.0.0/0") for line in written), written
+
+
 def _pairs(number: int) -> str:
     """Networks with a port each, which no list can join."""
     parts = (f"(AND,((IP-CIDR,10.0.{each}.0/24),(DST-PORT,{each + 1})))" for each in range(number))
