@@ -30,7 +30,7 @@ class SurgeOracle:
             if line.startswith("["):
                 lines = self._sections.setdefault(line.strip("[]"), [])
             elif line and line[0] not in "#;/":
-                lines.append(re.sub(r" +(//|#).*", "", line))
+                lines.append(re.sub(r" +(//|#|;).*", "", line))
         self._policies = dict(self._assignments("Proxy"))
         self._groups = dict(self._assignments("Proxy Group"))
         rules = [parts_of(rule) for rule in self._sections["Rule"]]
