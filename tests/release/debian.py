@@ -1,6 +1,7 @@
 """Root directories of Debian releases, made once by debootstrap from Debian's own mirror, and kept.
 
-Always true: a directory that is there is complete; nothing is written into it afterwards.
+Always true: a directory that is there is complete; nothing is written into it afterwards. What
+debootstrap mounts below it is gone with the process, however that ends.
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ RELEASES: Final = {"12": "bookworm", "13": "trixie"}
 """Those that `make deb` is for."""
 OF_A_MACHINE: Final = ("python3", "python3-yaml", "man-db", "systemd")
 """What the package needs and what is looked at after its installation."""
+OWN_MOUNTS: Final = ("unshare", "--mount", "--propagation=private")
 TIMEOUT_S: Final = 1800.0
 
 
@@ -36,7 +38,7 @@ def _made(release: str, name: str, *options: str) -> Path:
         unfinished = KEPT / f"{name}.unfinished"
         shutil.rmtree(unfinished, ignore_errors=True)
         unfinished.mkdir(parents=True)
-        command = ("debootstrap", "--variant=minbase", *options)
+        command = (*OWN_MOUNTS, "debootstrap", "--variant=minbase", *options)
         done = subprocess.run(
             (*command, RELEASES[release], str(unfinished), MIRROR),
             check=False,
