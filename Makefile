@@ -96,8 +96,10 @@ e2e: $(VENV)/test.stamp packages $(AXE)
 	$(AS_ROOT) $(PYTHON) -m pytest -p no:cacheprovider -n $(E2E_JOBS) \
 	    --dist loadfile --no-loadscope-reorder tests/e2e $(PYTEST_ARGS)
 
-# The Debian packages first: what can't run at all should say so before the long part.
-test: packages
+# The Debian packages first: what can't run at all should say so before the long part. And beside
+# them the virtual environment: both wait for the network.
+test:
+	@$(MAKE) --no-print-directory --jobs=2 packages $(VENV)/test.stamp
 	@$(MAKE) --no-print-directory check
 	@$(MAKE) --no-print-directory $(END_TO_END)
 
