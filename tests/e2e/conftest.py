@@ -22,23 +22,27 @@ from tests.e2e.tunrouter import PROGRAM, Tunrouter, running
 from tests.e2e.udp import far_hosts
 
 LONG = (
-    "test_reload.py",
-    "test_guard_faults.py",
-    "test_tcp_programs.py",
-    "test_page.py",
+    "test_pages.py",
     "test_trace.py",
+    "test_tcp_streams.py",
     "test_guard.py",
+    "test_reconcile.py",
+    "test_reload.py",
+    "test_tcp_programs.py",
+    "test_web.py",
+    "test_guard_faults.py",
+    "test_faults.py",
+    "test_page.py",
     "test_utun_tcp.py",
-    "test_tcp_outcomes.py",
     "test_direct_or_relayed.py",
     "test_coexistence_openvpn.py",
-    "test_tcp_streams.py",
-    "test_reconcile.py",
-    "test_owners.py",
+    "test_soak.py",
     "test_tcp_limits.py",
-    "test_web.py",
+    "test_owners.py",
     "test_honest_hop.py",
     "test_teardown.py",
+    "test_tcp_outcomes.py",
+    "test_lost_flows.py",
 )
 """The files that take longest: those that wait among those that compute."""
 
