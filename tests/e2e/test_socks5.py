@@ -27,6 +27,7 @@ from tests.e2e.proxies import (
     PASSWORD,
     SSH,
     USER,
+    V4_ONLY,
 )
 from tests.e2e.status import read_status
 from tests.e2e.tcp_bed import alongside
@@ -36,7 +37,7 @@ from tests.e2e.udp import ECHO, exchange, sixteen
 from tests.e2e.wait import wait_until
 
 SYSTEM, VIA, LOGIN, WRONG, DRIPPING, JOINING, NONSENSE, SILENT = range(16, 144, 16)
-BRIEFLY, BY_SSH, NAMED, TALKATIVE, IMPATIENT = 144, 160, 176, 208, 224
+BRIEFLY, BY_SSH, NAMED, TALKATIVE, IMPATIENT, BY_V4_ONLY = 144, 160, 176, 208, 224, 240
 """The first of sixteen far hosts each."""
 HOSTS = {
     "system": SYSTEM,
@@ -52,6 +53,7 @@ HOSTS = {
     "named": NAMED,
     "excess": TALKATIVE,
     "limited": IMPATIENT,
+    "v4_only": BY_V4_ONLY,
 }
 FILTERED, ROUTELESS = 0xC0, 0xC1
 FILTERED_TOO = IMPATIENT + 1
@@ -76,6 +78,7 @@ policies:
   joined: {{type: socks5, server: "{V4.gateway}:{JOINED}"}}
   nonsense: {{type: socks5, server: "{V4.gateway}:{GARBAGE}", on_down: drip}}
   limited: {{type: socks5, server: "{V4.gateway}:{LIMITED}"}}
+  v4_only: {{type: socks5, server: "{V4.gateway}:{V4_ONLY}"}}
   excess: {{type: socks5, server: "{V4.gateway}:{EXCESS}"}}
   silent: {{type: socks5, server: "{V4.gateway}:{NEVER}"}}
   named: {{type: socks5, server: "proxy.example:{DANTE}"}}
@@ -301,6 +304,22 @@ def test_what_is_down_says_why(bed: Testbed, router: Tunrouter) -> None:
         sockets.connected(bed.client, V4, V4.far(WRONG), CLOSED)
 
 
+def test_a_family_that_a_proxy_refuses(bed: Testbed, router: Tunrouter) -> None:
+    """It is remembered, logged once, and reported by `check`; the other family passes."""
+    for _ in range(2):
+        with pytest.raises(OSError) as caught:
+            sockets.connected(bed.client, V6, V6.far(BY_V4_ONLY), CLOSED)
+        assert caught.value.errno == errno.ENETUNREACH
+    converse(bed, V4, BY_V4_ONLY)
+    clause = "refuses IPv6 destinations"
+    assert policies(bed)["v4_only"]["found"] == [clause]
+    assert router.log.count(clause) == 1
+    command = (PROGRAM, "check", "-c", str(router.rules_file), "--format", "json")
+    problems = json.loads(bed.router.run(*command).stdout)["problems"]
+    (refused,) = [each for each in problems if each["code"] == "proxy-refuses-ipv6"]
+    assert f"the proxy {V4.gateway}:{V4_ONLY} has refused IPv6" in refused["message"]
+
+
 def test_icmp_gets_its_own_policy(bed: Testbed, router: Tunrouter, family: Family) -> None:
     ping = ("ping", "-c1", "-W2", "-n")
     assert "Packet filtered" in prohibited(bed.client.run(*ping, family.far(SYSTEM), check=False))
@@ -377,6 +396,6 @@ def test_a_reload_is_for_new_connections(bed: Testbed, router: Tunrouter) -> Non
         sockets.connected(bed.client, V4, V4.far(LOGIN), port).close()
 
 
-def policies(bed: Testbed) -> dict[str, dict[str, str]]:
-    found: dict[str, dict[str, str]] = read_status(bed.router)["policies"]
+def policies(bed: Testbed) -> dict[str, dict[str, Any]]:
+    found: dict[str, dict[str, Any]] = read_status(bed.router)["policies"]
     return found
