@@ -80,6 +80,7 @@ class TunReader:
         self._forwarder = forwarder
         self._path = forwarder.direct.path
         self._receive = tun.receive
+        self._frame = tun.frame
         self._policer = forwarder.policer
         self._emptied = forwarder.policer.emptied
         self._found_empty = forwarder.carriers.streams.found_empty
@@ -96,7 +97,7 @@ class TunReader:
             is_empty = self._read_both(budget, now)
         else:
             size = 0
-            if self.short and self._forwarder.observer is None:
+            if self.short:
                 self.short -= 1
                 size = self._short_turn(now)
                 if not size:
@@ -115,7 +116,7 @@ class TunReader:
         """Whether both queues have been read to their end. Mostly one is empty, and it is that of
         this machine."""
         try:
-            size = self._receive()
+            size = self._observed_receive()()
         except BlockingIOError:
             is_empty = True
         else:
@@ -124,18 +125,26 @@ class TunReader:
             return is_empty
         return self._read_forwarded(budget, now, 0) and is_empty
 
+    def _observed_receive(self) -> Callable[[], int]:
+        observer = self._forwarder.observer
+        return (
+            self._receive if observer is None else _observed(self._receive, observer, self._frame)
+        )
+
     def _short_turn(self, now: float) -> int:
         """The size of a frame that does not leave directly, and has been read; 0 if there was
         none."""
-        path = self._path
+        path, observer = self._path, self._forwarder.observer
         try:
-            size = path.carry_all(self._receive, self._found, now)
+            size = path.carry_all(self._observed_receive(), self._found, now)
         except BlockingIOError:
             size = 0
             self._found = path.carried or 1
             self._emptied()
             self._found_empty()
         path.flush(now)
+        if observer is not None and not size:
+            observer.settle(now)
         return size
 
 
@@ -161,10 +170,10 @@ def _queue_reader(
 
     def read(budget: int, now: float, size: int) -> bool:
         observer, receive = forwarder.observer, receive_frame
-        if size:
-            receive = _beginning_with(size, receive)
         if observer is not None:
             receive = _observed(receive, observer, frame)
+        if size:
+            receive = _beginning_with(size, receive)
         try:
             carry_all(receive, budget, now, carry_other)
         except BlockingIOError:
@@ -208,7 +217,7 @@ def _queue_reader(
 
 
 def _beginning_with(size: int, receive: Callable[[], int]) -> Callable[[], int]:
-    """Read frames of which the first, of that size, has been read already."""
+    """Read frames of which the first, of that size, has been read, and observed, already."""
 
     def receive_next() -> int:
         nonlocal size

@@ -52,6 +52,10 @@ class Interests:
         self._traces = traces
         self._possible = possible
 
+    def of(self, data: Buffer, start: int, end: int) -> Interest:
+        """Of the packet in data[start:end]."""
+        return self.known.get(key_of(data, start, end)) or self.learn(data, start, end)
+
     def learn(self, data: Buffer, start: int, end: int) -> Interest:
         """Of the packet in data[start:end], and of those that are like it."""
         fields = read(data, start, end)

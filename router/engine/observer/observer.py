@@ -3,7 +3,8 @@
 Theory of operation. The hook is called with a packet before anything is decided about it; what
 happens until the next call (drops, writes into the TUN) is what became of it. A packet that is
 dropped and in whose stead the router writes one has been rejected. What is wanted only if it is
-dropped is held, and becomes the packet in hand with its drop.
+dropped is held, and becomes the packet in hand with its drop; where all traces want only that, no
+filter is evaluated before.
 
 Always true: nothing is hooked while there is no trace; a packet that no filter can match costs one
 look-up by its flow; no packet is changed or kept waiting.
@@ -24,6 +25,7 @@ from router.flows.drops import Drop
 from router.flows.trace.decision import DROP, FORWARD, IN, OUT, REJECT, REPLY, Decision
 from router.flows.trace.fields import Buffer, Fields, quoted, read
 from router.flows.trace.keys import key_of
+from router.flows.trace.simplified import NOTHING, of_forwarded
 from router.wire.offload import HEADER
 
 
@@ -42,8 +44,10 @@ class Observer:
         self._delivered = Interests(self._traces, decisions.possible_of_answer)
         self._due = 0.0
         self._pending: ObservedPacket | None = None
-        self._held: tuple[Buffer, int, int, str, Interest] | None = None
-        """Where it stands until the next one: copied if it is dropped."""
+        self._held: tuple[Buffer, int, int, str] | None = None
+        """Where it stands until the next one: copied if it is dropped and wanted."""
+        self._only_dropped = False
+        """Whether no trace wants a packet that is not dropped."""
         self._reason: Drop | None = None
         self._replies = 0
         self._answers: list[ObservedPacket] = []
@@ -51,7 +55,7 @@ class Observer:
     def add(self, trace: Trace) -> None:
         """Trace from now on."""
         self._traces.append(trace)
-        self._forget_interests()
+        self._note_traces()
         if len(self._traces) == 1:
             self._forwarder.observer = self
             self._forwarder.drops.observe = self._dropped
@@ -60,7 +64,7 @@ class Observer:
 
     def remove(self, trace: Trace) -> None:
         self._traces.remove(trace)
-        self._forget_interests()
+        self._note_traces()
         if not self._traces:
             self._forget()
             self._forwarder.observer = None
@@ -77,13 +81,16 @@ class Observer:
         """See Observing."""
         if self._pending is not None:
             self._finish()
+        if self._only_dropped:
+            self._held = frame, HEADER, size, OUT
+            return
         interest = self._known_sent.get(key_of(frame, HEADER, size))
         if interest is None:
             interest = self._sent.learn(frame, HEADER, size)
         if interest is NONE:
             self._held = None
         elif interest.if_dropped:
-            self._held = frame, HEADER, size, OUT, interest
+            self._held = frame, HEADER, size, OUT
         else:
             self._outgoing(interest, frame, HEADER, size)
 
@@ -101,11 +108,7 @@ class Observer:
     def from_outside(self, packet: bytes) -> None:
         """See Observing. Only its drop is reported: what is delivered is seen as it is written."""
         self._finish()
-        interest = self._received.known.get(key_of(packet, 0, len(packet)))
-        if interest is None:
-            interest = self._received.learn(packet, 0, len(packet))
-        if interest is not NONE:
-            self._held = packet, 0, len(packet), IN, interest
+        self._held = packet, 0, len(packet), IN
 
     def settle(self, now: float) -> None:
         """See Observing."""
@@ -133,7 +136,11 @@ class Observer:
     def _take_held(self) -> None:
         """What was held is dropped."""
         assert self._held is not None
-        (buffer, start, end, direction, interest), self._held = self._held, None
+        (buffer, start, end, direction), self._held = self._held, None
+        interests = self._sent if direction == OUT else self._received
+        interest = interests.of(buffer, start, end)
+        if interest is NONE:
+            return
         data = buffer[start : min(end, start + SNAP)]
         fields = read(data, 0, len(data)) if direction == OUT else None
         if fields is None or not self._decisions.is_between_us(fields, written=False):
@@ -179,6 +186,11 @@ class Observer:
         for trace in self._traces:
             trace.note_change()
 
+    def _note_traces(self) -> None:
+        """Traces have changed."""
+        self._forget_interests()
+        self._only_dropped = all(of_forwarded(each.wanted.tree) == NOTHING for each in self._traces)
+
     def _forget_interests(self) -> None:
         """Rules, outbounds or traces have changed."""
         for each in (self._sent, self._received, self._delivered):
@@ -195,9 +207,7 @@ class Observer:
         if self._is_answering():
             self._answer_in_hand(data, start, end)
             return
-        interest = self._delivered.known.get(key_of(data, start, end))
-        if interest is None:
-            interest = self._delivered.learn(data, start, end)
+        interest = NONE if self._only_dropped else self._delivered.of(data, start, end)
         if interest is NONE:
             return
         fields = read(data, start, end)

@@ -6,7 +6,11 @@ from pathlib import Path
 
 import pytest
 
+from router.engine.observer.observer import Observer
+from router.engine.observer.trace import Trace
 from router.engine.reading import SHORT_TURNS
+from router.flows.trace.matching import Filter
+from router.flows.trace.words import parse
 from router.wire import offload
 from tests.unit.engine.direct.cases import datagram, direct_world
 from tests.unit.engine.world import World
@@ -65,3 +69,17 @@ def test_a_turn_that_has_not_looked_changes_no_backlog(world: World) -> None:
     assert turn(world, [datagram(4)] * 5) == 1
     assert world.carriers.streams._table.emptied == before
     assert world.forwarder.policer._busy_until < 1.0
+
+
+def test_turns_are_short_while_packets_are_traced(world: World) -> None:
+    """Each packet is reported once, one that does not leave directly too."""
+    trace = Trace(Filter(parse("")), lambda: None)
+    Observer(world.forwarder, world.writer).add(trace)
+    turn(world, [datagram(4)])
+    assert turn(world, [datagram(4)] * 5) == 1
+    assert len(trace.take()) == 2
+    relayed = bytes(echo_request(4))
+    assert turn(world, [relayed, *[datagram(4)] * 2]) == 3
+    assert [each.data for each in trace.take()] == [relayed, datagram(4), datagram(4)]
+    assert turn(world, [relayed, datagram(4)], forwarded=True) == 2
+    assert [each.data for each in trace.take()] == [relayed, datagram(4)]
