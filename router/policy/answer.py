@@ -178,7 +178,9 @@ def _in_words(situation: Situation, choice: Choice) -> str:
         return "has no route to it: it is unreachable"
     prefix = format_prefix(*choice[:3])
     if isinstance(choice, Route):
-        return f"sends it to the TUN, by our route {prefix}"
+        if choice[:3] in situation.installed:
+            return f"sends it to the TUN, by our route {prefix}"
+        return f"would send it to the TUN, by our route {prefix}, which no router has installed"
     return _of_the_system(choice, f"the system's own route {prefix}")
 
 

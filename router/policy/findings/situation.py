@@ -28,7 +28,8 @@ from router.policy.routes.route import Route
 @dataclass(frozen=True, slots=True)
 class Situation:
     """`interfaces` has the policies with an interface; `fib` has the planned routes, `system_fib`
-    has not; `proxies` has the policies with a proxy that has a way."""
+    has not; `proxies` has the policies with a proxy that has a way. `installed`: version, first
+    address and length of the routes to a TUN that a router has installed."""
 
     config: Config
     rule_set: RuleSet
@@ -39,6 +40,7 @@ class Situation:
     fib: Fib
     system_fib: Fib
     proxies: Mapping[str, OutboundFacts]
+    installed: frozenset[tuple[int, int, int]]
 
     @classmethod
     def of(cls, config: Config, rule_set: RuleSet, network: Network) -> Situation:
@@ -59,6 +61,7 @@ class Situation:
             Fib(network, planned),
             Fib(network, PlannedRoutes(())),
             proxies,
+            frozenset(route[:3] for route in network.routes if route.ours),
         )
 
     @property
