@@ -1,9 +1,8 @@
 """The page in a real Chromium: what it shows and how soon, a router that stops, no error in its
-console, and no serious finding of axe-core, in each of its layouts."""
+console, and no finding of axe-core."""
 
 from __future__ import annotations
 
-import json
 import os
 import time
 from collections.abc import Callable, Iterator
@@ -23,16 +22,14 @@ from tests.e2e.testbed import V4, Testbed
 from tests.e2e.tunrouter import PROGRAM, Tunrouter, running
 from tests.e2e.wait import wait_until
 from tests.e2e.web.web_client import URL, web_by_hand, web_rules
-from tests.web.chromium import chromium, emulate
+from tests.web.accessibility import findings
+from tests.web.chromium import chromium
 
 HOME, OFFICE, DROP = 1, 2, 0x20
 POLICIES = ((HOME, "home"), (OFFICE, "office"), (DROP, "drop"))
 RULES = web_rules(*(f"{V4.far(n)} -> {policy}" for n, policy in POLICIES), web="")
 SOON_S = 2.0
 ATTEMPTS = 5
-SERIOUS = ("serious", "critical")
-AXE_FILE = Path(__file__).parents[2] / "web/node_modules/axe-core/axe.min.js"
-AXE = "const done = arguments[0]; axe.run(document).then((found) => done(found.violations));"
 
 
 @contextmanager
@@ -89,7 +86,7 @@ def test_the_page(bed: Testbed, page: Chrome, tmp_path: Path) -> None:
         flows_are_searched(page)
         an_address_is_explained(bed, page, router)
         policies_that_go_down_are_shown(bed, page, router)
-        has_no_serious_finding(page)
+        has_no_finding(page)
     shows(page, "state", "not reached")
     shows(page, "trouble", "What is shown here is of ")
     shows(page, "event-list", "router gone")
@@ -163,21 +160,10 @@ def policies_that_go_down_are_shown(bed: Testbed, page: Chrome, router: Tunroute
     shows(page, "event-list", "reloaded: 3 rules")
 
 
-def has_no_serious_finding(page: Chrome) -> None:
-    assert AXE_FILE.exists(), "axe-core is missing: run `make e2e`, or npm ci in tests/web"
-    page.execute_script(AXE_FILE.read_text(encoding="utf-8"))
-    for width, scheme, mobile in (
-        (1280, "light", False),
-        (1280, "dark", False),
-        (390, "dark", True),
-    ):
-        emulate(page, width, 900, scheme=scheme, mobile=mobile)
-        found = page.execute_async_script(AXE)
-        serious = [each for each in found if each["impact"] in SERIOUS]
-        shown = [(each["id"], each["nodes"][0]["html"]) for each in serious]
-        assert not shown, json.dumps(shown, indent=1)
-        wide = "return document.documentElement.scrollWidth - document.documentElement.clientWidth"
-        assert page.execute_script(wide) <= 0, f"{width}: the page is wider than its window"
+def has_no_finding(page: Chrome) -> None:
+    """Its other states are those of test_accessibility."""
+    found = findings(page)
+    assert not found, found
 
 
 def test_what_is_not_the_page_s_own_is_kept_out(page: Chrome) -> None:

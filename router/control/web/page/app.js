@@ -51,6 +51,7 @@ function show(answer) {
   }
   find("trouble").hidden = true;
   document.body.classList.remove("stale");
+  find("answer-note").hidden = true;
   shownAt = Date.now() / 1000;
   status = answer.status;
   colour = colours(Object.keys(status.policies));
@@ -80,6 +81,7 @@ function showTrouble(why) {
   former = null;
   setState("not reached", "down");
   document.body.classList.toggle("stale", status !== null);
+  find("answer-note").hidden = find("answer").querySelector("dl") === null;
   const words = status === null ? why : `${why} – What is shown here is of ${clock(shownAt)}.`;
   const trouble = find("trouble");
   if (trouble.textContent !== words) trouble.textContent = words;
