@@ -1,51 +1,46 @@
 """What those who look on cost: echo and TCP through the router with a follower, and without one.
 
-    python -m bench.followers [--rounds 3] [--seconds 2] [--sender lan]
+    make bench          or, as root:  python -m bench.followers [--rounds 40] [--seconds 0.5]
 
-One router for the whole run; in every round each contestant has its follower started, is measured,
-and has it ended: nothing, traces of which no packet matches, by words about packets and about
-decisions, and `flows` at an interval of a second.
+Traces of which no packet matches, by words about packets and about decisions, and `flows` are
+turned on and off while a load runs, see bench.slices. `flows` is asked for TIMES_AS_OFTEN as once a
+second, and may cost as many times as much, so that little is needed to tell that from noise.
 """
 
 from __future__ import annotations
 
-import json
-import re
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
-from statistics import median
+from functools import partial
+from typing import Final
 
-from bench.side_by_side import arguments, in_turn, network, required, sender
-from tests.e2e.netns import Namespace
+from bench.side_by_side import arguments, network, sender
+from bench.slices import FLOODS, LOADS, ContextSwitch, compared
+from bench.streams import serving
 from tests.e2e.status import socket_of
 from tests.e2e.testbed import V4, Testbed
 from tests.e2e.tunrouter import PROGRAM, rules, running
 
-HOST = V4.far(1)
-RULES = rules(f"{HOST} -> home", f"{V4.far(2)} -> office", f"{V4.far(3)} -> home")
-PORT = 5201
-PINGS = 20_000
-WITHOUT, FLOWS = "no follower", "flows"
-TRACES = {
+HOST: Final = V4.far(1)
+RULES: Final = rules(f"{HOST} -> home", f"{V4.far(2)} -> office", f"{V4.far(3)} -> home")
+FLOWS: Final = "flows"
+TRACES: Final = {
     "trace host": ("host", V4.far(99)),
     "trace policy": ("policy", "office"),
     "trace rule": ("rule", "3"),
     "trace dropped": ("dropped",),
 }
 """No packet matches. That of rule 3 would leave by the interface of those that are sent."""
-MOST_COST = {**dict.fromkeys(TRACES, 1.05), FLOWS: 1.03}
-TIME = re.compile(r"time (\d+)ms")
+TIMES_AS_OFTEN: Final = 10
+LEAST: Final = {**dict.fromkeys(TRACES, 0.95), FLOWS: 1 - TIMES_AS_OFTEN * 0.03}
 
 
 @contextmanager
 def followed(bed: Testbed, kind: str) -> Iterator[None]:
     """While a follower of that kind is connected."""
-    if kind == WITHOUT:
-        yield
-        return
     if kind == FLOWS:
-        request = {"command": "flows", "version": 2, "interval_s": 1}
+        request = {"command": "flows", "version": 2, "interval_s": 1 / TIMES_AS_OFTEN}
         source = (
             "import sys; from pathlib import Path; from router.control.client import follow\n"
             f"for line in follow(Path({str(socket_of(bed.router))!r}), {request!r}):\n"
@@ -61,52 +56,20 @@ def followed(bed: Testbed, kind: str) -> Iterator[None]:
         process.close()
 
 
-def echoes(namespace: Namespace) -> float:
-    """Answers a second, with 16 queries on their way."""
-    command = "ping", "-q", "-f", "-l", "16", "-c", str(PINGS), HOST
-    found = TIME.search(namespace.run(*command, timeout=120).stdout)
-    assert found
-    return PINGS / (int(found[1]) / 1000)
-
-
-def throughput(namespace: Namespace, seconds: int) -> float:
-    """Bits a second."""
-    command = "iperf3", "-J", "-c", HOST, "-p", str(PORT), "-t", str(seconds)
-    result = json.loads(namespace.run(*command, timeout=60 + seconds).stdout)
-    return float(result["end"]["sum_received"]["bits_per_second"])
-
-
 def main() -> int:
-    options = arguments("What followers cost", 2)
-    measured: dict[str, list[tuple[float, float]]] = {}
-    with network() as (bed, directory), running(bed.router, directory, RULES):
-        server = bed.far.start("iperf3", "-s", "--forceflush", "-p", str(PORT))
-        try:
-            server.wait_for_output("listening")
-            namespace = sender(bed, options)
-            kinds = {kind: kind for kind in (WITHOUT, *MOST_COST)}
-            for name, kind in in_turn(options.rounds, kinds):
-                with followed(bed, kind):
-                    both = echoes(namespace), throughput(namespace, options.seconds)
-                measured.setdefault(name, []).append(both)
-        finally:
-            server.close()
-    return 0 if report(measured) else 1
-
-
-def report(measured: dict[str, list[tuple[float, float]]]) -> bool:
-    """The medians, and the median over the rounds of each one's ratio to that round's `nobody`."""
-    print(f"{'':14} {'echoes/s':>10} {'TCP Gbit/s':>11}")
-    for name, rounds in measured.items():
-        echo, tcp = (median(values) for values in zip(*rounds, strict=True))
-        print(f"{name:14} {echo:10,.0f} {tcp / 1e9:11.2f}")
+    options = arguments("What followers cost", 0.5, rounds=40)
     passed = True
-    for name, most in MOST_COST.items():
-        for number, what in enumerate(("echo", "TCP")):
-            pairs = zip(measured[WITHOUT], measured[name], strict=True)
-            ratio = median(without[number] / with_it[number] for without, with_it in pairs)
-            passed &= required(f"{what} with {name}", ratio, at_most=most)
-    return passed
+    with network() as (bed, directory), running(bed.router, directory, RULES), serving(bed.far):
+        for load in (FLOODS, "up", "down"):
+            for kind, least in LEAST.items():
+                print(f"{load} with {kind}: {options.rounds} pairs", file=sys.stderr)
+                with ContextSwitch(partial(followed, bed, kind)) as switch:
+                    found = compared(
+                        *(bed, sender(bed, options), HOST, LOADS[load], switch),
+                        *(options.rounds, options.seconds),
+                    )
+                passed &= found.report(f"{load} with {kind}", least)
+    return 0 if passed else 1
 
 
 if __name__ == "__main__":

@@ -1,13 +1,14 @@
 """What the web process costs the packets: page, metrics and followers, and clients that misbehave.
 
-    make bench          or, as root:  python -m bench.web [--rounds 5] [--seconds 2]
+    make bench          or, as root:  python -m bench.web [--rounds 30] [--seconds 1]
 
-Side by side, by the same router, whose rules are reloaded between: without `web`; with it, its page
-and /metrics read each second, and followers of status and of events; and with a thousand clients
-that connect and read nothing and one that sends garbage without end. TCP by iperf3 and floods of
-pings are compared for the first two. Medians of single pings are compared with those while the same
-clients are at the web process of another router, which carries no packet: so what the clients
-themselves cost the machine does not count.
+The web process, with its page and /metrics read and followers of status and of events, is turned on
+and off while a load runs, see bench.slices. All of it is read TIMES_AS_OFTEN as once a second, as
+often as the web process itself asks the router, and may cost as many times as much; the clients
+that read are no part of it. Medians of single pings are compared with those while the same clients,
+or a thousand that connect and read nothing and one that sends garbage without end, are at the web
+process of another router, which carries no packet: so what the clients themselves cost the machine
+does not count.
 """
 
 from __future__ import annotations
@@ -17,54 +18,58 @@ import socket
 import sys
 import tempfile
 import threading
-from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager, nullcontext
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
+from http.client import HTTPConnection
 from pathlib import Path
 from statistics import median
 from typing import Final
 
-from bench import icmp
 from bench.round_trips import pings
 from bench.side_by_side import arguments, in_turn, network, required, sender
-from bench.streams import stream
+from bench.slices import FLOODS, LOADS, ContextSwitch, compared
+from bench.streams import serving
 from router.control.client import begun
 from tests.e2e.netns import Namespace
 from tests.e2e.status import HOME, RULES, socket_of
 from tests.e2e.testbed import V4, Testbed
-from tests.e2e.tunrouter import Tunrouter, rules, running
+from tests.e2e.tunrouter import rules, running
 from tests.e2e.wait import wait_until
-from tests.e2e.web.web_client import WEB, connected, is_served
+from tests.e2e.web.web_client import WEB, connected, is_served, web_by_hand
 
-WITHOUT, WATCHED, HARASSED = "without web", "watched", "harassed"
-WATCHED_ELSEWHERE, HARASSED_ELSEWHERE = "watched elsewhere", "harassed elsewhere"
-COMPARED: Final = {WATCHED: WATCHED_ELSEWHERE, HARASSED: HARASSED_ELSEWHERE}
-ORDER: Final = (WITHOUT, WATCHED, WATCHED_ELSEWHERE, HARASSED_ELSEWHERE, HARASSED)
-"""What is compared comes one after the other."""
-OTHERS: Final = rules(*(f"203.0.113.{host} -> drop" for host in range(16))) + WEB
-INTERVAL_S: Final = 0.002
-CLIENTS: Final = 1000
+TIMES_AS_OFTEN: Final = 2.5
+PATHS: Final = "/api/page", "/metrics"
 FOLLOWED: Final = (
-    {"command": "status", "version": 2, "interval_s": 1},
+    {"command": "status", "version": 2, "interval_s": 1 / TIMES_AS_OFTEN},
     {"command": "events", "version": 2},
 )
-READS: Final = (
-    "while :; do curl -s 127.0.0.1:9469/api/page 127.0.0.1:9469/metrics >/dev/null; sleep 1; done"
-)
-LEAST: Final = 0.97
+LEAST: Final = 1 - TIMES_AS_OFTEN * 0.03
+
+WATCHED, WATCHED_ELSEWHERE = "watched", "watched elsewhere"
+HARASSED, HARASSED_ELSEWHERE = "harassed", "harassed elsewhere"
+COMPARED: Final = {WATCHED: WATCHED_ELSEWHERE, HARASSED: HARASSED_ELSEWHERE}
+ORDER: Final = (WATCHED, WATCHED_ELSEWHERE, HARASSED_ELSEWHERE, HARASSED)
+"""What is compared comes one after the other."""
+OTHERS: Final = rules(*(f"203.0.113.{host} -> drop" for host in range(16))) + WEB
+PING_ROUNDS: Final = 5
+PING_SECONDS: Final = 2.0
+INTERVAL_S: Final = 0.002
+CLIENTS: Final = 1000
 MOST: Final = 1.2
 
 
 @contextmanager
 def watched(namespace: Namespace) -> Iterator[None]:
+    over = threading.Event()
     with ExitStack() as stack:
         for request in FOLLOWED:
             follower = stack.enter_context(begun(socket_of(namespace), request))
-            reader = threading.Thread(target=_read_to_the_end, args=(follower.dup(),))
-            reader.start()
-            stack.callback(reader.join)
+            _run_meanwhile(stack, _read_to_the_end, follower.dup())
             stack.callback(follower.shutdown, socket.SHUT_RDWR)
-        reads = namespace.start("sh", "-c", READS)
-        stack.callback(reads.close)
+        page = HTTPConnection("127.0.0.1")
+        page.sock = connected(namespace)
+        _run_meanwhile(stack, _read_on, page, over)
+        stack.callback(over.set)
         yield
 
 
@@ -81,23 +86,34 @@ def harassed(namespace: Namespace) -> Iterator[None]:
     with ExitStack() as stack:
         for _ in range(CLIENTS):
             stack.enter_context(connected(namespace))
-        garbage = threading.Thread(target=send)
-        garbage.start()
-        stack.callback(garbage.join)
+        _run_meanwhile(stack, send)
         stack.callback(over.set)
         yield
 
 
 @contextmanager
-def case(name: str, bed: Testbed, router: Tunrouter) -> Iterator[None]:
-    """What is measured under a name."""
-    has_web = name in (WATCHED, HARASSED)
-    router.reload(RULES + WEB if has_web else RULES)
-    if has_web:
-        wait_until(lambda: is_served(bed.router), "the web process")
-    clients = {WATCHED: watched, WATCHED_ELSEWHERE: watched}.get(name, harassed)
-    with nullcontext() if name == WITHOUT else clients(bed.router if has_web else bed.far):
+def with_web(namespace: Namespace) -> Iterator[None]:
+    """The web process, and all that reads there."""
+    with web_by_hand(namespace), watched(namespace):
         yield
+
+
+@contextmanager
+def case(name: str, bed: Testbed) -> Iterator[None]:
+    """What single pings are measured with."""
+    clients = watched if name in (WATCHED, WATCHED_ELSEWHERE) else harassed
+    with ExitStack() as stack:
+        if name in (WATCHED, HARASSED):
+            stack.enter_context(web_by_hand(bed.router))
+        stack.enter_context(clients(bed.router if name in (WATCHED, HARASSED) else bed.far))
+        yield
+
+
+def _run_meanwhile(stack: ExitStack, run: Callable[..., None], *arguments: object) -> None:
+    """In a thread, which has ended when the stack is closed."""
+    thread = threading.Thread(target=run, args=arguments)
+    thread.start()
+    stack.callback(thread.join)
 
 
 def _read_to_the_end(follower: socket.socket) -> None:
@@ -106,48 +122,44 @@ def _read_to_the_end(follower: socket.socket) -> None:
             pass
 
 
+def _read_on(page: HTTPConnection, over: threading.Event) -> None:
+    with contextlib.closing(page):
+        while not over.wait(1 / TIMES_AS_OFTEN):
+            for path in PATHS:
+                page.request("GET", path)
+                page.getresponse().read()
+
+
 def main() -> int:
-    options = arguments("Measure what the web process costs packets", seconds=2.0, rounds=5)
-    host = V4.far(HOME)
-    rates: dict[str, dict[str, list[float]]] = {
-        load: {WITHOUT: [], WATCHED: []} for load in ("TCP, Gbit/s", "echo, replies a second")
-    }
-    cases = {name: name for name in ORDER}
-    times: dict[str, list[float]] = {name: [] for name in cases}
+    options = arguments("Measure what the web process costs packets", seconds=1.0, rounds=30)
+    passed = True
     with (
         network() as (bed, directory),
         tempfile.TemporaryDirectory(prefix="tr-bench-") as other,
-        running(bed.router, directory, RULES) as router,
+        running(bed.router, directory, RULES),
         running(bed.far, Path(other), OTHERS),
+        serving(bed.far),
     ):
-        server = bed.far.start("iperf3", "-s")
-        sending = sender(bed, options)
-        try:
-            wait_until(lambda: ":5201" in bed.far.run("ss", "-Hltn").stdout, "iperf3")
-            wait_until(lambda: is_served(bed.far), "the other web process")
-            for name in (each for each, _ in in_turn(options.rounds, cases)):
-                with case(name, bed, router):
-                    times[name].append(median(pings(bed, HOME, options.seconds, INTERVAL_S)))
-                    if name in (WITHOUT, WATCHED):
-                        tcp, echo = rates.values()
-                        tcp[name].append(stream(sending, host, options.seconds, "--reverse"))
-                        replies = icmp.together(sending, host, options.seconds)
-                        echo[name].append(replies / options.seconds)
-        finally:
-            server.close()
-    return 0 if verdict(rates, times) else 1
+        for load in (FLOODS, "up", "down"):
+            print(f"{load}: {options.rounds} pairs", file=sys.stderr)
+            with ContextSwitch(lambda: with_web(bed.router)) as switch:
+                found = compared(
+                    *(bed, sender(bed, options), V4.far(HOME), LOADS[load], switch),
+                    *(options.rounds, options.seconds),
+                )
+            passed &= found.report(f"{load} with web", LEAST)
+        wait_until(lambda: is_served(bed.far), "the other web process")
+        times: dict[str, list[float]] = {name: [] for name in ORDER}
+        for name, _ in in_turn(PING_ROUNDS, dict.fromkeys(ORDER)):
+            with case(name, bed):
+                times[name].append(median(pings(bed, HOME, PING_SECONDS, INTERVAL_S)))
+    passed &= verdict(times)
+    return 0 if passed else 1
 
 
-def verdict(rates: dict[str, dict[str, list[float]]], times: dict[str, list[float]]) -> bool:
+def verdict(times: dict[str, list[float]]) -> bool:
     """Prints medians of all rounds, and whether the limits are kept."""
     passed = True
-    for load, found in rates.items():
-        with_it, bare = median(found[WATCHED]), median(found[WITHOUT])
-        print(f"{load}: {with_it:,.2f} watched, {bare:,.2f} without web")
-        pairs = zip(found[WATCHED], found[WITHOUT], strict=True)
-        ratio = median(watched / without for watched, without in pairs)
-        passed &= required(f"{load}, of what is had without", ratio, at_least=LEAST)
-    print(f"a ping, ms: {median(times[WITHOUT]):.3f} {WITHOUT}")
     for name, elsewhere in COMPARED.items():
         here, there = times[name], times[elsewhere]
         print(f"a ping, ms: {median(here):.3f} {name}, {median(there):.3f} {elsewhere}")
