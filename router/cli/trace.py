@@ -6,18 +6,19 @@ interfaces that the router names, and reads them only while the router has repor
 can answer. When all that needs rights is open, it gives up those of root, and only then decodes.
 
 Always true: a trace ends by itself after --count packets or --seconds, and what was left out is
-said.
+said. Ctrl-C ends it between two turns: no line is cut, and what had come until then is shown.
 """
 
 from __future__ import annotations
 
 import os
 import select
+import signal
 import sys
 import time
 from base64 import b64decode
-from collections.abc import Callable, Collection, Mapping
-from contextlib import ExitStack, closing
+from collections.abc import Callable, Collection, Iterator, Mapping
+from contextlib import ExitStack, closing, contextmanager
 from ipaddress import ip_address
 from pathlib import Path
 from typing import Any, BinaryIO, Final
@@ -147,12 +148,13 @@ class _Run:
 
     def until_the_end(self) -> int:
         """Raises NoAnswerError, OSError."""
-        try:
-            while not (self._has_ended or self._output.is_complete or self._is_over()):
-                self._turn()
-        except KeyboardInterrupt:
-            pass
-        self._show(time.time() + 2)
+        with _blocked(signal.SIG_BLOCK):
+            try:
+                while not (self._has_ended or self._output.is_complete or self._is_over()):
+                    self._turn()
+            except KeyboardInterrupt:
+                self._take_what_has_come()
+            self._show(time.time() + 2)
         _say(self._output.summary())
         return _failed("the router has ended") if self._has_ended else exits.OK
 
@@ -165,14 +167,32 @@ class _Run:
         if self._end is not None:
             left = max(0.0, self._end - time.monotonic())
             timeout = left if timeout is None else min(timeout, left)
-        if select.select([self._follower], [], [], timeout)[0]:
-            lines = self._follower.read()
-            self._has_ended = lines is None
-            for line in lines or ():
-                self._take(line)
+        if self._is_readable(timeout):
+            self._take_lines()
         if self._capture is not None:
             self._take_captured(self._capture)
         self._show(time.time())
+
+    def _take_what_has_come(self) -> None:
+        """For no longer than HOLD, as a router may go on."""
+        end = time.monotonic() + HOLD
+        while not self._has_ended and time.monotonic() < end:
+            if not select.select([self._follower], [], [], 0)[0]:
+                break
+            self._take_lines()
+        if self._capture is not None:
+            self._take_captured(self._capture)
+
+    def _is_readable(self, timeout: float | None) -> bool:
+        """Whether there are lines. Raises KeyboardInterrupt, as nothing else does."""
+        with _blocked(signal.SIG_UNBLOCK):
+            return bool(select.select([self._follower], [], [], timeout)[0])
+
+    def _take_lines(self) -> None:
+        lines = self._follower.read()
+        self._has_ended = lines is None
+        for line in lines or ():
+            self._take(line)
 
     def _take(self, line: Mapping[str, Any]) -> None:
         if "tracing" in line:
@@ -218,6 +238,17 @@ class _Run:
         for record in self._in_order.ready(now):
             self._output.write(record)
         self._output.flush()
+
+
+@contextmanager
+def _blocked(how: int) -> Iterator[None]:
+    """SIGINT, or with SIG_UNBLOCK not."""
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, ())
+    try:
+        signal.pthread_sigmask(how, {signal.SIGINT})
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
 def _record(line: Mapping[str, Any]) -> Record:

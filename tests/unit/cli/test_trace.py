@@ -4,6 +4,7 @@ what a trace captures."""
 from __future__ import annotations
 
 import os
+import signal
 import socket
 import sys
 import time
@@ -163,3 +164,35 @@ def test_the_interfaces_of_answers_are_followed(monkeypatch: pytest.MonkeyPatch)
 def test_where_no_answer_can_match_none_is_captured(monkeypatch: pytest.MonkeyPatch) -> None:
     lines: list[dict[str, Any]] = [{"tracing": "tun11", "answered_by": []}]
     assert traced("tcp and dropped", lines, monkeypatch) == []
+
+
+class Interrupted(Script):
+    """One that goes on; Ctrl-C is pressed while the second line is read."""
+
+    def read(self) -> list[dict[str, Any]] | None:
+        found = super().read()
+        if len(self._lines) == 1:
+            signal.raise_signal(signal.SIGINT)
+        if not self._lines:
+            self._readable.recv(100)
+        return found
+
+
+def test_ctrl_c_loses_no_line_that_the_router_has_sent(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    lines: list[dict[str, Any]] = [{"tracing": "tun11", "answered_by": []}]
+    lines += [line("relayed"), line("relayed")]
+    monkeypatch.setattr(trace, "find_router", lambda _: Path("tun11.sock"))
+    monkeypatch.setattr(trace, "following", lambda *_: Interrupted(lines))
+    monkeypatch.setattr(trace, "open_capture", Recorded)
+    monkeypatch.setattr(os, "geteuid", lambda: 1)
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    try:
+        assert main(["trace", "icmp", "--pcap", str(tmp_path / "file")]) == exits.OK
+    finally:
+        signal.signal(signal.SIGINT, before)
+    printed = capsys.readouterr()
+    assert printed.out.count("echo-request") == 2
+    assert printed.err.endswith("tunrouter trace: 2 packets\n")
+    assert signal.SIGINT not in signal.pthread_sigmask(signal.SIG_BLOCK, ())
