@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import os
 import select
+import shutil
 import signal
 import sys
 import time
@@ -24,7 +25,7 @@ from pathlib import Path
 from typing import Any, BinaryIO, Final
 
 from router.cli import exits
-from router.cli.trace_lines import NEEDS_SCAPY, as_json, as_text, in_words, scapy_summary
+from router.cli.trace_lines import NEEDS_SCAPY, Summary, as_json, as_text, in_words, scapy_summary
 from router.cli.trace_order import HOLD, InOrder
 from router.control.client import Follower, NoAnswerError, find_router, following
 from router.flows.trace.decision import IN, Decision, Record
@@ -65,7 +66,7 @@ def trace(
         with ExitStack() as stack:
             file = None if pcap is None else stack.enter_context(pcap.open("wb"))
             follower = stack.enter_context(following(find_router(tun), request))
-            show = as_json if as_json_lines else as_text
+            show = as_json if as_json_lines else _as_text
             output = _Output(lambda record: show(record, summary), file, count)
             return _Run(tree, follower, stack, seconds, output).until_the_end()
     except (NoAnswerError, PlatformError) as error:
@@ -74,6 +75,11 @@ def trace(
         if pcap is None or isinstance(error, BrokenPipeError):
             raise
         return _failed(f"{pcap} cannot be written: {error.strerror}")
+
+
+def _as_text(record: Record, summary: Summary) -> str:
+    columns = shutil.get_terminal_size().columns if sys.stdout.isatty() else None
+    return as_text(record, summary, columns)
 
 
 def _failed(why: str) -> int:

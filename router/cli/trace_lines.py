@@ -1,7 +1,7 @@
 """How a trace shows a packet: as text, as JSON, as the comment in a file.
 
 Always true: scapy decodes what it is given in this process, not in the router; whatever it makes of
-a damaged packet, there is one line of printable text.
+a damaged packet, there is printable text.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ import json
 import logging
 import time
 from collections.abc import Callable
-from typing import Any
+from typing import Any, Final
 
 from router.flows.report import DIRECT, PROTOCOLS
 from router.flows.trace.decision import FORWARD, IN, REPLY, Decision, Record
@@ -18,6 +18,7 @@ from router.flows.trace.fields import read
 from router.wire import ip
 
 Summary = Callable[[bytes], str]
+INDENT: Final = "    "
 NEEDS_SCAPY = (
     "needs scapy, which is not installed: pip install 'tunrouter[trace]' into the environment of "
     "tunrouter"
@@ -67,14 +68,16 @@ def as_json(record: Record, summary: Summary) -> str:
     return json.dumps(members)
 
 
-def as_text(record: Record, summary: Summary) -> str:
-    """One line."""
+def as_text(record: Record, summary: Summary, columns: int | None = None) -> str:
+    """One line; two where it does not fit a terminal of so many columns."""
     whole, part = divmod(record.time, 1)
     clock = time.strftime("%H:%M:%S", time.localtime(whole)) + f"{part:.6f}"[1:]
-    return (
-        f"{clock} {record.direction:3} {summary(record.data)} | "
-        f"{in_words(record.decision, record.direction)}"
-    )
+    packet = f"{clock} {record.direction:3} {summary(record.data)}"
+    decision = in_words(record.decision, record.direction)
+    line = f"{packet} | {decision}"
+    if columns is None or len(line) <= columns:
+        return line
+    return f"{packet}\n{INDENT}{decision}"
 
 
 def in_words(decision: Decision, direction: str) -> str:
