@@ -42,13 +42,13 @@ RULES: Final = (
 )
 DROPS: Final = {"drop": 1310, "rejected": 211, "multicast": 96, "hop-limit": 12, "no-binding": 4}
 FLOWS: Final = (
-    ("tcp", "192.168.7.1", 51844, "198.51.100.20", 443, "home", 9, "wlan0", 48.2, 12.4),
-    ("tcp", "192.168.7.1", 40312, "10.20.0.8", 22, "office", 1, "wg0", 3.1, 31.0),
-    ("tcp", "fd77::1", 44120, "fd00:10::25", 993, "office", 1, "wg0", 0.6, 33.4),
+    ("tcp", "192.168.1.23", 51844, "198.51.100.20", 443, "home", 9, "wlan0", 48.2, 12.4),
+    ("tcp", "10.8.0.2", 40312, "10.20.0.8", 22, "office", 1, "wg0", 3.1, 31.0),
+    ("tcp", "fd08::2", 44120, "fd00:10::25", 993, "office", 1, "wg0", 0.6, 33.4),
     ("tcp", "192.168.7.1", 39220, "203.0.113.80", 443, "proxy", 4, "wlan0", 7.4, 58.1),
-    ("udp", "192.168.7.1", 36011, "198.51.100.53", 53, "home", 9, "wlan0", 0.0, None),
+    ("udp", "192.168.1.23", 36011, "198.51.100.53", 53, "home", 9, "wlan0", 0.0, None),
     ("udp", "10.1.0.7", 51111, "198.51.100.99", 443, "home", 9, "wlan0", 1.9, None),
-    ("icmp", "192.168.7.1", 4711, "10.20.0.8", 4711, "office", 1, "wg0", 0.0, 30.2),
+    ("icmp", "10.8.0.2", 4711, "10.20.0.8", 4711, "office", 1, "wg0", 0.0, None),
     ("tcp", "10.1.0.7", 50200, "10.20.3.1", 5432, "office", 1, "wg0", 0.2, 31.7),
 )
 EVENTS: Final[tuple[tuple[int, dict[str, Any]], ...]] = (
@@ -157,14 +157,18 @@ def _flow(
     *flow: Any,
 ) -> dict[str, Any]:
     protocol, source, source_port, destination, port, policy, rule, interface, size, rtt = flow
+    is_relayed = source == "10.1.0.7" or policy == "proxy"
+    is_counted = is_relayed or protocol == "tcp"
+    state = "established" if protocol == "tcp" else "answered" if is_relayed else "sent"
     found = {
         **{"protocol": protocol, "source": source, "source_port": source_port},
         **{"destination": destination, "destination_port": port, "policy": policy, "rule": rule},
-        **{"interface": interface, "outside": None, "outside_port": None},
-        "state": "established" if protocol == "tcp" else "answered",
+        **{"interface": interface, "outside": None, "outside_port": None, "state": state},
         **{"age_s": 63.0 + 100 * size, "idle_s": 0.4},
-        **{"packets_out": int(size * 900) + 2, "bytes_out": int(size * 1e5) + 168},
-        **{"packets_in": int(size * 900) + 2, "bytes_in": int(size * 1e6) + 168},
-        "path": "relayed" if source == "10.1.0.7" or policy == "proxy" else "direct",
+        "packets_out": int(size * 900) + 2 if is_counted else None,
+        "bytes_out": int(size * 1e5) + 168 if is_counted else None,
+        "packets_in": int(size * 900) + 2 if is_counted else None,
+        "bytes_in": int(size * 1e6) + 168 if is_counted else None,
+        "path": "relayed" if is_relayed else "direct",
     }
     return found if rtt is None else {**found, "rtt_ms": rtt}
