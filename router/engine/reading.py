@@ -80,7 +80,7 @@ class TunReader:
         self._forwarder = forwarder
         self._path = forwarder.direct.path
         self._receive = tun.receive
-        self._frame = tun.frame
+        self._observed = _Observed(tun.receive, tun.frame)
         self._policer = forwarder.policer
         self._emptied = forwarder.policer.emptied
         self._found_empty = forwarder.carriers.streams.found_empty
@@ -116,7 +116,7 @@ class TunReader:
         """Whether both queues have been read to their end. Mostly one is empty, and it is that of
         this machine."""
         try:
-            size = self._observed_receive()()
+            size = self._present_receive()()
         except BlockingIOError:
             is_empty = True
         else:
@@ -125,18 +125,16 @@ class TunReader:
             return is_empty
         return self._read_forwarded(budget, now, 0) and is_empty
 
-    def _observed_receive(self) -> Callable[[], int]:
+    def _present_receive(self) -> Callable[[], int]:
         observer = self._forwarder.observer
-        return (
-            self._receive if observer is None else _observed(self._receive, observer, self._frame)
-        )
+        return self._receive if observer is None else self._observed.by(observer)
 
     def _short_turn(self, now: float) -> int:
         """The size of a frame that does not leave directly, and has been read; 0 if there was
         none."""
         path, observer = self._path, self._forwarder.observer
         try:
-            size = path.carry_all(self._observed_receive(), self._found, now)
+            size = path.carry_all(self._present_receive(), self._found, now)
         except BlockingIOError:
             size = 0
             self._found = path.carried or 1
@@ -164,6 +162,7 @@ def _queue_reader(
     carry_datagram, flush_datagrams = datagrams.carry_frame, datagrams.flush
     carry_segment = forwarder.carriers.streams.carry
     from_tun, receive_frame = forwarder.from_tun, queue.receive
+    observed = _Observed(receive_frame, frame)
     held_off = forwarder.policer.held_off
     packet = memoryview(frame)[HEADER:]
     unread = 0
@@ -171,7 +170,7 @@ def _queue_reader(
     def read(budget: int, now: float, size: int) -> bool:
         observer, receive = forwarder.observer, receive_frame
         if observer is not None:
-            receive = _observed(receive, observer, frame)
+            receive = observed.by(observer)
         if size:
             receive = _beginning_with(size, receive)
         try:
@@ -229,17 +228,21 @@ def _beginning_with(size: int, receive: Callable[[], int]) -> Callable[[], int]:
     return receive_next
 
 
-def _observed(
-    receive: Callable[[], int], observer: Observing, frame: bytearray
-) -> Callable[[], int]:
-    """Read the next frame and have it observed; see TunQueue.receive."""
+class _Observed:
+    """Reads the next frame and has it observed; see TunQueue.receive. What stays the same for an
+    observer is made once."""
 
-    def receive_observed() -> int:
-        size = receive()
-        observer.from_tun(frame, size)
-        return size
+    def __init__(self, receive: Callable[[], int], frame: bytearray) -> None:
+        self._receive = receive
+        self._frame = frame
+        self._observer: Observing | None = None
+        self._made = receive
 
-    return receive_observed
+    def by(self, observer: Observing) -> Callable[[], int]:
+        if observer is not self._observer:
+            self._observer = observer
+            self._made = observer.observed(self._receive, self._frame)
+        return self._made
 
 
 def _is_held_off(forwarder: Forwarder, frame: bytearray, now: float) -> bool:

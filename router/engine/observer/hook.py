@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Protocol
 
 
 class Observing(Protocol):
     """Called before anything is decided about a packet."""
 
-    def from_tun(self, frame: bytearray, size: int) -> None:
-        """A frame of the TUN, header included, in its first `size` bytes."""
+    def observed(self, receive: Callable[[], int], frame: bytearray) -> Callable[[], int]:
+        """What reads the next frame of the TUN, see TunQueue.receive, and observes it."""
         ...
 
     def postpone(self) -> None:

@@ -14,6 +14,8 @@ Must not know: rules, sockets, who reads a trace.
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 from router.engine.forwarder import Forwarder
 from router.engine.observer.answering import answered_by
 from router.engine.observer.decisions import Decisions
@@ -77,8 +79,23 @@ class Observer:
         None: by any."""
         return answered_by(trace.wanted.tree, self._forwarder)
 
-    def from_tun(self, frame: bytearray, size: int) -> None:
-        """See Observing."""
+    def observed(self, receive: Callable[[], int], frame: bytearray) -> Callable[[], int]:
+        """See Observing. Most packets are those that no filter matches."""
+        known = self._known_sent
+
+        def receive_observed() -> int:
+            size = receive()
+            is_idle = self._pending is None and not self._only_dropped
+            if is_idle and known.get(key_of(frame, HEADER, size)) is NONE:
+                self._held = None
+            else:
+                self._from_tun(frame, size)
+            return size
+
+        return receive_observed
+
+    def _from_tun(self, frame: bytearray, size: int) -> None:
+        """A frame of the TUN, header included, in its first `size` bytes."""
         if self._pending is not None:
             self._finish()
         if self._only_dropped:
