@@ -3,7 +3,7 @@
 Theory of operation. A pipe of the platform moves bytes without copying them; a buffer in our own
 memory does where the system has no such pipe or no descriptor is left for one. A source that has an
 urgent byte (RFC 9293, section 3.8.5) has it in line, and reading stops before it: splice(2) for
-ever, so it is read by itself, into a buffer of its own that sends it on as urgent.
+ever, so it is read by itself, into memory, and sent on as urgent.
 
 Always true: a buffer is filled only when it is empty, and what is borrowed is given back.
 
@@ -27,26 +27,36 @@ LEFT_TO_FLOWS: Final = 8
 nothing leave some for others."""
 BUFFER: Final = 256 << 10
 
+IsAtMark = Callable[[socket.socket], bool]
+"""Whether the next byte of a socket is an urgent one."""
+
 
 class MemoryBuffer:
-    """See RelayBuffer: a buffer in our own memory."""
+    """See RelayBuffer: a buffer in our own memory. What has come is looked at before the mark is
+    asked for: a byte that comes between the question and the reading is never read unasked."""
 
     least_full = 0
     _scratch = bytearray(BUFFER)
     """Shared: between fill and drain nothing else runs. Only what is left over is copied."""
 
-    def __init__(self) -> None:
+    def __init__(self, is_at_mark: IsAtMark) -> None:
         self.held = 0
         self._rest = memoryview(b"")
+        self._is_at_mark = is_at_mark
+        self._flags = 0
 
     def fill(self, source: socket.socket) -> int:
-        self.held = source.recv_into(self._scratch)
+        if not source.recv(1, socket.MSG_PEEK):
+            return 0
+        is_urgent = self._is_at_mark(source)
+        self._flags = socket.MSG_OOB if is_urgent else 0
+        self.held = source.recv_into(self._scratch, 1 if is_urgent else BUFFER)
         self._rest = memoryview(self._scratch)[: self.held]
         return self.held
 
     def drain(self, sink: socket.socket) -> None:
         try:
-            self.held -= sink.send(self._rest)
+            self.held -= sink.send(self._rest, self._flags)
         finally:
             self._keep_rest()
 
@@ -59,33 +69,20 @@ class MemoryBuffer:
         pass
 
 
-class UrgentByte(MemoryBuffer):
-    """See RelayBuffer: the one at the mark."""
-
-    def fill(self, source: socket.socket) -> int:
-        self._byte = source.recv(1)
-        self.held = len(self._byte)
-        return self.held
-
-    def drain(self, sink: socket.socket) -> None:
-        self.held -= sink.send(self._byte, socket.MSG_OOB)
-
-
 class BufferPool:
     """Where buffers are borrowed.
 
     open_pipe: opens a buffer that copies nothing; see TcpSockets.open_pipe. descriptors: those of
-    pipes are taken from there. is_at_mark: whether the next byte of a socket is an urgent one.
+    pipes are taken from there.
     """
 
     def __init__(
         self,
         descriptors: Descriptors,
         open_pipe: Callable[[], RelayBuffer] | None,
-        is_at_mark: Callable[[socket.socket], bool],
+        is_at_mark: IsAtMark,
     ) -> None:
         self.is_at_mark = is_at_mark
-        self.has_pipes = open_pipe is not None
         self._descriptors = descriptors
         self._open_pipe = open_pipe
         self._spare: list[RelayBuffer] = []
@@ -100,7 +97,11 @@ class BufferPool:
                 return self._open_pipe()
             except OSError:
                 self._descriptors.give_back(DESCRIPTORS_OF_A_PIPE)
-        return MemoryBuffer()
+        return self.in_memory()
+
+    def in_memory(self) -> MemoryBuffer:
+        """One that takes an urgent byte, if that comes next."""
+        return MemoryBuffer(self.is_at_mark)
 
     def give_back(self, buffer: RelayBuffer) -> None:
         """An empty pipe is kept for others; what holds something, or is more than SPARE, is

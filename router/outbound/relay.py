@@ -11,10 +11,9 @@ Always true:
 - A reset, or any other failure of one socket, resets the other at once, after what was received
   before it: no FIN for a connection that broke, and no TIME_WAIT either; also when it breaks after
   it has ended in that direction.
-- An urgent byte (RFC 9293, section 3.8.5) is sent on as one, between the same bytes. It stands in
-  line, so one that a buffer takes before it is noticed is merely not urgent. splice(2) stops there,
-  and it is notified after that, so it is looked for only then, and at the end; where there is no
-  splice(2), whenever a buffer is to be filled.
+- An urgent byte (RFC 9293, section 3.8.5) is sent on as one, between the same bytes. splice(2)
+  stops there, and it is notified after that, so it is looked for only then, and at the end; a
+  buffer without splice(2) looks for it whenever it is filled.
 - One turn moves at most one buffer full each way, so that no connection starves another. A source
   that so little came from that it must be empty is not read again before it is reported.
 
@@ -30,7 +29,7 @@ from enum import Enum, auto
 from functools import partial
 from typing import Final
 
-from router.outbound.buffers import BufferPool, UrgentByte
+from router.outbound.buffers import BufferPool, MemoryBuffer
 from router.platform.base.descriptors import BROKEN, ENDED, READABLE, URGENT
 from router.platform.base.tcp import RelayBuffer
 from router.platform.tcp_socket import reset_on_close, take_error
@@ -133,9 +132,9 @@ class _Direction:
                 self.drop()
 
     def _next_buffer(self) -> RelayBuffer:
-        if (self.urgent or not self._pool.has_pipes) and self._pool.is_at_mark(self._source):
+        if self.urgent and self._pool.is_at_mark(self._source):
             self.urgent = False
-            return UrgentByte()
+            return self._pool.in_memory()
         return self._pool.borrow()
 
     def _fill(self, buffer: RelayBuffer) -> bool:
@@ -151,8 +150,8 @@ class _Direction:
             self.on_empty_end = None
             return True
         # Once the end has come, splice(2) finds it at an urgent byte already.
-        is_byte = isinstance(buffer, UrgentByte)
-        self.urgent = not is_byte and self._pool.is_at_mark(self._source)
+        is_end = isinstance(buffer, MemoryBuffer)
+        self.urgent = not is_end and self._pool.is_at_mark(self._source)
         if self.urgent:
             return False
         if self.on_empty_end is not None:

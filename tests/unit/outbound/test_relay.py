@@ -8,6 +8,7 @@ import socket
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import suppress
+from functools import partial
 
 import pytest
 
@@ -34,7 +35,7 @@ def connection() -> tuple[socket.socket, socket.socket]:
 if sys.platform == "linux":
     from router.platform.linux.splice_pipe import SplicePipe
 else:
-    SplicePipe = MemoryBuffer
+    SplicePipe = partial(MemoryBuffer, lambda _: False)
 
 
 class Bench:
@@ -307,6 +308,53 @@ def test_without_pipes_an_urgent_byte_is_found_that_nothing_has_reported() -> No
     bench.close()
 
 
+@pytest.mark.parametrize("has_pipes", SPLICING)
+def test_a_byte_that_comes_while_a_buffer_is_filled_stays_urgent(
+    monkeypatch: pytest.MonkeyPatch, has_pipes: bool
+) -> None:
+    """Behind the question whether one is there, and before the reading. So it is without pipes, and
+    where descriptors are short."""
+    is_sent = False
+
+    def is_at_mark(sock: socket.socket) -> bool:
+        nonlocal is_sent
+        if is_in_line(sock):
+            return sock.recv(1, socket.MSG_PEEK) == b"!"
+        if not is_sent:
+            is_sent = True
+            arrive(made.client, sock, b"!", socket.MSG_OOB)
+        return False
+
+    made = Bench(has_pipes, is_at_mark)
+    monkeypatch.setattr(made.descriptors, "take", lambda *_, **__: False)
+    made.inner.setsockopt(socket.SOL_SOCKET, socket.SO_OOBINLINE, 1)
+    arrive(made.client, made.inner, b"before")
+    for _ in range(3):
+        report(made, READABLE)
+    if not is_sent:
+        arrive(made.client, made.inner, b"!", socket.MSG_OOB)
+    report(made, READABLE)
+    assert received(made.server, 6) == b"before"
+    assert made.server.recv(1, socket.MSG_OOB) == b"!"
+    made.close()
+
+
+def arrive(sender: socket.socket, receiver: socket.socket, data: bytes, flags: int = 0) -> None:
+    """Send `data`, and wait until it stands behind all that has been read."""
+    sender.send(data, flags)
+    receiver.setblocking(True)
+    receiver.recv(1, socket.MSG_PEEK)
+    receiver.setblocking(False)
+
+
+def is_in_line(sock: socket.socket) -> bool:
+    """Whether there is a byte to be read."""
+    try:
+        return bool(sock.recv(1, socket.MSG_PEEK))
+    except BlockingIOError:
+        return False
+
+
 def report(bench: Bench, event: int) -> None:
     """Of the inner socket, and what follows of it."""
     bench.relay.inner_changed(event)
@@ -338,12 +386,15 @@ def test_the_end_behind_a_few_bytes_needs_no_report_of_its_own(bench: Bench) -> 
     assert bench.relay._outward.ended
 
 
-def test_a_pipe_that_a_few_bytes_were_moved_by_does_not_read_again(bench: Bench) -> None:
+@pytest.mark.parametrize("splicing", SPLICING)
+def test_a_pipe_that_a_few_bytes_were_moved_by_does_not_read_again(splicing: bool) -> None:
     """It says how many bytes cannot have been all."""
+    bench = Bench(splicing)
     bench.client.send(b"x")
     bench.relay.inner_changed(READABLE)
-    assert bool(bench.soon) != bench.pool.has_pipes
+    assert bool(bench.soon) != splicing
     assert received(bench.server, 1) == b"x"
+    bench.close()
 
 
 def received(sock: socket.socket, size: int) -> bytes:

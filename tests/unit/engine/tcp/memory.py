@@ -34,7 +34,7 @@ class MemoryStream:
         self.probes = 0
         self.is_probing = False
         self.fileno = self._sock.fileno
-        self.recv_into = self._sock.recv_into
+        self.recv, self.recv_into = self._sock.recv, self._sock.recv_into
         self.send = self._sock.send
         self.shutdown = self._sock.shutdown
 
