@@ -8,7 +8,7 @@ from __future__ import annotations
 import errno
 import sys
 from collections.abc import Callable, Hashable
-from typing import Final
+from typing import Final, Protocol
 
 from router.flows.tally import Tally
 from router.outbound.base import Outbound
@@ -16,6 +16,7 @@ from router.outbound.direct import DirectSender, Send
 from router.platform.base.descriptors import Bytes
 from router.wire import ip
 from router.wire.headers import HOP_LIMIT
+from router.wire.offload import AT_V4_ADDRESSES, AT_V6_ADDRESSES
 
 SAMPLE_INTERVAL: Final = 0.1
 """Seconds."""
@@ -107,7 +108,28 @@ class DirectFlow:
             self.samples.clear()
 
 
-def pair_of(packet: ip.Packet) -> Hashable:
+class HasEnds(Protocol):
+    """A packet, or its fields. source, destination: 4 or 16 bytes."""
+
+    @property
+    def version(self) -> int: ...
+
+    @property
+    def source(self) -> bytes: ...
+
+    @property
+    def destination(self) -> bytes: ...
+
+
+def pair_of(packet: HasEnds) -> Hashable:
     """Source and destination as one key: for IPv4 a number, which is found quickest, else bytes."""
     pair = packet.source + packet.destination
     return int.from_bytes(pair, sys.byteorder) if packet.version == 4 else pair
+
+
+def pairs_in(frame: bytearray) -> tuple[memoryview, memoryview]:
+    """Where the pair of a packet stands in a frame of the TUN, if it is IPv4: the number; if it is
+    IPv6: the bytes."""
+    view = memoryview(frame)
+    v4 = view[AT_V4_ADDRESSES : AT_V4_ADDRESSES + 8].cast("Q")
+    return v4, view[AT_V6_ADDRESSES : AT_V6_ADDRESSES + 32]

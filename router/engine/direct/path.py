@@ -14,12 +14,13 @@ from collections import deque
 from collections.abc import Callable, Hashable
 from typing import Final, Protocol
 
-from router.engine.direct.flow import DirectFlow, pair_of
+from router.engine.direct.flow import DirectFlow, pair_of, pairs_in
 from router.engine.direct.runs import Runs
 from router.engine.direct.sent import LOOK_INTERVAL, SentFlows
 from router.engine.direct.uncut import Uncut
 from router.engine.refusals import Refusals
 from router.flows.drops import Drop, Drops
+from router.flows.tally import Tally
 from router.outbound.direct import send_fragments
 from router.wire import icmp, ip
 from router.wire.headers import (
@@ -33,9 +34,7 @@ from router.wire.headers import (
 )
 from router.wire.icmp import Error
 from router.wire.offload import (
-    AT_V4_ADDRESSES,
     AT_V4_PROTOCOL,
-    AT_V6_ADDRESSES,
     AT_V6_NEXT_HEADER,
     HEADER,
     complete,
@@ -85,8 +84,7 @@ class DirectPath:
         self._frame = frame
         self._view = memoryview(frame)
         self._unfinished = self._view[:2].cast("H")
-        self._v4_pair = self._view[AT_V4_ADDRESSES : AT_V4_ADDRESSES + 8].cast("Q")
-        self._v6_pair = self._view[AT_V6_ADDRESSES : AT_V6_ADDRESSES + 32]
+        self._v4_pair, self._v6_pair = pairs_in(frame)
         self._packets: dict[int, memoryview] = {}
         self._refusals = refusals
         self._drops = drops
@@ -252,6 +250,12 @@ class DirectPath:
         by_traffic = self._by_traffic.setdefault(pair, {})
         if traffic != UNKNOWN:
             by_traffic[traffic] = flow
+
+    def tally_between(self, pair: Hashable) -> Tally | None:
+        """What all that leaves directly between two addresses counts for, see `pair_of`; None
+        where that depends on protocol or ports, or is not decided."""
+        flow = self._flows.get(pair)
+        return None if flow is None or flow.outbound is None else flow.tally
 
     def _forget_oldest(self) -> None:
         pair, traffic = self._order.popleft()

@@ -16,12 +16,14 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+from router.engine.direct.flow import pairs_in
 from router.engine.forwarder import Forwarder
 from router.engine.observer.answering import answered_by
 from router.engine.observer.decisions import Decisions
 from router.engine.observer.interests import LONGEST, NONE, Interest, Interests
 from router.engine.observer.packet import SNAP, ObservedPacket, with_room
 from router.engine.observer.trace import Trace
+from router.engine.observer.unwanted import UnwantedPairs
 from router.engine.tun_writer import TunWriter
 from router.flows.drops import Drop
 from router.flows.trace.decision import DROP, FORWARD, IN, OUT, REJECT, REPLY, Decision
@@ -42,6 +44,7 @@ class Observer:
         decisions = self._decisions
         self._sent = Interests(self._traces, decisions.possible_of_outgoing)
         self._known_sent = self._sent.known
+        self._unwanted = UnwantedPairs(self._traces, forwarder.direct.path.tally_between)
         self._received = Interests(self._traces, decisions.possible_of_stray)
         self._delivered = Interests(self._traces, decisions.possible_of_answer)
         self._due = 0.0
@@ -81,12 +84,13 @@ class Observer:
 
     def observed(self, receive: Callable[[], int], frame: bytearray) -> Callable[[], int]:
         """See Observing. Most packets are those that no filter matches."""
-        known = self._known_sent
+        unwanted = self._unwanted.known
+        v4_pair, v6_pair = pairs_in(frame)
 
         def receive_observed() -> int:
             size = receive()
-            is_idle = self._pending is None and not self._only_dropped
-            if is_idle and known.get(key_of(frame, HEADER, size)) is NONE:
+            pair = v4_pair[0] if frame[HEADER] >> 4 == 4 else v6_pair.tobytes()
+            if pair in unwanted and self._pending is None:
                 self._held = None
             else:
                 self._from_tun(frame, size)
@@ -104,6 +108,9 @@ class Observer:
         interest = self._known_sent.get(key_of(frame, HEADER, size))
         if interest is None:
             interest = self._sent.learn(frame, HEADER, size)
+            fields = read(frame, HEADER, size) if interest is NONE else None
+            if fields is not None:
+                self._unwanted.learn(fields)
         if interest is NONE:
             self._held = None
         elif interest.if_dropped:
@@ -210,7 +217,7 @@ class Observer:
 
     def _forget_interests(self) -> None:
         """Rules, outbounds or traces have changed."""
-        for each in (self._sent, self._received, self._delivered):
+        for each in (self._sent, self._received, self._delivered, self._unwanted):
             each.known.clear()
 
     def _dropped(self, reason: Drop) -> None:

@@ -9,12 +9,15 @@ Must not know: packets; who knows the part.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
+from ipaddress import ip_address
 from typing import Final
 
+from router.flows.trace.fields import Fields
 from router.flows.trace.words import (
     EVERYTHING,
     And,
     Dropped,
+    Net,
     Not,
     Or,
     Policy,
@@ -61,6 +64,25 @@ def of_rule(tree: Tree, policy: str | None, rule: int | None) -> Tree:
                 return name == policy
             case RuleNumber(number):
                 return number == rule
+            case _:
+                return None
+
+    return simplified(tree, known)
+
+
+def of_pair(tree: Tree, fields: Fields, decided: tuple[str, int] | None) -> Tree:
+    """What it says of packets with the addresses of `fields`. decided: policy and rule of all of
+    them; None where that is not known."""
+    ends = ip_address(fields.source), ip_address(fields.destination)
+
+    def known(primitive: Primitive) -> bool | None:
+        match primitive:
+            case Net(network):
+                return any(end in network for end in ends)
+            case Policy(name):
+                return None if decided is None else name == decided[0]
+            case RuleNumber(number):
+                return None if decided is None else number == decided[1]
             case _:
                 return None
 
