@@ -118,7 +118,7 @@ class Parser(argparse.ArgumentParser):
         return [each for action in self._by_name.values() for each in action.option_strings]
 
     def _hint(self, word: str = "", known: Any = ()) -> str:
-        from router.config.fields import nearest  # noqa: PLC0415 - only for errors
+        from router.config.spelling import nearest  # noqa: PLC0415 - only for errors
 
         close = nearest(word, known)
         return f"did you mean '{close}'?" if close and close != word else f"see {self.prog} --help"

@@ -8,8 +8,8 @@ from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
 from router.cli import exits
-from router.config.fields import nearest
 from router.config.problems import quoted
+from router.config.spelling import nearest
 from router.control.client import NoAnswerError, find_router, request
 from router.platform.base.errors import PlatformError
 

@@ -8,10 +8,8 @@ Must not know: which keys exist (callers pass them) or what values mean.
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Callable, Iterable
 from contextlib import AbstractContextManager
-from functools import lru_cache
 from pathlib import Path
 from typing import NamedTuple
 
@@ -21,6 +19,7 @@ from router.config.document import Collection, Document, Mapping, Node, Scalar, 
 from router.config.model import Place
 from router.config.opening import Opener
 from router.config.problems import Problem, Severity, quoted
+from router.config.spelling import nearest
 
 MEANT = 0.7
 """From this likeness on (difflib's ratio) a misspelt key is read as the nearest known one."""
@@ -106,19 +105,6 @@ class Entry(NamedTuple):
 
     key: Scalar
     value: Node
-
-
-def nearest(word: str, known: Iterable[str], likeness: float = 0.6) -> str | None:
-    """The known word nearest to a misspelt one; case is ignored."""
-    return _nearest(word, tuple(known), likeness)
-
-
-@lru_cache(maxsize=1024)
-def _nearest(word: str, known: tuple[str, ...], likeness: float) -> str | None:
-    """A large file is likely to repeat its mistakes, and difflib takes its time."""
-    by_lower = {name.lower(): name for name in known}
-    close = difflib.get_close_matches(word.lower()[:64], by_lower, n=1, cutoff=likeness)
-    return by_lower[close[0]] if close else None
 
 
 def read_keys(

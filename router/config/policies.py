@@ -20,7 +20,6 @@ from router.config.fields import (
     listed,
     missing_key,
     named_entries,
-    nearest,
     read_keys,
 )
 from router.config.interfaces import MAXIMUM_ALTERNATIVE_NAME, interface_fault
@@ -39,6 +38,7 @@ from router.config.schema import (
     SOCKS5_KEYS,
 )
 from router.config.socks5 import read_proxy, refuse_password
+from router.config.spelling import nearest
 
 
 def read_policies(findings: Findings, entry: Entry | None) -> PolicyTable:

@@ -10,10 +10,11 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 from router.config.document import Node, Scalar
-from router.config.fields import Findings, as_text, listed, nearest
+from router.config.fields import Findings, as_text, listed
 from router.config.model import Policy
 from router.config.problems import quoted
 from router.config.schema import BUILT_IN_POLICIES
+from router.config.spelling import nearest
 
 COMPARISONS = 100_000
 

@@ -12,9 +12,10 @@ from __future__ import annotations
 import re
 
 from router.config.document import Node, Scalar
-from router.config.fields import Entry, Findings, as_items, listed, nearest
+from router.config.fields import Entry, Findings, as_items, listed
 from router.config.problems import quoted
 from router.config.schema import MAXIMUM_PORT, PORT, PROTOCOLS
+from router.config.spelling import nearest
 
 WITH_PORTS = frozenset({"tcp", "udp"})
 SAMPLE = "port: [443, 8000-8100]"

@@ -21,7 +21,6 @@ from router.config.fields import (
     as_text,
     listed,
     missing_key,
-    nearest,
 )
 from router.config.host_names import is_host_name
 from router.config.model import Place, Proxy
@@ -34,6 +33,7 @@ from router.config.schema import (
     VARIABLE,
 )
 from router.config.secret_file import read_secret
+from router.config.spelling import nearest
 from router.wire.socks5 import MOST_CREDENTIAL_BYTES, Credentials
 
 Refer = Callable[[Findings, Node, str], str | None]

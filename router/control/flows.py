@@ -13,8 +13,8 @@ from collections.abc import Iterable, Iterator, Mapping
 from itertools import chain
 from typing import Any, Final, Protocol
 
-from router.config.fields import nearest
 from router.config.model import Config
+from router.config.spelling import nearest
 from router.engine.direct.connections import direct_flows
 from router.engine.forwarder import Forwarder
 from router.engine.relayed_flows import relayed_flows

@@ -13,9 +13,9 @@ from base64 import b64encode
 from collections.abc import Mapping
 from typing import Any, Final, Protocol
 
-from router.config.fields import nearest
 from router.config.model import Config
 from router.config.problems import quoted
+from router.config.spelling import nearest
 from router.control.follow import Feed, Timers, Wake
 from router.control.protocol import lost
 from router.engine.observer.trace import Trace

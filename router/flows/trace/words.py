@@ -20,8 +20,8 @@ from dataclasses import dataclass
 from ipaddress import IPv4Network, IPv6Network, ip_address, ip_network
 from typing import Final
 
-from router.config.fields import nearest
 from router.config.problems import quoted
+from router.config.spelling import nearest
 from router.policy.match.traffic import LAST_PORT
 
 PROTOCOLS: Final = ("icmp", "tcp", "udp")

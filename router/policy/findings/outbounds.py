@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from router.config.fields import nearest
 from router.config.model import Config, Place, Policy, Rule
 from router.config.packed import LENGTH_BITS
 from router.config.problems import Problem, Severity
+from router.config.spelling import nearest
 from router.policy.findings.situation import Situation, place_of_prefix
 from router.policy.findings.wording import plural, prefixes, some
 from router.policy.interfaces import Lack, lack_of
