@@ -7,7 +7,7 @@ dropped is held, and becomes the packet in hand with its drop; where all traces 
 filter is evaluated before.
 
 Always true: nothing is hooked while there is no trace; a packet that no filter can match costs one
-look-up by its flow; no packet is changed or kept waiting.
+look-up, by its addresses or by its flow; no packet is changed or kept waiting.
 
 Must not know: rules, sockets, who reads a trace.
 """
