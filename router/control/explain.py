@@ -25,6 +25,7 @@ from router.control.connection import Answer
 from router.platform.base.descriptors import HasFileno
 from router.platform.base.errors import PlatformError
 from router.platform.base.processes import Pipe, Processes
+from router.platform.base.starts import PacedStarts
 from router.policy.match.traffic import LAST_PORT
 
 PATIENCE: Final = 20.0
@@ -54,6 +55,7 @@ class Explainer:
     def __init__(self, processes: Processes, loop: Watcher) -> None:
         self._processes = processes
         self._loop = loop
+        self._starts = PacedStarts(loop)
         self._waiting: deque[Answer] = deque()
         self._present: Answer | None = None
         self._received = b""
@@ -72,7 +74,7 @@ class Explainer:
         answer = self._present = self._waiting.popleft()
         question = {name: answer.request.get(name) for name in MEMBERS}
         self._received = b""
-        self._processes.start_explain(question, self._begun)
+        self._starts.when_allowed(lambda: self._processes.start_explain(question, self._begun))
 
     def _begun(self, pipe: Pipe | PlatformError) -> None:
         if isinstance(pipe, PlatformError):

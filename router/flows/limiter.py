@@ -25,3 +25,9 @@ class TokenBucket:
             return False
         self._tokens -= 1
         return True
+
+    def delay(self, now: float) -> float:
+        """Seconds from `now`, which is no earlier than the last `take`, until one more is allowed;
+        0 if it is."""
+        tokens = self._tokens + (now - self._at) * self.rate
+        return max(0.0, (1 - tokens) / self.rate)

@@ -19,6 +19,7 @@ from typing import Final, Protocol
 from router.platform.base.descriptors import HasFileno
 from router.platform.base.errors import PlatformError
 from router.platform.base.processes import Pipe
+from router.platform.base.starts import PacedStarts
 from router.platform.host_names import LIFETIME, Resolved, parse
 
 PATIENCE: Final = LIFETIME + 5.0
@@ -31,6 +32,8 @@ Done = Callable[[Resolved], None]
 
 class Watcher(Protocol):
     """The part of the event loop that is needed here; see router.engine.loop."""
+
+    now: float
 
     def watch(self, source: HasFileno, readable: Callable[[], None]) -> None: ...
 
@@ -48,6 +51,7 @@ class HostNames:
         # The first of them is being resolved.
         self._requests: deque[tuple[str, Done]] = deque()
         self._line = b""
+        self._starts = PacedStarts(watcher)
 
     def resolve(self, host: str, done: Done) -> None:
         """Call `done` with the result: later, or at once where the guard is gone."""
@@ -57,7 +61,8 @@ class HostNames:
 
     def _begin(self) -> None:
         self._line = b""
-        self._start(self._requests[0][0], self._started)
+        host = self._requests[0][0]
+        self._starts.when_allowed(lambda: self._start(host, self._started))
 
     def _started(self, pipe: Pipe | PlatformError) -> None:
         if isinstance(pipe, PlatformError):

@@ -32,6 +32,7 @@ from router.engine.routes.installed import InstalledRoutes, RollbackFailedError
 from router.outbound.all import Outbounds
 from router.platform.base.errors import PlatformError
 from router.platform.base.processes import Pipe, Processes
+from router.platform.base.starts import PacedStarts
 from router.platform.log import LOG_LEVELS, log_at_once
 from router.platform.reason import reason
 
@@ -76,6 +77,7 @@ class Reload:
         self._ended = ended
         self._processes = processes
         self._loop = loop
+        self._starts = PacedStarts(loop)
         self._forwarder = forwarder
         self._outbounds = outbounds
         self._installed = installed
@@ -91,7 +93,8 @@ class Reload:
         """Read the file again. `done` is called once with the outcome, which is logged as well."""
         self._requested.append(done or (lambda _: None))
         if not self._is_under_way:
-            self._begin()
+            self._is_under_way = True
+            self._starts.when_allowed(self._begin)
 
     def close(self) -> None:
         """Abandon a reading that is under way; its requests are not answered."""
@@ -101,7 +104,6 @@ class Reload:
             _resume_collecting()
 
     def _begin(self) -> None:
-        self._is_under_way = True
         self._waiting, self._requested = self._requested, []
         self._unpickler = ChunkedUnpickler()
         self._broken = False
@@ -174,10 +176,10 @@ class Reload:
         self._decided(outcome)
         for done in self._waiting:
             done(outcome)
-        self._is_under_way = False
         if self._requested:
-            self._begin()
+            self._starts.when_allowed(self._begin)
         else:
+            self._is_under_way = False
             self._ended()
 
     # Applying

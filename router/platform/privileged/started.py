@@ -15,6 +15,7 @@ from typing import Any, Final, Protocol
 from router.config.listen import BadListenError, check_reach, token_fault
 from router.flows.limiter import TokenBucket
 from router.platform.base.errors import PlatformError
+from router.platform.base.starts import START_BURST, STARTS_PER_SECOND
 from router.platform.privileged.arguments import (
     check_address,
     check_host_name,
@@ -25,8 +26,6 @@ from router.platform.privileged.arguments import (
 from router.platform.privileged.channel import Message
 from router.platform.privileged.program import Program
 
-STARTS_PER_SECOND: Final = 2
-START_BURST: Final = 20
 RESOLVER: Final = (sys.executable, "-P", "-m", "router.platform.host_names")
 WEB: Final = (sys.executable, "-P", "-m", "router.control.web")
 PROTOCOLS: Final = ("icmp", "tcp", "udp")

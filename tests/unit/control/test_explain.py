@@ -11,6 +11,7 @@ import pytest
 
 from router.control.explain import CUT_OFF, LARGEST, PATIENCE, TOO_LONG, Explainer, fault_of
 from router.platform.base.errors import PlatformError
+from router.platform.base.starts import START_BURST, STARTS_PER_SECOND
 from router.platform.program_output import Output
 from tests.unit.control.rounds import Rounds
 
@@ -121,6 +122,21 @@ def test_one_that_writes_without_end_is_given_up(world: World) -> None:
         world.processes.write(bytes(1 << 15))
         world.rounds.run(2)
     assert answer.said == [CUT_OFF]
+
+
+def test_questions_without_end_wait_for_what_the_guard_allows(world: World) -> None:
+    began = world.rounds.now
+    for _ in range(START_BURST + 6):
+        answer = world.ask("a")
+        while len(world.processes.started) == 0:
+            world.rounds.now += 0.01
+            world.rounds.run()
+        world.processes.started.clear()
+        world.processes.write(b'{"text": "A"}\n')
+        world.processes.end()
+        world.rounds.run(3)
+        assert answer.said == ['{"text": "A"}\n']
+    assert (world.rounds.now - began) * STARTS_PER_SECOND >= 6
 
 
 def test_one_that_is_not_started(world: World) -> None:

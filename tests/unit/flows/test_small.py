@@ -46,6 +46,18 @@ def test_errors_come_in_a_burst_and_then_at_a_rate() -> None:
     assert sum(bucket.take(200.0) for _ in range(10)) == 3
 
 
+def test_the_delay_of_a_bucket_is_until_the_next_is_allowed() -> None:
+    bucket = TokenBucket(rate=8, burst=2)
+    assert bucket.take(100.0)
+    assert bucket.delay(100.0) == 0.0
+    assert bucket.take(100.0)
+    assert bucket.delay(100.0) == 0.125
+    assert bucket.delay(100.0625) == 0.0625
+    assert not bucket.take(100.0625)
+    assert bucket.delay(100.0625) == 0.0625
+    assert bucket.take(100.125)
+
+
 def test_no_errors_without_elapsed_time() -> None:
     bucket = TokenBucket(rate=10, burst=1)
     assert bucket.take(5.0)

@@ -17,6 +17,7 @@ from router.outbound.socks5.addresses import ProxyAddresses
 from router.platform.base.descriptors import HasFileno
 from router.platform.base.errors import PlatformError
 from router.platform.base.processes import Pipe
+from router.platform.base.starts import OWN_BURST, START_BURST, STARTS_PER_SECOND
 from router.platform.host_names import Resolved, parse, resolve
 from router.platform.privileged.arguments import check_host_name
 from tests.unit.examples import examples
@@ -43,6 +44,7 @@ class MemoryGuard:
     """Starts programs in memory, and is the loop that reads from them."""
 
     def __init__(self) -> None:
+        self.now = 100.0
         self.hosts: list[str] = []
         self.watched: dict[HasFileno, Callable[[], None]] = {}
         self._done: list[Callable[[Pipe | PlatformError], None]] = []
@@ -103,6 +105,22 @@ def test_one_name_at_a_time_is_resolved(guard: MemoryGuard, names: HostNames) ->
     assert found[1:] == [("b.example", Resolved((), "too often"))]
     guard.run_timers(60.0)
     assert len(found) == 2
+
+
+def test_more_names_than_the_guard_allows_at_once_wait(
+    guard: MemoryGuard, names: HostNames
+) -> None:
+    found: list[Resolved] = []
+    for number in range(START_BURST + 1):
+        names.resolve(f"{number}.example", found.append)
+    for _ in range(OWN_BURST):
+        guard.answer(b"=192.0.2.1")
+    assert len(found) == len(guard.hosts) == OWN_BURST
+    guard.now += 1 / STARTS_PER_SECOND
+    guard.run_timers(1 / STARTS_PER_SECOND)
+    assert len(guard.hosts) == OWN_BURST + 1
+    guard.answer(b"=192.0.2.1")
+    assert found == [Resolved((ONE,))] * (OWN_BURST + 1)
 
 
 def test_a_resolver_that_never_ends_is_given_up(guard: MemoryGuard, names: HostNames) -> None:

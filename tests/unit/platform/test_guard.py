@@ -12,11 +12,11 @@ from typing import Any, NoReturn
 import pytest
 
 from router.platform.base.errors import PlatformError
+from router.platform.base.starts import START_BURST
 from router.platform.linux.operations.all import LinuxOperations
 from router.platform.privileged.channel import Message
 from router.platform.privileged.guard import carry_out
 from router.platform.privileged.program import Program
-from router.platform.privileged.started import START_BURST
 
 LO = {"name": "lo", "index": 1}
 OFFLOADS = {"offloads": False}

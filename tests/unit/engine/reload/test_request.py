@@ -20,6 +20,7 @@ from router.engine.reload.reread import command
 from router.engine.routes.installed import InstalledRoutes, RollbackFailedError
 from router.platform.base.errors import PlatformError
 from router.platform.base.routes import ReconcileResult
+from router.platform.base.starts import OWN_BURST, START_BURST, STARTS_PER_SECOND
 from router.policy.match.table import RuleSet
 from router.policy.routes.route import Route
 from tests.unit.control.rounds import Rounds
@@ -62,7 +63,8 @@ class Output:
 
 
 class MemorySystem:
-    """See System, as far as a reload goes. `refuses`: how many changes of routes it refuses."""
+    """See System, as far as a reload goes. `refuses`: how many changes of routes it refuses.
+    written: what the program writes; None: the real one is started."""
 
     def __init__(self, file: Path) -> None:
         self.file = file
@@ -71,6 +73,7 @@ class MemorySystem:
         self.outputs: list[Output] = []
         self.refuses = 0
         self.cut_off: int | None = None
+        self.written: bytes | None = None
         self.starts = True
         self.failed: list[str] = []
         self.hangs = False
@@ -102,7 +105,9 @@ class MemorySystem:
     def start_reread(self) -> Output:
         if not self.starts:
             raise PlatformError("no room for programs: end some")
-        output = subprocess.run(command(self.file), stdout=subprocess.PIPE, check=True).stdout
+        output = self.written
+        if output is None:
+            output = subprocess.run(command(self.file), stdout=subprocess.PIPE, check=True).stdout
         self.outputs.append(Output(output[: self.cut_off]))
         return self.outputs[-1]
 
@@ -335,6 +340,37 @@ def test_a_request_during_a_reload_is_answered_by_the_next_reload(bench: Bench) 
     assert [outcome.done for outcome in second] == [True, True]
     assert len(bench.system.outputs) == 2
     assert bench.stages == ["began", "began", "ended"]
+
+
+def test_reloads_without_end_wait_for_what_the_guard_allows(bench: Bench) -> None:
+    """As an impatient person's, or a script's: each is answered, none is refused."""
+    bench.system.written = b""
+    began = bench.loop.now
+    asked = 3 * START_BURST
+    for number in range(1, asked + 1):
+        bench.reload.request(bench.outcomes.append)
+        while len(bench.outcomes) < number:
+            bench.loop.now += 0.01
+            bench.loop.run(3)
+    assert all("has ended before it was done" in each.problems.text for each in bench.outcomes)
+    assert len(bench.system.outputs) == asked
+    taken = bench.loop.now - began
+    assert taken * STARTS_PER_SECOND + START_BURST >= asked
+
+
+def test_requests_that_wait_are_answered_by_one_reading(bench: Bench) -> None:
+    bench.system.written = b""
+    while len(bench.system.outputs) < OWN_BURST:
+        bench.outcome()
+    before = len(bench.outcomes)
+    for _ in range(5):
+        bench.reload.request(bench.outcomes.append)
+    bench.loop.run(100)
+    assert len(bench.outcomes) == before
+    bench.loop.wait(1)
+    bench.loop.run(100)
+    assert len(bench.outcomes) == before + 5
+    assert len(bench.system.outputs) == OWN_BURST + 1
 
 
 def test_closing_the_router_ends_the_reading(bench: Bench) -> None:
