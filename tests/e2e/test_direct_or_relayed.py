@@ -191,7 +191,7 @@ def test_a_limit_counts_both_passes(
     bed: Testbed, router: Tunrouter, udp_servers: None, both: bool, family: Family
 ) -> None:
     """Unless it names the interface: then it counts as on the bare path."""
-    limited = f"meta nfproto ipv{family.version} udp dport {ECHO} ct state new"
+    limited = f"meta nfproto ipv{family.version} udp dport {ECHO}"
     interface = 'oifname != "lo"' if both else 'oifname "eth0"'
     text = f"""
     table inet tr_host {{

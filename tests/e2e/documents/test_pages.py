@@ -24,6 +24,7 @@ RULES: Final = "rules.yaml"
 SUDO: Final = re.compile(r"\bsudo ")
 """The tests are root's; a machine may have none."""
 STARTS: Final = "tunrouter run -c rules.yaml"
+WAITS: Final = "wait"
 PATH: Final = f"{Path(PROGRAM).parent}:{os.environ['PATH']}"
 
 
@@ -89,6 +90,9 @@ class Reader:
         line = SUDO.sub("", command.line)
         if line == STARTS:
             self._run()
+        elif line == WAITS:
+            for _command, process in self._going_on:
+                process.wait()
         elif command.goes_on:
             self._begin(command, host, line)
         else:
