@@ -11,8 +11,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Final
 
+from router.engine.direct.path import CarryOther
 from router.engine.forwarder import Forwarder
-from router.engine.observer.hook import Observing
 from router.flows.drops import Drop
 from router.outbound.base import QueryChannel
 from router.platform.base.tun import TunDevice, TunQueue
@@ -80,7 +80,6 @@ class TunReader:
         self._forwarder = forwarder
         self._path = forwarder.direct.path
         self._receive = tun.receive
-        self._observed = _Observed(tun.receive, tun.frame)
         self._policer = forwarder.policer
         self._emptied = forwarder.policer.emptied
         self._found_empty = forwarder.carriers.streams.found_empty
@@ -116,7 +115,7 @@ class TunReader:
         """Whether both queues have been read to their end. Mostly one is empty, and it is that of
         this machine."""
         try:
-            size = self._present_receive()()
+            size = self._receive()
         except BlockingIOError:
             is_empty = True
         else:
@@ -125,16 +124,13 @@ class TunReader:
             return is_empty
         return self._read_forwarded(budget, now, 0) and is_empty
 
-    def _present_receive(self) -> Callable[[], int]:
-        observer = self._forwarder.observer
-        return self._receive if observer is None else self._observed.by(observer)
-
     def _short_turn(self, now: float) -> int:
         """The size of a frame that does not leave directly, and has been read; 0 if there was
         none."""
         path, observer = self._path, self._forwarder.observer
         try:
-            size = path.carry_all(self._present_receive(), self._found, now)
+            carry_all = path.carry_all if observer is None else observer.carry_all
+            size = carry_all(self._receive, self._found, now)
         except BlockingIOError:
             size = 0
             self._found = path.carried or 1
@@ -162,19 +158,18 @@ def _queue_reader(
     carry_datagram, flush_datagrams = datagrams.carry_frame, datagrams.flush
     carry_segment = forwarder.carriers.streams.carry
     from_tun, receive_frame = forwarder.from_tun, queue.receive
-    observed = _Observed(receive_frame, frame)
     held_off = forwarder.policer.held_off
     packet = memoryview(frame)[HEADER:]
     unread = 0
 
     def read(budget: int, now: float, size: int) -> bool:
-        observer, receive = forwarder.observer, receive_frame
-        if observer is not None:
-            receive = observed.by(observer)
-        if size:
-            receive = _beginning_with(size, receive)
+        observer = forwarder.observer
+        receive = _beginning_with(size, receive_frame) if size else receive_frame
         try:
-            carry_all(receive, budget, now, carry_other)
+            if observer is None:
+                carry_all(receive, budget, now, carry_other)
+            else:
+                observer.carry_all(receive, budget, now, carry_observed)
         except BlockingIOError:
             is_empty = True
         else:
@@ -212,11 +207,29 @@ def _queue_reader(
             receive_all(forwarder, channel, 1, now)
         return 0
 
+    carry_observed = _observed(forwarder, frame, carry_other)
     return read
 
 
+def _observed(forwarder: Forwarder, frame: bytearray, carry_other: CarryOther) -> CarryOther:
+    """Carries what a trace may want, or is not known not to; see router.engine.direct.path."""
+    carry_all, known = forwarder.direct.path.carry_all, forwarder.direct.path.known
+
+    def carry(size: int, now: float, is_first: bool) -> int:
+        observer = forwarder.observer
+        assert observer is not None
+        is_wanted = observer.from_tun(frame, size)
+        if known(frame, size) is None or carry_all(lambda: size, 1, now):
+            return carry_other(size, now, is_first)
+        if not is_wanted:
+            observer.left_directly(frame, size)
+        return 0
+
+    return carry
+
+
 def _beginning_with(size: int, receive: Callable[[], int]) -> Callable[[], int]:
-    """Read frames of which the first, of that size, has been read, and observed, already."""
+    """Read frames of which the first, of that size, has been read already."""
 
     def receive_next() -> int:
         nonlocal size
@@ -226,23 +239,6 @@ def _beginning_with(size: int, receive: Callable[[], int]) -> Callable[[], int]:
         return receive()
 
     return receive_next
-
-
-class _Observed:
-    """Reads the next frame and has it observed; see TunQueue.receive. What stays the same for an
-    observer is made once."""
-
-    def __init__(self, receive: Callable[[], int], frame: bytearray) -> None:
-        self._receive = receive
-        self._frame = frame
-        self._observer: Observing | None = None
-        self._made = receive
-
-    def by(self, observer: Observing) -> Callable[[], int]:
-        if observer is not self._observer:
-            self._observer = observer
-            self._made = observer.observed(self._receive, self._frame)
-        return self._made
 
 
 def _is_held_off(forwarder: Forwarder, frame: bytearray, now: float) -> bool:

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import errno
 from collections import deque
-from collections.abc import Callable, Hashable
+from collections.abc import Callable, Hashable, Mapping
 from typing import Final, Protocol
 
 from router.engine.direct.flow import DirectFlow, pair_of, pairs_in
@@ -20,7 +20,6 @@ from router.engine.direct.sent import LOOK_INTERVAL, SentFlows
 from router.engine.direct.uncut import Uncut
 from router.engine.refusals import Refusals
 from router.flows.drops import Drop, Drops
-from router.flows.tally import Tally
 from router.outbound.direct import send_fragments
 from router.wire import icmp, ip
 from router.wire.headers import (
@@ -75,12 +74,14 @@ class DirectPath:
     """frame: of the TUN; see TunDevice. sent: what of it has no connection.
 
     carried: how many frames the last `carry_all` has read and sent, or left to another; others:
-    whether there were any of these.
+    whether there were any of these. failing: called with what could not be sent, or the first of
+    its packets, before that is refused or dropped; None unless packets are traced.
     """
 
     def __init__(self, frame: bytearray, refusals: Refusals, drops: Drops) -> None:
         self.carried = 0
         self.others = False
+        self.failing: Callable[[bytes], None] | None = None
         self._frame = frame
         self._view = memoryview(frame)
         self._unfinished = self._view[:2].cast("H")
@@ -96,28 +97,35 @@ class DirectPath:
         self._send_on: Callable[[memoryview], object] = len
         self._candidate: DirectFlow | None = None
         self._in_a_row = 0
-        self._uncut = Uncut(frame, self.failed, drops)
+        self._uncut = Uncut(frame, self.failed, self._note_failing, drops)
         self.sent = SentFlows()
         self._runs = Runs(frame, self.failed, self.sent)
         self.runs = self._runs.flows
         """True while something is kept that is to leave together with what follows it."""
         self.flush = self._runs.end
         """Send what was kept to leave together with what follows it; nothing follows it soon."""
-        self.carry_all = self._carrier()
+        self.carry_all = self.carrier(self._flows, self._by_traffic, self._known_by_traffic)
 
-    def _carrier(self) -> CarryAll:
+    def carrier(
+        self,
+        flows: Mapping[Hashable, DirectFlow],
+        by_traffic: Mapping[Hashable, object],
+        known: Callable[[bytearray, int], DirectFlow | None],
+    ) -> CarryAll:
         """`carry_all`: read frames, `most` at most, and send each of which it is decided that it
         leaves directly. Another one goes to `other`; or, without that, is the last: its size, and
         it is in the TUN's frame then; 0 if there was none. Raises BlockingIOError when nothing is
         left to read.
+
+        flows: what is decided by a pair of addresses; known: what is decided otherwise about the
+        frame, which is asked only while `by_traffic` is not empty.
 
         What passes here is most of the traffic, and half of the cost of a ping is Python's: so
         nothing is made anew for a packet that is always the same, what is used twice is local, and
         what stays the same is looked up here, as most turns have one packet.
         """
         frame, unfinished, packets = self._frame, self._unfinished, self._packets
-        v4_pair, v6_pair = self._v4_pair, self._v6_pair
-        flows, by_traffic, runs = self._flows, self._by_traffic, self._runs
+        v4_pair, v6_pair, runs = self._v4_pair, self._v6_pair, self._runs
 
         def carry_all(
             receive: Receive, most: int, now: float, other: CarryOther | None = None
@@ -132,7 +140,7 @@ class DirectPath:
                         flow, at = flows.get(v4_pair[0]), AT_V4_TTL
                     else:
                         flow, at = flows.get(v6_pair.tobytes()), AT_V6_HOP_LIMIT
-                    flow = flow or (self._known_by_traffic(size) if by_traffic else None)
+                    flow = flow or (known(frame, size) if by_traffic else None)
                     if flow is None or (hops := frame[at]) <= flow.hops:
                         if other is None:
                             return size
@@ -212,14 +220,19 @@ class DirectPath:
         packet = self._packets[size] = self._view[HEADER:size]
         return packet
 
-    def _known_by_traffic(self, size: int) -> DirectFlow | None:
-        """What is decided about the frame by its protocol and ports."""
-        is_v4 = self._frame[HEADER] >> 4 == 4
+    def known(self, frame: bytearray, size: int) -> DirectFlow | None:
+        """What is decided about the frame."""
+        pair = self._v4_pair[0] if frame[HEADER] >> 4 == 4 else self._v6_pair.tobytes()
+        return self._flows.get(pair) or self._known_by_traffic(frame, size)
+
+    def _known_by_traffic(self, frame: bytearray, size: int) -> DirectFlow | None:
+        """The same, by its protocol and ports."""
+        is_v4 = frame[HEADER] >> 4 == 4
         pair = self._v4_pair[0] if is_v4 else self._v6_pair.tobytes()
         by_traffic = self._by_traffic.get(pair)
         if by_traffic is None:
             return None
-        return by_traffic.get(self._traffic(self._frame, HEADER, size))
+        return by_traffic.get(self._traffic(frame, HEADER, size))
 
     def send(self, flow: DirectFlow, packet: ip.Packet, now: float) -> None:
         """Send a packet that has just been decided on; its hop limit is above `flow.hops`."""
@@ -251,11 +264,10 @@ class DirectPath:
         if traffic != UNKNOWN:
             by_traffic[traffic] = flow
 
-    def tally_between(self, pair: Hashable) -> Tally | None:
-        """What all that leaves directly between two addresses counts for, see `pair_of`; None
-        where that depends on protocol or ports, or is not decided."""
-        flow = self._flows.get(pair)
-        return None if flow is None or flow.outbound is None else flow.tally
+    def flow_between(self, pair: Hashable) -> DirectFlow | None:
+        """What is decided about all between two addresses, see `pair_of`; None where that depends
+        on protocol or ports, or is not decided."""
+        return self._flows.get(pair)
 
     def _forget_oldest(self) -> None:
         pair, traffic = self._order.popleft()
@@ -278,12 +290,17 @@ class DirectPath:
     def failed(self, flow: DirectFlow, data: bytes, error: OSError, now: float) -> None:
         """A packet could not be sent: tell its program what the system says, as far as ICMP has a
         word for it. `data` is what the program has sent, and may be damaged."""
+        self._note_failing(data)
         try:
             packet = ip.parse(data)
         except ip.Malformed:
             self._drops.count(Drop.MALFORMED)
         else:
             self._refuse(flow, packet, error, now)
+
+    def _note_failing(self, data: bytes) -> None:
+        if self.failing is not None:
+            self.failing(data)
 
     def _refuse(self, flow: DirectFlow, packet: ip.Packet, error: OSError, now: float) -> None:
         if error.errno == errno.EPERM:

@@ -31,12 +31,16 @@ Failed = Callable[[DirectFlow, bytes, OSError, float], None]
 
 
 class Uncut:
-    """frame: of the TUN. failed: called with a packet that could not be sent."""
+    """frame: of the TUN. failed: called with a packet that could not be sent; refused: with the
+    first one of a frame that is dropped."""
 
-    def __init__(self, frame: bytearray, failed: Failed, drops: Drops) -> None:
+    def __init__(
+        self, frame: bytearray, failed: Failed, refused: Callable[[bytes], None], drops: Drops
+    ) -> None:
         self._frame = frame
         self._view = memoryview(frame)
         self._failed = failed
+        self._refused = refused
         self._drops = drops
 
     def carry(self, flow: DirectFlow, size: int, now: float) -> bool:
@@ -49,6 +53,7 @@ class Uncut:
         if frames is None or length + segment > flow.mtu or flow.sample(ports, now):
             self._cut(flow, size, now)
         elif ports in flow.refused:
+            self._refused(next(offload.packets(self._frame, size)))
             self._drops.count(Drop.REFUSED_BY_HOST)
         elif not self._send(flow, size, now):
             self._cut(flow, size, now)

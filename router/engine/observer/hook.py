@@ -2,15 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Protocol
+
+from router.engine.direct.path import CarryAll
 
 
 class Observing(Protocol):
-    """Called before anything is decided about a packet."""
+    """Called before anything is decided about a packet.
 
-    def observed(self, receive: Callable[[], int], frame: bytearray) -> Callable[[], int]:
-        """What reads the next frame of the TUN, see TunQueue.receive, and observes it."""
+    carry_all: see DirectPath; it sends what no trace wants, and leaves everything else to another.
+    """
+
+    carry_all: CarryAll
+
+    def from_tun(self, frame: bytearray, size: int) -> bool:
+        """A frame of the TUN; whether a trace may want it though it is not dropped."""
+        ...
+
+    def left_directly(self, frame: bytearray, size: int) -> None:
+        """One that none wants; so `carry_all` may send what is like it."""
         ...
 
     def postpone(self) -> None:

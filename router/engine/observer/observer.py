@@ -4,26 +4,24 @@ Theory of operation. The hook is called with a packet before anything is decided
 happens until the next call (drops, writes into the TUN) is what became of it. A packet that is
 dropped and in whose stead the router writes one has been rejected. What is wanted only if it is
 dropped is held, and becomes the packet in hand with its drop; where all traces want only that, no
-filter is evaluated before.
+filter is evaluated before. Of what leaves directly, packets that no trace wants unless they are
+dropped do not come here (router.engine.observer.unobserved), but with their drop.
 
-Always true: nothing is hooked while there is no trace; a packet that no filter can match costs one
-look-up, by its addresses or by its flow; no packet is changed or kept waiting.
+Always true: nothing is hooked while there is no trace; another packet that no filter can match
+costs a look-up by its flow; no packet is changed or kept waiting.
 
 Must not know: rules, sockets, who reads a trace.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
-
-from router.engine.direct.flow import pairs_in
 from router.engine.forwarder import Forwarder
 from router.engine.observer.answering import answered_by
 from router.engine.observer.decisions import Decisions
 from router.engine.observer.interests import LONGEST, NONE, Interest, Interests
 from router.engine.observer.packet import SNAP, ObservedPacket, with_room
 from router.engine.observer.trace import Trace
-from router.engine.observer.unwanted import UnwantedPairs
+from router.engine.observer.unobserved import UnobservedFlows
 from router.engine.tun_writer import TunWriter
 from router.flows.drops import Drop
 from router.flows.trace.decision import DROP, FORWARD, IN, OUT, REJECT, REPLY, Decision
@@ -44,13 +42,15 @@ class Observer:
         decisions = self._decisions
         self._sent = Interests(self._traces, decisions.possible_of_outgoing)
         self._known_sent = self._sent.known
-        self._unwanted = UnwantedPairs(self._traces, forwarder.direct.path.tally_between)
+        self._unobserved = UnobservedFlows(self._traces, forwarder.direct.path)
+        self.carry_all = self._unobserved.carry_all
+        self.left_directly = self._unobserved.learn
         self._received = Interests(self._traces, decisions.possible_of_stray)
         self._delivered = Interests(self._traces, decisions.possible_of_answer)
         self._due = 0.0
         self._pending: ObservedPacket | None = None
-        self._held: tuple[Buffer, int, int, str] | None = None
-        """Where it stands until the next one: copied if it is dropped and wanted."""
+        self._held: tuple[bytes, int, str] | None = None
+        """Its first bytes, its length, its direction."""
         self._only_dropped = False
         """Whether no trace wants a packet that is not dropped."""
         self._reason: Drop | None = None
@@ -65,6 +65,7 @@ class Observer:
             self._forwarder.observer = self
             self._forwarder.drops.observe = self._dropped
             self._forwarder.direct.forgotten = self._changed
+            self._forwarder.direct.path.failing = self._failing
             self._writer.observe(self._written)
 
     def remove(self, trace: Trace) -> None:
@@ -75,6 +76,7 @@ class Observer:
             self._forwarder.observer = None
             self._forwarder.drops.observe = None
             self._forwarder.direct.forgotten = None
+            self._forwarder.direct.path.failing = None
             self._writer.observe(None)
 
     def answered_by(self, trace: Trace) -> frozenset[int] | None:
@@ -82,41 +84,24 @@ class Observer:
         None: by any."""
         return answered_by(trace.wanted.tree, self._forwarder)
 
-    def observed(self, receive: Callable[[], int], frame: bytearray) -> Callable[[], int]:
-        """See Observing. Most packets are those that no filter matches."""
-        unwanted = self._unwanted.known
-        v4_pair, v6_pair = pairs_in(frame)
-
-        def receive_observed() -> int:
-            size = receive()
-            pair = v4_pair[0] if frame[HEADER] >> 4 == 4 else v6_pair.tobytes()
-            if pair in unwanted and self._pending is None:
-                self._held = None
-            else:
-                self._from_tun(frame, size)
-            return size
-
-        return receive_observed
-
-    def _from_tun(self, frame: bytearray, size: int) -> None:
-        """A frame of the TUN, header included, in its first `size` bytes."""
+    def from_tun(self, frame: bytearray, size: int) -> bool:
+        """See Observing."""
         if self._pending is not None:
             self._finish()
         if self._only_dropped:
-            self._held = frame, HEADER, size, OUT
-            return
+            self._hold(frame, HEADER, size)
+            return False
         interest = self._known_sent.get(key_of(frame, HEADER, size))
         if interest is None:
             interest = self._sent.learn(frame, HEADER, size)
-            fields = read(frame, HEADER, size) if interest is NONE else None
-            if fields is not None:
-                self._unwanted.learn(fields)
         if interest is NONE:
             self._held = None
-        elif interest.if_dropped:
-            self._held = frame, HEADER, size, OUT
-        else:
-            self._outgoing(interest, frame, HEADER, size)
+            return False
+        if interest.if_dropped:
+            self._hold(frame, HEADER, size)
+            return False
+        self._outgoing(interest, frame, HEADER, size)
+        return True
 
     def postpone(self) -> None:
         """See Observing."""
@@ -132,7 +117,7 @@ class Observer:
     def from_outside(self, packet: bytes) -> None:
         """See Observing. Only its drop is reported: what is delivered is seen as it is written."""
         self._finish()
-        self._held = packet, 0, len(packet), IN
+        self._held = packet[:SNAP], len(packet), IN
 
     def settle(self, now: float) -> None:
         """See Observing."""
@@ -142,6 +127,9 @@ class Observer:
         if now >= self._due:
             self._due = now + LONGEST
             self._forget_interests()
+
+    def _hold(self, data: Buffer, start: int, end: int) -> None:
+        self._held = bytes(data[start : min(end, start + SNAP)]), end - start, OUT
 
     def _outgoing(self, interest: Interest, data: Buffer, start: int, end: int) -> None:
         self._held = None
@@ -160,16 +148,15 @@ class Observer:
     def _take_held(self) -> None:
         """What was held is dropped."""
         assert self._held is not None
-        (buffer, start, end, direction), self._held = self._held, None
+        (data, length, direction), self._held = self._held, None
         interests = self._sent if direction == OUT else self._received
-        interest = interests.of(buffer, start, end)
+        interest = interests.of(data, 0, len(data))
         if interest is NONE:
             return
-        data = buffer[start : min(end, start + SNAP)]
         fields = read(data, 0, len(data)) if direction == OUT else None
         if fields is None or not self._decisions.is_between_us(fields, written=False):
             certain = with_room(interest)
-            self._take(ObservedPacket(data, end - start, direction, certain, interest.uncertain))
+            self._take(ObservedPacket(data, length, direction, certain, interest.uncertain))
 
     def _finish(self) -> None:
         """All is decided about the packet in hand."""
@@ -217,14 +204,29 @@ class Observer:
 
     def _forget_interests(self) -> None:
         """Rules, outbounds or traces have changed."""
-        for each in (self._sent, self._received, self._delivered, self._unwanted):
+        for each in (self._sent, self._received, self._delivered):
             each.known.clear()
+        self._unobserved.clear()
 
     def _dropped(self, reason: Drop) -> None:
         if self._held is not None:
             self._take_held()
         if self._pending is not None and self._reason is None:
             self._reason = reason
+
+    def _failing(self, data: bytes) -> None:
+        """The direct path cannot send a packet: the one in hand, unless that is of another flow or
+        dropped already."""
+        in_hand = self._in_hand()
+        if self._reason is None and in_hand is not None and _are_alike(in_hand, data):
+            return
+        self._finish()
+        self._hold(data, 0, len(data))
+
+    def _in_hand(self) -> bytes | None:
+        if self._pending is not None:
+            return self._pending.data
+        return None if self._held is None else self._held[0]
 
     def _written(self, data: bytes | bytearray, start: int, end: int) -> None:
         """A packet goes into the TUN: an answer, or one on its way to our own kernel."""
@@ -263,3 +265,8 @@ class Observer:
         if about is not None:
             return self._decisions.is_between_us(about, written=False)
         return self._decisions.is_between_us(fields, written=True)
+
+
+def _are_alike(first: bytes, second: bytes) -> bool:
+    """Whether both are of one flow, as far as keys tell."""
+    return key_of(first, 0, len(first)) == key_of(second, 0, len(second))

@@ -1,7 +1,9 @@
-"""What is kept by flow about traces changes nothing about what they report."""
+"""What is kept by flow about traces, and what is not observed, changes nothing about what they
+report."""
 
 from __future__ import annotations
 
+import errno
 import tempfile
 from collections.abc import Sequence
 from pathlib import Path
@@ -65,6 +67,8 @@ SENT = st.tuples(
     st.booleans(),
     st.sampled_from((64, 64, 1)),
 )
+FAILING = st.tuples(SENT, st.sampled_from((None, None, errno.EPERM, errno.EMSGSIZE, errno.ENOBUFS)))
+"""What is sent, and why the system does not send it."""
 FILTERS = st.recursive(
     st.sampled_from(WORDS),
     lambda inner: (
@@ -77,9 +81,12 @@ FILTERS = st.recursive(
 )
 
 
-def traced(words: Sequence[str], sent: Sequence[Sequence[bytes]]) -> list[list[Record]]:
+Sending = Sequence[tuple[Sequence[bytes], int | None]]
+
+
+def traced(words: Sequence[str], sent: Sending) -> list[list[Record]]:
     """The records of each filter, of packets that are sent one after the other, with other rules
-    for the second half; each packet twice, so that the second meets what is kept."""
+    for the second half; each packet again and again, so that some meet what is kept."""
     with tempfile.TemporaryDirectory() as directory:
         local = {"eth0": ETH0}
         world = World(Path(directory), local=local)
@@ -90,13 +97,22 @@ def traced(words: Sequence[str], sent: Sequence[Sequence[bytes]]) -> list[list[R
             traces = [Trace(Filter(parse(each)), lambda: None) for each in words]
             for trace in traces:
                 observer.add(trace)
-            for number, packets in enumerate(sent):
+            for number, (packets, error) in enumerate(sent):
                 if number == len(sent) // 2:
                     world.forwarder.change(later.config, RuleSet.build(later.config))
-                world.send_together([*packets, *packets])
+                for _ in range(2):
+                    world.send_together([*packets, *packets])
+                    _fail(world, error)
+                _fail(world, None)
             return [_all(trace) for trace in traces]
         finally:
             world.close()
+
+
+def _fail(world: World, error: int | None) -> None:
+    """All that is sent directly from now on."""
+    for raw in world.raw.by_source.values():
+        raw.errors = [error] * 9
 
 
 def _written(directory: Path, text: str) -> Path:
@@ -121,10 +137,10 @@ FEW = settings(max_examples=examples(75))
 
 
 @FEW
-@given(FILTERS, st.lists(SENT, max_size=8))
+@given(FILTERS, st.lists(FAILING, max_size=8))
 def test_a_filter_reports_what_it_matches_of_everything(text: str, sent: list[Any]) -> None:
     """Two routers with the same packets, one traced by a filter, the other without one."""
-    packets = [packet(*each) for each in sent]
+    packets = [(packet(*each), error) for each, error in sent]
     (found,), (everything,) = traced([text], packets), traced([""], packets)
     wanted = Filter(parse(text))
     assert found == [
@@ -133,9 +149,9 @@ def test_a_filter_reports_what_it_matches_of_everything(text: str, sent: list[An
 
 
 @FEW
-@given(st.lists(FILTERS, min_size=2, max_size=3), st.lists(SENT, max_size=5))
+@given(st.lists(FILTERS, min_size=2, max_size=3), st.lists(FAILING, max_size=5))
 def test_traces_do_not_affect_each_other(words: list[str], sent: list[Any]) -> None:
-    packets = [packet(*each) for each in sent]
+    packets = [(packet(*each), error) for each, error in sent]
     assert traced(words, packets) == [traced([each], packets)[0] for each in words]
 
 
