@@ -15,6 +15,9 @@ RULES_BYTES: Final = 32 * MIB
 """Of a rules file."""
 VALUES: Final = 4_000_000
 """Of a rules file, keys and collections among them: 800,000 rules, which take 1.5 GB of memory."""
+REPEATED: Final = 100_000
+"""Values of a rules file that aliases stand for: a short file could otherwise hold a reader for a
+minute of processor time."""
 LIST_BYTES: Final = 256 * MIB
 """Of a list file, and of what a compressed one unpacks to."""
 LINES: Final = 10_000_000

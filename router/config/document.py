@@ -21,14 +21,11 @@ from yaml.parser import Parser
 from yaml.reader import Reader
 from yaml.scanner import Scanner
 
-from router.config.bounds import VALUES
+from router.config.bounds import REPEATED, VALUES
 from router.config.model import Place
 from router.config.problems import Problem, Severity, quoted
 from router.config.syntax import CLOSE_BRACKETS, MAXIMUM_DEPTH, TOO_DEEP, explain_syntax
 from router.config.text import harmless
-
-MAXIMUM_ALIASED = 1_000_000
-"""Nodes that all aliases together may stand for."""
 
 NULLS = ("", "~", "null", "Null", "NULL")
 STANDARD_TAGS = "tag:yaml.org,2002:"
@@ -259,12 +256,12 @@ class _Composer:
         node, weight = known
         self.weight += weight
         self.aliased += weight
-        if self.aliased > MAXIMUM_ALIASED:
+        if self.aliased > REPEATED:
             self._refuse(
                 mark,
-                "yaml-syntax",
-                f"aliases repeat more than {MAXIMUM_ALIASED} values",
-                "put long lists into a list file and name it with 'file:'",
+                "too-many-values",
+                f"the aliases up to here repeat more than {REPEATED:,} values",
+                "put long lists into list files and name them with 'file:'",
             )
         self._attach(node)
 

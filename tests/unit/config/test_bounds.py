@@ -146,6 +146,17 @@ def test_values(monkeypatch: pytest.MonkeyPatch, pure_python: bool) -> None:
     )
 
 
+@pytest.mark.parametrize("pure_python", [False, True])
+def test_repeated_values(monkeypatch: pytest.MonkeyPatch, pure_python: bool) -> None:
+    monkeypatch.setattr(document, "REPEATED", 10)
+    Path("rules.yaml").write_text("version: 1\nrules: [&a [b, c, d], *a, *a, *a]\n")
+    (problem,) = load("rules.yaml", pure_python=pure_python).problems
+    assert problem.as_line() == (
+        "rules.yaml:2:31: error[too-many-values]: the aliases up to here repeat more than 10 "
+        "values; put long lists into list files and name them with 'file:'"
+    )
+
+
 def test_problems(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(fields, "PROBLEMS", 3)
     Path("rules.yaml").write_text("version: 1\nrules: [a, a, a, a, a, a, a]\n")
@@ -229,7 +240,9 @@ def test_without_memory_there_is_a_message_and_no_traceback(kind: str, form: str
 
 def test_the_figures_are_as_documented() -> None:
     text = LIMITS.read_text(encoding="utf-8")
-    for number in (bounds.LINES, bounds.NETWORKS, bounds.VALUES, bounds.PROBLEMS):
+    for number in (
+        *(bounds.LINES, bounds.NETWORKS, bounds.VALUES, bounds.REPEATED, bounds.PROBLEMS),
+    ):
         assert f"{number:,}" in text
     for size in (bounds.RULES_BYTES, bounds.LIST_BYTES):
         assert re.search(rf"\b{size // bounds.MIB} MiB", text)
