@@ -3,12 +3,14 @@ layout nothing is cut, covered, or wider than its place. Nothing of it needs roo
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import time
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping
 from typing import Any, Final
 
 import pytest
 from selenium.webdriver import Chrome
 from selenium.webdriver.common.by import By
+from selenium.webdriver.common.keys import Keys
 
 from tests.e2e.wait import wait_until
 from tests.web.chromium import chromium, emulate
@@ -18,6 +20,16 @@ from tests.web.screenshots import sample_page
 LONG: Final = "a-policy-whose-name-is-longer-than-most-lines-have-room-for"
 MARKUP: Final = "<img src=x onerror=document.title=1>"
 SOURCE: Final = "2001:db8:1111:2222:3333:4444:5555:6666"
+EVENTS: Final[tuple[Mapping[str, Any], ...]] = (
+    {"event": "policy", "policy": MARKUP, "state": "up", "interface": MARKUP},
+    {"event": "policy", "policy": MARKUP, "state": "down", "why": MARKUP, "applies": MARKUP},
+    {"event": "reload", "reloaded": False, "summary": MARKUP},
+    {"event": "conflict", "what": MARKUP},
+    {"event": "router", "state": "gone", "why": MARKUP},
+    {"event": MARKUP},
+)
+"""Markup as all text of every kind of event."""
+DAY_S: Final = 86_400
 LAYOUTS: Final = (
     (1360, "light", False),
     (1024, "dark", False),
@@ -52,7 +64,7 @@ return [...document.querySelectorAll("html, section, .scroll, #plots, figure, #a
 
 
 class Roomy(SampleAnswers):
-    """200 rules more, one policy with a long name, and flows of long addresses."""
+    """200 rules more, one policy with a long name, flows of long addresses, and markup in text."""
 
     async def status(self, age: float = 0.0) -> dict[str, Any]:
         status = await super().status(age)
@@ -72,6 +84,15 @@ class Roomy(SampleAnswers):
         first = answer["flows"][0]
         long = {**first, "source": SOURCE, "destination": SOURCE, "policy": LONG, "bytes_in": 9**12}
         return {**answer, "flows": [long, *answer["flows"]]}
+
+    async def explain(self, question: Mapping[str, Any]) -> dict[str, Any]:
+        return {"text": f"{MARKUP}\n  {MARKUP[:4]} {MARKUP}\n", "answers": []}
+
+    async def events(self, reached: Callable[[], None]) -> AsyncIterator[dict[str, Any]]:
+        for number, event in enumerate(EVENTS):
+            yield {"time": time.time() - DAY_S + number, **event}
+        async for event in super().events(reached):
+            yield event
 
 
 @pytest.fixture(scope="module")
@@ -109,9 +130,18 @@ def test_a_name_that_is_cut_is_there_as_a_whole(page: Chrome) -> None:
 
 
 def test_names_are_no_markup(page: Chrome) -> None:
-    """Of policies, rules and interfaces."""
+    """Of policies, rules and interfaces, in events and explanations."""
     rows = "return document.querySelector('#rule-table').textContent"
     wait_until(lambda: MARKUP in page.execute_script(rows), "the rule")
+    page.find_element(By.NAME, "destination").send_keys("198.51.100.1", Keys.ENTER)
+    wait_until(lambda: MARKUP in text(page, "answer"), "the explanation")
+    shown = text(page, "event-list")
+    assert f"{MARKUP} is up\nby {MARKUP}" in shown
+    assert f"{MARKUP} is down\n{MARKUP}; {MARKUP} applies" in shown
+    assert f"reload\n{MARKUP}" in shown
+    assert f"conflict\n{MARKUP}" in shown
+    assert f"router gone\n{MARKUP}" in shown
+    assert f"{MARKUP}\n{{" in shown, "what the page does not know"
     images = "return [...document.images].map((each) => each.getAttribute('src'))"
     assert page.execute_script(images) == ["/icon.svg"]
 
