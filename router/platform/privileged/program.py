@@ -12,21 +12,40 @@ import fcntl
 import os
 import subprocess
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Final
 
 from router.platform.base.errors import PlatformError
 from router.platform.reason import remedy
+
+KEPT: Final = (
+    "PATH",
+    "LANG",
+    "TZ",
+    "TERM",
+    "NO_COLOR",
+    "JOURNAL_STREAM",
+    "RES_OPTIONS",
+    "LOCALDOMAIN",
+)
+KEPT_PREFIXES: Final = ("LC_", "PYTHON", "LD_", "DYLD_", "TUNROUTER_")
+"""Variables of the environment that decide how a program runs, logs and resolves names."""
 
 CAPACITY: Final = 1 << 20
 """Bytes in the pipe at most, so that the program need not wait for each read of the router."""
 
 
 class Program:
-    """The guard's end: at most one at a time runs. reap: to be called when a child has ended."""
+    """The guard's end: at most one at a time runs. reap: to be called when a child has ended.
 
-    def __init__(self, command: Sequence[str]) -> None:
+    environment: as of this process unless given.
+    """
+
+    def __init__(
+        self, command: Sequence[str], environment: Mapping[str, str] | None = None
+    ) -> None:
         self._command = command
+        self._environment = environment
         self._process: subprocess.Popen[bytes] | None = None
 
     def start(self, *arguments: str, line: bytes | None = None) -> int:
@@ -46,6 +65,7 @@ class Program:
                 [*self._command, *arguments],
                 stdin=subprocess.DEVNULL if line is None else subprocess.PIPE,
                 stdout=into,
+                env=self._environment,
             )
             if line is not None:
                 _write(self._process, line)
@@ -70,6 +90,15 @@ class Program:
         """Collect the status of the program if it has ended."""
         if self._process is not None:
             self._process.poll()
+
+
+def without_secrets(environment: Mapping[str, str]) -> Mapping[str, str]:
+    """What a program needs that serves strangers: variables may have passwords (`password_env`)."""
+    return {
+        name: value
+        for name, value in environment.items()
+        if name in KEPT or name.startswith(KEPT_PREFIXES)
+    }
 
 
 def _write(process: subprocess.Popen[bytes], line: bytes) -> None:

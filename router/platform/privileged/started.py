@@ -1,12 +1,14 @@
 """The programs that the guard starts for the router; each runs once at a time.
 
 Always true: what is started, and with which arguments, is fixed by the guard's own start and the
-checks here; how often has a limit; all of them end with the guard.
+checks here; how often has a limit; all of them end with the guard; those that read no rules get no
+variable of the environment that may be a password.
 """
 
 from __future__ import annotations
 
 import json
+import os
 import sys
 import time
 from collections.abc import Sequence
@@ -24,7 +26,7 @@ from router.platform.privileged.arguments import (
     invalid,
 )
 from router.platform.privileged.channel import Message
-from router.platform.privileged.program import Program
+from router.platform.privileged.program import Program, without_secrets
 
 RESOLVER: Final = (sys.executable, "-P", "-m", "router.platform.host_names")
 WEB: Final = (sys.executable, "-P", "-m", "router.control.web")
@@ -47,8 +49,8 @@ class StartedPrograms:
         self._reread = Program(reread)
         self._watch = Program(reread)
         self._explain = Program(explain)
-        self._resolver = Program(RESOLVER)
-        self._web = Program(WEB)
+        self._resolver = Program(RESOLVER, without_secrets(os.environ))
+        self._web = Program(WEB, without_secrets(os.environ))
         self._all = (self._reread, self._watch, self._explain, self._resolver, self._web)
         self._readers, self._watchers, self._explainers, self._resolvers, self._webs = (
             TokenBucket(STARTS_PER_SECOND, START_BURST) for _ in self._all

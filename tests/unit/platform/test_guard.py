@@ -14,6 +14,7 @@ import pytest
 from router.platform.base.errors import PlatformError
 from router.platform.base.starts import START_BURST
 from router.platform.linux.operations.all import LinuxOperations
+from router.platform.privileged import started
 from router.platform.privileged.channel import Message
 from router.platform.privileged.guard import carry_out
 from router.platform.privileged.program import Program
@@ -139,6 +140,30 @@ def test_the_program_that_watches_gets_the_time_and_nothing_of_the_router(
     assert mode == "watch"
     assert before <= float(since) <= time.time()
     operations._started._watch.end()
+
+
+PRINTING = (sys.executable, "-S", "-c", "import os; print(dict(os.environ))")
+
+
+def test_programs_that_read_no_rules_get_no_password(monkeypatch: pytest.MonkeyPatch) -> None:
+    """They serve strangers, or read what name servers say."""
+    monkeypatch.setenv("PROXY_PASSWORD", "secret")
+    monkeypatch.setenv("TUNROUTER_LOG", "debug,json")
+    monkeypatch.setattr(started, "WEB", PRINTING)
+    monkeypatch.setattr(started, "RESOLVER", PRINTING)
+    operations = LinuxOperations(PRINTING, PRINTING)
+    web = {"host": "127.0.0.1", "port": 9469, "token": None}
+    for request, has_it in (
+        (["start_web", web], False),
+        (["start_resolver", {"host": "proxy.example"}], False),
+        (["start_reread", {}], True),
+    ):
+        (descriptor,) = carry_out(operations, Message(request)).descriptors
+        with open(descriptor, encoding="utf-8") as output:  # noqa: PTH123 - a descriptor
+            environment = ast.literal_eval(output.read())
+        assert environment["TUNROUTER_LOG"] == "debug,json"
+        assert ("PROXY_PASSWORD" in environment) == has_it, request
+    operations.close()
 
 
 def test_unexpected_descriptors_are_closed(operations: LinuxOperations) -> None:
