@@ -38,6 +38,7 @@ class Loop:
         self._order = count()
         self._on_signal: dict[int, Callable[[], None]] = {}
         self._stopped_by: str | None = None
+        self._ready: list[tuple[int, int]] = []
 
     def __enter__(self) -> Self:
         """Signals end the loop from now on, instead of the process."""
@@ -88,6 +89,10 @@ class Loop:
         """Call no longer; the source is about to be closed. May be called at any time."""
         del self._changed[source.fileno()]
 
+    def has_reported(self, descriptor: int) -> bool:
+        """Whether it was ready when the present round began."""
+        return descriptor in dict(self._ready)
+
     def report_readable(self, source: HasFileno) -> None:
         """Call what watches a source in the next round, as if there were something to read."""
         self.call_soon(partial(self._read, source.fileno()))
@@ -122,6 +127,7 @@ class Loop:
             else:
                 ready = wait(None)
             self.now = clock()
+            self._ready = ready
             for descriptor, event in ready:
                 if descriptor in readable:
                     readable[descriptor]()

@@ -30,6 +30,7 @@ COST: Final = 8
 """Of a packet, where one that is dropped unread costs 1: a flood of those is to be read as fast as
 it comes, or the packets of others wait behind it in a full queue."""
 SHORT_TURNS: Final = 7
+NEVER: Final = float("-inf")
 V4_SOURCE: Final = slice(AT_V4_ADDRESSES, AT_V4_ADDRESSES + 4)
 V6_NETWORK: Final = slice(AT_V6_ADDRESSES, AT_V6_ADDRESSES + 8)
 """What router.flows.shares takes for a host."""
@@ -61,27 +62,27 @@ def receive_all(forwarder: Forwarder, channel: QueryChannel, budget: int, now: f
 
 
 class TunReader:
-    """Reads the queues of a TUN for a forwarder. forwards: whether also that of what the system
-    forwards for others; after the other one, which so is never behind more than one turn of it.
+    """Reads the queues of a TUN for a forwarder: `turn` that of this machine, `turn_forwarded` that
+    of what the system forwards for others, each in the rounds of the loop in which it is readable.
 
     To find the queue empty costs as much as to send a packet: Python makes an exception of it. So
     of what leaves directly, a *short* turn reads as many packets as there were when the queue was
     last read to its end, and the next wait shows whether there are more. After SHORT_TURNS of them
     follows a whole one, so that a queue that grows does not grow unnoticed; and where anything else
-    came, all are whole.
+    came, all are whole. For the same reason a queue that is not readable is taken for empty unread.
 
     short: how many turns may be short from now on.
     """
 
     def __init__(self, forwarder: Forwarder, tun: TunDevice) -> None:
-        self.forwards = False
         self.short = 0
         self._found = 1
+        self._own_read_at = NEVER
+        self._forwarded_is_empty = True
         self._forwarder = forwarder
         self._path = forwarder.direct.path
         self._receive = tun.receive
         self._policer = forwarder.policer
-        self._emptied = forwarder.policer.emptied
         self._found_empty = forwarder.carriers.streams.found_empty
         self._read_own = _queue_reader(forwarder, tun, tun.frame)
         self._read_forwarded = (
@@ -89,40 +90,36 @@ class TunReader:
         )
 
     def turn(self, budget: int, now: float) -> None:
-        """Forward what the TUN has, `budget` packets of a queue at most, and the rest of a frame
-        that becomes several; of those that are dropped unread, COST times as many. Raises OSError
-        when the TUN is gone."""
-        if self.forwards:
-            is_empty = self._read_both(budget, now)
-        else:
-            size = 0
-            if self.short:
-                self.short -= 1
-                size = self._short_turn(now)
-                if not size:
-                    return
-            is_empty = self._read_own(budget, now, size)
-            path = self._path
-            self._found = path.carried or 1
-            self.short = SHORT_TURNS if path.carried and not path.others else 0
-        if is_empty:
-            self._emptied()
-            self._found_empty()
-        else:
-            self._policer.not_emptied(now)
+        """Forward what programs of this machine have sent, `budget` packets at most, and the rest
+        of a frame that becomes several; of those that are dropped unread, COST times as many.
+        Raises OSError when the TUN is gone."""
+        self._own_read_at = now
+        size = 0
+        if self.short:
+            self.short -= 1
+            size = self._short_turn(now)
+            if not size:
+                return
+        is_empty = self._read_own(budget, now, size)
+        path = self._path
+        self._found = path.carried or 1
+        self.short = SHORT_TURNS if path.carried and not path.others else 0
+        self._ended(is_empty and self._forwarded_is_empty, now)
 
-    def _read_both(self, budget: int, now: float) -> bool:
-        """Whether both queues have been read to their end. Mostly one is empty, and it is that of
-        this machine."""
-        try:
-            size = self._receive()
-        except BlockingIOError:
-            is_empty = True
-        else:
-            is_empty = self._read_own(budget, now, size)
-        if self._read_forwarded is None:
-            return is_empty
-        return self._read_forwarded(budget, now, 0) and is_empty
+    def turn_forwarded(self, budget: int, now: float, *, own_is_readable: bool) -> None:
+        """The same for what the system has forwarded, after what is in the other queue.
+
+        own_is_readable: whether that has been reported in this round of the loop; else it was empty
+        when the round began. What our kernel has answered since then is read in the next round
+        before anything that is forwarded, so the TUN counts as read to its end.
+        """
+        assert self._read_forwarded is not None
+        is_empty = True
+        if own_is_readable and self._own_read_at != now:
+            self._own_read_at = now
+            is_empty = self._read_own(budget, now, 0)
+        self._forwarded_is_empty = self._read_forwarded(budget, now, 0)
+        self._ended(is_empty and self._forwarded_is_empty, now)
 
     def _short_turn(self, now: float) -> int:
         """The size of a frame that does not leave directly, and has been read; 0 if there was
@@ -134,12 +131,19 @@ class TunReader:
         except BlockingIOError:
             size = 0
             self._found = path.carried or 1
-            self._emptied()
-            self._found_empty()
+            self._ended(self._forwarded_is_empty, now)
         path.flush(now)
         if observer is not None and not size:
             observer.settle(now)
         return size
+
+    def _ended(self, is_empty: bool, now: float) -> None:
+        """A turn is over. is_empty: whether both queues have been read to their end."""
+        if is_empty:
+            self._policer.emptied()
+            self._found_empty()
+        else:
+            self._policer.not_emptied(now)
 
 
 def _queue_reader(

@@ -13,7 +13,7 @@ import time
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, ExitStack, closing
 from functools import partial
-from typing import Final
+from typing import Final, NoReturn
 
 from router.config.model import Config
 from router.engine.assembly import BUDGET, assemble
@@ -198,6 +198,7 @@ class Router:
 
     def _watch(self) -> None:
         self._reader = TunReader(self.forwarder, self.tun)
+        self._own_descriptor = self.tun.fileno()
         self._waiting = self.forwarder.admissions.waiting
         self.loop.watch(self.tun, self._read_tun)
         if self.tun.forwarded is not None:
@@ -228,24 +229,36 @@ class Router:
     def _state(self) -> str:
         return state(self._installed.route_count, self.tun.name, self.outbounds)
 
-    def _read_forwarded(self) -> None:
-        """From the first packet for others on, both queues are read in each turn: whether the TUN
-        is empty is a matter of both."""
-        self._reader.forwards = True
-        self._read_tun()
-
     def _read_tun(self) -> None:
         try:
             self._reader.turn(BUDGET, self.loop.now)
         except OSError as error:
-            self.system.processes.guard().dispatch()  # which says so if the guard has ended, too
-            raise PlatformError(
-                f"{self.tun.name} is gone ({error.strerror}): another program has deleted it or "
-                "taken it down; start the router again"
-            ) from error
+            self._fail_without_tun(error)
         if self._waiting and not self._is_beginning:
-            self._is_beginning = True
-            self.loop.call_soon(self._begin_waiting)
+            self._begin_soon()
+
+    def _read_forwarded(self) -> None:
+        """Whether the TUN is empty is a matter of both queues."""
+        loop = self.loop
+        try:
+            self._reader.turn_forwarded(
+                BUDGET, loop.now, own_is_readable=loop.has_reported(self._own_descriptor)
+            )
+        except OSError as error:
+            self._fail_without_tun(error)
+        if self._waiting and not self._is_beginning:
+            self._begin_soon()
+
+    def _fail_without_tun(self, error: OSError) -> NoReturn:
+        self.system.processes.guard().dispatch()  # which says so if the guard has ended, too
+        raise PlatformError(
+            f"{self.tun.name} is gone ({error.strerror}): another program has deleted it or "
+            "taken it down; start the router again"
+        ) from error
+
+    def _begin_soon(self) -> None:
+        self._is_beginning = True
+        self.loop.call_soon(self._begin_waiting)
 
     def _begin_waiting(self) -> None:
         self._is_beginning = self.forwarder.begin_waiting(self.loop.now, WAITING_BUDGET)

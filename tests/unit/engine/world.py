@@ -95,7 +95,27 @@ class MemoryTimers:
             callback()
 
 
-class MemoryTun:
+class MemoryQueue:
+    """See TunQueue. looked: how often it was read, also where nothing was in it."""
+
+    def __init__(self, frame: bytearray) -> None:
+        self.frame = frame
+        self.incoming: list[bytes] = []
+        self.looked = 0
+
+    def fileno(self) -> int:
+        raise AssertionError("a TUN in memory has no descriptor")
+
+    def receive(self) -> int:
+        self.looked += 1
+        if not self.incoming:
+            raise BlockingIOError
+        frame = self.incoming.pop(0)
+        self.frame[: len(frame)] = frame
+        return len(frame)
+
+
+class MemoryTun(MemoryQueue):
     """See TunDevice."""
 
     name = "tun11"
@@ -105,21 +125,10 @@ class MemoryTun:
     forwarded: TunQueue | None = None
 
     def __init__(self) -> None:
-        self.frame = bytearray(offload.HEADER + 65535)
-        self.incoming: list[bytes] = []
+        super().__init__(bytearray(offload.HEADER + 65535))
         self.runs: list[bytes] = []
         self.refuses_runs = False
         self.written: list[bytes] = []
-
-    def fileno(self) -> int:
-        raise AssertionError("a TUN in memory has no descriptor")
-
-    def receive(self) -> int:
-        if not self.incoming:
-            raise BlockingIOError
-        frame = self.incoming.pop(0)
-        self.frame[: len(frame)] = frame
-        return len(frame)
 
     def send(self, size: int) -> None:
         self.written.append(bytes(self.frame[offload.HEADER : size]))
