@@ -30,7 +30,8 @@ def facts(row: FlowRow, view: View) -> Iterator[tuple[str, str]]:
     yield "state", f"{flow['state']}, age {span(flow['age_s'])}, idle {span(flow['idle_s'])}"
     for name, way, now in (("out", "out", row.rates.out), ("in", "in", row.rates.in_)):
         packets, size = flow[f"packets_{way}"], flow[f"bytes_{way}"]
-        counted = f"{known_quantity(packets)} packets, {known_quantity(size)} bytes"
+        unit = "packet" if packets == 1 else "packets"
+        counted = f"{known_quantity(packets)} {unit}, {known_quantity(size)} bytes"
         yield name, f"{counted}, now {rate(now)} B/s"
     if "rtt_ms" in flow:
         yield "rtt", f"{milliseconds(flow['rtt_ms'])} ms"

@@ -185,6 +185,8 @@ def test_what_is_known_of_a_flow() -> None:
     assert first["rule"] == '1, line 10: {cidr: "192.0.2.1", policy: home}'
     assert first["policy"] == "home: up, by eth0"
     assert first["rtt"] == "0.25 ms"
+    single = shown.flows[0]._replace(flow={**shown.flows[0].flow, "packets_in": 1, "bytes_in": 84})
+    assert dict(facts(single, shown))["in"].startswith("1 packet, 84 bytes, ")
     assert command(shown.flows[0].flow, "r.yaml") == [
         *("explain", "198.51.100.1", "--config", "r.yaml", "--protocol", "tcp", "--port", "443")
     ]
