@@ -18,7 +18,7 @@ from router.control.web.installed import lacking_packages
 from router.platform import present_network
 from router.platform.base.errors import PlatformError
 from router.platform.proxies import proxy_faults, with_addresses
-from router.policy.findings import find_all
+from router.policy.findings.all import find_all
 from router.policy.findings.situation import Situation
 from router.policy.interfaces import interfaces_by_policy, wanted_interfaces
 from router.policy.match.coverage import RuleCoverage
@@ -52,7 +52,7 @@ def _report(given: Path | None) -> Report:
     wanted = wanted_interfaces(config) if config else frozenset()
     try:
         network = present_network(user, sources_of=wanted)
-        network = replace(network, lacking_for_web=lacking_packages())
+        network = network._replace(lacking_for_web=lacking_packages())
         return inspect(loaded, _with_proxies(network, config) if config else network)
     except MemoryError:
         raise RulesFileUnreadable(out_of_memory()) from None
@@ -64,7 +64,7 @@ def _with_proxies(network: Network, config: Config) -> Network:
         return network
     faults = proxy_faults(config, interfaces_by_policy(config.policies, network))
     refused = _ipv6_refused(config.tun.name)
-    return replace(network, proxy_faults=faults, ipv6_refused=refused)
+    return network._replace(proxy_faults=faults, ipv6_refused=refused)
 
 
 def _ipv6_refused(tun: str | None) -> frozenset[str]:

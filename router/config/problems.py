@@ -14,9 +14,8 @@ from __future__ import annotations
 import re
 import unicodedata
 from collections.abc import Iterable
-from dataclasses import dataclass
 from enum import StrEnum
-from typing import TYPE_CHECKING, Final, Protocol
+from typing import TYPE_CHECKING, Final, NamedTuple, Protocol
 
 from router.config.text import harmless
 
@@ -42,8 +41,7 @@ class LineSource(Protocol):
     def line(self, file: str, number: int) -> str | None: ...
 
 
-@dataclass(frozen=True, slots=True)
-class Problem:
+class Problem(NamedTuple):
     """One problem. `message` names the value, `help` the remedy.
 
     shows_line: whether the source line may be shown; it may have a password.

@@ -5,7 +5,6 @@ Every process of a run imports this package, so it imports nothing that one of t
 
 from __future__ import annotations
 
-import dataclasses
 import os
 import sys
 from collections.abc import Collection, Iterator, Sequence
@@ -87,7 +86,7 @@ def present_network(
         network = Network(unread=(what,), readable=False)
     if user is None or find_account(user):
         return network
-    return dataclasses.replace(network, missing_users=frozenset({user}))
+    return network._replace(missing_users=frozenset({user}))
 
 
 def this_machine(

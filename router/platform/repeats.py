@@ -14,7 +14,6 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import Final
 
 MOST: Final = 3
@@ -28,11 +27,13 @@ REPEATED: Final = "repeated"
 one that is not to be counted."""
 
 
-@dataclass(slots=True)
 class _Seen:
-    record: logging.LogRecord
-    began: float
-    times: int = 0
+    __slots__ = ("began", "record", "times")
+
+    def __init__(self, record: logging.LogRecord, began: float) -> None:
+        self.record = record
+        self.began = began
+        self.times = 0
 
     @property
     def held_back(self) -> int:

@@ -9,7 +9,6 @@ Must not know: how a system is read.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
 from enum import StrEnum
 from ipaddress import IPv4Address, IPv4Interface, IPv6Address, IPv6Interface
 from typing import TYPE_CHECKING, NamedTuple
@@ -20,8 +19,7 @@ if TYPE_CHECKING:
     from router.config.model import Proxy
 
 
-@dataclass(frozen=True, slots=True)
-class Interface:
+class Interface(NamedTuple):
     """One network interface as it is at present. `up` means usable: enabled and with a carrier.
 
     `asks_neighbours`: whether the next hop's link address is resolved by ARP or neighbour
@@ -32,7 +30,7 @@ class Interface:
     """
 
     name: str
-    index: int
+    index: int  # type: ignore[assignment]  # no tuple to search in
     up: bool
     mtu: int
     addresses: tuple[IPv4Interface | IPv6Interface, ...] = ()
@@ -156,12 +154,11 @@ class ProxyFault(NamedTuple):
 NO_HOST_RULES = HostRules()
 
 
-@dataclass(frozen=True, slots=True)
-class Network:
+class Network(NamedTuple):
     """Interfaces by name; routes of all tables; the system's DNS servers as (version, address);
     endpoints of tunnels (WireGuard peers); the lookups in their order."""
 
-    interfaces: Mapping[str, Interface] = field(default_factory=dict)
+    interfaces: Mapping[str, Interface] = {}
     routes: tuple[SystemRoute, ...] = ()
     dns_servers: tuple[tuple[int, int], ...] = ()
     endpoints: tuple[Endpoint, ...] = ()
@@ -174,14 +171,14 @@ class Network:
     """The Python packages that the web process needs and that are not installed."""
     readable: bool = True
     """Whether interfaces and routes are known at all."""
-    default_holders: Mapping[int, str | None] = field(default_factory=dict)
+    default_holders: Mapping[int, str | None] = {}
     """By IP version the interface of the default route that the kernel would use without the TUNs
     of this program."""
     own_tuns: frozenset[str] = frozenset()
     """The TUN interfaces of running routers of this program."""
-    sources: Sources = field(default_factory=dict)
+    sources: Sources = NO_SOURCES
     """Of the interfaces that were named to the reader."""
-    proxy_faults: Mapping[Proxy, ProxyFault] = field(default_factory=dict)
+    proxy_faults: Mapping[Proxy, ProxyFault] = {}
     """Of the proxies that were tried, those that cannot be reached."""
     ipv6_refused: frozenset[str] = frozenset()
     """Proxies, as their `server` is written, that have refused IPv6 destinations of the router that

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Mapping
 from contextlib import closing
-from dataclasses import replace
 from pathlib import Path
 
 from router.platform.endpoints import EndpointMemory, read_endpoints
@@ -106,7 +105,7 @@ def _with_sources(
         return {
             name: with_bound(
                 lookup,
-                replace(interface, borrowed=borrowed(interface, naming[name])),
+                interface._replace(borrowed=borrowed(interface, naming[name])),
                 [*by_rules, *by_routes.get(interface.index, ())],
             )
             for name, interface in interfaces.items()

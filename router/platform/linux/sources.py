@@ -12,7 +12,6 @@ Must not know: which of its interfaces the router uses.
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import replace
 from ipaddress import IPv4Address, IPv6Address, ip_address
 from itertools import chain, islice
 from typing import Final
@@ -38,7 +37,7 @@ def with_sources(interface: Interface, by_source: Iterable[SourcePrefix]) -> Int
         lacking = [version for version in VERSIONS if interface.source(version) is None]
         if interface.up and lacking:
             named = (_named(lookup, interface, version) for version in lacking)
-            interface = replace(interface, borrowed=tuple(chain.from_iterable(named)))
+            interface = interface._replace(borrowed=tuple(chain.from_iterable(named)))
         return with_bound(lookup, interface, [*source_prefixes(lookup.socket), *by_source])
 
 
@@ -49,7 +48,7 @@ def with_bound(
 
     Raises OSError."""
     bound = (_bound(lookup, interface, version, prefixes) for version in VERSIONS)
-    return replace(interface, bound=tuple(address for address in bound if address))
+    return interface._replace(bound=tuple(address for address in bound if address))
 
 
 def _named(lookup: RouteLookup, interface: Interface, version: int) -> tuple[Address, ...]:

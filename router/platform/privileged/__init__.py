@@ -14,6 +14,7 @@ undoes. The guard: the undoer undoes, the router stops. The undoer: the guard un
 stops. Guard and undoer: no process has the rights to undo, and the router logs the remedy.
 
 `channel` carries the messages, `client` is the router's end, `guard` the loop at the other end;
-`undoer` and `journal` record the changes, and `leftovers` undoes those of killed runs. The
-operations themselves, and what a change is (`undoable`), belong to the system.
+`undoer` is the guard's end of the undoer, whose process (`recording`) writes the `journal`, and
+`leftovers` undoes the changes of killed runs. The operations themselves, and what a change is
+(`undoable`), belong to the system.
 """

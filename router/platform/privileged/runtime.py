@@ -11,9 +11,8 @@ import errno
 import os
 import stat
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Final
+from typing import Final, NamedTuple
 
 from router.platform.base.errors import PlatformError
 from router.platform.reason import REMEDIES
@@ -25,8 +24,7 @@ TRIES: Final = 10
 """Another router that ends may remove the directory between two steps."""
 
 
-@dataclass(frozen=True, slots=True)
-class RuntimeDirectory:
+class RuntimeDirectory(NamedTuple):
     """directories: it, and before it those that it is in and the router makes too. full: what says
     whether its file system is. group: whose processes may connect to control sockets as well as
     root; None: of none."""

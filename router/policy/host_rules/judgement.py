@@ -11,7 +11,6 @@ from __future__ import annotations
 import sys
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass, replace
 from itertools import islice
 from typing import Final, NamedTuple, Protocol
 
@@ -58,12 +57,11 @@ class Arriving(NamedTuple):
         return UNKNOWN
 
 
-@dataclass(frozen=True, slots=True)
-class Packet:
+class Packet(NamedTuple):
     """What is known of a packet that leaves."""
 
     interface: str
-    index: int
+    index: int  # type: ignore[assignment]  # no tuple to search in
     version: int
     source: bytes
 
@@ -145,7 +143,7 @@ def owner_checks(tables: Iterable[Table], output: DirectOutput) -> Iterator[str]
     for table in tables:
         for packet in _packets(output):
             if packet.version in table.versions:
-                elsewhere = replace(packet, interface="", index=0)
+                elsewhere = packet._replace(interface="", index=0)
                 by_any = Counter(effects_on(table, elsewhere, table.outgoing))
                 by_output = Counter(effects_on(table, packet, table.outgoing))
                 for effect, chain in by_output - by_any:

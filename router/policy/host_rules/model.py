@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
 from enum import Enum
 from ipaddress import IPv4Address, IPv6Address
 from typing import Final, NamedTuple
@@ -128,12 +127,11 @@ class Table(NamedTuple):
     incoming: Sequence[str] = ()
 
 
-@dataclass(frozen=True, slots=True)
-class DirectOutput:
+class DirectOutput(NamedTuple):
     """Where packets of the direct path leave: an interface, and their possible sources."""
 
     interface: str
-    index: int
+    index: int  # type: ignore[assignment]  # no tuple to search in
     sources: Sequence[IPv4Address | IPv6Address]
 
 
@@ -152,8 +150,7 @@ OWNER_REMEDY: Final = (
 """What to do about a rule that does not see the owner (HostRules.owner_checks)."""
 
 
-@dataclass(frozen=True, slots=True)
-class HostRules:
+class HostRules(NamedTuple):
     """What the host's own rules mean for the router.
 
     obstacles: why the direct path cannot be proven safe, as one clause for people: by the name of
@@ -165,10 +162,10 @@ class HostRules:
     TUN the owner is the program, afterwards the router.
     """
 
-    obstacles: Mapping[str, str] = field(default_factory=dict)
+    obstacles: Mapping[str, str] = {}
     translates_requests: bool = False
-    path_checks: Mapping[int, str] = field(default_factory=dict)
-    owner_checks: Mapping[str, str] = field(default_factory=dict)
+    path_checks: Mapping[int, str] = {}
+    owner_checks: Mapping[str, str] = {}
 
     @property
     def obstacle(self) -> str | None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from ipaddress import ip_address, ip_interface, ip_network
 
 from router.config.model import Proxy
@@ -144,15 +144,15 @@ LAPTOP = network(
 )
 """At home, with a WireGuard office VPN (wg0), another VPN (ppp0) and a lab (eth1)."""
 
-MESH = replace(
-    LAPTOP,
+MESH = LAPTOP._replace(
     routes=(*LAPTOP.routes, route("100.64.0.0/10 ppp0", table=52)),
     lookups=(TableLookup(4, 5270, 52), *LAPTOP.lookups),
 )
 """The same with a VPN that has a routing table of its own, looked up before the main one."""
 
-RUNNING = replace(
-    network([*INTERFACES, interface("tun0", 7, "192.168.7.1/30", "fd77::1/126", tunnel=True)], []),
+RUNNING = network(
+    [*INTERFACES, interface("tun0", 7, "192.168.7.1/30", "fd77::1/126", tunnel=True)], []
+)._replace(
     own_tuns=frozenset({"tun0"}),
 )
 """With a running router whose rules capture nothing."""
@@ -162,10 +162,9 @@ OFFLINE = network(INTERFACES[:1], [])
 
 UNREADABLE = Network(unread=("the interfaces and routes of this system",), readable=False)
 
-PARTLY_READ = replace(LAPTOP, endpoints=(), unread=("the endpoints of wg0 (only root may)",))
+PARTLY_READ = LAPTOP._replace(endpoints=(), unread=("the endpoints of wg0 (only root may)",))
 
-FIREWALLED = replace(
-    LAPTOP,
+FIREWALLED = LAPTOP._replace(
     host_rules=HostRules(
         {"eth0": "nftables table ip nat translates addresses or ports of what leaves (chain out)"},
         path_checks={
@@ -187,8 +186,7 @@ NETWORKS = {
     "running": RUNNING,
     "unreadable": UNREADABLE,
     "partly read": PARTLY_READ,
-    "proxies": replace(
-        LAPTOP,
+    "proxies": LAPTOP._replace(
         proxy_faults={
             Proxy("proxy.example", 1080): ProxyFault("Name or service not known", is_of_name=True),
             Proxy("192.168.1.9", 1080, icmp="reply"): ProxyFault(
@@ -197,6 +195,6 @@ NETWORKS = {
         },
         ipv6_refused=frozenset({"192.0.2.1:1080"}),
     ),
-    "without the extra web": replace(LAPTOP, lacking_for_web=("starlette", "uvicorn")),
-    "no such user": replace(LAPTOP, missing_users=frozenset({"tunrouter"})),
+    "without the extra web": LAPTOP._replace(lacking_for_web=("starlette", "uvicorn")),
+    "no such user": LAPTOP._replace(missing_users=frozenset({"tunrouter"})),
 }

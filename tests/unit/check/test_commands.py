@@ -8,7 +8,6 @@ import os
 import socket
 import subprocess
 import sys
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -120,7 +119,7 @@ def test_a_route_shows_the_source_address_that_programs_get(
 ) -> None:
     """Only that of the outbound which the route leads to."""
     last = (1 << 32) - 1
-    network = replace(LAPTOP, sources={("wg0", 4): (SourceRange(0, last, 0x0A080002),)})
+    network = LAPTOP._replace(sources={("wg0", 4): (SourceRange(0, last, 0x0A080002),)})
     monkeypatch.setattr(check_module, "present_network", lambda _user=None, **_: network)
     write(GOOD)
     main(["check", "--format", "json"])

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import errno
-from dataclasses import replace
 from types import SimpleNamespace
 from typing import Any, cast
 
@@ -127,7 +126,7 @@ def test_sockets_of_an_address_that_is_gone_are_closed(bench: Bench, end: Any) -
     assert bench.opened == []
 
 
-CHANGED = replace(ETH0, name="en0", mtu=1400, addresses=ETH0.addresses[:1])
+CHANGED = ETH0._replace(name="en0", mtu=1400, addresses=ETH0.addresses[:1])
 
 
 @pytest.mark.parametrize("opened_first", [True, False])
@@ -146,7 +145,7 @@ def test_an_interface_that_changes_keeps_its_sockets(bench: Bench, opened_first:
 def test_an_address_that_moves_to_another_interface_gets_other_sockets(bench: Bench) -> None:
     bench.sockets.requested[0](bench.sockets.raw)
     bench.sockets.requested[1](bench.sockets.frames)
-    bench.change(replace(ETH0, index=ETH0.index + 1))
+    bench.change(ETH0._replace(index=ETH0.index + 1))
     assert bench.sockets.raw.is_closed
     with pytest.raises(NotOpenYet):
         bench.senders.sender(SOURCE)

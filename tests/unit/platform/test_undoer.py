@@ -23,6 +23,7 @@ from router.platform.linux.entries import sysctl_entry
 from router.platform.linux.only_on_linux import prlimit
 from router.platform.linux.undoable import LINUX
 from router.platform.privileged import journal as journals
+from router.platform.privileged import recording
 from router.platform.privileged import undoer as undoers
 from router.platform.privileged.journal import Journal
 from router.platform.privileged.socket_files import socket_entry
@@ -258,19 +259,19 @@ def test_the_undoer_ignores_signals_for_the_router(journal: Path, change: Entry)
 def test_the_end_of_the_router_ends_the_input_of_a_guard_that_hangs(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(undoers, "GRACE", 0.0)
+    monkeypatch.setattr(recording, "GRACE", 0.0)
     ours, guard = socket.socketpair()
     router, process = os.pipe()
-    monkeypatch.setattr(undoers, "CONNECTION", ours.fileno())
+    monkeypatch.setattr(recording, "CONNECTION", ours.fileno())
     guard.send(b"a line")
-    assert undoers._has_input(router)
+    assert recording._has_input(router)
     os.close(process)
-    assert undoers._has_input(router), "what the guard is still doing is recorded"
+    assert recording._has_input(router), "what the guard is still doing is recorded"
     ours.recv(100)
-    assert not undoers._has_input(router)
+    assert not recording._has_input(router)
     guard.close()
-    assert undoers._has_input(router), "the end of the input"
-    assert undoers._has_input(None)
+    assert recording._has_input(router), "the end of the input"
+    assert recording._has_input(None)
     ours.close()
     os.close(router)
 

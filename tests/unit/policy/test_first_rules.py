@@ -4,7 +4,6 @@ and of it with every comment before a rule taken away."""
 from __future__ import annotations
 
 import re
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -86,7 +85,7 @@ def test_vpns_with_their_routes(tmp_path: Path) -> None:
 )
 def test_a_vpn_with_the_default_route(tmp_path: Path, everything: tuple[str, ...]) -> None:
     found = network([LO, ETH0, TUN0], [DEFAULT[0], *everything])
-    found = replace(found, default_holders={4: "tun0", 6: None})
+    found = found._replace(default_holders={4: "tun0", 6: None})
     config = checked(tmp_path, first_rules(found, None))
     assert policies(config) == {"home": ("direct", "eth0"), "tun0": ("vpn", "tun0")}
     assert "{cidr: 0.0.0.0/0, policy: tun0}" in rules(config)
@@ -95,7 +94,7 @@ def test_a_vpn_with_the_default_route(tmp_path: Path, everything: tuple[str, ...
 def test_a_second_uplink(tmp_path: Path) -> None:
     second = "0.0.0.0/0 wlan0 192.168.1.1"
     found = network([LO, ETH0, WLAN0], DEFAULT)
-    found = replace(found, routes=(*found.routes, *network([], [second]).routes))
+    found = found._replace(routes=(*found.routes, *network([], [second]).routes))
     config = checked(tmp_path, first_rules(found, None))
     assert policies(config) == {"home": ("direct", "default"), "wlan0": ("direct", "wlan0")}
 
@@ -111,12 +110,12 @@ def test_no_network_at_all(tmp_path: Path) -> None:
 
 
 def test_running_routers_are_no_vpn(tmp_path: Path) -> None:
-    found = replace(network([LO, ETH0, TUN0], DEFAULT), own_tuns=frozenset({"tun0"}))
+    found = network([LO, ETH0, TUN0], DEFAULT)._replace(own_tuns=frozenset({"tun0"}))
     assert "tun0" not in first_rules(found, None)
 
 
 def test_a_vpn_that_is_down_is_left_out(tmp_path: Path) -> None:
-    down = replace(WG0, up=False)
+    down = WG0._replace(up=False)
     assert "wg0" not in first_rules(network([LO, ETH0, down], DEFAULT), None)
 
 

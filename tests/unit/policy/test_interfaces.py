@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from ipaddress import ip_interface
 
 import pytest
@@ -42,8 +41,8 @@ def test_default_is_the_holder_of_the_default_route_of_each_family() -> None:
     [
         ("default", PRESENT, Lack.DEFAULT_ROUTE),
         ("wg1", PRESENT, Lack.INTERFACE),
-        ("wg0", {"wg0": replace(WG0, up=False)}, Lack.LINK),
-        ("wg0", {"wg0": replace(WG0, addresses=WG0.addresses[1:])}, Lack.ADDRESS),
+        ("wg0", {"wg0": WG0._replace(up=False)}, Lack.LINK),
+        ("wg0", {"wg0": WG0._replace(addresses=WG0.addresses[1:])}, Lack.ADDRESS),
     ],
 )
 def test_what_an_interface_that_cannot_be_used_lacks(
@@ -61,7 +60,7 @@ def test_a_named_interface_is_that_of_the_policy_also_while_it_is_missing() -> N
 
 
 def test_an_alternative_name_is_a_name() -> None:
-    present = {"eth0": replace(ETH0, alternative_names=("uplink", "enp1s0"))}
+    present = {"eth0": ETH0._replace(alternative_names=("uplink", "enp1s0"))}
     assert usable_interfaces("enp1s0", present, HOLDERS) == {4: present["eth0"], 6: present["eth0"]}
     assert leaves_by("uplink", "eth0", OutboundFacts(1500, ["eth0"]))
 

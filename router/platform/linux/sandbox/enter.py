@@ -9,7 +9,6 @@ import contextlib
 import ctypes
 import errno
 import os
-import platform
 from collections.abc import Collection
 from itertools import count
 from struct import Struct
@@ -66,7 +65,7 @@ def drop_capabilities() -> None:
 def filter_system_calls(without: Collection[str] = ()) -> None:
     """For good; `without` some that a router may make. Raises OSError; ENOSYS or EINVAL where the
     kernel or the machine has no filter."""
-    machine = MACHINES.get(platform.machine())
+    machine = MACHINES.get(os.uname().machine)
     call = None if machine is None else number(SECCOMP, machine)
     if machine is None or call is None:
         raise OSError(errno.ENOSYS, os.strerror(errno.ENOSYS))

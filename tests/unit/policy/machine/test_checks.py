@@ -225,7 +225,7 @@ def test_a_way_out_with_a_small_mtu() -> None:
 
 def test_no_way_out() -> None:
     assert statuses(network.ways(FACTS._replace(ways=()))) == [("ways", MISSING)]
-    unread = replace(LAPTOP, readable=False)
+    unread = LAPTOP._replace(readable=False)
     assert list(network.ways(Facts(MACHINE, unread))) == []
 
 
@@ -292,7 +292,7 @@ def test_a_proxy_without_a_way() -> None:
 
 
 def test_without_rules_the_ways_are_the_interfaces() -> None:
-    of = replace(LAPTOP, own_tuns=frozenset({"wg0"}))
+    of = LAPTOP._replace(own_tuns=frozenset({"wg0"}))
     found = {way.name for way in ways_out(of, None, None)}
     assert found == {"eth0", "eth1", "ppp0"}
 
@@ -345,7 +345,7 @@ def test_a_packet_filter_that_does_not_let_other_hosts_through() -> None:
 
 
 def test_a_check_of_the_reverse_path() -> None:
-    of = replace(LAPTOP, host_rules=HostRules(path_checks={6: "firewalld checks"}))
+    of = LAPTOP._replace(host_rules=HostRules(path_checks={6: "firewalld checks"}))
     (found,) = network.firewall(FACTS._replace(network=of))
     assert (found.id, found.status) == ("firewall-path", WARNING)
     assert "firewalld checks: so it drops IPv6 answers" in found.finding
@@ -355,8 +355,7 @@ def test_a_check_of_the_reverse_path() -> None:
 
 
 def behind_a_vpn(kind: RouteKind = RouteKind.UNICAST, name: str = "wg0") -> object:
-    return replace(
-        LAPTOP,
+    return LAPTOP._replace(
         lookups=(TableLookup(4, 100, 100), *LAPTOP.lookups),
         routes=(*LAPTOP.routes, route(f"0.0.0.0/0 {name}", 100, kind)),
     )
@@ -390,10 +389,10 @@ def test_with_rules_only_routes_that_they_are_about_count() -> None:
 
 
 def test_resolvers() -> None:
-    assert statuses(network.resolvers(Facts(MACHINE, replace(LAPTOP, dns_servers=())))) == [
+    assert statuses(network.resolvers(Facts(MACHINE, LAPTOP._replace(dns_servers=())))) == [
         ("resolvers", WARNING)
     ]
-    of = replace(LAPTOP, dns_servers=((4, 0xC6336435),))
+    of = LAPTOP._replace(dns_servers=((4, 0xC6336435),))
     (alone,) = network.resolvers(Facts(MACHINE, of))
     assert (alone.status, alone.finding) == (OK, "198.51.100.53")
     captured = Facts(MACHINE, of, (), situation("198.51.100.0/24 office", of=of))
@@ -429,8 +428,8 @@ NO_V6: Final = with_settings(
 )
 V4_ALONE: Final = FACTS._replace(ways=(WAY._replace(sources={4: "192.0.2.2"}),))
 STRICT: Final = on(with_settings(ipv4__conf__eth0__rp_filter="1"), has_read_only_settings=True)
-PATHS: Final = replace(LAPTOP, host_rules=HostRules(path_checks={6: "firewalld checks"}))
-RESOLVING: Final = replace(LAPTOP, dns_servers=((4, 0xC6336435),))
+PATHS: Final = LAPTOP._replace(host_rules=HostRules(path_checks={6: "firewalld checks"}))
+RESOLVING: Final = LAPTOP._replace(dns_servers=((4, 0xC6336435),))
 
 
 @pytest.mark.parametrize(
@@ -456,7 +455,7 @@ RESOLVING: Final = replace(LAPTOP, dns_servers=((4, 0xC6336435),))
         (FACTS._replace(network=PATHS), "firewall-path", "IPv6_rpfilter=loose"),
         (FACTS._replace(network=behind_a_vpn()), "other-routes", "`ip rule` shows it"),  # type: ignore[arg-type]
         (
-            FACTS._replace(network=replace(LAPTOP, dns_servers=())),
+            FACTS._replace(network=LAPTOP._replace(dns_servers=())),
             "resolvers",
             "name one there",
         ),

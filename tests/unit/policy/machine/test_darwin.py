@@ -112,5 +112,5 @@ def test_resolvers_of_domains_and_interfaces() -> None:
     (found,) = darwin.resolvers(on(resolvers=(office, bound)))
     assert "for corp.example: 10.0.0.53" in found.finding
     assert "for what is bound to en0: 192.168.1.1" in found.finding
-    (none,) = darwin.resolvers(FACTS._replace(network=replace(MACBOOK, dns_servers=())))
+    (none,) = darwin.resolvers(FACTS._replace(network=MACBOOK._replace(dns_servers=())))
     assert none.status is WARNING
