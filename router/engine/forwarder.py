@@ -90,6 +90,7 @@ class Forwarder:
     @property
     def tallies(self) -> Tallies:
         """Of the rules that are in force."""
+        self._streams.settle()
         return self.rules.tallies
 
     def from_tun(self, data: bytes, now: float) -> QueryChannel | None:

@@ -63,6 +63,7 @@ class Observer:
         self._note_traces()
         if len(self._traces) == 1:
             self._forwarder.observer = self
+            self._forwarder.carriers.streams.observe(True)
             self._forwarder.drops.observe = self._dropped
             self._forwarder.direct.forgotten = self._changed
             self._forwarder.direct.path.failing = self._failing
@@ -74,6 +75,7 @@ class Observer:
         if not self._traces:
             self._forget()
             self._forwarder.observer = None
+            self._forwarder.carriers.streams.observe(False)
             self._forwarder.drops.observe = None
             self._forwarder.direct.forgotten = None
             self._forwarder.direct.path.failing = None

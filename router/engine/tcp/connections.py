@@ -21,6 +21,7 @@ from typing import Any, Final, NamedTuple, Protocol
 from router.engine.tcp import accept
 from router.engine.tcp.accept import Acceptor
 from router.engine.tcp.dial import DESCRIPTORS_EACH, Dialer
+from router.engine.tcp.offloaded import OffloadedFlows
 from router.flows.drops import Drop, Drops
 from router.flows.tcp.flow import Flow
 from router.flows.tcp.table import FlowTable
@@ -88,7 +89,8 @@ def open_listeners(
 class Connections:
     """The relayed flows of `table`, and the listeners that their inner sockets come from.
 
-    descriptors: those of relays and of their buffers are taken from there.
+    descriptors: those of relays and of their buffers are taken from there. offloaded: flows whose
+    segments the system rewrites.
     """
 
     def __init__(
@@ -100,6 +102,7 @@ class Connections:
         watcher: Watcher,
         descriptors: Descriptors,
         drops: Drops,
+        offloaded: OffloadedFlows,
     ) -> None:
         self.relays: dict[Flow[Outbound], Relay] = {}
         self._sockets = sockets
@@ -108,6 +111,7 @@ class Connections:
         self._watcher = watcher
         self._descriptors = descriptors
         self._drops = drops
+        self.offloaded = offloaded
         self._pool = BufferPool(descriptors, sockets.open_pipe, sockets.is_at_mark)
         self._acceptor = Acceptor(watcher)
         for each in listeners:
@@ -207,6 +211,7 @@ class Connections:
         self._watcher.forget_changes(relay.outer)
         self._watcher.forget_changes(relay.inner)
         self._descriptors.give_back(DESCRIPTORS_EACH)
+        self.offloaded.end(flow)
         if how is End.INNER_BROKE:
             self._table.end(flow)
         else:

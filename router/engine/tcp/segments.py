@@ -25,6 +25,7 @@ from router.engine.refusals import Refusals
 from router.engine.tcp.connections import Connections
 from router.engine.tcp.dial import Dialer
 from router.engine.tcp.keepalive import QUIET, Keepalive
+from router.engine.tcp.offloaded import BULK
 from router.engine.tun_writer import TunWriter
 from router.flows.drops import Drop, Drops
 from router.flows.nat.quoted_tcp import quoted_key, translated
@@ -84,6 +85,7 @@ class Segments:
         self._is_ours = is_ours
         self._has_ended = connections.has_ended
         self._set_traffic_class = connections.set_traffic_class
+        self._offloaded = connections.offloaded
         self._writer = writer
         self._deliver_frame = writer.deliver_frame
         self._refusals = refusals
@@ -112,8 +114,10 @@ class Segments:
         flow = rewrite.owner
         if flags & NOTEWORTHY and not self._note(frame, start, rewrite):
             return False
-        if now - flow.last > QUIET and self._keepalive.holds(frame, size, start, rewrite):
-            return True
+        if now - flow.last > QUIET:
+            if self._keepalive.holds(frame, size, start, rewrite):
+                return True
+            self._offloaded.touch(flow, now)
         flow.last = now
         tally = flow.tally
         length = size - HEADER
@@ -129,6 +133,8 @@ class Segments:
             flow.bytes_out += length
             tally.packets_out += 1
             tally.bytes_out += length
+        if length > BULK:
+            self._offloaded.begin(flow, now)
         rewrite.apply(frame, start)
         self._deliver_frame(size)
         return True
@@ -189,6 +195,7 @@ class Segments:
     def _follow(self, flow: Flow[Outbound], traffic_class: int) -> None:
         """The application marks its segments otherwise from now on."""
         flow.traffic_class = traffic_class
+        self._offloaded.end(flow)
         self._set_traffic_class(flow, traffic_class)
 
     def _note(self, frame: bytearray, start: int, rewrite: Rewrite[Flow[Outbound]]) -> bool:
@@ -201,6 +208,7 @@ class Segments:
         opens_another = flags & tcp.SYN and not rewrite.outward and sequence != flow.sequence
         if flow.state is State.RELAYED:
             if opens_another and self._has_ended(flow):
+                self._offloaded.end(flow)
                 self._table.end(flow)
                 return False
             return True

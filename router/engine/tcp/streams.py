@@ -3,6 +3,7 @@
     dial            from a request of an application to a connected outbound
     connections     accepting, relaying and resetting
     segments        what passes meanwhile, rewritten both ways
+    offloaded       what passes without the router
     keepalive, peer_keepalive    probes of either end, end to end
 
 Always true: what cannot be had for a new flow (room, descriptors, ports) is refused to it and taken
@@ -23,6 +24,7 @@ from router.engine.tcp import connections, keepalive
 from router.engine.tcp.connections import Connections, open_listeners
 from router.engine.tcp.dial import DESCRIPTORS_EACH, Dialer
 from router.engine.tcp.keepalive import Keepalive
+from router.engine.tcp.offloaded import OffloadedFlows
 from router.engine.tcp.peer_keepalive import PeerKeepalive
 from router.engine.tcp.segments import Segments
 from router.engine.tun_writer import TunWriter
@@ -86,12 +88,13 @@ class Streams:
             *(self._table, lambda: watcher.now, is_local, self._warn_of_firewall),
             *(writer, refusals, drops, descriptors),
         )
+        self._offloaded = OffloadedFlows(tun.segment_offload)
         self._connections = Connections(
             sockets,
             self._table,
             self._dialer,
             [each for some in listeners.values() for each in some],
-            *(watcher, descriptors, drops),
+            *(watcher, descriptors, drops, self._offloaded),
         )
         relays = self._connections.relays
         self._peer_keepalive = PeerKeepalive(sockets, relays, is_local)
@@ -105,6 +108,8 @@ class Streams:
             *(writer, refusals, drops),
         )
         self.outer_end = self._connections.outer_end
+        self.settle = self._offloaded.settle
+        self.observe = self._offloaded.observe
         self.found_empty = self._table.count_emptied
         self.carry = self._segments.carry
         self.take = self._segments.take
@@ -160,6 +165,7 @@ class Streams:
 
     def look_after_peers(self, now: float) -> None:
         """Probe applications whose far end probes. Call it about every second."""
+        self._offloaded.settle()
         self._peer_keepalive.look(now)
 
     def forget(self, change: Change) -> None:
@@ -178,12 +184,14 @@ class Streams:
     def reevaluate(self, reevaluation: Reevaluation) -> Reevaluated:
         """End the connections about which other rules decide otherwise, at both
         ends; the request of one that is being dialled is evaluated again when it is repeated."""
+        self._offloaded.settle()
         kept, ended = reevaluation.divide(self._table.flows())
         self._connections.reset_all(ended)
         return Reevaluated(kept, len(ended))
 
     def flows(self) -> Sequence[Flow[Outbound]]:
         """All connections, also those that are being dialled."""
+        self._offloaded.settle()
         return self._table.flows()
 
     def outbounds(self) -> set[Outbound]:
@@ -201,6 +209,7 @@ class Streams:
             self._connections.reset(flow)
             self._drain_tun()
         self._connections.close()
+        self._offloaded.close()
 
     def _warn_of_firewall(self, version: int) -> None:
         """Once for each family."""

@@ -33,6 +33,7 @@ from router.outbound.local_addresses import LocalAddresses
 from router.outbound.system_routes import SystemRoutes
 from router.platform.base.descriptors import Bytes
 from router.platform.base.packet_filter import TrackedRequest
+from router.platform.base.segments import SegmentOffload
 from router.platform.base.system import System
 from router.platform.base.tcp import TcpSockets
 from router.platform.base.tun import TunQueue
@@ -123,6 +124,7 @@ class MemoryTun(MemoryQueue):
     mtu = 1500
     offloads = True
     forwarded: TunQueue | None = None
+    segment_offload: SegmentOffload | None = None
 
     def __init__(self) -> None:
         super().__init__(bytearray(offload.HEADER + 65535))
@@ -233,6 +235,7 @@ class World(MemoryHost):
     """What a test does: put a packet in, look at what came out where.
 
     most: connections at a time. local: the other interfaces of the machine, with their addresses.
+    segment_offload: that of the TUN.
     """
 
     def __init__(
@@ -241,6 +244,7 @@ class World(MemoryHost):
         rules: str = RULES,
         most: int = 100,
         local: Mapping[str, Interface] = NOWHERE,
+        segment_offload: SegmentOffload | None = None,
     ) -> None:
         super().__init__()
         file = directory / "rules.yaml"
@@ -248,6 +252,7 @@ class World(MemoryHost):
         config = load(file).config
         assert config is not None
         self.tun, self.udp, self.tcp = MemoryTun(), MemorySystem(), MemoryTcp()
+        self.tun.segment_offload = segment_offload
         self.raw, self.timers = MemoryRawSockets(), MemoryTimers()
         addresses = self.addresses = LocalAddresses(self.tun.name)
         addresses.refresh(local)

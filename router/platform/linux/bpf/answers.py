@@ -17,7 +17,7 @@ Must not know: what numbers and counters stand for.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from socket import htons
 from typing import Final, NamedTuple
 
@@ -58,6 +58,7 @@ from router.platform.linux.bpf.instructions import (
     store_value,
     subtract,
     unless_equal,
+    with_own_labels,
 )
 from router.wire import icmp, ip
 
@@ -124,25 +125,14 @@ def program(maps: Mapping[int, Maps]) -> list[Line]:
         load(R0, R6, PROTOCOL),
         if_equal(R0, htons(ETHERTYPE[6]), "v6"),
         unless_equal(R0, htons(ETHERTYPE[4]), "end"),
-        *_with_own_labels(_count(4, maps[4]), "v4"),
+        *with_own_labels(_count(4, maps[4]), "v4"),
         go_to("end"),
         "v6",
-        *_with_own_labels(_count(6, maps[6]), "v6"),
+        *with_own_labels(_count(6, maps[6]), "v6"),
         "end",
         put(R0, 0),
         leave(),
     ]
-
-
-def _with_own_labels(lines: Sequence[Line], prefix: str) -> Iterator[Line]:
-    """All but `end`, which both families have in common."""
-    for line in lines:
-        if isinstance(line, str):
-            yield f"{prefix} {line}"
-        elif line.target and line.target != "end":
-            yield line._replace(target=f"{prefix} {line.target}")
-        else:
-            yield line
 
 
 def _count(version: int, maps: Maps) -> list[Line]:

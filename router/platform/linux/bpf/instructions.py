@@ -9,7 +9,7 @@ Must not know: what a program does.
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from struct import Struct
 from typing import Final, NamedTuple
 
@@ -52,6 +52,17 @@ def assemble(lines: Sequence[Line]) -> bytes:
         offset = places[line.target] - place if line.target else line.offset
         code += _encode(line._replace(offset=offset))
     return bytes(code)
+
+
+def with_own_labels(lines: Iterable[Line], prefix: str) -> Iterator[Line]:
+    """All but `end`, which parts of a program have in common."""
+    for line in lines:
+        if isinstance(line, str):
+            yield f"{prefix} {line}"
+        elif line.target and line.target != "end":
+            yield line._replace(target=f"{prefix} {line.target}")
+        else:
+            yield line
 
 
 def _places(lines: Iterable[Line]) -> dict[str, int]:
@@ -165,6 +176,10 @@ def unless_equal(register: int, value: int, target: str) -> Instruction:
 
 def if_above(register: int, value: int, target: str) -> Instruction:
     return Instruction(0x25, register, value=value, target=target)
+
+
+def if_above_signed(register: int, value: int, target: str) -> Instruction:
+    return Instruction(0x65, register, value=value, target=target)
 
 
 def if_below(register: int, value: int, target: str) -> Instruction:

@@ -32,6 +32,7 @@ MAP_UPDATE_ELEM: Final = 2
 MAP_DELETE_ELEM: Final = 3
 PROG_LOAD: Final = 5
 MAP_UPDATE_BATCH: Final = 26
+LINK_CREATE: Final = 28
 NO_BATCHES: Final = (errno.EINVAL, errno.EOPNOTSUPP, 524)
 """524 is the kernel's own ENOTSUPP (linux/errno.h)."""
 
@@ -41,6 +42,9 @@ LPM_TRIE: Final = 11
 NO_PREALLOC: Final = 1 << 0
 MMAPABLE: Final = 1 << 10
 SOCKET_FILTER: Final = 1
+SCHEDULING: Final = 3
+"""BPF_PROG_TYPE_SCHED_CLS"""
+TCX_EGRESS: Final = 47
 SO_ATTACH_BPF: Final = 50
 
 CREATE: Final = Struct("=5I8x16s")
@@ -53,6 +57,8 @@ LOAD: Final = Struct("=IIQQ24x")
 """Type, number of instructions, their address, address of the licence; no log."""
 INSTRUCTION: Final = 8
 """Bytes."""
+LINK: Final = Struct("=4I16x")
+"""Program, interface, where, flags."""
 LICENCE: Final = b"MIT\0"
 NAME: Final = b"tunrouter"
 
@@ -92,13 +98,17 @@ def delete(map_: int, key: bytes) -> None:
     _bpf(MAP_DELETE_ELEM, ELEMENT.pack(map_, _address(key), 0, 0))
 
 
-def load_filter(code: bytes) -> int:
-    """The descriptor of a socket filter. Raises OSError; with EINVAL or EACCES the kernel has not
-    accepted the program."""
+def load_filter(code: bytes, kind: int = SOCKET_FILTER) -> int:
+    """The descriptor of a program, by default of a socket filter. Raises OSError; with EINVAL or
+    EACCES the kernel has not accepted the program."""
     instructions = len(code) // INSTRUCTION
-    return _bpf(
-        PROG_LOAD, LOAD.pack(SOCKET_FILTER, instructions, _address(code), _address(LICENCE))
-    )
+    return _bpf(PROG_LOAD, LOAD.pack(kind, instructions, _address(code), _address(LICENCE)))
+
+
+def link(program: int, interface: int, where: int) -> int:
+    """Attach a program to an interface, given by index, for as long as the descriptor that this
+    returns is open (Linux 6.6). Raises OSError."""
+    return _bpf(LINK_CREATE, LINK.pack(program, interface, where, 0))
 
 
 def attach(sock: socket.socket, program: int) -> None:

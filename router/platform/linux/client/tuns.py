@@ -9,7 +9,9 @@ from pathlib import Path
 
 from router.platform.base.errors import PlatformError
 from router.platform.base.processes import Leftover
+from router.platform.base.segments import SegmentOffload
 from router.platform.base.tun import TunDevice
+from router.platform.linux.client.segments import LinuxSegmentOffload
 from router.platform.linux.runtime import RUNTIME
 from router.platform.linux.tun import LinuxTun
 from router.platform.privileged.client import GuardClient
@@ -50,4 +52,14 @@ class LinuxTuns:
                 "%s has one queue for all: the kernel takes no second one, or no program for it",
                 tun["name"],
             )
-        return LinuxTun(*descriptors, mtu=mtu, **tun)
+        opened = LinuxTun(*descriptors, mtu=mtu, **tun)
+        if opened.offloads:
+            opened.segment_offload = self._segment_offload()
+        return opened
+
+    def _segment_offload(self) -> SegmentOffload | None:
+        try:
+            return LinuxSegmentOffload(self._guard)
+        except (PlatformError, OSError) as error:
+            log.info("the kernel rewrites no segments (%s): all of them pass the router", error)
+            return None

@@ -9,6 +9,7 @@ from collections.abc import Callable, Container, Mapping, Sequence
 from router.platform.linux.operations.answers import AnswerOperations
 from router.platform.linux.operations.host_rules import host_rules, request_of, watch_host_rules
 from router.platform.linux.operations.interfaces import InterfaceOperations
+from router.platform.linux.operations.segments import SegmentOperations
 from router.platform.linux.operations.sockets import SocketOperations
 from router.platform.linux.operations.tun import TunOperations
 from router.platform.linux.process_descriptor import process_descriptor
@@ -27,11 +28,15 @@ class LinuxOperations:
         interfaces = InterfaceOperations(tun)
         sockets = SocketOperations(tun)
         answers = AnswerOperations()
+        segments = SegmentOperations(tun)
         started = StartedPrograms(tun, reread, explain)
         self._started = started
         signal.signal(signal.SIGCHLD, lambda *_: started.reap())
         self._tun = tun
-        self.with_records: Container[str] = {"add_routes", "reconcile", "count_answers"}
+        self.with_records: Container[str] = {
+            *("add_routes", "reconcile", "count_answers"),
+            *("add_segments", "remove_segments"),
+        }
         self.by_name: Mapping[str, Callable[..., Message]] = {
             "open_tun": tun.open_tun,
             "add_routes": tun.add_routes,
@@ -50,6 +55,9 @@ class LinuxOperations:
             "control_socket": sockets.control_socket,
             "answer_counters": answers.answer_counters,
             "count_answers": answers.count_answers,
+            "rewrite_segments": segments.rewrite_segments,
+            "add_segments": segments.add_segments,
+            "remove_segments": segments.remove_segments,
             "start_reread": started.start_reread,
             "start_watch": started.start_watch,
             "start_resolver": started.start_resolver,

@@ -1,0 +1,117 @@
+"""Relayed flows whose plain segments the system rewrites itself; see router.platform.base.segments.
+
+Theory of operation. A flow that moves much, LEAST bytes by now and BULK in one frame, is offloaded:
+its segments no longer pass the router, except the few that begin and end it. What has passed is
+counted by the system, and added to the counts of the flow and its tally before these are read
+(`settle`).
+
+Always true: a flow is offloaded only while it is relayed, and while nothing observes packets; its
+counts are complete once it has ended.
+
+Must not know: sockets, how segments are rewritten.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+from router.flows.tcp.flow import Flow, State, mirrored
+from router.outbound.base import Outbound
+from router.platform.base.segments import Passed, SegmentOffload, Translation
+
+BULK: Final = 8192
+"""Bytes of a frame: the system puts so many together only where much is waiting."""
+LEAST: Final = 256 << 10
+"""Bytes that a flow has moved before: to offload it, and to end that, costs as much as these."""
+DSCP: Final = 0xFC
+"""Of the traffic class (RFC 2474)."""
+NOTHING: Final = Passed(0.0, 0, 0)
+
+
+class _Offloaded:
+    """number: of the flow. out, into: what has been counted so far."""
+
+    __slots__ = ("into", "number", "out")
+
+    def __init__(self, number: int) -> None:
+        self.number = number
+        self.out = self.into = NOTHING
+
+
+class OffloadedFlows:
+    """offload: None where the system has no such thing."""
+
+    def __init__(self, offload: SegmentOffload | None) -> None:
+        self._offload = offload
+        self._flows: dict[Flow[Outbound], _Offloaded] = {}
+        self._free = [] if offload is None else list(range(offload.most))
+        self._is_observed = False
+
+    def begin(self, flow: Flow[Outbound], now: float) -> None:
+        """Offload a flow of which a long frame has come, if that is possible."""
+        if flow in self._flows:
+            self.touch(flow, now)
+            return
+        offload = self._offload
+        if offload is None or not self._free or not offload.most or self._is_observed:
+            return
+        if flow.state is not State.RELAYED or flow.bytes_in + flow.bytes_out < LEAST:
+            return
+        number = self._free.pop()
+        self._flows[flow] = _Offloaded(number)
+        offload.begin(number, translations(flow), now)
+
+    def touch(self, flow: Flow[Outbound], now: float) -> None:
+        """A segment of a quiet flow has passed the router."""
+        offloaded = self._flows.get(flow)
+        if offloaded is not None and self._offload is not None:
+            self._offload.touch(offloaded.number, now)
+
+    def end(self, flow: Flow[Outbound]) -> None:
+        """The segments of a flow pass the router from now on."""
+        offloaded = self._flows.pop(flow, None)
+        if offloaded is not None and self._offload is not None:
+            self._offload.end(offloaded.number)
+            self._count(flow, offloaded, self._offload)
+            self._free.append(offloaded.number)
+
+    def observe(self, is_observed: bool) -> None:
+        """Whether packets are observed: all of them pass the router then."""
+        self._is_observed = is_observed
+        if is_observed:
+            for flow in list(self._flows):
+                self.end(flow)
+
+    def settle(self) -> None:
+        """Count what has passed so far."""
+        if self._offload is not None:
+            for flow, offloaded in self._flows.items():
+                self._count(flow, offloaded, self._offload)
+
+    def close(self) -> None:
+        if self._offload is not None:
+            self._offload.close()
+        self._offload = None
+
+    def _count(self, flow: Flow[Outbound], offloaded: _Offloaded, offload: SegmentOffload) -> None:
+        out, into = offload.passed(offloaded.number)
+        packets, size = out.packets - offloaded.out.packets, out.size - offloaded.out.size
+        flow.packets_out += packets
+        flow.bytes_out += size
+        flow.tally.packets_out += packets
+        flow.tally.bytes_out += size
+        packets, size = into.packets - offloaded.into.packets, into.size - offloaded.into.size
+        flow.packets_in += packets
+        flow.bytes_in += size
+        flow.tally.packets_in += packets
+        flow.tally.bytes_in += size
+        flow.last = max(flow.last, out.last, into.last)
+        offloaded.out, offloaded.into = out, into
+
+
+def translations(flow: Flow[Outbound]) -> tuple[Translation, Translation]:
+    """Of the application's segments, and of the listener's."""
+    return (
+        Translation(flow.key, flow.alias, flow.traffic_class & DSCP),
+        Translation(flow.answer_key, mirrored(flow.key), None),
+    )

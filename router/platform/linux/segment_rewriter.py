@@ -1,0 +1,88 @@
+"""The kernel's part of rewriting segments: maps, and a program at the TUN (bpf(2), tcx).
+
+Always true: nothing outlives the process; what is in a map is never changed, only added and
+removed, so no segment meets half an entry.
+
+Must not know: what the flows are.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import sys
+from collections.abc import Iterable
+from struct import Struct
+from typing import Final
+
+from router.platform.base.segments import Translation
+from router.platform.linux.bpf import syscall
+from router.platform.linux.bpf.instructions import assemble
+from router.platform.linux.bpf.segments import ANY, FAMILY, REST, SLOT, Maps, program, value_size
+
+MOST_FLOWS: Final = 1024
+DIRECTIONS: Final = 2
+NUMBER: Final = Struct("=I")
+PORTS: Final = 4
+
+
+class SegmentRewriter:
+    """At the interface of an index. slots: the descriptor of the array, which can be mapped into
+    memory. Raises OSError where the kernel has no such thing (before Linux 6.6), or refuses it."""
+
+    def __init__(self, interface: int) -> None:
+        with contextlib.ExitStack() as stack:
+            self.slots = _owned(
+                stack,
+                syscall.create_map(
+                    *(syscall.ARRAY, NUMBER.size, SLOT.size, DIRECTIONS * MOST_FLOWS),
+                    syscall.MMAPABLE,
+                ),
+            )
+            self._flows = {version: _owned(stack, _flows(version)) for version in FAMILY}
+            code = assemble(program(Maps(self._flows, self.slots)))
+            loaded = syscall.load_filter(code, syscall.SCHEDULING)
+            stack.callback(os.close, loaded)
+            stack.callback(os.close, syscall.link(loaded, interface, syscall.TCX_EGRESS))
+            self._stack = stack.pop_all()
+
+    def add(self, version: int, elements: Iterable[tuple[bytes, bytes]]) -> None:
+        """Raises OSError."""
+        for key, value in elements:
+            syscall.update(self._flows[version], key, value)
+
+    def remove(self, version: int, keys: Iterable[bytes]) -> None:
+        """Also those that are not there. Raises OSError."""
+        for key in keys:
+            with contextlib.suppress(FileNotFoundError):
+                syscall.delete(self._flows[version], key)
+
+    def close(self) -> None:
+        self._stack.close()
+
+
+def value(translation: Translation, slot: int, generation: int) -> bytes:
+    """Of a flow, as the program reads it."""
+    old, new, dscp = translation
+    addresses = _change(old[:-PORTS], new[:-PORTS])
+    ports = _change(old[-PORTS:], new[-PORTS:])
+    return new + REST.pack(addresses, ports, slot, generation, ANY if dscp is None else dscp)
+
+
+def _change(old: bytes, new: bytes) -> int:
+    """What to add to a ones' complement sum in which `old` is replaced by `new`. The kernel sums up
+    words in the order of the machine."""
+    order = sys.byteorder
+    return (int.from_bytes(new, order) - int.from_bytes(old, order)) % 0xFFFF or 0xFFFF
+
+
+def _flows(version: int) -> int:
+    return syscall.create_map(
+        *(syscall.HASH, FAMILY[version].key_size, value_size(version)),
+        *(2 * DIRECTIONS * MOST_FLOWS, syscall.NO_PREALLOC),
+    )
+
+
+def _owned(stack: contextlib.ExitStack, descriptor: int) -> int:
+    stack.callback(os.close, descriptor)
+    return descriptor

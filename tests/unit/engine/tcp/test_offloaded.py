@@ -1,0 +1,149 @@
+"""Flows whose plain segments the system rewrites: which they are, and that all of it is counted."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import pytest
+
+from router.engine.tcp.offloaded import BULK, LEAST
+from router.flows.flow import Flow
+from router.outbound.base import Outbound
+from router.platform.base.segments import Passed, Translation
+from router.wire import offload
+from tests.unit.engine.tcp.cases import Worlds, established, segment
+from tests.unit.engine.world import World
+
+PAYLOAD = bytes(4 * BULK)
+FRAMES = LEAST // len(PAYLOAD) + 1
+
+
+class MemoryOffload:
+    """See SegmentOffload. flows: what is rewritten, by number."""
+
+    most = 2
+
+    def __init__(self) -> None:
+        self.flows: dict[int, Sequence[Translation]] = {}
+        self.touched: list[float] = []
+        self.counts = [Passed(0.0, 0, 0), Passed(0.0, 0, 0)]
+        self.is_closed = False
+
+    def begin(self, number: int, both: Sequence[Translation], now: float) -> None:
+        assert number not in self.flows
+        self.flows[number] = both
+        self.counts = [Passed(now, 0, 0)] * 2
+
+    def touch(self, number: int, now: float) -> None:
+        assert number in self.flows
+        self.touched.append(now)
+
+    def passed(self, number: int) -> Sequence[Passed]:
+        return self.counts
+
+    def end(self, number: int) -> None:
+        del self.flows[number]
+
+    def close(self) -> None:
+        self.is_closed = True
+
+
+class Bed:
+    """A world with an offload, and one connection."""
+
+    def __init__(self, directory: Path, version: int) -> None:
+        self.offload = MemoryOffload()
+        self.world = World(directory, most=100, segment_offload=self.offload)
+        self.version = version
+        self.worlds: Worlds = self.world, self.world.tcp
+        self.outer, self.inner = established(self.worlds, version)
+
+    @property
+    def flow(self) -> Flow[Outbound]:
+        (flow,) = self.world.carriers.streams.flows()
+        return flow
+
+    def carry(self, frame: bytes, now: float = 1.0) -> bool:
+        whole = offload.NOTHING_LEFT + frame
+        self.world.tun.frame[: len(whole)] = whole
+        return self.world.carriers.streams.carry(len(whole), now)
+
+    def move_much(self, traffic_class: int = 0) -> None:
+        for _ in range(FRAMES):
+            assert self.carry(
+                segment(self.version, "A", payload=PAYLOAD, traffic_class=traffic_class)
+            )
+
+
+@pytest.fixture(params=[4, 6])
+def bed(request: pytest.FixtureRequest, tmp_path: Path) -> Bed:
+    return Bed(tmp_path, request.param)
+
+
+def test_a_flow_that_moves_much_is_offloaded(bed: Bed) -> None:
+    assert bed.carry(segment(bed.version, "A", payload=PAYLOAD))
+    assert bed.offload.flows == {}, "one frame is not much"
+    bed.move_much()
+    ((to_us, to_application),) = bed.offload.flows.values()
+    assert to_us.old == bed.flow.key
+    size = (len(to_us.old) - 4) // 2
+    assert to_application.new[:size] == to_us.old[size : 2 * size], "from the host"
+    assert to_application.old[:size] == to_us.new[size : 2 * size], "from our listener"
+    assert (to_us.dscp, to_application.dscp) == (0, None)
+
+
+def test_what_has_passed_is_counted(bed: Bed) -> None:
+    bed.move_much()
+    before = bed.flow.packets_out, bed.flow.bytes_out
+    bed.offload.counts = [Passed(5.0, 3, 300), Passed(7.0, 10, 9000)]
+    flow = bed.flow
+    assert (flow.packets_out, flow.bytes_out) == (before[0] + 3, before[1] + 300)
+    assert (flow.packets_in, flow.bytes_in, flow.last) == (10, 9000, 7.0)
+    assert sum(each.bytes_in for each in bed.world.forwarder.tallies) == 9000
+    assert bed.flow.bytes_in == 9000, "once"
+
+
+def test_an_end_ends_it_with_all_counts(bed: Bed) -> None:
+    bed.move_much()
+    flow = bed.flow
+    bed.offload.counts = [Passed(5.0, 3, 300), Passed(7.0, 10, 9000)]
+    bed.world.carriers.streams.close()
+    assert bed.offload.flows == {}
+    assert flow.bytes_in == 9000
+    assert bed.offload.is_closed
+
+
+def test_none_is_offloaded_while_packets_are_observed(bed: Bed) -> None:
+    bed.move_much()
+    streams = bed.world.carriers.streams
+    streams.observe(True)
+    bed.move_much()
+    assert bed.offload.flows == {}
+    streams.observe(False)
+    bed.move_much()
+    assert len(bed.offload.flows) == 1
+
+
+def test_another_traffic_class_is_followed(bed: Bed) -> None:
+    bed.move_much()
+    assert bed.carry(segment(bed.version, "A", traffic_class=0xB8))
+    assert bed.offload.flows == {}
+    bed.move_much(traffic_class=0xB8)
+    ((to_us, _),) = bed.offload.flows.values()
+    assert to_us.dscp == 0xB8
+
+
+def test_a_segment_after_a_silence_is_noted(bed: Bed) -> None:
+    bed.move_much()
+    bed.offload.touched.clear()
+    assert bed.carry(segment(bed.version, "A"))
+    assert bed.offload.touched == []
+    assert bed.carry(segment(bed.version, "A"), now=100.0)
+    assert bed.offload.touched == [100.0]
+
+
+def test_at_most_as_many_as_the_system_takes(bed: Bed) -> None:
+    bed.offload.most = 0
+    bed.move_much()
+    assert bed.offload.flows == {}
