@@ -137,9 +137,10 @@ def test_another_traffic_class_is_followed(bed: Bed) -> None:
 def test_a_segment_after_a_silence_is_noted(bed: Bed) -> None:
     bed.move_much()
     bed.offload.touched.clear()
-    assert bed.carry(segment(bed.version, "A"))
+    short = segment(bed.version, "A", payload=b"no probe")
+    assert bed.carry(short)
     assert bed.offload.touched == []
-    assert bed.carry(segment(bed.version, "A"), now=100.0)
+    assert bed.carry(short, now=100.0)
     assert bed.offload.touched == [100.0]
 
 
