@@ -6,6 +6,7 @@ from __future__ import annotations
 import errno
 import os
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any, cast
 
 import pytest
@@ -21,8 +22,6 @@ from router.platform.linux.segment_rewriter import DIRECTIONS, MOST_FLOWS, value
 from router.platform.privileged.channel import Message
 from router.platform.privileged.client import Done, GuardClient
 
-pytestmark = pytest.mark.skipif(not hasattr(os, "memfd_create"), reason="memory of Linux")
-
 OLD, NEW = bytes(range(12)), bytes(range(20, 32))
 BOTH = (Translation(OLD, NEW, 0), Translation(NEW, OLD, None))
 
@@ -30,8 +29,8 @@ BOTH = (Translation(OLD, NEW, 0), Translation(NEW, OLD, None))
 class MemoryGuard:
     """Hands over memory, and keeps what is requested."""
 
-    def __init__(self) -> None:
-        self.memory = os.memfd_create("slots")
+    def __init__(self, file: Path) -> None:
+        self.memory = os.open(file, os.O_RDWR | os.O_CREAT)
         os.ftruncate(self.memory, DIRECTIONS * MOST_FLOWS * SLOT.size)
         self.requests: list[tuple[str, bytes, dict[str, Any]]] = []
         self.replies: Message | Exception = Message(None)
@@ -51,8 +50,8 @@ class MemoryGuard:
 
 
 @pytest.fixture
-def guard() -> Iterator[MemoryGuard]:
-    guard = MemoryGuard()
+def guard(tmp_path: Path) -> Iterator[MemoryGuard]:
+    guard = MemoryGuard(tmp_path / "slots")
     yield guard
     os.close(guard.memory)
 
