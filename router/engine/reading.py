@@ -161,6 +161,7 @@ def _queue_reader(
     carry_all, flush_direct, runs = path.carry_all, path.flush, path.runs
     carry_datagram, flush_datagrams = datagrams.carry_frame, datagrams.flush
     carry_segment = forwarder.carriers.streams.carry
+    carry_query = forwarder.carriers.queries.carry_frame
     from_tun, receive_frame = forwarder.from_tun, queue.receive
     held_off = forwarder.policer.held_off
     packet = memoryview(frame)[HEADER:]
@@ -195,24 +196,35 @@ def _queue_reader(
             return 1 if unread else 0
         is_v4 = frame[HEADER] >> 4 == 4
         protocol = frame[AT_V4_PROTOCOL if is_v4 else AT_V6_NEXT_HEADER]
+        channel = None
         if protocol == TCP:
             if carry_segment(size, now):
                 return 0
-        elif protocol == UDP and carry_datagram(frame, size, now):
-            return 0
-        if frame[0] or frame[1]:
-            saved = 1
-            for one in offload.packets(frame, size):
-                saved -= 1
-                from_tun(one, now)
-            return saved
-        channel = from_tun(packet[: size - HEADER].tobytes(), now)
+        elif protocol == UDP:
+            if carry_datagram(frame, size, now):
+                return 0
+        else:
+            channel = carry_query(frame, size, now)
+        if channel is None:
+            if frame[0] or frame[1]:
+                return _carry_unfinished(forwarder, frame, size, now)
+            channel = from_tun(packet[: size - HEADER].tobytes(), now)
         if channel is not None and is_first:
             receive_all(forwarder, channel, 1, now)
         return 0
 
     carry_observed = _observed(forwarder, frame, carry_other)
     return read
+
+
+def _carry_unfinished(forwarder: Forwarder, frame: bytearray, size: int, now: float) -> int:
+    """Finish a frame of which the system has left something undone, and forward what it stands for;
+    see router.engine.direct.path.CarryOther."""
+    saved = 1
+    for one in offload.packets(frame, size):
+        saved -= 1
+        forwarder.from_tun(one, now)
+    return saved
 
 
 def _observed(forwarder: Forwarder, frame: bytearray, carry_other: CarryOther) -> CarryOther:

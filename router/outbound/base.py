@@ -142,8 +142,16 @@ class QueryChannel(Protocol):
 
     def fileno(self) -> int: ...
 
-    def send(self, query: ip.Packet, binding: Binding[Any]) -> None:
-        """Send a query with the outside identifier of its binding. Raises OSError."""
+    def send(
+        self,
+        query: bytes | bytearray,
+        start: int,
+        binding: Binding[Any],
+        *,
+        reassembled: bool = False,
+    ) -> None:
+        """Send a query, a whole packet, with the outside identifier of its binding. start: where in
+        it ICMP begins; reassembled: whether it came in fragments. Raises OSError."""
         ...
 
     def send_error(self, packet: bytes, address: str) -> None:

@@ -21,9 +21,11 @@ from router.platform.icmpv6_socket import Icmpv6Socket
 from router.platform.identifications import random_identification
 from router.wire import ip
 from router.wire.fragments import split
-from router.wire.headers import V6_HOP_LIMIT, V6_SOURCE
+from router.wire.headers import V4_FRAGMENT, V6_HOP_LIMIT, V6_SOURCE
 
 MAX_PACKET: Final = 65535
+DONT_FRAGMENT: Final = ip.DONT_FRAGMENT >> 8
+"""In the first byte of its field."""
 
 FindsPath = Callable[[str], NetworkPath]
 """The path to an address at present."""
@@ -67,9 +69,18 @@ class Icmpv4Channel:
     def close(self) -> None:
         self._socket.close()
 
-    def send(self, query: ip.Packet, binding: Binding[Any]) -> None:
-        packet = request_v4(query, binding.outside_address, binding.inside_id, binding.outside_id)
-        if query.dont_fragment:
+    def send(
+        self,
+        query: bytes | bytearray,
+        start: int,
+        binding: Binding[Any],
+        *,
+        reassembled: bool = False,  # noqa: ARG002 (in IPv4 the packet says so)
+    ) -> None:
+        packet = request_v4(
+            query, start, binding.outside_address, binding.inside_id, binding.outside_id
+        )
+        if packet[V4_FRAGMENT] & DONT_FRAGMENT:
             self._socket.sendto(packet, binding.address)
             return
         try:
@@ -115,14 +126,21 @@ class Icmpv6Channel:
     def close(self) -> None:
         self._socket.close()
 
-    def send(self, query: ip.Packet, binding: Binding[Any]) -> None:
+    def send(
+        self,
+        query: bytes | bytearray,
+        start: int,
+        binding: Binding[Any],
+        *,
+        reassembled: bool = False,
+    ) -> None:
         self._socket.send(
-            request_v6(query, binding.outside_id),
+            request_v6(query, start, binding.outside_id),
             binding.address,
-            query.hop_limit - 1,
-            query.traffic_class,
+            query[V6_HOP_LIMIT] - 1,
+            (query[0] & 0x0F) << 4 | query[1] >> 4,
             source=binding.outside_address,
-            fragment=query.reassembled,
+            fragment=reassembled,
         )
 
     def send_error(self, packet: bytes, address: str) -> None:

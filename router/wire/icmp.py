@@ -8,12 +8,18 @@ only when the message is built. Builders give whole IP packets, checksums includ
 from __future__ import annotations
 
 from enum import Enum
-from struct import pack
+from struct import Struct, pack
 from typing import Final, NamedTuple
 
 from router.wire import ip
 from router.wire.checksum import checksum, is_valid, pseudo_header
-from router.wire.headers import DESTINATION, ICMP_CHECKSUM, ICMP_HEADER, ICMP_IDENTIFIER
+from router.wire.headers import (
+    DESTINATION,
+    ICMP_CHECKSUM,
+    ICMP_HEADER,
+    ICMP_IDENTIFIER,
+    V6_SOURCE,
+)
 
 ICMP, ICMPV6 = ip.ICMP, ip.ICMPV6
 ECHO_REPLY: Final = 0
@@ -42,6 +48,11 @@ PARAMETER_PROBLEM_V6: Final = 4
 
 ERROR_TYPES: Final = frozenset({UNREACHABLE, 4, REDIRECT, TIME_EXCEEDED, PARAMETER_PROBLEM})
 """IPv4 types that report an error; 4 is source quench. In IPv6 they are those below 128."""
+
+_QUERY_V4: Final = Struct("!2xH2xHBB2x8sc3x2s")
+"""Total length, flags and fragment offset, TTL, protocol, addresses, ICMP type and identifier."""
+_QUERY_V6: Final = Struct("!4xHBB32sc3x2s")
+"""Payload length, next header, hop limit, and the same."""
 
 QUOTE_LIMIT: Final = {4: 576, 6: ip.IPV6_MIN_MTU}
 """Length of a whole error message at most (RFC 1812 4.3.2.3, RFC 4443 2.4 c)."""
@@ -95,6 +106,40 @@ def message_type(packet: ip.Packet) -> int:
     if len(data) < start + ICMP_HEADER or packet.more_fragments or packet.fragment_offset:
         return -1
     return data[start]
+
+
+def query_key(packet: bytearray) -> bytes | None:
+    """Addresses, type and identifier, one behind the other, of a packet that may be a query and is
+    as queries usually are: whole, unfragmented, without options or extension headers, with hops
+    left, and in IPv6 with the right checksum. None of any other."""
+    if packet[0] == 0x45:
+        return _query_key_v4(packet)
+    return _query_key_v6(packet) if packet[0] >> 4 == 6 else None
+
+
+def _query_key_v4(packet: bytearray) -> bytes | None:
+    size = len(packet)
+    if size < ip.IPV4_HEADER + ICMP_HEADER:
+        return None
+    total, fragment, hops, protocol, addresses, kind, number = _QUERY_V4.unpack_from(packet)
+    if protocol != ICMP or total != size or hops <= 1 or fragment & ip.OF_FRAGMENTS:
+        return None
+    key: bytes = addresses + kind + number
+    return key
+
+
+def _query_key_v6(packet: bytearray) -> bytes | None:
+    size = len(packet)
+    if size < ip.IPV6_HEADER + ICMP_HEADER:
+        return None
+    length, protocol, hops, addresses, kind, number = _QUERY_V6.unpack_from(packet)
+    if protocol != ICMPV6 or length != size - ip.IPV6_HEADER or hops <= 1:
+        return None
+    # The addresses stand right before the message: one sum over all.
+    if not is_valid(packet[V6_SOURCE.start :], length + ICMPV6):
+        return None
+    key: bytes = addresses + kind + number
+    return key
 
 
 def is_echo_request(packet: ip.Packet) -> bool:

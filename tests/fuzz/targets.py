@@ -84,6 +84,7 @@ def frames(_: Path, data: bytes) -> None:
     frame, size = bytearray(offload.HEADER + 65535), len(data)
     frame[:size] = data
     udp.framed(frame, size)
+    icmp.query_key(frame[offload.HEADER : size])
     for one in offload.packets(frame, size):
         assert len(one) < size
     offload.complete(frame, size)

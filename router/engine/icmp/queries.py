@@ -23,6 +23,7 @@ from router.outbound.base import NatEndpoint, Outbound, QueryChannel, source_tow
 from router.wire import icmp, ip
 from router.wire.headers import ICMP_IDENTIFIER, ICMP_SEQUENCE
 from router.wire.icmp import Error
+from router.wire.offload import HEADER
 
 LIMIT: Final = 32_768
 """Query flows of a family at most; a further one is refused (RFC 5508 REQ-8)."""
@@ -31,6 +32,9 @@ TIMED_INTERVAL: Final = 0.2
 """Seconds between two queries of a flow that are timed, at the least."""
 LONGEST_ROUND_TRIP: Final = 10.0
 """Seconds after which a query that is timed counts as lost, and another one is timed."""
+
+V4_KEY: Final = 8 + 1 + 2
+"""Bytes of both addresses, type and identifier."""
 
 NO_QUERY: Final = 255
 """A type that no query has, so that no flow is found."""
@@ -58,6 +62,8 @@ class Queries(TableCarrier):
             version: QueryTable(LIMIT, first_id, is_local) for version in (4, 6)
         }
         super().__init__(list(self._tables.values()))
+        self._by_inside_v4 = self._tables[4].by_inside
+        self._by_inside_v6 = self._tables[6].by_inside
 
     def knows(self, version: int, key: bytes) -> bool:
         """Whether a query belongs to a flow; its addresses, type and identifier, one behind the
@@ -67,6 +73,27 @@ class Queries(TableCarrier):
     def flow(self, version: int, key: bytes) -> Binding[Outbound] | None:
         """The flow with such a key."""
         return self._tables[version].by_inside.get(key)
+
+    def carry_frame(self, frame: bytearray, size: int, now: float) -> QueryChannel | None:
+        """Carry the query that a frame from the TUN holds, if it belongs to a flow and is as
+        queries usually are; else nothing has happened, and there is no channel.
+
+        frame: its first `size` bytes; see router.wire.offload.
+        """
+        if frame[0] or frame[1]:
+            return None
+        packet = frame[HEADER:size]
+        key = icmp.query_key(packet)
+        if key is None:
+            return None
+        is_v4 = len(key) == V4_KEY
+        binding = (self._by_inside_v4 if is_v4 else self._by_inside_v6).get(key)
+        if binding is None:
+            return None
+        channel = binding.outbound.queries(4 if is_v4 else 6)
+        if channel is not None:
+            self._send(packet, ip.IPV4_HEADER if is_v4 else ip.IPV6_HEADER, binding, channel, now)
+        return channel
 
     def carry(self, query: ip.Packet, kind: int, now: float) -> QueryChannel | None:
         """Send a query that belongs to a flow; its channel, or None if there is no such flow."""
@@ -79,7 +106,7 @@ class Queries(TableCarrier):
         if channel is None:  # the outbound carries queries no more
             self._tables[query.version].end(binding)
             return None
-        self._send(query, binding, channel, now)
+        self._send_whole(query, binding, channel, now)
         return channel
 
     def begin(
@@ -108,7 +135,7 @@ class Queries(TableCarrier):
         if binding is None:
             self._refusals.refuse(query, Error.PROHIBITED, Drop.TABLE_FULL, now)
         else:
-            self._send(query, binding, channel, now)
+            self._send_whole(query, binding, channel, now)
 
     def answer(self, channel: QueryChannel, answer: ip.Packet, kind: int, now: float) -> None:
         """Deliver an answer that a channel has received. kind: ICMP type of its queries."""
@@ -179,23 +206,40 @@ class Queries(TableCarrier):
         sent = table.answered(query.destination, kind, identifier)
         return sent is not None and outbound.owns(query.source)
 
-    def _send(
+    def _send_whole(
         self, query: ip.Packet, binding: Binding[Outbound], channel: QueryChannel, now: float
     ) -> None:
         if query.version == 6 and not icmp.has_valid_checksum(query):
             self._drops.count(Drop.BAD_CHECKSUM)
             return
+        data, start, reassembled = query.data, query.payload, query.reassembled
+        self._send(data, start, binding, channel, now, reassembled=reassembled)
+
+    def _send(
+        self,
+        query: bytes | bytearray,
+        start: int,
+        binding: Binding[Outbound],
+        channel: QueryChannel,
+        now: float,
+        *,
+        reassembled: bool = False,
+    ) -> None:
+        """See QueryChannel.send."""
         try:
-            channel.send(query, binding)
+            if reassembled:
+                channel.send(query, start, binding, reassembled=True)
+            else:
+                channel.send(query, start, binding)
         except BlockingIOError:
             self._drops.count(Drop.NO_BUFFER)
         except OSError as error:
-            self._refuse_by_errno(query, binding, error, now)
+            self._refuse_by_errno(ip.parse(bytes(query)), binding, error, now)
         else:
             if now - binding.timed_at >= TIMED_INTERVAL:
-                _time(query, binding, now)
+                _time(query, start, binding, now)
             binding.last = now
-            size = len(query.data)
+            size = len(query)
             binding.packets_out += 1
             binding.bytes_out += size
             tally = binding.tally
@@ -215,11 +259,11 @@ class Queries(TableCarrier):
         self._refusals.refuse(query, what, reason, now, value)
 
 
-def _time(query: ip.Packet, binding: Binding[Outbound], now: float) -> None:
+def _time(query: bytes | bytearray, start: int, binding: Binding[Outbound], now: float) -> None:
     """Time the answer to a query that leaves, unless that to one before may still come."""
     if not binding.timed or now - binding.timed_at > LONGEST_ROUND_TRIP:
-        at = query.payload + ICMP_SEQUENCE
-        binding.timed, binding.timed_at = query.data[at : at + 2], now
+        at = start + ICMP_SEQUENCE
+        binding.timed, binding.timed_at = bytes(query[at : at + 2]), now
 
 
 def _since(sent: float, now: float) -> float:

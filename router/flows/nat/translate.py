@@ -28,11 +28,13 @@ _FIELD: Final = Struct("!H")
 _SUM_AND_ID: Final = Struct("!HH")
 
 
-def request_v4(request: ip.Packet, source: bytes, inside_id: int, outside_id: int) -> bytearray:
-    """The IPv4 packet to send for `request`, header included, from `source`; the header checksum is
-    wrong, as the kernel computes it."""
-    packet = bytearray(request.data)
-    start = request.payload + ICMP_CHECKSUM
+def request_v4(
+    request: bytes | bytearray, start: int, source: bytes, inside_id: int, outside_id: int
+) -> bytearray:
+    """The IPv4 packet to send for `request`, a whole one, from `source`; the header checksum is
+    wrong, as the kernel computes it. start: where in it ICMP begins."""
+    packet = bytearray(request)
+    start += ICMP_CHECKSUM
     packet[V4_TTL] -= 1
     packet[V4_SOURCE] = source
     field = update(packet[start] << 8 | packet[start + 1], inside_id, outside_id)
@@ -40,9 +42,10 @@ def request_v4(request: ip.Packet, source: bytes, inside_id: int, outside_id: in
     return packet
 
 
-def request_v6(request: ip.Packet, outside_id: int) -> bytearray:
-    """The ICMPv6 message to send for `request`; the kernel computes its checksum."""
-    body = bytearray(request.body)
+def request_v6(request: bytes | bytearray, start: int, outside_id: int) -> bytearray:
+    """The ICMPv6 message to send for `request`, a whole packet; the kernel computes its checksum.
+    start: where in it ICMPv6 begins."""
+    body = bytearray(request[start:])
     _FIELD.pack_into(body, ICMP_IDENTIFIER, outside_id)
     return body
 

@@ -35,17 +35,26 @@ class MemoryChannel:
     def fileno(self) -> int:
         raise AssertionError("memory is not polled")
 
-    def send(self, query: ip.Packet, binding: Binding[Any]) -> None:
+    def send(
+        self,
+        query: bytes | bytearray,
+        start: int,
+        binding: Binding[Any],
+        *,
+        reassembled: bool = False,
+    ) -> None:
         if self.error:
             error, self.error = self.error, None
             raise error
-        if query.version == 4:
+        if self.version == 4:
             translate.request_v4(
-                query, binding.outside_address, binding.inside_id, binding.outside_id
+                query, start, binding.outside_address, binding.inside_id, binding.outside_id
             )
         else:
-            translate.request_v6(query, binding.outside_id)
-        self.sent.append((query, binding.outside_id))
+            translate.request_v6(query, start, binding.outside_id)
+        packet = ip.parse(bytes(query))
+        packet.reassembled = reassembled
+        self.sent.append((packet, binding.outside_id))
 
     def send_error(self, packet: bytes, address: str) -> None:
         self.errors.append((packet, address))

@@ -65,6 +65,19 @@ def test_pings_and_their_answers(world: World, version: int) -> None:
 
 
 @BOTH
+def test_pings_in_frames_are_sent_and_counted_as_others(world: World, version: int) -> None:
+    first, second = ping(version, HOME), ping(version, HOME, hop_limit=9)
+    world.send(first)
+    assert world.send_together([second]) == []
+    (_, number), (sent, again) = world.sent("home", version)
+    assert (sent.data, again) == (second, number)
+    size = len(first)
+    assert counted(world) == {("home", HOME): (2, 2 * size, 0, 0)}
+    [flow] = world.carriers.flows()
+    assert (flow.packets_out, flow.bytes_out) == (2, 2 * size)
+
+
+@BOTH
 def test_what_the_router_answers_itself(world: World, version: int) -> None:
     size = len(ping(version, REPLY))
     for host in (REPLY, DROP, REJECT, REJECT):

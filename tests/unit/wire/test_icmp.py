@@ -77,3 +77,38 @@ def test_requests_and_replies_are_recognised(version: int) -> None:
 def test_a_fragment_is_no_whole_request() -> None:
     data = bytes(IP(src="10.0.0.1", dst="10.0.0.2", flags="MF") / ICMP() / bytes(16))
     assert not icmp.is_echo_request(ip.parse(data))
+
+
+@pytest.mark.parametrize("version", [4, 6])
+def test_the_key_of_a_query_is_read_only_if_it_would_pass_every_check(version: int) -> None:
+    """Every byte flipped, every length."""
+    packet = echo_request(version)
+    for at in range(1, len(packet)):
+        damaged = bytearray(packet)
+        damaged[at] ^= 0xFF
+        for data in (damaged, bytearray(packet[:at])):
+            key = icmp.query_key(data)
+            if key is None:
+                continue
+            whole = ip.parse(bytes(data))
+            assert len(whole.data) == len(data)
+            assert version == 4 or icmp.has_valid_checksum(whole)
+            kind, number = icmp.message_type(whole), icmp.identifier(whole)
+            assert kind >= 0
+            assert whole.hop_limit > 1
+            numbers = bytes((kind,)) + number.to_bytes(2, "big")
+            assert key == whole.source + whole.destination + numbers
+
+
+@pytest.mark.parametrize("version", [4, 6])
+def test_the_key_of_a_usual_query_is_read(version: int) -> None:
+    whole = ip.parse(echo_request(version, identifier=0x0102))
+    expected = whole.source + whole.destination + bytes((8 if version == 4 else 128, 1, 2))
+    assert icmp.query_key(bytearray(whole.data)) == expected
+    assert icmp.query_key(bytearray(echo_request(version, hop_limit=1))) is None
+
+
+def test_a_query_with_options_or_in_fragments_has_no_key_at_once() -> None:
+    echo = ICMP(id=7) / b"01234567"
+    for head in (IP(dst=FAR[4], options=[b"\x01"] * 4), IP(dst=FAR[4], flags="MF")):
+        assert icmp.query_key(bytearray(bytes(head / echo))) is None
