@@ -149,10 +149,10 @@ class DirectPath:
                         most += other(size, now, carried == 1)
                         continue
                     carried += 1
-                    frame[at] = hops - flow.hops
                     special = unfinished[0] or runs.flows or now >= flow.look
                     if special and self._carry_special(flow, at, size, now):
                         continue
+                    frame[at] = hops - flow.hops
                     packet = packets.get(size) or self._packet(size)
                     try:
                         if flow is self._usual:
@@ -179,11 +179,12 @@ class DirectPath:
     def _carry_special(self, flow: DirectFlow, at: int, size: int, now: float) -> bool:
         """Finish a frame of which the system has left something undone, send it with others, or
         note it as a query; whether it has been sent, or is kept. at: where its hop limit stands,
-        which is counted."""
+        which is not counted before."""
         frame = self._frame
         if frame[1]:
-            frame[at] += flow.hops
-            return self._uncut.carry(flow, size, now)
+            self._uncut.carry(flow, size, now)
+            return True
+        frame[at] -= flow.hops
         protocol = frame[AT_V4_PROTOCOL if at == AT_V4_TTL else AT_V6_NEXT_HEADER]
         if protocol == ip.UDP and self._runs.carry(flow, size, now):
             return True

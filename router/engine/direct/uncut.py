@@ -13,21 +13,35 @@ Must not know: where the packet socket is allowed.
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable
-from struct import pack_into
-from typing import Final
+from typing import Final, NamedTuple
 
 from router.engine.direct.flow import DirectFlow
 from router.flows.drops import Drop, Drops
+from router.platform.base.sockets import FrameSocket
 from router.wire import offload
-from router.wire.headers import PORTS, V4_CHECKSUM, V4_TTL, V6_HOP_LIMIT
-from router.wire.offload import FIELDS, HEADER
+from router.wire.headers import PORTS, V4_TTL, V6_HOP_LIMIT
+from router.wire.offload import AT_V4_CHECKSUM, FIELDS, HEADER
 
 AT_V4_TTL: Final = HEADER + V4_TTL
-AT_V4_CHECKSUM: Final = HEADER + V4_CHECKSUM
 AT_V6_HOP_LIMIT: Final = HEADER + V6_HOP_LIMIT
+A_HOP: Final = int.from_bytes((1, 0), sys.byteorder)
+"""In the 16 bits of an IPv4 header that begin with the TTL, as this machine reads them."""
+MOST_SHAPES: Final = 256
 
 Failed = Callable[[DirectFlow, bytes, OSError, float], None]
+
+
+class Shape(NamedTuple):
+    """What frames with the same virtio-net header have in common. headers, segment, longest: the
+    bytes of the headers, of the payload of a segment, and of both. ports: where they stand in the
+    frame of the TUN."""
+
+    headers: int
+    segment: int
+    longest: int
+    ports: memoryview
 
 
 class Uncut:
@@ -39,39 +53,48 @@ class Uncut:
     ) -> None:
         self._frame = frame
         self._view = memoryview(frame)
+        self._fields = self._view[:HEADER]
+        self._v4_checksum = self._view[AT_V4_CHECKSUM : AT_V4_CHECKSUM + 2].cast("H")
+        self._shapes: dict[bytes, Shape] = {}
         self._failed = failed
         self._refused = refused
         self._drops = drops
 
-    def carry(self, flow: DirectFlow, size: int, now: float) -> bool:
-        """Send the frame; true. Its hop limit is above `flow.hops`."""
-        _, _, length, segment, start, _ = FIELDS.unpack_from(self._frame)
-        ports = bytes(self._frame[HEADER + start : HEADER + start + PORTS])
-        frames = flow.sender.frames
-        flow.tally.packets_out += max(1, -(-(size - HEADER - length) // max(segment, 1)))
-        flow.tally.bytes_out += size - HEADER
-        if frames is None or length + segment > flow.mtu or flow.sample(ports, now):
+    def carry(self, flow: DirectFlow, size: int, now: float) -> None:
+        """Send the frame, whose hop limit is above `flow.hops`."""
+        fields = self._fields.tobytes()
+        headers, segment, longest, ports_in = self._shapes.get(fields) or self._shape(fields)
+        ports, tally, frames = ports_in.tobytes(), flow.tally, flow.sender.frames
+        tally.packets_out += max(1, -((headers - size) // segment))
+        tally.bytes_out += size - HEADER
+        if frames is None or longest > flow.mtu or flow.sample(ports, now):
             self._cut(flow, size, now)
         elif ports in flow.refused:
             self._refused(next(offload.packets(self._frame, size)))
             self._drops.count(Drop.REFUSED_BY_HOST)
-        elif not self._send(flow, size, now):
+        elif not self._send(frames, flow, size, now):
             self._cut(flow, size, now)
-        return True
 
-    def _send(self, flow: DirectFlow, size: int, now: float) -> bool:
+    def _shape(self, fields: bytes) -> Shape:
+        _, _, length, segment, start, _ = FIELDS.unpack(fields)
+        ports = self._view[HEADER + start : HEADER + start + PORTS]
+        if len(self._shapes) >= MOST_SHAPES:
+            self._shapes.clear()
+        shape = Shape(HEADER + length, segment or 1, length + segment, ports)
+        self._shapes[fields] = shape
+        return shape
+
+    def _send(self, frames: FrameSocket, flow: DirectFlow, size: int, now: float) -> bool:
         """By the packet socket; whether that was possible."""
-        frames = flow.sender.frames
-        assert frames is not None
-        self._count_hops(-flow.hops)
+        self._count_hops(flow.hops)
         try:
             if frames.send(self._view, size, flow.destination):
                 return True
         except OSError as error:
-            self._count_hops(flow.hops)
+            self._count_hops(-flow.hops)
             self._failed(flow, next(offload.packets(self._frame, size)), error, now)
             return True
-        self._count_hops(flow.hops)
+        self._count_hops(-flow.hops)
         return False
 
     def _cut(self, flow: DirectFlow, size: int, now: float) -> None:
@@ -90,12 +113,13 @@ class Uncut:
                 break
             is_first = False
 
-    def _count_hops(self, change: int) -> None:
-        """Change the hop limit, and the checksum with it (RFC 1624)."""
+    def _count_hops(self, hops: int) -> None:
+        """Lower the hop limit, and raise the checksum with it (RFC 1624): its sum is the same in
+        either order of bytes (RFC 1071, section 2 B)."""
         frame = self._frame
         if frame[HEADER] >> 4 != 4:
-            frame[AT_V6_HOP_LIMIT] += change
+            frame[AT_V6_HOP_LIMIT] -= hops
             return
-        frame[AT_V4_TTL] += change
-        total = (frame[AT_V4_CHECKSUM] << 8 | frame[AT_V4_CHECKSUM + 1]) - 0x100 * change
-        pack_into("!H", frame, AT_V4_CHECKSUM, (total & 0xFFFF) + (total >> 16) & 0xFFFF)
+        frame[AT_V4_TTL] -= hops
+        total = self._v4_checksum[0] + A_HOP * hops
+        self._v4_checksum[0] = (total & 0xFFFF) + (total >> 16)

@@ -33,8 +33,11 @@ ETHERTYPE: Final = {4: 0x0800, 6: 0x86DD}
 ETHERNET_HEADER: Final = 14
 MOST_NEXT_HOPS: Final = 4096
 """Destinations that are remembered."""
+MOST_HEADS: Final = 4096
+"""Combinations of a virtio-net header and a destination that are remembered."""
 MOST_WAITING: Final = 64
 """Frames."""
+LARGEST_FIELD: Final = 0xFFFF
 PATIENCE: Final = 3.0
 """Seconds: the kernel asks a neighbour three times, once a second (arp(7), mcast_solicit)."""
 
@@ -98,20 +101,18 @@ class LinuxFrameSocket:
         self._lookup = RouteLookup()
         self._resolve = resolve
         self._headers: OrderedDict[bytes, bytes] = OrderedDict()
+        self._heads: dict[bytes, bytes] = {}
         self._waiting: list[Waiting] = []
 
     def send(self, frame: memoryview, size: int, destination: bytes) -> bool:
         if not self._link.has_header:
             os.write(self._descriptor, frame[:size])
             return True
-        header = self._headers.get(destination) or self._find(destination)
-        if not header:
+        fields = frame[: offload.HEADER].tobytes()
+        head = self._heads.get(fields + destination) or self._head(fields, destination)
+        if not head:
             return False
-        flags, kind, length, segment, start, offset = offload.FIELDS.unpack_from(frame)
-        fields = offload.FIELDS.pack(
-            flags, kind, length + ETHERNET_HEADER, segment, start + ETHERNET_HEADER, offset
-        )
-        os.writev(self._descriptor, (fields, header, frame[offload.HEADER : size]))
+        os.writev(self._descriptor, (head, frame[offload.HEADER : size]))
         return True
 
     def send_when_resolved(self, frame: bytes | bytearray, destination: bytes) -> None:
@@ -127,6 +128,7 @@ class LinuxFrameSocket:
 
     def forget_next_hops(self) -> None:
         self._headers.clear()
+        self._heads.clear()
         if self._link.has_header:
             self._link = present_link(self._index) or self._link
         waiting, self._waiting = self._waiting, []
@@ -140,6 +142,21 @@ class LinuxFrameSocket:
     def close(self) -> None:
         self._socket.close()
         self._lookup.close()
+
+    def _head(self, fields: bytes, destination: bytes) -> bytes:
+        """What stands before a packet with this virtio-net header to a destination: the same with a
+        link header, which is part of the headers there. Empty while that is unknown, or where it
+        does not fit into a field."""
+        header = self._headers.get(destination) or self._find(destination)
+        flags, kind, length, segment, start, offset = offload.FIELDS.unpack(fields)
+        length, start = length + ETHERNET_HEADER, start + ETHERNET_HEADER
+        if not header or max(length, start) > LARGEST_FIELD:
+            return b""
+        if len(self._heads) >= MOST_HEADS:
+            self._heads.clear()
+        head = offload.FIELDS.pack(flags, kind, length, segment, start, offset) + header
+        self._heads[fields + destination] = head
+        return head
 
     def _find(self, destination: bytes) -> bytes:
         """The link header of packets to a destination; empty while it is unknown."""

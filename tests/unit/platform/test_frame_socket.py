@@ -181,10 +181,11 @@ def test_a_route_by_another_interface(
     assert sender.send(data, size, FAR[version])
 
 
-def test_next_hops_have_a_limit(
+def test_what_is_remembered_has_limits(
     pair: tuple[socket.socket, socket.socket], kernel: Kernel, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(frame_socket, "MOST_NEXT_HOPS", 2)
+    monkeypatch.setattr(frame_socket, "MOST_HEADS", 3)
     sender = LinuxFrameSocket(pair[0], 4, INDEX, SOURCE[4], Link(True, OWN), never)
     data, size, _ = frame(4)
     for host in range(9):
@@ -193,6 +194,36 @@ def test_next_hops_have_a_limit(
         assert sender.send(data, size, destination)
         pair[1].recv(70_000)
         assert len(sender._headers) <= 2
+        assert len(sender._heads) <= 3
+
+
+def test_another_virtio_net_header_asks_the_kernel_nothing(
+    pair: tuple[socket.socket, socket.socket], kernel: Kernel
+) -> None:
+    """As datagrams of ever other sizes have."""
+    kernel.neighbours = {FAR[4]: PEER}
+    sender = LinuxFrameSocket(pair[0], 4, INDEX, SOURCE[4], Link(True, OWN), never)
+    data, size, _ = frame(4)
+    for segment in range(500, 600):
+        fields = list(offload.FIELDS.unpack_from(data))
+        fields[3] = segment
+        offload.FIELDS.pack_into(data, 0, *fields)
+        assert sender.send(data, size, FAR[4])
+        assert offload.FIELDS.unpack_from(pair[1].recv(70_000))[3] == segment
+    assert kernel.questions == 1
+
+
+@pytest.mark.parametrize("field", [2, 4], ids=["length", "start"])
+def test_a_header_without_room_for_that_of_the_link(
+    pair: tuple[socket.socket, socket.socket], kernel: Kernel, field: int
+) -> None:
+    kernel.neighbours = {FAR[4]: PEER}
+    sender = LinuxFrameSocket(pair[0], 4, INDEX, SOURCE[4], Link(True, OWN), never)
+    data, size, _ = frame(4)
+    fields = list(offload.FIELDS.unpack_from(data))
+    fields[field] = 0xFFFF
+    offload.FIELDS.pack_into(data, 0, *fields)
+    assert not sender.send(data, size, FAR[4])
 
 
 @BOTH
