@@ -31,8 +31,15 @@ from typing import Any, Final
 
 from router.cli import main
 from router.engine.router import Router
+from router.platform import control_sockets
 from router.platform.base.errors import PlatformError
-from router.platform.linux.only_on_linux import AF_ALG, AF_NETLINK, AF_PACKET, prlimit
+from router.platform.linux.only_on_linux import (
+    AF_ALG,
+    AF_NETLINK,
+    AF_PACKET,
+    SO_BINDTODEVICE,
+    prlimit,
+)
 from router.platform.linux.sandbox import enter
 from router.platform.privileged.channel import Message
 from router.platform.privileged.prefix_records import RECORD
@@ -65,6 +72,21 @@ def _fork() -> None:
 
 def _signal_guard_starter(_: Router) -> None:
     os.kill(os.getppid(), 0)
+
+
+def left_socket(pid: int) -> Path:
+    """What a router of that process leaves in /tmp."""
+    return Path(f"/tmp/taken-over-{pid}.sock")
+
+
+def _bind(_: Router) -> None:
+    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as sock:
+        sock.bind(str(left_socket(os.getpid())))
+
+
+def _connect_to_control_socket(router: Router) -> None:
+    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as sock:
+        sock.connect(str(control_sockets()[router.tun.name]))
 
 
 def _call(operation: str, records: bytes = b"", /, **arguments: Any) -> Callable[[Router], Message]:
@@ -115,6 +137,11 @@ def _detach(_: Router) -> None:
         sock.setsockopt(socket.SOL_SOCKET, SO_DETACH_FILTER, 0)
 
 
+def _rebind(_: Router) -> None:
+    with _icmp_socket() as sock:
+        sock.setsockopt(socket.SOL_SOCKET, SO_BINDTODEVICE, b"lo")
+
+
 ATTEMPTS: Final[Mapping[str, Callable[[Router], object]]] = {
     # The system calls of a program that does more than route.
     "type into the terminal (TIOCSTI)": lambda _: fcntl.ioctl(2, TIOCSTI, b"\n"),
@@ -132,6 +159,12 @@ ATTEMPTS: Final[Mapping[str, Callable[[Router], object]]] = {
     "be traceable (PR_SET_DUMPABLE)": lambda _: _c("prctl", PR_SET_DUMPABLE, 1, 0, 0, 0),
     "write a file": lambda _: os.open("/tmp/taken-over", os.O_WRONLY | os.O_CREAT),
     "delete a file": lambda _: Path("/tmp/no-such-file").unlink(),
+    "leave a socket in /tmp (bind)": _bind,
+    "delete that socket": lambda _: left_socket(os.getpid()).unlink(),
+    "read a file that every user may read": lambda _: Path("/etc/passwd").read_bytes(),
+    "read a file of root's": lambda _: Path("/etc/shadow").read_bytes(),
+    "become root": lambda _: os.setuid(0),
+    "use the control socket": _connect_to_control_socket,
     "signal another process": _signal_guard_starter,
     "renice another process": lambda _: os.setpriority(os.PRIO_PROCESS, os.getppid(), 19),
     "limit another process": lambda _: prlimit(os.getppid(), resource.RLIMIT_NOFILE),
@@ -140,6 +173,7 @@ ATTEMPTS: Final[Mapping[str, Callable[[Router], object]]] = {
     "netlink of the packet filter": lambda _: socket.socket(AF_NETLINK, socket.SOCK_RAW, 12),
     "a netlink message to another process": _foreign_netlink,
     "remove the filter of an ICMP socket": _detach,
+    "bind an ICMP socket to another interface": _rebind,
     # Requests to the guard.
     "a raw socket by no interface": _call(
         "raw_socket", version=4, name="", index=0, address="127.0.0.1"

@@ -13,7 +13,7 @@ from typing import Final
 
 import pytest
 
-from tests.e2e.intruder import LEFT
+from tests.e2e.intruder import LEFT, left_socket
 from tests.e2e.snapshot import state, wait_for_state
 from tests.e2e.split import RULES, ping_both
 from tests.e2e.testbed import Testbed
@@ -57,12 +57,14 @@ def test_each_attempt_is_refused_and_the_router_goes_on(bed: Testbed, tmp_path: 
         assert found.keys() == expected.keys()
         differing = {name: text for name, text in found.items() if expected[name] not in text}
         assert not differing
+        assert left_socket(router.pid).is_socket()
         assert "203.0.113.0/24" not in state(bed.router), "what was refused is not wanted"
         ping_both(bed)
         wait_until(lambda: router.reload().startswith("reloaded"), "readers to be started again")
         assert router.stop().exit_code == 0
     finally:
         router.close()
+        left_socket(router.pid).unlink(missing_ok=True)
     wait_for_state(bed.router, before)
     assert files_of(bed.router) == files
 
