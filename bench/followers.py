@@ -27,11 +27,13 @@ RULES: Final = rules(f"{HOST} -> home", f"{V4.far(2)} -> office", f"{V4.far(3)} 
 FLOWS: Final = "flows"
 TRACES: Final = {
     "trace host": ("host", V4.far(99)),
+    "trace port": ("port", "9"),
     "trace policy": ("policy", "office"),
     "trace rule": ("rule", "3"),
     "trace dropped": ("dropped",),
 }
-"""No packet matches. That of rule 3 would leave by the interface of those that are sent."""
+"""No packet matches. By a port addresses do not tell that; what rule 3 is about would leave by the
+interface of those that are sent."""
 TIMES_AS_OFTEN: Final = 10
 LEAST: Final = {**dict.fromkeys(TRACES, 0.95), FLOWS: 1 - TIMES_AS_OFTEN * 0.03}
 
