@@ -45,9 +45,9 @@ from router.policy.routes.answered import answered_prefixes
 log = logging.getLogger(__name__)
 
 EXPIRY_INTERVAL: Final = 1.0
+"""Seconds."""
 WAITING_BUDGET: Final = 4
 """Of the packets that had to wait, those that go on in a turn."""
-"""Seconds."""
 EXPIRED_A_TURN: Final = 64
 """Flows of a protocol that end in one round of the loop at most, 2 ms or so."""
 
