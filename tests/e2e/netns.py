@@ -122,10 +122,8 @@ def delete(*namespaces: Namespace) -> None:
     there have left in /run, and their configurations. One that is gone already is none."""
     present = [each for each in namespaces if each.name in names()]
     numbers = {each.number for each in present}
-    for pid in _pids(numbers):
-        _kill(pid)
     wait_until(
-        lambda: not _pids(numbers),
+        lambda: _have_ended(numbers),
         f"the processes in {', '.join(each.name for each in present)} to end",
     )
     for each in present:
@@ -133,6 +131,14 @@ def delete(*namespaces: Namespace) -> None:
     _ip(*(f"netns del {each.name}" for each in present))
     for each in namespaces:
         shutil.rmtree(each.configuration, ignore_errors=True)
+
+
+def _have_ended(numbers: set[int]) -> bool:
+    """Whether nothing runs inside; what does is killed, also what has just come in."""
+    pids = _pids(numbers)
+    for pid in pids:
+        _kill(pid)
+    return not pids
 
 
 def join(*links: Link) -> None:

@@ -24,7 +24,7 @@ RULES: Final = "rules.yaml"
 SUDO: Final = re.compile(r"\bsudo ")
 """The tests are root's; a machine may have none."""
 STARTS: Final = "tunrouter run -c rules.yaml"
-WAITS: Final = "wait"
+WAITS: Final = "wait $!"
 PATH: Final = f"{Path(PROGRAM).parent}:{os.environ['PATH']}"
 
 
@@ -91,8 +91,7 @@ class Reader:
         if line == STARTS:
             self._run()
         elif line == WAITS:
-            for _command, process in self._going_on:
-                process.wait()
+            self._going_on[-1][1].wait()
         elif command.goes_on:
             self._begin(command, host, line)
         else:
