@@ -10,6 +10,7 @@ from tests.e2e.hops import ANSWERED, Hop, hops
 from tests.e2e.netns import Namespace
 from tests.e2e.snapshot import state
 from tests.e2e.testbed import Family, Testbed, opened_testbed
+from tests.e2e.wait import wait_until
 
 
 def test_client_reaches_far_through_home_untouched(bed: Testbed, family: Family) -> None:
@@ -121,6 +122,7 @@ def test_what_a_killed_run_has_left_is_removed(bed: Testbed) -> None:
         file.parent.mkdir(parents=True)
         file.touch()
     sleeper = dead.start("sleep", "1000")
+    wait_until(dead.pids, "the program to be in its namespace")
     netns.sweep()
     assert sleeper.wait() < 0
     sleeper.close()
