@@ -227,10 +227,7 @@ class Queries(TableCarrier):
     ) -> None:
         """See QueryChannel.send."""
         try:
-            if reassembled:
-                channel.send(query, start, binding, reassembled=True)
-            else:
-                channel.send(query, start, binding)
+            channel.send(query, start, binding, reassembled=reassembled)
         except BlockingIOError:
             self._drops.count(Drop.NO_BUFFER)
         except OSError as error:

@@ -1,12 +1,12 @@
 """epoll(7), without the objects that `selectors` makes for each wait: a wait is
 on the path of every packet, and this halves what it costs (docs/adr/001-foundations.md).
 
-Who sends a packet to a process that sleeps has to wake it, which costs both of them more than the
-packet. So while packets follow each other closely, a wait looks a few times before it sleeps, and
-lets other programs run between two looks (docs/adr/034-looks-before-sleep.md).
+To wake a process that sleeps costs sender and receiver more than a packet does. So while packets
+follow each other closely, a wait polls a few times before it sleeps, and yields the processor
+between two polls (docs/adr/034-busy-polling.md).
 
-Always true: where nothing else wants the processor, looks take some 20 microseconds in all; where
-what comes is too rare for them, most waits have none.
+Always true: where nothing else wants the processor, these polls take some 20 microseconds in all;
+where packets are too rare for them, most waits have none.
 """
 
 from __future__ import annotations
@@ -29,11 +29,12 @@ CHANGES = EPOLLIN | EPOLLPRI | EPOLLOUT | EPOLLRDHUP | EPOLLET
 
 Wait = Callable[[float | None], list[tuple[int, int]]]
 
-LOOKS: Final = 20
+POLLS: Final = 20
+"""Before a sleep."""
 BRIEF: Final = 50e-6
-"""Seconds that a sleep takes, with the time to wake up, after which looks are worth while."""
-WITHOUT: Final = 8
-"""Brief sleeps without looks, after looks that were in vain."""
+"""Seconds. A sleep that is shorter, with the time to wake up, is followed by polls."""
+PAUSE: Final = 8
+"""Brief sleeps without polls, after polls that found nothing."""
 
 
 class LinuxPoller:
@@ -42,7 +43,7 @@ class LinuxPoller:
     def __init__(self) -> None:
         self._epoll = epoll()
         self.close = self._epoll.close
-        self.wait = looking_first(self._epoll.poll)
+        self.wait = polling_first(self._epoll.poll)
 
     def add(self, descriptor: int) -> None:
         self._epoll.register(descriptor, EPOLLIN)
@@ -57,29 +58,29 @@ class LinuxPoller:
         self._epoll.unregister(descriptor)
 
 
-def looking_first(
+def polling_first(
     poll: Wait,
     clock: Callable[[], float] = time.monotonic,
-    let_others_run: Callable[[], None] = os.sched_yield,
+    yield_processor: Callable[[], None] = os.sched_yield,
 ) -> Wait:
-    """What waits as `poll` does, and looks before it sleeps where that is worth while."""
+    """What waits as `poll` does, and polls before it sleeps where the last sleep was brief."""
     was_brief = False
-    without = 0
+    pause = 0
 
     def wait(timeout: float | None) -> list[tuple[int, int]]:
-        nonlocal was_brief, without
+        nonlocal was_brief, pause
         if timeout == 0.0:
             return poll(0.0)
         if was_brief:
-            if without:
-                without -= 1
+            if pause:
+                pause -= 1
             else:
-                for _ in range(LOOKS):
+                for _ in range(POLLS):
                     ready = poll(0.0)
                     if ready:
                         return ready
-                    let_others_run()
-                without = WITHOUT
+                    yield_processor()
+                pause = PAUSE
         began = clock()
         ready = poll(timeout)
         was_brief = clock() - began < BRIEF

@@ -27,8 +27,6 @@ from router.platform.linux.bpf.instructions import (
     R0,
     R1,
     R2,
-    R3,
-    R4,
     R6,
     R7,
     R8,
@@ -38,7 +36,6 @@ from router.platform.linux.bpf.instructions import (
     add,
     add_atomically,
     add_value,
-    call,
     divide,
     from_network,
     go_to,
@@ -51,7 +48,6 @@ from router.platform.linux.bpf.instructions import (
     move,
     multiply,
     put,
-    put_map,
     shift_left,
     shift_right,
     store,
@@ -60,15 +56,20 @@ from router.platform.linux.bpf.instructions import (
     unless_equal,
     with_own_labels,
 )
+from router.platform.linux.bpf.packet import (
+    ETHERTYPE,
+    GSO_SIZE,
+    INTERFACE,
+    LENGTH,
+    PACKET_TYPE,
+    PROTOCOL,
+    VLAN,
+    load_bytes,
+    look_up,
+)
 from router.wire import icmp, ip
 
-MAP_LOOKUP: Final = 1
-LOAD_BYTES: Final = 26
-"""Functions of the kernel (linux/bpf.h, enum bpf_func_id)."""
-LENGTH, PACKET_TYPE, PROTOCOL, VLAN, INTERFACE, GSO_SIZE = 0, 4, 16, 24, 40, 176
-"""Members of struct __sk_buff (linux/bpf.h)."""
 VLAN_ID: Final = 0xFFF
-ETHERTYPE: Final = {4: 0x0800, 6: 0x86DD}
 PACKET_HOST: Final = 0
 """linux/if_packet.h"""
 
@@ -140,7 +141,7 @@ def _count(version: int, maps: Maps) -> list[Line]:
     family = FAMILY[version]
     return [
         put(R2, 0),
-        *_load_bytes(HEADER, family.header),
+        *load_bytes(HEADER, family.header),
         *_find_number(family, maps.numbers),
         *_find_place(family, maps.places),
         *(_pass_by_v4() if version == 4 else _pass_by_v6()),
@@ -148,32 +149,9 @@ def _count(version: int, maps: Maps) -> list[Line]:
         *_measure(version),
         "add",
         store(STACK, COUNTER, R7),
-        *_look_up(maps.counters, COUNTER),
+        *look_up(maps.counters, COUNTER),
         add_atomically(R0, 0, R9),
         add_atomically(R0, 8, R8),
-    ]
-
-
-def _load_bytes(to: int, size: int) -> Sequence[Line]:
-    """From offset R2 of the packet to the stack."""
-    return [
-        move(R1, R6),
-        move(R3, STACK),
-        add_value(R3, to),
-        put(R4, size),
-        call(LOAD_BYTES),
-        unless_equal(R0, 0, "end"),
-    ]
-
-
-def _look_up(descriptor: int, key: int) -> Sequence[Line]:
-    """R0: the address of the value."""
-    return [
-        put_map(R1, descriptor),
-        move(R2, STACK),
-        add_value(R2, key),
-        call(MAP_LOOKUP),
-        if_equal(R0, 0, "end"),
     ]
 
 
@@ -190,7 +168,7 @@ def _find_number(family: Family, numbers: int) -> Sequence[Line]:
     return [
         store_value(STACK, PREFIX, 8 * family.address),
         *_copy(family.address, HEADER + family.source, PREFIX + 4),
-        *_look_up(numbers, PREFIX),
+        *look_up(numbers, PREFIX),
         load(R7, R0, 0),
     ]
 
@@ -202,7 +180,7 @@ def _find_place(family: Family, places: int) -> Sequence[Line]:
         store(STACK, PLACE, R0),
         store(STACK, PLACE + 4, R7),
         *_copy(family.address, HEADER + family.destination, PLACE + 8),
-        *_look_up(places, PLACE),
+        *look_up(places, PLACE),
         load(R7, R0, 0),
     ]
 
@@ -216,7 +194,7 @@ def _pass_by_v4() -> Sequence[Line]:
         mask(R0, 0x1FFF),
         unless_equal(R0, 0, "count"),
         *_v4_header_length(R2),
-        *_load_bytes(SCRATCH, 1),
+        *load_bytes(SCRATCH, 1),
         load(R0, STACK, SCRATCH, BYTE),
         *(if_equal(R0, kind, "end") for kind in sorted(icmp.ERROR_TYPES)),
     ]
@@ -228,7 +206,7 @@ def _pass_by_v6() -> Sequence[Line]:
         load(R0, STACK, HEADER + FAMILY[6].protocol, BYTE),
         unless_equal(R0, icmp.protocol_of(6), "count"),
         put(R2, FAMILY[6].header),
-        *_load_bytes(SCRATCH, 1),
+        *load_bytes(SCRATCH, 1),
         load(R0, STACK, SCRATCH, BYTE),
         if_below(R0, V6_FIRST_QUERY, "end"),
         if_below(R0, first, "count"),
@@ -259,7 +237,7 @@ def _measure(version: int) -> Sequence[Line]:
         "tcp",
         move(R2, R8),
         add_value(R2, TCP_OFFSET),
-        *_load_bytes(SCRATCH, 1),
+        *load_bytes(SCRATCH, 1),
         load(R0, STACK, SCRATCH, BYTE),
         shift_right(R0, 4),
         shift_left(R0, 2),

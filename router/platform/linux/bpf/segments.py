@@ -21,14 +21,6 @@ from socket import htons
 from struct import Struct
 from typing import Final, NamedTuple
 
-from router.platform.linux.bpf.answers import (
-    ETHERTYPE,
-    INTERFACE,
-    LENGTH,
-    LOAD_BYTES,
-    MAP_LOOKUP,
-    PROTOCOL,
-)
 from router.platform.linux.bpf.instructions import (
     BYTE,
     DOUBLE,
@@ -46,7 +38,6 @@ from router.platform.linux.bpf.instructions import (
     STACK,
     Line,
     add_atomically,
-    add_value,
     call,
     from_network,
     if_above_signed,
@@ -56,12 +47,20 @@ from router.platform.linux.bpf.instructions import (
     mask,
     move,
     put,
-    put_map,
     shift_right,
     store,
     subtract,
     unless_equal,
     with_own_labels,
+)
+from router.platform.linux.bpf.packet import (
+    ETHERTYPE,
+    INTERFACE,
+    LENGTH,
+    MARK,
+    PROTOCOL,
+    load_bytes,
+    look_up,
 )
 from router.wire import ip, tcp
 from router.wire.headers import (
@@ -85,8 +84,6 @@ PSEUDO_HEADER: Final = 0x10
 """BPF_F_PSEUDO_HDR: what is replaced counts in the pseudo-header."""
 INWARD: Final = 1
 """BPF_F_INGRESS: as if the interface had received it."""
-MARK: Final = 8
-"""Of struct __sk_buff."""
 PASS: Final = 0
 
 SLOT: Final = Struct("=QQQQ")
@@ -155,11 +152,11 @@ def _carry(version: int, maps: Maps) -> list[Line]:
     family = FAMILY[version]
     return [
         *_check_headers(version),
-        *_find(maps.flows[version], HEADERS + family.key),
+        *look_up(maps.flows[version], HEADERS + family.key),
         move(R7, R0),
         load(R0, R7, family.key_size + 8),
         store(STACK, NUMBER, R0),
-        *_find(maps.slots, NUMBER),
+        *look_up(maps.slots, NUMBER),
         move(R8, R0),
         *_check_state(family),
         store(R8, AT_LAST, R9, DOUBLE),
@@ -181,13 +178,8 @@ def _check_headers(version: int) -> Sequence[Line]:
     """Whether it is a plain segment, whose headers are on the stack then."""
     family = FAMILY[version]
     lines: list[Line] = [
-        move(R1, R6),
         put(R2, 0),
-        move(R3, STACK),
-        add_value(R3, HEADERS),
-        put(R4, family.tcp + tcp.HEADER),
-        call(LOAD_BYTES),
-        unless_equal(R0, 0, "end"),
+        *load_bytes(HEADERS, family.tcp + tcp.HEADER),
         load(R0, STACK, HEADERS + family.protocol, BYTE),
         unless_equal(R0, ip.TCP, "end"),
         load(R0, STACK, HEADERS + family.tcp + TCP_FLAGS, BYTE),
@@ -204,17 +196,6 @@ def _check_headers(version: int) -> Sequence[Line]:
             unless_equal(R0, 0, "end"),
         ]
     return lines
-
-
-def _find(map_: int, key: int) -> Sequence[Line]:
-    """R0: the address of the value."""
-    return [
-        put_map(R1, map_),
-        move(R2, STACK),
-        add_value(R2, key),
-        call(MAP_LOOKUP),
-        if_equal(R0, 0, "end"),
-    ]
 
 
 def _check_state(family: Family) -> Sequence[Line]:
