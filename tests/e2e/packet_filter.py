@@ -1,5 +1,6 @@
 """A follower of the host's own rules: it reads them by the guard at the start and whenever changes
-are reported, and prints the obstacle to packets that leave by eth0, a line of JSON each time.
+are reported, and prints the obstacle to packets that leave by eth0 and why they are not forwarded,
+a line of JSON each time.
 
 python -m tests.e2e.packet_filter
 """
@@ -9,7 +10,7 @@ from __future__ import annotations
 import json
 import select
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from ipaddress import ip_address
 
@@ -30,7 +31,7 @@ def main() -> None:
     try:
         changes = system.packet_filter.watch_host_rules()
     except PlatformError as error:
-        _print(str(error))
+        print(error, flush=True)
         _show(system.packet_filter.host_rules([ETH0]))
         return
     _show(system.packet_filter.host_rules([ETH0]))
@@ -47,11 +48,9 @@ def main() -> None:
 
 
 def _show(rules: HostRules | PlatformError) -> None:
-    _print(rules.obstacle if isinstance(rules, HostRules) else str(rules))
-
-
-def _print(obstacle: str | None) -> None:
-    print(json.dumps(obstacle), flush=True)
+    if isinstance(rules, PlatformError):
+        raise rules
+    print(json.dumps([rules.obstacle, rules.refusals.get("eth0")]), flush=True)
 
 
 class Follower:
@@ -62,11 +61,18 @@ class Follower:
 
     def wait_for(self, obstacle: str | None) -> None:
         """Until the last line says so."""
-        wait_until(
-            lambda: self._process.stdout.splitlines()[-1:] == [json.dumps(obstacle)],
-            f"the obstacle {obstacle!r}",
-            detail=self._process.report,
-        )
+        self._wait(lambda found: found[0] == obstacle, f"the obstacle {obstacle!r}")
+
+    def wait_for_refusal(self, refusal: str | None, obstacle: str | None = None) -> None:
+        """Until the last line says so, and that there is this obstacle."""
+        self._wait(lambda found: found == [obstacle, refusal], f"the refusal {refusal!r}")
+
+    def _wait(self, is_wanted: Callable[[list[str | None]], bool], what: str) -> None:
+        def is_found() -> bool:
+            *_, last = self._process.stdout.splitlines() or [""]
+            return last.startswith("[") and last.endswith("]") and is_wanted(json.loads(last))
+
+        wait_until(is_found, what, detail=self._process.report)
 
     def report(self) -> str:
         return self._process.report()

@@ -1,5 +1,6 @@
 """The host's own rules for what leaves: each kind of statement is an obstacle to the direct path as
-soon as it is laid and until it is removed, and ordinary firewalls are none."""
+soon as it is laid and until it is removed, and ordinary firewalls are none. Likewise what may
+refuse a packet keeps packets from being forwarded in the kernel."""
 
 from __future__ import annotations
 
@@ -190,6 +191,7 @@ ESP = "tmpl src 192.0.2.5 dst 192.0.2.9 proto esp mode tunnel"
 def host() -> Iterator[Namespace]:
     namespace = Namespace(f"{unique_prefix()}-host")
     namespace.create()
+    namespace.ip("link add eth0 type veth peer name wlan0")
     try:
         yield namespace
     finally:
@@ -209,7 +211,7 @@ def follower(host: Namespace, shared: Follower) -> Iterator[Follower]:
     yield shared
     host.run("nft", "flush", "ruleset")
     host.run("ip", "xfrm", "policy", "flush")
-    shared.wait_for(None)
+    shared.wait_for_refusal(None)
 
 
 def lay(host: Namespace, ruleset: str) -> None:
@@ -348,3 +350,131 @@ def test_rules_that_may_not_be_read_are_an_obstacle(host: Namespace) -> None:
         why = "could not be read: Operation not permitted"
         follower.wait_for(f"the rules of nftables {why}")
         assert "cannot be followed: Operation not permitted" in follower.report()
+
+
+REFUSES = "nftables table inet t refuses some of what leaves (chain out)"
+LATER = "type filter hook postrouting priority 0;"
+"""Where the kernel knows no `reject`."""
+BLOCKED_SET = "table inet t { set blocked { type ipv4_addr; flags timeout; }; }"
+REFUSING = [
+    "policy drop;",
+    "drop",
+    "reject",
+    'oifname "eth0" drop',
+    'oifname "eth*" drop',
+    'oifname != "wlan0" reject',
+    "oif != lo drop",
+    "ip saddr 192.0.2.0/24 drop",
+    "ip daddr 198.51.100.1 drop",
+    "ip daddr @blocked drop",
+    "ct state invalid drop",
+    "meta skuid 3 reject",
+    "tcp dport vmap { 25 : drop, 80 : accept }",
+    "tcp dport vmap { 20-25 : drop, 80-90 : accept }",
+    'oifname vmap { "eth0" : drop }',
+    "accept; drop",
+]
+LETTING_THROUGH = [
+    "policy accept;",
+    "accept",
+    'oifname "wlan0" drop',
+    'oifname "wlan*" reject',
+    'oifname != "eth0" drop',
+    "oif lo drop",
+    "ip saddr 10.0.0.0/8 drop",
+    "ip daddr 127.0.0.0/8 drop",
+    "fib daddr type local reject",
+    "ip daddr @blocked accept",
+    "tcp dport vmap { 25 : accept, 80 : continue }",
+    'oifname vmap { "wlan0" : drop, "eth0" : accept }',
+]
+
+
+@pytest.mark.parametrize(
+    ("hook", "rule"),
+    [(FILTER, rule) for rule in REFUSING]
+    + [(LATER, rule) for rule in REFUSING if "reject" not in rule],
+)
+def test_what_may_refuse_keeps_from_being_forwarded(
+    host: Namespace, follower: Follower, hook: str, rule: str
+) -> None:
+    lay(host, BLOCKED_SET + table(hook, rule))
+    follower.wait_for_refusal(REFUSES)
+    lay(host, BLOCKED_SET + table(hook))
+    follower.wait_for_refusal(None)
+
+
+@pytest.mark.parametrize("rule", LETTING_THROUGH)
+def test_what_refuses_no_packet_by_the_interface(
+    host: Namespace, follower: Follower, rule: str
+) -> None:
+    lay(host, table(FILTER, "reject"))
+    follower.wait_for_refusal(REFUSES)
+    lay(host, BLOCKED_SET + table(FILTER, rule))
+    follower.wait_for_refusal(None)
+
+
+def test_a_verdict_that_is_added_to_a_map(host: Namespace, follower: Follower) -> None:
+    verdicts = "table inet t { map verdicts { type ifname : verdict; }; }"
+    lay(host, verdicts + table(FILTER, "oifname vmap @verdicts", "ip saddr 10.0.0.1 drop"))
+    host.run("nft", "add element inet t verdicts { wlan0 : drop, eth0 : drop }")
+    follower.wait_for_refusal(REFUSES)
+    host.run("nft", "delete element inet t verdicts { eth0 }")
+    follower.wait_for_refusal(None)
+
+
+@pytest.mark.parametrize(
+    ("ruleset", "chain"),
+    [
+        pytest.param(ESTABLISHED, "inet filter refuses {} (chain output)", id="policy drop"),
+        pytest.param(FIREWALLD, "inet firewalld refuses {} (chain filter_OUT_tcp)", id="firewalld"),
+    ],
+)
+def test_firewalls_that_refuse(
+    host: Namespace, follower: Follower, ruleset: str, chain: str
+) -> None:
+    lay(host, ruleset)
+    follower.wait_for_refusal(f"nftables table {chain.format('some of what leaves')}")
+
+
+def test_docker_refuses_nothing_by_the_interface(host: Namespace, follower: Follower) -> None:
+    """Its FORWARD drops, and packets of this machine do not pass that."""
+    lay(host, table(FILTER, "reject"))
+    follower.wait_for_refusal(REFUSES)
+    lay(host, DOCKER)
+    follower.wait_for_refusal(None)
+
+
+def test_an_egress_hook(host: Namespace, follower: Follower) -> None:
+    """Whatever its rules; other hooks and interfaces are none."""
+    chain = "chain out { type filter hook egress device eth0 priority 0; }"
+    others = """
+        chain in { type filter hook ingress device eth0 priority 0; drop; }
+        chain loop { type filter hook egress device lo priority 0; drop; }
+    """
+    lay(host, f"table netdev t {{ {others} {chain}; }}")
+    seen = "nftables table netdev t sees each packet that leaves by the interface (chain out)"
+    follower.wait_for_refusal(seen)
+    host.run("nft", "delete", "chain", "netdev", "t", "out")
+    follower.wait_for_refusal(None)
+    both = "chain out { type filter hook egress devices = { lo, eth0 } priority 0; }"
+    lay(host, f"table netdev t {{ {both}; }}")
+    follower.wait_for_refusal(seen)
+
+
+@pytest.mark.parametrize("program", ["iptables-nft", "ip6tables-nft"])
+def test_rules_of_iptables(host: Namespace, follower: Follower, program: str) -> None:
+    """Each counts, so one that a packet by eth0 may match is an obstacle, too."""
+    family = "ip" if program == "iptables-nft" else "ip6"
+    where = f"nftables table {family} filter"
+    host.run(program, "-P", "OUTPUT", "DROP")
+    refuses = f"{where} refuses some of what leaves (chain OUTPUT)"
+    follower.wait_for_refusal(refuses)
+    host.run(program, "-P", "OUTPUT", "ACCEPT")
+    follower.wait_for_refusal(None)
+    host.run(program, "-A", "OUTPUT", "-p", "tcp", "-j", "REJECT")
+    follower.wait_for_refusal(refuses, obstacle=f"{where} {COUNTS} (chain OUTPUT)")
+    host.run(program, "-R", "OUTPUT", "1", "-o", "eth0", "-j", "DROP")
+    follower.wait_for_refusal(refuses, obstacle=f"{where} {COUNTS} (chain OUTPUT)")
+    host.run(program, "-R", "OUTPUT", "1", "-o", "wlan0", "-j", "DROP")
+    follower.wait_for_refusal(None)

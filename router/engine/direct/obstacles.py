@@ -1,7 +1,9 @@
-"""Where the direct path may be used: by which interfaces nothing of the host sees a difference.
+"""Where the direct path may be used: by which interfaces nothing of the host sees a difference, and
+by which packets may be forwarded in the kernel, where they are not shown to the host's rules.
 
-Always true: an interface whose rules are not read yet, or cannot be read, is one where it may not;
-what is read is read again whenever the system reports a change of rules or of interfaces.
+Always true: an interface whose rules are not read yet, or cannot be read, is one where neither may
+be; what is read is read again whenever the system reports a change of rules or of interfaces. From
+that report on, until what was read afterwards has been judged, nothing may be forwarded.
 
 Must not know: how rules are read, what follows from an obstacle.
 """
@@ -33,6 +35,7 @@ SETTLING: Final = 0.02
 UNREPORTED: Final = 10.0
 """Seconds after which rules are read again that no system reports: those of iptables-legacy."""
 NOT_READ: Final = "the host's own rules are not read yet"
+CHANGED: Final = "the host's own rules may have changed and are being read again"
 
 
 class Loop(Protocol):
@@ -42,8 +45,8 @@ class Loop(Protocol):
 
 
 class Obstacles:
-    """outbounds, addresses: their owner keeps them up to date. changed: called when the answers may
-    be others, after `start`."""
+    """outbounds, addresses: their owner keeps them up to date. changed: called when the answers of
+    `of` may be others, after `start`."""
 
     def __init__(
         self,
@@ -58,8 +61,14 @@ class Obstacles:
         self._addresses = addresses
         self._loop = loop
         self._changed = changed
+        self.revoked: Callable[[], None] = _nothing
+        """Called when what is forwarded may no longer be: at once when a change is reported, and
+        when rules are read in which that is found. Nothing is called when it may be again."""
         self._read: Mapping[str, str | None] = {}
+        self._refusals: Mapping[str, str] = {}
         self._is_due = False
+        self._changes = 0
+        self._judged_changes = 0
         self._unfollowed: str | None = None
         self._translates = False
         self._path_checks: Mapping[int, str] = {}
@@ -82,6 +91,16 @@ class Obstacles:
         """Why packets may not begin to leave directly by an interface, in one clause; None if they
         may."""
         return self._unfollowed or self._read.get(interface, NOT_READ)
+
+    def may_forward(self, interface: str) -> bool:
+        """Whether packets by an interface may be forwarded without passing the host's rules."""
+        return self.why_not_forwarded(interface) is None
+
+    def why_not_forwarded(self, interface: str) -> str | None:
+        """Why not, in one clause; None if they may."""
+        if self._judged_changes != self._changes:
+            return CHANGED
+        return self.of(interface) or self._refusals.get(interface)
 
     def why_relayed(self, policy: Policy) -> str | None:
         """Why packets of this machine by a policy do not leave directly, in one clause; None if
@@ -109,19 +128,34 @@ class Obstacles:
     def rules_changed(self, changes: Changes) -> None:
         """The system reports a change of rules."""
         changes.drain()
+        self._revoke()
         if not self._is_due:
             self._is_due = True
-            self._loop.call_later(SETTLING, self.request)
+            self._loop.call_later(SETTLING, self._reread)
 
     def request(self) -> None:
-        """Read the rules again, without waiting."""
+        """Read the rules again, without waiting: what they are judged for may have changed."""
+        self._revoke()
+        self._reread()
+
+    def _revoke(self) -> None:
+        was_current = self._judged_changes == self._changes
+        self._changes += 1
+        if was_current:
+            self.revoked()
+
+    def _reread(self) -> None:
+        """Rules that are read from now on have all the changes reported so far."""
         self._is_due = False
-        outputs = self._outputs()
+        outputs, changes = self._outputs(), self._changes
 
         def done(rules: HostRules | PlatformError) -> None:
-            before = self._read, self._translates
+            read, refusals, translates = self._read, self._refusals, self._translates
             self._take(outputs, rules)
-            if (self._read, self._translates) != before:
+            self._judged_changes = changes
+            if (self._read, self._refusals) != (read, refusals):
+                self.revoked()
+            if (self._read, self._translates) != (read, translates):
                 self._changed()
 
         try:
@@ -130,13 +164,14 @@ class Obstacles:
             done(error)
 
     def _again(self) -> None:
-        self.request()
+        self._reread()
         self._loop.call_later(UNREPORTED, self._again)
 
     def _take(self, outputs: list[DirectOutput], rules: HostRules | PlatformError) -> None:
         before = self._read
         if isinstance(rules, PlatformError):
             self._read = {output.interface: str(rules) for output in outputs}
+            self._refusals = {}
             self._translates = True
         else:
             self._translates = rules.translates_requests
@@ -147,6 +182,7 @@ class Obstacles:
             self._read = {
                 output.interface: rules.obstacles.get(output.interface) for output in outputs
             }
+            self._refusals = rules.refusals
         for interface, obstacle in self._read.items():
             if obstacle != before.get(interface):
                 _report(interface, obstacle)
@@ -159,6 +195,9 @@ class Obstacles:
             DirectOutput(name, each.index, [address.ip for address in each.addresses])
             for name, each in sorted(found.items())
         ]
+
+
+def _nothing() -> None: ...
 
 
 def _report_path_checks(before: Mapping[int, str], now: Mapping[int, str]) -> None:

@@ -1,5 +1,5 @@
-"""Which obstacles the rules are to packets that leave by the direct path, and what they do to
-packets that arrive.
+"""Which obstacles the rules are to packets that leave by the direct path, what keeps such packets
+from being forwarded without passing the rules, and what is done to packets that arrive.
 
 Each chain of the hooks `output` and `postrouting` is followed, for each source that packets can
 have, and those of `prerouting`; a rule counts unless one of its conditions cannot be true. Verdicts
@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import sys
 from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Container, Iterable, Iterator, Mapping, Sequence
 from itertools import islice
 from typing import Final, NamedTuple, Protocol
 
@@ -31,6 +31,10 @@ from router.policy.host_rules.model import (
 from router.policy.host_rules.register import UNKNOWN, Register, known
 
 GRAVITY: Final = {effect: place for place, effect in enumerate(Effect)}
+REFUSALS: Final = frozenset({Effect.REFUSES, Effect.IS_UNREPORTED, Effect.SEES_EGRESS})
+"""What is no obstacle, as packets of the direct path are seen and refused like others, but keeps
+packets from being forwarded."""
+OBSTACLES: Final = frozenset(Effect) - REFUSALS - {Effect.MATCHES_OWNER}
 NAME_SIZE: Final = 16
 NFPROTO: Final = {4: 2, 6: 10}
 """linux/netfilter.h: NFPROTO_IPV4, NFPROTO_IPV6."""
@@ -95,13 +99,27 @@ class Passage(NamedTuple):
     effects: list[Effect]
     chains: list[str]
 
+    def take(self, verdict: Jump | Effect) -> None:
+        if isinstance(verdict, Jump):
+            self.chains.append(verdict.chain)
+        else:
+            self.effects.append(verdict)
+
+
+class Found(NamedTuple):
+    """What a chain of a table may do to a packet."""
+
+    table: Table
+    effect: Effect
+    chain: str
+
 
 def judge(tables: Iterable[Table], outputs: Sequence[DirectOutput]) -> HostRules:
-    """The gravest obstacle for each output, and what is done to packets that arrive."""
+    """The gravest obstacle and refusal for each output, and what is done to packets that arrive."""
     tables = tuple(tables)
-    found = {output.interface: obstacle(tables, output) for output in outputs}
+    found = {output.interface: list(_effects_on_output(tables, output)) for output in outputs}
     return HostRules(
-        {name: clause for name, clause in found.items() if clause is not None},
+        _clauses(found, OBSTACLES),
         any(effect is Effect.TRANSLATES for _, effect, _ in effects_on_arrival(tables)),
         {
             version: clause
@@ -113,28 +131,33 @@ def judge(tables: Iterable[Table], outputs: Sequence[DirectOutput]) -> HostRules
             for output in outputs
             for clause in islice(owner_checks(tables, output), 1)
         },
+        _clauses(found, REFUSALS),
     )
 
 
 def unreadable(why: str, outputs: Sequence[DirectOutput]) -> HostRules:
     """Nothing can be proven where the rules are not known."""
-    return HostRules({output.interface: why for output in outputs}, translates_requests=True)
+    reasons = {output.interface: why for output in outputs}
+    return HostRules(reasons, translates_requests=True, refusals=reasons)
 
 
-def obstacle(tables: Iterable[Table], output: DirectOutput) -> str | None:
-    """The gravest as a clause for people; None where there is none."""
-    found = [
-        (effect, table, chain)
-        for table in tables
-        for packet in _packets(output)
-        if packet.version in table.versions
-        for effect, chain in effects_on(table, packet, table.outgoing)
-        if effect is not Effect.MATCHES_OWNER
-    ]
-    if not found:
-        return None
-    effect, table, chain = min(found, key=lambda each: GRAVITY[each[0]])
-    return _clause(table, effect, chain)
+def _effects_on_output(tables: Iterable[Table], output: DirectOutput) -> Iterator[Found]:
+    for table in tables:
+        for packet in _packets(output):
+            if packet.version in table.versions:
+                for effect, chain in effects_on(table, packet, table.outgoing):
+                    yield Found(table, effect, chain)
+
+
+def _clauses(found: Mapping[str, Sequence[Found]], wanted: Container[Effect]) -> dict[str, str]:
+    """The gravest effect of these by each interface, as a clause for people; nothing where there is
+    none."""
+    clauses = {}
+    for interface, each in found.items():
+        counted = [one for one in each if one.effect in wanted]
+        if counted:
+            clauses[interface] = _clause(*min(counted, key=lambda one: GRAVITY[one.effect]))
+    return clauses
 
 
 def owner_checks(tables: Iterable[Table], output: DirectOutput) -> Iterator[str]:
@@ -196,8 +219,8 @@ def follow(rule: Rule, packet: Known) -> Passage:
     current, content = -1, UNKNOWN
     for step in rule:
         match step:
-            case Effect():
-                passage.effects.append(step)
+            case Effect() | Jump():
+                passage.take(step)
             case Load():
                 current, content = step.register, packet.load(step)
             case Mask():
@@ -206,11 +229,11 @@ def follow(rule: Rule, packet: Known) -> Passage:
             case Compare():
                 if step.register == current and not _may_go_on(content, step):
                     break
-            case Jump():
-                passage.chains.append(step.chain)
             case Choose():
                 before = content if step.register == current else UNKNOWN
-                passage.chains.extend(_chosen(step, before))
+                for branch in step.branches:
+                    if branch.value is None or before.may_equal(branch.value):
+                        passage.take(branch.verdict)
     else:
         return passage
     effects: list[Effect] = [each for each in passage.effects if each is not Effect.MATCHES_OWNER]
@@ -219,9 +242,3 @@ def follow(rule: Rule, packet: Known) -> Passage:
 
 def _may_go_on(content: Register, step: Compare) -> bool:
     return content.may_equal(step.value) if step.equal else content.may_differ(step.value)
-
-
-def _chosen(step: Choose, content: Register) -> Iterator[str]:
-    for branch in step.branches:
-        if branch.value is None or content.may_equal(branch.value):
-            yield branch.chain

@@ -16,8 +16,8 @@ from typing import Final, NamedTuple
 
 
 class Effect(Enum):
-    """What a rule does to packets besides accepting and refusing them, as a clause about it; the
-    gravest first, then what is no obstacle, and last what only rules for arriving packets do."""
+    """What a rule does to packets besides accepting them, as a clause about it; the gravest first,
+    then what is no obstacle, and last what only rules for arriving packets do."""
 
     TRANSLATES = "translates addresses or ports of what leaves"
     ENCRYPTS = "encrypts or refuses what leaves"
@@ -30,6 +30,9 @@ class Effect(Enum):
     LOGS = "logs what leaves"
     COUNTS = "counts what leaves"
     MATCHES_OWNER = "looks at the owner of what leaves"
+    REFUSES = "refuses some of what leaves"
+    IS_UNREPORTED = "can change without a report"
+    SEES_EGRESS = "sees each packet that leaves by the interface"
     CHECKS_PATH = "drops what arrives by another interface than the route to its sender"
 
 
@@ -86,14 +89,15 @@ class Jump(NamedTuple):
 
 
 class Branch(NamedTuple):
-    """Of a verdict map: a chain, and the value of the register that leads there; None: unknown."""
+    """Of a verdict map: the verdict, and the value of the register that leads there; None:
+    unknown."""
 
-    chain: str
+    verdict: Jump | Effect
     value: bytes | None = None
 
 
 class Choose(NamedTuple):
-    """A jump by a verdict map."""
+    """A verdict by a verdict map."""
 
     register: int
     branches: Sequence[Branch]
@@ -109,7 +113,7 @@ def targets(rule: Rule) -> Iterator[str]:
         if isinstance(step, Jump):
             yield step.chain
         elif isinstance(step, Choose):
-            yield from (branch.chain for branch in step.branches)
+            yield from targets([branch.verdict for branch in step.branches])
 
 
 class Table(NamedTuple):
@@ -159,13 +163,16 @@ class HostRules(NamedTuple):
     that drop what arrives by another interface than the route to its sender, as one clause.
     owner_checks: by the name of an interface, the rules that look at the owner (user, group or
     control group) of what leaves by that and not of what leaves by others, as one clause: by the
-    TUN the owner is the program, afterwards the router.
+    TUN the owner is the program, afterwards the router. refusals: by the name of an interface, why
+    packets that leave by it have to be shown to the rules one by one, as one clause; where an
+    obstacle is, there may be none.
     """
 
     obstacles: Mapping[str, str] = {}
     translates_requests: bool = False
     path_checks: Mapping[int, str] = {}
     owner_checks: Mapping[str, str] = {}
+    refusals: Mapping[str, str] = {}
 
     @property
     def obstacle(self) -> str | None:

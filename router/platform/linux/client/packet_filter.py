@@ -58,8 +58,8 @@ class LinuxPacketFilter:
 
 
 def _from_json(value: Any) -> HostRules:
-    obstacles, translates_requests, path_checks, owner_checks = value
-    return HostRules(obstacles, translates_requests, dict(path_checks), owner_checks)
+    obstacles, translates_requests, path_checks, owner_checks, refusals = value
+    return HostRules(obstacles, translates_requests, dict(path_checks), owner_checks, refusals)
 
 
 def _as_json(outputs: Sequence[DirectOutput]) -> list[Any]:

@@ -8,21 +8,20 @@ from __future__ import annotations
 
 import socket
 from collections.abc import Iterator, Mapping
-from typing import Final, NamedTuple
+from typing import Final
 
 from router.platform.linux.host_rules import constants as nf
 from router.platform.linux.host_rules.expressions import Scope, number, register, steps_of
 from router.platform.linux.host_rules.limits import MOST_RULES, TooManyRulesError
 from router.platform.linux.host_rules.nftables import (
     FAMILIES,
-    NO_NF_TABLES,
-    TableKey,
-    dump_tables,
+    BaseChain,
+    base_chains,
     elements,
+    read_by,
     rules_of,
 )
 from router.platform.linux.netlink.messages import Attributes, attributes, text
-from router.platform.linux.only_on_linux import AF_NETLINK
 from router.policy.host_rules.model import Compare, Mask
 from router.policy.machine.arrivals import (
     ArrivalChain,
@@ -55,37 +54,17 @@ HARMLESS: Final = frozenset({"LOG", "NFLOG", "AUDIT", "TRACE", "MARK", "CONNMARK
 Condition = Read | Mask | Compare | Undecided
 
 
-class _Base(NamedTuple):
-    table: TableKey
-    name: str
-    drops: bool
-
-
 def read_arrivals(hook: int) -> list[ArrivalChain]:
     """Of NF_INET_LOCAL_IN or NF_INET_FORWARD. Raises OSError, TooManyRulesError."""
-    try:
-        with socket.socket(AF_NETLINK, socket.SOCK_RAW, nf.NETLINK_NETFILTER) as netlink:
-            netlink.bind((0, 0))
-            return [_chain(netlink, base) for base in _bases(netlink, hook)]
-    except OSError as error:
-        if error.errno in NO_NF_TABLES:
-            return []
-        raise
+
+    def read(netlink: socket.socket) -> Iterator[ArrivalChain]:
+        bases = [base for base in base_chains(netlink) if base.hook == hook]
+        return (_chain(netlink, base) for base in bases)
+
+    return read_by(read)
 
 
-def _bases(netlink: socket.socket, wanted: int) -> list[_Base]:
-    found = []
-    for family, chain in dump_tables(netlink, nf.NFT_MSG_GETCHAIN):
-        hook = attributes(chain.get(nf.NFTA_CHAIN_HOOK, b"")).get(nf.NFTA_HOOK_HOOKNUM)
-        if hook is not None and number(hook) == wanted:
-            key = TableKey(family, text(chain.get(nf.NFTA_CHAIN_TABLE)))
-            policy = chain.get(nf.NFTA_CHAIN_POLICY)
-            drops = policy is not None and number(policy) == nf.NF_DROP
-            found.append(_Base(key, text(chain.get(nf.NFTA_CHAIN_NAME)), drops))
-    return found
-
-
-def _chain(netlink: socket.socket, base: _Base) -> ArrivalChain:
+def _chain(netlink: socket.socket, base: BaseChain) -> ArrivalChain:
     family, versions = FAMILIES[base.table.family]
     others: dict[str, list[ArrivalRule]] = {}
     waiting, left = [base.name], MOST_RULES

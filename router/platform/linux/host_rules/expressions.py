@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Final, NamedTuple
 
 from router.platform.linux.host_rules import constants as nf
-from router.platform.linux.host_rules.extensions import match_steps, target_steps
+from router.platform.linux.host_rules.extensions import match_steps, target_effect
 from router.platform.linux.netlink.messages import Attributes, attributes, text
 from router.policy.host_rules.model import (
     Branch,
@@ -41,6 +41,7 @@ EFFECTS: Final = {
     "notrack": Effect.ALTERS,
     "synproxy": Effect.ALTERS,
     "queue": Effect.QUEUES,
+    "reject": Effect.REFUSES,
     "dup": Effect.COPIES,
     "fwd": Effect.COPIES,
     "flow_offload": Effect.COPIES,
@@ -89,13 +90,18 @@ def number(payload: bytes | None) -> int:
     return int.from_bytes(payload or b"", "big")
 
 
-def verdict(data: Attributes) -> Iterator[Step]:
-    """Of NFTA_DATA_VERDICT."""
-    code = int.from_bytes(data.get(nf.NFTA_VERDICT_CODE, b""), "big", signed=True)
+def verdict(data: Attributes) -> Iterator[Jump | Effect]:
+    """Of NFTA_DATA_VERDICT; none where an element of a map has no verdict."""
+    if nf.NFTA_VERDICT_CODE not in data:
+        return
+    code = int.from_bytes(data[nf.NFTA_VERDICT_CODE], "big", signed=True)
     if code in (nf.NFT_JUMP, nf.NFT_GOTO):
         yield Jump(text(data[nf.NFTA_VERDICT_CHAIN]))
-    elif code > 0 and code & nf.NF_VERDICT_MASK == nf.NF_QUEUE:
-        yield Effect.QUEUES
+    elif code >= 0 and code & nf.NF_VERDICT_MASK in VERDICTS:
+        yield VERDICTS[code & nf.NF_VERDICT_MASK]
+
+
+VERDICTS: Final = {nf.NF_DROP: Effect.REFUSES, nf.NF_QUEUE: Effect.QUEUES}
 
 
 def register(payload: bytes | None) -> int:
@@ -277,7 +283,7 @@ def _match(data: Attributes, _: Scope) -> Iterator[Step]:
 
 
 def _target(data: Attributes, _: Scope) -> Iterator[Step]:
-    yield from target_steps(text(data.get(nf.NFTA_XT_NAME)))
+    yield target_effect(text(data.get(nf.NFTA_XT_NAME)))
 
 
 DECODERS: Final[Mapping[str, Decode]] = {
@@ -294,4 +300,4 @@ DECODERS: Final[Mapping[str, Decode]] = {
     "socket": _socket,
     "match": _match,
     "target": _target,
-} | dict.fromkeys(("byteorder", "hash", "osf", "range", "reject", "rt", "xfrm"), _other)
+} | dict.fromkeys(("byteorder", "hash", "osf", "range", "rt", "xfrm"), _other)

@@ -33,7 +33,7 @@ LIMITING_MATCHES: Final = frozenset(
 INSPECTING_MATCHES: Final = frozenset({"bpf", "length", "string", "tcpmss", "u32"})
 
 TARGETS: Final = {
-    "REJECT": None,
+    "REJECT": Effect.REFUSES,
     "DNAT": Effect.TRANSLATES,
     "MASQUERADE": Effect.TRANSLATES,
     "NETMAP": Effect.TRANSLATES,
@@ -65,7 +65,7 @@ TARGETS: Final = {
     "NFLOG": Effect.LOGS,
     "TRACE": Effect.LOGS,
 }
-"""By name what a target does; None: it refuses."""
+"""By name what a target does."""
 
 ADDRTYPE: Final = Struct("=HHI")
 """linux/netfilter/xt_addrtype.h: source and destination types as bits; flags from revision 1 on,
@@ -94,10 +94,8 @@ def match_steps(name: str, revision: int, info: bytes) -> Iterator[Step]:
         yield Effect.UNKNOWN
 
 
-def target_steps(name: str) -> Iterator[Step]:
-    effect = TARGETS.get(name, Effect.UNKNOWN)
-    if effect is not None:
-        yield effect
+def target_effect(name: str) -> Effect:
+    return TARGETS.get(name, Effect.UNKNOWN)
 
 
 def _is_for_local_destinations(revision: int, info: bytes) -> bool:

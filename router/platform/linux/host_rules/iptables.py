@@ -4,7 +4,8 @@ Nothing lists them but the socket options of iptables-legacy: the entries of a t
 other; a jump names the offset of the entry that it leads to.
 
 Always true: an entry counts the packets that it matches, so it has the effect COUNTS at least. The
-kernel reports no changes of these tables.
+kernel reports no changes of these tables, so where any exists it does not matter which of their
+verdicts refuse.
 
 Sources: linux/netfilter_ipv4/ip_tables.h, linux/netfilter_ipv6/ip6_tables.h,
 linux/netfilter/x_tables.h.
@@ -30,7 +31,7 @@ from router.platform.linux.host_rules.conditions import (
     header,
     masked_is,
 )
-from router.platform.linux.host_rules.extensions import match_steps, target_steps
+from router.platform.linux.host_rules.extensions import match_steps, target_effect
 from router.platform.linux.host_rules.limits import MOST_RULES, TooManyRulesError
 from router.platform.linux.netlink.messages import text
 from router.policy.host_rules.model import Effect, Field, Jump, Load, Rule, Step, Table
@@ -91,6 +92,10 @@ LAYOUTS: Final = (
 )
 
 
+UNREPORTED: Final = Table("iptables-legacy", (4, 6), {"": [[Effect.IS_UNREPORTED]]}, [""])
+"""Stands for the fact that there are tables, whatever is in them."""
+
+
 class Entry(NamedTuple):
     """One rule, or the head of a chain of the user's.
 
@@ -105,8 +110,14 @@ class Entry(NamedTuple):
 
 
 def read_iptables() -> list[Table]:
-    """Raises OSError, TooManyRulesError."""
-    return [_read_table(layout, name) for layout in LAYOUTS for name in _names(layout.names)]
+    """With UNREPORTED if there are any. Raises OSError, TooManyRulesError."""
+    found = [_read_table(layout, name) for layout in LAYOUTS for name in _names(layout.names)]
+    return [*found, UNREPORTED] if found else []
+
+
+def has_tables() -> bool:
+    """Whether there are any. Raises OSError."""
+    return any(_names(layout.names) for layout in LAYOUTS)
 
 
 def parse_table(layout: Layout, name: str, entries: bytes, hooks: Mapping[int, int]) -> Table:
@@ -154,7 +165,7 @@ def _entry(layout: Layout, entries: bytes, offset: int) -> Entry:
     elif name == ERROR_TARGET:
         head = text(data.partition(b"\0")[0])
     else:
-        steps += target_steps(name)
+        steps.append(target_effect(name))
     return Entry(steps, verdict, offset + size, head)
 
 

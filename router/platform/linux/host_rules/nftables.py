@@ -4,7 +4,8 @@ Always true: a change while they are read is reported afterwards (`watch`), so a
 in the middle of a change is read again. A kernel without nf_tables has no rules.
 
 Base chains of other hooks than output, postrouting and prerouting, and of other families, do not
-matter, see router.policy.host_rules, so only chains are read where these may lead.
+matter here (see router.policy.host_rules, and `egress`), so only chains are read where these may
+lead. The policy of a chain that drops is its last rule.
 """
 
 from __future__ import annotations
@@ -12,9 +13,9 @@ from __future__ import annotations
 import errno
 import socket
 from collections import defaultdict
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from itertools import islice
-from typing import Final, NamedTuple
+from typing import Final, NamedTuple, TypeVar
 
 from router.platform.linux.host_rules import constants as nf
 from router.platform.linux.host_rules.expressions import (
@@ -33,7 +34,7 @@ from router.platform.linux.netlink.messages import (
     text,
 )
 from router.platform.linux.only_on_linux import AF_NETLINK
-from router.policy.host_rules.model import Branch, Jump, Rule, Table, targets
+from router.policy.host_rules.model import Branch, Effect, Rule, Table, targets
 
 FAMILIES: Final = {
     nf.NFPROTO_IPV4: ("ip", (4,)),
@@ -45,16 +46,29 @@ OUTGOING: Final = frozenset({nf.NF_INET_LOCAL_OUT, nf.NF_INET_POST_ROUTING})
 NO_NF_TABLES: Final = frozenset({errno.EINVAL, errno.EOPNOTSUPP, errno.EPROTONOSUPPORT})
 
 
+T = TypeVar("T")
+
+
 class TableKey(NamedTuple):
     family: int
     name: str
 
 
+class BaseChain(NamedTuple):
+    """hook: its number in the family. drops: whether that is the chain's policy."""
+
+    table: TableKey
+    name: str
+    hook: int
+    drops: bool
+
+
 class BaseChains(NamedTuple):
-    """Of one table."""
+    """Those of one table that matter."""
 
     outgoing: list[str]
     incoming: list[str]
+    dropping: list[str]
 
 
 class _Set(NamedTuple):
@@ -66,10 +80,15 @@ class _Set(NamedTuple):
 
 def read_nftables() -> list[Table]:
     """Those with chains that see what leaves or arrives. Raises OSError, TooManyRulesError."""
+    return read_by(_read_tables)
+
+
+def read_by(read: Callable[[socket.socket], Iterable[T]]) -> list[T]:
+    """What is read by a socket of NETLINK_NETFILTER. Raises what `read` does."""
     try:
         with socket.socket(AF_NETLINK, socket.SOCK_RAW, nf.NETLINK_NETFILTER) as netlink:
             netlink.bind((0, 0))
-            return list(_read_tables(netlink))
+            return list(read(netlink))
     except OSError as error:
         if error.errno in NO_NF_TABLES:
             return []
@@ -83,7 +102,10 @@ def _read_tables(netlink: socket.socket) -> Iterator[Table]:
         scope = _scope(netlink, key, sets.get(key, ()))
         name, versions = FAMILIES[key.family]
         rules = _reachable_rules(netlink, key, [*chains.outgoing, *chains.incoming], scope)
-        yield Table(f"nftables table {name} {key.name}", versions, rules, *chains)
+        for chain in chains.dropping:
+            rules[chain].append([Effect.REFUSES])  # the policy comes last
+        words = f"nftables table {name} {key.name}"
+        yield Table(words, versions, rules, chains.outgoing, chains.incoming)
 
 
 def _reachable_rules(
@@ -119,18 +141,31 @@ def rules_of(netlink: socket.socket, table: TableKey, chain: str) -> Iterator[by
 
 def _base_chains(netlink: socket.socket) -> dict[TableKey, BaseChains]:
     """Those of the hooks that matter."""
-    found: dict[TableKey, BaseChains] = defaultdict(lambda: BaseChains([], []))
-    for family, chain in dump_tables(netlink, nf.NFT_MSG_GETCHAIN):
-        hook = attributes(chain.get(nf.NFTA_CHAIN_HOOK, b"")).get(nf.NFTA_HOOK_HOOKNUM)
-        if hook is None:
-            continue
-        table = TableKey(family, text(chain.get(nf.NFTA_CHAIN_TABLE)))
-        name = text(chain.get(nf.NFTA_CHAIN_NAME))
-        if number(hook) in OUTGOING:
-            found[table].outgoing.append(name)
-        elif number(hook) == nf.NF_INET_PRE_ROUTING:
-            found[table].incoming.append(name)
+    found: dict[TableKey, BaseChains] = defaultdict(lambda: BaseChains([], [], []))
+    for chain in base_chains(netlink):
+        if chain.hook in OUTGOING:
+            found[chain.table].outgoing.append(chain.name)
+            if chain.drops:
+                found[chain.table].dropping.append(chain.name)
+        elif chain.hook == nf.NF_INET_PRE_ROUTING:
+            found[chain.table].incoming.append(chain.name)
     return found
+
+
+def base_chains(netlink: socket.socket) -> Iterator[BaseChain]:
+    """Of the families that matter. Raises OSError."""
+    for family, chain in dump_tables(netlink, nf.NFT_MSG_GETCHAIN):
+        yield from base_chain(family, chain)
+
+
+def base_chain(family: int, chain: Attributes) -> Iterator[BaseChain]:
+    """None where the chain has no hook."""
+    hook = attributes(chain.get(nf.NFTA_CHAIN_HOOK, b"")).get(nf.NFTA_HOOK_HOOKNUM)
+    if hook is not None:
+        key = TableKey(family, text(chain.get(nf.NFTA_CHAIN_TABLE)))
+        policy = chain.get(nf.NFTA_CHAIN_POLICY)
+        drops = policy is not None and number(policy) == nf.NF_DROP
+        yield BaseChain(key, text(chain.get(nf.NFTA_CHAIN_NAME)), number(hook), drops)
 
 
 def _sets(netlink: socket.socket, tables: Mapping[TableKey, object]) -> dict[TableKey, list[_Set]]:
@@ -162,18 +197,23 @@ def _scope(netlink: socket.socket, table: TableKey, sets: Sequence[_Set]) -> Sco
 
 
 def _branches(netlink: socket.socket, table: TableKey, of: _Set) -> Iterator[Branch]:
-    """The jumps of a verdict map. An interval is listed as two elements, of which the second has
-    no verdict, so its values are taken for unknown."""
+    """Of a verdict map. Raises OSError."""
     wanted = _named(nf.NFTA_SET_ELEM_LIST_TABLE, table.name)
     wanted += _named(nf.NFTA_SET_ELEM_LIST_SET, of.name)
     for _, listed in dump_tables(netlink, nf.NFT_MSG_GETSETELEM, table.family, wanted):
-        for each in elements(listed.get(nf.NFTA_SET_ELEM_LIST_ELEMENTS, b"")):
-            element = attributes(each)
-            key = attributes(element.get(nf.NFTA_SET_ELEM_KEY, b"")).get(nf.NFTA_DATA_VALUE)
-            data = attributes(element.get(nf.NFTA_SET_ELEM_DATA, b""))
-            for step in verdict(attributes(data.get(nf.NFTA_DATA_VERDICT, b""))):
-                if isinstance(step, Jump):
-                    yield Branch(step.chain, None if of.has_intervals else key)
+        listing = listed.get(nf.NFTA_SET_ELEM_LIST_ELEMENTS, b"")
+        yield from branches(listing, has_intervals=of.has_intervals)
+
+
+def branches(listing: bytes, *, has_intervals: bool) -> Iterator[Branch]:
+    """Of elements of a verdict map. An interval is listed as two elements, of which the second has
+    no verdict, so its values are taken for unknown."""
+    for each in elements(listing):
+        element = attributes(each)
+        key = attributes(element.get(nf.NFTA_SET_ELEM_KEY, b"")).get(nf.NFTA_DATA_VALUE)
+        data = attributes(element.get(nf.NFTA_SET_ELEM_DATA, b""))
+        for step in verdict(attributes(data.get(nf.NFTA_DATA_VERDICT, b""))):
+            yield Branch(step, None if has_intervals else key)
 
 
 def dump_tables(

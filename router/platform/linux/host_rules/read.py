@@ -9,6 +9,7 @@ import os
 from collections.abc import Callable, Sequence
 from typing import Final
 
+from router.platform.linux.host_rules.egress import read_egress
 from router.platform.linux.host_rules.ipsec import read_ipsec
 from router.platform.linux.host_rules.iptables import read_iptables
 from router.platform.linux.host_rules.limits import MOST_RULES, TooManyRulesError
@@ -19,6 +20,7 @@ from router.policy.host_rules.model import DirectOutput, HostRules, Table
 
 SOURCES: Final[Sequence[tuple[str, Callable[[], list[Table]]]]] = (
     ("the rules of nftables", read_nftables),
+    ("the egress hooks of nftables", read_egress),
     ("the rules of iptables-legacy", read_iptables),
     ("the IPsec policies", read_ipsec),
 )

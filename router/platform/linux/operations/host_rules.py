@@ -23,7 +23,10 @@ def host_rules(outputs: Sequence[tuple[str, int, Sequence[str]]]) -> Message:
     rules = read_host_rules(wanted)
     checks = [[version, clause] for version, clause in rules.path_checks.items()]
     return Message(
-        [rules.obstacles, rules.translates_requests, checks, rules.owner_checks],
+        [
+            *(rules.obstacles, rules.translates_requests, checks),
+            *(rules.owner_checks, rules.refusals),
+        ]
     )
 
 

@@ -13,7 +13,7 @@ from router.platform.linux.host_rules import constants as nf
 from router.platform.linux.host_rules.expressions import Scope, StepReader
 from router.platform.linux.host_rules.iptables import LAYOUTS, parse_table
 from router.platform.linux.netlink.messages import each_attribute
-from router.policy.host_rules.judgement import judge, obstacle
+from router.policy.host_rules.judgement import judge
 from router.policy.host_rules.model import DirectOutput, Effect, Table
 from tests.unit.platform.host_rules.recorded import IP_TABLES, NFT_COMPAT
 
@@ -32,8 +32,21 @@ WORST = {
     "-A OUTPUT -m recent --set": Effect.LIMITS,
     "-A OUTPUT -m string --algo bm --string x -j DROP": Effect.INSPECTS,
     "-A OUTPUT -m addrtype ! --dst-type LOCAL -j NFLOG": Effect.LOGS,
+    "-A OUTPUT -o wlan0 -j DROP": None,
+    "-A OUTPUT -p tcp -j DROP": Effect.COUNTS,
     "-A OUTPUT -p tcp -j REJECT": Effect.COUNTS,
 }
+REFUSING = frozenset(
+    {
+        "-A OUTPUT -m string --algo bm --string x -j DROP",
+        "-A OUTPUT -p tcp -j DROP",
+        "-A OUTPUT -p tcp -j REJECT",
+    }
+)
+
+
+def obstacle(table: Table, output: DirectOutput) -> str | None:
+    return judge([table], [output]).obstacles.get(output.interface)
 
 
 @pytest.mark.parametrize("rule", NFT_COMPAT)
@@ -41,9 +54,12 @@ def test_a_rule_in_nf_tables(rule: str) -> None:
     expressions = each_attribute(bytes.fromhex(NFT_COMPAT[rule]))
     elements = (payload for kind, payload in expressions if kind == nf.NFTA_LIST_ELEM)
     steps = StepReader(Scope({}, frozenset())).rule(elements)
-    found = obstacle([Table("t", (4,), {"OUTPUT": [steps]}, ["OUTPUT"])], ETH0)
+    rules = judge([Table("t", (4,), {"OUTPUT": [steps]}, ["OUTPUT"])], [ETH0])
+    found = rules.obstacles.get("eth0")
     worst = WORST[rule]
     assert found == (None if worst is None else f"t {worst.value} (chain OUTPUT)")
+    refused = {"eth0": f"t {Effect.REFUSES.value} (chain OUTPUT)"} if rule in REFUSING else {}
+    assert rules.refusals == refused
 
 
 def recorded(program: str, name: str) -> Table:
@@ -66,7 +82,7 @@ def recorded(program: str, name: str) -> Table:
 def test_a_table_of_ip_tables(
     program: str, name: str, output: DirectOutput, clause: str | None
 ) -> None:
-    found = obstacle([recorded(program, name)], output)
+    found = obstacle(recorded(program, name), output)
     assert found == (None if clause is None else f"{program} table {name} {clause}")
 
 

@@ -8,7 +8,7 @@ from ipaddress import ip_address
 
 import pytest
 
-from router.policy.host_rules.judgement import judge, obstacle, owner_checks, unreadable
+from router.policy.host_rules.judgement import OBSTACLES, judge, owner_checks, unreadable
 from router.policy.host_rules.model import (
     Branch,
     Choose,
@@ -46,6 +46,14 @@ def table(
     return Table("nftables table inet t", versions, {"out": rules, **(chains or {})}, ["out"])
 
 
+def obstacle(tables: Sequence[Table], output: DirectOutput) -> str | None:
+    return judge(tables, [output]).obstacles.get(output.interface)
+
+
+def refusal(tables: Sequence[Table], output: DirectOutput) -> str | None:
+    return judge(tables, [output]).refusals.get(output.interface)
+
+
 def native(value: int) -> bytes:
     return value.to_bytes(4, sys.byteorder)
 
@@ -63,7 +71,7 @@ def test_a_table_without_effects_is_none() -> None:
     assert obstacle([], ETH0) is None
 
 
-@pytest.mark.parametrize("effect", [each for each in Effect if each is not Effect.MATCHES_OWNER])
+@pytest.mark.parametrize("effect", [each for each in Effect if each in OBSTACLES])
 def test_each_effect_is_an_obstacle_in_words(effect: Effect) -> None:
     clause = f"nftables table inet t {effect.value} (chain out)"
     assert obstacle([table([effect])], ETH0) == clause
@@ -156,9 +164,11 @@ def test_only_chains_that_can_be_reached_count() -> None:
 @pytest.mark.parametrize(
     ("branch", "taken"),
     [
-        (Branch("x", padded("eth0")), True),
-        (Branch("x", padded("docker0")), False),
-        (Branch("x"), True),
+        (Branch(Jump("x"), padded("eth0")), True),
+        (Branch(Jump("x"), padded("docker0")), False),
+        (Branch(Jump("x")), True),
+        (Branch(Effect.QUEUES, padded("eth0")), True),
+        (Branch(Effect.QUEUES, padded("docker0")), False),
     ],
 )
 def test_a_verdict_map_leads_where_its_value_may_be(branch: Branch, taken: bool) -> None:
@@ -193,7 +203,7 @@ def test_each_output_is_judged_by_itself() -> None:
 
 def test_unreadable_rules_are_an_obstacle_everywhere() -> None:
     rules = unreadable("the rules could not be read", [WG0, ETH0])
-    assert rules.obstacles.keys() == {"wg0", "eth0"}
+    assert rules.obstacles.keys() == rules.refusals.keys() == {"wg0", "eth0"}
     assert rules.obstacle == "the rules could not be read"
 
 
@@ -228,6 +238,86 @@ def test_an_owner_is_looked_at_by_the_output_alone(rules: Sequence[Rule], report
 def test_an_owner_behind_a_jump() -> None:
     rules = table([*BY_ETH0, Jump("x")], chains={"x": [ITS_OWNER]})
     assert next(owner_checks([rules], ETH0)) == OWNER.replace("chain out", "chain x")
+
+
+# Refusals
+
+REFUSED = "nftables table inet t refuses some of what leaves (chain out)"
+DROPPED_BY_ETH0 = [*BY_ETH0, Effect.REFUSES]
+
+
+@pytest.mark.parametrize(
+    ("effect", "is_obstacle", "is_refusal"),
+    [
+        (Effect.REFUSES, False, True),
+        (Effect.IS_UNREPORTED, False, True),
+        (Effect.SEES_EGRESS, False, True),
+        (Effect.MATCHES_OWNER, False, False),
+        (Effect.COUNTS, True, False),
+        (Effect.QUEUES, True, False),
+    ],
+)
+def test_what_keeps_packets_from_being_forwarded_is_no_obstacle(
+    effect: Effect, is_obstacle: bool, is_refusal: bool
+) -> None:
+    clause = f"nftables table inet t {effect.value} (chain out)"
+    assert obstacle([table([effect])], ETH0) == (clause if is_obstacle else None)
+    assert refusal([table([effect])], ETH0) == (clause if is_refusal else None)
+
+
+@pytest.mark.parametrize(
+    ("rules", "refused"),
+    [
+        ([[Effect.REFUSES]], True),
+        ([DROPPED_BY_ETH0], True),
+        ([[NAME, Compare(8, b"eth"), Effect.REFUSES]], True),
+        ([[NAME, Compare(8, padded("wlan0")), Effect.REFUSES]], False),
+        ([[NAME, Compare(8, padded("eth0"), equal=False), Effect.REFUSES]], False),
+        ([[NAME, Compare(8, padded("wlan0"), equal=False), Effect.REFUSES]], True),
+        ([[*IPV4, SOURCE, Compare(8, b"\xac\x11"), Effect.REFUSES]], False),
+        ([[Load(8, Field.OTHER), Compare(8, b"\x01"), Effect.REFUSES]], True),
+        ([[*TO_THIS_MACHINE, Effect.REFUSES]], False),
+        ([[*ITS_OWNER, Effect.REFUSES]], True),
+        ([BY_OTHERS, [], ITS_OWNER], False),
+        ([[NAME, Choose(8, [Branch(Effect.REFUSES, padded("eth0"))])]], True),
+        ([[NAME, Choose(8, [Branch(Effect.REFUSES, padded("wlan0"))])]], False),
+        ([[NAME, Choose(8, [Branch(Effect.REFUSES)])]], True),
+        ([[Load(8, Field.OTHER), Choose(8, [Branch(Effect.REFUSES, b"\x01")])]], True),
+        ([[Load(8, Field.OTHER), Choose(8, [])]], False),
+    ],
+)
+def test_a_verdict_that_a_packet_may_meet(rules: Sequence[Rule], refused: bool) -> None:
+    assert refusal([table(*rules)], ETH0) == (REFUSED if refused else None)
+    assert obstacle([table(*rules)], ETH0) is None
+
+
+def test_each_output_is_refused_by_itself() -> None:
+    assert judge([table(DROPPED_BY_ETH0)], [WG0, ETH0]).refusals == {"eth0": REFUSED}
+    assert judge([table([Effect.REFUSES])], [WG0, ETH0]).refusals.keys() == {"wg0", "eth0"}
+
+
+def test_a_refusal_behind_a_jump() -> None:
+    rules = table([*BY_ETH0, Jump("x")], chains={"x": [[Effect.REFUSES]]})
+    assert refusal([rules], ETH0) == REFUSED.replace("chain out", "chain x")
+    assert refusal([rules], WG0) is None
+    assert refusal([table([Jump("y")], chains={"x": [[Effect.REFUSES]]})], ETH0) is None
+
+
+def test_a_refusal_beside_an_obstacle() -> None:
+    rules = judge([table([Effect.COUNTS, Effect.REFUSES])], [ETH0])
+    assert rules == HostRules({"eth0": COUNTS}, refusals={"eth0": REFUSED})
+
+
+def test_the_refusal_of_one_version() -> None:
+    only_v4 = DirectOutput("eth0", 2, [V4])
+    assert refusal([table([Effect.REFUSES], versions=[6])], only_v4) is None
+    assert refusal([table([Effect.REFUSES], versions=[6])], ETH0) == REFUSED
+    assert refusal([table([Effect.REFUSES])], DirectOutput("eth0", 2, [])) is None
+
+
+def test_what_refuses_arriving_packets_is_no_refusal() -> None:
+    arriving = Table("t", (4, 6), {"pre": [[Effect.REFUSES]]}, [], ["pre"])
+    assert judge([arriving], [ETH0]) == HostRules()
 
 
 # What arrives
