@@ -8,7 +8,9 @@ from collections.abc import Iterator
 
 import pytest
 
+from router.engine.direct.obstacles import CHANGED
 from router.platform.linux.host_rules.limits import MOST_RULES
+from tests.e2e.may_forward import watching
 from tests.e2e.netns import Namespace, unique_prefix
 from tests.e2e.packet_filter import Follower, following
 
@@ -478,3 +480,53 @@ def test_rules_of_iptables(host: Namespace, follower: Follower, program: str) ->
     follower.wait_for_refusal(refuses, obstacle=f"{where} {COUNTS} (chain OUTPUT)")
     host.run(program, "-R", "OUTPUT", "1", "-o", "wlan0", "-j", "DROP")
     follower.wait_for_refusal(None)
+
+
+# From a report of a change until the rules are judged
+
+
+UNREPORTED = "iptables-legacy can change without a report"
+NAMES = {
+    "iptables-legacy": "/proc/net/ip_tables_names",
+    "ip6tables-legacy": "/proc/net/ip6_tables_names",
+}
+
+
+@pytest.fixture
+def fresh() -> Iterator[Namespace]:
+    """A host with an eth0. Tables of iptables-legacy last as long as their namespace."""
+    namespace = Namespace(f"{unique_prefix()}-fresh")
+    namespace.create()
+    try:
+        namespace.ip(
+            "link add eth0 type veth peer name wlan0",
+            "addr add 192.0.2.5/24 dev eth0",
+            "addr add 2001:db8::5/64 dev eth0 nodad",
+        )
+        yield namespace
+    finally:
+        namespace.delete()
+
+
+def test_nothing_is_forwarded_from_a_report_on(fresh: Namespace) -> None:
+    with watching(fresh) as watched:
+        watched.wait_for(None)
+        lay(fresh, table(FILTER, "reject"))
+        watched.wait_for(None, CHANGED, REFUSES)
+        fresh.run("nft", "flush", "chain", "inet", "t", "out")
+        watched.wait_for(None, CHANGED, REFUSES, CHANGED, None)
+
+
+@pytest.mark.parametrize("program", NAMES)
+def test_tables_of_iptables_legacy_are_found_while_something_is_forwarded(
+    fresh: Namespace, program: str
+) -> None:
+    """A kernel without them lists none."""
+    with watching(fresh) as watched:
+        watched.wait_for(None)
+        fresh.run(program, "-n", "-L", check=False)
+        has_tables = fresh.run("cat", NAMES[program], check=False).stdout
+        found = [None, CHANGED, UNREPORTED] if has_tables else [None]
+        watched.wait_for(*found)
+        lay(fresh, table(FILTER, "reject"))
+        watched.wait_for(*found, CHANGED, REFUSES)

@@ -34,6 +34,8 @@ SETTLING: Final = 0.02
 """Seconds to wait for further changes of rules: a firewall that starts makes thousands."""
 UNREPORTED: Final = 10.0
 """Seconds after which rules are read again that no system reports: those of iptables-legacy."""
+LOOKING: Final = 0.1
+"""Seconds after which, while packets are forwarded, is asked again whether there are such rules."""
 NOT_READ: Final = "the host's own rules are not read yet"
 CHANGED: Final = "the host's own rules may have changed and are being read again"
 
@@ -67,6 +69,7 @@ class Obstacles:
         self._read: Mapping[str, str | None] = {}
         self._refusals: Mapping[str, str] = {}
         self._is_due = False
+        self._is_forwarding = self._is_looking = False
         self._changes = 0
         self._judged_changes = 0
         self._unfollowed: str | None = None
@@ -101,6 +104,15 @@ class Obstacles:
         if self._judged_changes != self._changes:
             return CHANGED
         return self.of(interface) or self._refusals.get(interface)
+
+    def forwarding(self, is_forwarding: bool) -> None:
+        """Whether anything is forwarded from now on. As long as it is, the system is asked whether
+        it has rules whose changes it does not report. `revoked` may be called before this returns.
+        """
+        self._is_forwarding = is_forwarding
+        if is_forwarding and not self._is_looking:
+            self._is_looking = True
+            self._look()
 
     def why_relayed(self, policy: Policy) -> str | None:
         """Why packets of this machine by a policy do not leave directly, in one clause; None if
@@ -162,6 +174,21 @@ class Obstacles:
             self._filter.request_host_rules(outputs, done)
         except PlatformError as error:
             done(error)
+
+    def _look(self) -> None:
+        if not self._is_forwarding:
+            self._is_looking = False
+            return
+        try:
+            self._filter.request_has_unreported(self._looked)
+        except PlatformError as error:
+            self._looked(error)
+
+    def _looked(self, has_unreported: bool | PlatformError) -> None:
+        """What is not known may be so."""
+        if self._is_forwarding and has_unreported is not False:
+            self.request()
+        self._loop.call_later(LOOKING, self._look)
 
     def _again(self) -> None:
         self._reread()

@@ -23,7 +23,7 @@ class PacketFilter(Protocol):
 
     What is read holds until `watch_host_rules` reports a change, so watch first and read then. A
     system may have rules whose changes it does not report (iptables-legacy on Linux): they are seen
-    only when the rules are read again.
+    only when the rules are read again, or by `request_has_unreported`.
     """
 
     def host_rules(self, outputs: Sequence[DirectOutput]) -> HostRules:
@@ -36,6 +36,12 @@ class PacketFilter(Protocol):
     ) -> None:
         """The same without waiting: `done` is called with the rules or the error, at the latest by
         GuardConnection.dispatch. Raises PlatformError."""
+        ...
+
+    def request_has_unreported(self, done: Callable[[bool | PlatformError], None]) -> None:
+        """Without waiting: `done` is called with whether there are rules whose changes are not
+        reported, at the latest by GuardConnection.dispatch. This costs little, as no rule is read.
+        Raises PlatformError."""
         ...
 
     def request_of(self, packet: ip.Packet, done: Callable[[TrackedRequest | None], None]) -> None:

@@ -49,6 +49,9 @@ class NoPacketFilter:
     ) -> None:
         done(self.host_rules(outputs))
 
+    def request_has_unreported(self, done: Callable[[bool | PlatformError], None]) -> None:
+        done(False)
+
     def request_of(self, packet: ip.Packet, done: Callable[[TrackedRequest | None], None]) -> None:
         del packet
         done(None)

@@ -223,6 +223,9 @@ def test_what_there_is_none_of() -> None:
     filters.request_host_rules([DirectOutput("en0", 4, [])], rules.append)
     assert rules[0].obstacles == {"en0": "macOS has no direct path"}
     filters.watch_host_rules().close()
+    unreported: list[object] = []
+    filters.request_has_unreported(unreported.append)
+    assert unreported == [False]
     found: list[object] = []
     filters.request_of(ip.parse(bytes([0x45, 0, 0, 20]) + bytes(16)), found.append)
     assert found == [None]

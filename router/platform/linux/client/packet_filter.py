@@ -32,6 +32,9 @@ class LinuxPacketFilter:
             "host_rules", value_callback(done, _from_json), outputs=_as_json(outputs)
         )
 
+    def request_has_unreported(self, done: Callable[[bool | PlatformError], None]) -> None:
+        self._guard.request("has_unreported_rules", value_callback(done, bool))
+
     def request_of(self, packet: ip.Packet, done: Callable[[TrackedRequest | None], None]) -> None:
         def answered(reply: Message | Exception) -> None:
             is_translated = reply.value if isinstance(reply, Message) else None

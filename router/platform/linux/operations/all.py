@@ -7,7 +7,12 @@ import signal
 from collections.abc import Callable, Container, Mapping, Sequence
 
 from router.platform.linux.operations.answers import AnswerOperations
-from router.platform.linux.operations.host_rules import host_rules, request_of, watch_host_rules
+from router.platform.linux.operations.host_rules import (
+    has_unreported_rules,
+    host_rules,
+    request_of,
+    watch_host_rules,
+)
 from router.platform.linux.operations.interfaces import InterfaceOperations
 from router.platform.linux.operations.segments import SegmentOperations
 from router.platform.linux.operations.sockets import SocketOperations
@@ -44,6 +49,7 @@ class LinuxOperations:
             "prepare_interface": interfaces.prepare_interface,
             "endpoints": interfaces.endpoints,
             "host_rules": host_rules,
+            "has_unreported_rules": has_unreported_rules,
             "watch_host_rules": watch_host_rules,
             "request_of": request_of,
             "icmp_socket": sockets.icmp_socket,

@@ -7,6 +7,7 @@ from ipaddress import ip_address
 
 from router.platform.base.errors import PlatformError
 from router.platform.linux.conntrack import tracked_request
+from router.platform.linux.host_rules.iptables import has_tables
 from router.platform.linux.host_rules.read import read_host_rules
 from router.platform.linux.host_rules.watch import report_sockets
 from router.platform.privileged.channel import Message
@@ -28,6 +29,11 @@ def host_rules(outputs: Sequence[tuple[str, int, Sequence[str]]]) -> Message:
             *(rules.owner_checks, rules.refusals),
         ]
     )
+
+
+def has_unreported_rules() -> Message:
+    """See PacketFilter.request_has_unreported."""
+    return Message(has_tables())
 
 
 def request_of(version: int, protocol: int, source: str, destination: str, start: str) -> Message:

@@ -7,7 +7,16 @@ from ipaddress import ip_interface
 from types import SimpleNamespace
 from typing import Any, cast
 
-from router.engine.direct.obstacles import CHANGED, NOT_READ, SETTLING, UNREPORTED, Obstacles
+import pytest
+
+from router.engine.direct.obstacles import (
+    CHANGED,
+    LOOKING,
+    NOT_READ,
+    SETTLING,
+    UNREPORTED,
+    Obstacles,
+)
 from router.outbound.local_addresses import LocalAddresses
 from router.platform.base.errors import PlatformError
 from router.policy.host_rules.model import DirectOutput, HostRules
@@ -29,6 +38,8 @@ class Filter:
 
     def __init__(self, first: HostRules | PlatformError) -> None:
         self.asked: list[Done] = []
+        self.asked_for_unreported: list[Callable[[bool | PlatformError], None]] = []
+        self.guard_has_ended = False
         self.outputs: Sequence[DirectOutput] = ()
         self._first = first
 
@@ -41,6 +52,11 @@ class Filter:
     def request_host_rules(self, outputs: Sequence[DirectOutput], done: Done) -> None:
         self.outputs = outputs
         self.asked.append(done)
+
+    def request_has_unreported(self, done: Callable[[bool | PlatformError], None]) -> None:
+        if self.guard_has_ended:
+            raise PlatformError("the guard has ended")
+        self.asked_for_unreported.append(done)
 
 
 class Loop:
@@ -97,6 +113,9 @@ class Bench:
     def answer(self, rules: HostRules | PlatformError) -> None:
         """The request that was made first."""
         self.filter.asked.pop(0)(rules)
+
+    def answer_for_unreported(self, answer: bool | PlatformError) -> None:
+        self.filter.asked_for_unreported.pop(0)(answer)
 
     @property
     def forwarded(self) -> set[str]:
@@ -238,3 +257,72 @@ def test_an_obstacle_that_was_not_reported() -> None:
     bench.answer(HostRules({"eth0": COUNTS}))
     assert bench.forwarded == {"wg0"}
     assert bench.called == ["revoked", "changed"]
+
+
+# Rules whose changes are not reported
+
+
+def test_they_are_asked_for_while_something_is_forwarded() -> None:
+    bench = Bench().started()
+    assert bench.filter.asked_for_unreported == []
+    bench.obstacles.forwarding(True)
+    for _ in range(3):
+        assert len(bench.filter.asked_for_unreported) == 1
+        bench.answer_for_unreported(False)
+        bench.loop.passes(LOOKING)
+    assert bench.forwarded == {"eth0", "wg0"}
+    assert bench.called == []
+    assert bench.filter.asked == []
+
+
+def test_they_are_not_asked_for_while_nothing_is_forwarded() -> None:
+    bench = Bench().started()
+    bench.obstacles.forwarding(True)
+    bench.answer_for_unreported(False)
+    bench.obstacles.forwarding(False)
+    bench.loop.passes(LOOKING)
+    assert bench.filter.asked_for_unreported == []
+    assert LOOKING not in [delay for delay, _ in bench.loop.timers]
+    bench.obstacles.forwarding(True)
+    assert len(bench.filter.asked_for_unreported) == 1
+
+
+def test_they_are_asked_for_once_at_a_time() -> None:
+    bench = Bench().started()
+    for is_forwarding in (True, True, False, True):
+        bench.obstacles.forwarding(is_forwarding)
+    assert len(bench.filter.asked_for_unreported) == 1
+    bench.answer_for_unreported(False)
+    bench.obstacles.forwarding(True)
+    assert bench.filter.asked_for_unreported == []
+    bench.loop.passes(LOOKING)
+    assert len(bench.filter.asked_for_unreported) == 1
+
+
+@pytest.mark.parametrize("answer", [True, PlatformError("not known")])
+def test_where_there_may_be_such_rules_all_are_read_again(answer: bool | PlatformError) -> None:
+    bench = Bench().started()
+    bench.obstacles.forwarding(True)
+    bench.answer_for_unreported(answer)
+    assert bench.called == ["revoked"]
+    assert bench.forwarded == set()
+    bench.answer(ETH0_REFUSES)
+    assert bench.forwarded == {"wg0"}
+    assert bench.obstacles.of("eth0") is None
+
+
+def test_an_answer_after_forwarding_has_ended_changes_nothing() -> None:
+    bench = Bench().started()
+    bench.obstacles.forwarding(True)
+    bench.obstacles.forwarding(False)
+    bench.answer_for_unreported(True)
+    assert bench.called == []
+    assert bench.filter.asked == []
+
+
+def test_a_system_that_cannot_be_asked() -> None:
+    bench = Bench().started()
+    bench.filter.guard_has_ended = True
+    bench.obstacles.forwarding(True)
+    assert bench.called == ["revoked"]
+    assert bench.forwarded == set()

@@ -6,12 +6,14 @@ from __future__ import annotations
 import base64
 import zlib
 from ipaddress import ip_address
+from pathlib import Path
 
 import pytest
 
 from router.platform.linux.host_rules import constants as nf
+from router.platform.linux.host_rules import iptables
 from router.platform.linux.host_rules.expressions import Scope, StepReader
-from router.platform.linux.host_rules.iptables import LAYOUTS, parse_table
+from router.platform.linux.host_rules.iptables import LAYOUTS, UNREPORTED, has_tables, parse_table
 from router.platform.linux.netlink.messages import each_attribute
 from router.policy.host_rules.judgement import judge
 from router.policy.host_rules.model import DirectOutput, Effect, Table
@@ -106,3 +108,30 @@ def test_published_ports_of_docker_are_translated_requests(program: str) -> None
     prerouting = Table(nat.words, nat.versions, nat.chains, [], ["OUTPUT"])
     assert judge([prerouting], [ETH0]).translates_requests
     assert not judge([nat], [ETH0]).translates_requests
+
+
+@pytest.mark.parametrize(
+    ("listings", "found"),
+    [
+        ({}, False),
+        ({4: "", 6: ""}, False),
+        ({4: "filter\n"}, True),
+        ({4: "", 6: "mangle\nfilter\n"}, True),
+    ],
+)
+def test_whether_ip_tables_has_tables(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, listings: dict[int, str], found: bool
+) -> None:
+    """A kernel without ip_tables has no listing."""
+    for version, listing in listings.items():
+        (tmp_path / str(version)).write_text(listing)
+    layouts = [each._replace(names=tmp_path / str(each.version)) for each in LAYOUTS]
+    monkeypatch.setattr(iptables, "LAYOUTS", layouts)
+    assert has_tables() == found
+
+
+def test_whatever_is_in_ip_tables_its_changes_are_not_reported() -> None:
+    assert judge([UNREPORTED], [ETH0, WLAN0]).refusals == dict.fromkeys(
+        ("eth0", "wlan0"), "iptables-legacy can change without a report"
+    )
+    assert judge([UNREPORTED], [ETH0]).obstacle is None
