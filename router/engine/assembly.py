@@ -20,8 +20,10 @@ from router.engine.applied_rules import AppliedRules
 from router.engine.carriers import Carriers
 from router.engine.direct.answers import Answers
 from router.engine.direct.decisions import Direct, IsListening
+from router.engine.direct.forwarded import ForwardedFlows
 from router.engine.direct.obstacles import Obstacles
 from router.engine.direct.path import DirectPath
+from router.engine.direct.sent import SentFlows
 from router.engine.direct.translated import TranslatedAnswers
 from router.engine.forwarder import Forwarder
 from router.engine.held_packets import HasTimers, HeldPackets
@@ -86,6 +88,8 @@ def assemble(
     """
     tun = system.tuns.open_tun(config.tun.name, config.tun.mtu, config.tun.addresses)
     stack.callback(tun.close)
+    if tun.flow_offload is not None:
+        stack.callback(tun.flow_offload.close)
     descriptors = Descriptors(system.processes.raise_descriptor_limit())
     drops = Drops()
     channels = Channels(loop, descriptors)
@@ -108,14 +112,18 @@ def assemble(
     host = Host(
         system.tcp.is_listening,
         obstacles.of,
+        obstacles.may_forward,
+        obstacles.forwarding,
         obstacles.translates_requests,
         system.packet_filter.request_of,
     )
     applied = AppliedRules(config, rules, outbounds, answers.covers)
     forwarder = make_forwarder(
-        applied, carriers, outbounds, senders, tun.frame, refusals, drops, loop, host
+        applied, carriers, outbounds, senders, tun, refusals, drops, loop, host
     )
     channels.forwarder = forwarder
+    stack.callback(forwarder.direct.path.forwarded.close)
+    obstacles.revoked = forwarder.direct.stop_forwarding
     observer = Observer(forwarder, writer)
     return Parts(tun, descriptors, outbounds, senders, obstacles, answers, forwarder, observer)
 
@@ -151,11 +159,14 @@ def _carriers(
 class Host(NamedTuple):
     """What is asked of this machine about packets from its own addresses.
 
-    obstacle_of: see Direct. translates_requests: whether it may translate requests of other hosts.
+    obstacle_of: see Direct. may_forward, forwarding: see ForwardedFlows. translates_requests:
+    whether it may translate requests of other hosts.
     """
 
     is_listening: IsListening
     obstacle_of: Callable[[str], str | None]
+    may_forward: Callable[[str], bool]
+    forwarding: Callable[[bool], None]
     translates_requests: Callable[[], bool]
     request_of: RequestOf
 
@@ -165,14 +176,16 @@ def make_forwarder(
     carriers: Carriers,
     outbounds: Outbounds,
     senders: DirectSenders,
-    frame: bytearray,
+    tun: TunDevice,
     refusals: Refusals,
     drops: Drops,
     loop: HasTimers,
     host: Host,
 ) -> Forwarder:
-    """With its direct path and its ways for answers of other hosts. frame: of the TUN."""
-    path = DirectPath(frame, refusals, drops)
+    """With its direct path and its ways for answers of other hosts."""
+    sent = SentFlows()
+    forwarded = ForwardedFlows(tun.flow_offload, host.may_forward, host.forwarding, sent)
+    path = DirectPath(tun.frame, refusals, drops, forwarded, sent)
     requests = TrackedRequests(host.request_of, loop)
     translated = TranslatedAnswers(path, senders, requests, host.translates_requests)
     direct = Direct(path, senders, refusals, host.is_listening, host.obstacle_of, translated)

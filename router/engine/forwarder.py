@@ -91,6 +91,7 @@ class Forwarder:
     def tallies(self) -> Tallies:
         """Of the rules that are in force."""
         self._streams.settle()
+        self.direct.path.forwarded.settle()
         return self.rules.tallies
 
     def from_tun(self, data: bytes, now: float) -> QueryChannel | None:

@@ -70,6 +70,7 @@ class InterfaceEvents:
         if routes is None or any(map(self._installed.may_have_source_of, routes)):
             self._facts.forget_sources()
         if routes is None or routes:
+            self._parts.forwarder.direct.stop_forwarding()
             self.settle()
 
     def settle(self) -> None:

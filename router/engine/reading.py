@@ -84,6 +84,7 @@ class TunReader:
         self._receive = tun.receive
         self._policer = forwarder.policer
         self._found_empty = forwarder.carriers.streams.found_empty
+        self._nothing_overtaken = self._path.forwarded.found_empty
         self._read_own = _queue_reader(forwarder, tun, tun.frame)
         self._read_forwarded = (
             None if tun.forwarded is None else _queue_reader(forwarder, tun.forwarded, tun.frame)
@@ -142,6 +143,7 @@ class TunReader:
         if is_empty:
             self._policer.emptied()
             self._found_empty()
+            self._nothing_overtaken()
         else:
             self._policer.not_emptied(now)
 

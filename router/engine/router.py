@@ -270,6 +270,7 @@ class Router:
 
     def _expire(self) -> None:
         self.forwarder.carriers.look_after_peers(self.loop.now)
+        self.forwarder.direct.path.forwarded.expire(self.loop.now)
         report_repeated()
         self._memory.look(self.loop.now)
         if not self._is_expiring:

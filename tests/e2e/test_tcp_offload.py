@@ -18,7 +18,7 @@ from tests.e2e.testbed import FAMILIES, Testbed
 from tests.e2e.tunrouter import TUN, Tunrouter, relayed, running
 
 MUCH = 8 << 20
-REFUSED = "the kernel rewrites no segments"
+REFUSED = "the kernel carries no flows"
 REWRITES = tuple(map(int, os.uname().release.split(".")[:2])) >= (6, 6)
 """Whether the kernel has tcx."""
 

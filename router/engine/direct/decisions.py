@@ -58,6 +58,8 @@ class Direct:
         self.path = path
         self.owns = senders.owns
         self.sent = path.sent
+        self.stop_forwarding = path.forwarded.forget
+        """What the system forwards passes the router again, until there is much of it."""
         self._senders = senders
         self._refusals = refusals
         self._is_listening = is_listening

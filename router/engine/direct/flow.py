@@ -27,7 +27,8 @@ MOST_CONNECTIONS: Final = 4096
 class DirectFlow:
     """tally: counts what leaves. destination: 4 or 16 bytes. outbound: None where packets follow no
     rule. hops: how many the router takes off the hop limit. look: when the next query is to be
-    noted, in seconds of the loop's clock.
+    noted, in seconds of the loop's clock. much: how many packets there were since one was looked at
+    (router.engine.direct.forwarded); of queries, those that were noted.
 
     samples: by the ports of a connection, when its next packet is to leave by the raw socket, in
     seconds of the loop's clock. refused: the connections of which the host's firewall has refused a
@@ -40,6 +41,7 @@ class DirectFlow:
         "hops",
         "look",
         "mtu",
+        "much",
         "outbound",
         "refused",
         "samples",
@@ -65,6 +67,7 @@ class DirectFlow:
         self.outbound = outbound
         self.tally = tally
         self.look = 0.0
+        self.much = 0
         self.samples: dict[bytes, float] = {}
         self.refused: set[bytes] = set()
 

@@ -15,6 +15,7 @@ from collections.abc import Callable, Hashable, Mapping
 from typing import Final, Protocol
 
 from router.engine.direct.flow import DirectFlow, pair_of, pairs_in
+from router.engine.direct.forwarded import LOOK_AFTER, ForwardedFlows
 from router.engine.direct.runs import Runs
 from router.engine.direct.sent import LOOK_INTERVAL, SentFlows
 from router.engine.direct.uncut import Uncut
@@ -52,6 +53,9 @@ UNKNOWN: Final = -1
 
 UNTIL_USUAL: Final = 64
 """Packets in a row."""
+LONG: Final = 8
+"""Packets that a frame counts for that the system has yet to cut, where it is counted how much a
+flow moves."""
 MOST_SIZES: Final = 2048
 """Of packets, whose views are kept."""
 
@@ -71,14 +75,23 @@ class CarryAll(Protocol):
 
 
 class DirectPath:
-    """frame: of the TUN; see TunDevice. sent: what of it has no connection.
+    """frame: of the TUN; see TunDevice. forwarded: flows that the system forwards itself. sent:
+    what of it has no connection.
 
     carried: how many frames the last `carry_all` has read and sent, or left to another; others:
     whether there were any of these. failing: called with what could not be sent, or the first of
     its packets, before that is refused or dropped; None unless packets are traced.
     """
 
-    def __init__(self, frame: bytearray, refusals: Refusals, drops: Drops) -> None:
+    def __init__(
+        self,
+        frame: bytearray,
+        refusals: Refusals,
+        drops: Drops,
+        forwarded: ForwardedFlows,
+        sent: SentFlows,
+    ) -> None:
+        self.forwarded = forwarded
         self.carried = 0
         self.others = False
         self.failing: Callable[[bytes], None] | None = None
@@ -98,7 +111,7 @@ class DirectPath:
         self._candidate: DirectFlow | None = None
         self._in_a_row = 0
         self._uncut = Uncut(frame, self.failed, self._note_failing, drops)
-        self.sent = SentFlows()
+        self.sent = sent
         self._runs = Runs(frame, self.failed, self.sent)
         self.runs = self._runs.flows
         """True while something is kept that is to leave together with what follows it."""
@@ -182,10 +195,13 @@ class DirectPath:
         which is not counted before."""
         frame = self._frame
         if frame[1]:
+            self._count_much(flow, LONG, now)
             self._uncut.carry(flow, size, now)
             return True
         frame[at] -= flow.hops
         protocol = frame[AT_V4_PROTOCOL if at == AT_V4_TTL else AT_V6_NEXT_HEADER]
+        if protocol in WITH_PORTS:
+            self._count_much(flow, 1, now)
         if protocol == ip.UDP and self._runs.carry(flow, size, now):
             return True
         if frame[0]:
@@ -193,7 +209,15 @@ class DirectPath:
         elif protocol in WITH_QUERIES and now >= flow.look:
             flow.look = now + LOOK_INTERVAL
             self.sent.note_query(frame, now)
+            self._count_much(flow, 1, now)
         return False
+
+    def _count_much(self, flow: DirectFlow, packets: int, now: float) -> None:
+        """As many packets are on their way as the frame counts for."""
+        flow.much += packets
+        if flow.much >= LOOK_AFTER:
+            flow.much = 0
+            self.forwarded.look(flow, self._frame, now)
 
     def _count(self, flow: DirectFlow | None, packets: int, sizes: int) -> None:
         """Packets of a flow that have left in a row, and the sizes of their frames. The flow that
@@ -282,6 +306,7 @@ class DirectPath:
     def forget(self) -> set[Hashable]:
         """Decide again about everything; the pairs of addresses that were known."""
         known = self._flows.keys() | self._by_traffic.keys()
+        self.forwarded.forget()
         self._flows.clear()
         self._by_traffic.clear()
         self._order.clear()

@@ -64,6 +64,7 @@ class Observer:
         if len(self._traces) == 1:
             self._forwarder.observer = self
             self._forwarder.carriers.streams.observe(True)
+            self._forwarder.direct.path.forwarded.observe(True)
             self._forwarder.drops.observe = self._dropped
             self._forwarder.direct.forgotten = self._changed
             self._forwarder.direct.path.failing = self._failing
@@ -76,6 +77,7 @@ class Observer:
             self._forget()
             self._forwarder.observer = None
             self._forwarder.carriers.streams.observe(False)
+            self._forwarder.direct.path.forwarded.observe(False)
             self._forwarder.drops.observe = None
             self._forwarder.direct.forgotten = None
             self._forwarder.direct.path.failing = None

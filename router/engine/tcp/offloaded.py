@@ -1,4 +1,5 @@
-"""Relayed flows whose plain segments the system rewrites itself; see router.platform.base.segments.
+"""Relayed flows whose plain segments the system rewrites itself; see
+router.platform.base.flow_offload.
 
 Theory of operation. A flow that moves much, LEAST bytes by now and BULK in one frame, is offloaded:
 its segments no longer pass the router, except the few that begin and end it. What has passed is
@@ -17,7 +18,7 @@ from typing import Final
 
 from router.flows.tcp.flow import Flow, State, mirrored
 from router.outbound.base import Outbound
-from router.platform.base.segments import Passed, SegmentOffload, Translation
+from router.platform.base.flow_offload import FlowOffload, Passed, Translation
 
 BULK: Final = 8192
 """Bytes of a frame: the system puts so many together only where much is waiting."""
@@ -41,10 +42,9 @@ class _Offloaded:
 class OffloadedFlows:
     """offload: None where the system has no such thing."""
 
-    def __init__(self, offload: SegmentOffload | None) -> None:
+    def __init__(self, offload: FlowOffload | None) -> None:
         self._offload = offload
         self._flows: dict[Flow[Outbound], _Offloaded] = {}
-        self._free = [] if offload is None else list(range(offload.most))
         self._is_observed = False
 
     def begin(self, flow: Flow[Outbound], now: float) -> None:
@@ -53,13 +53,13 @@ class OffloadedFlows:
             self.touch(flow, now)
             return
         offload = self._offload
-        if offload is None or not self._free or not offload.most or self._is_observed:
+        if offload is None or self._is_observed:
             return
         if flow.state is not State.RELAYED or flow.bytes_in + flow.bytes_out < LEAST:
             return
-        number = self._free.pop()
-        self._flows[flow] = _Offloaded(number)
-        offload.begin(number, translations(flow), now)
+        number = offload.begin(translations(flow), now)
+        if number is not None:
+            self._flows[flow] = _Offloaded(number)
 
     def touch(self, flow: Flow[Outbound], now: float) -> None:
         """A segment of a quiet flow has passed the router."""
@@ -71,9 +71,8 @@ class OffloadedFlows:
         """The segments of a flow pass the router from now on."""
         offloaded = self._flows.pop(flow, None)
         if offloaded is not None and self._offload is not None:
-            self._offload.end(offloaded.number)
+            self._offload.end([offloaded.number])
             self._count(flow, offloaded, self._offload)
-            self._free.append(offloaded.number)
 
     def observe(self, is_observed: bool) -> None:
         """Whether packets are observed: all of them pass the router then."""
@@ -89,11 +88,10 @@ class OffloadedFlows:
                 self._count(flow, offloaded, self._offload)
 
     def close(self) -> None:
-        if self._offload is not None:
-            self._offload.close()
+        """All flows have ended."""
         self._offload = None
 
-    def _count(self, flow: Flow[Outbound], offloaded: _Offloaded, offload: SegmentOffload) -> None:
+    def _count(self, flow: Flow[Outbound], offloaded: _Offloaded, offload: FlowOffload) -> None:
         out, into = offload.passed(offloaded.number)
         packets, size = out.packets - offloaded.out.packets, out.size - offloaded.out.size
         flow.packets_out += packets

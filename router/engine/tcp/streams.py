@@ -88,7 +88,7 @@ class Streams:
             *(self._table, lambda: watcher.now, is_local, self._warn_of_firewall),
             *(writer, refusals, drops, descriptors),
         )
-        self._offloaded = OffloadedFlows(tun.segment_offload)
+        self._offloaded = OffloadedFlows(tun.flow_offload)
         self._connections = Connections(
             sockets,
             self._table,

@@ -107,6 +107,11 @@ class FrameSocket(Protocol):
         OSError."""
         ...
 
+    def next_hop(self, destination: bytes) -> bytes | None:
+        """The neighbour that packets to a destination go to first; None where there is no route by
+        this interface."""
+        ...
+
     def forget_next_hops(self) -> None:
         """Routes or link addresses may have changed."""
         ...

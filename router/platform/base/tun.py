@@ -7,7 +7,7 @@ from ipaddress import IPv4Interface, IPv6Interface
 from typing import Protocol
 
 from router.platform.base.descriptors import Bytes
-from router.platform.base.segments import SegmentOffload
+from router.platform.base.flow_offload import FlowOffload
 
 
 class TunQueue(Protocol):
@@ -33,7 +33,7 @@ class TunDevice(TunQueue, Protocol):
     frame: where `receive` stores what it reads, and what `send` sends: a header that describes the
     checksum and segmentation that the system left undone, and a packet; see router.wire.offload.
     offloads: whether the system takes frames with checksum or segmentation undone.
-    segment_offload: rewrites segments in the system; None where that has no such thing.
+    flow_offload: carries packets of flows in the system; None where that has no such thing.
     """
 
     name: str
@@ -41,7 +41,7 @@ class TunDevice(TunQueue, Protocol):
     mtu: int
     frame: bytearray
     offloads: bool
-    segment_offload: SegmentOffload | None
+    flow_offload: FlowOffload | None
     forwarded: TunQueue | None
 
     def send(self, size: int) -> None:

@@ -22,7 +22,7 @@ from typing import Any, Final
 
 from router.platform.base.descriptors import Bytes
 from router.platform.base.errors import PlatformError
-from router.platform.base.segments import SegmentOffload
+from router.platform.base.flow_offload import FlowOffload
 from router.platform.base.tun import TunQueue
 from router.platform.darwin.constants import (
     CTLIOCGINFO,
@@ -59,7 +59,7 @@ class UtunDevice:
 
     offloads = False
     forwarded: TunQueue | None = None
-    segment_offload: SegmentOffload | None = None
+    flow_offload: FlowOffload | None = None
 
     def __init__(
         self, descriptor: int, *, name: str, index: int, mtu: int, own: Collection[bytes] = ()

@@ -121,10 +121,19 @@ class LinuxFrameSocket:
         if len(self._waiting) < MOST_WAITING:
             until = time.monotonic() + PATIENCE
             self._waiting.append(Waiting(bytes(frame), destination, until))
-        hop = self._next_hop(destination)
+        hop = self.next_hop(destination)
         if hop is not None:
             with contextlib.suppress(PlatformError):
                 self._resolve(self._index, hop)
+
+    def next_hop(self, destination: bytes) -> bytes | None:
+        answer = self._ask(destination, self._source)
+        if answer is None or answer.interface != self._index:
+            # IPv6 takes the interface for a hint where a source is given (ip6_route_output_flags).
+            answer = self._ask(destination, None)
+        if answer is None or answer.interface != self._index:
+            return None
+        return answer.gateway or destination
 
     def forget_next_hops(self) -> None:
         self._headers.clear()
@@ -160,7 +169,7 @@ class LinuxFrameSocket:
 
     def _find(self, destination: bytes) -> bytes:
         """The link header of packets to a destination; empty while it is unknown."""
-        hop = self._next_hop(destination)
+        hop = self.next_hop(destination)
         found = None if hop is None else link_address(self._index, hop)
         if found is None or len(found) != len(self._link.address):
             return b""
@@ -169,15 +178,6 @@ class LinuxFrameSocket:
         header = found + self._link.address + pack("!H", ETHERTYPE[self._version])
         self._headers[destination] = header
         return header
-
-    def _next_hop(self, destination: bytes) -> bytes | None:
-        answer = self._ask(destination, self._source)
-        if answer is None or answer.interface != self._index:
-            # IPv6 takes the interface for a hint where a source is given (ip6_route_output_flags).
-            answer = self._ask(destination, None)
-        if answer is None or answer.interface != self._index:
-            return None
-        return answer.gateway or destination
 
     def _ask(self, destination: bytes, source: bytes | None) -> Answer | None:
         return self._lookup.ask(self._version, destination, oif=self._index, source=source)

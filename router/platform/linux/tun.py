@@ -24,7 +24,7 @@ from typing import Final
 
 from router.platform.base.descriptors import Bytes
 from router.platform.base.errors import PlatformError
-from router.platform.base.segments import SegmentOffload
+from router.platform.base.flow_offload import FlowOffload
 from router.platform.base.tun import TunQueue
 from router.platform.linux.bpf.instructions import assemble
 from router.platform.linux.bpf.steering import program
@@ -90,7 +90,7 @@ class LinuxTun:
         self._view = memoryview(self.frame)[self._skipped :]
         into = [self._view]
         self.receive = receiver(self._descriptor, into, self._skipped)
-        self.segment_offload: SegmentOffload | None = None
+        self.flow_offload: FlowOffload | None = None
         self.forwarded: TunQueue | None = next(
             (LinuxTunQueue(other, into, self._skipped) for other in others), None
         )

@@ -54,9 +54,11 @@ class MemoryRawSocket:
 
 
 class MemoryFrames:
-    """See FrameSocket. resolved: whether the link address of the next hop is known."""
+    """See FrameSocket. resolved: whether the link address of the next hop is known. hop: that next
+    hop."""
 
     def __init__(self) -> None:
+        self.hop: bytes | None = b"\x0a\x00\x00\x01"
         self.sent: list[bytes] = []
         self.resolved = True
 
@@ -68,6 +70,9 @@ class MemoryFrames:
     def send_when_resolved(self, frame: bytes | bytearray, destination: bytes) -> None:
         self.send(memoryview(frame), len(frame), destination)
 
+    def next_hop(self, destination: bytes) -> bytes | None:
+        return self.hop
+
     def forget_next_hops(self) -> None:
         pass
 
@@ -76,12 +81,14 @@ class MemoryFrames:
 
 
 class MemoryRawSockets:
-    """The part of Sockets that the direct path needs. late: whether nothing is to be expected."""
+    """The part of Sockets that the direct path needs. late: whether nothing is to be expected.
+    has_frames: whether there are sockets for frames."""
 
     def __init__(self) -> None:
         self.sent: list[Sent] = []
         self.by_source: dict[str, MemoryRawSocket] = {}
         self.frames = MemoryFrames()
+        self.has_frames = True
         self.late = False
         self.error: OSError | None = None
         self.replies_at_once = True
@@ -99,7 +106,7 @@ class MemoryRawSockets:
     def frame_socket(
         self, version: int, interface: Interface, source: bytes, done: Callable[[Any], None]
     ) -> None:
-        self._reply(partial(done, self.frames))
+        self._reply(partial(done, self.frames if self.has_frames else None))
 
     def reply(self) -> None:
         """All that was requested is open."""

@@ -47,14 +47,15 @@ class Bench:
     def __init__(self, reports: list[Reported], answers: list[object]) -> None:
         self.refreshed: list[bool] = []
         self.compared: list[bool] = []
-        self.sources_forgotten = 0
+        self.sources_forgotten = self.forwarding_stopped = 0
         self.loop = Loop()
         self._answers = answers
         nothing = cast(Any, lambda *_, **__: None)
+        direct = SimpleNamespace(forget=nothing, stop_forwarding=self._stop_forwarding)
         parts = SimpleNamespace(
             outbounds=SimpleNamespace(refresh=self._refresh, interface_names=list, by_policy={}),
             senders=SimpleNamespace(refresh=nothing, prepare=nothing),
-            forwarder=SimpleNamespace(direct=SimpleNamespace(forget=nothing), config=None),
+            forwarder=SimpleNamespace(direct=direct, config=None),
             answers=SimpleNamespace(refresh=bool),
         )
         installed = SimpleNamespace(
@@ -77,6 +78,9 @@ class Bench:
         if isinstance(answer, OSError):
             raise answer
         return answer
+
+    def _stop_forwarding(self) -> None:
+        self.forwarding_stopped += 1
 
     def _forget_sources(self) -> None:
         self.sources_forgotten += 1
@@ -116,6 +120,7 @@ def test_our_routes_are_compared_where_they_may_be_meant(
     """A dump of all routes for each of another program's would stop everything."""
     bench = Bench([Reported(routes, address_removed=False)], [[]])
     bench.notify()
+    assert bench.forwarding_stopped == 1, "at once: a next hop may be another now"
     for _ in range(2):
         bench.loop.next()
     assert bench.compared == [compares]

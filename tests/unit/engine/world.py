@@ -32,8 +32,8 @@ from router.outbound.direct import DirectSenders
 from router.outbound.local_addresses import LocalAddresses
 from router.outbound.system_routes import SystemRoutes
 from router.platform.base.descriptors import Bytes
+from router.platform.base.flow_offload import FlowOffload
 from router.platform.base.packet_filter import TrackedRequest
-from router.platform.base.segments import SegmentOffload
 from router.platform.base.system import System
 from router.platform.base.tcp import TcpSockets
 from router.platform.base.tun import TunQueue
@@ -124,7 +124,7 @@ class MemoryTun(MemoryQueue):
     mtu = 1500
     offloads = True
     forwarded: TunQueue | None = None
-    segment_offload: SegmentOffload | None = None
+    flow_offload: FlowOffload | None = None
 
     def __init__(self) -> None:
         super().__init__(bytearray(offload.HEADER + 65535))
@@ -193,10 +193,13 @@ class MemoryHost:
 
     requests: those of other hosts that the system tracks, by source and destination of answers.
     covered: the destinations from which the system counts the answers for a policy.
+    refuses: whether its rules may refuse what leaves by some interface. forwarding: what it was
+    told about flows that are forwarded.
     """
 
     def __init__(self) -> None:
-        self.translates = False
+        self.translates = self.refuses = False
+        self.forwarding: list[bool] = []
         self.obstacle: str | None = None
         self.listening: set[tuple[bytes, int]] = set()
         self.covered: set[tuple[str, int, int]] = set()
@@ -218,6 +221,8 @@ class MemoryHost:
         return Host(
             lambda address, port, _interface: (address, port) in self.listening,
             lambda _interface: self.obstacle,
+            lambda _interface: self.obstacle is None and not self.refuses,
+            self.forwarding.append,
             lambda: self.translates,
             self._request_of,
         )
@@ -235,7 +240,7 @@ class World(MemoryHost):
     """What a test does: put a packet in, look at what came out where.
 
     most: connections at a time. local: the other interfaces of the machine, with their addresses.
-    segment_offload: that of the TUN.
+    flow_offload: that of the TUN.
     """
 
     def __init__(
@@ -244,7 +249,7 @@ class World(MemoryHost):
         rules: str = RULES,
         most: int = 100,
         local: Mapping[str, Interface] = NOWHERE,
-        segment_offload: SegmentOffload | None = None,
+        flow_offload: FlowOffload | None = None,
     ) -> None:
         super().__init__()
         file = directory / "rules.yaml"
@@ -252,7 +257,7 @@ class World(MemoryHost):
         config = load(file).config
         assert config is not None
         self.tun, self.udp, self.tcp = MemoryTun(), MemorySystem(), MemoryTcp()
-        self.tun.segment_offload = segment_offload
+        self.tun.flow_offload = flow_offload
         self.raw, self.timers = MemoryRawSockets(), MemoryTimers()
         addresses = self.addresses = LocalAddresses(self.tun.name)
         addresses.refresh(local)
@@ -267,10 +272,9 @@ class World(MemoryHost):
         refusals = Refusals(self.writer, drops, PEERS)
         self.carriers = self._carriers(most, refusals, drops)
         applied = AppliedRules(config, RuleSet.build(config), self.outbounds, self.covers)
-        host, frame = self.as_host(), self.tun.frame
         self.forwarder = make_forwarder(
-            *(applied, self.carriers, self.outbounds, senders, frame, refusals, drops),
-            *(self.timers, host),
+            *(applied, self.carriers, self.outbounds, senders, self.tun, refusals, drops),
+            *(self.timers, self.as_host()),
         )
         self.direct = self.forwarder.direct
         self.reader = TunReader(self.forwarder, self.tun)

@@ -30,9 +30,12 @@ from router.platform.linux.bpf.instructions import (
 )
 
 MAP_LOOKUP: Final = 1
+STORE_BYTES: Final = 9
+REPLACE_L3_SUM: Final = 10
 LOAD_BYTES: Final = 26
 """Functions of the kernel (enum bpf_func_id)."""
-LENGTH, PACKET_TYPE, MARK, PROTOCOL, VLAN, INTERFACE, GSO_SIZE = 0, 4, 8, 16, 24, 40, 176
+LENGTH, PACKET_TYPE, MARK, PROTOCOL, VLAN, INTERFACE = 0, 4, 8, 16, 24, 40
+GSO_SEGMENTS, GSO_SIZE = 164, 176
 """Members of struct __sk_buff."""
 ETHERTYPE: Final = {4: 0x0800, 6: 0x86DD}
 

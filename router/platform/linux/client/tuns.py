@@ -8,10 +8,10 @@ from ipaddress import IPv4Interface, IPv6Interface
 from pathlib import Path
 
 from router.platform.base.errors import PlatformError
+from router.platform.base.flow_offload import FlowOffload
 from router.platform.base.processes import Leftover
-from router.platform.base.segments import SegmentOffload
 from router.platform.base.tun import TunDevice
-from router.platform.linux.client.segments import LinuxSegmentOffload
+from router.platform.linux.client.flow_offload import LinuxFlowOffload
 from router.platform.linux.runtime import RUNTIME
 from router.platform.linux.tun import LinuxTun
 from router.platform.privileged.client import GuardClient
@@ -54,12 +54,12 @@ class LinuxTuns:
             )
         opened = LinuxTun(*descriptors, mtu=mtu, **tun)
         if opened.offloads:
-            opened.segment_offload = self._segment_offload()
+            opened.flow_offload = self._flow_offload()
         return opened
 
-    def _segment_offload(self) -> SegmentOffload | None:
+    def _flow_offload(self) -> FlowOffload | None:
         try:
-            return LinuxSegmentOffload(self._guard)
+            return LinuxFlowOffload(self._guard)
         except (PlatformError, OSError) as error:
-            log.info("the kernel rewrites no segments (%s): all of them pass the router", error)
+            log.info("the kernel carries no flows (%s): all packets pass the router", error)
             return None

@@ -7,6 +7,7 @@ import signal
 from collections.abc import Callable, Container, Mapping, Sequence
 
 from router.platform.linux.operations.answers import AnswerOperations
+from router.platform.linux.operations.flow_offload import FlowOffloadOperations
 from router.platform.linux.operations.host_rules import (
     has_unreported_rules,
     host_rules,
@@ -14,7 +15,6 @@ from router.platform.linux.operations.host_rules import (
     watch_host_rules,
 )
 from router.platform.linux.operations.interfaces import InterfaceOperations
-from router.platform.linux.operations.segments import SegmentOperations
 from router.platform.linux.operations.sockets import SocketOperations
 from router.platform.linux.operations.tun import TunOperations
 from router.platform.linux.process_descriptor import process_descriptor
@@ -33,14 +33,14 @@ class LinuxOperations:
         interfaces = InterfaceOperations(tun)
         sockets = SocketOperations(tun)
         answers = AnswerOperations()
-        segments = SegmentOperations(tun)
+        flow_offload = FlowOffloadOperations(tun)
         started = StartedPrograms(tun, reread, explain)
         self._started = started
         signal.signal(signal.SIGCHLD, lambda *_: started.reap())
         self._tun = tun
         self.with_records: Container[str] = {
             *("add_routes", "reconcile", "count_answers"),
-            *("add_segments", "remove_segments"),
+            *("add_flows", "remove_flows"),
         }
         self.by_name: Mapping[str, Callable[..., Message]] = {
             "open_tun": tun.open_tun,
@@ -61,9 +61,9 @@ class LinuxOperations:
             "control_socket": sockets.control_socket,
             "answer_counters": answers.answer_counters,
             "count_answers": answers.count_answers,
-            "rewrite_segments": segments.rewrite_segments,
-            "add_segments": segments.add_segments,
-            "remove_segments": segments.remove_segments,
+            "offload_flows": flow_offload.offload_flows,
+            "add_flows": flow_offload.add_flows,
+            "remove_flows": flow_offload.remove_flows,
             "start_reread": started.start_reread,
             "start_watch": started.start_watch,
             "start_resolver": started.start_resolver,

@@ -1,7 +1,7 @@
-"""The kernel's part of rewriting segments: maps, and a program at the TUN (bpf(2), tcx).
+"""The kernel's part of carrying packets of flows: maps, and a program at the TUN (bpf(2), tcx).
 
 Always true: nothing outlives the process; what is in a map is never changed, only added and
-removed, so no segment meets half an entry.
+removed, so no packet meets half an entry.
 
 Must not know: what the flows are.
 """
@@ -10,23 +10,28 @@ from __future__ import annotations
 
 import contextlib
 import os
+import socket
 import sys
 from collections.abc import Iterable
 from struct import Struct
 from typing import Final
 
-from router.platform.base.segments import Translation
+from router.platform.base.flow_offload import Forwarding, Translation
 from router.platform.linux.bpf import syscall
+from router.platform.linux.bpf.flow_maps import ANY, FAMILY, REST, SLOT, Maps, value_size
+from router.platform.linux.bpf.flows import program
 from router.platform.linux.bpf.instructions import assemble
-from router.platform.linux.bpf.segments import ANY, FAMILY, REST, SLOT, Maps, program, value_size
+from router.wire import ip
 
 MOST_FLOWS: Final = 1024
 DIRECTIONS: Final = 2
 NUMBER: Final = Struct("=I")
 PORTS: Final = 4
+NEXT_HOP_FAMILY: Final = {4: socket.AF_INET, 16: socket.AF_INET6}
+"""By the size of an address."""
 
 
-class SegmentRewriter:
+class FlowProgram:
     """At the interface of an index. slots: the descriptor of the array, which can be mapped into
     memory. Raises OSError where the kernel has no such thing (before Linux 6.6), or refuses it."""
 
@@ -61,12 +66,23 @@ class SegmentRewriter:
         self._stack.close()
 
 
-def value(translation: Translation, slot: int, generation: int) -> bytes:
-    """Of a flow, as the program reads it."""
-    old, new, dscp = translation
+def key(part: Translation | Forwarding) -> bytes:
+    """What packets have: addresses, ports, and the protocol."""
+    if isinstance(part, Forwarding):
+        return part.ends + NUMBER.pack(part.protocol)
+    return part.old + NUMBER.pack(ip.TCP)
+
+
+def value(part: Translation | Forwarding, slot: int, generation: int) -> bytes:
+    """What to do with packets, as the program reads it."""
+    if isinstance(part, Forwarding):
+        hop = NEXT_HOP_FAMILY[len(part.next_hop)], part.next_hop
+        return part.ends + REST.pack(0, 0, slot, generation, ANY, part.interface, part.mtu, *hop)
+    old, new, dscp = part
     addresses = _change(old[:-PORTS], new[:-PORTS])
     ports = _change(old[-PORTS:], new[-PORTS:])
-    return new + REST.pack(addresses, ports, slot, generation, ANY if dscp is None else dscp)
+    wanted = ANY if dscp is None else dscp
+    return new + REST.pack(addresses, ports, slot, generation, wanted, 0, 0, 0, b"")
 
 
 def _change(old: bytes, new: bytes) -> int:

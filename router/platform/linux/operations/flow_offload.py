@@ -1,4 +1,4 @@
-"""Rewriting segments at the TUN; see router.platform.base.segments."""
+"""Carrying packets of flows at the TUN; see router.platform.base.flow_offload."""
 
 from __future__ import annotations
 
@@ -7,46 +7,46 @@ from collections.abc import Sequence
 
 from router.platform.base.errors import PlatformError
 from router.platform.linux.answer_counters import allow_memory
-from router.platform.linux.bpf.segments import FAMILY, value_size
+from router.platform.linux.bpf.flow_maps import FAMILY, value_size
+from router.platform.linux.flow_program import MOST_FLOWS, FlowProgram
 from router.platform.linux.operations.tun import TunOperations
-from router.platform.linux.segment_rewriter import MOST_FLOWS, SegmentRewriter
 from router.platform.privileged.arguments import invalid
 from router.platform.privileged.channel import Message
 
 MOST_RECORDS = 2 * MOST_FLOWS
 
 
-class SegmentOperations:
+class FlowOffloadOperations:
     """At the TUN."""
 
     def __init__(self, tun: TunOperations) -> None:
         self._tun = tun
-        self._rewriter: SegmentRewriter | None = None
+        self._program: FlowProgram | None = None
 
-    def rewrite_segments(self) -> Message:
+    def offload_flows(self) -> Message:
         """Hands over the slots. Raises OSError where the kernel refuses it."""
         self._tun.opened()
-        if self._rewriter is None:
+        if self._program is None:
             allow_memory()
-            self._rewriter = SegmentRewriter(self._tun.index)
-        return Message(None, [os.dup(self._rewriter.slots)])
+            self._program = FlowProgram(self._tun.index)
+        return Message(None, [os.dup(self._program.slots)])
 
-    def add_segments(self, version: int, records: bytes) -> Message:
-        """See SegmentRewriter.add. records: keys with their values."""
+    def add_flows(self, version: int, records: bytes) -> Message:
+        """See FlowProgram.add. records: keys with their values."""
         key = _key_size(version)
         records_of = _split(records, key + value_size(version))
         self._opened().add(version, [(each[:key], each[key:]) for each in records_of])
         return Message(None)
 
-    def remove_segments(self, version: int, records: bytes) -> Message:
-        """See SegmentRewriter.remove. records: keys."""
+    def remove_flows(self, version: int, records: bytes) -> Message:
+        """See FlowProgram.remove. records: keys."""
         self._opened().remove(version, _split(records, _key_size(version)))
         return Message(None)
 
-    def _opened(self) -> SegmentRewriter:
-        if self._rewriter is None:
-            raise PlatformError("nothing rewrites segments")
-        return self._rewriter
+    def _opened(self) -> FlowProgram:
+        if self._program is None:
+            raise PlatformError("no flow is offloaded")
+        return self._program
 
 
 def _key_size(version: int) -> int:

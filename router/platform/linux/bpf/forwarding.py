@@ -1,0 +1,163 @@
+"""Forwarding a packet of a direct flow: it leaves by the interface of the flow, unchanged but for
+its hop limit. The system resolves the next hop, and has it in its table of neighbours
+(bpf_redirect_neigh in linux/bpf.h).
+
+Left to the router are a packet that has no hop left, and one that is longer than the MTU, or would
+be cut into such.
+
+Always true: a checksum that was right stays right.
+
+Must not know: how a flow is found.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+from typing import Final
+
+from router.platform.linux.bpf.flow_maps import (
+    AT_BYTES,
+    AT_INTERFACE,
+    AT_MTU,
+    AT_NEXT_HOP,
+    AT_PACKETS,
+    HEADERS,
+    NEXT_HOP_SIZE,
+    Family,
+)
+from router.platform.linux.bpf.instructions import (
+    BYTE,
+    HALF,
+    R0,
+    R1,
+    R2,
+    R3,
+    R4,
+    R5,
+    R6,
+    R7,
+    R8,
+    STACK,
+    Line,
+    add,
+    add_atomically,
+    add_value,
+    call,
+    if_above_signed,
+    if_below,
+    if_equal,
+    leave,
+    load,
+    mask,
+    move,
+    put,
+    shift_right,
+    store,
+    subtract,
+    unless_equal,
+)
+from router.platform.linux.bpf.packet import (
+    GSO_SEGMENTS,
+    GSO_SIZE,
+    LENGTH,
+    REPLACE_L3_SUM,
+    STORE_BYTES,
+)
+from router.wire import ip, udp
+from router.wire.headers import TCP_DATA_OFFSET
+
+CHANGE_HEAD: Final = 43
+REDIRECT_TO_NEIGHBOUR: Final = 152
+"""Functions of the kernel (linux/bpf.h, enum bpf_func_id)."""
+ETHERNET_HEADER: Final = 14
+
+
+def forward(family: Family) -> list[Line]:
+    """The packet in R6 by the flow in R7, with the slot in R8."""
+    return [
+        load(R0, STACK, HEADERS + family.hop_limit, BYTE),
+        if_below(R0, 2, "end"),
+        *_check_length(family),
+        *_count_hop(family),
+        load(R1, R6, GSO_SEGMENTS),
+        unless_equal(R1, 0, "cut"),
+        put(R1, 1),
+        "cut",
+        add_atomically(R8, AT_PACKETS, R1),
+        load(R1, R6, LENGTH),
+        add_atomically(R8, AT_BYTES, R1),
+        *_make_room(),
+        load(R1, R7, family.ends_size + AT_INTERFACE),
+        move(R2, R7),
+        add_value(R2, family.ends_size + AT_NEXT_HOP),
+        put(R3, NEXT_HOP_SIZE),
+        put(R4, 0),
+        call(REDIRECT_TO_NEIGHBOUR),
+        leave(),
+    ]
+
+
+def _check_length(family: Family) -> Sequence[Line]:
+    """Of the packet, or of the first that is to be cut from it."""
+    return [
+        load(R0, R6, LENGTH),
+        load(R1, R6, GSO_SIZE),
+        if_equal(R1, 0, "whole"),
+        put(R0, family.upper + udp.HEADER),
+        load(R2, STACK, HEADERS + family.protocol, BYTE),
+        if_equal(R2, ip.UDP, "header"),
+        load(R0, STACK, HEADERS + family.upper + TCP_DATA_OFFSET, BYTE),
+        mask(R0, 0xF0),
+        shift_right(R0, 2),
+        add_value(R0, family.upper),
+        "header",
+        add(R0, R1),
+        "whole",
+        load(R1, R7, family.ends_size + AT_MTU),
+        subtract(R0, R1),
+        if_above_signed(R0, 0, "end"),
+    ]
+
+
+def _count_hop(family: Family) -> Sequence[Line]:
+    """Lower the hop limit, by the 16 bits in which it stands, and raise the checksum with it."""
+    at = family.hop_limit & ~1
+    a_hop = int.from_bytes(b"\1\0" if family.hop_limit == at else b"\0\1", sys.byteorder)
+    lines: list[Line] = [
+        load(R3, STACK, HEADERS + at, HALF),
+        move(R4, R3),
+        add_value(R4, -a_hop),
+        store(STACK, HEADERS + at, R4, HALF),
+    ]
+    if family.checksum is not None:
+        lines += [
+            move(R1, R6),
+            put(R2, family.checksum),
+            put(R5, 2),
+            call(REPLACE_L3_SUM),
+            unless_equal(R0, 0, "end"),
+        ]
+    return [
+        *lines,
+        move(R1, R6),
+        put(R2, at),
+        move(R3, STACK),
+        add_value(R3, HEADERS + at),
+        put(R4, 2),
+        put(R5, 0),
+        call(STORE_BYTES),
+        unless_equal(R0, 0, "end"),
+    ]
+
+
+def _make_room() -> Sequence[Line]:
+    """For a link header, which a packet must have to be redirected to a neighbour, and which is
+    taken off again there: the TUN's packets have none."""
+    return [
+        move(R1, R6),
+        put(R2, ETHERNET_HEADER),
+        put(R3, 0),
+        call(CHANGE_HEAD),
+        unless_equal(R0, 0, "end"),
+    ]

@@ -1,0 +1,138 @@
+"""Carrying the packets of flows by a program at the TUN, which the guard loads. What follows the
+flows is memory that is shared with the kernel.
+
+Always true: a flow that has ended is left to the router at once, since its generation has passed,
+whenever the guard removes it; an error of the guard leaves all flows that follow to the router.
+"""
+
+from __future__ import annotations
+
+import logging
+import mmap
+import os
+from collections.abc import Callable, Collection, Sequence
+from functools import partial
+from typing import Final
+
+from router.platform.base.errors import PlatformError
+from router.platform.base.flow_offload import Forwarding, Passed, Translation
+from router.platform.linux.bpf.flow_maps import AT_BYTES, AT_LAST, AT_PACKETS, FAMILY, SLOT
+from router.platform.linux.flow_program import DIRECTIONS, MOST_FLOWS, key, value
+from router.platform.privileged.channel import Message
+from router.platform.privileged.client import GuardClient
+from router.platform.reason import reason
+
+log = logging.getLogger(__name__)
+
+WORD: Final = 8
+WORDS: Final = SLOT.size // WORD
+LAST, PACKETS, SIZE = AT_LAST // WORD, AT_PACKETS // WORD, AT_BYTES // WORD
+NANOSECONDS: Final = 1e9
+GENERATIONS: Final = 1 << 32
+V4_KEY: Final = FAMILY[4].key_size
+
+
+class LinuxFlowOffload:
+    """See FlowOffload. Raises OSError, PlatformError where the kernel refuses it."""
+
+    def __init__(self, guard: GuardClient) -> None:
+        self._guard = guard
+        self._keys: dict[int, Sequence[bytes]] = {}
+        self._unopened: set[int] = set()
+        self._free = list(range(MOST_FLOWS))
+        self._is_refused = False
+        descriptors = guard.call("offload_flows").descriptors
+        if not descriptors:
+            raise PlatformError("no descriptor is left for what follows offloaded flows")
+        try:
+            self._memory = mmap.mmap(descriptors[0], DIRECTIONS * MOST_FLOWS * SLOT.size)
+        finally:
+            os.close(descriptors[0])
+        self._words = memoryview(self._memory).cast("Q")
+
+    def begin(
+        self,
+        parts: Sequence[Translation | Forwarding],
+        now: float,
+        added: Callable[[int], None] | None = None,
+    ) -> int | None:
+        if self._is_refused or not self._free:
+            return None
+        number = self._free.pop()
+        records = b""
+        for slot, part in enumerate(parts, DIRECTIONS * number):
+            at = slot * WORDS
+            self._words[at + LAST] = int(now * NANOSECONDS)
+            self._words[at + PACKETS] = self._words[at + SIZE] = 0
+            generation = (self._words[at] + (added is not None)) % GENERATIONS
+            records += key(part) + value(part, slot, generation)
+        keys = self._keys[number] = [key(each) for each in parts]
+        if added is not None:
+            self._unopened.add(number)
+        self._request("add_flows", keys[0], records, partial(self._has_added, number, keys, added))
+        return number
+
+    def open(self, number: int) -> None:
+        self._unopened.discard(number)
+        self._pass_generation(number)
+
+    def touch(self, number: int, now: float) -> None:
+        for slot in range(DIRECTIONS * number, DIRECTIONS * (number + 1)):
+            self._words[slot * WORDS + LAST] = int(now * NANOSECONDS)
+
+    def passed(self, number: int) -> Sequence[Passed]:
+        first = DIRECTIONS * number * WORDS
+        words = self._words
+        return [
+            Passed(words[at + LAST] / NANOSECONDS, words[at + PACKETS], words[at + SIZE])
+            for at in range(first, first + DIRECTIONS * WORDS, WORDS)
+        ]
+
+    def end(self, numbers: Collection[int]) -> None:
+        ended: dict[bool, list[bytes]] = {True: [], False: []}
+        for number in numbers:
+            self._pass_generation(number, 2 if number in self._unopened else 1)
+            keys = self._keys.pop(number)
+            ended[_is_v4(keys[0])] += keys
+        self._unopened.difference_update(numbers)
+        self._free += numbers
+        for keys in filter(None, ended.values()):
+            self._request("remove_flows", keys[0], b"".join(keys), self._done)
+
+    def close(self) -> None:
+        self._free.clear()
+        self._words.release()
+        self._memory.close()
+
+    def _pass_generation(self, number: int, count: int = 1) -> None:
+        for slot in range(DIRECTIONS * number, DIRECTIONS * (number + 1)):
+            at = slot * WORDS
+            self._words[at] = (self._words[at] + count) % GENERATIONS
+
+    def _request(
+        self, operation: str, of: bytes, records: bytes, done: Callable[[Message | Exception], None]
+    ) -> None:
+        try:
+            self._guard.request(operation, done, records, version=4 if _is_v4(of) else 6)
+        except PlatformError as error:
+            done(error)
+
+    def _has_added(
+        self,
+        number: int,
+        keys: Sequence[bytes],
+        added: Callable[[int], None] | None,
+        reply: Message | Exception,
+    ) -> None:
+        self._done(reply)
+        if added is not None and not self._is_refused and self._keys.get(number) is keys:
+            added(number)
+
+    def _done(self, reply: Message | Exception) -> None:
+        if isinstance(reply, Exception) and not self._is_refused:
+            self._is_refused = True
+            log.warning("packets of all flows pass the router from now on (%s)", reason(reply))
+
+
+def _is_v4(some_key: bytes) -> bool:
+    return len(some_key) == V4_KEY

@@ -1,0 +1,64 @@
+"""A system that carries segments, in memory."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Sequence
+
+from router.platform.base.flow_offload import Forwarding, Passed, Translation
+
+
+class MemoryOffload:
+    """See FlowOffload. flows: what is carried, or will be, by number; opened: what is to wait for
+    `open`, and whether it has been opened. counts: of any flow."""
+
+    def __init__(self, most: int = 2) -> None:
+        self.most = most
+        self.opened: dict[int, bool] = {}
+        self._replies: list[tuple[int, Callable[[int], None]]] = []
+        self.flows: dict[int, Sequence[Translation | Forwarding]] = {}
+        self.touched: list[float] = []
+        self.counts = [Passed(0.0, 0, 0)] * 2
+        self.is_closed = False
+
+    def begin(
+        self,
+        parts: Sequence[Translation | Forwarding],
+        now: float,
+        added: Callable[[int], None] | None = None,
+    ) -> int | None:
+        if len(self.flows) >= self.most:
+            return None
+        number = min(set(range(self.most)) - self.flows.keys())
+        self.flows[number] = parts
+        self.counts = [Passed(now, 0, 0)] * 2
+        if added is not None:
+            self.opened[number] = False
+            self._replies.append((number, added))
+        return number
+
+    def reply(self) -> None:
+        """The system has all that was begun."""
+        replies, self._replies = self._replies, []
+        for number, added in replies:
+            if number in self.opened:
+                added(number)
+
+    def open(self, number: int) -> None:
+        assert not self.opened[number]
+        self.opened[number] = True
+
+    def touch(self, number: int, now: float) -> None:
+        assert number in self.flows
+        self.touched.append(now)
+
+    def passed(self, number: int) -> Sequence[Passed]:
+        assert number < self.most
+        return self.counts
+
+    def end(self, numbers: Collection[int]) -> None:
+        for number in numbers:
+            del self.flows[number]
+            self.opened.pop(number, None)
+
+    def close(self) -> None:
+        self.is_closed = True
