@@ -195,7 +195,7 @@ class Obstacles:
         self._loop.call_later(UNREPORTED, self._again)
 
     def _take(self, outputs: list[DirectOutput], rules: HostRules | PlatformError) -> None:
-        before = self._read
+        before, refusals = self._read, self._refusals
         if isinstance(rules, PlatformError):
             self._read = {output.interface: str(rules) for output in outputs}
             self._refusals = {}
@@ -211,8 +211,10 @@ class Obstacles:
             }
             self._refusals = rules.refusals
         for interface, obstacle in self._read.items():
-            if obstacle != before.get(interface):
-                _report(interface, obstacle)
+            refusal = self._refusals.get(interface)
+            known = before.get(interface), refusals.get(interface)
+            if (obstacle, refusal) != known:
+                _report(interface, obstacle, refusal)
 
     def _outputs(self) -> list[DirectOutput]:
         """The interfaces of all policies, with their addresses."""
@@ -245,8 +247,13 @@ def _report_owner_checks(before: Mapping[str, str], now: Mapping[str, str]) -> N
             )
 
 
-def _report(interface: str, obstacle: str | None) -> None:
-    if obstacle is None:
-        log.info("interface %s: packets of this machine leave directly", interface)
-    else:
+def _report(interface: str, obstacle: str | None, refusal: str | None) -> None:
+    if obstacle is not None:
         log.info("interface %s: packets of this machine are relayed: %s", interface, obstacle)
+    elif refusal is not None:
+        log.info(
+            "interface %s: packets of this machine leave directly, but none in the kernel: %s",
+            *(interface, refusal),
+        )
+    else:
+        log.info("interface %s: packets of this machine leave directly", interface)

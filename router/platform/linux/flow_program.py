@@ -18,7 +18,15 @@ from typing import Final
 
 from router.platform.base.flow_offload import Forwarding, Translation
 from router.platform.linux.bpf import syscall
-from router.platform.linux.bpf.flow_maps import ANY, FAMILY, REST, SLOT, Maps, value_size
+from router.platform.linux.bpf.flow_maps import (
+    ANY,
+    AT_INTERFACE,
+    FAMILY,
+    REST,
+    SLOT,
+    Maps,
+    value_size,
+)
 from router.platform.linux.bpf.flows import program
 from router.platform.linux.bpf.instructions import assemble
 from router.wire import ip
@@ -83,6 +91,12 @@ def value(part: Translation | Forwarding, slot: int, generation: int) -> bytes:
     ports = _change(old[-PORTS:], new[-PORTS:])
     wanted = ANY if dscp is None else dscp
     return new + REST.pack(addresses, ports, slot, generation, wanted, 0, 0, 0, b"")
+
+
+def interface_of(some_value: bytes) -> int | None:
+    """The index of the interface that packets are forwarded by; None if they are translated."""
+    at = len(some_value) - REST.size + AT_INTERFACE
+    return NUMBER.unpack_from(some_value, at)[0] or None
 
 
 def _change(old: bytes, new: bytes) -> int:

@@ -19,9 +19,11 @@ from router.platform.linux.bpf.flow_maps import ANY, FAMILY, REST, SLOT, Maps
 from router.platform.linux.bpf.flows import program
 from router.platform.linux.bpf.instructions import Instruction
 from router.platform.linux.client.flow_offload import LinuxFlowOffload
-from router.platform.linux.flow_program import DIRECTIONS, MOST_FLOWS, value
+from router.platform.linux.flow_program import DIRECTIONS, MOST_FLOWS, key, value
+from router.platform.linux.operations import flow_offload
 from router.platform.linux.operations.flow_offload import FlowOffloadOperations
 from router.platform.linux.operations.tun import TunOperations
+from router.platform.privileged.arguments import MOST_INDEX
 from router.platform.privileged.channel import Message
 from router.platform.privileged.client import Done, GuardClient
 
@@ -190,14 +192,20 @@ def test_there_is_room_for_so_many(offload: LinuxFlowOffload) -> None:
 
 
 @pytest.mark.parametrize("error", [PlatformError("gone"), OSError(errno.E2BIG, "full")])
-def test_after_an_error_no_other_begins(
-    guard: MemoryGuard, offload: LinuxFlowOffload, error: Exception
+def test_a_flow_that_is_refused_is_told_once_and_hinders_no_other(
+    guard: MemoryGuard,
+    offload: LinuxFlowOffload,
+    error: Exception,
+    caplog: pytest.LogCaptureFixture,
 ) -> None:
-    guard.replies = error
     added: list[int] = []
-    offload.begin(BOTH, 1.0, added.append)
-    assert offload.begin(BOTH, 1.0) is None
+    guard.replies = error
+    for _ in range(2):
+        offload.begin([FORWARDING], 1.0, added.append)
     assert added == []
+    assert len(caplog.messages) == 1
+    guard.replies = Message(None)
+    assert [offload.begin([FORWARDING], 1.0, added.append)] == added
 
 
 def test_the_changes_of_the_sums() -> None:
@@ -228,3 +236,26 @@ def test_the_guard_takes_only_whole_records(version: object) -> None:
         operations.add_flows(cast(int, version), b"x")
     with pytest.raises(PlatformError):
         operations.remove_flows(cast(int, version), bytes(12))
+
+
+def forward_by(index: int) -> None:
+    tun = TunOperations(None)
+    tun.index = 7
+    part = FORWARDING._replace(interface=index)
+    FlowOffloadOperations(tun).add_flows(4, key(part) + value(part, 0, 0))
+
+
+def test_the_guard_forwards_by_no_loopback_interface() -> None:
+    with pytest.raises(PlatformError, match="lo is the loopback interface"):
+        forward_by(socket.if_nametoindex("lo"))
+
+
+def test_the_guard_forwards_by_no_interface_that_is_gone() -> None:
+    with pytest.raises(PlatformError, match="interface 2147483647 is gone"):
+        forward_by(MOST_INDEX)
+
+
+def test_the_guard_forwards_by_no_tun(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(flow_offload, "check_index", lambda index: None)
+    with pytest.raises(PlatformError, match="another interface than the TUN"):
+        forward_by(7)

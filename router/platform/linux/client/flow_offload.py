@@ -2,7 +2,7 @@
 flows is memory that is shared with the kernel.
 
 Always true: a flow that has ended is left to the router at once, since its generation has passed,
-whenever the guard removes it; an error of the guard leaves all flows that follow to the router.
+whenever the guard removes it; a flow that the guard refuses is left to the router.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ class LinuxFlowOffload:
         self._keys: dict[int, Sequence[bytes]] = {}
         self._unopened: set[int] = set()
         self._free = list(range(MOST_FLOWS))
-        self._is_refused = False
+        self._refusal = ""
         descriptors = guard.call("offload_flows").descriptors
         if not descriptors:
             raise PlatformError("no descriptor is left for what follows offloaded flows")
@@ -56,7 +56,7 @@ class LinuxFlowOffload:
         now: float,
         added: Callable[[int], None] | None = None,
     ) -> int | None:
-        if self._is_refused or not self._free:
+        if not self._free:
             return None
         number = self._free.pop()
         records = b""
@@ -125,13 +125,15 @@ class LinuxFlowOffload:
         reply: Message | Exception,
     ) -> None:
         self._done(reply)
-        if added is not None and not self._is_refused and self._keys.get(number) is keys:
+        is_refused = isinstance(reply, Exception)
+        if added is not None and not is_refused and self._keys.get(number) is keys:
             added(number)
 
     def _done(self, reply: Message | Exception) -> None:
-        if isinstance(reply, Exception) and not self._is_refused:
-            self._is_refused = True
-            log.warning("packets of all flows pass the router from now on (%s)", reason(reply))
+        """Errors are told when they are others than before: there may be one for each flow."""
+        if isinstance(reply, Exception) and reason(reply) != self._refusal:
+            self._refusal = reason(reply)
+            log.warning("packets that the kernel could carry pass the router (%s)", reason(reply))
 
 
 def _is_v4(some_key: bytes) -> bool:

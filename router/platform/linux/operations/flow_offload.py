@@ -8,7 +8,8 @@ from collections.abc import Sequence
 from router.platform.base.errors import PlatformError
 from router.platform.linux.answer_counters import allow_memory
 from router.platform.linux.bpf.flow_maps import FAMILY, value_size
-from router.platform.linux.flow_program import MOST_FLOWS, FlowProgram
+from router.platform.linux.flow_program import MOST_FLOWS, FlowProgram, interface_of
+from router.platform.linux.operations.interface_argument import check_index
 from router.platform.linux.operations.tun import TunOperations
 from router.platform.privileged.arguments import invalid
 from router.platform.privileged.channel import Message
@@ -34,14 +35,23 @@ class FlowOffloadOperations:
     def add_flows(self, version: int, records: bytes) -> Message:
         """See FlowProgram.add. records: keys with their values."""
         key = _key_size(version)
-        records_of = _split(records, key + value_size(version))
-        self._opened().add(version, [(each[:key], each[key:]) for each in records_of])
+        elements = [(each[:key], each[key:]) for each in _split(records, key + value_size(version))]
+        for _, value in elements:
+            self._check_way_out(interface_of(value))
+        self._opened().add(version, elements)
         return Message(None)
 
     def remove_flows(self, version: int, records: bytes) -> Message:
         """See FlowProgram.remove. records: keys."""
         self._opened().remove(version, _split(records, _key_size(version)))
         return Message(None)
+
+    def _check_way_out(self, index: int | None) -> None:
+        """The one by which packets are forwarded, if they are."""
+        if index is not None:
+            check_index(index)
+            if index == self._tun.index:
+                raise invalid("another interface than the TUN", index)
 
     def _opened(self) -> FlowProgram:
         if self._program is None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import socket
 from typing import Any, Final
 
 from router.platform.base.errors import PlatformError
@@ -11,6 +12,18 @@ from router.platform.privileged.arguments import MOST_INDEX, check_interface_nam
 
 IFF_LOOPBACK: Final = 8
 """linux/if.h"""
+
+
+def check_index(index: Any) -> None:
+    """See check_interface."""
+    check_number(index, 1, MOST_INDEX)
+    try:
+        name = socket.if_indextoname(index)
+    except OSError as error:
+        if error.errno != errno.ENXIO:
+            raise
+        raise PlatformError(f"interface {index} is gone") from error
+    check_interface(name, index)
 
 
 def check_interface(name: Any, index: Any) -> None:
