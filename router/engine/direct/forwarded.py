@@ -7,8 +7,8 @@ nothing of the host may refuse one of them by its interface. So that none overta
 begins when the TUN has been read to its end, or after LATE looks if it never is. What begins and
 ends a connection passes the router.
 
-Always true: a flow is forwarded only as long as what was decided about it holds, and while nothing
-observes packets; counts are complete after `settle`.
+Always true: a flow is forwarded only as long as what was decided about it holds, and no observer
+wants its packets; counts are complete after `settle`.
 
 Must not know: rules, sockets, how packets are forwarded.
 """
@@ -45,6 +45,9 @@ V4_ADDRESSES: Final = slice(AT_V4_ADDRESSES, AT_V4_ADDRESSES + 8)
 V6_ADDRESSES: Final = slice(AT_V6_ADDRESSES, AT_V6_ADDRESSES + 32)
 WITH_PORTS: Final = (ip.TCP, ip.UDP)
 QUERIES: Final = {(ip.ICMP, icmp.ECHO_REQUEST), (ip.ICMPV6, icmp.ECHO_REQUEST_V6)}
+
+
+IsWanted = Callable[[bytearray, int], bool]
 
 
 class Ends(NamedTuple):
@@ -90,11 +93,12 @@ class ForwardedFlows:
         self._by_number: dict[int, _Forwarded] = {}
         self._unopened: list[_Forwarded] = []
         self._met: set[Ends] = set()
-        self._is_observed = False
+        self._is_wanted: IsWanted | None = None
 
-    def look(self, flow: DirectFlow, frame: bytearray, now: float) -> None:
-        """A packet of a flow in the TUN's frame, after LOOK_AFTER others."""
-        if self._offload is None or self._is_observed:
+    def look(self, flow: DirectFlow, frame: bytearray, size: int, now: float) -> None:
+        """A packet of a flow in the first `size` bytes of the TUN's frame, after LOOK_AFTER
+        others."""
+        if self._offload is None or (self._is_wanted is not None and self._is_wanted(frame, size)):
             return
         ends = _ends(frame)
         if ends is None:
@@ -116,9 +120,10 @@ class ForwardedFlows:
                 self._open(each)
             self._unopened.clear()
 
-    def observe(self, is_observed: bool) -> None:
-        """Whether packets are observed: all of them pass the router then."""
-        self._is_observed = is_observed
+    def observe(self, is_wanted: IsWanted | None) -> None:
+        """Packets are observed from now on, or are not any more. is_wanted: of a frame and its
+        size, whether packets like that are wanted, which pass the router then."""
+        self._is_wanted = is_wanted
         self.forget()
 
     def forget(self) -> None:

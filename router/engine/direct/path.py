@@ -195,13 +195,13 @@ class DirectPath:
         which is not counted before."""
         frame = self._frame
         if frame[1]:
-            self._count_much(flow, LONG, now)
+            self._count_much(flow, LONG, size, now)
             self._uncut.carry(flow, size, now)
             return True
         frame[at] -= flow.hops
         protocol = frame[AT_V4_PROTOCOL if at == AT_V4_TTL else AT_V6_NEXT_HEADER]
         if protocol in WITH_PORTS:
-            self._count_much(flow, 1, now)
+            self._count_much(flow, 1, size, now)
         if protocol == ip.UDP and self._runs.carry(flow, size, now):
             return True
         if frame[0]:
@@ -209,15 +209,15 @@ class DirectPath:
         elif protocol in WITH_QUERIES and now >= flow.look:
             flow.look = now + LOOK_INTERVAL
             self.sent.note_query(frame, now)
-            self._count_much(flow, 1, now)
+            self._count_much(flow, 1, size, now)
         return False
 
-    def _count_much(self, flow: DirectFlow, packets: int, now: float) -> None:
+    def _count_much(self, flow: DirectFlow, packets: int, size: int, now: float) -> None:
         """As many packets are on their way as the frame counts for."""
         flow.much += packets
         if flow.much >= LOOK_AFTER:
             flow.much = 0
-            self.forwarded.look(flow, self._frame, now)
+            self.forwarded.look(flow, self._frame, size, now)
 
     def _count(self, flow: DirectFlow | None, packets: int, sizes: int) -> None:
         """Packets of a flow that have left in a row, and the sizes of their frames. The flow that

@@ -64,11 +64,11 @@ class Observer:
         if len(self._traces) == 1:
             self._forwarder.observer = self
             self._forwarder.carriers.streams.observe(True)
-            self._forwarder.direct.path.forwarded.observe(True)
             self._forwarder.drops.observe = self._dropped
             self._forwarder.direct.forgotten = self._changed
             self._forwarder.direct.path.failing = self._failing
             self._writer.observe(self._written)
+        self._forwarder.direct.path.forwarded.observe(self._is_wanted)
 
     def remove(self, trace: Trace) -> None:
         self._traces.remove(trace)
@@ -77,7 +77,7 @@ class Observer:
             self._forget()
             self._forwarder.observer = None
             self._forwarder.carriers.streams.observe(False)
-            self._forwarder.direct.path.forwarded.observe(False)
+            self._forwarder.direct.path.forwarded.observe(None)
             self._forwarder.drops.observe = None
             self._forwarder.direct.forgotten = None
             self._forwarder.direct.path.failing = None
@@ -106,6 +106,13 @@ class Observer:
             return False
         self._outgoing(interest, frame, HEADER, size)
         return True
+
+    def _is_wanted(self, frame: bytearray, size: int) -> bool:
+        """Whether a trace wants packets like that in a frame, though they are not dropped."""
+        if self._only_dropped:
+            return False
+        interest = self._sent.of(frame, HEADER, size)
+        return interest is not NONE and not interest.if_dropped
 
     def postpone(self) -> None:
         """See Observing."""

@@ -10,9 +10,14 @@ from router.engine.direct import forwarded as module
 from router.engine.direct.forwarded import IDLE, LATE, LOOK_AFTER
 from router.engine.direct.path import LONG
 from router.engine.direct.sent import LOOK_INTERVAL
+from router.engine.observer.observer import Observer
+from router.engine.observer.trace import Trace
+from router.flows.trace.matching import Filter
+from router.flows.trace.words import parse
 from router.platform.base.flow_offload import Forwarding, Passed
 from router.wire import ip, offload
 from tests.unit.engine.direct.cases import (
+    HOME,
     datagram,
     frames,
     header,
@@ -25,7 +30,7 @@ from tests.unit.engine.direct.cases import (
     unsummed,
 )
 from tests.unit.engine.offload import MemoryOffload
-from tests.unit.engine.world import RULES, World
+from tests.unit.engine.world import RULES, World, far
 from tests.unit.wire.packets import ICMP, IP, UDP, ICMPv6EchoRequest, IPv6
 
 HOP = bytes([192, 0, 2, 1])
@@ -217,14 +222,48 @@ def test_a_reload_ends_it(bed: Bed) -> None:
     assert len(bed.flows) == 1, "if the rules still say so"
 
 
-def test_it_ends_while_packets_are_observed(bed: Bed) -> None:
+def test_what_an_observer_wants_is_not(bed: Bed) -> None:
+    seen: list[bytes] = []
+
+    def is_wanted(frame: bytearray, size: int) -> bool:
+        seen.append(bytes(frame[:size]))
+        return wanted
+
     bed.begin()
-    bed.forwarded.observe(True)
+    wanted = True
+    bed.forwarded.observe(is_wanted)
     assert bed.offload.flows == {}
     bed.send(bed.segment(), 2 * MUCH)
     assert bed.offload.flows == {}
-    bed.forwarded.observe(False)
+    assert {len(each) for each in seen} == {len(bed.segment())}
+    wanted = False
     bed.send(bed.segment(), MUCH)
+    assert len(bed.flows) == 1
+    bed.forwarded.observe(None)
+    bed.send(bed.segment(), MUCH)
+    assert len(bed.flows) == 1
+
+
+@pytest.mark.parametrize(
+    ("words", "is_forwarded"),
+    [
+        ("host PEER", False),
+        ("tcp", False),
+        ("policy home", False),
+        ("port 81", True),
+        ("policy office", True),
+        ("dropped", True),
+    ],
+)
+def test_it_goes_on_where_no_trace_wants_it(bed: Bed, words: str, *, is_forwarded: bool) -> None:
+    observer = Observer(bed.world.forwarder, bed.world.writer)
+    bed.begin()
+    trace = Trace(Filter(parse(words.replace("PEER", far(bed.version, HOME)))), lambda: None)
+    observer.add(trace)
+    bed.send(bed.segment(), 2 * MUCH)
+    assert len(bed.flows) == is_forwarded
+    observer.remove(trace)
+    bed.send(bed.segment(), 2 * MUCH)
     assert len(bed.flows) == 1
 
 
