@@ -18,6 +18,7 @@ from tests.e2e.testbed import FAMILIES, Testbed
 from tests.e2e.tunrouter import TUN, Tunrouter, relayed, running
 
 MUCH = 8 << 20
+TRIES = 10
 REFUSED = "the kernel carries no flows"
 REWRITES = tuple(map(int, os.uname().release.split(".")[:2])) >= (6, 6)
 """Whether the kernel has tcx."""
@@ -59,9 +60,16 @@ def test_bulk_passes_the_router_only_where_the_kernel_cannot_rewrite_it(
 ) -> None:
     namespace = bed.client if sender == "lan" else bed.router
     for family in FAMILIES:
-        before, counts = passed(bed), counted(bed)
         with conversation(bed, family, HOME, namespace) as pair:
-            transfer(pair)
-            moved = [after - then for after, then in zip(counted(bed), counts, strict=True)]
-            assert min(moved) >= MUCH, "the status is up to date"
-        assert (passed(bed) - before < MUCH) == REWRITES, f"{family}: else both directions"
+            passes = any(_passes_by(bed, pair) for _ in range(TRIES))
+        assert passes == REWRITES, family
+
+
+def _passes_by(bed: Testbed, pair: Pair) -> bool:
+    """Whether a transfer has passed by the router for the most part: the first ones may be over
+    before the system has the flow."""
+    before, counts = passed(bed), counted(bed)
+    transfer(pair)
+    moved = [after - then for after, then in zip(counted(bed), counts, strict=True)]
+    assert min(moved) >= MUCH, "the status is up to date"
+    return passed(bed) - before < MUCH

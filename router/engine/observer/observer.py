@@ -28,6 +28,7 @@ from router.flows.trace.decision import DROP, FORWARD, IN, OUT, REJECT, REPLY, D
 from router.flows.trace.fields import Buffer, Fields, quoted, read
 from router.flows.trace.keys import key_of
 from router.flows.trace.simplified import NOTHING, of_forwarded
+from router.wire import tcp
 from router.wire.offload import HEADER
 
 
@@ -63,11 +64,11 @@ class Observer:
         self._note_traces()
         if len(self._traces) == 1:
             self._forwarder.observer = self
-            self._forwarder.carriers.streams.observe(True)
             self._forwarder.drops.observe = self._dropped
             self._forwarder.direct.forgotten = self._changed
             self._forwarder.direct.path.failing = self._failing
             self._writer.observe(self._written)
+        self._forwarder.carriers.streams.observe(self._is_connection_wanted)
         self._forwarder.direct.path.forwarded.observe(self._is_wanted)
 
     def remove(self, trace: Trace) -> None:
@@ -76,7 +77,7 @@ class Observer:
         if not self._traces:
             self._forget()
             self._forwarder.observer = None
-            self._forwarder.carriers.streams.observe(False)
+            self._forwarder.carriers.streams.observe(None)
             self._forwarder.direct.path.forwarded.observe(None)
             self._forwarder.drops.observe = None
             self._forwarder.direct.forgotten = None
@@ -113,6 +114,11 @@ class Observer:
             return False
         interest = self._sent.of(frame, HEADER, size)
         return interest is not NONE and not interest.if_dropped
+
+    def _is_connection_wanted(self, key: bytes) -> bool:
+        """The same of the segments with these addresses and ports."""
+        segment = tcp.bare(key)
+        return self._is_wanted(bytearray(HEADER) + segment, HEADER + len(segment))
 
     def postpone(self) -> None:
         """See Observing."""

@@ -6,7 +6,7 @@ its segments no longer pass the router, except the few that begin and end it. Wh
 counted by the system, and added to the counts of the flow and its tally before these are read
 (`settle`).
 
-Always true: a flow is offloaded only while it is relayed, and while nothing observes packets; its
+Always true: a flow is offloaded only while it is relayed, and no observer wants its segments; its
 counts are complete once it has ended.
 
 Must not know: sockets, how segments are rewritten.
@@ -14,6 +14,7 @@ Must not know: sockets, how segments are rewritten.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Final
 
 from router.flows.tcp.flow import Flow, State, mirrored
@@ -27,6 +28,9 @@ LEAST: Final = 256 << 10
 DSCP: Final = 0xFC
 """Of the traffic class (RFC 2474)."""
 NOTHING: Final = Passed(0.0, 0, 0)
+
+
+IsWanted = Callable[[bytes], bool]
 
 
 class _Offloaded:
@@ -45,7 +49,7 @@ class OffloadedFlows:
     def __init__(self, offload: FlowOffload | None) -> None:
         self._offload = offload
         self._flows: dict[Flow[Outbound], _Offloaded] = {}
-        self._is_observed = False
+        self._is_wanted: IsWanted | None = None
 
     def begin(self, flow: Flow[Outbound], now: float) -> None:
         """Offload a flow of which a long frame has come, if that is possible."""
@@ -53,7 +57,7 @@ class OffloadedFlows:
             self.touch(flow, now)
             return
         offload = self._offload
-        if offload is None or self._is_observed:
+        if offload is None or (self._is_wanted is not None and self._is_wanted(flow.key)):
             return
         if flow.state is not State.RELAYED or flow.bytes_in + flow.bytes_out < LEAST:
             return
@@ -74,12 +78,12 @@ class OffloadedFlows:
             self._offload.end([offloaded.number])
             self._count(flow, offloaded, self._offload)
 
-    def observe(self, is_observed: bool) -> None:
-        """Whether packets are observed: all of them pass the router then."""
-        self._is_observed = is_observed
-        if is_observed:
-            for flow in list(self._flows):
-                self.end(flow)
+    def observe(self, is_wanted: IsWanted | None) -> None:
+        """Packets are observed from now on, or are not any more. is_wanted: of addresses and ports,
+        whether an observer wants such segments, which pass the router then."""
+        self._is_wanted = is_wanted
+        for flow in list(self._flows):
+            self.end(flow)
 
     def settle(self) -> None:
         """Count what has passed so far."""

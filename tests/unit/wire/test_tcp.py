@@ -102,3 +102,16 @@ def test_what_may_be_a_keepalive_probe(
 )
 def test_what_answers_a_request(version: int, fields: dict[str, Any], expected: bool) -> None:
     assert tcp.answers_request(segment(version, **fields)) is expected
+
+
+@pytest.mark.parametrize("version", [4, 6])
+def test_a_bare_segment_has_the_addresses_and_ports(version: int) -> None:
+    packet = segment(version, flags="A")
+    key = packet.source + packet.destination + tcp.ports(packet)
+    bare = ip.parse(tcp.bare(key))
+    assert (bare.source, bare.destination, bare.protocol) == (
+        packet.source,
+        packet.destination,
+        ip.TCP,
+    )
+    assert tcp.ports(bare) == tcp.ports(packet)

@@ -89,13 +89,16 @@ def test_an_end_ends_it_with_all_counts(bed: Bed) -> None:
     assert flow.bytes_in == 9000
 
 
-def test_none_is_offloaded_while_packets_are_observed(bed: Bed) -> None:
+def test_none_is_offloaded_that_an_observer_wants(bed: Bed) -> None:
     bed.move_much()
     streams = bed.world.carriers.streams
-    streams.observe(True)
+    streams.observe(lambda key: key == bed.flow.key)
     bed.move_much()
     assert bed.offload.flows == {}
-    streams.observe(False)
+    streams.observe(lambda _: False)
+    bed.move_much()
+    assert len(bed.offload.flows) == 1
+    streams.observe(None)
     bed.move_much()
     assert len(bed.offload.flows) == 1
 
