@@ -30,6 +30,8 @@ COST: Final = 8
 """Of a packet, where one that is dropped unread costs 1: a flood of those is to be read as fast as
 it comes, or the packets of others wait behind it in a full queue."""
 SHORT_TURNS: Final = 7
+AT_ONCE: Final = 16
+"""Packets that are read at most when it is seen whether the queue is still empty."""
 NEVER: Final = float("-inf")
 V4_SOURCE: Final = slice(AT_V4_ADDRESSES, AT_V4_ADDRESSES + 4)
 V6_NETWORK: Final = slice(AT_V6_ADDRESSES, AT_V6_ADDRESSES + 8)
@@ -84,7 +86,7 @@ class TunReader:
         self._receive = tun.receive
         self._policer = forwarder.policer
         self._found_empty = forwarder.carriers.streams.found_empty
-        self._nothing_overtaken = self._path.forwarded.found_empty
+        self._to_be_forwarded = self._path.forwarded
         self._read_own = _queue_reader(forwarder, tun, tun.frame)
         self._read_forwarded = (
             None if tun.forwarded is None else _queue_reader(forwarder, tun.forwarded, tun.frame)
@@ -105,7 +107,7 @@ class TunReader:
         path = self._path
         self._found = path.carried or 1
         self.short = SHORT_TURNS if path.carried and not path.others else 0
-        self._ended(is_empty and self._forwarded_is_empty, now)
+        self._ended(is_empty, now)
 
     def turn_forwarded(self, budget: int, now: float, *, own_is_readable: bool) -> None:
         """The same for what the system has forwarded, after what is in the other queue.
@@ -120,32 +122,45 @@ class TunReader:
             self._own_read_at = now
             is_empty = self._read_own(budget, now, 0)
         self._forwarded_is_empty = self._read_forwarded(budget, now, 0)
-        self._ended(is_empty and self._forwarded_is_empty, now)
+        self._ended(is_empty, now)
 
     def _short_turn(self, now: float) -> int:
         """The size of a frame that does not leave directly, and has been read; 0 if there was
         none."""
         path, observer = self._path, self._forwarder.observer
+        is_empty = False
         try:
             carry_all = path.carry_all if observer is None else observer.carry_all
             size = carry_all(self._receive, self._found, now)
         except BlockingIOError:
             size = 0
+            is_empty = True
             self._found = path.carried or 1
-            self._ended(self._forwarded_is_empty, now)
         path.flush(now)
         if observer is not None and not size:
             observer.settle(now)
+        if is_empty:
+            self._ended(True, now)
         return size
 
     def _ended(self, is_empty: bool, now: float) -> None:
-        """A turn is over. is_empty: whether both queues have been read to their end."""
-        if is_empty:
+        """A turn is over. is_empty: whether the queue of this machine has been read to its end."""
+        if is_empty and self._to_be_forwarded.waiting:
+            is_empty = self._hand_over(now)
+        if is_empty and self._forwarded_is_empty:
             self._policer.emptied()
             self._found_empty()
-            self._nothing_overtaken()
         else:
             self._policer.not_emptied(now)
+
+    def _hand_over(self, now: float) -> bool:
+        """Have flows forwarded from now on, if nothing more is in the queue of this machine;
+        whether it has been read to its end again."""
+        self._to_be_forwarded.note_left()
+        is_empty = self._read_own(AT_ONCE, now, 0)
+        if is_empty and not self._path.carried:
+            self._to_be_forwarded.nothing_left()
+        return is_empty
 
 
 def _queue_reader(

@@ -3,12 +3,15 @@ router.platform.base.flow_offload.
 
 Theory of operation. Now and then a packet is looked at: of those between two addresses, one after
 LOOK_AFTER others. A flow that is met twice moves much. Its packets are forwarded from then on, if
-nothing of the host may refuse one of them by its interface. So that none overtakes another, that
-begins when the TUN has been read to its end, or after LATE looks if it never is. What begins and
-ends a connection passes the router.
+nothing of the host may refuse one of them by its interface. What begins and ends a connection
+passes the router, and so do fragments, and what follows any of these.
+
+So that none overtakes another, forwarding begins when the TUN has been read to its end. Packets may
+come while that is found out: so the reader calls `note_left` when it has found the TUN empty, and
+`nothing_left` if it is still empty then. The system forwards nothing that comes in between.
 
 Always true: a flow is forwarded only as long as what was decided about it holds, and no observer
-wants its packets; counts are complete after `settle`.
+wants its packets; no packet of it overtakes another; counts are complete after `settle`.
 
 Must not know: rules, sockets, how packets are forwarded.
 """
@@ -34,7 +37,6 @@ from router.wire.offload import (
 
 LOOK_AFTER: Final = 64
 """Packets."""
-LATE: Final = 4
 MOST_MET: Final = 4096
 """Flows that have been met once and are remembered."""
 IDLE: Final = 10.0
@@ -59,16 +61,16 @@ class Ends(NamedTuple):
 
 class _Forwarded:
     """packets, size: what has been counted so far. since: when something has passed last, in
-    seconds of the loop's clock. is_open: whether packets are forwarded; looks: since the system has
-    the flow, until then."""
+    seconds of the loop's clock. is_added: whether the system has the flow; left: how many packets
+    it had left to the router at `note_left`."""
 
-    __slots__ = ("is_added", "is_open", "looks", "number", "packets", "since", "size", "tally")
+    __slots__ = ("is_added", "left", "number", "packets", "since", "size", "tally")
 
     def __init__(self, number: int, tally: Tally, now: float) -> None:
         self.number = number
         self.tally = tally
-        self.packets = self.size = self.looks = 0
-        self.is_added = self.is_open = False
+        self.packets = self.size = self.left = 0
+        self.is_added = False
         self.since = now
 
 
@@ -76,7 +78,10 @@ class ForwardedFlows:
     """offload: None where the system has no such thing. may_forward: whether packets may leave by
     an interface without being shown to the host's rules there; forwarding: told when there are
     flows, and when there are none again, so that this is followed. sent: told of what passes
-    without a connection."""
+    without a connection.
+
+    waiting: the flows of which packets are left to the router until the TUN is empty.
+    """
 
     def __init__(
         self,
@@ -91,7 +96,7 @@ class ForwardedFlows:
         self._sent = sent
         self._flows: dict[Ends, _Forwarded] = {}
         self._by_number: dict[int, _Forwarded] = {}
-        self._unopened: list[_Forwarded] = []
+        self.waiting: set[_Forwarded] = set()
         self._met: set[Ends] = set()
         self._is_wanted: IsWanted | None = None
 
@@ -105,7 +110,8 @@ class ForwardedFlows:
             return
         forwarded = self._flows.get(ends)
         if forwarded is not None:
-            self._look_again(forwarded)
+            if forwarded.is_added:
+                self.waiting.add(forwarded)
         elif ends in self._met:
             self._begin(ends, flow, now)
         else:
@@ -113,12 +119,18 @@ class ForwardedFlows:
                 self._met.clear()
             self._met.add(ends)
 
-    def found_empty(self) -> None:
-        """The TUN has been read to its end, so nothing can be overtaken."""
-        if self._unopened:
-            for each in self._unopened:
-                self._open(each)
-            self._unopened.clear()
+    def note_left(self) -> None:
+        """The TUN has been read to its end, and what was in it is sent."""
+        if self._offload is not None:
+            for each in self.waiting:
+                each.left = self._offload.left(each.number)
+
+    def nothing_left(self) -> None:
+        """The TUN is still empty, so what was noted as left is sent as well."""
+        if self._offload is not None:
+            for each in self.waiting:
+                self._offload.open(each.number, each.left)
+        self.waiting.clear()
 
     def observe(self, is_wanted: IsWanted | None) -> None:
         """Packets are observed from now on, or are not any more. is_wanted: of a frame and its
@@ -174,20 +186,7 @@ class ForwardedFlows:
     def _added(self, number: int) -> None:
         forwarded = self._by_number[number]
         forwarded.is_added = True
-        self._unopened.append(forwarded)
-
-    def _look_again(self, forwarded: _Forwarded) -> None:
-        """Packets still pass the router."""
-        if forwarded.is_added and not forwarded.is_open:
-            forwarded.looks += 1
-            if forwarded.looks > LATE:
-                self._unopened.remove(forwarded)
-                self._open(forwarded)
-
-    def _open(self, forwarded: _Forwarded) -> None:
-        forwarded.is_open = True
-        if self._offload is not None:
-            self._offload.open(forwarded.number)
+        self.waiting.add(forwarded)
 
     def _end(self, some: list[Ends]) -> None:
         if self._offload is None or not some:
@@ -197,7 +196,7 @@ class ForwardedFlows:
         for each in ended:
             del self._by_number[each.number]
             _count(each, self._offload)
-        self._unopened = [each for each in self._unopened if each.number in self._by_number]
+        self.waiting.difference_update(ended)
         if not self._flows:
             self._forwarding(False)
 

@@ -204,6 +204,8 @@ class DirectPath:
             self._count_much(flow, 1, size, now)
         if protocol == ip.UDP and self._runs.carry(flow, size, now):
             return True
+        if protocol == ip.FRAGMENT:
+            self._runs.flush(now)
         if frame[0]:
             complete(frame, size)
         elif protocol in WITH_QUERIES and now >= flow.look:

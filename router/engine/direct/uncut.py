@@ -65,8 +65,9 @@ class Uncut:
         fields = self._fields.tobytes()
         headers, segment, longest, ports_in = self._shapes.get(fields) or self._shape(fields)
         ports, tally, frames = ports_in.tobytes(), flow.tally, flow.sender.frames
-        tally.packets_out += max(1, -((headers - size) // segment))
-        tally.bytes_out += size - HEADER
+        packets = max(1, -((headers - size) // segment))
+        tally.packets_out += packets
+        tally.bytes_out += size - HEADER + (packets - 1) * (headers - HEADER)
         if frames is None or longest > flow.mtu or flow.sample(ports, now):
             self._cut(flow, size, now)
         elif ports in flow.refused:

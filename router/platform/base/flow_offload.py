@@ -46,7 +46,11 @@ class Passed(NamedTuple):
 class FlowOffload(Protocol):
     """Carries plain packets: a TCP segment with SYN, FIN or RST is left to the router, as is one to
     be translated after 0.6 s of silence of its direction, and what follows until `touch`; options
-    of IPv4, extension headers and fragments are, too."""
+    of IPv4, extension headers and fragments are, too.
+
+    Of a flow that is forwarded, what follows a packet that is left to the router is left to it as
+    well, until `open`.
+    """
 
     def begin(
         self,
@@ -57,12 +61,19 @@ class FlowOffload(Protocol):
         """Carry the packets of a flow from some time soon on: of both directions, or of one. Its
         number; None where the system takes no more flows.
 
-        added: called with the number when the system has the flow; then nothing is carried until
-        `open`.
+        added: called with the number when the system has a flow that is forwarded; packets are left
+        to the router until `open`.
         """
         ...
 
-    def open(self, number: int) -> None: ...
+    def left(self, number: int) -> int:
+        """How many packets have been left to the router, of a flow that the system has."""
+        ...
+
+    def open(self, number: int, left: int) -> None:
+        """Forward from now on, unless more than those have been left to the router, which are on
+        their way now."""
+        ...
 
     def touch(self, number: int, now: float) -> None:
         """Something of the flow has passed by the router."""

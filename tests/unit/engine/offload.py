@@ -8,12 +8,14 @@ from router.platform.base.flow_offload import Forwarding, Passed, Translation
 
 
 class MemoryOffload:
-    """See FlowOffload. flows: what is carried, or will be, by number; opened: what is to wait for
-    `open`, and whether it has been opened. counts: of any flow."""
+    """See FlowOffload. flows: what is carried, or will be, by number; opened: of those that are
+    forwarded, how many packets were left to the router at `open`, or None until then; packets_left:
+    by now, of any flow. counts: of any flow."""
 
     def __init__(self, most: int = 2) -> None:
         self.most = most
-        self.opened: dict[int, bool] = {}
+        self.opened: dict[int, int | None] = {}
+        self.packets_left = 1
         self._replies: list[tuple[int, Callable[[int], None]]] = []
         self.flows: dict[int, Sequence[Translation | Forwarding]] = {}
         self.touched: list[float] = []
@@ -32,7 +34,7 @@ class MemoryOffload:
         self.flows[number] = parts
         self.counts = [Passed(now, 0, 0)] * 2
         if added is not None:
-            self.opened[number] = False
+            self.opened[number] = None
             self._replies.append((number, added))
         return number
 
@@ -43,9 +45,13 @@ class MemoryOffload:
             if number in self.opened:
                 added(number)
 
-    def open(self, number: int) -> None:
-        assert not self.opened[number]
-        self.opened[number] = True
+    def left(self, number: int) -> int:
+        assert number in self.opened
+        return self.packets_left
+
+    def open(self, number: int, left: int) -> None:
+        assert number in self.opened
+        self.opened[number] = left
 
     def touch(self, number: int, now: float) -> None:
         assert number in self.flows

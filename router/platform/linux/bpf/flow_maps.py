@@ -26,10 +26,11 @@ from router.wire.headers import (
     V6_SOURCE,
 )
 
-SLOT: Final = Struct("=QQQQ")
+SLOT: Final = Struct("=6Q")
 """Generation; when the last packet was translated, in nanoseconds of CLOCK_MONOTONIC; packets;
-bytes."""
-AT_LAST, AT_PACKETS, AT_BYTES = 8, 16, 24
+bytes. Of a flow that is forwarded besides: how many packets have been left to the router, and how
+many of these it has sent on. Nothing is forwarded unless these two are the same."""
+AT_LAST, AT_PACKETS, AT_BYTES, AT_LEFT, AT_SENT_ON = 8, 16, 24, 32, 40
 
 REST: Final = Struct("=IIIIIIII16s")
 """Of the value of a flow, behind the addresses and ports that packets get. See AT_ADDRESSES_SUM and

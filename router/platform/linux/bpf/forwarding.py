@@ -3,9 +3,11 @@ its hop limit. The system resolves the next hop, and has it in its table of neig
 (bpf_redirect_neigh in linux/bpf.h).
 
 Left to the router are a packet that has no hop left, and one that is longer than the MTU, or would
-be cut into such.
+be cut into such; and whatever follows one that is left to it, until it has sent that on.
 
-Always true: a checksum that was right stays right.
+Always true: a checksum that was right stays right; no packet of a flow overtakes another. A packet
+is changed only when nothing can keep it from being forwarded, or else it is dropped: that is where
+the kernel has no memory for it.
 
 Must not know: how a flow is found.
 """
@@ -19,15 +21,18 @@ from typing import Final
 from router.platform.linux.bpf.flow_maps import (
     AT_BYTES,
     AT_INTERFACE,
+    AT_LEFT,
     AT_MTU,
     AT_NEXT_HOP,
     AT_PACKETS,
+    AT_SENT_ON,
     HEADERS,
     NEXT_HOP_SIZE,
     Family,
 )
 from router.platform.linux.bpf.instructions import (
     BYTE,
+    DOUBLE,
     HALF,
     R0,
     R1,
@@ -38,6 +43,7 @@ from router.platform.linux.bpf.instructions import (
     R6,
     R7,
     R8,
+    R9,
     STACK,
     Line,
     add,
@@ -51,6 +57,7 @@ from router.platform.linux.bpf.instructions import (
     load,
     mask,
     move,
+    multiply,
     put,
     shift_right,
     store,
@@ -71,23 +78,25 @@ CHANGE_HEAD: Final = 43
 REDIRECT_TO_NEIGHBOUR: Final = 152
 """Functions of the kernel (linux/bpf.h, enum bpf_func_id)."""
 ETHERNET_HEADER: Final = 14
+PASS, DROP = 0, 2
+"""TC_ACT_OK, TC_ACT_SHOT"""
 
 
 def forward(family: Family) -> list[Line]:
-    """The packet in R6 by the flow in R7, with the slot in R8."""
+    """The packet in R6 by the flow in R7, with the slot in R8; R9 is 0 unless it has to be left to
+    the router."""
     return [
+        unless_equal(R9, 0, "left"),
+        load(R0, R8, AT_LEFT, DOUBLE),
+        load(R1, R8, AT_SENT_ON, DOUBLE),
+        subtract(R0, R1),
+        unless_equal(R0, 0, "left"),
         load(R0, STACK, HEADERS + family.hop_limit, BYTE),
-        if_below(R0, 2, "end"),
+        if_below(R0, 2, "left"),
         *_check_length(family),
-        *_count_hop(family),
-        load(R1, R6, GSO_SEGMENTS),
-        unless_equal(R1, 0, "cut"),
-        put(R1, 1),
-        "cut",
-        add_atomically(R8, AT_PACKETS, R1),
-        load(R1, R6, LENGTH),
-        add_atomically(R8, AT_BYTES, R1),
         *_make_room(),
+        *_count_hop(family),
+        *_count(),
         load(R1, R7, family.ends_size + AT_INTERFACE),
         move(R2, R7),
         add_value(R2, family.ends_size + AT_NEXT_HOP),
@@ -95,28 +104,49 @@ def forward(family: Family) -> list[Line]:
         put(R4, 0),
         call(REDIRECT_TO_NEIGHBOUR),
         leave(),
+        "left",
+        put(R1, 1),
+        add_atomically(R8, AT_LEFT, R1),
+        put(R0, PASS),
+        leave(),
+        "no memory",
+        put(R0, DROP),
+        leave(),
     ]
 
 
 def _check_length(family: Family) -> Sequence[Line]:
-    """Of the packet, or of the first that is to be cut from it."""
+    """Of the packet, or of the first that is to be cut from it: then R9 is that of its headers."""
     return [
         load(R0, R6, LENGTH),
         load(R1, R6, GSO_SIZE),
         if_equal(R1, 0, "whole"),
-        put(R0, family.upper + udp.HEADER),
+        put(R9, family.upper + udp.HEADER),
         load(R2, STACK, HEADERS + family.protocol, BYTE),
         if_equal(R2, ip.UDP, "header"),
-        load(R0, STACK, HEADERS + family.upper + TCP_DATA_OFFSET, BYTE),
-        mask(R0, 0xF0),
-        shift_right(R0, 2),
-        add_value(R0, family.upper),
+        load(R9, STACK, HEADERS + family.upper + TCP_DATA_OFFSET, BYTE),
+        mask(R9, 0xF0),
+        shift_right(R9, 2),
+        add_value(R9, family.upper),
         "header",
+        move(R0, R9),
         add(R0, R1),
         "whole",
         load(R1, R7, family.ends_size + AT_MTU),
         subtract(R0, R1),
-        if_above_signed(R0, 0, "end"),
+        if_above_signed(R0, 0, "left"),
+    ]
+
+
+def _make_room() -> Sequence[Line]:
+    """For a link header, which a packet must have to be redirected to a neighbour, and which is
+    taken off again there: the TUN's packets have none. Packets of more than 16 KB get none."""
+    return [
+        move(R1, R6),
+        put(R2, ETHERNET_HEADER),
+        put(R3, 0),
+        call(CHANGE_HEAD),
+        unless_equal(R0, 0, "left"),
     ]
 
 
@@ -133,31 +163,37 @@ def _count_hop(family: Family) -> Sequence[Line]:
     if family.checksum is not None:
         lines += [
             move(R1, R6),
-            put(R2, family.checksum),
+            put(R2, ETHERNET_HEADER + family.checksum),
             put(R5, 2),
             call(REPLACE_L3_SUM),
-            unless_equal(R0, 0, "end"),
+            unless_equal(R0, 0, "no memory"),
         ]
     return [
         *lines,
         move(R1, R6),
-        put(R2, at),
+        put(R2, ETHERNET_HEADER + at),
         move(R3, STACK),
         add_value(R3, HEADERS + at),
         put(R4, 2),
         put(R5, 0),
         call(STORE_BYTES),
-        unless_equal(R0, 0, "end"),
+        unless_equal(R0, 0, "no memory"),
     ]
 
 
-def _make_room() -> Sequence[Line]:
-    """For a link header, which a packet must have to be redirected to a neighbour, and which is
-    taken off again there: the TUN's packets have none."""
+def _count() -> Sequence[Line]:
+    """Packets as they will be cut, each with its headers."""
     return [
-        move(R1, R6),
-        put(R2, ETHERNET_HEADER),
-        put(R3, 0),
-        call(CHANGE_HEAD),
-        unless_equal(R0, 0, "end"),
+        put(R1, 1),
+        load(R2, R6, GSO_SEGMENTS),
+        if_equal(R2, 0, "one"),
+        move(R1, R2),
+        "one",
+        add_atomically(R8, AT_PACKETS, R1),
+        add_value(R1, -1),
+        multiply(R1, R9),
+        load(R2, R6, LENGTH),
+        add(R1, R2),
+        add_value(R1, -ETHERNET_HEADER),
+        add_atomically(R8, AT_BYTES, R1),
     ]

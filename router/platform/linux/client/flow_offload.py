@@ -16,7 +16,15 @@ from typing import Final
 
 from router.platform.base.errors import PlatformError
 from router.platform.base.flow_offload import Forwarding, Passed, Translation
-from router.platform.linux.bpf.flow_maps import AT_BYTES, AT_LAST, AT_PACKETS, FAMILY, SLOT
+from router.platform.linux.bpf.flow_maps import (
+    AT_BYTES,
+    AT_LAST,
+    AT_LEFT,
+    AT_PACKETS,
+    AT_SENT_ON,
+    FAMILY,
+    SLOT,
+)
 from router.platform.linux.flow_program import DIRECTIONS, MOST_FLOWS, key, value
 from router.platform.privileged.channel import Message
 from router.platform.privileged.client import GuardClient
@@ -27,6 +35,7 @@ log = logging.getLogger(__name__)
 WORD: Final = 8
 WORDS: Final = SLOT.size // WORD
 LAST, PACKETS, SIZE = AT_LAST // WORD, AT_PACKETS // WORD, AT_BYTES // WORD
+LEFT, SENT_ON = AT_LEFT // WORD, AT_SENT_ON // WORD
 NANOSECONDS: Final = 1e9
 GENERATIONS: Final = 1 << 32
 V4_KEY: Final = FAMILY[4].key_size
@@ -38,7 +47,6 @@ class LinuxFlowOffload:
     def __init__(self, guard: GuardClient) -> None:
         self._guard = guard
         self._keys: dict[int, Sequence[bytes]] = {}
-        self._unopened: set[int] = set()
         self._free = list(range(MOST_FLOWS))
         self._refusal = ""
         descriptors = guard.call("offload_flows").descriptors
@@ -64,17 +72,17 @@ class LinuxFlowOffload:
             at = slot * WORDS
             self._words[at + LAST] = int(now * NANOSECONDS)
             self._words[at + PACKETS] = self._words[at + SIZE] = 0
-            generation = (self._words[at] + (added is not None)) % GENERATIONS
-            records += key(part) + value(part, slot, generation)
+            self._words[at + LEFT], self._words[at + SENT_ON] = 1, 0
+            records += key(part) + value(part, slot, self._words[at])
         keys = self._keys[number] = [key(each) for each in parts]
-        if added is not None:
-            self._unopened.add(number)
         self._request("add_flows", keys[0], records, partial(self._has_added, number, keys, added))
         return number
 
-    def open(self, number: int) -> None:
-        self._unopened.discard(number)
-        self._pass_generation(number)
+    def left(self, number: int) -> int:
+        return self._words[DIRECTIONS * number * WORDS + LEFT]
+
+    def open(self, number: int, left: int) -> None:
+        self._words[DIRECTIONS * number * WORDS + SENT_ON] = left
 
     def touch(self, number: int, now: float) -> None:
         for slot in range(DIRECTIONS * number, DIRECTIONS * (number + 1)):
@@ -91,10 +99,9 @@ class LinuxFlowOffload:
     def end(self, numbers: Collection[int]) -> None:
         ended: dict[bool, list[bytes]] = {True: [], False: []}
         for number in numbers:
-            self._pass_generation(number, 2 if number in self._unopened else 1)
+            self._pass_generation(number)
             keys = self._keys.pop(number)
             ended[_is_v4(keys[0])] += keys
-        self._unopened.difference_update(numbers)
         self._free += numbers
         for keys in filter(None, ended.values()):
             self._request("remove_flows", keys[0], b"".join(keys), self._done)
@@ -104,10 +111,10 @@ class LinuxFlowOffload:
         self._words.release()
         self._memory.close()
 
-    def _pass_generation(self, number: int, count: int = 1) -> None:
+    def _pass_generation(self, number: int) -> None:
         for slot in range(DIRECTIONS * number, DIRECTIONS * (number + 1)):
             at = slot * WORDS
-            self._words[at] = (self._words[at] + count) % GENERATIONS
+            self._words[at] = (self._words[at] + 1) % GENERATIONS
 
     def _request(
         self, operation: str, of: bytes, records: bytes, done: Callable[[Message | Exception], None]

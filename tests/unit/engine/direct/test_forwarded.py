@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from router.engine.direct import forwarded as module
-from router.engine.direct.forwarded import IDLE, LATE, LOOK_AFTER
+from router.engine.direct.forwarded import IDLE, LOOK_AFTER
 from router.engine.direct.path import LONG
 from router.engine.direct.sent import LOOK_INTERVAL
 from router.engine.observer.observer import Observer
@@ -56,7 +56,7 @@ class Bed:
         self.send(self.segment(), MUCH + 1)
         self.offload.reply()
         self.send(self.segment(), 1)
-        assert self.offload.opened == {0: True}
+        assert self.offload.opened == {0: 1}
 
     def segment(self, sport: int = 4000) -> bytes:
         return unsummed(segment(self.version, sport=sport, payload=b"some"))
@@ -177,24 +177,67 @@ def test_nothing_is_where_frames_cannot_be_sent(bed: Bed) -> None:
 
 def test_it_begins_when_nothing_can_be_overtaken(bed: Bed) -> None:
     bed.send(bed.segment(), MUCH + 1)
-    assert bed.offload.opened == {0: False}
+    assert bed.offload.opened == {0: None}
     bed.offload.reply()
-    assert bed.offload.opened == {0: False}, "the TUN may have more"
+    assert bed.offload.opened == {0: None}, "the TUN may have more"
+    bed.offload.packets_left = 4
     bed.send(bed.segment(), 1)
-    assert bed.offload.opened == {0: True}
+    assert bed.offload.opened == {0: 4}
 
 
-def test_a_tun_that_is_never_empty_does_not_keep_it_from_beginning(bed: Bed) -> None:
-    world = bed.world
+def test_nothing_is_forwarded_while_the_tun_is_never_empty(bed: Bed) -> None:
     bed.send(bed.segment(), MUCH + 1)
     bed.offload.reply()
-    world.tun.incoming = [bed.segment()] * (LOOK_AFTER * (LATE + 3))
-    turns = 0
-    while not bed.offload.opened[0]:
-        world.reader.turn(16, 1.0)
-        turns += 1
-        assert world.tun.incoming
-    assert turns >= LOOK_AFTER * LATE // 16
+    bed.world.tun.incoming = [bed.segment()] * (9 * MUCH)
+    for _ in range(8 * MUCH // 16):
+        bed.world.reader.turn(16, 1.0)
+        assert bed.world.tun.incoming
+    assert bed.offload.opened == {0: None}
+
+
+def test_nothing_is_overtaken_that_comes_while_the_tun_is_found_empty(bed: Bed) -> None:
+    """What comes between two looks is known to be left, and not to be sent."""
+    bed.send(bed.segment(), MUCH + 1)
+    bed.offload.reply()
+    offload, tun = bed.offload, bed.world.tun
+    noted = offload.left
+
+    def one_more(number: int) -> int:
+        tun.incoming.append(bed.segment())
+        offload.packets_left += 1
+        return noted(number)
+
+    offload.left = one_more  # type: ignore[method-assign]
+    bed.send(bed.segment(), 1)
+    assert tun.incoming == []
+    assert offload.opened == {0: None}
+    offload.left = noted  # type: ignore[method-assign]
+    bed.send(bed.segment(), 1)
+    assert offload.opened == {0: 2}
+
+
+def test_what_is_kept_to_leave_with_others_is_not_overtaken(bed: Bed) -> None:
+    """Datagrams of which a frame is made at the end of the turn."""
+    packet = unsummed(datagram(bed.version))
+    bed.send(packet, MUCH + 1)
+    bed.offload.reply()
+    tally = next(each for each in bed.world.forwarder.tallies if each.packets_out)
+    opened: list[int] = []
+
+    def note(number: int, left: int) -> None:
+        opened.append(tally.packets_out)
+
+    bed.offload.open = note  # type: ignore[method-assign]
+    before = tally.packets_out
+    bed.send(packet, 3)
+    assert opened == [before + 3]
+
+
+def test_it_goes_on_after_packets_that_are_left_to_the_router(bed: Bed) -> None:
+    bed.begin()
+    bed.offload.packets_left = 9
+    bed.send(bed.segment(), LOOK_AFTER)
+    assert bed.offload.opened == {0: 9}
 
 
 def test_it_is_asked_for_once(bed: Bed) -> None:

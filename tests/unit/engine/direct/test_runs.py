@@ -15,7 +15,7 @@ from router.wire.checksum import ones_complement_sum
 from router.wire.offload import FIELDS, HEADER
 from tests.unit.engine.memory_raw import Sent
 from tests.unit.engine.world import ETH0, World, far
-from tests.unit.wire.packets import IP, UDP, IPv6
+from tests.unit.wire.packets import IP, UDP, IPv6, IPv6ExtHdrFragment
 
 BOTH = pytest.mark.parametrize("version", [4, 6])
 OWN = {4: "192.0.2.2", 6: "2001:db8:2::2"}
@@ -101,6 +101,25 @@ def test_alike_they_leave_in_one_frame(world: World, version: int) -> None:
     (frame,) = world.raw.frames.sent
     assert raw(world) == [left(version, payloads[0])], "the first of its kind"
     assert cut(frame) == [left(version, each) for each in payloads[1:]]
+
+
+@BOTH
+def test_a_fragment_overtakes_nothing(world: World, version: int) -> None:
+    known(world, version)
+    payloads = [b"kind", b"kept"]
+    whole = datagram(version, b"in fragments")
+    if version == 4:
+        fragment = bytes(IP(whole, flags="MF"))
+    else:
+        packet = IPv6(whole)
+        head = IPv6(src=packet.src, dst=packet.dst, hlim=64)
+        fragment = bytes(head / IPv6ExtHdrFragment(m=1, nh=17) / packet.payload)
+    world.tun.incoming = [framed(datagram(version, each)) for each in payloads]
+    world.tun.incoming.append(offload.NOTHING_LEFT + fragment)
+    world.read(3, 1.01)
+    sent = raw(world)
+    assert sent[:2] == [left(version, each) for each in payloads]
+    assert len(sent) == 3
 
 
 @BOTH

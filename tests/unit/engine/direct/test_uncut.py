@@ -153,10 +153,12 @@ def test_a_hop_limit_that_is_used_up(world: World, version: int) -> None:
 @BOTH
 def test_segments_are_counted(world: World, version: int) -> None:
     (tally,) = [each for each in world.forwarder.tallies if each.packets_out]
-    before = tally.packets_out
+    before = tally.packets_out, tally.bytes_out
     given = uncut(version, DATA)
     frames(world, [given, given])
-    assert tally.packets_out - before == 6
+    assert tally.packets_out - before[0] == 6
+    headers = len(given) - offload.HEADER - len(DATA)
+    assert tally.bytes_out - before[1] == 2 * (len(DATA) + 3 * headers)
 
 
 # The host's firewall
