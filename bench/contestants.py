@@ -207,10 +207,23 @@ def measured_run(
 
 def passed_by_tun(bed: Testbed, contestant: Contestant) -> int:
     """Bytes that it has read out of its TUN and written into it so far; 0 where it has none. What
-    the kernel rewrites at our TUN is counted by the router alone."""
+    the kernel carries at our TUN is counted by the router alone."""
     if contestant.tun is None:
         return 0
     if contestant.tun == TUN:
-        policies = read_status(bed.router)["policies"].values()
-        return sum((each["bytes_out"] or 0) + (each["bytes_in"] or 0) for each in policies)
+        return _counted(bed, "bytes_out") + _counted(bed, "bytes_in")
     return sum(bed.router.counter(contestant.tun, name) for name in ("tx_bytes", "rx_bytes"))
+
+
+def packets_by_tun(bed: Testbed, contestant: Contestant) -> int:
+    """The same in packets that it has read out of its TUN."""
+    if contestant.tun is None:
+        return 0
+    if contestant.tun == TUN:
+        return _counted(bed, "packets_out")
+    return bed.router.counter(contestant.tun, "tx_packets")
+
+
+def _counted(bed: Testbed, name: str) -> int:
+    """By our router, for all policies."""
+    return sum(each[name] or 0 for each in read_status(bed.router)["policies"].values())

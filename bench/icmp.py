@@ -25,6 +25,7 @@ from bench.contestants import (
     ScapyLoop,
     SingBox,
     check_route,
+    packets_by_tun,
 )
 from bench.ping_flood import Result
 from bench.side_by_side import LAN, ROUTER, arguments, in_turn, network, required, sender
@@ -93,7 +94,7 @@ def measure(
     """One round of one contestant."""
     with contestant.running(bed):
         check_route(bed, contestant, sending)
-        before = _passed(bed, contestant)
+        before = packets_by_tun(bed, contestant)
         _load(sending, contestant, "--pause", "0", "--count", str(WARM_UP_PINGS))
         idle = _load(sending, contestant, "--pause", str(IDLE_PAUSE_S), "--count", str(IDLE_PINGS))
         measured.idle.append(idle)
@@ -106,7 +107,7 @@ def measure(
             measured.floods[window].append(flood)
             replies += flood.replies
         if contestant.tun is not None:
-            passed = _passed(bed, contestant) - before
+            passed = packets_by_tun(bed, contestant) - before
             assert passed >= replies, f"{contestant.name}: {replies} replies, {passed} by its TUN"
         assert replies > 0, f"{contestant.name}: no answer at all"
 
@@ -135,11 +136,6 @@ def together(sending: Namespace, host: str, seconds: float) -> int:
     finally:
         for process in pings:
             process.close()
-
-
-def _passed(bed: Testbed, contestant: Contestant) -> int:
-    """Packets that the contestant has read out of its TUN."""
-    return 0 if contestant.tun is None else bed.router.counter(contestant.tun, "tx_packets")
 
 
 def table(all_measured: Sequence[Measured], baseline: Measured) -> str:
