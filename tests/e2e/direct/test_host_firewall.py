@@ -10,7 +10,6 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import partial
-from typing import Final
 
 import pytest
 
@@ -18,6 +17,7 @@ from tests.e2e import ping, probes, sockets
 from tests.e2e.direct.ends import PATHS, SOURCE, connection, datagrams, is_direct
 from tests.e2e.direct.sent_bytes import SentBytes
 from tests.e2e.direct.uploads import upload, upload_of_datagrams
+from tests.e2e.tcp_bed import Pair, alongside
 from tests.e2e.testbed import Family, Testbed
 from tests.e2e.tunrouter import TUN
 from tests.e2e.udp import CLOSED, ECHO, RULES, exchange
@@ -61,7 +61,17 @@ table inet direct_test {
     }
 }
 """
-"""Counted where it comes in: what counts on the way out is relayed."""
+"""Counted where it comes in: what counts on the way out is relayed. What refuses on the way out
+leaves packets to the router's sockets."""
+INVALID_IN = """
+table inet direct_test {
+    chain input {
+        type filter hook input priority 0
+        ct state invalid counter drop
+    }
+}
+"""
+"""Packets may be forwarded by the kernel besides."""
 OUTPUT = """
 table inet direct_test {
     chain output {
@@ -109,8 +119,19 @@ def invalid_packets(bed: Testbed) -> int:
     )
 
 
-RESETS: Final = 2
-"""Connections of a test that end by one: by the router, and by the bare path."""
+def called_invalid(bed: Testbed) -> int:
+    """How many packets connection tracking has called invalid, of those that have gone into the
+    TUN, out by an outbound's interface, and in. Of ICMP errors it counts none."""
+    names, *processors = bed.router.run("cat", "/proc/net/stat/nf_conntrack").stdout.splitlines()
+    column = names.split().index("invalid")
+    return sum(int(line.split()[column], 16) for line in processors)
+
+
+def have_ended(bed: Testbed) -> bool:
+    """Whether the connections of earlier tests are over, so that nothing of them is to come: what
+    has begun untracked is invalid when it is tracked at its end, on either path."""
+    states = ("state", "connected", "exclude", "time-wait")
+    return not any(each.run("ss", "-Htan", *states).stdout for each in (bed.router, bed.far))
 
 
 @pytest.mark.parametrize("text", [STRICT, INVALID, IPTABLES], ids=["strict", "invalid", "iptables"])
@@ -118,6 +139,8 @@ RESETS: Final = 2
 def test_all_is_as_without(
     bed: Testbed, family: Family, text: str, through: int, bare: int
 ) -> None:
+    wait_until(partial(have_ended, bed), "the connections of earlier tests to be over")
+    before = called_invalid(bed)
     with iptables(bed) if text is IPTABLES else firewall(bed, text):
         assert is_direct(bed, family, family.far(through))
         for host in (through, bare):
@@ -142,8 +165,63 @@ def test_all_is_as_without(
                 with pytest.raises(ConnectionResetError):
                     pair.server.recv(1)
         if text is INVALID:
-            # A reset that crosses what the other end still sends may be one, on either path.
-            assert invalid_packets(bed) <= RESETS
+            assert invalid_packets(bed) == 0
+        assert called_invalid(bed) == before
+
+
+@PATHS
+def test_what_is_forwarded_stays_tracked(
+    bed: Testbed, family: Family, through: int, bare: int
+) -> None:
+    """Of it connection tracking sees plain segments once, on their way into the TUN, and those that
+    begin and end a connection twice."""
+    wait_until(partial(have_ended, bed), "the connections of earlier tests to be over")
+    before = called_invalid(bed)
+    with firewall(bed, INVALID_IN):
+        for host in (through, bare):
+            address = family.far(host)
+            for end in (_close_half_by_half, _reset_by_client, _reset_by_server):
+                with connection(bed, family, address) as pair:
+                    if host == through:
+                        wait_until(partial(_is_forwarded, bed, pair), "the upload to be forwarded")
+                    _upload(pair)
+                    end(pair)
+            with upload(bed, family, address) as running:
+                running.wait_for_more(SOME)
+            wait_until(partial(have_ended, bed), "an upload that is reset to be over")
+        assert invalid_packets(bed) == 0
+        assert called_invalid(bed) == before
+
+
+def _is_forwarded(bed: Testbed, pair: Pair) -> bool:
+    """Whether an upload passes without a packet to the router."""
+    before = bed.router.counter(TUN, "tx_packets")
+    _upload(pair)
+    return bed.router.counter(TUN, "tx_packets") == before
+
+
+def _upload(pair: Pair) -> None:
+    with alongside(partial(pair.client.sendall, bytes(SOME))):
+        sockets.read(pair.server, SOME)
+
+
+def _close_half_by_half(pair: Pair) -> None:
+    pair.client.shutdown(socket.SHUT_WR)
+    assert sockets.read_to_end(pair.server) == b""
+    with alongside(partial(pair.server.sendall, bytes(SOME))):
+        sockets.read(pair.client, SOME)
+
+
+def _reset_by_client(pair: Pair) -> None:
+    sockets.reset(pair.client)
+    with pytest.raises(ConnectionResetError):
+        pair.server.recv(1)
+
+
+def _reset_by_server(pair: Pair) -> None:
+    sockets.reset(pair.server)
+    with pytest.raises(ConnectionResetError):
+        pair.client.recv(1)
 
 
 @PATHS
