@@ -200,9 +200,9 @@ class DirectPath:
             return True
         frame[at] -= flow.hops
         protocol = frame[AT_V4_PROTOCOL if at == AT_V4_TTL else AT_V6_NEXT_HEADER]
-        if protocol in WITH_PORTS:
+        if protocol == ip.TCP:
             self._count_much(flow, 1, size, now)
-        if protocol == ip.UDP and self._runs.carry(flow, size, now):
+        elif protocol == ip.UDP and self._runs.carry(flow, size, now):
             return True
         if protocol == ip.FRAGMENT:
             self._runs.flush(now)

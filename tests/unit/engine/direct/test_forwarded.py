@@ -85,6 +85,15 @@ def query(version: int, sequence: int = 1, kind: int = 8) -> bytes:
     return offload.NOTHING_LEFT + bytes(header(version) / of / b"some")
 
 
+def together(version: int) -> bytes:
+    """The frame of datagrams of 500 bytes that a program sends at a time (UDP_SEGMENT)."""
+    frame = bytearray(unsummed(datagram(version, 5000)))
+    start = 20 if version == 4 else 40
+    fields = offload.NEEDS_CHECKSUM, offload.SEGMENT_UDP, start + 8, 500, start, 6
+    frame[: offload.HEADER] = offload.FIELDS.pack(*fields)
+    return bytes(frame)
+
+
 def test_a_connection_that_moves_much_is_forwarded(bed: Bed) -> None:
     bed.send(bed.segment(), MUCH)
     assert bed.flows == [], "the first is decided on, and not counted"
@@ -98,10 +107,15 @@ def test_frames_that_are_yet_to_be_cut_count_for_more(bed: Bed) -> None:
     assert [each.protocol for each in bed.flows] == [ip.TCP]
 
 
-def test_datagrams(bed: Bed) -> None:
-    packet = datagram(bed.version)
-    bed.send(unsummed(packet), MUCH + 1)
-    assert bed.flows == [Forwarding(ip.UDP, ends_of(packet), 2, HOP, 1500)]
+def test_datagrams_that_are_sent_together(bed: Bed) -> None:
+    bed.send(together(bed.version), MUCH // LONG + 1)
+    ends = ends_of(datagram(bed.version))
+    assert bed.flows == [Forwarding(ip.UDP, ends, 2, HOP, 1500)]
+
+
+def test_datagrams_that_are_sent_one_by_one_are_not(bed: Bed) -> None:
+    bed.send(unsummed(datagram(bed.version)), 3 * MUCH)
+    assert bed.flows == []
 
 
 def test_queries_that_follow_each_other(bed: Bed) -> None:
@@ -219,7 +233,7 @@ def test_nothing_is_overtaken_that_comes_while_the_tun_is_found_empty(bed: Bed) 
 def test_what_is_kept_to_leave_with_others_is_not_overtaken(bed: Bed) -> None:
     """Datagrams of which a frame is made at the end of the turn."""
     packet = unsummed(datagram(bed.version))
-    bed.send(packet, MUCH + 1)
+    bed.send(together(bed.version), MUCH // LONG + 1)
     bed.offload.reply()
     tally = next(each for each in bed.world.forwarder.tallies if each.packets_out)
     opened: list[int] = []
@@ -336,7 +350,7 @@ def test_few_are_remembered(bed: Bed, monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.mark.parametrize("protocol", ["udp", "icmp"])
 def test_what_has_no_connection_is_still_known_to_be_sent(bed: Bed, protocol: str) -> None:
     if protocol == "udp":
-        bed.send(unsummed(datagram(bed.version)), MUCH + 1)
+        bed.send(together(bed.version), MUCH // LONG + 1)
     else:
         for turn in range(MUCH + 1):
             bed.send(query(bed.version, turn), 2, now=1.0 + 2 * turn * LOOK_INTERVAL)
