@@ -44,6 +44,10 @@ def is_request(segment: ip.Packet) -> bool:
     return flags(segment) & (SYN | ACK | RST | FIN) == SYN
 
 
+def is_reset(segment: ip.Packet) -> bool:
+    return bool(flags(segment) & RST)
+
+
 def answers_request(segment: ip.Packet) -> bool:
     """Whether only a host sends it that has received a request: a SYN-ACK, or the reset of a closed
     port, whose sequence number is 0 (RFC 9293, section 3.10.7.1)."""

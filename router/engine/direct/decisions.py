@@ -148,7 +148,7 @@ class Direct:
 
     def _end(self, packet: ip.Packet, now: float) -> bool:
         """Tell the program if this has left directly before; a connection that a local server has
-        accepted goes on, since no rule is about it."""
+        accepted goes on, since no rule is about it. So does a reset: it tells the other end."""
         pair = pair_of(packet)
         if pair not in self._former:
             return False
@@ -157,7 +157,7 @@ class Direct:
             self._refusals.refuse(packet, Error.PROHIBITED, Drop.UDP_REFUSED, now)
             return True
         if packet.protocol == ip.TCP and tcp.is_whole(packet) and not tcp.is_request(packet):
-            if self._is_listening(
+            if tcp.is_reset(packet) or self._is_listening(
                 packet.source, source_port(packet), self._senders.index(packet.source)
             ):
                 return False

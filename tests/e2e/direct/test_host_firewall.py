@@ -16,7 +16,13 @@ import pytest
 from tests.e2e import ping, probes, sockets
 from tests.e2e.direct.ends import PATHS, SOURCE, connection, datagrams, is_direct
 from tests.e2e.direct.sent_bytes import SentBytes
-from tests.e2e.direct.uploads import upload, upload_of_datagrams
+from tests.e2e.direct.uploads import (
+    SOME,
+    upload,
+    upload_of_datagrams,
+    upload_some,
+    wait_until_forwarded,
+)
 from tests.e2e.tcp_bed import Pair, alongside
 from tests.e2e.testbed import Family, Testbed
 from tests.e2e.tunrouter import TUN
@@ -79,8 +85,6 @@ table inet direct_test {
     }
 }
 """
-SOME = 4 << 20
-"""Bytes."""
 AT_ONCE_S = 0.25
 SOME_DATAGRAMS = 1 << 20
 """Bytes."""
@@ -183,26 +187,14 @@ def test_what_is_forwarded_stays_tracked(
             for end in (_close_half_by_half, _reset_by_client, _reset_by_server):
                 with connection(bed, family, address) as pair:
                     if host == through:
-                        wait_until(partial(_is_forwarded, bed, pair), "the upload to be forwarded")
-                    _upload(pair)
+                        wait_until_forwarded(bed, pair)
+                    upload_some(pair)
                     end(pair)
             with upload(bed, family, address) as running:
                 running.wait_for_more(SOME)
             wait_until(partial(have_ended, bed), "an upload that is reset to be over")
         assert invalid_packets(bed) == 0
         assert called_invalid(bed) == before
-
-
-def _is_forwarded(bed: Testbed, pair: Pair) -> bool:
-    """Whether an upload passes without a packet to the router."""
-    before = bed.router.counter(TUN, "tx_packets")
-    _upload(pair)
-    return bed.router.counter(TUN, "tx_packets") == before
-
-
-def _upload(pair: Pair) -> None:
-    with alongside(partial(pair.client.sendall, bytes(SOME))):
-        sockets.read(pair.server, SOME)
 
 
 def _close_half_by_half(pair: Pair) -> None:

@@ -1,4 +1,5 @@
-"""Uploads from the router's machine without an end, by a connection and by datagrams."""
+"""Uploads from the router's machine: some data, and those without an end, by a connection and by
+datagrams."""
 
 from __future__ import annotations
 
@@ -7,12 +8,18 @@ import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+from functools import partial
 from typing import Final
 
+from tests.e2e import sockets
 from tests.e2e.direct.ends import connection, datagrams
-from tests.e2e.tcp_bed import Pair
+from tests.e2e.tcp_bed import Pair, alongside
 from tests.e2e.testbed import Family, Testbed
+from tests.e2e.tunrouter import TUN
 from tests.e2e.wait import wait_until
+
+SOME: Final = 4 << 20
+"""Bytes of which most can be forwarded by the kernel."""
 
 SILENCE_S: Final = 0.5
 HEADERS: Final = 40
@@ -26,6 +33,22 @@ DATAGRAM: Final = 1000
 AT_ONCE: Final = 20
 PAUSE_S: Final = 0.002
 """That leaves time for others: a sender never stands still, as one of a connection does."""
+
+
+def upload_some(pair: Pair) -> None:
+    with alongside(partial(pair.client.sendall, bytes(SOME))):
+        sockets.read(pair.server, SOME)
+
+
+def wait_until_forwarded(bed: Testbed, pair: Pair) -> None:
+    """Sends until an upload passes without a packet to the router."""
+
+    def is_forwarded() -> bool:
+        before = bed.router.counter(TUN, "tx_packets")
+        upload_some(pair)
+        return bed.router.counter(TUN, "tx_packets") == before
+
+    wait_until(is_forwarded, "the upload to be forwarded")
 
 
 class Upload:

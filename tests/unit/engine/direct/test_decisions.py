@@ -288,6 +288,20 @@ def test_a_former_connection_is_reset(world: World, tmp_path: Path, version: int
 
 
 @BOTH
+def test_the_other_end_of_a_former_connection_is_reset_by_the_system(
+    world: World, tmp_path: Path, version: int
+) -> None:
+    """Which knows of none any more when something arrives."""
+    twice(world, segment(version))
+    reload(world, tmp_path, OTHERWISE)
+    world.raw.sent.clear()
+    assert world.send_together([segment(version, "R")]) == []
+    assert [(sent.packet, sent.interface) for sent in world.raw.sent] == [
+        (segment(version, "R"), "eth0")
+    ]
+
+
+@BOTH
 def test_a_former_connection_of_a_local_server_goes_on(
     world: World, tmp_path: Path, version: int
 ) -> None:
