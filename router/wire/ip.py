@@ -120,6 +120,16 @@ class Packet:
         return memoryview(self.data)[self.payload :]
 
 
+def bare(protocol: int, addresses: bytes, payload: bytes) -> bytes:
+    """A packet of a protocol between two addresses, for what looks at nothing else of its
+    header."""
+    if len(addresses) == 8:
+        start = bytes([0x45, 0, 0, IPV4_HEADER + len(payload), *bytes(5), protocol, 0, 0])
+    else:
+        start = bytes([0x60, *bytes(4), len(payload), protocol, 0])
+    return start + addresses + payload
+
+
 def parse(data: bytes) -> Packet:
     """Check the headers of one packet.
 

@@ -20,11 +20,7 @@ GARBAGE: Final = 1
 
 def bare(key: bytes) -> bytes:
     """A segment with these addresses and ports, for what looks at nothing else."""
-    if len(key) == 8 + PORTS:
-        start = bytes([0x45, 0, 0, ip.IPV4_HEADER + HEADER, *bytes(5), ip.TCP, 0, 0])
-    else:
-        start = bytes([0x60, *bytes(4), HEADER, ip.TCP, 0])
-    return start + key + bytes(HEADER - PORTS)
+    return ip.bare(ip.TCP, key[:-PORTS], key[-PORTS:] + bytes(HEADER - PORTS))
 
 
 def is_whole(segment: ip.Packet) -> bool:

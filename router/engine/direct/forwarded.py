@@ -47,6 +47,8 @@ NO_OPTIONS: Final = 0x45
 AT_V4_FRAGMENT: Final = HEADER + V4_FRAGMENT
 V4_ADDRESSES: Final = slice(AT_V4_ADDRESSES, AT_V4_ADDRESSES + 8)
 V6_ADDRESSES: Final = slice(AT_V6_ADDRESSES, AT_V6_ADDRESSES + 32)
+LEAST: Final = 20
+"""Bytes behind the IP header, as many as a segment of TCP has."""
 WITH_PORTS: Final = (ip.TCP, ip.UDP)
 QUERIES: Final = {(ip.ICMP, icmp.ECHO_REQUEST), (ip.ICMPV6, icmp.ECHO_REQUEST_V6)}
 
@@ -138,7 +140,8 @@ class ForwardedFlows:
         """Packets are observed from now on, or are not any more. is_wanted: of a frame and its
         size, whether packets like that are wanted, which pass the router then."""
         self._is_wanted = is_wanted
-        self.forget()
+        if is_wanted is not None:
+            self._end([ends for ends in self._flows if is_wanted(*_frame_with(ends))])
 
     def forget(self) -> None:
         """Everything is decided again: all packets pass the router from now on."""
@@ -218,6 +221,17 @@ def _count(forwarded: _Forwarded, offload: FlowOffload) -> bool:
     forwarded.tally.bytes_out += size
     forwarded.packets, forwarded.size = out.packets, out.size
     return packets > 0
+
+
+def _frame_with(ends: Ends) -> tuple[bytearray, int]:
+    """One like those that `_ends` has these of, and its size."""
+    addresses, ports = ends.ends[:-PORTS], ends.ends[-PORTS:]
+    if ends.protocol in WITH_PORTS:
+        payload = ports + bytes(LEAST - PORTS)
+    else:
+        payload = ports[:2] + bytes(2) + ports[2:] + bytes(LEAST - PORTS - 2)
+    packet = ip.bare(ends.protocol, addresses, payload)
+    return bytearray(HEADER) + packet, HEADER + len(packet)
 
 
 def _ends(frame: bytearray) -> Ends | None:

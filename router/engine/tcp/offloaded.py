@@ -82,8 +82,9 @@ class OffloadedFlows:
         """Packets are observed from now on, or are not any more. is_wanted: of addresses and ports,
         whether an observer wants such segments, which pass the router then."""
         self._is_wanted = is_wanted
-        for flow in list(self._flows):
-            self.end(flow)
+        if is_wanted is not None:
+            for flow in [each for each in self._flows if is_wanted(each.key)]:
+                self.end(flow)
 
     def settle(self) -> None:
         """Count what has passed so far."""

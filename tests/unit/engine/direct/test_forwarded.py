@@ -58,6 +58,15 @@ class Bed:
         self.send(self.segment(), 1)
         assert self.offload.opened == {0: 1}
 
+    def forward(self, protocol: str) -> None:
+        """Datagrams or queries are forwarded."""
+        if protocol == "udp":
+            self.send(together(self.version), MUCH // LONG + 1)
+        else:
+            for turn in range(MUCH + 1):
+                self.send(query(self.version, turn), 2, now=1.0 + 2 * turn * LOOK_INTERVAL)
+        assert len(self.flows) == 1
+
     def segment(self, sport: int = 4000) -> bytes:
         return unsummed(segment(self.version, sport=sport, payload=b"some"))
 
@@ -292,7 +301,9 @@ def test_what_an_observer_wants_is_not(bed: Bed) -> None:
     assert bed.offload.flows == {}
     bed.send(bed.segment(), 2 * MUCH)
     assert bed.offload.flows == {}
-    assert {len(each) for each in seen} == {len(bed.segment())}
+    first, *others = seen
+    assert ends_of(first[offload.HEADER :]) == ends_of(segment(bed.version))
+    assert {len(each) for each in others} == {len(bed.segment())}
     wanted = False
     bed.send(bed.segment(), MUCH)
     assert len(bed.flows) == 1
@@ -317,11 +328,25 @@ def test_it_goes_on_where_no_trace_wants_it(bed: Bed, words: str, *, is_forwarde
     bed.begin()
     trace = Trace(Filter(parse(words.replace("PEER", far(bed.version, HOME)))), lambda: None)
     observer.add(trace)
+    assert len(bed.flows) == is_forwarded, "at once"
     bed.send(bed.segment(), 2 * MUCH)
     assert len(bed.flows) == is_forwarded
     observer.remove(trace)
+    assert len(bed.flows) == is_forwarded
     bed.send(bed.segment(), 2 * MUCH)
     assert len(bed.flows) == 1
+
+
+@pytest.mark.parametrize("words", ["icmp", "host PEER", "policy home", "udp"])
+@pytest.mark.parametrize("protocol", ["udp", "icmp"])
+def test_a_trace_wants_queries_and_datagrams(bed: Bed, protocol: str, words: str) -> None:
+    observer = Observer(bed.world.forwarder, bed.world.writer)
+    bed.forward(protocol)
+    trace = Trace(Filter(parse(words.replace("PEER", far(bed.version, HOME)))), lambda: None)
+    observer.add(trace)
+    is_forwarded = words in ("icmp", "udp") and words != protocol
+    assert len(bed.flows) == is_forwarded
+    observer.remove(trace)
 
 
 def test_an_idle_one_makes_room(bed: Bed) -> None:
@@ -349,11 +374,7 @@ def test_few_are_remembered(bed: Bed, monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.mark.parametrize("protocol", ["udp", "icmp"])
 def test_what_has_no_connection_is_still_known_to_be_sent(bed: Bed, protocol: str) -> None:
-    if protocol == "udp":
-        bed.send(together(bed.version), MUCH // LONG + 1)
-    else:
-        for turn in range(MUCH + 1):
-            bed.send(query(bed.version, turn), 2, now=1.0 + 2 * turn * LOOK_INTERVAL)
+    bed.forward(protocol)
     bed.offload.counts = [Passed(0.0, 1, 60), Passed(0.0, 0, 0)]
     bed.forwarded.expire(50.0)
     (flow,) = bed.world.direct.sent.live(50.0)

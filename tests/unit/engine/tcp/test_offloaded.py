@@ -92,6 +92,8 @@ def test_an_end_ends_it_with_all_counts(bed: Bed) -> None:
 def test_none_is_offloaded_that_an_observer_wants(bed: Bed) -> None:
     bed.move_much()
     streams = bed.world.carriers.streams
+    streams.observe(lambda key: key != bed.flow.key)
+    assert len(bed.offload.flows) == 1, "it goes on"
     streams.observe(lambda key: key == bed.flow.key)
     bed.move_much()
     assert bed.offload.flows == {}
