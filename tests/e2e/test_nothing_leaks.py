@@ -1,7 +1,8 @@
 """No packet of a VPN's goes elsewhere, from the moment the routes are there until they are gone.
 
-A LAN host pings, sends datagrams and connects to addresses that the VPN alone should carry, all the
-time, from before the start until after the end. Of each kind and address, the packets leave the
+A LAN host, or programs on the router's machine, whose packets leave directly, ping, send datagrams
+and connect to addresses that the VPN alone should carry, all the time, from before the start until
+after the end. Of each kind and address, the packets leave the
 machine by themselves before the start, go into the TUN from one moment on, and leave by themselves
 again from one moment on after the end: what lies in between, whatever happens there, is never seen
 on the home network, be the VPN up or down at the start, at reloads and at the end.
@@ -21,12 +22,16 @@ import pytest
 
 from tests.e2e import ping, sockets
 from tests.e2e.capture import Capture, Seen
+from tests.e2e.netns import Namespace
 from tests.e2e.testbed import FAMILIES, Family, Testbed
 from tests.e2e.tunrouter import HEAD, TUN, Tunrouter, rules, running
 from tests.e2e.udp import ECHO, SERVER
 from tests.e2e.wait import wait_until
 
-pytestmark = pytest.mark.usefixtures("reopened_tunnel")
+pytestmark = [
+    pytest.mark.usefixtures("reopened_tunnel"),
+    pytest.mark.parametrize("sender", ["client", "router"], ids=["lan", "direct"]),
+]
 
 TRAFFIC: Final = str(Path(__file__).with_name("traffic.py"))
 KINDS: Final = {"ICMP": "icmp", "UDP": "udp", "Flags": "tcp"}
@@ -55,8 +60,8 @@ more of them; by another policy; by the default."""
 EXPRESSION: Final = " or ".join(f"dst net {family.office_net}" for family in FAMILIES)
 
 
-def test_no_packet_of_a_vpn_goes_elsewhere(bed: Testbed, tmp_path: Path) -> None:
-    with _nothing_leaks(bed, tmp_path) as router:
+def test_no_packet_of_a_vpn_goes_elsewhere(bed: Testbed, tmp_path: Path, sender: str) -> None:
+    with _nothing_leaks(bed, tmp_path, getattr(bed, sender)) as router:
         _wait_for_new_packets(bed, "wg0")
         _lose_and_return(bed, router)
         for text in OTHERS:
@@ -65,11 +70,13 @@ def test_no_packet_of_a_vpn_goes_elsewhere(bed: Testbed, tmp_path: Path) -> None
         _lose_and_return(bed, router)
 
 
-def test_no_packet_of_a_vpn_that_is_down_goes_elsewhere(bed: Testbed, tmp_path: Path) -> None:
+def test_no_packet_of_a_vpn_that_is_down_goes_elsewhere(
+    bed: Testbed, tmp_path: Path, sender: str
+) -> None:
     """From the start to the end, and at each reload in between; once it is up meanwhile, and down
     again."""
     bed.close_tunnel()
-    with _nothing_leaks(bed, tmp_path) as router:
+    with _nothing_leaks(bed, tmp_path, getattr(bed, sender)) as router:
         assert "policy office: down" in router.log
         _expect_refusals(bed)
         for text in OTHERS:
@@ -83,12 +90,12 @@ def test_no_packet_of_a_vpn_that_is_down_goes_elsewhere(bed: Testbed, tmp_path: 
 
 
 @contextmanager
-def _nothing_leaks(bed: Testbed, directory: Path) -> Iterator[Tunrouter]:
+def _nothing_leaks(bed: Testbed, directory: Path, sender: Namespace) -> Iterator[Tunrouter]:
     """A router under traffic, from its start to its end: while it is ready nothing passes
     the home gateway, and no kind of packet leaves by itself between its first in the TUN and its
     last."""
     with (
-        _traffic(bed),
+        _traffic(bed, sender),
         Capture(bed.router, EXPRESSION) as at_router,
         Capture(bed.gw, EXPRESSION) as at_gateway,
     ):
@@ -126,7 +133,7 @@ def _expect_refusals(bed: Testbed) -> None:
 
 
 @contextmanager
-def _traffic(bed: Testbed) -> Iterator[None]:
+def _traffic(bed: Testbed, sender: Namespace) -> Iterator[None]:
     with sockets.listener(bed.far) as listener, ExitStack() as stack:
         port = sockets.port_of(listener)
         server = bed.far.start(sys.executable, SERVER, str(ECHO), "53", "8")
@@ -134,8 +141,8 @@ def _traffic(bed: Testbed) -> Iterator[None]:
         for family in FAMILIES:
             address = family.office(1)
             argv = [sys.executable, TRAFFIC, address, str(ECHO), str(port)]
-            stack.enter_context(closing(bed.client.start(*argv))).wait_for_output("sending")
-            stack.enter_context(closing(ping.start(bed.client, address, "-i", "0.01")))
+            stack.enter_context(closing(sender.start(*argv))).wait_for_output("sending")
+            stack.enter_context(closing(ping.start(sender, address, "-i", "0.01")))
         yield
 
 
