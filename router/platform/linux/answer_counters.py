@@ -1,13 +1,6 @@
-"""The kernel's part of counting answers: maps, a program, and a packet socket for each interface
-(packet(7), bpf(2)).
+"""The kernel's part of counting answers: maps, and a program at each interface (bpf(2)).
 
-The sockets are for all protocols, although they look at two: the kernel shows a packet to sockets
-for all protocols first, and then gives it to IP as its only owner. A socket for one protocol comes
-after IP, which gets a copy of the packet's description then: an allocation for each packet, and TCP
-can join no segments in its receive queue.
-
-Always true: nothing is visible to other programs but the sockets, and nothing outlives the process;
-a prefix that stays is counted without a gap.
+Always true: nothing outlives the process; a prefix that stays is counted without a gap.
 
 Must not know: what numbers and counters stand for.
 """
@@ -24,16 +17,10 @@ from struct import Struct, pack
 from typing import Final
 
 from router.platform.base.answers import NumberedPrefix, Place
+from router.platform.linux.answer_programs import AnswerPrograms, Detach
 from router.platform.linux.bpf import syscall
-from router.platform.linux.bpf.answers import FAMILY, Maps, program
-from router.platform.linux.bpf.instructions import assemble
-from router.platform.linux.only_on_linux import AF_PACKET
+from router.platform.linux.bpf.answers import FAMILY, Maps
 
-ALL_PROTOCOLS: Final = 0x0003
-"""ETH_P_ALL (linux/if_ether.h)."""
-SOL_PACKET: Final = 263
-PACKET_IGNORE_OUTGOING: Final = 23
-"""linux/if_packet.h: without it each packet that leaves is copied for the socket."""
 MOST_PREFIXES: Final = 100_000
 """Of a family."""
 MOST_PLACES: Final = 4096
@@ -50,7 +37,8 @@ class AnswerFilters:
 
     def __init__(self) -> None:
         self._places: set[Place] = set()
-        self._sockets: dict[int, socket.socket] = {}
+        self._attached: dict[int, Detach] = {}
+        """By the index of the interface."""
         with contextlib.ExitStack() as stack:
             self.counters = _owned(
                 stack,
@@ -59,7 +47,8 @@ class AnswerFilters:
                 ),
             )
             self._maps = {version: _maps(stack, version, self.counters) for version in FAMILY}
-            self._program = _owned(stack, syscall.load_filter(assemble(program(self._maps))))
+            self._programs = AnswerPrograms(self._maps)
+            stack.callback(self._programs.close)
             self._stack = stack.pop_all()
 
     def change(
@@ -80,9 +69,9 @@ class AnswerFilters:
             syscall.update_all(maps.numbers, elements[version])
 
     def close(self) -> None:
-        for sock in self._sockets.values():
-            sock.close()
-        self._sockets.clear()
+        for detach in self._attached.values():
+            detach()
+        self._attached.clear()
         self._stack.close()
 
     def _follow(self, places: set[Place]) -> None:
@@ -94,37 +83,32 @@ class AnswerFilters:
             syscall.update(self._maps[_version(place)].places, place_key(place), counter)
             self._places.add(place)
         wanted = {place.interface_index: place.interface_name for place in places}
-        for index in self._sockets.keys() - wanted.keys():
-            self._sockets.pop(index).close()
+        for index in self._attached.keys() - wanted.keys():
+            self._attached.pop(index)()
         for index, interface in wanted.items():
-            if index not in self._sockets:
-                self._open(index, interface)
+            if index not in self._attached:
+                self._attach(index, interface)
 
-    def _open(self, index: int, interface: str) -> None:
+    def _attach(self, index: int, interface: str) -> None:
         """An interface that is gone, or has come back as another one, gets none: that is reported,
         and then followed."""
-        sock = socket.socket(AF_PACKET, socket.SOCK_DGRAM, 0)
-        try:
-            syscall.attach(sock, self._program)
-            sock.setsockopt(SOL_PACKET, PACKET_IGNORE_OUTGOING, 1)
-            sock.bind((interface, ALL_PROTOCOLS))
-            is_it = socket.if_nametoindex(interface) == index
-        except OSError:
-            is_it = False
-        if is_it:
-            self._sockets[index] = sock
+        detach = self._programs.attach(index, interface)
+        if detach is None:
+            return
+        if _index_of(interface) == index:
+            self._attached[index] = detach
         else:
-            sock.close()
+            detach()
 
 
 def prefix_key(prefix: NumberedPrefix) -> bytes:
-    """As the program has it at PREFIX (struct bpf_lpm_trie_key)."""
+    """As a program makes it (struct bpf_lpm_trie_key)."""
     size = FAMILY[prefix.version].address
     return NUMBER.pack(prefix.length) + prefix.first.to_bytes(size, "big")
 
 
 def place_key(place: Place) -> bytes:
-    """As the program has it at PLACE."""
+    """As a program makes it."""
     return pack("=II", place.interface_index, place.number) + ip_address(place.address).packed
 
 
@@ -158,6 +142,13 @@ def _maps(stack: contextlib.ExitStack, version: int, counters: int) -> Maps:
 def _owned(stack: contextlib.ExitStack, descriptor: int) -> int:
     stack.callback(os.close, descriptor)
     return descriptor
+
+
+def _index_of(interface: str) -> int | None:
+    try:
+        return socket.if_nametoindex(interface)
+    except OSError:
+        return None
 
 
 def _version(place: Place) -> int:

@@ -7,7 +7,7 @@ import sys
 import pytest
 
 from router.platform.base.answers import NumberedPrefix
-from router.platform.linux.bpf.answers import FAMILY, Maps, program
+from router.platform.linux.bpf.answers import FAMILY, INGRESS, SOCKET, Maps, Position, program
 from router.platform.linux.bpf.instructions import (
     R0,
     R1,
@@ -38,8 +38,9 @@ def test_jumps_count_wide_instructions_twice() -> None:
     assert len(assemble(lines)) == 5 * 8
 
 
-def test_every_jump_of_the_program_is_ahead() -> None:
-    lines = program({version: Maps(3, 4, 5) for version in FAMILY})
+@pytest.mark.parametrize("position", [INGRESS, SOCKET], ids=["ingress", "socket"])
+def test_every_jump_of_the_program_is_ahead(position: Position) -> None:
+    lines = program({version: Maps(3, 4, 5) for version in FAMILY}, position)
     labels = [line for line in lines if isinstance(line, str)]
     assert len(labels) == len(set(labels))
     for place, line in enumerate(lines):

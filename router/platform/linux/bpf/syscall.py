@@ -44,7 +44,10 @@ MMAPABLE: Final = 1 << 10
 SOCKET_FILTER: Final = 1
 SCHEDULING: Final = 3
 """BPF_PROG_TYPE_SCHED_CLS"""
+TCX_INGRESS: Final = 46
 TCX_EGRESS: Final = 47
+BEFORE: Final = 1 << 3
+"""BPF_F_BEFORE: if no program is named, before all others."""
 SO_ATTACH_BPF: Final = 50
 
 CREATE: Final = Struct("=5I8x16s")
@@ -68,12 +71,12 @@ _number = NUMBERS.get(os.uname().machine)
 
 def create_map(kind: int, key: int, value: int, most: int, flags: int = 0) -> int:
     """The descriptor of a map; key and value are sizes in bytes. Raises OSError."""
-    return _bpf(MAP_CREATE, CREATE.pack(kind, key, value, most, flags, NAME))
+    return bpf(MAP_CREATE, CREATE.pack(kind, key, value, most, flags, NAME))
 
 
 def update(map_: int, key: bytes, value: bytes) -> None:
     """Raises OSError; with E2BIG the map is full."""
-    _bpf(MAP_UPDATE_ELEM, ELEMENT.pack(map_, _address(key), _address(value), 0))
+    bpf(MAP_UPDATE_ELEM, ELEMENT.pack(map_, address_of(key), address_of(value), 0))
 
 
 def update_all(map_: int, elements: Sequence[tuple[bytes, bytes]]) -> None:
@@ -83,9 +86,9 @@ def update_all(map_: int, elements: Sequence[tuple[bytes, bytes]]) -> None:
         return
     keys = b"".join(key for key, _ in elements)
     values = b"".join(value for _, value in elements)
-    batch = BATCH.pack(_address(keys), _address(values), len(elements), map_)
+    batch = BATCH.pack(address_of(keys), address_of(values), len(elements), map_)
     try:
-        _bpf(MAP_UPDATE_BATCH, batch)
+        bpf(MAP_UPDATE_BATCH, batch)
     except OSError as error:
         if error.errno not in NO_BATCHES:
             raise
@@ -95,20 +98,20 @@ def update_all(map_: int, elements: Sequence[tuple[bytes, bytes]]) -> None:
 
 def delete(map_: int, key: bytes) -> None:
     """Raises OSError; with ENOENT there is no such key."""
-    _bpf(MAP_DELETE_ELEM, ELEMENT.pack(map_, _address(key), 0, 0))
+    bpf(MAP_DELETE_ELEM, ELEMENT.pack(map_, address_of(key), 0, 0))
 
 
 def load_filter(code: bytes, kind: int = SOCKET_FILTER) -> int:
     """The descriptor of a program, by default of a socket filter. Raises OSError; with EINVAL or
     EACCES the kernel has not accepted the program."""
     instructions = len(code) // INSTRUCTION
-    return _bpf(PROG_LOAD, LOAD.pack(kind, instructions, _address(code), _address(LICENCE)))
+    return bpf(PROG_LOAD, LOAD.pack(kind, instructions, address_of(code), address_of(LICENCE)))
 
 
-def link(program: int, interface: int, where: int) -> int:
+def link(program: int, interface: int, where: int, flags: int = 0) -> int:
     """Attach a program to an interface, given by index, for as long as the descriptor that this
     returns is open (Linux 6.6). Raises OSError."""
-    return _bpf(LINK_CREATE, LINK.pack(program, interface, where, 0))
+    return bpf(LINK_CREATE, LINK.pack(program, interface, where, flags))
 
 
 def attach(sock: socket.socket, program: int) -> None:
@@ -116,12 +119,13 @@ def attach(sock: socket.socket, program: int) -> None:
     sock.setsockopt(socket.SOL_SOCKET, SO_ATTACH_BPF, program)
 
 
-def _address(data: bytes) -> int:
+def address_of(data: bytes) -> int:
     """Of the bytes themselves, which the caller keeps."""
     return ctypes.cast(ctypes.c_char_p(data), ctypes.c_void_p).value or 0
 
 
-def _bpf(command: int, attributes: bytes) -> int:
+def bpf(command: int, attributes: bytes) -> int:
+    """The system call itself. attributes: see union bpf_attr. Raises OSError."""
     if _number is None:
         raise OSError(errno.ENOSYS, os.strerror(errno.ENOSYS))
     result: int = _libc.syscall(
