@@ -20,5 +20,5 @@ def guard_without_tcx(module: str, arguments: Sequence[str]) -> GuardClient:
 
 
 if __name__ == "__main__":
-    router.platform.linux.system.GuardClient = guard_without_tcx  # type: ignore[attr-defined]
+    router.platform.linux.system.GuardClient = guard_without_tcx  # type: ignore[assignment, attr-defined]
     sys.exit(main())
