@@ -1,5 +1,5 @@
 """`status` counts the answers to packets that leave directly, which never pass the router, and each
-answer once.
+answer once, at the ingress of interfaces and by sockets.
 
 Programs on the router's own machine bind to an address of the outbound here, so that their packets
 leave directly whatever the routes say.
@@ -14,12 +14,14 @@ from contextlib import closing, contextmanager
 from struct import Struct
 
 import pytest
-from scapy.layers.inet import IP, UDP
-from scapy.layers.inet6 import IPv6
+from scapy.layers.inet import ICMP, IP, UDP
+from scapy.layers.inet6 import ICMPv6EchoReply, ICMPv6TimeExceeded, IPv6
 from scapy.layers.l2 import Dot1Q, Ether
+from scapy.packet import Packet
 
 from router.platform.linux.only_on_linux import TCP_INFO
 from tests.e2e import ping, sockets, udp
+from tests.e2e.marks import WITH_AND_WITHOUT_TCX
 from tests.e2e.netns import Namespace
 from tests.e2e.status import PING, Answers
 from tests.e2e.tcp_bed import alongside
@@ -47,15 +49,24 @@ RETRANSMITTED = Struct("=208xQ")
 """tcpi_bytes_retrans."""
 SEND_FRAME = """\
 import socket, sys
+interface, header, frame = sys.argv[1:]
 with socket.socket(socket.AF_PACKET, socket.SOCK_RAW) as sock:
-    sock.bind((sys.argv[1], 0))
-    sock.send(bytes.fromhex(sys.argv[2]))
+    sock.setsockopt(263, 15, bool(header))  # PACKET_VNET_HDR
+    sock.bind((interface, 0))
+    sock.send(bytes.fromhex(header + frame))
 """
+IN_PAGES = Struct("=BBHHHH").pack(0, 0, 14, 0, 0, 0).hex()
+"""A virtio-net header (struct virtio_net_hdr): only the link header is in one piece."""
+LONG_FRAME, JUMBO_MTU = 5000, 6000
 UDP_HEADERS = {4: 28, 6: 48}
 TCP_HEADERS = {4: 52, 6: 72}
 """With the option timestamps; a connection's first answer has 8 bytes more."""
 
-pytestmark = [pytest.mark.rules(RULES), pytest.mark.usefixtures("udp_servers", "router")]
+pytestmark = [
+    pytest.mark.rules(RULES),
+    pytest.mark.usefixtures("udp_servers", "router"),
+    WITH_AND_WITHOUT_TCX,
+]
 
 
 def own(family: Family, interface: str) -> str:
@@ -188,10 +199,25 @@ def test_what_arrives_in_a_vlan_is_of_another_interface(bed: Testbed, family: Fa
     head = (IP if family.version == 4 else IPv6)(src=family.far(HOME), dst=family.eth0)
     for vlan in (5, 0):
         frame = Ether(dst=link) / Dot1Q(vlan=vlan) / head / UDP(dport=9) / b"1"
-        bed.gw.run(sys.executable, "-c", SEND_FRAME, "home0", bytes(frame).hex())
+        send_frame(bed, frame)
     wait_until(lambda: bed.router.counter("eth0", "rx_packets") - before >= 2, "both frames")
     # Identifier 0 only has a priority: its packet is one of the interface itself.
     assert [each.since() for each in answers] == [(1, len(head / UDP() / b"1")), (0, 0), (0, 0)]
+
+
+def test_packets_that_are_in_pages(bed: Testbed, family: Family) -> None:
+    """As some drivers leave them; what is an answer is read in them too."""
+    answers = Answers(bed.router, "home")
+    before = bed.router.counter("eth0", "rx_packets")
+    link = bed.router.run("cat", "/sys/class/net/eth0/address").stdout.strip()
+    head = (IP if family.version == 4 else IPv6)(src=family.far(HOME), dst=family.eth0)
+    reply = ICMP(type="echo-reply") if family.version == 4 else ICMPv6EchoReply()
+    error = ICMP(type="time-exceeded") if family.version == 4 else ICMPv6TimeExceeded()
+    with mtu_between(bed, JUMBO_MTU):
+        for each in (UDP(dport=9), reply, error):
+            send_frame(bed, Ether(dst=link) / head / each / bytes(LONG_FRAME), header=IN_PAGES)
+        wait_until(lambda: bed.router.counter("eth0", "rx_packets") - before >= 3, "the frames")
+    assert answers.since() == (2, 2 * (LONG_FRAME + UDP_HEADERS[family.version]))
 
 
 def test_requests_of_captured_hosts_count(bed: Testbed, family: Family) -> None:
@@ -216,6 +242,24 @@ def test_other_rules_keep_the_counts(bed: Testbed, router: Tunrouter, family: Fa
         router.reload(RULES)
     ping_from(bed.router, family.far(HOME), "-I", family.eth0)
     assert (home.since(), office.since()) == ((2, 2 * size), (1, size))
+
+
+def send_frame(bed: Testbed, frame: Packet, header: str = "") -> None:
+    """From the home gateway to the router."""
+    bed.gw.run(sys.executable, "-c", SEND_FRAME, "home0", header, bytes(frame).hex())
+
+
+@contextmanager
+def mtu_between(bed: Testbed, mtu: int) -> Iterator[None]:
+    """The router and the home gateway."""
+    ends = ((bed.router, "eth0"), (bed.gw, "home0"))
+    for namespace, interface in ends:
+        namespace.ip(f"link set {interface} mtu {mtu}")
+    try:
+        yield
+    finally:
+        for namespace, interface in ends:
+            namespace.ip(f"link set {interface} mtu 1500")
 
 
 @contextmanager

@@ -20,6 +20,7 @@ from tests.e2e.testbed import V4, V6
 from tests.e2e.wait import wait_until
 
 WITHOUT_OFFLOADS = (sys.executable, "-m", "tests.e2e.without_offloads")
+WITHOUT_TCX = (sys.executable, "-m", "tests.e2e.without_tcx")
 WITH_UTUN = (sys.executable, "-m", "tests.e2e.utun_router")
 PROGRAM = str(Path(sys.executable).with_name("tunrouter"))
 TUN = "tun11"
