@@ -95,6 +95,11 @@ class Capture:
         self._namespace.run("ping", "-c1", "-W", "5", marker)
         self._process.wait_for_output(f"> {marker}: ICMP echo request")
 
+    @property
+    def output(self) -> str:
+        """What has been written down so far, also of packets that tcpdump cannot read."""
+        return self._process.stdout
+
     def packets(self) -> list[Seen]:
         """The packets so far, after settling, without the markers."""
         self.settle()

@@ -21,6 +21,7 @@ from scapy.packet import Packet
 
 from router.platform.linux.only_on_linux import TCP_INFO
 from tests.e2e import ping, sockets, udp
+from tests.e2e.capture import Capture
 from tests.e2e.marks import WITH_AND_WITHOUT_TCX
 from tests.e2e.netns import Namespace
 from tests.e2e.status import PING, Answers
@@ -45,6 +46,8 @@ HOSTS = pytest.mark.parametrize(
 INFO = Struct("=128xQ4xI")
 """tcpi_bytes_received, tcpi_segs_in (linux/tcp.h)."""
 MOST_SEGMENTS = 65535
+MOST_BYTES, BIG = 65536, 150_000
+"""Of what is handed over to a device together: usually, and where the system may send BIG TCP."""
 RETRANSMITTED = Struct("=208xQ")
 """tcpi_bytes_retrans."""
 SEND_FRAME = """\
@@ -54,6 +57,17 @@ with socket.socket(socket.AF_PACKET, socket.SOCK_RAW) as sock:
     sock.setsockopt(263, 15, bool(header))  # PACKET_VNET_HDR
     sock.bind((interface, 0))
     sock.send(bytes.fromhex(header + frame))
+"""
+SET_GSO_SIZE = """\
+import socket, struct, sys
+interface, size = sys.argv[1:]
+# IFLA_GSO_MAX_SIZE, IFLA_GSO_IPV4_MAX_SIZE (linux/if_link.h)
+body = struct.pack("=BxHiII", 0, 0, socket.if_nametoindex(interface), 0, 0)
+body += b"".join(struct.pack("=HHI", 8, kind, int(size)) for kind in (41, 63))
+with socket.socket(socket.AF_NETLINK, socket.SOCK_RAW, 0) as sock:
+    sock.send(struct.pack("=IHHII", 16 + len(body), 16, 5, 0, 0) + body)  # RTM_NEWLINK
+    [error] = struct.unpack_from("=i", sock.recv(4096), 16)
+    sys.exit(-error)
 """
 IN_PAGES = Struct("=BBHHHH").pack(0, 0, 14, 0, 0, 0).hex()
 """A virtio-net header (struct virtio_net_hdr): only the link header is in one piece."""
@@ -105,8 +119,28 @@ def test_downloads(
 ) -> None:
     """What arrives before the system has cut it counts as the segments that it stands for: as many
     as the connection itself counts."""
+    with segments_at_once(bed, number):
+        check_download(bed, family, policy, host, interface, bed.far)
+
+
+def test_segments_of_more_than_64_kb(bed: Testbed, family: Family) -> None:
+    """BIG TCP: the IP header does not have their length. From the home gateway, as those of IPv6
+    are not forwarded."""
+    with (
+        far_address(bed.gw, family, HOME),
+        big_segments(bed.gw, "home0"),
+        Capture(bed.router, f"greater {MOST_BYTES}") as capture,
+    ):
+        check_download(bed, family, "home", HOME, "eth0", bed.gw)
+        capture.settle()
+        assert " eth0  In  IP" in capture.output
+
+
+def check_download(
+    bed: Testbed, family: Family, policy: str, host: int, interface: str, sender: Namespace
+) -> None:
     size = 3_000_000
-    with segments_at_once(bed, number), sockets.listener(bed.far) as listener:
+    with sockets.listener(sender) as listener:
         answers = Answers(bed.router, policy)
         with closing(sockets.stream(bed.router, family)) as client:
             client.bind((own(family, interface), 0))
@@ -162,6 +196,16 @@ def segments_at_once(bed: Testbed, number: int) -> Iterator[None]:
         bed.far.ip(*(f"link set {device} gso_max_segs {MOST_SEGMENTS}" for device in devices))
 
 
+@contextmanager
+def big_segments(namespace: Namespace, device: str) -> Iterator[None]:
+    """That it hands over to the device."""
+    namespace.run(sys.executable, "-c", SET_GSO_SIZE, device, str(BIG))
+    try:
+        yield
+    finally:
+        namespace.run(sys.executable, "-c", SET_GSO_SIZE, device, str(MOST_BYTES))
+
+
 @HOSTS
 def test_relayed_flows_count_once(
     bed: Testbed, family: Family, policy: str, host: int, interface: str
@@ -178,9 +222,12 @@ def test_what_is_no_answer(bed: Testbed, family: Family) -> None:
     answers = [Answers(bed.router, policy) for policy in ("home", "office", "bypass")]
     before = bed.router.counter("eth0", "rx_packets")
     ping_from(bed.far, family.eth0)
-    with far_address(bed, family, NOT_CAPTURED) as source:
+    with far_address(bed.far, family, NOT_CAPTURED) as source:
         ping_from(bed.far, family.eth0, "-I", source)
-    with far_address(bed, family, HOME) as source, sockets.datagram(bed.client, family) as client:
+    with (
+        far_address(bed.far, family, HOME) as source,
+        sockets.datagram(bed.client, family) as client,
+    ):
         client.bind((family.client, 0))
         with sockets.datagram(bed.far, family) as server:
             server.bind((source, 0))
@@ -223,7 +270,7 @@ def test_packets_that_are_in_pages(bed: Testbed, family: Family) -> None:
 def test_requests_of_captured_hosts_count(bed: Testbed, family: Family) -> None:
     """As this machine's answers to them, which pass the router, do."""
     answers = Answers(bed.router, "home")
-    with far_address(bed, family, HOME) as source:
+    with far_address(bed.far, family, HOME) as source:
         ping_from(bed.far, family.eth0, "-I", source)
     assert answers.since() == (1, PING[family.version])
 
@@ -235,7 +282,7 @@ def test_other_rules_keep_the_counts(bed: Testbed, router: Tunrouter, family: Fa
     try:
         assert "not" not in router.reload(rules(f"{family.far(HOME)} -> office", *LINES))
         ping_from(bed.router, family.far(HOME), "-I", family.wg0)
-        with far_address(bed, family, HOME) as source:
+        with far_address(bed.far, family, HOME) as source:
             ping_from(bed.far, family.eth0, "-I", source)
         assert (home.since(), office.since()) == ((1, size), (1, size))
     finally:
@@ -263,14 +310,14 @@ def mtu_between(bed: Testbed, mtu: int) -> Iterator[None]:
 
 
 @contextmanager
-def far_address(bed: Testbed, family: Family, host: int) -> Iterator[str]:
+def far_address(namespace: Namespace, family: Family, host: int) -> Iterator[str]:
     """An address of its own, which a program there can bind to."""
     address = family.far(host)
-    bed.far.ip(f"addr add {address} dev lo" + (" nodad" if family.version == 6 else ""))
+    namespace.ip(f"addr add {address} dev lo" + (" nodad" if family.version == 6 else ""))
     try:
         yield address
     finally:
-        bed.far.ip(f"addr del {address} dev lo")
+        namespace.ip(f"addr del {address} dev lo")
 
 
 def ping_from(namespace: Namespace, address: str, *options: str) -> None:

@@ -3,13 +3,25 @@
 from __future__ import annotations
 
 from pathlib import Path
+from socket import SOCK_DGRAM
 
 import pytest
 
+from tests.e2e.ingress import programs_at
+from tests.e2e.marks import WITH_AND_WITHOUT_TCX
 from tests.e2e.netns import Namespace
 from tests.e2e.status import PING, Answers, read_status
 from tests.e2e.testbed import V4, V6, Testbed
-from tests.e2e.tunrouter import HEAD, KILLED, PROGRAM, rules, running
+from tests.e2e.tunrouter import (
+    GUARD,
+    HEAD,
+    KILLED,
+    PROGRAM,
+    WITHOUT_TCX,
+    Tunrouter,
+    rules,
+    running,
+)
 from tests.e2e.wait import wait_until
 
 HOST = 1
@@ -18,13 +30,18 @@ WITHOUT_BPF = ("setpriv", "--bounding-set", "-cap_39,-sys_admin")
 """Without CAP_BPF (linux/capability.h)."""
 
 
+@WITH_AND_WITHOUT_TCX
 @pytest.mark.parametrize("killed", KILLED, ids="+".join)
-def test_sigkill_leaves_no_socket(bed: Testbed, tmp_path: Path, killed: tuple[str, ...]) -> None:
-    before = packet_sockets(bed.router)
-    with running(bed.router, tmp_path, RULES) as router:
-        assert packet_sockets(bed.router) - before
+def test_sigkill_leaves_nothing(
+    bed: Testbed, tmp_path: Path, program: tuple[str, ...], killed: tuple[str, ...]
+) -> None:
+    before = counters_at(bed.router, "eth0")
+    with running(bed.router, tmp_path, RULES, program=program) as router:
+        programs, sockets = counters_at(bed.router, "eth0")
+        by_sockets = program == WITHOUT_TCX
+        assert (bool(programs), bool(sockets)) == (not by_sockets, by_sockets)
         router.kill(killed)
-        wait_until(lambda: packet_sockets(bed.router) == before, "its sockets to be gone")
+        wait_until(lambda: counters_at(bed.router, "eth0") == before, "its counters to be gone")
         wait_until(lambda: not router.pids(), "all of its processes to end")
         router.stop()
 
@@ -35,6 +52,7 @@ def test_an_interface_that_comes_back(bed: Testbed, tmp_path: Path, reopened_tun
         office = Answers(bed.router, "office")
         for family in (V4, V6):
             ping_from(bed.router, family.far(HOST), family.wg0)
+        descriptors = descriptors_of(router)
         bed.close_tunnel()
         router.wait_until_down("office")
         bed.open_tunnel()
@@ -42,6 +60,7 @@ def test_an_interface_that_comes_back(bed: Testbed, tmp_path: Path, reopened_tun
         for family in (V4, V6):
             ping_from(bed.router, family.far(HOST), family.wg0)
         assert office.since() == (4, 2 * sum(PING.values()))
+        assert descriptors_of(router) == descriptors
 
 
 def test_a_system_that_refuses(bed: Testbed, tmp_path: Path) -> None:
@@ -78,10 +97,19 @@ RULE_FOR_TCP = f"""rules:
 """
 
 
-def packet_sockets(namespace: Namespace) -> set[str]:
-    """Their inodes."""
+def counters_at(namespace: Namespace, interface: str) -> tuple[list[int], set[str]]:
+    """Programs at the ingress of the interface, and the inodes of packet sockets that are given
+    packets without a link header (/proc/net/packet)."""
     lines = namespace.run("cat", "/proc/net/packet").stdout.splitlines()[1:]
-    return {line.split()[-1] for line in lines}
+    sockets = {line.split()[-1] for line in lines if int(line.split()[2]) == SOCK_DGRAM}
+    return programs_at(namespace, interface), sockets
+
+
+def descriptors_of(router: Tunrouter) -> list[str]:
+    """Of programs and their links that the guard has."""
+    directory = Path(f"/proc/{router.processes()[GUARD]}/fd")
+    found = (str(each.readlink()) for each in directory.iterdir())
+    return sorted(name for name in found if "bpf-prog" in name or "bpf_link" in name)
 
 
 def ping_from(namespace: Namespace, address: str, source: str) -> None:
