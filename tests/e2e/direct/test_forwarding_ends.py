@@ -110,7 +110,7 @@ def kernel_objects(router: Tunrouter) -> Set[tuple[str, int]]:
 
 def is_there(kind: str, number: int) -> bool:
     try:
-        os.close(syscall._bpf(GET_BY_ID[kind], pack("=III", number, 0, 0)))
+        os.close(syscall.bpf(GET_BY_ID[kind], pack("=III", number, 0, 0)))
     except FileNotFoundError:
         return False
     return True
