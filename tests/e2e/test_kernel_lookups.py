@@ -17,6 +17,7 @@ import pytest
 from tests.e2e import ping
 from tests.e2e.capture import Capture
 from tests.e2e.second_uplink import GATEWAY, OWN, UPLINK, second_uplink
+from tests.e2e.status import read_status, state_of
 from tests.e2e.testbed import V4, V6, Family, Testbed
 from tests.e2e.tunrouter import HEAD, rules, running
 from tests.e2e.wait import wait_until
@@ -170,17 +171,80 @@ def _has_default_by(bed: Testbed, interface: str) -> bool:
     return interface in bed.router.run("ip", "-6", "route", "show", "default").stdout
 
 
-def test_an_alternative_name(bed: Testbed, family: Family, tmp_path: Path) -> None:
-    name = "the-uplink-of-the-house"
-    bed.router.run("ip", "link", "property", "add", "dev", "eth0", "altname", name)
-    address = family.far(HOST)
-    head = HEAD.replace("interface: eth0", f"interface: {name}")
+NAME = "the-uplink-of-the-house"
+BY_NAME = HEAD.replace("interface: eth0", f"interface: {NAME}")
+RENAMED = "wan0"
+COUNTS = f"""
+table inet renamed {{
+    chain output {{
+        type filter hook output priority 0
+        oifname "{RENAMED}" counter
+    }}
+}}
+"""
+
+
+@contextmanager
+def _named(bed: Testbed, interface: str) -> Iterator[None]:
+    command = ("link", "property")
+    bed.router.run("ip", *command, "add", "dev", interface, "altname", NAME)
     try:
-        with (
-            running(bed.router, tmp_path, rules(f"{address} -> home", head=head)),
-            Capture(bed.far) as far,
-        ):
-            assert ping.answered(bed.client, address).received == 3
-            assert far.arrivals(address) == {("home0", family.eth0)}
+        yield
     finally:
-        bed.router.run("ip", "link", "property", "del", "dev", "eth0", "altname", name)
+        bed.router.run("ip", *command, "del", "dev", interface, "altname", NAME)
+
+
+def test_an_alternative_name(bed: Testbed, family: Family, tmp_path: Path) -> None:
+    address = family.far(HOST)
+    with (
+        _named(bed, "eth0"),
+        running(bed.router, tmp_path, rules(f"{address} -> home", head=BY_NAME)),
+        Capture(bed.far) as far,
+    ):
+        assert ping.answered(bed.client, address).received == 3
+        assert far.arrivals(address) == {("home0", family.eth0)}
+
+
+def test_an_alternative_name_that_comes_and_goes(bed: Testbed, tmp_path: Path) -> None:
+    """While the router runs; the second time another interface has it."""
+    address = V4.far(HOST)
+    bed.router.ip(f"route add default via {GATEWAY[4]} dev {UPLINK} metric 5000")
+    with running(bed.router, tmp_path, rules(f"{address} -> home", head=BY_NAME)) as router:
+        for interface, own, own_v6 in (("eth0", V4.eth0, V6.eth0), (UPLINK, OWN[4], OWN[6])):
+            _wait_for_state(bed, "down")
+            with _named(bed, interface):
+                router.wait_until_up("home", own, own_v6)
+                with Capture(bed.far) as far:
+                    assert ping.answered(bed.client, address).received == 3
+                    assert far.arrivals(address) == {("home0", own)}
+        _wait_for_state(bed, "down")
+
+
+def test_an_interface_that_is_renamed(bed: Testbed, tmp_path: Path) -> None:
+    """It is the same by its alternative name, and other rules of the host are about it."""
+
+    def wait_for_path(wanted: str) -> None:
+        def has_it() -> bool:
+            home = read_status(bed.router)["policies"]["home"]
+            return (home["state"], home["path"]) == ("up", wanted)
+
+        wait_until(has_it, f"the {wanted} path")
+        assert ping.answered(bed.router, V4.far(HOST)).received == 3
+
+    text = rules(f"{V4.far(HOST)} -> home", head=BY_NAME)
+    bed.router.run("nft", "-f", "-", stdin=COUNTS)
+    try:
+        with _named(bed, "eth0"), running(bed.router, tmp_path, text):
+            wait_for_path("direct")
+            bed.router.ip(f"link set eth0 name {RENAMED}")
+            try:
+                wait_for_path("relayed")
+            finally:
+                bed.router.ip(f"link set {RENAMED} name eth0")
+            wait_for_path("direct")
+    finally:
+        bed.router.run("nft", "delete", "table", "inet", "renamed")
+
+
+def _wait_for_state(bed: Testbed, wanted: str) -> None:
+    wait_until(lambda: state_of(bed.router, "home") == wanted, f"the policy to be {wanted}")

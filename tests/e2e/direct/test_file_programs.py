@@ -157,7 +157,11 @@ def no_names(bed: Testbed) -> Iterator[None]:
     shutil.rmtree(directory)
 
 
-@pytest.mark.parametrize("options", [("-n",), ("-b",), ("-n", "-m", "2")], ids=" ".join)
+@pytest.mark.parametrize(
+    "options",
+    [("-n",), ("-b",), ("-n", "-m", "2"), ("-n", "-l", "1300", "-p", "40000")],
+    ids=" ".join,
+)
 @PATHS
 def test_tracepath(
     bed: Testbed,
