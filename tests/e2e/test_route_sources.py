@@ -23,7 +23,7 @@ from tests.e2e.capture import Capture
 from tests.e2e.netns import Namespace, connect, unique_prefix
 from tests.e2e.sockets import within
 from tests.e2e.split import HOME, LINES, RULES, VPN
-from tests.e2e.testbed import FAMILIES, V4, V6, Family, Testbed
+from tests.e2e.testbed import FAMILIES, V6, Family, Testbed
 from tests.e2e.tunrouter import TUN, rules, running
 from tests.e2e.wait import wait_until
 
@@ -121,18 +121,32 @@ def test_a_policy_that_goes_down_and_up(bed: Testbed, tmp_path: Path) -> None:
         assert COMPLAINT not in router.log
 
 
-def test_attributes_of_the_outbounds_route_are_kept(bed: Testbed, tmp_path: Path) -> None:
-    bed.router.ip(
-        "route change default via 192.0.2.1 advmss 1000 initcwnd 20 rto_min 50ms congctl reno"
-    )
+@pytest.mark.parametrize("runs_already", [False, True], ids=["before", "meanwhile"])
+def test_attributes_of_the_outbounds_route_are_kept(
+    bed: Testbed, family: Family, tmp_path: Path, runs_already: bool
+) -> None:
+    change = ("ip", f"-{family.version}", "route", "change", "default", "via", family.gateway)
+    attributes = ("advmss", "1000", "initcwnd", "20", "rto_min", "50ms", "congctl", "reno")
+    if not runs_already:
+        bed.router.run(*change, *attributes)
     try:
         with running(bed.router, tmp_path, RULES):
-            [own] = [each for each in routes(bed, V4) if each.get("prefsrc") == V4.eth0]
-            [metrics] = own["metrics"]
+            if runs_already:
+                bed.router.run(*change, *attributes)
+            metrics = wait_until(
+                lambda: _metrics(bed, family, family.eth0), "the attributes in the route"
+            )
             assert (metrics["advmss"], metrics["initcwnd"], metrics["rto_min"]) == (1000, 20, 50)
             assert metrics["congestion"] == "reno"
     finally:
-        bed.router.ip("route change default via 192.0.2.1")
+        bed.router.run(*change)
+
+
+def _metrics(bed: Testbed, family: Family, source: str) -> dict[str, Any]:
+    """Those of the route with a source, that are not of every route."""
+    [own] = [each for each in routes(bed, family) if each.get("prefsrc") == source]
+    [metrics] = own["metrics"]
+    return metrics if "initcwnd" in metrics else {}
 
 
 def test_another_address_is_preferred(bed: Testbed, tmp_path: Path) -> None:
