@@ -14,6 +14,7 @@ from functools import partial
 import pytest
 
 from tests.e2e import ping, probes, sockets
+from tests.e2e.capture import Capture
 from tests.e2e.direct.ends import PATHS, SOURCE, connection, datagrams, is_direct
 from tests.e2e.direct.sent_bytes import SentBytes
 from tests.e2e.direct.uploads import (
@@ -24,9 +25,9 @@ from tests.e2e.direct.uploads import (
     wait_until_forwarded,
 )
 from tests.e2e.tcp_bed import Pair, alongside
-from tests.e2e.testbed import Family, Testbed
+from tests.e2e.testbed import WIREGUARD_PORT, Family, Testbed
 from tests.e2e.tunrouter import TUN
-from tests.e2e.udp import CLOSED, ECHO, RULES, exchange
+from tests.e2e.udp import CLOSED, ECHO, HOME, OFFICE, RULES, exchange
 from tests.e2e.wait import wait_until
 
 pytestmark = [pytest.mark.rules(RULES), pytest.mark.usefixtures("direct")]
@@ -86,8 +87,20 @@ table inet direct_test {
 }
 """
 AT_ONCE_S = 0.25
+KILL_SWITCH = f"""
+table inet direct_test {{
+    chain output {{
+        type filter hook output priority 0; policy drop;
+        oifname {{ lo, wg0, {TUN} }} accept
+        udp dport {WIREGUARD_PORT} accept
+        icmpv6 type {{ nd-neighbor-solicit, nd-neighbor-advert }} accept
+    }}
+}}
+"""
+"""Only the VPN may be used."""
 SOME_DATAGRAMS = 1 << 20
 """Bytes."""
+REFUSED = {4: "EHOSTUNREACH", 6: "EACCES"}
 PROHIBITED = {errno.EPERM, errno.EACCES, errno.EHOSTUNREACH}
 
 
@@ -292,6 +305,27 @@ def test_a_rule_stops_datagrams_at_once(
             wait_until(running.is_silent, "the datagrams to stop")
             bed.router.run("nft", "flush", "chain", "inet", "direct_test", "output")
             running.wait_for_more(SOME_DATAGRAMS)
+
+
+def test_nothing_passes_a_kill_switch(bed: Testbed, family: Family) -> None:
+    """Neither of what moves much already, which goes on afterwards, nor of what begins."""
+    address = family.far(HOME)
+    with (
+        upload(bed, family, address) as stream,
+        upload_of_datagrams(bed, family, address) as datagrams,
+    ):
+        stream.wait_for_more()
+        datagrams.wait_for_more(SOME_DATAGRAMS)
+        with firewall(bed, KILL_SWITCH):
+            wait_until(lambda: stream.is_silent() and datagrams.is_silent(), "silence")
+            with Capture(bed.far, f"dst host {address}") as far:
+                for probe in (probes.tcp, probes.udp):
+                    assert probe(bed.router, address) == REFUSED[family.version]
+                assert ping.refused(bed.router, address).prohibited == 3
+                assert is_direct(bed, family, family.far(OFFICE))
+                assert not far.packets()
+        stream.wait_for_more(SOME)
+        datagrams.wait_for_more(SOME_DATAGRAMS)
 
 
 def _refusal(bed: Testbed, family: Family, address: str) -> int | None:
