@@ -233,6 +233,32 @@ def test_relayed_as_the_policy_says(bed: Testbed, router: Tunrouter) -> None:
         wait_for_source(bed, router, family, family.eth0)
 
 
+def test_ports_of_a_host_by_another_outbound(bed: Testbed, router: Tunrouter) -> None:
+    """No source is that of both, so both are relayed; a port by the same one changes nothing."""
+    with sockets.listener(bed.far) as listener, sockets.listener(bed.far) as other:
+        for policy, path, sources in (
+            ("office", "relayed", ("eth0", "wg0")),
+            ("home", "direct", ("eth0", "eth0")),
+        ):
+            ports = "".join(
+                f'  - {{cidr: "{family.far(HOME)}", protocol: tcp, '
+                f"port: {sockets.port_of(other)}, policy: {policy}}}\n"
+                for family in FAMILIES
+            )
+            text = SPLIT.replace("rules:\n", f"rules:\n{ports}")
+            assert router.reload(text).startswith("reloaded")
+            for family in FAMILIES:
+                own = family.eth0 if path == "direct" else family.tun
+                wait_for_source(bed, router, family, own)
+                for server, source_of in zip((listener, other), sources, strict=True):
+                    port = sockets.port_of(server)
+                    with sockets.connected(bed.router, family, family.far(HOME), port) as client:
+                        accepted, peer = server.accept()
+                        accepted.close()
+                        assert end(peer)[0] == getattr(family, source_of)
+                        assert client.getsockname()[0] == own
+
+
 def explained_path(bed: Testbed, router: Tunrouter) -> str:
     command = (PROGRAM, "explain", V4.far(HOME), "-c", str(router.rules_file), "--json")
     found: str = json.loads(bed.router.run(*command).stdout)["path"]
