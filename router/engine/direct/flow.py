@@ -28,7 +28,8 @@ class DirectFlow:
     """tally: counts what leaves. destination: 4 or 16 bytes. outbound: None where packets follow no
     rule. hops: how many the router takes off the hop limit. look: when the next query is to be
     noted, in seconds of the loop's clock. much: how many packets there were since one was looked at
-    (router.engine.direct.forwarded); of queries, those that were noted.
+    (router.engine.direct.forwarded); of queries, those that were noted. alone: the
+    same of datagrams, since some have left in one frame.
 
     samples: by the ports of a connection, when its next packet is to leave by the raw socket, in
     seconds of the loop's clock. refused: the connections of which the host's firewall has refused a
@@ -37,6 +38,7 @@ class DirectFlow:
 
     __slots__ = (
         "address",
+        "alone",
         "destination",
         "hops",
         "look",
@@ -67,7 +69,7 @@ class DirectFlow:
         self.outbound = outbound
         self.tally = tally
         self.look = 0.0
-        self.much = 0
+        self.much = self.alone = 0
         self.samples: dict[bytes, float] = {}
         self.refused: set[bytes] = set()
 

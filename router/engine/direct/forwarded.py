@@ -3,10 +3,10 @@ router.platform.base.flow_offload.
 
 Theory of operation. Now and then a packet is looked at: of those between two addresses, one after
 LOOK_AFTER others. A flow that is met twice moves much. Its packets are forwarded from then on, if
-nothing of the host may refuse one of them by its interface. Datagrams that a program sends one by
-one do not count: they leave in runs, more of them than the kernel forwards, as that is done by the
-processor of the program. What begins and ends a connection
-passes the router, and so do fragments, and what follows any of these.
+nothing of the host may refuse one of them by its interface. Of datagrams those are looked at that
+come one by one: others leave in runs, more of them than the kernel forwards, as that is done by the
+processor of the program. What begins and ends a connection passes the router, and so do fragments,
+and what follows any of these.
 
 So that none overtakes another, forwarding begins when the TUN has been read to its end. Packets may
 come while that is found out: so the reader calls `note_left` when it has found the TUN empty, and

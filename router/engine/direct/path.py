@@ -202,8 +202,10 @@ class DirectPath:
         protocol = frame[AT_V4_PROTOCOL if at == AT_V4_TTL else AT_V6_NEXT_HEADER]
         if protocol == ip.TCP:
             self._count_much(flow, 1, size, now)
-        elif protocol == ip.UDP and self._runs.carry(flow, size, now):
-            return True
+        elif protocol == ip.UDP:
+            if self._runs.carry(flow, size, now):
+                return True
+            self._count_alone(flow, size, now)
         if protocol == ip.FRAGMENT:
             self._runs.flush(now)
         if frame[0]:
@@ -219,6 +221,13 @@ class DirectPath:
         flow.much += packets
         if flow.much >= LOOK_AFTER:
             flow.much = 0
+            self.forwarded.look(flow, self._frame, size, now)
+
+    def _count_alone(self, flow: DirectFlow, size: int, now: float) -> None:
+        """A datagram leaves by itself."""
+        flow.alone += 1
+        if flow.alone >= LOOK_AFTER:
+            flow.alone = 0
             self.forwarded.look(flow, self._frame, size, now)
 
     def _count(self, flow: DirectFlow | None, packets: int, sizes: int) -> None:

@@ -211,6 +211,7 @@ class Runs:
         try:
             if frames.send(run.view, run.end, run.flow.destination):
                 run.had_frame = True
+                run.flow.alone = 0
                 return True
         except OSError as error:
             if error.errno not in NOT_SUPPORTED:

@@ -111,6 +111,13 @@ class Datagrams:
                 self.send_together(sent[number] + sent[number + 1], size)
             assert [self.server.recv(1 << 16) for _ in sent] == sent
 
+    def send_one_by_one(self) -> None:
+        """SOME, of which each has arrived before the next one is sent."""
+        for number in range(SOME):
+            sent = number.to_bytes(4, "big").ljust(100)
+            self.client.send(sent)
+            assert self.server.recv(1 << 16) == sent
+
 
 @contextmanager
 def flow_of_datagrams(bed: Testbed, family: Family, address: str) -> Iterator[Datagrams]:

@@ -91,6 +91,14 @@ def test_connections(bed: Testbed, file: TunFile, family: Family, host: int) -> 
 
 
 @BOTH_WAYS
+def test_datagrams(bed: Testbed, file: TunFile, family: Family, host: int) -> None:
+    """Those that a program sends one by one; in a run the router sends them together."""
+    with flow_of_datagrams(bed, family, family.far(host)) as flow:
+        file.wait_until_forwarded(flow.send_one_by_one)
+        flow.send_some()
+
+
+@BOTH_WAYS
 def test_pings(bed: Testbed, file: TunFile, family: Family, host: int) -> None:
     """A flood of them, of which each is answered."""
     out = Counters(bed.router, SOURCE[host])

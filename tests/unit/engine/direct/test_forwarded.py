@@ -12,6 +12,7 @@ from router.engine.direct.path import LONG
 from router.engine.direct.sent import LOOK_INTERVAL
 from router.engine.observer.observer import Observer
 from router.engine.observer.trace import Trace
+from router.engine.reading import SHORT_TURNS
 from router.flows.trace.matching import Filter
 from router.flows.trace.words import parse
 from router.platform.base.flow_offload import Forwarding, Passed
@@ -61,7 +62,8 @@ class Bed:
     def forward(self, protocol: str) -> None:
         """Datagrams or queries are forwarded."""
         if protocol == "udp":
-            self.send(together(self.version), MUCH // LONG + 1)
+            for _ in range(MUCH + 1):
+                self.send(unsummed(datagram(self.version)), 1)
         else:
             for turn in range(MUCH + 1):
                 self.send(query(self.version, turn), 2, now=1.0 + 2 * turn * LOOK_INTERVAL)
@@ -94,15 +96,6 @@ def query(version: int, sequence: int = 1, kind: int = 8) -> bytes:
     return offload.NOTHING_LEFT + bytes(header(version) / of / b"some")
 
 
-def together(version: int) -> bytes:
-    """The frame of datagrams of 500 bytes that a program sends at a time (UDP_SEGMENT)."""
-    frame = bytearray(unsummed(datagram(version, 5000)))
-    start = 20 if version == 4 else 40
-    fields = offload.NEEDS_CHECKSUM, offload.SEGMENT_UDP, start + 8, 500, start, 6
-    frame[: offload.HEADER] = offload.FIELDS.pack(*fields)
-    return bytes(frame)
-
-
 def test_a_connection_that_moves_much_is_forwarded(bed: Bed) -> None:
     bed.send(bed.segment(), MUCH)
     assert bed.flows == [], "the first is decided on, and not counted"
@@ -116,15 +109,20 @@ def test_frames_that_are_yet_to_be_cut_count_for_more(bed: Bed) -> None:
     assert [each.protocol for each in bed.flows] == [ip.TCP]
 
 
-def test_datagrams_that_are_sent_together(bed: Bed) -> None:
-    bed.send(together(bed.version), MUCH // LONG + 1)
+def test_datagrams_that_come_one_by_one(bed: Bed) -> None:
+    bed.forward("udp")
     ends = ends_of(datagram(bed.version))
     assert bed.flows == [Forwarding(ip.UDP, ends, 2, HOP, 1500)]
 
 
-def test_datagrams_that_are_sent_one_by_one_are_not(bed: Bed) -> None:
-    bed.send(unsummed(datagram(bed.version)), 3 * MUCH)
-    assert bed.flows == []
+def test_datagrams_that_leave_in_runs_are_not(bed: Bed) -> None:
+    packet = unsummed(datagram(bed.version))
+    bed.send(packet, 3 * MUCH)
+    for _ in range(5):
+        for _ in range(LOOK_AFTER - SHORT_TURNS - 2):
+            bed.send(packet, 1)
+        bed.send(packet, SHORT_TURNS + 3)
+    assert bed.flows == [], "now and then there are several in a turn"
 
 
 def test_queries_that_follow_each_other(bed: Bed) -> None:
@@ -242,7 +240,7 @@ def test_nothing_is_overtaken_that_comes_while_the_tun_is_found_empty(bed: Bed) 
 def test_what_is_kept_to_leave_with_others_is_not_overtaken(bed: Bed) -> None:
     """Datagrams of which a frame is made at the end of the turn."""
     packet = unsummed(datagram(bed.version))
-    bed.send(together(bed.version), MUCH // LONG + 1)
+    bed.forward("udp")
     bed.offload.reply()
     tally = next(each for each in bed.world.forwarder.tallies if each.packets_out)
     opened: list[int] = []
