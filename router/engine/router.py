@@ -136,8 +136,9 @@ class Router:
             gc.freeze()  # a collection among a hundred thousand rules would take 0.1 s
             why = self.loop.run()
             log.info("%s: stopping", why)
+            answers = self.answers.packets()
         report_repeated(at_the_end=True)
-        log.info("stopped: %s", summary(self.forwarder))
+        log.info("stopped: %s", summary(self.forwarder, answers))
 
     @property
     def config(self) -> Config:

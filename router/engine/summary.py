@@ -12,12 +12,14 @@ from router.outbound.all import Outbounds
 ANSWERED_HERE: Final = frozenset({PolicyType.REPLY, PolicyType.DROP, PolicyType.REJECT})
 
 
-def summary(forwarder: Forwarder) -> str:
-    """What was forwarded and what was not, as `name=number` pairs."""
+def summary(forwarder: Forwarder, answers: int) -> str:
+    """What was forwarded and what was not, as `name=number` pairs. answers: those that the system
+    has counted."""
     carried = [tally for tally in forwarder.tallies if tally.policy not in ANSWERED_HERE]
     counts = {
         "packets-out": sum(tally.packets_out for tally in carried),
-        "packets-in": sum(tally.packets_in for tally in carried),
+        "packets-in": answers
+        + sum(tally.packets_in for tally in carried if not tally.is_counted_outside),
         "replies": forwarder.refusals.replies,
         Drop.LOOP.value: 0,
         **forwarder.drops.nonzero(),

@@ -67,7 +67,9 @@ def test_flows_are_at_debug_alone(bed: Testbed, router: Tunrouter) -> None:
     assert not any(FAR in each for each in messages(router, "info"))
 
 
-def test_every_line_is_an_object(router: Tunrouter) -> None:
+def test_every_line_is_an_object(bed: Testbed, router: Tunrouter) -> None:
+    ping.answered(bed.router, FAR, count=1)
+    wait_until(lambda: any(messages(router, "debug")), "the flow", detail=lambda: router.log)
     found = events(router.log)
     assert {each["level"] for each in found} >= {"debug", "info"}
     assert all({"time", "level", "logger", "message"} <= each.keys() for each in found)

@@ -46,6 +46,16 @@ def test_the_summary_counts_each_ping_once(bed: Testbed, tmp_path: Path) -> None
     assert counters["loop"] == 0
 
 
+def test_the_summary_counts_answers_that_do_not_pass_the_router(
+    bed: Testbed, tmp_path: Path
+) -> None:
+    with running(bed.router, tmp_path, RULES) as router:
+        for family in FAMILIES:
+            assert ping.counted(bed.router, family.far(NAMED)).received == 3
+        counters = router.stop().counters
+    assert (counters["packets-out"], counters["packets-in"]) == (6, 6)
+
+
 def test_the_summary_counts_each_refusal(bed: Testbed, tmp_path: Path) -> None:
     with running(bed.router, tmp_path, RULES) as router:
         for family in FAMILIES:

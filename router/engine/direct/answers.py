@@ -76,6 +76,10 @@ class Answers:
             return NOTHING
         return self._counters.read(counter)
 
+    def packets(self) -> int:
+        """That the system has counted for all policies."""
+        return sum(self.of(policy)[0] for policy in self._counted_by)
+
     def covers(self, policy: str, version: int, address: int) -> bool:
         """Whether the system counts what comes from an address for a policy."""
         number = self._number_at(version, address)
