@@ -27,9 +27,11 @@ MOST_CONNECTIONS: Final = 4096
 class DirectFlow:
     """tally: counts what leaves. destination: 4 or 16 bytes. outbound: None where packets follow no
     rule. hops: how many the router takes off the hop limit. look: when the next query is to be
-    noted, in seconds of the loop's clock. much: how many packets there were since one was looked at
-    (router.engine.direct.forwarded); of queries, those that were noted. alone: the
-    same of datagrams, since some have left in one frame.
+    noted, in seconds of the loop's clock.
+
+    much: how many packets there were since one was looked at (router.engine.direct.forwarded), of
+    queries those that were noted. alone: datagrams that have left by themselves since then, and
+    since some have left in one frame.
 
     samples: by the ports of a connection, when its next packet is to leave by the raw socket, in
     seconds of the loop's clock. refused: the connections of which the host's firewall has refused a

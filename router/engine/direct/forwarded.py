@@ -52,7 +52,6 @@ LEAST: Final = 20
 WITH_PORTS: Final = (ip.TCP, ip.UDP)
 QUERIES: Final = {(ip.ICMP, icmp.ECHO_REQUEST), (ip.ICMPV6, icmp.ECHO_REQUEST_V6)}
 
-
 IsWanted = Callable[[bytearray, int], bool]
 
 

@@ -252,7 +252,7 @@ def _report(interface: str, obstacle: str | None, refusal: str | None) -> None:
         log.info("interface %s: packets of this machine are relayed: %s", interface, obstacle)
     elif refusal is not None:
         log.info(
-            "interface %s: packets of this machine leave directly, but none in the kernel: %s",
+            "interface %s: packets of this machine leave directly, all by the router: %s",
             *(interface, refusal),
         )
     else:

@@ -29,7 +29,6 @@ DSCP: Final = 0xFC
 """Of the traffic class (RFC 2474)."""
 NOTHING: Final = Passed(0.0, 0, 0)
 
-
 IsWanted = Callable[[bytes], bool]
 
 
