@@ -43,17 +43,27 @@ class Acceptor:
     def __init__(self, watcher: Watcher) -> None:
         """Raises OSError."""
         self._watcher = watcher
-        self._listeners: list[socket.socket] = []
+        self._listeners: list[tuple[socket.socket, Accepted, Accepted]] = []
         self._spare: int | None = _any_descriptor()
 
     def listen(self, listener: socket.socket, accepted: Accepted, turned_away: Accepted) -> None:
         """Call `accepted`, or, when there is no descriptor to keep the socket with, `turned_away`,
         which has to close it."""
-        self._listeners.append(listener)
+        self._listeners.append((listener, accepted, turned_away))
         self._watch(listener, accepted, turned_away)
 
+    def accept_all(self) -> None:
+        """Accept now what has connected by now, whether it was reported or not."""
+        for listener, accepted, turned_away in self._listeners:
+            try:
+                while _accept_next(listener, accepted):
+                    pass
+            except OSError:
+                while self._turn_one_away(listener, turned_away):
+                    pass
+
     def close(self) -> None:
-        for listener in self._listeners:
+        for listener, *_ in self._listeners:
             listener.close()
         self._close_spare()
 
@@ -63,40 +73,25 @@ class Acceptor:
     def _readable(self, listener: socket.socket, accepted: Accepted, turned_away: Accepted) -> None:
         """One a turn: a listener that has more stays readable, and mostly it has no more."""
         try:
-            sock, address = listener.accept()
-        except (BlockingIOError, ConnectionError):
-            return
+            _accept_next(listener, accepted)
         except OSError:
             self._lack_descriptor(listener, accepted, turned_away)
-            return
-        if address is None:  # reset meanwhile: of such a one macOS may tell no address
-            sock.close()
-        else:
-            accepted(sock, address)
 
     def _lack_descriptor(
         self, listener: socket.socket, accepted: Accepted, turned_away: Accepted
     ) -> None:
-        if not self._turn_one_away(listener, turned_away):
+        if self._turn_one_away(listener, turned_away) is None:
             self._watcher.forget(listener)
             again = partial(self._watch, listener, accepted, turned_away)
             self._watcher.call_later(REST, again)
 
-    def _turn_one_away(self, listener: socket.socket, turned_away: Accepted) -> bool:
-        """Whether that has come any further: the listener is empty, or has one less waiting."""
+    def _turn_one_away(self, listener: socket.socket, turned_away: Accepted) -> bool | None:
+        """Whether one was waiting; None if even the spare descriptor was not enough to see."""
         self._close_spare()
         try:
-            sock, address = listener.accept()
-        except (BlockingIOError, ConnectionError):
-            return True
+            return _accept_next(listener, turned_away)
         except OSError:
-            return False
-        else:
-            if address is None:
-                sock.close()
-            else:
-                turned_away(sock, address)
-            return True
+            return None
         finally:
             self._open_spare()
 
@@ -110,6 +105,22 @@ class Acceptor:
             self._spare = _any_descriptor()
         except OSError:
             self._spare = None
+
+
+def _accept_next(listener: socket.socket, accepted: Accepted) -> bool:
+    """Whether one was waiting. Raises OSError where no descriptor is left; `accepted` raises
+    none."""
+    try:
+        sock, address = listener.accept()
+    except BlockingIOError:
+        return False
+    except ConnectionError:  # it was reset meanwhile
+        return True
+    if address is None:  # likewise: of such a one macOS may tell no address
+        sock.close()
+    else:
+        accepted(sock, address)
+    return True
 
 
 def _any_descriptor() -> int:

@@ -23,7 +23,7 @@ from router.engine.tcp.accept import Acceptor
 from router.engine.tcp.dial import DESCRIPTORS_EACH, Dialer
 from router.engine.tcp.offloaded import OffloadedFlows
 from router.flows.drops import Drop, Drops
-from router.flows.tcp.flow import Flow
+from router.flows.tcp.flow import Flow, State
 from router.flows.tcp.table import FlowTable
 from router.outbound.base import Outbound
 from router.outbound.buffers import BufferPool
@@ -154,7 +154,13 @@ class Connections:
                 self._sockets.set_traffic_class(outer, traffic_class)
 
     def reset(self, flow: Flow[Outbound]) -> None:
-        """End a flow at once, at both ends."""
+        """End a flow at once, at both ends.
+
+        One that our kernel has connected is accepted first: its application takes it for
+        established and may be waiting for what the other end says.
+        """
+        if flow.state is State.OPENING:
+            self._acceptor.accept_all()
         relay = self.relays.get(flow)
         if relay is not None:
             relay.reset()

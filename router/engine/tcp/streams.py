@@ -36,7 +36,7 @@ from router.flows.tcp.table import FlowTable
 from router.outbound.base import Change, Outbound
 from router.outbound.descriptors import Descriptors
 from router.platform.base.tcp import TcpSockets
-from router.platform.base.tun import TunDevice
+from router.platform.base.tun import TunDevice, TunQueue
 from router.wire import ip, tcp
 from router.wire.icmp import Error
 
@@ -45,6 +45,8 @@ log = logging.getLogger(__name__)
 LIMIT: Final = 16_384
 """Connections at most; a further one is refused, unless one has been idle for longer than
 RFC 5382 REQ-5 protects it."""
+MOST_AT_THE_END: Final = 4096
+"""Packets of a queue that are read when the router stops: no less than a TUN holds."""
 
 
 class Watcher(connections.Watcher, keepalive.Watcher, Protocol):
@@ -203,11 +205,15 @@ class Streams:
         self._table.events = events
 
     def close(self) -> None:
-        """Reset every connection, at both ends, and let the resets get through."""
+        """Reset every connection, at both ends, and let the resets get through; also those that
+        what waits in the TUN makes our kernel connect."""
+        self._drain(self._tun)
+        if self._tun.forwarded is not None:
+            self._drain(self._tun.forwarded)
         flows: list[Flow[Outbound]] = [*self._dialer.dials, *self._connections.relays]
         for flow in flows:
             self._connections.reset(flow)
-            self._drain_tun()
+            self._drain(self._tun)
         self._connections.close()
         self._offloaded.close()
 
@@ -233,11 +239,11 @@ class Streams:
             self._connections.reset(idle)
         return idle is not None and self._has_room(source)
 
-    def _drain_tun(self) -> None:
-        """Carry what our own closing sockets have just sent."""
+    def _drain(self, queue: TunQueue) -> None:
+        """Carry what the applications, or our own closing sockets, have just sent."""
         with contextlib.suppress(OSError):
-            while True:
-                self.carry(self._tun.receive(), self._watcher.now)
+            for _ in range(MOST_AT_THE_END):
+                self.carry(queue.receive(), self._watcher.now)
 
 
 def rule_to_accept(tun: str, peer: bytes, own: bytes) -> str:

@@ -66,3 +66,10 @@ def listener_of(memory: MemoryTcp, request: Packet) -> MemoryListener:
     name = ip_address(request.dst).packed + request[TCP].dport.to_bytes(2, "big")
     (listener,) = [each for each in memory.listeners if each.name == name]
     return listener
+
+
+def answer_to(request: Packet, flags: str) -> bytes:
+    """A segment of our kernel for what was written to the TUN."""
+    body = TCP(sport=request[TCP].dport, dport=request[TCP].sport, flags=flags, seq=500)
+    header = type(request)(src=request.dst, dst=request.src)
+    return bytes(header / body)

@@ -207,9 +207,16 @@ class MemoryTcp:
     def connect(self, listener: MemoryListener, address: tuple[str, int] | None) -> MemoryStream:
         """Our kernel has connected an address to a listener; the socket that is accepted. None: it
         tells none, as macOS may of a connection that was reset before."""
+        sock = self.connect_unseen(listener, address)
+        self.look_at(listener)
+        return sock
+
+    def connect_unseen(
+        self, listener: MemoryListener, address: tuple[str, int] | None
+    ) -> MemoryStream:
+        """The same, before it is reported."""
         sock = self._stream(4 if len(listener.name) == 6 else 6)
         listener.waiting.append((sock, address))
-        self.look_at(listener)
         return sock
 
     def look_at(self, listener: MemoryListener) -> None:

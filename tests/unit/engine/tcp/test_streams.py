@@ -6,22 +6,29 @@ from __future__ import annotations
 import errno
 from ipaddress import ip_address
 from pathlib import Path
+from types import SimpleNamespace
+from typing import cast
 
 import pytest
 
+from router.engine.reload.reevaluate import Reevaluated, Reevaluation
+from router.outbound.base import Change
 from router.outbound.socks5.failures import failure_of
 from router.platform.base.tcp import ConnectFailure
+from router.wire import offload
 from router.wire.socks5 import ReplyCode
 from tests.unit.engine.tcp.cases import (
     HOME,
     Worlds,
+    answer_to,
     dialled,
     established,
     listener_of,
     segment,
     tcp_world,
 )
-from tests.unit.engine.world import PEERS, TUN_ADDRESSES, far
+from tests.unit.engine.tcp.memory import MemoryStream
+from tests.unit.engine.world import PEERS, TUN_ADDRESSES, MemoryQueue, far
 from tests.unit.wire.packets import INSIDE, IP, TCP, IPv6, decoded
 
 BOTH = pytest.mark.parametrize("version", [4, 6])
@@ -247,6 +254,59 @@ def test_when_the_router_stops_both_ends_are_reset(worlds: Worlds, version: int)
     assert (inner.resets, outer.resets) == (True, True)
     assert (inner.closed, outer.closed) == (True, True)
     assert worlds[1].watched == 0
+
+
+@BOTH
+@pytest.mark.parametrize("end", ["stop", "lost outbound", "reload"])
+def test_one_that_was_not_accepted_yet_is_reset_at_both_ends(
+    worlds: Worlds, version: int, end: str
+) -> None:
+    """Our kernel has connected it, so the application may be waiting for what the server says."""
+    world, memory = worlds
+    outer, (request,) = dialled(worlds, version)
+    inner = memory.connect_unseen(listener_of(memory, request), (request.src, request[TCP].sport))
+    streams, home = world.carriers.streams, world.outbound("home")
+    match end:
+        case "stop":
+            streams.close()
+        case "lost outbound":
+            home.own = {}
+            streams.forget(Change(home, frozenset({version})))
+        case "reload":
+            all_end = SimpleNamespace(divide=lambda flows: (0, list(flows)))
+            assert streams.reevaluate(cast(Reevaluation, all_end)) == Reevaluated(ended=1)
+    assert (inner.resets, outer.resets) == (True, True)
+    assert (inner.closed, outer.closed) == (True, True)
+    if end != "stop":
+        (reset,) = world.send(answer_to(request, "R"))
+        assert decoded(reset).dst == INSIDE[version], "what our kernel sends then gets through"
+
+
+@BOTH
+@pytest.mark.parametrize("queue", ["of this machine", "of what is forwarded"])
+def test_what_waits_in_the_tun_when_the_router_stops_is_carried(
+    worlds: Worlds, version: int, queue: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It may be what makes our kernel connect: the acknowledgement of an application."""
+    world, memory = worlds
+    outer, (request,) = dialled(worlds, version)
+    listener, address = listener_of(memory, request), (request.src, request[TCP].sport)
+    inner: list[MemoryStream] = []
+    accept = listener.accept
+
+    def accept_if_acknowledged() -> tuple[MemoryStream, tuple[str, int] | None]:
+        if len(world.tun.written) == 2 and not inner:
+            inner.append(memory.connect_unseen(listener, address))
+        return accept()
+
+    monkeypatch.setattr(listener, "accept", accept_if_acknowledged)
+    waiting: MemoryQueue = world.tun
+    if queue == "of what is forwarded":
+        waiting = world.tun.forwarded = MemoryQueue(world.tun.frame)
+    waiting.incoming = [offload.NOTHING_LEFT + segment(version, "A", seq=101)]
+    world.carriers.streams.close()
+    assert outer.resets
+    assert [(each.resets, each.closed) for each in inner] == [(True, True)]
 
 
 @BOTH
