@@ -280,3 +280,28 @@ def test_a_connection_from_an_address_that_is_gone_is_reset(
                 pair.client.recv(1)
         finally:
             bed.close_tunnel()
+
+
+def test_a_connection_that_is_being_dialled_from_an_address_that_is_gone_is_dialled_again(
+    bed: Testbed, family: Family, router: Tunrouter
+) -> None:
+    """From another address of the outbound, when the application repeats its SYN."""
+    new, length = OTHER_ADDRESS[family.version]
+
+    def is_dialled_from(address: str) -> bool:
+        dialling = "state", "syn-sent", f"( dport = :{FILTERED} and src = [{address}] )"
+        return bool(bed.router.run("ss", "-Htn", *dialling).stdout)
+
+    with sockets.stream(bed.client, family) as sock:
+
+        def connect() -> None:
+            assert sock.connect_ex((family.far(VPN), FILTERED)) == errno.ECONNREFUSED
+
+        with alongside(connect):
+            wait_until(lambda: is_dialled_from(family.wg0), "it to be dialled")
+            old = f"{family.wg0}/{length}"
+            bed.router.ip(f"addr del {old} dev wg0", f"addr add {new}/{length} dev wg0")
+            try:
+                wait_until(lambda: is_dialled_from(new), "it to be dialled again")
+            finally:
+                bed.close_tunnel()

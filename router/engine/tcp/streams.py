@@ -175,11 +175,12 @@ class Streams:
         connections for which nothing can arrive any more; others stay as they are."""
         lost = []
         for flow in self._table.of_outbound(change.outbound):
+            outer = self._connections.outer_socket(flow)
+            is_lost = outer is not None and change.outbound.has_lost(outer)
             if flow.state is not State.DIALLING:
-                outer = self._connections.outer_socket(flow)
-                if outer is not None and change.outbound.has_lost(outer):
+                if is_lost:
                     lost.append(flow)
-            elif flow.version in change.lost:
+            elif is_lost or flow.version in change.lost:
                 self._dialer.abandon(flow)
         self._connections.reset_all(lost)
 

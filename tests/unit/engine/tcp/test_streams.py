@@ -257,6 +257,22 @@ def test_when_the_router_stops_both_ends_are_reset(worlds: Worlds, version: int)
 
 
 @BOTH
+def test_a_dial_whose_own_address_is_gone_begins_again(
+    worlds: Worlds, version: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """With the next request, although the outbound still reaches that family."""
+    world, memory = worlds
+    home = world.outbound("home")
+    world.send(segment(version))
+    monkeypatch.setattr(home, "has_lost", lambda _: True)
+    world.carriers.streams.forget(Change(home, frozenset(), differs=False))
+    (first,) = memory.dialled
+    assert first.closed
+    world.send(segment(version))
+    assert len(memory.dialled) == 2
+
+
+@BOTH
 @pytest.mark.parametrize("end", ["stop", "lost outbound", "reload"])
 def test_one_that_was_not_accepted_yet_is_reset_at_both_ends(
     worlds: Worlds, version: int, end: str
