@@ -36,7 +36,7 @@ def read(path: Path) -> Snapshot:
 
 async def draw(readings: list[Snapshot]) -> str:
     """The last of these, as SVG."""
-    app = Top(Model(), readings[0], colours=True)
+    app = Top(Model(), readings[0], lambda _: None, colours=True)
     async with app.run_test(size=SIZE) as pilot:
         for each in readings[1:]:
             app.take(each)

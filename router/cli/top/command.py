@@ -31,13 +31,12 @@ def top(tun: str | None, interval: float) -> int:
     from router.cli.top.model import Model  # noqa: PLC0415
     from router.cli.top.screen import FOREIGN, Top  # noqa: PLC0415
 
+    source = Source(tun, interval)
     try:
-        app = Top(Model(), first, colours=has_colours(sys.stdout))
+        app = Top(Model(), first, source.start, colours=has_colours(sys.stdout))
     except (LookupError, TypeError, ValueError, AttributeError):
         return _refuse(FOREIGN)
     _forget_exported_size()
-    source = Source(tun, interval, lambda reading: app.call_from_thread(app.take, reading))
-    source.start()
     app.run(mouse=False)
     source.stop()
     return exits.OK

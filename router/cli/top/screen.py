@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import signal
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from typing import ClassVar, Final
 
 from rich.segment import Segment
@@ -26,7 +27,7 @@ from router.cli.top.choice import ORDERS, chosen, following
 from router.cli.top.cursor import Cursor
 from router.cli.top.explanation import Explanation
 from router.cli.top.model import FlowRow, Model, Snapshot, View
-from router.cli.top.source import Reading
+from router.cli.top.source import Reading, Take
 
 FAR: Final = 1_000_000
 """Rows: more than there are."""
@@ -72,7 +73,8 @@ class Board(Widget, can_focus=True):
 
 
 class Top(App[None]):
-    """first: what is shown at the beginning."""
+    """first: what is shown at the beginning. start: called when readings can be taken, with what
+    takes them from another thread; that raises RuntimeError when the screen is gone."""
 
     ENABLE_COMMAND_PALETTE = False
     CSS = """
@@ -80,8 +82,11 @@ class Top(App[None]):
     """
     BINDINGS: ClassVar[list[BindingType]] = [Binding("ctrl+c", "quit", "quit", priority=True)]
 
-    def __init__(self, model: Model, first: Snapshot, *, colours: bool) -> None:
+    def __init__(
+        self, model: Model, first: Snapshot, start: Callable[[Take], None], *, colours: bool
+    ) -> None:
         super().__init__()
+        self._start = start
         self._model = model
         self._latest = self._shown = model.take(first)
         self._cursor = Cursor()
@@ -104,6 +109,7 @@ class Top(App[None]):
         self._board.focus()
         for number in (signal.SIGTERM, signal.SIGHUP):
             asyncio.get_running_loop().add_signal_handler(number, self.exit)
+        self._start(partial(self.call_from_thread, self.take))
 
     def on_resize(self, _event: events.Resize) -> None:
         self.call_after_refresh(self._draw)

@@ -25,33 +25,39 @@ Reading = Snapshot | str
 """A snapshot, or why there is none."""
 
 
-class Source(threading.Thread):
-    """Calls `take` with a Reading every `interval` seconds until `take` raises RuntimeError, as it
-    does when the screen is gone.
+Take = Callable[[Reading], None]
+"""Raises RuntimeError when the screen is gone."""
+
+
+class Source:
+    """Makes a Reading every `interval` seconds.
 
     tun: the TUN of the router; None: the only one. Where several are running later, it stays with
     the one that it has read.
     """
 
-    def __init__(self, tun: str | None, interval: float, take: Callable[[Reading], None]) -> None:
-        super().__init__(daemon=True)
+    def __init__(self, tun: str | None, interval: float) -> None:
         self._tun = tun
         self._known = tun
         self._interval = interval
-        self._take = take
         self._stopped = threading.Event()
+
+    def start(self, take: Take) -> None:
+        """Call `take` with each reading, the first one at once, in another thread, until it raises
+        RuntimeError."""
+        threading.Thread(target=self._run, args=(take,), daemon=True).start()
 
     def stop(self) -> None:
         """It ends with the reading that is being made."""
         self._stopped.set()
 
-    def run(self) -> None:
+    def _run(self, take: Take) -> None:
         while not self._stopped.is_set():
             reading = self._read()
             if self._stopped.is_set():
                 return
             try:
-                self._take(reading)
+                take(reading)
             except RuntimeError:
                 return
             self._stopped.wait(self._interval)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import sys
+import threading
 from collections.abc import Awaitable, Callable
 from typing import Any
 
@@ -14,6 +15,7 @@ from router.cli.top import explanation
 from router.cli.top.command import top, unfit_terminal
 from router.cli.top.model import Model, Snapshot
 from router.cli.top.screen import FOREIGN, Board, Top
+from router.cli.top.source import Take
 from tests.unit.cli.top.cases import HOSTILE, flow, policy, status
 
 FLOWS = [
@@ -28,8 +30,13 @@ def snapshot(uptime: float = 1.0, **more: Any) -> Snapshot:
     return Snapshot(uptime, answer, FLOWS, [])
 
 
-def driven(drive: Callable[[Top, Pilot[None]], Awaitable[None]], *, colours: bool = True) -> Top:
-    app = Top(Model(), snapshot(), colours=colours)
+def driven(
+    drive: Callable[[Top, Pilot[None]], Awaitable[None]],
+    *,
+    colours: bool = True,
+    start: Callable[[Take], None] = lambda _: None,
+) -> Top:
+    app = Top(Model(), snapshot(), start, colours=colours)
 
     async def run() -> None:
         async with app.run_test(size=(80, 24)) as pilot:
@@ -71,6 +78,24 @@ def test_sort_and_filter() -> None:
         assert flow_lines(app) == [2, 1, 3], "q was typed, and does not quit"
 
     driven(drive)
+
+
+def test_the_first_reading_is_taken_however_soon_it_comes() -> None:
+    """Readings begin when they can be taken, however long the screen took until then."""
+    taken = threading.Event()
+
+    def start(take: Take) -> None:
+        def read() -> None:
+            take(snapshot(60.0))
+            taken.set()
+
+        threading.Thread(target=read).start()
+
+    async def drive(app: Top, _pilot: Pilot[None]) -> None:
+        assert await asyncio.to_thread(taken.wait, 20)
+        assert "up 1 min 0 s" in text(app)[0]
+
+    driven(drive, start=start)
 
 
 def test_pause_keeps_the_screen_and_not_the_history() -> None:
