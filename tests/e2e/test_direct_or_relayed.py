@@ -57,6 +57,8 @@ table inet tr_host {
     }
 }
 """
+HEADERS = {4: 28, 6: 48}
+"""Bytes of IP and UDP."""
 TRANSLATED = {4: "192.0.2.200", 6: "2001:db8:2::200"}
 
 
@@ -186,18 +188,20 @@ def test_another_destination_of_what_leaves(
             assert (echoed["length"], echoed["sender"][0]) == (1000, address)
 
 
+@pytest.mark.parametrize("limit", ["limit rate 1/hour burst 4 packets", "quota until {} bytes"])
 @pytest.mark.parametrize("both", [True, False], ids=["any-interface", "outbound"])
 def test_a_limit_counts_both_passes(
-    bed: Testbed, router: Tunrouter, udp_servers: None, both: bool, family: Family
+    bed: Testbed, router: Tunrouter, udp_servers: None, both: bool, limit: str, family: Family
 ) -> None:
-    """Unless it names the interface: then it counts as on the bare path."""
+    """Of packets or of bytes. Unless it names the interface: then it counts as on the bare path."""
     limited = f"meta nfproto ipv{family.version} udp dport {ECHO}"
     interface = 'oifname != "lo"' if both else 'oifname "eth0"'
+    four_probes = 4 * (HEADERS[family.version] + len("probe"))
     text = f"""
     table inet tr_host {{
         chain output {{
             type filter hook output priority 0
-            {interface} {limited} limit rate 1/hour burst 4 packets accept
+            {interface} {limited} {limit.format(four_probes)} accept
             {interface} {limited} drop
         }}
     }}

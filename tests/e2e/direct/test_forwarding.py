@@ -34,11 +34,12 @@ from tests.e2e.direct.forwarding import (
     transfer,
     tun_file,
 )
+from tests.e2e.direct.second_gateway import ADDRESS, LINK, second_gateway
 from tests.e2e.direct.test_trace import lines_of, tracing
 from tests.e2e.processes import Process
 from tests.e2e.status import read_status
 from tests.e2e.tcp_bed import Pair, alongside
-from tests.e2e.testbed import V4, V6, Family, Testbed
+from tests.e2e.testbed import FAMILIES, Family, Testbed
 from tests.e2e.tunrouter import Tunrouter
 from tests.e2e.udp import CLOSED, HOME, OFFICE, RULES, sixteen
 from tests.e2e.wait import wait_until
@@ -421,35 +422,26 @@ def test_another_policy(bed: Testbed, direct: Tunrouter, file: TunFile, family: 
 
 
 @pytest.fixture
-def second_gateway(bed: Testbed) -> Iterator[dict[int, str]]:
-    """Another address of the gateway, with a link address of its own; also a link-local one."""
-    addresses = {4: "192.0.2.5", 6: "fe80::5"}
-    bed.gw.ip(
-        "link add link home0 name home5 type macvlan mode bridge",
-        "link set home5 up",
-        "addr add 192.0.2.5/32 dev home5",
-        "addr add fe80::5/64 dev home5 nodad",
-    )
-    yield addresses
-    for family in (V4, V6):
-        bed.router.ip(f"route replace default via {family.gateway} dev eth0")
-    bed.gw.ip("link del home5")
+def other_gateway(bed: Testbed) -> Iterator[None]:
+    with second_gateway(bed):
+        yield
+        for family in FAMILIES:
+            bed.router.ip(f"route replace default via {family.gateway} dev eth0")
 
 
 def test_the_next_hop_changes(
-    bed: Testbed, file: TunFile, second_gateway: dict[int, str], family: Family
+    bed: Testbed, file: TunFile, other_gateway: None, family: Family
 ) -> None:
     with forwarded_connection(bed, file, family, HOME) as pair:
         send = partial(send_segments, pair.client, pair.server)
 
         def goes_by_it() -> bool:
-            before = bed.gw.counter("home5", "rx_packets")
+            before = bed.gw.counter(LINK, "rx_packets")
             send()
-            return bed.gw.counter("home5", "rx_packets") - before >= SOME
+            return bed.gw.counter(LINK, "rx_packets") - before >= SOME
 
         assert not goes_by_it()
-        via = second_gateway[family.version]
-        bed.router.ip(f"route replace default via {via} dev eth0")
+        bed.router.ip(f"route replace default via {ADDRESS[family.version]} dev eth0")
         wait_until(goes_by_it, "the other gateway")
         file.wait_until_forwarded(send)
         assert goes_by_it()
