@@ -93,6 +93,12 @@ class DatagramChannel(Protocol):
 
     def fileno(self) -> int: ...
 
+    @property
+    def is_lost(self) -> bool:
+        """Whether nothing can arrive by it any more, as it sends from an address that is gone and
+        is not the one that the outbound was asked for."""
+        ...
+
     def sends_with(self, hop_limit: int, traffic_class: int, dont_fragment: int) -> bool:
         """Whether the next datagram leaves with these header fields."""
         ...

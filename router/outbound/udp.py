@@ -24,6 +24,8 @@ UNKNOWN: Final = -1
 class SocketDatagrams:
     """See DatagramChannel."""
 
+    is_lost = False
+
     def __init__(self, sock: DatagramSocket, port: int) -> None:
         self.port = port
         self.fileno = sock.fileno

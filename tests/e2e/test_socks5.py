@@ -7,7 +7,7 @@ import json
 import shutil
 import socket
 from collections.abc import Iterator
-from contextlib import ExitStack, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -161,6 +161,51 @@ def converse(bed: Testbed, family: Family, host: int) -> None:
             if host not in HALVES_TOGETHER:
                 client.shutdown(socket.SHUT_WR)
             assert sockets.read_to_end(client) == text.upper()
+
+
+@contextmanager
+def another_source(bed: Testbed, family: Family) -> Iterator[None]:
+    """The router's machine has another address, which the kernel chooses towards the proxies."""
+    own, length = {4: ("192.0.2.77", 24), 6: ("2001:db8:2::77", 64)}[family.version]
+    address, route = f"{own}/{length} dev eth0", f"{family.gateway} dev eth0"
+    at_once = "nodad" if family.version == 6 else ""
+    bed.router.ip(f"addr add {address} {at_once}", f"route add {route} src {own}")
+    try:
+        wait_until(lambda: own in source_towards(bed, family.gateway), "it to be chosen")
+        yield
+    finally:
+        bed.router.ip(f"route del {route}", f"addr del {address}")
+
+
+def source_towards(bed: Testbed, address: str) -> str:
+    return bed.router.run("ip", "route", "get", address).stdout
+
+
+@pytest.mark.parametrize("name", ["system", "via"])
+def test_an_address_that_goes_takes_no_proxy_along(
+    bed: Testbed, router: Tunrouter, family: Family, name: str
+) -> None:
+    """Neither what is open for the next connection, nor the association of a datagram socket."""
+    to_proxy = {"system": V4, "via": V6}[name]
+    host = HOSTS[name]
+    with sockets.datagram(bed.client, family) as sock, sockets.listener(bed.far) as listener:
+        with another_source(bed, to_proxy):
+            port = sockets.port_of(listener)
+            for _ in range(2):
+                sockets.connected(bed.client, family, family.far(host), port).close()
+            sock.connect((family.far(host), ECHO))
+            sock.send(b"before")
+            assert sock.recv(100) == b"before"
+        sock.settimeout(0.2)
+
+        def is_answered() -> bool:
+            with suppress(TimeoutError, BlockingIOError):
+                sock.send(b"after")
+                return sock.recv(100) == b"after"
+            return False
+
+        wait_until(is_answered, "an answer", detail=lambda: router.log)
+        sockets.connected(bed.client, family, family.far(host), port).close()
 
 
 def test_a_name_is_resolved_again(bed: Testbed, router: Tunrouter, hosts: Path) -> None:

@@ -22,7 +22,7 @@ from router.flows.tally import Tally
 from router.flows.udp.flow import Flow
 from router.flows.udp.ports import outside_ports
 from router.flows.udp.table import DatagramTable
-from router.outbound.base import DatagramChannel, NatEndpoint, Outbound, source_towards
+from router.outbound.base import Change, DatagramChannel, NatEndpoint, Outbound, source_towards
 from router.platform.base.sockets import NetworkError
 from router.platform.identifications import random_16_bits
 from router.wire import ip, udp
@@ -132,6 +132,13 @@ class Datagrams(TableCarrier):
         if mapping is None:
             return None
         return NatEndpoint(mapping.outbound, mapping.outside_address, mapping.outside_port)
+
+    def forget(self, change: Change) -> None:
+        """See Carrier; also those of which the channel alone knows that it is lost."""
+        super().forget(change)
+        for flow in self._table.of_outbound(change.outbound):
+            if flow.mapping.socket.is_lost:
+                self._table.end(flow)
 
     def close(self) -> None:
         for mapping in self._table.all():

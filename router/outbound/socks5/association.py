@@ -45,6 +45,10 @@ class Proxy(Protocol):
 
     def suspect(self) -> None: ...
 
+    def has_lost_source(self, source: bytes) -> bool:
+        """Whether the address that datagrams leave from is gone."""
+        ...
+
     def count(self, reason: Drop) -> None: ...
 
     def report(self, channel: DatagramChannel) -> None:

@@ -54,16 +54,19 @@ class Socks5Datagrams:
     """See DatagramChannel.
 
     version: of the destinations. server: the proxy's address, of the family of `channel`, which
-    sends to it.
+    sends to it from the address `source`.
     """
 
     most_segments = MOST_SEGMENTS
 
-    def __init__(self, version: int, server: bytes, channel: DatagramChannel, proxy: Proxy) -> None:
+    def __init__(
+        self, version: int, server: bytes, source: bytes, channel: DatagramChannel, proxy: Proxy
+    ) -> None:
         self.port = channel.port
         self.fileno = channel.fileno
         self._version = version
         self._server = server
+        self._source = source
         self._channel = channel
         self._proxy = proxy
         self._association = Association(server, proxy, self._opened, self._refuse_waiting)
@@ -73,6 +76,10 @@ class Socks5Datagrams:
         self._headers: dict[tuple[str, int], bytes] = {}
         self._waiting: list[Waiting] = []
         self._reported: list[NetworkError] = []
+
+    @property
+    def is_lost(self) -> bool:
+        return self._channel.is_lost or self._proxy.has_lost_source(self._source)
 
     # Sending
 

@@ -169,11 +169,13 @@ class Socks5Outbound:
         self._probing.watch(conversation)
         return Socks5Dial(conversation, self, request.version, succeeded=self._ready.want)
 
-    def open_datagrams(self, version: int, source: bytes, ports: Iterator[int]) -> DatagramChannel:  # noqa: ARG002
+    def open_datagrams(self, version: int, source: bytes, ports: Iterator[int]) -> DatagramChannel:
         server = self.server
         if server is None:
             raise OSError(errno.ENETUNREACH, "there is no way to the proxy")
-        return Socks5Datagrams(version, server, self._way.open_datagrams(server, ports), self)
+        source = self._way.source(server)
+        channel = self._way.open_datagrams(server, source, ports)
+        return Socks5Datagrams(version, server, source, channel, self)
 
     def queries(self, version: int) -> QueryChannel | None:  # noqa: ARG002
         return None
@@ -204,6 +206,9 @@ class Socks5Outbound:
     def ended(self, conversation: Conversation) -> None:
         conversation.abandon()
         self._tools.descriptors.give_back(1)
+
+    def has_lost_source(self, source: bytes) -> bool:
+        return any(source) and self._way.has_lost_address(source)
 
     def report(self, channel: DatagramChannel) -> None:
         self._tools.loop.report_readable(channel)
@@ -237,6 +242,7 @@ class Socks5Outbound:
             self._probing.begin()
         before, self._present = self._present, self._ways()
         if before == self._present:
+            self._ready.drop_lost(self._way.has_lost)
             return None
         self._ready.drop_all()
         lost = any(

@@ -13,6 +13,7 @@ Must not know: what is requested, whether the proxy is up.
 
 from __future__ import annotations
 
+import socket
 from collections import deque
 from collections.abc import Callable
 from typing import Final
@@ -70,6 +71,12 @@ class ReadyConnections:
         self._wanted = 0
         for conversation in list(self._since):
             self._drop(conversation)
+
+    def drop_lost(self, has_lost: Callable[[socket.socket], bool]) -> None:
+        """Drop those by which nothing can arrive any more. has_lost: see Outbound."""
+        for conversation in list(self._since):
+            if conversation.dial is not None and has_lost(conversation.dial.sock):
+                self._drop(conversation)
 
     def _fill(self) -> None:
         wanted, self._wanted = self._wanted, 0

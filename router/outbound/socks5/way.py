@@ -53,8 +53,15 @@ class ProxyWay(Protocol):
         """See Outbound.dial."""
         ...
 
-    def open_datagrams(self, address: bytes, ports: Iterator[int]) -> DatagramChannel:
-        """What sends to the proxy; see Outbound.open_datagrams. Raises OSError."""
+    def open_datagrams(
+        self, address: bytes, source: bytes, ports: Iterator[int]
+    ) -> DatagramChannel:
+        """What sends to the proxy from an address, as `source` gives it; see
+        Outbound.open_datagrams. Raises OSError."""
+        ...
+
+    def source(self, address: bytes) -> bytes:
+        """The address to send from; unspecified where the system has no route. Raises OSError."""
         ...
 
     def path(self, address: bytes) -> NetworkPath: ...
@@ -71,6 +78,10 @@ class ProxyWay(Protocol):
         """See Outbound.has_lost."""
         ...
 
+    def has_lost_address(self, address: bytes) -> bool:
+        """Whether an address that it has sent from is gone."""
+        ...
+
 
 class ViaOutbound:
     """See ProxyWay. name: the policy of the outbound."""
@@ -80,6 +91,7 @@ class ViaOutbound:
         self._name = name
         self.dial = outbound.dial
         self.has_lost = outbound.has_lost
+        self.has_lost_address = outbound.has_lost_address
 
     def reaches(self, address: bytes) -> bool:
         return self.outbound.up and self.outbound.reaches(version_of(address))
@@ -89,12 +101,16 @@ class ViaOutbound:
             return f"'{self._name}', by which it is reached, has no address of its family"
         return f"'{self._name}', by which it is reached, is down"
 
-    def open_datagrams(self, address: bytes, ports: Iterator[int]) -> DatagramChannel:
+    def open_datagrams(
+        self, address: bytes, source: bytes, ports: Iterator[int]
+    ) -> DatagramChannel:
         version = version_of(address)
         if not self.outbound.carries(version, ip.UDP):
             raise OSError(errno.EACCES, "the way to the proxy carries no UDP")
-        source = source_towards(self.outbound, version, ip.format_address(address))
         return self.outbound.open_datagrams(version, source, ports)
+
+    def source(self, address: bytes) -> bytes:
+        return source_towards(self.outbound, version_of(address), ip.format_address(address))
 
     def path(self, address: bytes) -> NetworkPath:
         return self.outbound.path(version_of(address), ip.format_address(address))
@@ -129,11 +145,15 @@ class BySystemRoutes:
         interface = self._interface(request.destination)
         return SocketDial(self._system.tcp, self._loop, interface, request, changed)
 
-    def open_datagrams(self, address: bytes, ports: Iterator[int]) -> DatagramChannel:
+    def open_datagrams(
+        self, address: bytes, source: bytes, ports: Iterator[int]
+    ) -> DatagramChannel:
         interface, version = self._interface(address), version_of(address)
-        source = self.path(address).source or bytes(len(address))
         sockets = self._system.sockets
         return SocketDatagrams(*open_at_a_port(sockets, version, interface, source, ports))
+
+    def source(self, address: bytes) -> bytes:
+        return self.path(address).source or bytes(len(address))
 
     def path(self, address: bytes) -> NetworkPath:
         interface = self._interface(address)
@@ -151,6 +171,9 @@ class BySystemRoutes:
         if self._system.tcp.has_lost_interface(sock):
             return True
         address = socket.inet_pton(sock.family, sock.getsockname()[0].partition("%")[0])
+        return self.has_lost_address(address)
+
+    def has_lost_address(self, address: bytes) -> bool:
         return address in self._addresses.gone
 
     def _interface(self, address: bytes) -> Interface:

@@ -80,19 +80,27 @@ class MemoryDial:
 
 
 class MemoryWay:
-    """See ProxyWay. raises: an errno number, of each dial."""
+    """See ProxyWay. raises: an errno number, of each dial. lost: sockets by which nothing can
+    arrive any more."""
 
     outbound = None
 
     def __init__(self) -> None:
         self.dials: list[MemoryDial] = []
         self.raises = 0
+        self.lost: list[object] = []
 
     def reaches(self, address: bytes) -> bool:
         return True
 
     def leaves_by(self, address: bytes) -> str:
         return "eth0"
+
+    def present(self, address: bytes) -> str:
+        return "eth0"
+
+    def has_lost(self, sock: object) -> bool:
+        return sock in self.lost
 
     def dial(self, request: DialRequest, changed: Callable[[int], None]) -> MemoryDial:
         self.dials.append(MemoryDial(request.destination, changed))

@@ -22,6 +22,7 @@ from tests.unit.engine.udp.memory import MemoryUdpSocket, received
 from tests.unit.outbound.memory_proxy import Bed, MemoryDial
 
 SERVER = bytes((192, 0, 2, 1))
+OWN = bytes((192, 0, 2, 2))
 RELAY = ("192.0.2.1", 4000)
 FAR = ("198.51.100.7", 53)
 HEADER = udp_header(bytes((198, 51, 100, 7)), 53)
@@ -48,6 +49,7 @@ class MemoryProxy:
         self.closed: list[object] = []
         self.changed: Callable[[int], None] = lambda _: None
         self.reported = 0
+        self.lost_sources: set[bytes] = set()
         self._at_once = at_once
 
     def _count(self, reason: Drop) -> None:
@@ -69,6 +71,9 @@ class MemoryProxy:
     def suspect(self) -> None:
         pass
 
+    def has_lost_source(self, source: bytes) -> bool:
+        return source in self.lost_sources
+
     def report(self, channel: object) -> None:
         self.reported += 1
 
@@ -81,7 +86,7 @@ class MemoryProxy:
 def opened(proxy: MemoryProxy) -> tuple[Socks5Datagrams, MemoryUdpSocket]:
     sock = MemoryUdpSocket(7, bytes(4), "eth0", 5000)
     channel = SocketDatagrams(cast(Any, sock), 5000)
-    return Socks5Datagrams(4, SERVER, channel, proxy), sock
+    return Socks5Datagrams(4, SERVER, OWN, channel, proxy), sock
 
 
 def test_what_waits_leaves_once_the_proxy_has_answered() -> None:
@@ -169,10 +174,19 @@ def test_a_connection_lasts_as_long_as_its_association() -> None:
     assert proxy.closed == proxy.asked
 
 
+def test_it_is_lost_with_its_own_address() -> None:
+    proxy = MemoryProxy()
+    channel, _ = opened(proxy)
+    proxy.lost_sources = {bytes((192, 0, 2, 3))}
+    assert not channel.is_lost
+    proxy.lost_sources = {OWN}
+    assert channel.is_lost
+
+
 def test_where_udp_is_to_be_rejected_nothing_is_asked() -> None:
     bed = Bed(Proxy("192.0.2.1", 1080, udp=False))
     channel = SocketDatagrams(cast(Any, MemoryUdpSocket(7, bytes(4), "eth0", 5000)), 5000)
-    datagrams = Socks5Datagrams(4, SERVER, channel, bed.outbound)
+    datagrams = Socks5Datagrams(4, SERVER, OWN, channel, bed.outbound)
     with pytest.raises(OSError) as caught:
         datagrams.send(b"one", FAR)
     assert caught.value.errno == errno.EACCES
@@ -186,7 +200,7 @@ def test_the_mtu_that_is_told_is_less_by_the_header(version: int, less: int) -> 
     """By 22 bytes for IPv6, whose own header is 20 longer than that of the way to the proxy."""
     sock = MemoryUdpSocket(7, bytes(4), "eth0", 5000)
     channel = SocketDatagrams(cast(Any, sock), 5000)
-    datagrams = Socks5Datagrams(version, SERVER, channel, MemoryProxy(Reply(0, SERVER, 4000)))
+    datagrams = Socks5Datagrams(version, SERVER, OWN, channel, MemoryProxy(Reply(0, SERVER, 4000)))
     sock.queue.append(NetworkError(SERVER, 3, 4, 1400, SERVER, 4000, b"one", 64, 0))
     (error,) = datagrams.errors()
     assert (error.value, error.offender) == (1400 - less, None)

@@ -68,6 +68,18 @@ def test_a_ready_connection_that_the_proxy_ends_is_not_used(bed: Bed) -> None:
     assert not carrier.is_connected, "a new one"
 
 
+def test_a_ready_connection_whose_own_address_is_gone_is_not_used(bed: Bed) -> None:
+    bed.outbound.refresh({})
+    ready = make_ready(bed)
+    bed.outbound.refresh({})
+    assert not ready.is_abandoned
+    bed.way.lost.append(ready.sock)
+    bed.outbound.refresh({})
+    assert ready.is_abandoned
+    _, carrier = bed.dial()
+    assert not carrier.is_connected, "a new one"
+
+
 def test_a_request_that_a_ready_connection_may_not_have_carried_is_repeated(bed: Bed) -> None:
     ready = make_ready(bed)
     dial = bed.outbound.dial(REQUEST, lambda _: None)
