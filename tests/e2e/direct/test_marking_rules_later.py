@@ -1,5 +1,5 @@
-"""Rules of the host that mark, alter, count or queue what leaves, laid while the kernel forwards it:
-from then on all of it has the values that it has on the bare path."""
+"""Rules of the host that mark, alter, count or queue what leaves, laid while the kernel forwards
+it: from then on all of it has the values that it has on the bare path."""
 
 from __future__ import annotations
 
