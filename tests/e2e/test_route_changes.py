@@ -9,6 +9,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import cache
 from ipaddress import ip_address, ip_network
 from pathlib import Path
 
@@ -25,8 +26,9 @@ MARKER = "203.0.113.250"
 CHANGE = re.compile(rf"^(Deleted )?(\S+) dev {TUN} proto {OUR_PROTOCOL} (.*)$", re.MULTILINE)
 KIND = re.compile(r"(?:src|metric|mtu) \S+")
 
-Routes = set[tuple[str, str]]
+Route = tuple[str, str]
 """Prefix, and what tells routes of one prefix apart: source, metric, MTU. IPv6 has at most one."""
+Routes = set[Route]
 
 
 @contextmanager
@@ -38,30 +40,53 @@ def _in_order(bed: Testbed) -> Iterator[None]:
     try:
         wait_until(lambda: _marked(bed, monitor), "the monitor", detail=monitor.report)
         yield
-        mark = monitor.stdout.count(MARKER)
-        wait_until(
-            lambda: _marked(bed, monitor) and monitor.stdout.count(MARKER) > mark,
-            "the last changes",
-            detail=monitor.report,
-        )
-        after = _present(bed)
-        probes = _probes(before | after)
-        stay = {each for each in probes if _covered(each, before) and _covered(each, after)}
-        removed, present = 0, set(before)
-        for gone, prefix, words in CHANGE.findall(monitor.stdout):
-            route = _prefix(prefix), _kind(words)
-            if not gone:
-                if ":" in prefix:
-                    present = {each for each in present if each[0] != route[0]}
-                present.add(route)
-                continue
-            present.discard(route)
-            removed += any(_covered(each, {route}) for each in stay)
-            assert all(_covered(each, present) for each in stay), (prefix, monitor.stdout)
-        assert present == after, monitor.report()
+        changes = _all_changes(bed, monitor, before)
+        after = changes[-1][1]
+        stay = {
+            each
+            for each in _probes(before | after)
+            if _covered(each, before) and _covered(each, after)
+        }
+        removed = 0
+        for gone, present in changes:
+            removed += gone is not None and any(_covered(each, {gone}) for each in stay)
+            assert all(_covered(each, present) for each in stay), (gone, monitor.stdout)
         assert removed > 0, monitor.report()
     finally:
         monitor.close()
+
+
+def _all_changes(
+    bed: Testbed, monitor: Process, before: Routes
+) -> list[tuple[Route | None, Routes]]:
+    """What was removed, if anything, and what was there then, change by change: waits until what
+    was reported leads to the routes that are there, as the router may follow several changes."""
+    changes: list[tuple[Route | None, Routes]] = []
+
+    def are_all() -> bool:
+        mark, after = monitor.stdout.count(MARKER), _present(bed)
+        if not _marked(bed, monitor) or monitor.stdout.count(MARKER) <= mark:
+            return False
+        changes[:] = _changes(monitor.stdout, before)
+        return changes[-1][1] == after
+
+    wait_until(are_all, "the last changes", detail=monitor.report)
+    return changes
+
+
+def _changes(reported: str, before: Routes) -> Iterator[tuple[Route | None, Routes]]:
+    """See _all_changes; first what was there before."""
+    present = set(before)
+    yield None, set(present)
+    for gone, prefix, words in CHANGE.findall(reported):
+        route = _prefix(prefix), _kind(words)
+        if gone:
+            present.discard(route)
+        else:
+            if ":" in prefix:
+                present = {each for each in present if each[0] != route[0]}
+            present.add(route)
+        yield route if gone else None, set(present)
 
 
 def _marked(bed: Testbed, monitor: Process) -> bool:
@@ -95,8 +120,12 @@ def _probes(routes: Routes) -> set[str]:
 
 
 def _covered(address: str, routes: Routes) -> bool:
-    at = ip_address(address)
-    return any(at in ip_network(prefix) for prefix, _ in routes)
+    return any(_is_in(address, prefix) for prefix, _ in routes)
+
+
+@cache
+def _is_in(address: str, prefix: str) -> bool:
+    return ip_address(address) in ip_network(prefix)
 
 
 def test_by_a_reload(bed: Testbed, tmp_path: Path) -> None:
