@@ -114,6 +114,7 @@ class Connections:
         self.offloaded = offloaded
         self._pool = BufferPool(descriptors, sockets.open_pipe, sockets.is_at_mark)
         self._acceptor = Acceptor(watcher)
+        self.accept_all = self._acceptor.accept_all
         for each in listeners:
             self._acceptor.listen(
                 each.sock,
@@ -160,7 +161,7 @@ class Connections:
         established and may be waiting for what the other end says.
         """
         if flow.state is State.OPENING:
-            self._acceptor.accept_all()
+            self.accept_all()
         relay = self.relays.get(flow)
         if relay is not None:
             relay.reset()

@@ -160,7 +160,10 @@ class Streams:
             self._dialer.begin(segment, outbound, tally, now)
 
     def expire(self, now: float, most: int) -> bool:
-        """End flows whose time is over, `most` of them; whether there are more."""
+        """End flows whose time is over, `most` of them; whether there are more. One that our kernel
+        has connected is established, however long it has waited to be accepted."""
+        if self._table.half_open.total:
+            self._connections.accept_all()
         for flow in self._table.expired(now, most):
             self._dialer.abandon(flow)
         return self._table.has_due(now)

@@ -12,7 +12,7 @@ from types import SimpleNamespace
 import pytest
 
 from router.control.status import status
-from router.outbound.base import ManagedOutbound
+from router.outbound.base import Change, ManagedOutbound
 from router.platform.base.descriptors import Bytes
 from router.platform.base.sockets import Arrived, NetworkError
 from router.wire import ip
@@ -39,6 +39,7 @@ class MemoryDatagrams:
     """See DatagramChannel: neither a socket nor an interface."""
 
     most_segments = 1
+    is_lost = False
 
     def __init__(self, port: int) -> None:
         self.port = port
@@ -108,6 +109,12 @@ def test_a_datagram_and_its_answer(world: World, version: int) -> None:
     (answer,) = [decoded(packet) for packet in world.tun.written]
     assert (answer.dst, answer[UDP].dport) == (INSIDE[version], 4000)
     assert bytes(answer[UDP].payload) == b"answer"
+    unchanged = Change(world.outbound("home"), frozenset(), differs=False)
+    world.carriers.forget(unchanged)
+    assert not channel.closed
+    channel.is_lost = True
+    world.carriers.forget(unchanged)
+    assert (channel.closed, len(world.carriers.datagrams)) == (True, 0)
 
 
 @BOTH

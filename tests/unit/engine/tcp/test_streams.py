@@ -12,6 +12,7 @@ from typing import cast
 import pytest
 
 from router.engine.reload.reevaluate import Reevaluated, Reevaluation
+from router.flows.tcp.flow import TRANSITORY
 from router.outbound.base import Change
 from router.outbound.socks5.failures import failure_of
 from router.platform.base.tcp import ConnectFailure
@@ -296,6 +297,19 @@ def test_one_that_was_not_accepted_yet_is_reset_at_both_ends(
     if end != "stop":
         (reset,) = world.send(answer_to(request, "R"))
         assert decoded(reset).dst == INSIDE[version], "what our kernel sends then gets through"
+
+
+@BOTH
+def test_one_that_was_not_accepted_in_time_goes_on(worlds: Worlds, version: int) -> None:
+    """As after a halt of the router: our kernel has connected it, so it is established."""
+    world, memory = worlds
+    outer, (request,) = dialled(worlds, version)
+    inner = memory.connect_unseen(listener_of(memory, request), (request.src, request[TCP].sport))
+    world.forwarder.expire(now=TRANSITORY + 10)
+    assert (inner.closed, outer.closed) == (False, False)
+    inner.there.send(b"question")
+    memory.change(inner)
+    assert outer.there.recv(100) == b"question"
 
 
 @BOTH
