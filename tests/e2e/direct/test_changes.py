@@ -12,7 +12,7 @@ import pytest
 
 from tests.e2e import ping, sockets
 from tests.e2e.direct.ends import LinkArrivals, is_direct
-from tests.e2e.direct.uploads import upload
+from tests.e2e.direct.uploads import upload, wait_for_more
 from tests.e2e.tcp_bed import alongside
 from tests.e2e.testbed import V4, V6, Family, Testbed
 from tests.e2e.tunrouter import Tunrouter
@@ -71,31 +71,31 @@ def _flood(sock: socket.socket, lengths: tuple[int, ...]) -> None:
 
 
 def test_the_mtu_of_an_interface_is_lowered(
-    bed: Testbed, direct: Tunrouter, family: Family
+    bed: Testbed, direct: Tunrouter, by_sockets: bool, family: Family
 ) -> None:
     with upload(bed, family, family.far(HOME)) as running:
-        running.wait_for_more()
+        wait_for_more(bed, running, by_sockets)
         try:
             for namespace, interface in ((bed.router, "eth0"), (bed.gw, "home0")):
                 namespace.ip(f"link set {interface} mtu {LOWER_MTU}")
             running.wait_for_segments_of(LOWER_MTU)
-            running.wait_for_more()
+            wait_for_more(bed, running, by_sockets)
         finally:
             for namespace, interface in ((bed.router, "eth0"), (bed.gw, "home0")):
                 namespace.ip(f"link set {interface} mtu 1500")
-        running.wait_for_more()
+        wait_for_more(bed, running, by_sockets)
 
 
 def test_no_ping_is_lost_when_the_mtu_is_lowered(
-    bed: Testbed, direct: Tunrouter, family: Family
+    bed: Testbed, direct: Tunrouter, by_sockets: bool, family: Family
 ) -> None:
     """As on the bare path: nothing has to be opened again."""
     with upload(bed, family, family.far(HOME)) as running, _pinged_all_the_time(bed, family):
-        running.wait_for_more()
+        wait_for_more(bed, running, by_sockets)
         try:
             bed.router.ip(f"link set eth0 mtu {LOWER_MTU}")
             running.wait_for_segments_of(LOWER_MTU)
-            running.wait_for_more()
+            wait_for_more(bed, running, by_sockets)
         finally:
             bed.router.ip("link set eth0 mtu 1500")
 
@@ -139,14 +139,16 @@ def _pinged_all_the_time(bed: Testbed, family: Family) -> Iterator[None]:
         pings.close()
 
 
-def test_the_mtu_of_the_path_is_lowered(bed: Testbed, direct: Tunrouter, family: Family) -> None:
+def test_the_mtu_of_the_path_is_lowered(
+    bed: Testbed, direct: Tunrouter, by_sockets: bool, family: Family
+) -> None:
     """Behind the gateway, which tells it by ICMP errors."""
     with upload(bed, family, family.far(HOME)) as running:
-        running.wait_for_more()
+        wait_for_more(bed, running, by_sockets)
         try:
             bed.gw.ip(f"link set far0 mtu {LOWER_MTU}")
             running.wait_for_segments_of(LOWER_MTU)
-            running.wait_for_more()
+            wait_for_more(bed, running, by_sockets)
         finally:
             bed.gw.ip("link set far0 mtu 1500")
 
@@ -164,12 +166,12 @@ def announced(bed: Testbed) -> Iterator[None]:
 
 
 def test_the_gateway_gets_another_link_address(
-    bed: Testbed, direct: Tunrouter, announced: None, family: Family
+    bed: Testbed, direct: Tunrouter, announced: None, by_sockets: bool, family: Family
 ) -> None:
     with upload(bed, family, family.far(HOME)) as running:
-        running.wait_for_more()
+        wait_for_more(bed, running, by_sockets)
         bed.gw.ip(f"link set home0 address {OTHER_MAC}")
-        running.wait_for_more()
+        wait_for_more(bed, running, by_sockets)
 
 
 @pytest.fixture
@@ -184,14 +186,14 @@ def own_announced(bed: Testbed) -> Iterator[None]:
 
 
 def test_the_interface_gets_another_link_address(
-    bed: Testbed, direct: Tunrouter, own_announced: None, family: Family
+    bed: Testbed, direct: Tunrouter, own_announced: None, by_sockets: bool, family: Family
 ) -> None:
     """Frames that are yet to be cut come from it as all others do."""
     with upload(bed, family, family.far(HOME)) as running, LinkArrivals(bed.gw) as arrivals:
-        running.wait_for_more()
+        wait_for_more(bed, running, by_sockets)
         bed.router.ip(f"link set eth0 address {OTHER_MAC}")
         arrivals.wait_for_frame(OTHER_MAC, longer_than=LOWER_MTU + 1000)
-        running.wait_for_more()
+        wait_for_more(bed, running, by_sockets)
 
 
 def test_an_address_that_goes_and_comes_back(

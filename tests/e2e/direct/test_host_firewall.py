@@ -22,6 +22,7 @@ from tests.e2e.direct.uploads import (
     upload,
     upload_of_datagrams,
     upload_some,
+    wait_for_more,
     wait_until_forwarded,
 )
 from tests.e2e.tcp_bed import Pair, alongside
@@ -259,7 +260,7 @@ def _acknowledged(bed: Testbed, port: int) -> int:
 
 @PATHS
 def test_a_rule_stops_an_upload_at_once(
-    bed: Testbed, family: Family, through: int, bare: int
+    bed: Testbed, family: Family, by_sockets: bool, through: int, bare: int
 ) -> None:
     """Data of which a part has arrived, and arrives to its end when the rule is gone.
 
@@ -273,7 +274,7 @@ def test_a_rule_stops_an_upload_at_once(
         upload(bed, family, address) as running,
         SentBytes(bed.router, SOURCE[through]) as sent,
     ):
-        running.wait_for_more(SOME)
+        wait_for_more(bed, running, by_sockets)
         wait_until(lambda: sent.seconds > 2 * AT_ONCE_S, "some time of the upload")
         rule = f"oifname {{ eth0, wg0 }} {protocol} daddr {address} drop"
         bed.router.run("nft", "add", "rule", "inet", "direct_test", "output", *rule.split())
@@ -307,7 +308,7 @@ def test_a_rule_stops_datagrams_at_once(
             running.wait_for_more(SOME_DATAGRAMS)
 
 
-def test_nothing_passes_a_kill_switch(bed: Testbed, family: Family) -> None:
+def test_nothing_passes_a_kill_switch(bed: Testbed, family: Family, by_sockets: bool) -> None:
     """Neither of what moves much already, which goes on afterwards, nor of what begins. That is
     told by ICMP errors, whose rate is limited: datagrams that are refused have their share."""
     address = family.far(HOME)
@@ -315,7 +316,7 @@ def test_nothing_passes_a_kill_switch(bed: Testbed, family: Family) -> None:
         upload(bed, family, address) as stream,
         upload_of_datagrams(bed, family, address) as datagrams,
     ):
-        stream.wait_for_more()
+        wait_for_more(bed, stream, by_sockets)
         datagrams.wait_for_more(SOME_DATAGRAMS)
         with firewall(bed, KILL_SWITCH):
             wait_until(lambda: stream.is_silent() and datagrams.is_silent(), "silence")

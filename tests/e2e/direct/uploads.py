@@ -13,6 +13,7 @@ from typing import Final
 
 from tests.e2e import sockets
 from tests.e2e.direct.ends import connection, datagrams
+from tests.e2e.direct.forwarding import tun_file
 from tests.e2e.tcp_bed import Pair, alongside
 from tests.e2e.testbed import Family, Testbed
 from tests.e2e.tunrouter import TUN
@@ -26,6 +27,8 @@ HEADERS: Final = 40
 """Bytes of the shortest headers of IP and TCP."""
 MORE: Final = 16 << 20
 """Bytes that show that an upload goes on: more than buffers hold."""
+LONGEST_FRAME: Final = 1 << 16
+"""Bytes."""
 
 UDP_SEGMENT: Final = 103
 """linux/udp.h."""
@@ -108,6 +111,13 @@ class Upload:
     def _note(self, piece: bytes) -> None:
         self.received += len(piece)
         self.last_arrival = time.monotonic()
+
+
+def wait_for_more(bed: Testbed, running: Upload, by_sockets: bool) -> None:
+    """Waits until an upload has gone on; with `by_sockets` all of it has passed the router."""
+    with tun_file(bed) as file:
+        frames = file.passes(running.wait_for_more)
+        assert not by_sockets or frames >= MORE // LONGEST_FRAME, frames
 
 
 class Datagrams(Upload):
