@@ -4,12 +4,14 @@ difference, and as told."""
 from __future__ import annotations
 
 import json
+import socket
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from typing import Any
 
 import pytest
 
+from router.platform.linux.only_on_linux import SO_BINDTODEVICE
 from tests.e2e import ping, probes, sockets
 from tests.e2e.capture import Capture
 from tests.e2e.direct.ends import connection, end, is_direct
@@ -221,6 +223,15 @@ def test_what_is_bound_to_the_tun_is_relayed(
     bound = ping.answered(bed.router, family.far(HOME), "-I", TUN)
     assert bound.received == 3
     assert ping.answered(bed.router, family.far(HOME)).received == 3
+    with sockets.listener(bed.far) as listener, sockets.stream(bed.router, family) as client:
+        client.setsockopt(socket.SOL_SOCKET, SO_BINDTODEVICE, TUN.encode())
+        sockets.connect(client, (family.far(HOME), sockets.port_of(listener)))
+        server, peer = listener.accept()
+        with server:
+            assert client.getsockname()[0] == family.tun
+            assert end(peer)[0] == family.eth0
+            server.sendall(b"answer")
+            assert client.recv(100) == b"answer"
 
 
 def test_relayed_as_the_policy_says(bed: Testbed, router: Tunrouter) -> None:

@@ -115,13 +115,14 @@ def test_on_down_may_be_silence_or_another_outbound(
     ):
         for family in FAMILIES:
             address = family.far(VPN)
-            if policy == "drop":
-                pinged = ping.unanswered(bed.client, address)
-                assert (pinged.received, pinged.prohibited) == (0, 0), pinged.text
-                assert far.about(address) == []
-            else:
-                assert ping.answered(bed.client, address).received == 3
-                assert far.arrivals(address) == {("home0", family.eth0)}
+            for pinger in (bed.client, bed.router):
+                if policy == "drop":
+                    pinged = ping.unanswered(pinger, address)
+                    assert (pinged.received, pinged.prohibited) == (0, 0), pinged.text
+                    assert far.about(address) == []
+                else:
+                    assert ping.answered(pinger, address).received == 3
+                    assert far.arrivals(address) == {("home0", family.eth0)}
 
 
 def _received_all(bed: Testbed, address: str) -> bool:

@@ -64,9 +64,10 @@ def _goes_as_bare(bed: Testbed, family: Family, tmp_path: Path, own: str) -> Non
     with running(bed.router, tmp_path, host) as router:
         for text in (host, everything):
             assert text == host or router.reload(text).startswith("reloaded")
-            with Capture(bed.far) as far:
-                assert ping.answered(bed.client, address).received == 3
-                assert far.arrivals(address) == {("home0", own)}
+            for sender in (bed.client, bed.router):
+                with Capture(bed.far) as far:
+                    assert ping.answered(sender, address).received == 3
+                    assert far.arrivals(address) == {("home0", own)}
 
 
 def test_the_first_hop_is_down(bed: Testbed, family: Family, tmp_path: Path) -> None:

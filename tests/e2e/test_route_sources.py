@@ -23,8 +23,8 @@ from tests.e2e.capture import Capture
 from tests.e2e.netns import Namespace, connect, unique_prefix
 from tests.e2e.sockets import within
 from tests.e2e.split import HOME, LINES, RULES, VPN
-from tests.e2e.testbed import FAMILIES, V6, Family, Testbed
-from tests.e2e.tunrouter import TUN, rules, running
+from tests.e2e.testbed import FAMILIES, V4, V6, Family, Testbed
+from tests.e2e.tunrouter import HEAD, TUN, rules, running
 from tests.e2e.wait import wait_until
 
 pytestmark = pytest.mark.usefixtures("reopened_tunnel")
@@ -35,6 +35,10 @@ OWN: Final = {4: "10.66.0.2/24", 6: "fd66::2/64"}
 SITE: Final = "fd99::9"
 """Behind the default route, and of the same kind as the second network (RFC 6724, rule 6)."""
 COMPLAINT: Final = "another program"
+MORE_POLICIES: Final = f"""\
+  proxy: {{type: socks5, server: "{V4.gateway}:1080"}}
+  forced: {{type: direct, interface: eth0, path: relay}}
+"""
 
 
 def source(namespace: Namespace, family: Family, address: str) -> str:
@@ -85,6 +89,26 @@ def test_sources_are_those_of_the_bare_path(bed: Testbed, tmp_path: Path) -> Non
             for family in FAMILIES:
                 assert source(bed.router, family, family.far(VPN)) == family.wg0
         assert sources() == bare
+
+
+def test_what_no_outbound_alone_carries_has_no_source(bed: Testbed, tmp_path: Path) -> None:
+    """What is answered or refused here, sent to a proxy, always relayed, or sent by one outbound or
+    another; where they have a policy of their own, others have the source of theirs."""
+    head = HEAD + MORE_POLICIES
+    hosts = dict(enumerate(("reply", "drop", "reject", "proxy", "forced", "home"), 1))
+    ports = "rules:\n" + "".join(
+        f'  - {{cidr: "{family.far(7)}", protocol: tcp, port: 80, policy: office}}\n'
+        for family in FAMILIES
+    )
+    text = rules(
+        *(f"{family.far(host)} -> {name}" for family in FAMILIES for host, name in hosts.items()),
+        *(f"{family.far(7)} -> home" for family in FAMILIES),
+        head=head,
+    ).replace("rules:\n", ports)
+    with running(bed.router, tmp_path, text):
+        for family in FAMILIES:
+            sources = [source(bed.router, family, family.far(host)) for host in range(1, 8)]
+            assert sources == [*[family.tun] * 5, family.eth0, family.tun]
 
 
 def test_check_plans_what_a_run_installs(bed: Testbed, tmp_path: Path) -> None:

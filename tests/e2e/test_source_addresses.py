@@ -15,7 +15,9 @@ import pytest
 
 from tests.e2e import ping, sockets
 from tests.e2e.capture import Capture
+from tests.e2e.direct.ends import end
 from tests.e2e.tcp_bed import conversation
+from tests.e2e.test_route_sources import wait_for_source
 from tests.e2e.testbed import FAMILIES, Family, Testbed
 from tests.e2e.tunrouter import Tunrouter, rules
 from tests.e2e.udp import echo, udp_sockets
@@ -36,8 +38,9 @@ pytestmark = [
 ]
 
 
-def _echoing(bed: Testbed, family: Family, host: int, *, bare: bool = False) -> socket.socket:
-    sock = sockets.datagram(bed.router if bare else bed.client, family)
+def _echoing(bed: Testbed, family: Family, host: int, *, local: bool = False) -> socket.socket:
+    """local: from a program on the router's machine, which leaves directly."""
+    sock = sockets.datagram(bed.router if local else bed.client, family)
     sock.connect((family.far(host), ECHO))
     echo(sock)
     return sock
@@ -103,19 +106,47 @@ def test_an_address_that_no_flow_uses_may_go(
             pings.close()
 
 
-@pytest.mark.parametrize("bare", [True, False], ids=["bare", "relayed"])
-def test_a_datagram_flow_keeps_its_source(
-    bed: Testbed, router: Tunrouter, family: Family, bare: bool
+def test_programs_may_send_from_each_address(
+    bed: Testbed, router: Tunrouter, family: Family
 ) -> None:
-    first, second = (BARE, BARE) if bare else (HOME, OTHER_HOME)
+    """Of the interface, also from a deprecated one: it is that of the connection at both ends."""
+    unused = " preferred_lft 0" if family.version == 6 else ""
+    with _noticed(router):
+        bed.router.ip(f"addr add {ON_ETH0[family.version]}{unused}")
+    try:
+        for host in (HOME, BARE):
+            with (
+                sockets.listener(bed.far) as listener,
+                sockets.stream(bed.router, family) as client,
+            ):
+                client.bind((OTHER[family.version], 0))
+                sockets.connect(client, (family.far(host), sockets.port_of(listener)))
+                server, peer = listener.accept()
+                server.close()
+                assert end(peer) == end(client.getsockname())
+    finally:
+        with _noticed(router):
+            bed.router.ip(f"addr del {ON_ETH0[family.version]}")
+
+
+@pytest.mark.parametrize(
+    ("local", "first", "second"),
+    [(True, BARE, BARE), (True, HOME, OTHER_HOME), (False, HOME, OTHER_HOME)],
+    ids=["bare", "direct", "relayed"],
+)
+def test_a_datagram_flow_keeps_its_source(
+    bed: Testbed, router: Tunrouter, family: Family, local: bool, first: int, second: int
+) -> None:
     with (
-        _echoing(bed, family, first, bare=bare) as old,
+        _echoing(bed, family, first, local=local) as old,
         Capture(bed.far, "udp") as far,
         _preferring_another(bed, router, family),
     ):
         echo(old)
         assert _seen_by_far(far, family.far(first)) == [family.eth0]
-        with _echoing(bed, family, second, bare=bare):
+        if local:
+            wait_for_source(bed, family, family.far(second), OTHER[family.version])
+        with _echoing(bed, family, second, local=local):
             assert _seen_by_far(far, family.far(second))[-1] == OTHER[family.version]
         echo(old)
         assert _seen_by_far(far, family.far(first))[-1] == family.eth0

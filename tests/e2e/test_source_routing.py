@@ -45,11 +45,13 @@ def _errno(namespace: Namespace, address: str, protocol: str) -> str:
 
 
 def _everything_arrives(bed: Testbed, address: str, own: str) -> None:
-    with Capture(bed.far) as far:
-        assert ping.answered(bed.client, address).received == 3
-        for protocol in ("tcp", "udp"):
-            assert _errno(bed.client, address, protocol) == "111", protocol
-        assert far.arrivals(address) == {("home0", own)}
+    """Of a LAN host, and of a program on the router's machine, whose packets leave directly."""
+    for sender in (bed.client, bed.router):
+        with Capture(bed.far) as far:
+            assert ping.answered(sender, address).received == 3
+            for protocol in ("tcp", "udp"):
+                assert _errno(sender, address, protocol) == "111", protocol
+            assert far.arrivals(address) == {("home0", own)}
 
 
 def _explained(bed: Testbed, rules_file: Path, address: str) -> dict[str, Any]:

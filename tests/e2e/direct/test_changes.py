@@ -16,7 +16,7 @@ from tests.e2e.direct.uploads import upload, wait_for_more
 from tests.e2e.tcp_bed import alongside
 from tests.e2e.testbed import V4, V6, Family, Testbed
 from tests.e2e.tunrouter import Tunrouter
-from tests.e2e.udp import ECHO, HOME, OFFICE, RULES, add_bare_routes
+from tests.e2e.udp import BARE, ECHO, HOME, OFFICE, RULES, add_bare_routes
 from tests.e2e.wait import wait_until
 
 pytestmark = pytest.mark.rules(RULES)
@@ -24,6 +24,8 @@ pytestmark = pytest.mark.rules(RULES)
 OTHER_MAC = "02:00:00:00:00:77"
 OTHER_ADDRESS = {4: "192.0.2.88/24 dev eth0", 6: "2001:db8:2::88/64 dev eth0"}
 LOWER_MTU = 1400
+PATH_MTU = {4: (socket.IPPROTO_IP, 14), 6: (socket.IPPROTO_IPV6, 24)}
+"""IP_MTU, IPV6_MTU (linux/in.h, linux/in6.h)."""
 PUBLISHED = """
 table inet published {
     chain prerouting {
@@ -80,10 +82,21 @@ def test_the_mtu_of_an_interface_is_lowered(
                 namespace.ip(f"link set {interface} mtu {LOWER_MTU}")
             running.wait_for_segments_of(LOWER_MTU)
             wait_for_more(bed, running, by_sockets)
+            assert _path_mtu(bed, family, BARE) == LOWER_MTU
+            wait_until(
+                lambda: _path_mtu(bed, family, HOME + 3) == LOWER_MTU, "the routes to follow"
+            )
         finally:
             for namespace, interface in ((bed.router, "eth0"), (bed.gw, "home0")):
                 namespace.ip(f"link set {interface} mtu 1500")
         wait_for_more(bed, running, by_sockets)
+
+
+def _path_mtu(bed: Testbed, family: Family, host: int) -> int:
+    """Of packets to a host that nothing was sent to: that of the route."""
+    with sockets.datagram(bed.router, family) as sock:
+        sock.connect((family.far(host), ECHO))
+        return sock.getsockopt(*PATH_MTU[family.version])
 
 
 def test_no_ping_is_lost_when_the_mtu_is_lowered(

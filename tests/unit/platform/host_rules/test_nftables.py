@@ -64,6 +64,15 @@ def test_a_verdict(code: int | None, found: list[Effect]) -> None:
     assert list(verdict(data)) == found
 
 
+@pytest.mark.parametrize("name", ["queue", "synproxy", "tproxy"])
+def test_an_expression_that_kernels_may_lack(name: str) -> None:
+    """The end-to-end tests can lay no such rule everywhere."""
+    expression = pack_attribute(nf.NFTA_EXPR_NAME, name.encode() + b"\0")
+    steps = StepReader(Scope({}, frozenset())).rule([expression])
+    rules = judge([Table("t", (4, 6), {"out": [steps]}, ["out"])], [output("eth0")])
+    assert rules.obstacle or rules.obstacles["eth0"]
+
+
 def test_a_verdict_map() -> None:
     listing = VERDICT_MAPS["ct state vmap { invalid : drop, established : accept, new : jump x }"]
     found = list(branches(bytes.fromhex(listing), has_intervals=False))
