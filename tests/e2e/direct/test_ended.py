@@ -9,11 +9,11 @@ from functools import partial
 
 import pytest
 
-from tests.e2e.direct.ends import connection, datagrams, is_direct
+from tests.e2e.direct.ends import connection, datagrams, end, is_direct
 from tests.e2e.direct.uploads import wait_until_forwarded
 from tests.e2e.status import state_of
 from tests.e2e.testbed import FAMILIES, V4, V6, Family, Testbed
-from tests.e2e.tunrouter import Tunrouter, rules, running
+from tests.e2e.tunrouter import HEAD, Tunrouter, rules, running
 from tests.e2e.wait import wait_until
 
 HOST = 1
@@ -22,8 +22,9 @@ PROHIBITED = {4: OSError, 6: PermissionError}
 MOVED = ("home", "reject", "drop")
 
 
-def by(policy: str) -> str:
-    return rules(*(f"{family.far(HOST)} -> {policy}" for family in FAMILIES))
+def by(policy: str, on_down: str = "reject") -> str:
+    head = HEAD.replace("wg0}", f"wg0, on_down: {on_down}}}")
+    return rules(*(f"{family.far(HOST)} -> {policy}" for family in FAMILIES), head=head)
 
 
 @pytest.fixture(scope="module")
@@ -80,22 +81,67 @@ def test_datagrams_by_another_policy_are_refused_once(
         assert pair.client.recv(100) == b"answer"
 
 
+ON_DOWN = pytest.mark.parametrize("on_down", ["reject", "home"])
+
+
+def _lose(bed: Testbed) -> None:
+    bed.router.ip("link set wg0 down")
+    wait_until(lambda: state_of(bed.router, "office") == "down", "it to be noticed")
+
+
+def _return(bed: Testbed) -> None:
+    bed.router.ip("link set wg0 up", f"addr add {V6.wg0}/64 dev wg0 nodad")
+    wait_until(lambda: state_of(bed.router, "office") == "up", "it to be used again")
+
+
+def _is_from(bed: Testbed, family: Family, source: str) -> bool:
+    """Whether a connection to HOST leaves directly from an address."""
+    try:
+        with connection(bed, family, family.far(HOST)) as pair:
+            return end(pair.client.getsockname())[0] == source == end(pair.server.getpeername())[0]
+    except OSError:
+        return False
+
+
 @pytest.mark.parametrize("moves_much", [False, True], ids=["little", "much"])
+@ON_DOWN
 def test_a_connection_by_an_outbound_that_is_down_is_reset(
-    bed: Testbed, started: Tunrouter, moves_much: bool
+    bed: Testbed, started: Tunrouter, on_down: str, moves_much: bool
 ) -> None:
     """While its address is there; those of IPv6 go with the link."""
-    started.reload(by("office"))
-    wait_until(partial(is_direct, bed, V4, V4.far(HOST)), "the direct path")
+    started.reload(by("office", on_down))
+    wait_until(partial(_is_from, bed, V4, V4.wg0), "the direct path")
     with connection(bed, V4, V4.far(HOST)) as pair:
         if moves_much:
             wait_until_forwarded(bed, pair)
-        bed.router.ip("link set wg0 down")
         try:
-            wait_until(lambda: state_of(bed.router, "office") == "down", "it to be noticed")
+            _lose(bed)
             pair.client.sendall(b"after")
             with pytest.raises(ConnectionResetError):
                 pair.client.recv(1)
         finally:
-            bed.router.ip("link set wg0 up", f"addr add {V6.wg0}/64 dev wg0 nodad")
-            wait_until(lambda: state_of(bed.router, "office") == "up", "it to be used again")
+            _return(bed)
+
+
+@pytest.mark.parametrize("moves_much", [False, True], ids=["little", "much"])
+def test_a_connection_by_what_takes_the_place_of_an_outbound_is_reset(
+    bed: Testbed, started: Tunrouter, moves_much: bool
+) -> None:
+    """`on_down` names it; it is reset when the outbound is up again."""
+    started.reload(by("office", "home"))
+    with ExitStack() as stack:
+        _lose(bed)
+        pairs = []
+        try:
+            for family in FAMILIES:
+                wait_until(partial(_is_from, bed, family, family.eth0), "the direct path of home")
+                pairs.append(stack.enter_context(connection(bed, family, family.far(HOST))))
+            for pair in pairs if moves_much else ():
+                wait_until_forwarded(bed, pair)
+        finally:
+            _return(bed)
+        for family, pair in zip(FAMILIES, pairs, strict=True):
+            wait_until(partial(_is_from, bed, family, family.wg0), "the direct path of the VPN")
+            pair.client.sendall(b"after")
+            with pytest.raises(ConnectionResetError):
+                pair.client.recv(1)

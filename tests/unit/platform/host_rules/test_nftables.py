@@ -64,13 +64,16 @@ def test_a_verdict(code: int | None, found: list[Effect]) -> None:
     assert list(verdict(data)) == found
 
 
-@pytest.mark.parametrize("name", ["queue", "synproxy", "tproxy"])
-def test_an_expression_that_kernels_may_lack(name: str) -> None:
+@pytest.mark.parametrize(
+    ("name", "effect"),
+    [("queue", Effect.QUEUES), ("synproxy", Effect.ALTERS), ("tproxy", Effect.TRANSLATES)],
+)
+def test_an_expression_that_kernels_may_lack(name: str, effect: Effect) -> None:
     """The end-to-end tests can lay no such rule everywhere."""
     expression = pack_attribute(nf.NFTA_EXPR_NAME, name.encode() + b"\0")
     steps = StepReader(Scope({}, frozenset())).rule([expression])
     rules = judge([Table("t", (4, 6), {"out": [steps]}, ["out"])], [output("eth0")])
-    assert rules.obstacle or rules.obstacles["eth0"]
+    assert rules.obstacle == f"t {effect.value} (chain out)"
 
 
 def test_a_verdict_map() -> None:
