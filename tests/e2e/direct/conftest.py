@@ -9,6 +9,7 @@ from functools import partial
 import pytest
 
 from tests.e2e.direct.ends import is_direct
+from tests.e2e.direct.second_gateway import second_gateway
 from tests.e2e.testbed import FAMILIES, Testbed
 from tests.e2e.tunrouter import Tunrouter
 from tests.e2e.udp import HOME, OFFICE
@@ -45,3 +46,11 @@ def by_sockets(bed: Testbed, request: pytest.FixtureRequest) -> Iterator[bool]:
     yield request.param
     if request.param:
         bed.router.run("nft", "delete", "table", "inet", "may_refuse")
+
+
+@pytest.fixture
+def other_gateway(bed: Testbed) -> Iterator[None]:
+    with second_gateway(bed):
+        yield
+        for family in FAMILIES:
+            bed.router.ip(f"route replace default via {family.gateway} dev eth0")

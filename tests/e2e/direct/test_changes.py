@@ -12,7 +12,8 @@ import pytest
 
 from tests.e2e import ping, sockets
 from tests.e2e.direct.ends import LinkArrivals, is_direct
-from tests.e2e.direct.uploads import upload, wait_for_more
+from tests.e2e.direct.second_gateway import ADDRESS, LINK
+from tests.e2e.direct.uploads import MORE, upload, wait_for_more
 from tests.e2e.tcp_bed import alongside
 from tests.e2e.testbed import V4, V6, Family, Testbed
 from tests.e2e.tunrouter import Tunrouter
@@ -184,6 +185,22 @@ def test_the_gateway_gets_another_link_address(
     with upload(bed, family, family.far(HOME)) as running:
         wait_for_more(bed, running, by_sockets)
         bed.gw.ip(f"link set home0 address {OTHER_MAC}")
+        wait_for_more(bed, running, by_sockets)
+
+
+def test_the_route_gets_another_gateway(
+    bed: Testbed, direct: Tunrouter, other_gateway: None, by_sockets: bool, family: Family
+) -> None:
+    def goes_by_it() -> bool:
+        before = bed.gw.counter(LINK, "rx_bytes")
+        running.wait_for_more()
+        return bed.gw.counter(LINK, "rx_bytes") - before >= MORE
+
+    with upload(bed, family, family.far(HOME)) as running:
+        wait_for_more(bed, running, by_sockets)
+        assert not goes_by_it()
+        bed.router.ip(f"route replace default via {ADDRESS[family.version]} dev eth0")
+        wait_until(goes_by_it, "the upload by the other gateway")
         wait_for_more(bed, running, by_sockets)
 
 

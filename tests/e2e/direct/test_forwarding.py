@@ -34,12 +34,12 @@ from tests.e2e.direct.forwarding import (
     transfer,
     tun_file,
 )
-from tests.e2e.direct.second_gateway import ADDRESS, LINK, second_gateway
+from tests.e2e.direct.second_gateway import ADDRESS, LINK
 from tests.e2e.direct.test_trace import lines_of, tracing
 from tests.e2e.processes import Process
 from tests.e2e.status import read_status
 from tests.e2e.tcp_bed import Pair, alongside
-from tests.e2e.testbed import FAMILIES, Family, Testbed
+from tests.e2e.testbed import Family, Testbed
 from tests.e2e.tunrouter import Tunrouter
 from tests.e2e.udp import CLOSED, HOME, OFFICE, RULES, sixteen
 from tests.e2e.wait import wait_until
@@ -419,14 +419,6 @@ def test_another_policy(bed: Testbed, direct: Tunrouter, file: TunFile, family: 
         pair.server.settimeout(0.1)
         with pytest.raises(TimeoutError):
             pair.server.recv(1)
-
-
-@pytest.fixture
-def other_gateway(bed: Testbed) -> Iterator[None]:
-    with second_gateway(bed):
-        yield
-        for family in FAMILIES:
-            bed.router.ip(f"route replace default via {family.gateway} dev eth0")
 
 
 def test_the_next_hop_changes(
