@@ -18,6 +18,7 @@ from router.platform.linux.netlink.messages import (
     pack_message,
     unpack_messages,
 )
+from router.platform.linux.only_on_linux import AF_NETLINK
 
 NETLINK_NETFILTER: Final = 12
 PACKET, VERDICT, CONFIG = 0x300, 0x301, 0x302
@@ -41,7 +42,7 @@ PATIENT_BUFFER: Final = 16 << 20
 
 def main() -> None:
     number = int(sys.argv[1])
-    with socket.socket(socket.AF_NETLINK, socket.SOCK_RAW, NETLINK_NETFILTER) as netlink:
+    with socket.socket(AF_NETLINK, socket.SOCK_RAW, NETLINK_NETFILTER) as netlink:
         netlink.setsockopt(socket.SOL_SOCKET, SO_RCVBUFFORCE, PATIENT_BUFFER)
 
         def send(kind: int, attribute: bytes) -> None:
