@@ -18,8 +18,9 @@ RULES: Final = rules(*LINES)
 
 
 def ping_both(bed: Testbed) -> None:
-    """Pings both hosts from the client in both families: afterwards the router has created all that
-    it has to clean up."""
+    """Pings both hosts in both families, from the client and from the router's machine, so by both
+    paths: afterwards the router has created all that it has to clean up."""
     for family in FAMILIES:
         for host in (HOME, VPN):
             assert ping.answered(bed.client, family.far(host)).received == 3
+            assert ping.answered(bed.router, family.far(host), count=1).received == 1

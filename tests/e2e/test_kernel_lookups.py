@@ -92,8 +92,11 @@ def test_a_link_without_carrier_is_ignored(bed: Testbed, family: Family, tmp_pat
         _goes_as_bare(bed, family, tmp_path, family.eth0)
 
 
-def test_the_second_of_two_nexthop_objects(bed: Testbed, family: Family, tmp_path: Path) -> None:
-    """Without the attributes of former times (nexthop_compat_mode=0)."""
+@pytest.mark.parametrize("preferred", [1, 2])
+def test_the_second_of_two_nexthop_objects(
+    bed: Testbed, family: Family, tmp_path: Path, preferred: int
+) -> None:
+    """Without the attributes of former times (nexthop_compat_mode=0); the metric decides."""
     bed.router.sysctl(ipv4__nexthop_compat_mode=0)
     bed.router.ip(
         f"nexthop add id 1 via {GATEWAY[family.version]} dev {UPLINK}",
@@ -102,10 +105,11 @@ def test_the_second_of_two_nexthop_objects(bed: Testbed, family: Family, tmp_pat
     try:
         with _routes(
             *(bed, family),
-            "route add default nhid 2 metric 10",
-            "route add default nhid 1 metric 20",
+            f"route add default nhid {preferred} metric 10",
+            f"route add default nhid {3 - preferred} metric 20",
         ):
-            _goes_as_bare(bed, family, tmp_path, family.eth0)
+            own = OWN[family.version] if preferred == 1 else family.eth0
+            _goes_as_bare(bed, family, tmp_path, own)
     finally:
         bed.router.ip("nexthop flush")
         bed.router.sysctl(ipv4__nexthop_compat_mode=1)
@@ -145,6 +149,22 @@ def test_a_default_route_in_another_table(bed: Testbed, family: Family, tmp_path
         finally:
             bed.router.run("ip", *rule, "del", "pref", "30000")
             bed.router.run("ip", f"-{family.version}", "route", "flush", "table", "77")
+
+
+def test_a_table_that_is_looked_up_later(bed: Testbed, family: Family, tmp_path: Path) -> None:
+    """Its routes do not count, whatever their metric."""
+    rule = f"-{family.version}", "rule"
+    with _routes(
+        *(bed, family),
+        f"route add default via {family.gateway} dev eth0 metric 100",
+        f"route add default via {GATEWAY[family.version]} dev {UPLINK} metric 10 table 78",
+    ):
+        bed.router.run("ip", *rule, "add", "pref", "40000", "lookup", "78")
+        try:
+            _goes_as_bare(bed, family, tmp_path, family.eth0)
+        finally:
+            bed.router.run("ip", *rule, "del", "pref", "40000")
+            bed.router.run("ip", f"-{family.version}", "route", "flush", "table", "78")
 
 
 @pytest.mark.parametrize("preferred", ["eth0", UPLINK])

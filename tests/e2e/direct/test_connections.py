@@ -133,10 +133,11 @@ def test_many_at_once(bed: Testbed, family: Family, through: int, bare: int) -> 
 
 
 def test_many_one_after_another(bed: Testbed, family: Family) -> None:
-    """More than there are at once, each with data both ways and an end by the server."""
+    """More than there are at once, each with data both ways and an end by the server; by the
+    interface and by the VPN in turn."""
     with sockets.listener(bed.far) as listener:
         for number in range(ONE_AFTER_ANOTHER):
-            host = family.far(HOME + number % 16)
+            host = family.far((HOME, OFFICE)[number % 2] + number % 16)
             with sockets.connected(bed.router, family, host, sockets.port_of(listener)) as client:
                 server, peer = listener.accept()
                 with server:
