@@ -100,8 +100,21 @@ def reset(segment: ip.Packet) -> bytes | None:
     else:
         length = len(data) - start - header + bool(bits & SYN) + bool(bits & FIN)
         answer = (0, (position + length) & 0xFFFFFFFF, RST | ACK)
-    body = pack("!HHIIBBHHH", destination_port, source_port, *answer[:2], 0x50, answer[2], 0, 0, 0)
-    initial = pseudo_header(segment.destination, segment.source, HEADER, ip.TCP)
-    field = checksum(body, initial).to_bytes(2, "big")
+    ports = destination_port, source_port
+    return _built(segment.destination, segment.source, ports, answer)
+
+
+def request(source: bytes, destination: bytes, ports: tuple[int, int]) -> bytes:
+    """A SYN. An end of a connection with these addresses and ports answers it by saying up to where
+    it has received (RFC 5961, section 4.2)."""
+    return _built(source, destination, ports, (0, 0, SYN))
+
+
+def _built(
+    source: bytes, destination: bytes, ports: tuple[int, int], header: tuple[int, int, int]
+) -> bytes:
+    """header: sequence number, what is acknowledged, and flags."""
+    body = pack("!HHIIBBHHH", *ports, *header[:2], 0x50, header[2], 0, 0, 0)
+    field = checksum(body, pseudo_header(source, destination, HEADER, ip.TCP)).to_bytes(2, "big")
     body = body[:TCP_CHECKSUM] + field + body[TCP_CHECKSUM + 2 :]
-    return ip.build(segment.destination, segment.source, ip.TCP, body)
+    return ip.build(source, destination, ip.TCP, body)

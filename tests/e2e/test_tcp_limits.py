@@ -188,6 +188,36 @@ def test_a_router_that_stops_resets_both_ends(bed: Testbed, tmp_path: Path, offl
             assert result_of(partial(pair.server.recv, 1)) == "ConnectionResetError"
 
 
+def test_a_router_that_stops_ends_what_is_read_slowly(
+    bed: Testbed, family: Family, tmp_path: Path, offloads: bool
+) -> None:
+    """A program of this machine that has sent its last byte; the server has sent its own, and both
+    of the router's sockets are closed."""
+
+    def socket_inside(*conditions: str) -> str:
+        address = f"( src = [{family.tun}] and dst = [{family.tun_peer}] )"
+        return bed.router.run("ss", "-Htno", *conditions, address).stdout
+
+    text = RULES.replace("{type: direct,", "{type: direct, path: relay,")
+    with (
+        running(bed.router, tmp_path, text, offloads=offloads) as router,
+        conversation(bed, family, HOME, bed.router) as pair,
+    ):
+        pair.client.shutdown(socket.SHUT_WR)
+        assert pair.server.recv(1) == b""
+
+        def is_held_up() -> bool:
+            pair.server.sendall(bytes(10_000))
+            return "timer:(persist" in socket_inside()
+
+        wait_until(is_held_up, "the program's buffer to be full")
+        pair.server.close()
+        wait_until(lambda: socket_inside("state", "last-ack"), "the relay to end")
+        router.stop()
+        received = partial(pair.client.recv, 1 << 20)
+        wait_until(lambda: result_of(received) == "ConnectionResetError", "a reset")
+
+
 def test_a_lost_outbound_resets_its_connections(
     bed: Testbed, family: Family, tmp_path: Path, offloads: bool
 ) -> None:

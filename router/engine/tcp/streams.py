@@ -37,7 +37,7 @@ from router.outbound.base import Change, Outbound
 from router.outbound.descriptors import Descriptors
 from router.platform.base.tcp import TcpSockets
 from router.platform.base.tun import TunDevice, TunQueue
-from router.wire import ip, tcp
+from router.wire import ip, offload, tcp
 from router.wire.icmp import Error
 
 log = logging.getLogger(__name__)
@@ -75,6 +75,7 @@ class Streams:
     ) -> None:
         self._tun = tun
         self._watcher = watcher
+        self._writer = writer
         self._refusals = refusals
         self._drops = drops
         self._descriptors = descriptors
@@ -218,6 +219,7 @@ class Streams:
         for flow in flows:
             self._connections.reset(flow)
             self._drain(self._tun)
+        self._reset_unfinished()
         self._connections.close()
         self._offloaded.close()
 
@@ -242,6 +244,28 @@ class Streams:
         if idle is not None:
             self._connections.reset(idle)
         return idle is not None and self._has_room(source)
+
+    def _reset_unfinished(self) -> None:
+        """Reset the applications to which our kernel is still delivering what sockets that are
+        closed have left: without the TUN no more of it arrives."""
+        flows = self._table.unfinished()
+        for flow in flows:
+            self._table.end(flow)
+            ports = flow.destination_port, flow.source_port
+            self._writer.deliver(tcp.request(flow.destination, flow.source, ports))
+        keys = {flow.key for flow in flows}
+        with contextlib.suppress(OSError):
+            for _ in range(MOST_AT_THE_END if keys else 0):
+                size = self._tun.receive()
+                self._reset_one_of(keys, bytes(self._tun.frame[offload.HEADER : size]))
+
+    def _reset_one_of(self, keys: set[bytes], data: bytes) -> None:
+        with contextlib.suppress(ip.Malformed):
+            segment = ip.parse(data)
+            if segment.protocol == ip.TCP and tcp.is_whole(segment):
+                key = segment.source + segment.destination + tcp.ports(segment)
+                if key in keys:
+                    self._refusals.reset(segment, Drop.NO_CONNECTION)
 
     def _drain(self, queue: TunQueue) -> None:
         """Carry what the applications, or our own closing sockets, have just sent."""

@@ -27,6 +27,7 @@ FIRST_PATIENCE: Final = 4.0
 CROWDED_TRANSITORY: Final = 10.0
 """Seconds in each of the first two states when many flows are in them: enough for three requests
 by RFC 6298. Less than REQ-5 allows, which is for a NAT that has room."""
+LISTENERS_FIN: Final = 2
 BOTH_FINS: Final = 3
 PATIENCE_FACTOR: Final = 2.5
 """Requests are repeated at intervals that double at most."""

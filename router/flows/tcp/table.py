@@ -15,7 +15,7 @@ from router.flows.numbers import NONE_LEFT, NumberQueue
 from router.flows.shares import Shares
 from router.flows.shrinking import shrink
 from router.flows.tally import Tally
-from router.flows.tcp.flow import Flow, State, mirrored
+from router.flows.tcp.flow import LISTENERS_FIN, Flow, State, mirrored
 
 ALIAS_PORTS: Final = range(1024, 65536)
 HALF_OPEN: Final = 4096
@@ -163,6 +163,11 @@ class FlowTable(common.FlowTable[OutboundT, Flow[OutboundT]]):
                 self.end(flow)
             else:
                 yield flow
+
+    def unfinished(self) -> list[Flow[OutboundT]]:
+        """Those that linger and whose listener has not sent its FIN: more has to be delivered to
+        their applications before."""
+        return [flow for flow in self._lingering.values() if flow.fins < LISTENERS_FIN]
 
     def has_due(self, now: float) -> bool:
         """Whether `expired` has more to look at."""

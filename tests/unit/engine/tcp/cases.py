@@ -28,12 +28,13 @@ def segment(
     *,
     sport: int = 4000,
     seq: int = 100,
+    acknowledges: int = 0,
     payload: bytes = b"",
     source: Mapping[int, str] = INSIDE,
     traffic_class: int = 0,
 ) -> bytes:
     """What an application sends to a host of the home network."""
-    body = TCP(sport=sport, dport=80, flags=flags, seq=seq) / payload
+    body = TCP(sport=sport, dport=80, flags=flags, seq=seq, ack=acknowledges) / payload
     if version == 4:
         return bytes(IP(src=source[4], dst=far(4, HOME), flags="DF", tos=traffic_class) / body)
     return bytes(IPv6(src=source[6], dst=far(6, HOME), tc=traffic_class) / body)

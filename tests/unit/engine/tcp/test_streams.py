@@ -313,6 +313,44 @@ def test_one_that_was_not_accepted_in_time_goes_on(worlds: Worlds, version: int)
 
 
 @BOTH
+@pytest.mark.parametrize("is_delivered", [False, True], ids=["not delivered", "delivered"])
+def test_what_our_kernel_still_delivers_when_the_router_stops_ends_by_a_reset(
+    worlds: Worlds, version: int, is_delivered: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Both ends have ended, and the far end's last bytes wait for the application to read."""
+    outer, inner = established(worlds, version)
+    world, memory = worlds
+    request = decoded(world.tun.written[0])
+    for sock in (inner, outer):
+        sock.there.shutdown(1)
+        memory.change(sock)
+    assert (inner.closed, outer.closed, inner.resets) == (True, True, False)
+    if is_delivered:
+        world.send(answer_to(request, "FA"))
+    world.tun.written.clear()
+    receive = world.tun.receive
+
+    def receive_answer() -> int:
+        if len(world.tun.written) == 1:
+            answer = segment(version, "A", seq=102, acknowledges=7000)
+            world.tun.incoming.append(offload.NOTHING_LEFT + answer)
+        return receive()
+
+    monkeypatch.setattr(world.tun, "receive", receive_answer)
+    world.carriers.streams.close()
+    written = [decoded(packet) for packet in world.tun.written]
+    if is_delivered:
+        assert written == []
+        return
+    asked, reset = written
+    assert asked[TCP].flags == "S"
+    assert (reset[TCP].flags, reset[TCP].seq) == ("R", 7000)
+    for each in (asked, reset):
+        assert (each.src, each.dst) == (far(version, HOME), INSIDE[version])
+        assert (each[TCP].sport, each[TCP].dport) == (80, 4000)
+
+
+@BOTH
 @pytest.mark.parametrize("queue", ["of this machine", "of what is forwarded"])
 def test_what_waits_in_the_tun_when_the_router_stops_is_carried(
     worlds: Worlds, version: int, queue: str, monkeypatch: pytest.MonkeyPatch
