@@ -2,7 +2,8 @@
 
 Theory of operation. The association lasts as long as the connection that has asked for it.
 
-    IDLE        nothing was asked yet, or the proxy has ended the association
+    IDLE        nothing was asked yet, or the proxy has ended the association, or has not answered
+                in time
     ASKING      the proxy has not answered yet
     OPEN        `relay` is known
 
@@ -28,8 +29,11 @@ from router.wire.socks5 import SUCCEEDED, Reply, ReplyCode
 class Proxy(Protocol):
     """What associations and channels need of the outbound; see router.outbound.socks5.outbound."""
 
-    def ask(self, changed: Callable[[int], None]) -> Conversation | None:
-        """Ask for an association; None when no descriptor is left for one more."""
+    def ask(
+        self, changed: Callable[[int], None], unanswered: Callable[[Conversation], None]
+    ) -> Conversation | None:
+        """Ask for an association; None when no descriptor is left for one more. unanswered: called
+        where the proxy has not answered in time, unless the conversation has ended."""
         ...
 
     def ended(self, conversation: Conversation) -> None:
@@ -66,7 +70,7 @@ class State(Enum):
 
 class Association:
     """server: the proxy's address, 4 or 16 bytes. opened, refused: called when the proxy has opened
-    it, or has not.
+    it, or has not. unanswered: called when it has not answered in time.
 
     relay: address and port that datagrams are to be sent to, of the family of `server`.
     """
@@ -77,6 +81,7 @@ class Association:
         proxy: Proxy,
         opened: Callable[[], None],
         refused: Callable[[], None],
+        unanswered: Callable[[], None],
     ) -> None:
         self.state = State.IDLE
         self.relay = b"", 0
@@ -84,12 +89,13 @@ class Association:
         self._proxy = proxy
         self._opened = opened
         self._refused = refused
+        self._unanswered = unanswered
         self._conversation: Conversation | None = None
 
     def ask(self) -> None:
         """Raises OSError when no descriptor is left."""
         self.state = State.ASKING
-        self._conversation = self._proxy.ask(self._changed)
+        self._conversation = self._proxy.ask(self._changed, self._give_up)
         if self._conversation is None:
             self.state = State.IDLE
             raise OSError(errno.EMFILE, "no descriptor is left for one more association")
@@ -102,6 +108,11 @@ class Association:
         if self._conversation is not None:
             self._proxy.ended(self._conversation)
             self._conversation = None
+
+    def _give_up(self, conversation: Conversation) -> None:
+        if conversation is self._conversation and self.state is State.ASKING:
+            self.end()
+            self._unanswered()
 
     def _changed(self, event: int) -> None:
         conversation = self._conversation

@@ -3,8 +3,8 @@
 Theory of operation. The channel has its UDP socket at once, and asks for an association when the
 first datagram is to be sent; what is sent until the proxy has answered waits. From then on every
 datagram goes to the relay that the proxy has named, behind a header with its destination, and what
-comes from there has its sender in such a header. When the proxy ends the association, the next
-datagram asks for another.
+comes from there has its sender in such a header. When the proxy ends the association, or does not
+answer in time, the next datagram asks for another.
 
 While the proxy is known to carry no UDP, nothing is asked and every datagram is refused.
 A refusal is reported as the network reports an error: by `errors`, for each datagram that waits.
@@ -69,7 +69,9 @@ class Socks5Datagrams:
         self._source = source
         self._channel = channel
         self._proxy = proxy
-        self._association = Association(server, proxy, self._opened, self._refuse_waiting)
+        self._association = Association(
+            *(server, proxy, self._opened, self._refuse_waiting, self._drop_waiting)
+        )
         self._relay_address = "", 0
         self._relay_name = b""
         self._fields = 0, 0, 0
@@ -151,6 +153,11 @@ class Socks5Datagrams:
                 self.send(payload, destination)
             except OSError:
                 self._proxy.count(Drop.NO_BUFFER)
+
+    def _drop_waiting(self) -> None:
+        for _ in self._waiting:
+            self._proxy.count(Drop.NO_BUFFER)
+        self._waiting.clear()
 
     def _refuse_waiting(self) -> None:
         """Administratively prohibited, so that QUIC falls back at once."""

@@ -194,14 +194,18 @@ class Socks5Outbound:
 
     # What its connections find out
 
-    def ask(self, changed: Callable[[int], None]) -> Conversation | None:
+    def ask(
+        self, changed: Callable[[int], None], unanswered: Callable[[Conversation], None]
+    ) -> Conversation | None:
         """See association.Proxy. The destination in the request is unspecified: what an application
         sends to is not where it sends from (RFC 1928, section 4)."""
         if not self._tools.descriptors.take(1):
             return None
         server = self.server or bytes(4)
         asked = socks5.request(Command.UDP_ASSOCIATE, bytes(len(server)), 0)
-        return self.talk(asked, changed, servers=[server])
+        conversation = self.talk(asked, changed, servers=[server])
+        self._probing.watch(conversation, unanswered)
+        return conversation
 
     def ended(self, conversation: Conversation) -> None:
         conversation.abandon()

@@ -27,10 +27,14 @@ from router.outbound.socks5.tools import Loop
 from router.wire.socks5 import Fault, LoggedIn
 
 PATIENCE: Final = 10.0
-"""Seconds that a probe may take, and a connection may be without an answer to its greeting."""
+"""Seconds that a probe may take, a connection may be without an answer to its greeting, and the
+request for an association without a reply."""
 FIRST_DELAY: Final = 1.0
 LAST_DELAY: Final = 60.0
 NO_ANSWER: Final = "no answer"
+
+
+Unanswered = Callable[[Conversation], None]
 
 
 class Probed(Protocol):
@@ -63,8 +67,8 @@ class Probing:
         self._delay = FIRST_DELAY
         self._probe: Conversation | None = None
         self._is_checking = self._is_closed = False
-        # Conversations that have begun, and when.
-        self._begun: deque[tuple[float, Conversation]] = deque()
+        # Conversations that have begun, when, and what is called where one has no outcome in time.
+        self._begun: deque[tuple[float, Conversation, Unanswered | None]] = deque()
 
     def begin(self) -> None:
         """Find out whether the proxy is up."""
@@ -97,9 +101,10 @@ class Probing:
         self.has_ended = True
         self.suspect()
 
-    def watch(self, conversation: Conversation) -> None:
-        """Suspect the proxy where it has not answered a greeting in time."""
-        self._begun.append((self._loop.now, conversation))
+    def watch(self, conversation: Conversation, unanswered: Unanswered | None = None) -> None:
+        """Suspect the proxy where it has not answered a greeting in time. unanswered: called then,
+        and also where only the request has no reply."""
+        self._begun.append((self._loop.now, conversation, unanswered))
         if len(self._begun) == 1:
             self._loop.call_later(PATIENCE, self._check_begun)
 
@@ -114,12 +119,11 @@ class Probing:
         begun, now = self._begun, self._loop.now
         is_unanswered = False
         while begun and begun[0][0] + PATIENCE <= now:
-            _, conversation = begun.popleft()
-            is_unanswered |= (
-                conversation.outcome is None
-                and conversation.dial is not None
-                and not conversation.greeted
-            )
+            _, conversation, unanswered = begun.popleft()
+            if conversation.outcome is None and conversation.dial is not None:
+                is_unanswered |= not conversation.greeted
+                if unanswered is not None:
+                    unanswered(conversation)
         if begun:
             self._loop.call_later(begun[0][0] + PATIENCE - now, self._check_begun)
         if is_unanswered:

@@ -13,13 +13,14 @@ from router.config.model import Proxy
 from router.flows.drops import Drop
 from router.outbound.socks5.conversation import Conversation, Unreached
 from router.outbound.socks5.datagrams import MOST_WAITING, Socks5Datagrams
+from router.outbound.socks5.probing import PATIENCE
 from router.outbound.udp import SocketDatagrams
 from router.platform.base.descriptors import READABLE
 from router.platform.base.sockets import NetworkError
 from router.wire import ip
 from router.wire.socks5 import Fault, Outcome, Reply, udp_header
 from tests.unit.engine.udp.memory import MemoryUdpSocket, received
-from tests.unit.outbound.memory_proxy import Bed, MemoryDial
+from tests.unit.outbound.memory_proxy import CHOSEN, Bed, MemoryDial
 
 SERVER = bytes((192, 0, 2, 1))
 OWN = bytes((192, 0, 2, 2))
@@ -55,7 +56,9 @@ class MemoryProxy:
     def _count(self, reason: Drop) -> None:
         self.drops[reason] += 1
 
-    def ask(self, changed: Callable[[int], None]) -> Conversation:
+    def ask(
+        self, changed: Callable[[int], None], unanswered: Callable[[Conversation], None]
+    ) -> Conversation:
         conversation = MemoryConversation()
         conversation.outcome = self._at_once
         self.asked.append(conversation)
@@ -172,6 +175,29 @@ def test_a_connection_lasts_as_long_as_its_association() -> None:
     assert proxy.closed == []
     channel.close()
     assert proxy.closed == proxy.asked
+
+
+@pytest.mark.parametrize("says", [b"", CHOSEN], ids=["nothing", "a greeting"])
+def test_a_proxy_that_does_not_answer_is_asked_again(bed: Bed, says: bytes) -> None:
+    """Its machine may have gone, which nobody says; one socket may send for days."""
+    sock = MemoryUdpSocket(7, bytes(4), "eth0", 5000)
+    channel = SocketDatagrams(cast(Any, sock), 5000)
+    datagrams = Socks5Datagrams(4, SERVER, OWN, channel, bed.outbound)
+    datagrams.send(b"one", FAR)
+    (first,) = bed.way.dials
+    first.accept()
+    first.say(says)
+    bed.loop.wait(PATIENCE)
+    assert first.is_abandoned
+    assert bed.descriptors.free == bed.free
+    datagrams.send(b"two", FAR)
+    again = bed.way.dials[-1]
+    again.accept()
+    again.say(CHOSEN)
+    again.say(b"\x05\x00\x00\x01" + SERVER + (4000).to_bytes(2, "big"))
+    bed.loop.wait(PATIENCE)
+    assert not again.is_abandoned
+    assert [(each.payload, each.address) for each in sock.sent] == [(HEADER + b"two", RELAY)]
 
 
 def test_it_is_lost_with_its_own_address() -> None:
