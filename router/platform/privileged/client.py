@@ -151,8 +151,10 @@ class GuardClient:
             done(error)
 
     def check(self) -> None:
-        """See GuardConnection."""
-        if self._pending and time.monotonic() > self._sent_at + self._timeout:
+        """See GuardConnection. A reply that has come is not late, however late it is read: the
+        router itself may have been halted meanwhile."""
+        is_late = self._pending and time.monotonic() > self._sent_at + self._timeout
+        if is_late and not self._channel.is_readable():
             error = self._give_up()
             while self._pending:
                 _, done = self._pending.popleft()

@@ -292,6 +292,18 @@ def test_a_guard_that_is_free_says_so_when_it_is(guard: GuardClient) -> None:
     assert replies == [Message({"of": 1}, []), None]
 
 
+def test_a_reply_that_is_read_late_is_not_late(
+    guard: GuardClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(client, "REPLY_TIMEOUT", 0.0)
+    replies: list[object] = []
+    guard.request("echo", replies.append, of=1)
+    assert _is_readable(guard, BOUND_S)
+    guard.check()
+    guard.dispatch()
+    assert replies == [Message({"of": 1}, [])]
+
+
 def test_a_guard_that_hangs_is_noticed_without_waiting(
     guard: GuardClient, monkeypatch: pytest.MonkeyPatch
 ) -> None:
