@@ -179,7 +179,9 @@ def test_fast_open(bed: Testbed, fast_open: None, family: Family, through: int, 
 
 
 @PATHS
-def test_an_upload_arrives_whole(bed: Testbed, family: Family, through: int, bare: int) -> None:
+def test_an_upload_arrives_whole(
+    bed: Testbed, family: Family, by_sockets: bool, through: int, bare: int
+) -> None:
     """Most of it in frames that the system has yet to cut."""
     data = random.Random(through).randbytes(UPLOAD[through])
     with connection(bed, family, family.far(through)) as pair:
