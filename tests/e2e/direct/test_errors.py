@@ -2,15 +2,27 @@
 
 from __future__ import annotations
 
+import re
+from collections.abc import Iterator
 from typing import Any
 
 import pytest
 
-from tests.e2e import probes
+from tests.e2e import ping, probes
 from tests.e2e.direct.ends import PATHS, SOURCE
 from tests.e2e.hops import Hop, hops
 from tests.e2e.testbed import Family, Testbed
-from tests.e2e.udp import CLOSED, ECHO, FILTERED, RULES, UNREACHABLE, exchange
+from tests.e2e.udp import (
+    ABSENT,
+    BARE_ABSENT,
+    CLOSED,
+    ECHO,
+    FILTERED,
+    RULES,
+    UNREACHABLE,
+    exchange,
+    neighbour,
+)
 
 pytestmark = [pytest.mark.rules(RULES), pytest.mark.usefixtures("direct")]
 
@@ -48,6 +60,39 @@ def test_a_hop_limit_that_is_used_up(bed: Testbed, family: Family, through: int,
     (kernels,) = reported(bed, family, bare, ECHO, hop_limit=1)
     (ours,) = reported(bed, family, through, ECHO, hop_limit=2)
     assert ours == kernels
+
+
+@pytest.fixture
+def fast_neighbour_failure(bed: Testbed) -> Iterator[None]:
+    """Neighbour resolution fails after 0.3 s."""
+    for after in (100, 1000):
+        bed.router.sysctl(
+            ipv4__neigh__eth0__retrans_time_ms=after, ipv6__neigh__eth0__retrans_time_ms=after
+        )
+        if after == 100:
+            yield
+
+
+def test_a_neighbour_that_is_not_there(
+    bed: Testbed, fast_neighbour_failure: None, family: Family
+) -> None:
+    """The kernel reports it to the program itself."""
+
+    def outcomes(number: int) -> tuple[list[Any], str, list[tuple[str, str]]]:
+        address = neighbour(family, number)
+        reports = exchange(bed.router, address, ECHO, report=True, sends=[10, 4000]).found
+        pinged = ping.answered(bed.router, address, "-W", "20", count=1)
+        return (
+            [_without_host(one, address) for one in reports],
+            probes.tcp(bed.router, address, ECHO),
+            re.findall(r"From (\S+) icmp_seq=1 (Destination.*)", pinged.text),
+        )
+
+    ours, kernels = (outcomes(number) for number in (ABSENT, BARE_ABSENT))
+    assert ours == kernels
+    assert ours[0]
+    assert ours[1] == "EHOSTUNREACH"
+    assert {sender for sender, _ in ours[2]} == {family.eth0}
 
 
 @PATHS

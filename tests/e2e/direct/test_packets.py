@@ -8,7 +8,7 @@ from typing import Final
 
 import pytest
 
-from tests.e2e import ping, sockets
+from tests.e2e import ping, probes, sockets
 from tests.e2e.direct.ends import (
     PATHS,
     Arrival,
@@ -309,3 +309,10 @@ def test_options_of_ping(bed: Testbed, options: tuple[str, ...], through: int, b
         hosts = [word for line in lines for word in line.split() if "." in word and "=" not in word]
         found.append([word for word in hosts if word.replace(".", "").isdigit()])
     assert found[0] == found[1]
+
+
+@PATHS
+def test_a_query_for_the_time(bed: Testbed, through: int, bare: int) -> None:
+    """Of ICMP; IPv6 has none that Linux answers."""
+    outcomes = [probes.icmp_timestamp(bed.router, V4.far(host)) for host in (through, bare)]
+    assert outcomes == ["answered"] * 2
