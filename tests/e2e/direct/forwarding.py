@@ -9,10 +9,10 @@ import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Final
+from typing import Final, NamedTuple
 
 from tests.e2e import sockets
-from tests.e2e.direct.ends import datagrams
+from tests.e2e.direct.ends import connection, datagrams
 from tests.e2e.netns import Namespace
 from tests.e2e.tcp_bed import Pair, alongside
 from tests.e2e.testbed import Family, Testbed
@@ -32,6 +32,10 @@ UDP_SEGMENT: Final = 103
 """linux/udp.h."""
 PATIENT_BUFFER: Final = 8 << 20
 SO_RCVBUFFORCE: Final = 33
+SO_MARK: Final = 36
+SEGS_OUT: Final = slice(136, 140)
+"""In struct tcp_info (linux/tcp.h)."""
+MEGABYTE: Final = bytes(1 << 20)
 
 
 class Counters:
@@ -153,3 +157,41 @@ def send_segments(source: socket.socket, sink: socket.socket) -> None:
         while len(received) < SEGMENT:
             received += sink.recv(SEGMENT)
         assert received == data
+
+
+class Flows(NamedTuple):
+    """A connection and datagrams from the router's machine to a far host."""
+
+    pair: Pair
+    flow: Datagrams
+
+    def send_segments(self) -> None:
+        send_segments(self.pair.client, self.pair.server)
+
+    def transfer(self) -> None:
+        transfer(self.pair.client, self.pair.server, MEGABYTE)
+
+    def send_everything(self) -> None:
+        """One by one, and what the system has yet to cut."""
+        self.send_segments()
+        self.transfer()
+        self.flow.send_one_by_one()
+        self.flow.send_some()
+
+    def wait_until_forwarded(self, file: TunFile) -> None:
+        file.wait_until_forwarded(self.send_segments)
+        file.wait_until_forwarded(self.flow.send_one_by_one)
+
+    def set(self, option: int, value: int) -> None:
+        for client in (self.pair.client, self.flow.client):
+            client.setsockopt(socket.SOL_SOCKET, option, value)
+
+
+@contextmanager
+def flows(bed: Testbed, family: Family, address: str) -> Iterator[Flows]:
+    with (
+        connection(bed, family, address) as pair,
+        flow_of_datagrams(bed, family, address) as flow,
+    ):
+        pair.client.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        yield Flows(pair, flow)
