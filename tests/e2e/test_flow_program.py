@@ -8,6 +8,7 @@ import mmap
 import os
 import random
 import socket
+import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, closing, suppress
 from fcntl import ioctl
@@ -19,6 +20,7 @@ import pytest
 
 from router.platform.base.flow_offload import Forwarding
 from router.platform.linux.bpf.flow_maps import SLOT
+from router.platform.linux.bpf.forwarding import LONGEST_WAIT
 from router.platform.linux.flow_program import (
     DIRECTIONS,
     MOST_FLOWS,
@@ -33,7 +35,7 @@ from tests.e2e import netns, sockets
 from tests.e2e.direct.ends import packet_socket
 from tests.e2e.direct.forwarding import FORWARDS
 from tests.e2e.netns import Namespace, unique_prefix
-from tests.e2e.wait import wait_until
+from tests.e2e.wait import BOUND_S, wait_until
 from tests.unit.wire.packets import (
     ICMP,
     IP,
@@ -57,10 +59,12 @@ SOL_PACKET, PACKET_VNET_HDR, PACKET_IGNORE_OUTGOING = 263, 15, 23
 TUNSETIFF, TUNSETVNETHDRSZ = 0x400454CA, 0x400454D8
 IFF_TUN, IFF_NO_PI, IFF_VNET_HDR = 0x0001, 0x1000, 0x4000
 WORDS: Final = SLOT.size // 8
-PACKETS, SIZE, LEFT, SENT_ON = 2, 3, 4, 5
+PACKETS, SIZE, LEFT, SENT_ON, WAIT_UNTIL = 2, 3, 4, 5, 6
 """Words of a slot."""
 SLOT_OF: Final = {"tcp": 0, "udp": 2, "icmp": 4}
 UPPER: Final = {4: 20, 6: 40}
+NANOSECONDS: Final = 10**9
+WAITS: Final = 100
 MUTATIONS: Final = 1500
 VERSIONS = pytest.mark.parametrize("version", [4, 6])
 PROTOCOLS = pytest.mark.parametrize("protocol", list(SLOT_OF))
@@ -173,6 +177,12 @@ class Machine:
         """As the router does when it has sent on all that was left to it."""
         at = (SLOT_OF[protocol] + (version == 6)) * WORDS
         self.words[at + SENT_ON] = self.words[at + LEFT]
+
+    def slow_down(self, version: int, protocol: str, until: float) -> None:
+        """Senders wait for `open` from now on, until that time of a steady clock."""
+        at = (SLOT_OF[protocol] + (version == 6)) * WORDS
+        self.words[at + SENT_ON] = self.words[at + LEFT] - 1
+        self.words[at + WAIT_UNTIL] = int(until * NANOSECONDS)
 
     def send(self, data: bytes, version: int, unfinished: bytes = offload.NOTHING_LEFT) -> None:
         self.into.sendto(unfinished + data, ("tun0", ETHERTYPE[version], 0, 0, bytes(6)))
@@ -343,6 +353,23 @@ def test_packets_that_are_cut_off(machine: Machine, version: int, protocol: str)
         machine.open(version, protocol)
         wanted = None if size < headers else expected(data[:size], version)
         assert machine.carry(data[:size], version) == wanted, size
+
+
+@VERSIONS
+@PROTOCOLS
+def test_a_sender_waits(machine: Machine, version: int, protocol: str) -> None:
+    """Before each packet, but not for long; then that is left to the router as others are."""
+    data = packet(version, protocol)
+    machine.slow_down(version, protocol, time.monotonic() + 2 * BOUND_S)
+    before, began = machine.word(version, protocol, LEFT), time.monotonic()
+    assert [machine.carry(data, version) for _ in range(WAITS)] == [None] * WAITS
+    if FORWARDS:
+        assert time.monotonic() - began > WAITS * LONGEST_WAIT / 2 / NANOSECONDS
+        assert machine.word(version, protocol, LEFT) == before + WAITS
+    machine.open(version, protocol)
+    assert machine.carry(data, version) == expected(data, version)
+    machine.slow_down(version, protocol, time.monotonic())
+    assert machine.carry(data, version) is None
 
 
 @VERSIONS

@@ -12,6 +12,10 @@ So that none overtakes another, forwarding begins when the TUN has been read to 
 come while that is found out: so the reader calls `note_left` when it has found the TUN empty, and
 `nothing_left` if it is still empty then. The system forwards nothing that comes in between.
 
+While datagrams come faster than they are sent on, the TUN is never empty, and loses what it has no
+room for: nothing slows their sender down. So the system has it wait before each one, for some
+microseconds, when forwarding is to begin; and again when it has not begun for LOOK_AFTER others.
+
 Always true: a flow is forwarded only as long as what was decided about it holds, and no observer
 wants its packets; no packet of it overtakes another; counts are complete after `settle`.
 
@@ -37,12 +41,14 @@ from router.wire.offload import (
     HEADER,
 )
 
-LOOK_AFTER: Final = 64
-"""Packets."""
+LOOK_AFTER: Final = 61
+"""Packets. A prime, so that of flows that take turns it is not always the same that is met."""
 MOST_MET: Final = 4096
 """Flows that have been met once and are remembered."""
 IDLE: Final = 10.0
 """Seconds after which a flow of which nothing passes makes room for others."""
+SLOW_FOR, SLOW_AGAIN_AFTER = 0.2, 2.0
+"""Seconds for which senders of a flow are slowed down, and from one such time to the next."""
 NO_OPTIONS: Final = 0x45
 AT_V4_FRAGMENT: Final = HEADER + V4_FRAGMENT
 V4_ADDRESSES: Final = slice(AT_V4_ADDRESSES, AT_V4_ADDRESSES + 8)
@@ -65,14 +71,16 @@ class Ends(NamedTuple):
 class _Forwarded:
     """packets, size: what has been counted so far. since: when something has passed last, in
     seconds of the loop's clock. is_added: whether the system has the flow; left: how many packets
-    it had left to the router at `note_left`."""
+    it had left to the router at `note_left`. slow_from: when its senders may be slowed
+    down next, in seconds of the loop's clock."""
 
-    __slots__ = ("is_added", "left", "number", "packets", "since", "size", "tally")
+    __slots__ = ("is_added", "left", "number", "packets", "since", "size", "slow_from", "tally")
 
     def __init__(self, number: int, tally: Tally, now: float) -> None:
         self.number = number
         self.tally = tally
         self.packets = self.size = self.left = 0
+        self.slow_from = now
         self.is_added = False
         self.since = now
 
@@ -113,7 +121,9 @@ class ForwardedFlows:
             return
         forwarded = self._flows.get(ends)
         if forwarded is not None:
-            if forwarded.is_added:
+            if forwarded in self.waiting and ends.protocol == ip.UDP:
+                self._slow_down(forwarded, now)
+            elif forwarded.is_added:
                 self.waiting.add(forwarded)
         elif ends in self._met:
             self._begin(ends, flow, now)
@@ -184,8 +194,15 @@ class ForwardedFlows:
         if number is not None:
             self._met.discard(ends)
             self._flows[ends] = self._by_number[number] = _Forwarded(number, flow.tally, now)
+            if ends.protocol == ip.UDP:
+                self._slow_down(self._flows[ends], now)
             if len(self._flows) == 1:
                 self._forwarding(True)
+
+    def _slow_down(self, forwarded: _Forwarded, now: float) -> None:
+        if self._offload is not None and now >= forwarded.slow_from:
+            self._offload.slow_down(forwarded.number, now + SLOW_FOR)
+            forwarded.slow_from = now + SLOW_AGAIN_AFTER
 
     def _added(self, number: int) -> None:
         forwarded = self._by_number[number]

@@ -70,6 +70,12 @@ class FlowOffload(Protocol):
         """How many packets have been left to the router, of a flow that the system has."""
         ...
 
+    def slow_down(self, number: int, until: float) -> None:
+        """Have senders of a flow that the system has wait for `open` before each packet, some
+        microseconds at most, until it is called or that time of a steady clock: so the router gets
+        through with what is left to it."""
+        ...
+
     def open(self, number: int, left: int) -> None:
         """Forward from now on, unless more than those have been left to the router, which are on
         their way now."""

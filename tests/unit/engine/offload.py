@@ -10,12 +10,14 @@ from router.platform.base.flow_offload import Forwarding, Passed, Translation
 class MemoryOffload:
     """See FlowOffload. flows: what is carried, or will be, by number; opened: of those that are
     forwarded, how many packets were left to the router at `open`, or None until then; packets_left:
-    by now, of any flow. counts: of any flow."""
+    by now, of any flow; slowed: until when senders are slowed down, by number. counts: of any
+    flow."""
 
     def __init__(self, most: int = 2) -> None:
         self.most = most
         self.opened: dict[int, int | None] = {}
         self.packets_left = 1
+        self.slowed: dict[int, float] = {}
         self._replies: list[tuple[int, Callable[[int], None]]] = []
         self.flows: dict[int, Sequence[Translation | Forwarding]] = {}
         self.touched: list[float] = []
@@ -49,9 +51,14 @@ class MemoryOffload:
         assert number in self.opened
         return self.packets_left
 
+    def slow_down(self, number: int, until: float) -> None:
+        assert number in self.opened
+        self.slowed[number] = until
+
     def open(self, number: int, left: int) -> None:
         assert number in self.opened
         self.opened[number] = left
+        self.slowed.pop(number, None)
 
     def touch(self, number: int, now: float) -> None:
         assert number in self.flows

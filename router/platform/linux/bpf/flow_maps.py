@@ -26,11 +26,12 @@ from router.wire.headers import (
     V6_SOURCE,
 )
 
-SLOT: Final = Struct("=6Q")
+SLOT: Final = Struct("=7Q")
 """Generation; when the last packet was translated, in nanoseconds of CLOCK_MONOTONIC; packets;
 bytes. Of a flow that is forwarded besides: how many packets have been left to the router, and how
-many of these it has sent on. Nothing is forwarded unless these two are the same."""
-AT_LAST, AT_PACKETS, AT_BYTES, AT_LEFT, AT_SENT_ON = 8, 16, 24, 32, 40
+many of these it has sent on, nothing is forwarded unless these two are the same; and until when
+senders wait for that, in nanoseconds of CLOCK_MONOTONIC."""
+AT_LAST, AT_PACKETS, AT_BYTES, AT_LEFT, AT_SENT_ON, AT_WAIT_UNTIL = 8, 16, 24, 32, 40, 48
 
 REST: Final = Struct("=IIIIIIII16s")
 """Of the value of a flow, behind the addresses and ports that packets get. See AT_ADDRESSES_SUM and
@@ -51,7 +52,8 @@ ANY: Final = 0x100
 
 HEADERS: Final = -64
 NUMBER: Final = -72
-"""On the stack: the headers, and the number of a slot."""
+DEADLINE: Final = -80
+"""On the stack: the headers, the number of a slot, and when a sender stops waiting."""
 
 
 class Family(NamedTuple):

@@ -3,7 +3,8 @@ its hop limit. The system resolves the next hop, and has it in its table of neig
 (bpf_redirect_neigh in linux/bpf.h).
 
 Left to the router are a packet that has no hop left, and one that is longer than the MTU, or would
-be cut into such; and whatever follows one that is left to it, until it has sent that on.
+be cut into such; and whatever follows one that is left to it, until it has sent that on. Where the
+slot says so, the sender waits here for that, LONGEST_WAIT at most for each packet.
 
 Always true: a checksum that was right stays right; no packet of a flow overtakes another. A packet
 is changed only when nothing can keep it from being forwarded, or else it is dropped: that is where
@@ -20,12 +21,15 @@ from typing import Final
 
 from router.platform.linux.bpf.flow_maps import (
     AT_BYTES,
+    AT_GENERATION,
     AT_INTERFACE,
     AT_LEFT,
     AT_MTU,
     AT_NEXT_HOP,
     AT_PACKETS,
     AT_SENT_ON,
+    AT_WAIT_UNTIL,
+    DEADLINE,
     HEADERS,
     NEXT_HOP_SIZE,
     Family,
@@ -50,6 +54,7 @@ from router.platform.linux.bpf.instructions import (
     add_atomically,
     add_value,
     call,
+    go_to,
     if_above_signed,
     if_below,
     if_equal,
@@ -74,10 +79,17 @@ from router.platform.linux.bpf.packet import (
 from router.wire import ip, udp
 from router.wire.headers import TCP_DATA_OFFSET
 
+CURRENT_TIME: Final = 5
 CHANGE_HEAD: Final = 43
 REDIRECT_TO_NEIGHBOUR: Final = 152
 """Functions of the kernel (linux/bpf.h, enum bpf_func_id)."""
 ETHERNET_HEADER: Final = 14
+LONGEST_WAIT: Final = 100_000
+"""Nanoseconds."""
+MOST_CHECKS: Final = 128
+"""In one wait. When the kernel loads the program, it follows each of them."""
+TIMES_BETWEEN: Final = 40
+"""How often the time is read between two checks: that makes a microsecond."""
 PASS, DROP = 0, 2
 """TC_ACT_OK, TC_ACT_SHOT"""
 
@@ -87,10 +99,10 @@ def forward(family: Family) -> list[Line]:
     the router."""
     return [
         unless_equal(R9, 0, "left"),
-        load(R0, R8, AT_LEFT, DOUBLE),
-        load(R1, R8, AT_SENT_ON, DOUBLE),
-        subtract(R0, R1),
-        unless_equal(R0, 0, "left"),
+        *_load_number_on_their_way(),
+        if_equal(R0, 0, "none on their way"),
+        *_wait(family),
+        "none on their way",
         load(R0, STACK, HEADERS + family.hop_limit, BYTE),
         if_below(R0, 2, "left"),
         *_check_length(family),
@@ -112,6 +124,46 @@ def forward(family: Family) -> list[Line]:
         "no memory",
         put(R0, DROP),
         leave(),
+    ]
+
+
+def _load_number_on_their_way() -> Sequence[Line]:
+    """R0: how many packets are left to the router that it has not sent on."""
+    return [
+        load(R0, R8, AT_LEFT, DOUBLE),
+        load(R1, R8, AT_SENT_ON, DOUBLE),
+        subtract(R0, R1),
+    ]
+
+
+def _wait(family: Family) -> Sequence[Line]:
+    """Until there are none. It is left to the router if that takes too long, and to whatever comes
+    then if the flow has ended meanwhile."""
+    return [
+        call(CURRENT_TIME),
+        load(R1, R8, AT_WAIT_UNTIL, DOUBLE),
+        move(R2, R0),
+        subtract(R2, R1),
+        if_above_signed(R2, 0, "left"),
+        add_value(R0, LONGEST_WAIT),
+        store(STACK, DEADLINE, R0, DOUBLE),
+        put(R9, MOST_CHECKS),
+        "check",
+        *_load_number_on_their_way(),
+        if_equal(R0, 0, "sent on"),
+        *[call(CURRENT_TIME)] * TIMES_BETWEEN,
+        load(R1, STACK, DEADLINE, DOUBLE),
+        subtract(R0, R1),
+        if_above_signed(R0, 0, "left"),
+        add_value(R9, -1),
+        unless_equal(R9, 0, "check"),
+        go_to("left"),
+        "sent on",
+        put(R9, 0),
+        load(R1, R7, family.ends_size + AT_GENERATION),
+        load(R0, R8, 0, DOUBLE),
+        subtract(R0, R1),
+        unless_equal(R0, 0, "end"),
     ]
 
 

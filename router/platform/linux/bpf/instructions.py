@@ -159,7 +159,7 @@ def add_atomically(base: int, offset: int, source: int) -> Instruction:
     return Instruction(0xDB, base, source, offset)
 
 
-# Jumps, all of them ahead.
+# Jumps. One back ends a loop, of which the kernel must see that it ends.
 
 
 def go_to(target: str) -> Instruction:

@@ -22,6 +22,7 @@ from router.platform.linux.bpf.flow_maps import (
     AT_LEFT,
     AT_PACKETS,
     AT_SENT_ON,
+    AT_WAIT_UNTIL,
     FAMILY,
     SLOT,
 )
@@ -35,7 +36,7 @@ log = logging.getLogger(__name__)
 WORD: Final = 8
 WORDS: Final = SLOT.size // WORD
 LAST, PACKETS, SIZE = AT_LAST // WORD, AT_PACKETS // WORD, AT_BYTES // WORD
-LEFT, SENT_ON = AT_LEFT // WORD, AT_SENT_ON // WORD
+LEFT, SENT_ON, WAIT_UNTIL = AT_LEFT // WORD, AT_SENT_ON // WORD, AT_WAIT_UNTIL // WORD
 NANOSECONDS: Final = 1e9
 GENERATIONS: Final = 1 << 32
 V4_KEY: Final = FAMILY[4].key_size
@@ -73,6 +74,7 @@ class LinuxFlowOffload:
             self._words[at + LAST] = int(now * NANOSECONDS)
             self._words[at + PACKETS] = self._words[at + SIZE] = 0
             self._words[at + LEFT], self._words[at + SENT_ON] = 1, 0
+            self._words[at + WAIT_UNTIL] = 0
             records += key(part) + value(part, slot, self._words[at])
         keys = self._keys[number] = [key(each) for each in parts]
         self._request("add_flows", keys[0], records, partial(self._has_added, number, keys, added))
@@ -81,8 +83,13 @@ class LinuxFlowOffload:
     def left(self, number: int) -> int:
         return self._words[DIRECTIONS * number * WORDS + LEFT]
 
+    def slow_down(self, number: int, until: float) -> None:
+        self._words[DIRECTIONS * number * WORDS + WAIT_UNTIL] = int(until * NANOSECONDS)
+
     def open(self, number: int, left: int) -> None:
-        self._words[DIRECTIONS * number * WORDS + SENT_ON] = left
+        at = DIRECTIONS * number * WORDS
+        self._words[at + SENT_ON] = left
+        self._words[at + WAIT_UNTIL] = 0
 
     def touch(self, number: int, now: float) -> None:
         for slot in range(DIRECTIONS * number, DIRECTIONS * (number + 1)):

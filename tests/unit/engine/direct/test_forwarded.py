@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from router.engine.direct import forwarded as module
-from router.engine.direct.forwarded import IDLE, LOOK_AFTER
+from router.engine.direct.forwarded import IDLE, LOOK_AFTER, SLOW_AGAIN_AFTER, SLOW_FOR
 from router.engine.direct.path import LONG
 from router.engine.direct.sent import LOOK_INTERVAL
 from router.engine.observer.observer import Observer
@@ -105,7 +105,7 @@ def test_a_connection_that_moves_much_is_forwarded(bed: Bed) -> None:
 
 
 def test_frames_that_are_yet_to_be_cut_count_for_more(bed: Bed) -> None:
-    bed.send(uncut(bed.version, bytes(5000)), MUCH // LONG + 1)
+    bed.send(uncut(bed.version, bytes(5000)), 2 * -(-LOOK_AFTER // LONG) + 1)
     assert [each.protocol for each in bed.flows] == [ip.TCP]
 
 
@@ -214,6 +214,40 @@ def test_nothing_is_forwarded_while_the_tun_is_never_empty(bed: Bed) -> None:
         bed.world.reader.turn(16, 1.0)
         assert bed.world.tun.incoming
     assert bed.offload.opened == {0: None}
+
+
+def test_senders_of_datagrams_are_slowed_down_until_it_begins(bed: Bed) -> None:
+    bed.forward("udp")
+    assert bed.offload.slowed == {0: 1.0 + SLOW_FOR}
+    bed.offload.reply()
+    bed.send(unsummed(datagram(bed.version)), 1)
+    assert bed.offload.opened == {0: 1}
+    assert bed.offload.slowed == {}
+
+
+def test_they_are_slowed_down_again_while_the_tun_is_never_empty(bed: Bed) -> None:
+    bed.forward("udp")
+    bed.offload.reply()
+    sizes = [unsummed(datagram(bed.version, size)) for size in (8, 9)]
+    bed.world.tun.incoming = sizes * (8 * MUCH)
+    for now in (1.0 + SLOW_FOR, 1.0 + SLOW_AGAIN_AFTER):
+        before = dict(bed.offload.slowed)
+        for _ in range(MUCH // 16 + 1):
+            bed.world.reader.turn(16, now)
+            assert bed.world.tun.incoming
+        is_due = now >= 1.0 + SLOW_AGAIN_AFTER
+        assert bed.offload.slowed == ({0: now + SLOW_FOR} if is_due else before)
+    assert bed.offload.opened == {0: None}
+
+
+def test_senders_of_others_are_not_slowed_down(bed: Bed) -> None:
+    bed.send(bed.segment(), MUCH + 1)
+    bed.offload.reply()
+    bed.world.tun.incoming = [bed.segment()] * (9 * MUCH)
+    for _ in range(8 * MUCH // 16):
+        bed.world.reader.turn(16, 1.0 + SLOW_AGAIN_AFTER)
+    assert bed.world.tun.incoming
+    assert bed.offload.slowed == {}
 
 
 def test_nothing_is_overtaken_that_comes_while_the_tun_is_found_empty(bed: Bed) -> None:
