@@ -170,9 +170,12 @@ class Streams:
         return self._table.has_due(now)
 
     def look_after_peers(self, now: float) -> None:
-        """Probe applications whose far end probes. Call it about every second."""
+        """Probe applications whose far end probes, and make up for resets that are missing. Call it
+        about every second."""
         self._offloaded.settle()
         self._peer_keepalive.look(now)
+        for flow in self._connections.missing_resets(now):
+            self._question(flow)
 
     def forget(self, change: Change) -> None:
         """An outbound has changed: end dials, which the next request begins again, and reset
@@ -251,13 +254,18 @@ class Streams:
         flows = self._table.unfinished()
         for flow in flows:
             self._table.end(flow)
-            ports = flow.destination_port, flow.source_port
-            self._writer.deliver(tcp.request(flow.destination, flow.source, ports))
+            self._question(flow)
         keys = {flow.key for flow in flows}
         with contextlib.suppress(OSError):
             for _ in range(MOST_AT_THE_END if keys else 0):
                 size = self._tun.receive()
                 self._reset_one_of(keys, bytes(self._tun.frame[offload.HEADER : size]))
+
+    def _question(self, flow: Flow[Outbound]) -> None:
+        """Make the application of a flow that has ended say up to where it has received: a reset
+        answers that."""
+        ports = flow.destination_port, flow.source_port
+        self._writer.deliver(tcp.request(flow.destination, flow.source, ports))
 
     def _reset_one_of(self, keys: set[bytes], data: bytes) -> None:
         with contextlib.suppress(ip.Malformed):

@@ -164,6 +164,9 @@ class FlowTable(common.FlowTable[OutboundT, Flow[OutboundT]]):
             else:
                 yield flow
 
+    def lingers(self, flow: Flow[OutboundT]) -> bool:
+        return self._lingering.get(flow.key) is flow
+
     def unfinished(self) -> list[Flow[OutboundT]]:
         """Those that linger and whose listener has not sent its FIN: more has to be delivered to
         their applications before."""
