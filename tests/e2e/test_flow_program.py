@@ -358,13 +358,14 @@ def test_packets_that_are_cut_off(machine: Machine, version: int, protocol: str)
 @VERSIONS
 @PROTOCOLS
 def test_a_sender_waits(machine: Machine, version: int, protocol: str) -> None:
-    """Before each packet, but not for long; then that is left to the router as others are."""
+    """Before each packet, but not for long; then that is left to the router as others are. How
+    much of LONGEST_WAIT it is depends on the processor: the checks are counted, too."""
     data = packet(version, protocol)
     machine.slow_down(version, protocol, time.monotonic() + 2 * BOUND_S)
     before, began = machine.word(version, protocol, LEFT), time.monotonic()
     assert [machine.carry(data, version) for _ in range(WAITS)] == [None] * WAITS
     if FORWARDS:
-        assert time.monotonic() - began > WAITS * LONGEST_WAIT / 2 / NANOSECONDS
+        assert time.monotonic() - began > WAITS * LONGEST_WAIT / 10 / NANOSECONDS
         assert machine.word(version, protocol, LEFT) == before + WAITS
     machine.open(version, protocol)
     assert machine.carry(data, version) == expected(data, version)
