@@ -6,7 +6,7 @@ import json
 import socket
 import sys
 from collections.abc import Iterator
-from contextlib import ExitStack, suppress
+from contextlib import ExitStack, closing, suppress
 from pathlib import Path
 
 import pytest
@@ -153,13 +153,13 @@ def test_iperf3_and_curl(bed: Testbed, router: Tunrouter, directory: Path) -> No
         str(directory),
     )
     (directory / "file").write_bytes(bytes(range(256)) * 4000)
-    with (
-        proxies.started(bed.far, 5201, "iperf3", "-s"),
-        proxies.started(bed.far, HTTP, *server),
-    ):
-        for family in FAMILIES:
-            for way in ((), ("--reverse",)):
+    for family in FAMILIES:
+        for way in ((), ("--reverse",)):
+            # One for each: that has not finished the last one refuses the next as busy.
+            with closing(bed.far.start("iperf3", "-s", "-1", "--forceflush")) as iperf:
+                iperf.wait_for_output("Server listening")
                 bed.client.run("iperf3", "-c", family.far(LOGIN), "-n", "10M", *way)
+    with proxies.started(bed.far, HTTP, *server):
         for host in (V4.far(BEHIND), f"[{V6.far(BY_SSH)}]"):
             url = f"http://{host}:{HTTP}/file"
             bed.client.run("curl", "-gsS", "-o", str(directory / "fetched"), url)
