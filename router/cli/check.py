@@ -49,9 +49,10 @@ def _report(given: Path | None) -> Report:
         loaded = replace(loaded, config=with_addresses(loaded.config))
     config = loaded.config
     user = config.user if config else None
+    tun = config.tun.name if config else None
     wanted = wanted_interfaces(config) if config else frozenset()
     try:
-        network = present_network(user, sources_of=wanted)
+        network = present_network(user, sources_of=wanted, tun=tun)
         network = network._replace(lacking_for_web=lacking_packages())
         return inspect(loaded, _with_proxies(network, config) if config else network)
     except MemoryError:

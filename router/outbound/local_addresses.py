@@ -14,7 +14,7 @@ class LocalAddresses:
     """tun: the name of our own device."""
 
     def __init__(self, tun: str) -> None:
-        self._tun = tun
+        self.tun = tun
         self.owners: dict[bytes, Interface] = {}
         """The interface that has an address, 4 or 16 bytes, or whose routes name it as source; of
         several, as two tunnels of one provider may have the same address, the one that had it
@@ -28,7 +28,7 @@ class LocalAddresses:
         own = [
             (address.ip.packed, interface)
             for interface in present.values()
-            if interface.name != self._tun
+            if interface.name != self.tun
             for address in interface.addresses
         ]
         own += [

@@ -62,18 +62,18 @@ def clean_up() -> Iterator[Leftover]:
 
 
 def present_network(
-    user: str | None = None, *, sources_of: Collection[str] = frozenset()
+    user: str | None = None, *, sources_of: Collection[str] = frozenset(), tun: str | None = None
 ) -> Network:
     """What the system has at present, read without privileges and without changing anything.
 
     Works on every system: what cannot be read is named in the answer. `user`: an account
     whose absence is to be noted. `sources_of`: the `interface:` of policies whose source addresses
-    are to be read too.
+    are to be read too. `tun`: the name of the TUN, if the rules give it.
     """
     if sys.platform == "linux":
         from router.platform.linux.present import present_network as of_linux  # noqa: PLC0415
 
-        network = of_linux(sources_of=sources_of)
+        network = of_linux(sources_of=sources_of, tun=tun or "")
     elif sys.platform == "darwin":
         from router.platform.darwin.present import present_network as of_macos  # noqa: PLC0415
 

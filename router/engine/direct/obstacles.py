@@ -21,9 +21,12 @@ from router.platform.base.errors import PlatformError
 from router.platform.base.facts import Changes
 from router.platform.base.packet_filter import PacketFilter
 from router.policy.host_rules.model import (
+    MARK_REMEDY,
     OWNER_REMEDY,
     DirectOutput,
     HostRules,
+    mark_words,
+    owner_words,
     reverse_path_remedy,
 )
 from router.policy.interfaces import NO_RANGES, OutboundFacts
@@ -76,6 +79,7 @@ class Obstacles:
         self._translates = False
         self._path_checks: Mapping[int, str] = {}
         self._owner_checks: Mapping[str, str] = {}
+        self._mark_checks: Mapping[str, str] = {}
 
     def cannot_follow(self, error: PlatformError) -> None:
         """Changes of rules are not reported: what has been read may be wrong at any time."""
@@ -204,8 +208,12 @@ class Obstacles:
             self._translates = rules.translates_requests
             _report_path_checks(self._path_checks, rules.path_checks)
             self._path_checks = rules.path_checks
-            _report_owner_checks(self._owner_checks, rules.owner_checks)
+            for interface, clause in _new(self._owner_checks, rules.owner_checks):
+                log.warning("%s; %s", owner_words(interface, clause), OWNER_REMEDY)
             self._owner_checks = rules.owner_checks
+            for interface, clause in _new(self._mark_checks, rules.mark_checks):
+                log.warning("%s; %s", mark_words(interface, clause), MARK_REMEDY)
+            self._mark_checks = rules.mark_checks
             self._read = {
                 output.interface: rules.obstacles.get(output.interface) for output in outputs
             }
@@ -221,7 +229,10 @@ class Obstacles:
         wanted = self._outbounds.interface_names()
         found = {each.name: each for each in self._addresses.owners.values() if each.name in wanted}
         return [
-            DirectOutput(name, each.index, [address.ip for address in each.addresses])
+            DirectOutput(
+                *(name, each.index, [address.ip for address in each.addresses]),
+                self._addresses.tun,
+            )
             for name, each in sorted(found.items())
         ]
 
@@ -238,13 +249,8 @@ def _report_path_checks(before: Mapping[int, str], now: Mapping[int, str]) -> No
             )
 
 
-def _report_owner_checks(before: Mapping[str, str], now: Mapping[str, str]) -> None:
-    for interface, clause in now.items():
-        if before.get(interface) != clause:
-            log.warning(
-                "%s: by %s that is the router, whichever program has sent it; %s",
-                *(clause, interface, OWNER_REMEDY),
-            )
+def _new(before: Mapping[str, str], now: Mapping[str, str]) -> list[tuple[str, str]]:
+    return [each for each in now.items() if each not in before.items()]
 
 
 def _report(interface: str, obstacle: str | None, refusal: str | None) -> None:

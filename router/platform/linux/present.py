@@ -42,10 +42,13 @@ from router.policy.network import (
 
 
 def present_network(
-    resolv_conf: Path = Path("/etc/resolv.conf"), *, sources_of: Collection[str] = frozenset()
+    resolv_conf: Path = Path("/etc/resolv.conf"),
+    *,
+    sources_of: Collection[str] = frozenset(),
+    tun: str = "",
 ) -> Network:
-    """The interfaces, routes, DNS servers and tunnel endpoints of this moment, and the source
-    addresses by the `interface:` of policies."""
+    """The interfaces, routes, DNS servers and tunnel endpoints of this moment, the source addresses
+    by the `interface:` of policies, and the host's rules for these and the TUN."""
     unread: list[str] = []
     interfaces: dict[str, Interface] = {}
     routes: tuple[SystemRoute, ...] = ()
@@ -71,7 +74,7 @@ def present_network(
     found = read_endpoints(interfaces, tunnel_readers(kernel_tunnels), unread)
     endpoints_read = len(unread) == known
     sources = sources_by_interface(sources_of, interfaces, holders)
-    host_rules = present_host_rules(_outputs(sources, interfaces), unread)
+    host_rules = present_host_rules(_outputs(sources, interfaces, tun), unread)
     return Network(
         *(interfaces, routes, dns_servers, found, lookups, tuple(unread)),
         readable=readable,
@@ -83,10 +86,10 @@ def present_network(
     )
 
 
-def _outputs(sources: Sources, interfaces: Mapping[str, Interface]) -> list[DirectOutput]:
+def _outputs(sources: Sources, interfaces: Mapping[str, Interface], tun: str) -> list[DirectOutput]:
     found = (interfaces[name] for name in sorted({name for name, _ in sources}))
     return [
-        DirectOutput(each.name, each.index, [address.ip for address in each.addresses])
+        DirectOutput(each.name, each.index, [address.ip for address in each.addresses], tun)
         for each in found
     ]
 

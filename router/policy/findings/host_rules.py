@@ -11,31 +11,36 @@ from collections.abc import Iterator
 
 from router.config.problems import Problem, Severity
 from router.policy.findings.situation import Situation
-from router.policy.host_rules.model import OWNER_REMEDY, reverse_path_remedy
+from router.policy.host_rules.model import (
+    MARK_REMEDY,
+    OWNER_REMEDY,
+    mark_words,
+    owner_words,
+    reverse_path_remedy,
+)
 
 WORDS = {4: "IPv4", 6: "IPv6"}
 
 
 def find(situation: Situation) -> Iterator[Problem]:
     """A warning for each family that is captured and forwarded, and whose answers are dropped, and
-    for each interface where rules do not see the owner."""
-    for version, clause in sorted(situation.network.host_rules.path_checks.items()):
+    for each interface where rules do not see the owner or a mark."""
+    rules = situation.network.host_rules
+    for version, clause in sorted(rules.path_checks.items()):
         if any(route.version == version for route in situation.plan.routes):
-            yield Problem(
+            yield _warning(
                 "reverse-path-check",
-                Severity.WARNING,
-                None,
                 f"{clause}: so it drops the {WORDS[version]} answers from networks of the rules",
                 reverse_path_remedy(version),
             )
-    for interface, clause in sorted(situation.network.host_rules.owner_checks.items()):
-        yield Problem(
-            "owner-check",
-            Severity.WARNING,
-            None,
-            f"{clause}: by {interface} that is the router, whichever program has sent it",
-            OWNER_REMEDY,
-        )
+    for interface, clause in sorted(rules.owner_checks.items()):
+        yield _warning("owner-check", owner_words(interface, clause), OWNER_REMEDY)
+    for interface, clause in sorted(rules.mark_checks.items()):
+        yield _warning("mark-check", mark_words(interface, clause), MARK_REMEDY)
+
+
+def _warning(code: str, message: str, remedy: str) -> Problem:
+    return Problem(code, Severity.WARNING, None, message, remedy)
 
 
 def notes(situation: Situation) -> list[str]:

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import sys
 from collections import Counter
-from collections.abc import Container, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Container, Iterable, Iterator, Mapping, Sequence
 from itertools import islice
 from typing import Final, NamedTuple, Protocol
 
@@ -26,6 +26,7 @@ from router.policy.host_rules.model import (
     Load,
     Mask,
     Rule,
+    Step,
     Table,
 )
 from router.policy.host_rules.register import UNKNOWN, Register, known
@@ -34,12 +35,16 @@ GRAVITY: Final = {effect: place for place, effect in enumerate(Effect)}
 REFUSALS: Final = frozenset({Effect.REFUSES, Effect.IS_UNREPORTED, Effect.SEES_EGRESS})
 """What is no obstacle, as packets of the direct path are seen and refused like others, but keeps
 packets from being forwarded."""
-OBSTACLES: Final = frozenset(Effect) - REFUSALS - {Effect.MATCHES_OWNER}
+OBSTACLES: Final = (
+    frozenset(Effect) - REFUSALS - {Effect.MATCHES_OWNER, Effect.SETS_MARK, Effect.REFUSES_MARK}
+)
+SETTING_MARKS: Final = (Effect.SETS_MARK, Effect.UNKNOWN)
 NAME_SIZE: Final = 16
 NFPROTO: Final = {4: 2, 6: 10}
 """linux/netfilter.h: NFPROTO_IPV4, NFPROTO_IPV6."""
 SOURCE_OFFSET: Final = {4: 12, 6: 8}
 DESTINATION_OFFSET: Final = {4: 16, 6: 24}
+NO_MARK: Final = known(bytes(4))
 LOOPBACK: Final = {4: b"\x7f", 6: bytes(15) + b"\x01"}
 """How no destination begins that packets can leave for."""
 
@@ -68,6 +73,7 @@ class Packet(NamedTuple):
     index: int  # type: ignore[assignment]  # no tuple to search in
     version: int
     source: bytes
+    mark: Register = UNKNOWN
 
     def load(self, step: Load) -> Register:
         match step.field:
@@ -81,7 +87,7 @@ class Packet(NamedTuple):
                 return Register(excluded=RTN_LOCAL)
             case Field.NETWORK_HEADER:
                 return self._load_header(step.offset, step.length)
-        return UNKNOWN
+        return self.mark if step.field is Field.MARK else UNKNOWN
 
     def _load_header(self, offset: int, length: int) -> Register:
         """Of the network header the source is known."""
@@ -106,6 +112,10 @@ class Passage(NamedTuple):
             self.effects.append(verdict)
 
 
+Effects = Counter[tuple[Effect, str]]
+"""How many rules have the effect, by effect and chain."""
+
+
 class Found(NamedTuple):
     """What a chain of a table may do to a packet."""
 
@@ -126,12 +136,9 @@ def judge(tables: Iterable[Table], outputs: Sequence[DirectOutput]) -> HostRules
             for version, effect, clause in effects_on_arrival(tables)
             if effect is Effect.CHECKS_PATH
         },
-        {
-            output.interface: clause
-            for output in outputs
-            for clause in islice(owner_checks(tables, output), 1)
-        },
+        _first_clauses(tables, outputs, _owner_matches),
         _clauses(found, REFUSALS),
+        _mark_checks(tables, outputs),
     )
 
 
@@ -160,18 +167,63 @@ def _clauses(found: Mapping[str, Sequence[Found]], wanted: Container[Effect]) ->
     return clauses
 
 
-def owner_checks(tables: Iterable[Table], output: DirectOutput) -> Iterator[str]:
-    """The rules that look at the owner of what leaves by the output alone, each as a clause for
-    people."""
+def _first_clauses(
+    tables: Iterable[Table],
+    outputs: Sequence[DirectOutput],
+    effects: Callable[[Table, Packet], Effects],
+) -> dict[str, str]:
+    """One of the effects that are seen by an output and not by the TUN, as a clause for people: by
+    the interfaces of the outputs where there are any."""
+    return {
+        output.interface: clause
+        for output in outputs
+        for clause in islice(_not_by_tun(tables, output, effects), 1)
+    }
+
+
+def _not_by_tun(
+    tables: Iterable[Table], output: DirectOutput, effects: Callable[[Table, Packet], Effects]
+) -> Iterator[str]:
     for table in tables:
         for packet in _packets(output):
             if packet.version in table.versions:
-                elsewhere = packet._replace(interface="", index=0)
-                by_any = Counter(effects_on(table, elsewhere, table.outgoing))
-                by_output = Counter(effects_on(table, packet, table.outgoing))
-                for effect, chain in by_output - by_any:
-                    if effect is Effect.MATCHES_OWNER:
-                        yield _clause(table, effect, chain)
+                found = effects(table, packet)
+                if found:  # else the TUN need not be compared
+                    found -= effects(table, packet._replace(interface=output.tun, index=0))
+                yield from (_clause(table, effect, chain) for effect, chain in found)
+
+
+def _owner_matches(table: Table, packet: Packet) -> Effects:
+    return _only(Effect.MATCHES_OWNER, Counter(effects_on(table, packet, table.outgoing)))
+
+
+def _mark_checks(tables: Sequence[Table], outputs: Sequence[DirectOutput]) -> dict[str, str]:
+    """See HostRules. None where any rule may set marks: then they need not be a program's, and are
+    set for what leaves by each interface."""
+    if any(step in SETTING_MARKS for table in tables for step in _steps(table)):
+        return {}
+    reading = [table for table in tables if any(_reads_mark(step) for step in _steps(table))]
+    return _first_clauses(reading, outputs, _refusals_of_marks)
+
+
+def _reads_mark(step: Step) -> bool:
+    return isinstance(step, Load) and step.field is Field.MARK
+
+
+def _refusals_of_marks(table: Table, packet: Packet) -> Effects:
+    """The verdicts that refuse a packet with a mark and none without."""
+    unmarked = packet._replace(mark=NO_MARK)
+    refusals = _only(Effect.REFUSES, Counter(effects_on(table, packet, table.outgoing)))
+    refusals -= Counter(effects_on(table, unmarked, table.outgoing))
+    return Counter({(Effect.REFUSES_MARK, chain): each for (_, chain), each in refusals.items()})
+
+
+def _only(wanted: Effect, effects: Effects) -> Effects:
+    return Counter({each: number for each, number in effects.items() if each[0] is wanted})
+
+
+def _steps(table: Table) -> Iterator[Step]:
+    return (step for rules in table.chains.values() for rule in rules for step in rule)
 
 
 def _packets(output: DirectOutput) -> list[Packet]:

@@ -30,6 +30,8 @@ class Effect(Enum):
     LOGS = "logs what leaves"
     COUNTS = "counts what leaves"
     MATCHES_OWNER = "looks at the owner of what leaves"
+    SETS_MARK = "sets the mark or priority of what leaves"
+    REFUSES_MARK = "refuses what has a mark or priority"
     REFUSES = "refuses some of what leaves"
     IS_UNREPORTED = "can change without a report"
     SEES_EGRESS = "sees each packet that leaves by the interface"
@@ -53,7 +55,9 @@ class Field(Enum):
     DESTINATION_TYPE = 5
     """The type of the route to the destination (RTN_ in rtnetlink(7)), 4 bytes of the machine's
     byte order."""
-    OTHER = 6
+    MARK = 6
+    """The mark or priority, which a program may set: 4 bytes of the machine's byte order."""
+    OTHER = 7
 
 
 class Load(NamedTuple):
@@ -132,11 +136,15 @@ class Table(NamedTuple):
 
 
 class DirectOutput(NamedTuple):
-    """Where packets of the direct path leave: an interface, and their possible sources."""
+    """Where packets of the direct path leave: an interface, and their possible sources.
+
+    tun: the name of the TUN, by which a program's packets leave first; empty where it is not known.
+    """
 
     interface: str
     index: int  # type: ignore[assignment]  # no tuple to search in
     sources: Sequence[IPv4Address | IPv6Address]
+    tun: str = ""
 
 
 def reverse_path_remedy(version: int) -> str:
@@ -147,11 +155,25 @@ def reverse_path_remedy(version: int) -> str:
     return f"with firewalld set IPv6_rpfilter=loose in /etc/firewalld/firewalld.conf; else {loose}"
 
 
+MARK_REMEDY: Final = (
+    "let the rule match what leaves by the TUN too: leave its interface out, or add the TUN's"
+)
+"""What to do about a rule that does not see a program's mark (HostRules.mark_checks)."""
 OWNER_REMEDY: Final = (
-    "let the rule match what leaves by the TUN too: leave its interface out, or add the TUN's; "
+    f"{MARK_REMEDY}; "
     "where only some owners are let through, let root through by the outbound's interface"
 )
 """What to do about a rule that does not see the owner (HostRules.owner_checks)."""
+
+
+def owner_words(interface: str, clause: str) -> str:
+    """What a rule of HostRules.owner_checks means."""
+    return f"{clause}: by {interface} that is the router, whichever program has sent it"
+
+
+def mark_words(interface: str, clause: str) -> str:
+    """What a rule of HostRules.mark_checks means."""
+    return f"{clause}: by {interface} packets have none that a program has set, and are let through"
 
 
 class HostRules(NamedTuple):
@@ -165,7 +187,9 @@ class HostRules(NamedTuple):
     control group) of what leaves by that and not of what leaves by others, as one clause: by the
     TUN the owner is the program, afterwards the router. refusals: by the name of an interface, why
     packets that leave by it have to be shown to the rules one by one, as one clause; where an
-    obstacle is, there may be none.
+    obstacle is, there may be none. mark_checks: by the name of an interface, the rules that refuse
+    packets for a mark or priority, and do not see the TUN, as one clause: of what a program has set
+    nothing is left behind it.
     """
 
     obstacles: Mapping[str, str] = {}
@@ -173,6 +197,7 @@ class HostRules(NamedTuple):
     path_checks: Mapping[int, str] = {}
     owner_checks: Mapping[str, str] = {}
     refusals: Mapping[str, str] = {}
+    mark_checks: Mapping[str, str] = {}
 
     @property
     def obstacle(self) -> str | None:

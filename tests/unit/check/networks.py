@@ -174,6 +174,9 @@ FIREWALLED = LAPTOP._replace(
         owner_checks={
             "eth0": "nftables table inet t looks at the owner of what leaves (chain out)"
         },
+        mark_checks={
+            "eth0": "nftables table inet t refuses what has a mark or priority (chain out)"
+        },
     ),
 )
 MACBOOK = macbook()

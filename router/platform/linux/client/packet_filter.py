@@ -61,12 +61,12 @@ class LinuxPacketFilter:
 
 
 def _from_json(value: Any) -> HostRules:
-    obstacles, translates_requests, path_checks, owner_checks, refusals = value
-    return HostRules(obstacles, translates_requests, dict(path_checks), owner_checks, refusals)
+    obstacles, translates_requests, path_checks, *others = value
+    return HostRules(obstacles, translates_requests, dict(path_checks), *others)
 
 
 def _as_json(outputs: Sequence[DirectOutput]) -> list[Any]:
     return [
-        [output.interface, output.index, [str(source) for source in output.sources]]
+        [output.interface, output.index, [str(source) for source in output.sources], output.tun]
         for output in outputs
     ]

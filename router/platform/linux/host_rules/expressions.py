@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Final, NamedTuple
 
 from router.platform.linux.host_rules import constants as nf
-from router.platform.linux.host_rules.extensions import match_steps, target_effect
+from router.platform.linux.host_rules.extensions import match_steps, target_effects
 from router.platform.linux.netlink.messages import Attributes, attributes, text
 from router.policy.host_rules.model import (
     Branch,
@@ -130,6 +130,8 @@ def _meta(data: Attributes, _: Scope) -> Iterator[Step]:
     key = number(data.get(nf.NFTA_META_KEY))
     if nf.NFTA_META_SREG in data:
         yield Effect.ALTERS
+        if META_FIELDS.get(key) is Field.MARK:
+            yield Effect.SETS_MARK
     elif key == nf.NFT_META_LEN:
         yield Effect.INSPECTS
     elif key == nf.NFT_META_PRANDOM:
@@ -144,6 +146,8 @@ META_FIELDS: Final = {
     nf.NFT_META_OIF: Field.INTERFACE_INDEX,
     nf.NFT_META_OIFNAME: Field.INTERFACE_NAME,
     nf.NFT_META_NFPROTO: Field.VERSION,
+    nf.NFT_META_MARK: Field.MARK,
+    nf.NFT_META_PRIORITY: Field.MARK,
 }
 
 
@@ -264,9 +268,11 @@ OBJECTS: Final = {
 
 
 def _socket(data: Attributes, _: Scope) -> Iterator[Step]:
-    if number(data.get(nf.NFTA_SOCKET_KEY)) == nf.NFT_SOCKET_CGROUPV2:
+    key = number(data.get(nf.NFTA_SOCKET_KEY))
+    if key == nf.NFT_SOCKET_CGROUPV2:
         yield Effect.MATCHES_OWNER
-    yield Load(-1, Field.OTHER)
+    field = Field.MARK if key == nf.NFT_SOCKET_MARK else Field.OTHER
+    yield Load(register(data.get(nf.NFTA_SOCKET_DREG)), field)
 
 
 def _other(_data: Attributes, _: Scope) -> Iterator[Step]:
@@ -283,7 +289,7 @@ def _match(data: Attributes, _: Scope) -> Iterator[Step]:
 
 
 def _target(data: Attributes, _: Scope) -> Iterator[Step]:
-    yield target_effect(text(data.get(nf.NFTA_XT_NAME)))
+    yield from target_effects(text(data.get(nf.NFTA_XT_NAME)))
 
 
 DECODERS: Final[Mapping[str, Decode]] = {

@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from struct import Struct
 from typing import Final
 
+from router.platform.linux.host_rules.conditions import REGISTER, masked_is
 from router.policy.host_rules.model import RTN_LOCAL, Compare, Effect, Field, Load, Step
 
 PURE_MATCHES: Final = frozenset(
@@ -67,6 +68,11 @@ TARGETS: Final = {
 }
 """By name what a target does."""
 
+MARKING_TARGETS: Final = frozenset({"CLASSIFY", "CONNMARK", "HMARK", "MARK", "SET"})
+"""Those that may set the mark or priority of a packet."""
+
+MARK: Final = Struct("=4s4sB")
+"""linux/netfilter/xt_mark.h, revision 1: mark, mask, whether it is inverted."""
 ADDRTYPE: Final = Struct("=HHI")
 """linux/netfilter/xt_addrtype.h: source and destination types as bits; flags from revision 1 on,
 before it whether the source's is inverted, followed by the same of the destination."""
@@ -82,6 +88,9 @@ def match_steps(name: str, revision: int, info: bytes) -> Iterator[Step]:
     """Of a match with its data; one that can't be decided has none."""
     if name == "addrtype" and _is_for_local_destinations(revision, info):
         yield from (Load(NO_REGISTER, Field.DESTINATION_TYPE), Compare(NO_REGISTER, RTN_LOCAL))
+    elif name == "mark" and revision == 1 and len(info) >= MARK.size:
+        mark, mask, is_inverted = MARK.unpack_from(info)
+        yield from masked_is(Load(REGISTER, Field.MARK), mark, mask, equal=not is_inverted)
     elif name == "rpfilter" and info and not info[0] & RPFILTER_LOOSE:
         yield Effect.CHECKS_PATH
     elif name in OWNER_MATCHES:
@@ -94,8 +103,10 @@ def match_steps(name: str, revision: int, info: bytes) -> Iterator[Step]:
         yield Effect.UNKNOWN
 
 
-def target_effect(name: str) -> Effect:
-    return TARGETS.get(name, Effect.UNKNOWN)
+def target_effects(name: str) -> Iterator[Effect]:
+    yield TARGETS.get(name, Effect.UNKNOWN)
+    if name in MARKING_TARGETS:
+        yield Effect.SETS_MARK
 
 
 def _is_for_local_destinations(revision: int, info: bytes) -> bool:

@@ -4,8 +4,8 @@ Nothing lists them but the socket options of iptables-legacy: the entries of a t
 other; a jump names the offset of the entry that it leads to.
 
 Always true: an entry counts the packets that it matches, so it has the effect COUNTS at least. The
-kernel reports no changes of these tables, so where any exists it does not matter which of their
-verdicts refuse.
+kernel reports no changes of these tables, so where any exists it does not matter for forwarding
+which of their verdicts refuse.
 
 Sources: linux/netfilter_ipv4/ip_tables.h, linux/netfilter_ipv6/ip6_tables.h,
 linux/netfilter/x_tables.h.
@@ -31,7 +31,7 @@ from router.platform.linux.host_rules.conditions import (
     header,
     masked_is,
 )
-from router.platform.linux.host_rules.extensions import match_steps, target_effect
+from router.platform.linux.host_rules.extensions import match_steps, target_effects
 from router.platform.linux.host_rules.limits import MOST_RULES, TooManyRulesError
 from router.platform.linux.netlink.messages import text
 from router.policy.host_rules.model import Effect, Field, Jump, Load, Rule, Step, Table
@@ -51,6 +51,8 @@ EXTENSION: Final = Struct("=H29sB")
 NAMES: Final = Struct("=16s16s16s16s")
 """Of an entry behind its addresses: input and output interface, and the masks of both."""
 STANDARD_TARGET: Final = ""
+DROP: Final = -nf.NF_DROP - 1
+"""Of the standard target."""
 ERROR_TARGET: Final = "ERROR"
 """The head of a chain of the user's, and the end of the table."""
 INVERTED_OUTPUT: Final = 0x02
@@ -162,10 +164,12 @@ def _entry(layout: Layout, entries: bytes, offset: int) -> Entry:
     verdict = head = None
     if name == STANDARD_TARGET:
         verdict = int.from_bytes(data[:4], sys.byteorder, signed=True)
+        if verdict == DROP:
+            steps.append(Effect.REFUSES)
     elif name == ERROR_TARGET:
         head = text(data.partition(b"\0")[0])
     else:
-        steps.append(target_effect(name))
+        steps += target_effects(name)
     return Entry(steps, verdict, offset + size, head)
 
 

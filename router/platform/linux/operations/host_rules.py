@@ -15,18 +15,18 @@ from router.platform.reason import reason
 from router.policy.host_rules.model import DirectOutput
 
 
-def host_rules(outputs: Sequence[tuple[str, int, Sequence[str]]]) -> Message:
+def host_rules(outputs: Sequence[tuple[str, int, Sequence[str], str]]) -> Message:
     """See PacketFilter.host_rules."""
     wanted = [
-        DirectOutput(interface, index, [ip_address(source) for source in sources])
-        for interface, index, sources in outputs
+        DirectOutput(interface, index, [ip_address(source) for source in sources], tun)
+        for interface, index, sources, tun in outputs
     ]
     rules = read_host_rules(wanted)
     checks = [[version, clause] for version, clause in rules.path_checks.items()]
     return Message(
         [
             *(rules.obstacles, rules.translates_requests, checks),
-            *(rules.owner_checks, rules.refusals),
+            *(rules.owner_checks, rules.refusals, rules.mark_checks),
         ]
     )
 

@@ -133,6 +133,7 @@ def test_what_neither_an_obstacle_nor_a_refusal_stands_against_may_be_forwarded(
     assert bench.forwarded == {"eth0", "wg0"}
     assert bench.obstacles.why_not_forwarded("eth0") is None
     assert [each.interface for each in bench.filter.outputs] == ["eth0", "wg0"]
+    assert {each.tun for each in bench.filter.outputs} == {"tun11"}
 
 
 def test_a_refusal_is_no_obstacle() -> None:

@@ -17,11 +17,13 @@ from router.platform.linux.host_rules.iptables import LAYOUTS, UNREPORTED, has_t
 from router.platform.linux.netlink.messages import each_attribute
 from router.policy.host_rules.judgement import judge
 from router.policy.host_rules.model import DirectOutput, Effect, Table
-from tests.unit.platform.host_rules.recorded import IP_TABLES, NFT_COMPAT
+from tests.unit.platform.host_rules.recorded import IP_TABLES, MARKS, NFT_COMPAT
 
 ETH0 = DirectOutput("eth0", 2, [ip_address("192.0.2.5"), ip_address("2001:db8::5")])
 WLAN0 = DirectOutput("wlan0", 3, [ip_address("198.51.100.7"), ip_address("2001:db8:1::7")])
 
+REFUSING_A_MARK = "-A OUTPUT -o eth0 -m mark --mark 0x8000/0x8000 -j DROP"
+RESTORING_MARKS = "-t mangle -A OUTPUT -j CONNMARK --restore-mark"
 WORST = {
     "-t nat -A POSTROUTING -s 172.17.0.0/16 ! -o docker0 -j MASQUERADE": None,
     "-t nat -A POSTROUTING -s 192.168.0.0/20 ! -o br-1 -j MASQUERADE": None,
@@ -37,12 +39,15 @@ WORST = {
     "-A OUTPUT -o wlan0 -j DROP": None,
     "-A OUTPUT -p tcp -j DROP": Effect.COUNTS,
     "-A OUTPUT -p tcp -j REJECT": Effect.COUNTS,
+    REFUSING_A_MARK: Effect.COUNTS,
+    RESTORING_MARKS: Effect.ALTERS,
 }
 REFUSING = frozenset(
     {
         "-A OUTPUT -m string --algo bm --string x -j DROP",
         "-A OUTPUT -p tcp -j DROP",
         "-A OUTPUT -p tcp -j REJECT",
+        REFUSING_A_MARK,
     }
 )
 
@@ -53,10 +58,7 @@ def obstacle(table: Table, output: DirectOutput) -> str | None:
 
 @pytest.mark.parametrize("rule", NFT_COMPAT)
 def test_a_rule_in_nf_tables(rule: str) -> None:
-    expressions = each_attribute(bytes.fromhex(NFT_COMPAT[rule]))
-    elements = (payload for kind, payload in expressions if kind == nf.NFTA_LIST_ELEM)
-    steps = StepReader(Scope({}, frozenset())).rule(elements)
-    rules = judge([Table("t", (4,), {"OUTPUT": [steps]}, ["OUTPUT"])], [ETH0])
+    rules = judge([in_nf_tables(rule)], [ETH0])
     found = rules.obstacles.get("eth0")
     worst = WORST[rule]
     assert found == (None if worst is None else f"t {worst.value} (chain OUTPUT)")
@@ -64,9 +66,34 @@ def test_a_rule_in_nf_tables(rule: str) -> None:
     assert rules.refusals == refused
 
 
+def in_nf_tables(rule: str) -> Table:
+    expressions = each_attribute(bytes.fromhex(NFT_COMPAT[rule]))
+    elements = (payload for kind, payload in expressions if kind == nf.NFTA_LIST_ELEM)
+    steps = StepReader(Scope({}, frozenset())).rule(elements)
+    return Table("t", (4,), {"OUTPUT": [steps]}, ["OUTPUT"])
+
+
+def test_a_mark_in_nf_tables() -> None:
+    refusing, restoring = in_nf_tables(REFUSING_A_MARK), in_nf_tables(RESTORING_MARKS)
+    clause = f"t {Effect.REFUSES_MARK.value} (chain OUTPUT)"
+    assert judge([refusing], [ETH0, WLAN0]).mark_checks == {"eth0": clause}
+    assert judge([refusing, restoring], [ETH0]).mark_checks == {}
+
+
+@pytest.mark.parametrize("program", ["iptables", "ip6tables"])
+def test_a_mark_in_ip_tables(program: str) -> None:
+    table = parsed(program, "filter", MARKS[program])
+    clause = f"{program} table filter {Effect.REFUSES_MARK.value} (chain OUTPUT)"
+    assert judge([table, UNREPORTED], [ETH0, WLAN0]).mark_checks == {"eth0": clause}
+
+
 def recorded(program: str, name: str) -> Table:
+    return parsed(program, name, IP_TABLES[program, name])
+
+
+def parsed(program: str, name: str, listing: tuple[dict[int, int], str]) -> Table:
     (layout,) = (each for each in LAYOUTS if each.program == program)
-    hooks, packed = IP_TABLES[program, name]
+    hooks, packed = listing
     return parse_table(layout, name, zlib.decompress(base64.b64decode(packed)), hooks)
 
 

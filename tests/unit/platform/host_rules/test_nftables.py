@@ -40,11 +40,39 @@ def output(name: str) -> DirectOutput:
     ],
 )
 def test_a_rule_that_refuses(rule: str, refuses: bool) -> None:
-    steps = StepReader(Scope({}, frozenset())).rule(elements(bytes.fromhex(NFT[rule])))
-    rules = judge([Table("t", (4, 6), {"out": [steps]}, ["out"])], [output("eth0")])
+    rules = judge([read(rule)], [output("eth0")])
     clause = f"t {Effect.REFUSES.value} (chain out)"
     assert rules.refusals == ({"eth0": clause} if refuses else {})
     assert rules.obstacle is None
+
+
+@pytest.mark.parametrize(
+    ("rule", "reported"),
+    [
+        ('oifname "eth0" meta mark 7 drop', True),
+        ('oifname "eth0" meta mark & 0xff00 == 0x100 reject', True),
+        ('oifname "eth0" socket mark 7 drop', True),
+        ('oifname "eth0" meta priority 1:7 drop', True),
+        ('oifname "eth0" meta mark != 7 drop', False),
+        ('oifname "eth0" meta mark { 7, 8 } drop', False),
+    ],
+)
+def test_a_rule_that_refuses_a_mark(rule: str, reported: bool) -> None:
+    refusing = read(rule)
+    clause = f"t {Effect.REFUSES_MARK.value} (chain out)"
+    assert judge([refusing], [output("eth0")]).mark_checks == ({"eth0": clause} if reported else {})
+    assert judge([refusing], [output("wlan0")]).mark_checks == {}
+    for setting in ("meta mark set ct mark", "meta priority set 3"):
+        assert judge([refusing, read(setting)], [output("eth0")]).mark_checks == {}
+    saving = read("ct mark set meta mark")
+    assert judge([saving, refusing], [output("eth0")]).mark_checks.keys() == (
+        {"eth0"} if reported else set()
+    )
+
+
+def read(rule: str) -> Table:
+    steps = StepReader(Scope({}, frozenset())).rule(elements(bytes.fromhex(NFT[rule])))
+    return Table("t", (4, 6), {"out": [steps]}, ["out"])
 
 
 @pytest.mark.parametrize(

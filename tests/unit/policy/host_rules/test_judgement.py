@@ -8,7 +8,7 @@ from ipaddress import ip_address
 
 import pytest
 
-from router.policy.host_rules.judgement import OBSTACLES, judge, owner_checks, unreadable
+from router.policy.host_rules.judgement import OBSTACLES, judge, unreadable
 from router.policy.host_rules.model import (
     Branch,
     Choose,
@@ -211,6 +211,7 @@ def test_unreadable_rules_are_an_obstacle_everywhere() -> None:
 
 OWNER = "nftables table inet t looks at the owner of what leaves (chain out)"
 BY_ETH0: list[Step] = [NAME, Compare(8, padded("eth0"))]
+BY_TUN: list[Step] = [NAME, Compare(8, padded("tun11"))]
 BY_OTHERS: list[Step] = [NAME, Compare(8, padded("lo"), False)]
 ITS_OWNER: list[Step] = [Effect.MATCHES_OWNER, Load(8, Field.OTHER)]
 
@@ -230,14 +231,123 @@ ITS_OWNER: list[Step] = [Effect.MATCHES_OWNER, Load(8, Field.OTHER)]
 )
 def test_an_owner_is_looked_at_by_the_output_alone(rules: Sequence[Rule], reported: bool) -> None:
     """It is no obstacle either way, as relaying would not help."""
-    assert list(owner_checks([table(*rules)], ETH0))[:1] == ([OWNER] if reported else [])
     assert obstacle([table(*rules)], ETH0) is None
     assert judge([table(*rules)], [ETH0]).owner_checks == ({"eth0": OWNER} if reported else {})
 
 
 def test_an_owner_behind_a_jump() -> None:
     rules = table([*BY_ETH0, Jump("x")], chains={"x": [ITS_OWNER]})
-    assert next(owner_checks([rules], ETH0)) == OWNER.replace("chain out", "chain x")
+    clause = OWNER.replace("chain out", "chain x")
+    assert judge([rules], [ETH0]).owner_checks == {"eth0": clause}
+
+
+def test_a_rule_of_its_own_for_the_tun() -> None:
+    both = table([*BY_ETH0, *ITS_OWNER], [*BY_TUN, *ITS_OWNER])
+    assert judge([both], [ETH0._replace(tun="tun11")]).owner_checks == {}
+    assert judge([both], [ETH0]).owner_checks == {"eth0": OWNER}
+
+
+# The mark
+
+MARKED = "nftables table inet t refuses what has a mark or priority (chain out)"
+A_MARK: list[Step] = [Load(8, Field.MARK), Compare(8, native(7))]
+ANOTHER_MARK: list[Step] = [Load(8, Field.MARK), Compare(8, native(7), equal=False)]
+IN_MASK: list[Step] = [
+    Load(8, Field.MARK),
+    Mask(8, 8, native(0xFF00), bytes(4)),
+    Compare(8, native(0), equal=False),
+]
+
+
+def mark_checks(
+    tables: Sequence[Table], *outputs: DirectOutput, tun: str = "tun11"
+) -> Mapping[str, str]:
+    return judge(tables, [each._replace(tun=tun) for each in outputs or [ETH0]]).mark_checks
+
+
+@pytest.mark.parametrize(
+    ("rules", "reported"),
+    [
+        pytest.param([[*BY_ETH0, *A_MARK, Effect.REFUSES]], True, id="by the output"),
+        pytest.param([[*A_MARK, *BY_ETH0, Effect.REFUSES]], True, id="the mark first"),
+        pytest.param(
+            [[INDEX, Compare(8, native(2)), *A_MARK, Effect.REFUSES]], True, id="its index"
+        ),
+        pytest.param([[*BY_ETH0, *IN_MASK, Effect.REFUSES]], True, id="bits of a mark"),
+        pytest.param(
+            [[NAME, Compare(8, padded("tun11"), equal=False), *A_MARK, Effect.REFUSES]],
+            True,
+            id="all but the TUN",
+        ),
+        pytest.param(
+            [
+                [
+                    *BY_ETH0,
+                    Load(8, Field.MARK),
+                    Choose(8, [Branch(Effect.REFUSES, native(7))]),
+                ]
+            ],
+            True,
+            id="a verdict map",
+        ),
+        pytest.param([[*A_MARK, Effect.REFUSES]], False, id="by all"),
+        pytest.param([[*BY_OTHERS, *A_MARK, Effect.REFUSES]], False, id="by all but one"),
+        pytest.param(
+            [[*BY_ETH0, *A_MARK, Effect.REFUSES], [*BY_TUN, *A_MARK, Effect.REFUSES]],
+            False,
+            id="by the output and by the TUN",
+        ),
+        pytest.param(
+            [[NAME, Compare(8, padded("wg0")), *A_MARK, Effect.REFUSES]], False, id="by another"
+        ),
+        pytest.param([[*BY_ETH0, *A_MARK]], False, id="lets through"),
+        pytest.param([[*BY_ETH0, *A_MARK], [*BY_ETH0, Effect.REFUSES]], False, id="then refuses"),
+        pytest.param([[*BY_ETH0, *A_MARK, Effect.COUNTS]], False, id="counts"),
+        pytest.param([[*BY_ETH0, Effect.REFUSES]], False, id="whatever the mark"),
+        pytest.param([[*BY_ETH0, *ANOTHER_MARK, Effect.REFUSES]], False, id="without the mark"),
+    ],
+)
+def test_a_rule_that_refuses_marks_by_the_output_alone(
+    rules: Sequence[Rule], reported: bool
+) -> None:
+    """What the router sends has no mark: one that refuses packets without it refuses all."""
+    assert mark_checks([table(*rules)]) == ({"eth0": MARKED} if reported else {})
+
+
+def test_a_refusal_of_marks_behind_a_jump() -> None:
+    refusing = {"x": [[Effect.REFUSES]]}
+    marked = {"x": [[*A_MARK, Effect.REFUSES]]}
+    clause = MARKED.replace("chain out", "chain x")
+    for rules in (
+        table([*BY_ETH0, *A_MARK, Jump("x")], chains=refusing),
+        table([*BY_ETH0, Jump("x")], chains=marked),
+    ):
+        assert mark_checks([rules]) == {"eth0": clause}
+    for rules in (
+        table([*BY_ETH0, *A_MARK, Jump("x")], [*BY_ETH0, Jump("x")], chains=refusing),
+        table([*BY_ETH0, Jump("x")], [*BY_TUN, Jump("x")], chains=marked),
+    ):
+        assert mark_checks([rules]) == {}
+
+
+def test_each_output_refuses_marks_by_itself() -> None:
+    rules = table([*BY_ETH0, *A_MARK, Effect.REFUSES])
+    assert mark_checks([rules], WG0, ETH0) == {"eth0": MARKED}
+    assert mark_checks([rules], WG0) == {}
+
+
+@pytest.mark.parametrize("effect", [Effect.SETS_MARK, Effect.UNKNOWN])
+@pytest.mark.parametrize("chain", ["out", "pre"])
+def test_where_the_host_sets_marks_itself(effect: Effect, chain: str) -> None:
+    """Then the mark need not be a program's, and is set for what the router sends too."""
+    refusing = table([*BY_ETH0, *A_MARK, Effect.REFUSES])
+    setting = Table("t", (4, 6), {chain: [[*TO_THIS_MACHINE, effect]]}, ["out"], ["pre"])
+    assert mark_checks([refusing, setting]) == {}
+
+
+def test_an_unknown_tun() -> None:
+    rules = table([*BY_ETH0, *A_MARK, Effect.REFUSES])
+    assert mark_checks([rules], tun="") == {"eth0": MARKED}
 
 
 # Refusals
@@ -253,6 +363,7 @@ DROPPED_BY_ETH0 = [*BY_ETH0, Effect.REFUSES]
         (Effect.IS_UNREPORTED, False, True),
         (Effect.SEES_EGRESS, False, True),
         (Effect.MATCHES_OWNER, False, False),
+        (Effect.SETS_MARK, False, False),
         (Effect.COUNTS, True, False),
         (Effect.QUEUES, True, False),
     ],
