@@ -131,8 +131,12 @@ def port_of(sock: socket.socket) -> int:
 
 def reset(sock: socket.socket) -> None:
     """Closes it by a reset."""
-    sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, RESET_ON_CLOSE)
+    reset_on_close(sock)
     sock.close()
+
+
+def reset_on_close(sock: socket.socket) -> None:
+    sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, RESET_ON_CLOSE)
 
 
 def read(sock: socket.socket, size: int) -> None:

@@ -84,9 +84,12 @@ class Upload:
         )
 
     def close(self) -> None:
+        """To be closed by a reset, each end by its own: one that has much to send, to an end that
+        is gone, would go on asking for a minute."""
         for sock in (self._pair.client, self._pair.server):
             sock.setblocking(False)
             try:
+                sockets.reset_on_close(sock)
                 sock.shutdown(socket.SHUT_RDWR)
             except OSError:
                 continue  # it has ended
