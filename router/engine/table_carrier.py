@@ -52,9 +52,12 @@ class TableCarrier:
         begins another."""
         for table in self._all_tables:
             for flow in table.of_outbound(change.outbound):
-                lost = flow.version in change.lost
-                if lost or change.outbound.has_lost_address(flow.outside_address):
+                if flow.version in change.lost or self._is_lost(change.outbound, flow):
                     table.end(flow)
+
+    def _is_lost(self, outbound: Outbound, flow: Any) -> bool:
+        """Whether nothing can arrive for a flow any more."""
+        return outbound.has_lost_address(flow.outside_address)
 
     def reevaluate(self, reevaluation: Reevaluation) -> Reevaluated:
         """End the flows about which other rules decide otherwise."""

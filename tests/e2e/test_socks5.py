@@ -164,14 +164,17 @@ def converse(bed: Testbed, family: Family, host: int) -> None:
 
 
 @contextmanager
-def another_source(bed: Testbed, family: Family) -> Iterator[None]:
-    """The router's machine has another address, which the kernel chooses towards the proxies."""
+def another_source(bed: Testbed, router: Tunrouter, family: Family) -> Iterator[None]:
+    """The router's machine has another address, which the kernel chooses towards the proxies, and
+    the router has noticed that."""
+    noticed = router.log.count("policy home: up")
     own, length = {4: ("192.0.2.77", 24), 6: ("2001:db8:2::77", 64)}[family.version]
     address, route = f"{own}/{length} dev eth0", f"{family.gateway} dev eth0"
     at_once = "nodad" if family.version == 6 else ""
     bed.router.ip(f"addr add {address} {at_once}", f"route add {route} src {own}")
     try:
         wait_until(lambda: own in source_towards(bed, family.gateway), "it to be chosen")
+        wait_until(lambda: router.log.count("policy home: up") > noticed, "it to be noticed")
         yield
     finally:
         bed.router.ip(f"route del {route}", f"addr del {address}")
@@ -189,7 +192,7 @@ def test_an_address_that_goes_takes_no_proxy_along(
     to_proxy = {"system": V4, "via": V6}[name]
     host = HOSTS[name]
     with sockets.datagram(bed.client, family) as sock, sockets.listener(bed.far) as listener:
-        with another_source(bed, to_proxy):
+        with another_source(bed, router, to_proxy):
             port = sockets.port_of(listener)
             for _ in range(2):
                 sockets.connected(bed.client, family, family.far(host), port).close()

@@ -22,6 +22,7 @@ from router.engine.tcp import accept
 from router.engine.tcp.accept import Acceptor
 from router.engine.tcp.dial import DESCRIPTORS_EACH, Dialer
 from router.engine.tcp.offloaded import OffloadedFlows
+from router.engine.tcp.resets import Resets
 from router.flows.drops import Drop, Drops
 from router.flows.tcp.flow import Flow, State
 from router.flows.tcp.table import FlowTable
@@ -41,11 +42,6 @@ V4_NAME: Final = 6
 """Bytes of the name of a listener at an IPv4 address."""
 RESETS_A_TURN: Final = 32
 """The segments that the kernel then sends to their applications have to fit in the TUN's queue."""
-RESET_PATIENCE: Final = 1.0
-"""Seconds after which a reset that has not passed is missing: the TUN's queue had no room for it,
-and the kernel sends none again."""
-RESETS_REPEATED: Final = 3
-"""The queue may be full at the next attempts as well."""
 
 
 class Watcher(accept.Watcher, Protocol):
@@ -95,7 +91,7 @@ class Connections:
     """The relayed flows of `table`, and the listeners that their inner sockets come from.
 
     descriptors: those of relays and of their buffers are taken from there. offloaded: flows whose
-    segments the system rewrites.
+    segments the system rewrites. resets: told of those that our kernel sends.
     """
 
     def __init__(
@@ -108,6 +104,7 @@ class Connections:
         descriptors: Descriptors,
         drops: Drops,
         offloaded: OffloadedFlows,
+        resets: Resets,
     ) -> None:
         self.relays: dict[Flow[Outbound], Relay] = {}
         self._sockets = sockets
@@ -117,8 +114,7 @@ class Connections:
         self._descriptors = descriptors
         self._drops = drops
         self.offloaded = offloaded
-        # Flows whose applications our kernel has sent a reset, when, and how often it was repeated.
-        self._resets: dict[Flow[Outbound], tuple[float, int]] = {}
+        self._resets = resets
         self._pool = BufferPool(descriptors, sockets.open_pipe, sockets.is_at_mark)
         self._acceptor = Acceptor(watcher)
         self.accept_all = self._acceptor.accept_all
@@ -183,22 +179,6 @@ class Connections:
         if len(flows) > RESETS_A_TURN:
             self._watcher.call_soon(partial(self.reset_all, flows[RESETS_A_TURN:]))
 
-    def missing_resets(self, now: float) -> list[Flow[Outbound]]:
-        """The flows whose applications have got no reset, as far as is known, and are to be sent
-        another; their ports have no other connection. Call it about every second."""
-        missing = []
-        for flow, (since, repeated) in list(self._resets.items()):
-            if now - since < RESET_PATIENCE:
-                continue
-            is_over = repeated == 0 and not self._table.lingers(flow)  # it has passed
-            if is_over or repeated == RESETS_REPEATED or flow.key in self._table.by_inside:
-                del self._resets[flow]
-                continue
-            self._table.end(flow)
-            self._resets[flow] = now, repeated + 1
-            missing.append(flow)
-        return missing
-
     def close(self) -> None:
         """Close the listeners. Flows are reset before."""
         self._acceptor.close()
@@ -247,4 +227,4 @@ class Connections:
             return
         self._table.linger(flow, self._watcher.now)
         if how is End.OUTER_BROKE:
-            self._resets[flow] = self._watcher.now, 0
+            self._resets.note_sent(flow, self._watcher.now)

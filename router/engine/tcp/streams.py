@@ -4,6 +4,7 @@
     connections     accepting, relaying and resetting
     segments        what passes meanwhile, rewritten both ways
     offloaded       what passes without the router
+    resets          made up for where an application has missed one
     keepalive, peer_keepalive    probes of either end, end to end
 
 Always true: what cannot be had for a new flow (room, descriptors, ports) is refused to it and taken
@@ -26,6 +27,7 @@ from router.engine.tcp.dial import DESCRIPTORS_EACH, Dialer
 from router.engine.tcp.keepalive import Keepalive
 from router.engine.tcp.offloaded import OffloadedFlows
 from router.engine.tcp.peer_keepalive import PeerKeepalive
+from router.engine.tcp.resets import Resets
 from router.engine.tcp.segments import Segments
 from router.engine.tun_writer import TunWriter
 from router.flows.drops import Drop, Drops
@@ -37,7 +39,7 @@ from router.outbound.base import Change, Outbound
 from router.outbound.descriptors import Descriptors
 from router.platform.base.tcp import TcpSockets
 from router.platform.base.tun import TunDevice, TunQueue
-from router.wire import ip, offload, tcp
+from router.wire import ip, tcp
 from router.wire.icmp import Error
 
 log = logging.getLogger(__name__)
@@ -75,7 +77,6 @@ class Streams:
     ) -> None:
         self._tun = tun
         self._watcher = watcher
-        self._writer = writer
         self._refusals = refusals
         self._drops = drops
         self._descriptors = descriptors
@@ -92,12 +93,13 @@ class Streams:
             *(writer, refusals, drops, descriptors),
         )
         self._offloaded = OffloadedFlows(tun.flow_offload)
+        self._resets = Resets(self._table, writer, refusals)
         self._connections = Connections(
             sockets,
             self._table,
             self._dialer,
             [each for some in listeners.values() for each in some],
-            *(watcher, descriptors, drops, self._offloaded),
+            *(watcher, descriptors, drops, self._offloaded, self._resets),
         )
         relays = self._connections.relays
         self._peer_keepalive = PeerKeepalive(sockets, relays, is_local)
@@ -174,8 +176,7 @@ class Streams:
         about every second."""
         self._offloaded.settle()
         self._peer_keepalive.look(now)
-        for flow in self._connections.missing_resets(now):
-            self._question(flow)
+        self._resets.make_up(now)
 
     def forget(self, change: Change) -> None:
         """An outbound has changed: end dials, which the next request begins again, and reset
@@ -222,7 +223,7 @@ class Streams:
         for flow in flows:
             self._connections.reset(flow)
             self._drain(self._tun)
-        self._reset_unfinished()
+        self._resets.reset_unfinished(self._tun, MOST_AT_THE_END)
         self._connections.close()
         self._offloaded.close()
 
@@ -247,33 +248,6 @@ class Streams:
         if idle is not None:
             self._connections.reset(idle)
         return idle is not None and self._has_room(source)
-
-    def _reset_unfinished(self) -> None:
-        """Reset the applications to which our kernel is still delivering what sockets that are
-        closed have left: without the TUN no more of it arrives."""
-        flows = self._table.unfinished()
-        for flow in flows:
-            self._table.end(flow)
-            self._question(flow)
-        keys = {flow.key for flow in flows}
-        with contextlib.suppress(OSError):
-            for _ in range(MOST_AT_THE_END if keys else 0):
-                size = self._tun.receive()
-                self._reset_one_of(keys, bytes(self._tun.frame[offload.HEADER : size]))
-
-    def _question(self, flow: Flow[Outbound]) -> None:
-        """Make the application of a flow that has ended say up to where it has received: a reset
-        answers that."""
-        ports = flow.destination_port, flow.source_port
-        self._writer.deliver(tcp.request(flow.destination, flow.source, ports))
-
-    def _reset_one_of(self, keys: set[bytes], data: bytes) -> None:
-        with contextlib.suppress(ip.Malformed):
-            segment = ip.parse(data)
-            if segment.protocol == ip.TCP and tcp.is_whole(segment):
-                key = segment.source + segment.destination + tcp.ports(segment)
-                if key in keys:
-                    self._refusals.reset(segment, Drop.NO_CONNECTION)
 
     def _drain(self, queue: TunQueue) -> None:
         """Carry what the applications, or our own closing sockets, have just sent."""

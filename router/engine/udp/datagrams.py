@@ -10,6 +10,8 @@ is touched for it (RFC 4787 REQ-11); nothing that arrives can raise.
 
 from __future__ import annotations
 
+from typing import Any
+
 from router.engine.refusals import Refusals
 from router.engine.table_carrier import TableCarrier
 from router.engine.tun_writer import TunWriter
@@ -22,7 +24,7 @@ from router.flows.tally import Tally
 from router.flows.udp.flow import Flow
 from router.flows.udp.ports import outside_ports
 from router.flows.udp.table import DatagramTable
-from router.outbound.base import Change, DatagramChannel, NatEndpoint, Outbound, source_towards
+from router.outbound.base import DatagramChannel, NatEndpoint, Outbound, source_towards
 from router.platform.base.sockets import NetworkError
 from router.platform.identifications import random_16_bits
 from router.wire import ip, udp
@@ -133,12 +135,9 @@ class Datagrams(TableCarrier):
             return None
         return NatEndpoint(mapping.outbound, mapping.outside_address, mapping.outside_port)
 
-    def forget(self, change: Change) -> None:
-        """See Carrier; also those of which the channel alone knows that it is lost."""
-        super().forget(change)
-        for flow in self._table.of_outbound(change.outbound):
-            if flow.mapping.socket.is_lost:
-                self._table.end(flow)
+    def _is_lost(self, outbound: Outbound, flow: Any) -> bool:
+        """Of some the channel alone knows."""
+        return super()._is_lost(outbound, flow) or flow.mapping.socket.is_lost
 
     def close(self) -> None:
         for mapping in self._table.all():

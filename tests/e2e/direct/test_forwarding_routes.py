@@ -21,14 +21,13 @@ from tests.e2e.direct.forwarding import (
 )
 from tests.e2e.direct.second_gateway import ADDRESS, LINK, second_gateway
 from tests.e2e.testbed import Family, Testbed
-from tests.e2e.tunrouter import Tunrouter
 from tests.e2e.udp import BARE, HOME, RULES
 from tests.e2e.wait import wait_until
 
 MARK, TABLE = "5", "100"
 FEW: Final = 10
 """Packets."""
-pytestmark = pytest.mark.rules(RULES)
+pytestmark = [pytest.mark.rules(RULES), pytest.mark.usefixtures("direct")]
 
 
 @pytest.fixture
@@ -75,15 +74,9 @@ def _rule(bed: Testbed, family: Family, selector: str, prefix: str) -> Iterator[
         bed.router.run(*ip, "route", "flush", "table", TABLE)
 
 
+@pytest.mark.usefixtures("other_gateway")
 @pytest.mark.parametrize("kind", ["source", "mark", "table"])
-def test_a_rule_that_comes_and_goes(
-    bed: Testbed,
-    direct: Tunrouter,
-    file: TunFile,
-    other_gateway: None,
-    family: Family,
-    kind: str,
-) -> None:
+def test_a_rule_that_comes_and_goes(bed: Testbed, file: TunFile, family: Family, kind: str) -> None:
     for host in (HOME, BARE):
         address = family.far(host)
         selector = {"source": f"from {family.eth0}", "mark": f"fwmark {MARK}", "table": "pref 100"}
@@ -132,15 +125,9 @@ def _several(bed: Testbed, family: Family, kind: str, gateways: list[str]) -> It
         yield
 
 
+@pytest.mark.usefixtures("other_gateway")
 @pytest.mark.parametrize("kind", ["hops", "objects"])
-def test_several_next_hops(
-    bed: Testbed,
-    direct: Tunrouter,
-    file: TunFile,
-    other_gateway: None,
-    family: Family,
-    kind: str,
-) -> None:
+def test_several_next_hops(bed: Testbed, file: TunFile, family: Family, kind: str) -> None:
     """All that leaves goes by the first of them, as what is bound to the interface does, whether
     the router sends it or the kernel forwards it: no flow is divided."""
     address = family.far(HOME)
@@ -190,7 +177,7 @@ def _sent_by_classes(bed: Testbed) -> dict[str, tuple[int, int]]:
 
 
 def test_classes_of_a_queueing_discipline(
-    bed: Testbed, direct: Tunrouter, file: TunFile, classes: None, family: Family
+    bed: Testbed, file: TunFile, classes: None, family: Family
 ) -> None:
     """They count the same of the same."""
     counted = []

@@ -179,7 +179,7 @@ def test_a_connection_lasts_as_long_as_its_association() -> None:
 
 @pytest.mark.parametrize("says", [b"", CHOSEN], ids=["nothing", "a greeting"])
 def test_a_proxy_that_does_not_answer_is_asked_again(bed: Bed, says: bytes) -> None:
-    """Its machine may have gone, which nobody says; one socket may send for days."""
+    """Its machine may be gone, which no packet reports; one socket may send for days."""
     sock = MemoryUdpSocket(7, bytes(4), "eth0", 5000)
     channel = SocketDatagrams(cast(Any, sock), 5000)
     datagrams = Socks5Datagrams(4, SERVER, OWN, channel, bed.outbound)

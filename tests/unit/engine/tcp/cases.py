@@ -5,7 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 from ipaddress import ip_address
 from pathlib import Path
+from types import SimpleNamespace
+from typing import cast
 
+from router.engine.reload.reevaluate import Reevaluation
 from tests.unit.engine.tcp.memory import MemoryListener, MemoryStream, MemoryTcp
 from tests.unit.engine.world import World, far
 from tests.unit.wire.packets import INSIDE, IP, TCP, IPv6, Packet, decoded
@@ -14,6 +17,8 @@ HOME = 9
 LAN = {4: "10.1.0.2", 6: "fd01::2"}
 """Another machine; INSIDE is an address of this one."""
 Worlds = tuple[World, MemoryTcp]
+ALL_END = cast(Reevaluation, SimpleNamespace(divide=lambda flows: (0, list(flows))))
+"""Other rules, by which no flow goes on."""
 
 
 def tcp_world(directory: Path, most: int = 100) -> Worlds:
